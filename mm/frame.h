@@ -1,0 +1,54 @@
+/*
+ * Physical frames: a buddy allocator over the machine's usable RAM, and for each frame who owns it and how often it
+ * is pinned for DMA. Frames that the allocator hands out lie in the direct map.
+ */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+
+typedef uint64_t paddr; /* host-physical address */
+
+enum frame_owner {
+    FRAME_FREE     = 0,
+    FRAME_RESERVED = 1, /* not RAM, or never to be handed out */
+    FRAME_KERNEL   = 2, /* heap, tables, stacks */
+    FRAME_LOADER   = 3, /* the loader's files, until released */
+    FRAME_VM       = 16 /* FRAME_VM + VM id: guest RAM; EPT and VMX structures count as kernel */
+};
+
+#define FRAME_ORDER_4K 0u
+#define FRAME_ORDER_2M 9u
+#define FRAME_ORDER_1G 18u
+#define FRAME_NONE     UINT64_MAX
+
+/* 2^order frames, naturally aligned, contents undefined. FRAME_NONE when there are none. */
+paddr frame_alloc(unsigned order, uint16_t owner) MUST_CHECK;
+/* Give back what frame_alloc returned, with its order. A pinned frame is an error that is logged and not freed. */
+void frame_free(paddr base, unsigned order);
+/* Hand a range that was FRAME_LOADER or FRAME_RESERVED over to the allocator. Page aligned. */
+void frame_release(paddr base, uint64_t size);
+
+uint16_t frame_owner(paddr frame);
+void frame_pin(paddr frame);
+void frame_unpin(paddr frame);
+
+struct frame_stats {
+    uint64_t total, free, kernel, vm, metadata; /* bytes */
+};
+void frame_stats(struct frame_stats *out);
+
+/* Host-virtual address of RAM in the direct map, and back. */
+#define DIRECT_MAP 0xffff800000000000ULL
+#if __STDC_HOSTED__
+void *phys_to_virt(paddr pa); /* unit tests supply these */
+paddr virt_to_phys(const void *va);
+#else
+static inline void *phys_to_virt(paddr pa)
+{
+    return (void *)(pa + DIRECT_MAP);
+}
+static inline paddr virt_to_phys(const void *va)
+{
+    return (uint64_t)va - DIRECT_MAP; /* direct-map addresses only, not the kernel image */
+}
+#endif
