@@ -1,0 +1,160 @@
+/*
+ * \corbel\corbel.conf: a pure parser over the file's text. Nothing is allocated and nothing copied:
+ * strings are spans of the text, which must stay in place as long as the result is used.
+ * docs/CONFIG.md describes the format.
+ */
+#pragma once
+
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/types.h"
+
+#define CONFIG_MAX_VMS     1024
+#define CONFIG_MAX_CPUS    64
+#define CONFIG_MAX_NAME    31
+#define CONFIG_MAX_PATH    511
+#define CONFIG_MAX_CMDLINE 2047
+#define CONFIG_MAX_REPORTS                                                                         \
+    100                    /* problems told one by one; then one line says that there are more */
+#define CONFIG_MESSAGE 256 /* a report's sentence, with its terminator, fits into this */
+
+/* A piece of the config's text; data is NULL where the config does not give the value. Not
+ * terminated. */
+struct config_span {
+    const char *data;
+    size_t length;
+};
+
+enum config_idle { CONFIG_IDLE_POWEROFF, CONFIG_IDLE_STAY };
+enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
+
+/* Optional CPU features that `without` in [host] can switch off: X(symbol, name in the config, what
+ * it is). */
+#define CONFIG_WITHOUT_LIST(X)                                                                     \
+    X(VID, "vid", "virtual-interrupt delivery")                                                    \
+    X(APICV, "apicv", "APIC-register virtualisation")                                              \
+    X(TPR, "tpr", "the TPR shadow")                                                                \
+    X(POSTED, "posted", "posted interrupts")                                                       \
+    X(PREEMPT, "preempt", "the VMX-preemption timer")                                              \
+    X(VPID, "vpid", "virtual-processor identifiers")                                               \
+    X(EPT_1G, "ept-1g", "1 GiB EPT leaves")                                                        \
+    X(EPT_2M, "ept-2m", "2 MiB EPT leaves")                                                        \
+    X(EPT_AD, "ept-ad", "accessed and dirty flags for EPT")                                        \
+    X(UNRESTRICTED, "unrestricted", "unrestricted guest")                                          \
+    X(INVPCID, "invpcid", "INVPCID in guests")                                                     \
+    X(RDTSCP, "rdtscp", "RDTSCP in guests")                                                        \
+    X(XSAVES, "xsaves", "XSAVES in guests")                                                        \
+    X(X2APIC, "x2apic", "the host's own x2APIC mode")                                              \
+    X(TSC_DEADLINE, "tsc-deadline", "the host's own TSC-deadline timer")
+
+enum config_without {
+#define CONFIG_WITHOUT_ENUM(symbol, name, what) CONFIG_WITHOUT_##symbol,
+    CONFIG_WITHOUT_LIST(CONFIG_WITHOUT_ENUM)
+#undef CONFIG_WITHOUT_ENUM
+        CONFIG_WITHOUT_COUNT
+};
+
+enum config_host_key {
+    CONFIG_HOST_LOG,
+    CONFIG_HOST_WHEN_IDLE,
+    CONFIG_HOST_WITHOUT,
+    CONFIG_HOST_ON_PANIC,
+    CONFIG_HOST_KEYS
+};
+
+enum config_vm_key {
+    CONFIG_VM_KERNEL,
+    CONFIG_VM_INITRD,
+    CONFIG_VM_CMDLINE,
+    CONFIG_VM_MEMORY,
+    CONFIG_VM_CPUS,
+    CONFIG_VM_HOLE,
+    CONFIG_VM_KEYS
+};
+
+struct vm_config {
+    struct config_span name, kernel, initrd, cmdline;
+    uint64_t memory;       /* bytes; a multiple of 4 KiB */
+    uint64_t hole;         /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
+    uint32_t cpus;         /* 1..CONFIG_MAX_CPUS */
+    uint32_t section_line; /* of [vm NAME] */
+    uint32_t key_line[CONFIG_VM_KEYS]; /* 0: not given, the default holds */
+    bool broken; /* something is wrong with it, which has been reported: not to be run */
+};
+
+struct config {
+    uint32_t log;       /* enum log_level */
+    uint32_t when_idle; /* enum config_idle */
+    uint32_t on_panic;  /* enum config_panic */
+    uint32_t without;   /* BIT(enum config_without) */
+    uint32_t key_line[CONFIG_HOST_KEYS];
+    uint32_t host_line; /* of [host]; 0 when there is none */
+    uint32_t problems;  /* found, reported one by one or not */
+    size_t vm_count;    /* elements of vms in use, broken ones included, in the file's order */
+};
+
+/* One problem: its line (0: the file as a whole) and a sentence without newline, in printable
+ * ASCII. */
+typedef void (*config_report)(void *ctx, uint32_t line, const char *sentence);
+
+/* How many [vm ...] sections the text has, at most CONFIG_MAX_VMS: as many elements config_parse()
+ * fills at most. */
+size_t config_count_vms(const char *text, size_t length);
+
+/*
+ * Parse text[0..length) into *out and vms[0..max_vms). Whatever is wrong is passed to report (may
+ * be NULL) and breaks no more than its own VM. Returns the number of VMs that can be run, which may
+ * be 0.
+ */
+size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,
+                    size_t max_vms, config_report report, void *ctx);
+
+/* What holds where there is no config at all: no VM, every key at its default. */
+void config_defaults(struct config *out);
+
+/* The line to name when something about that key of the VM turns out wrong later: the key's, else
+ * the section's. */
+uint32_t config_vm_line(const struct vm_config *vm, enum config_vm_key key);
+
+bool config_span_equal(struct config_span a, struct config_span b);
+
+/* A file that VMs not broken name, with the line that first names it. */
+struct config_file {
+    struct config_span path;
+    uint32_t line;
+    uint32_t vm; /* index of the VM that names it first */
+    bool kernel; /* named there as kernel, else as initrd */
+};
+
+/*
+ * The distinct files of vms[0..count) that are not broken, in the order of the VMs, kernel before
+ * initrd. Fills at most max elements of files and returns how many there are in all (never more
+ * than 2 * count).
+ */
+size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
+                    size_t max);
+
+/* --- the table of keys, for the parser, the documentation's test and whoever lists them --- */
+
+enum config_type {
+    CONFIG_CHOICE,
+    CONFIG_FLAGS,
+    CONFIG_PATH,
+    CONFIG_TEXT,
+    CONFIG_SIZE,
+    CONFIG_NUMBER
+};
+
+struct config_key {
+    const char *name;
+    enum config_type type;
+    uint16_t offset; /* of the value in struct config or struct vm_config */
+    bool required;
+    uint64_t min, max, multiple; /* CONFIG_SIZE, CONFIG_NUMBER; CONFIG_PATH, CONFIG_TEXT: lengths */
+    const char *const *choices;  /* CONFIG_CHOICE, CONFIG_FLAGS: value or bit by index; NULL ends */
+    const char *initial;         /* the default as one would write it; NULL: none */
+    const char *help;
+};
+
+extern const struct config_key config_host_keys[CONFIG_HOST_KEYS];
+extern const struct config_key config_vm_keys[CONFIG_VM_KEYS];
+extern const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1];

@@ -1,0 +1,20 @@
+/*
+ * The guest's ACPI tables (ACPI Specification 6.5): RSDP, RSDT, XSDT, FADT, FACS, MADT and a DSDT
+ * of AML. A pure builder: one block of bytes to be placed at GPA_ACPI, the RSDP at its start.
+ */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+#include "guest/load/layout.h"
+
+struct acpi_platform {
+    unsigned cpus;            /* 1..64 */
+    const uint32_t *apic_ids; /* one per CPU; NULL: 0, 1, 2, ... */
+    uint64_t hole;            /* start of the MMIO window below 4 GiB */
+};
+
+/*
+ * Build all tables into out[0..size) for address GPA_ACPI; GPA_ACPI_SIZE bytes always suffice for
+ * 64 CPUs. Returns the number of bytes used, or -ENOSPC, or -EINVAL for a platform out of range.
+ */
+int acpi_build(const struct acpi_platform *platform, void *out, size_t size) MUST_CHECK;

@@ -1,0 +1,53 @@
+/* Linux bzImage by the 64-bit boot protocol (Linux, Documentation/arch/x86/boot.rst). */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+#include "guest/load/e820.h"
+#include "guest/load/sink.h"
+
+struct linux_image {
+    const void *kernel; /* the whole file */
+    uint64_t kernel_size;
+    const void *initrd; /* NULL and 0 when there is none */
+    uint64_t initrd_size;
+    const char *cmdline; /* not terminated; may be NULL when cmdline_size is 0 */
+    size_t cmdline_size;
+    uint64_t rsdp; /* guest-physical address of the RSDP, or 0 */
+};
+
+/* What the setup header says, checked against the file's size. */
+struct linux_header {
+    uint64_t setup_size;   /* bytes of real-mode setup before the protected-mode kernel */
+    uint64_t payload_size; /* bytes of the protected-mode kernel in the file */
+    uint64_t init_size;    /* memory that the kernel needs from its load address on */
+    uint64_t pref_address;
+    uint64_t alignment;    /* of the load address of a relocatable kernel */
+    uint64_t initrd_max;   /* highest address that an initrd's byte may have */
+    uint32_t cmdline_size; /* longest command line without its terminator */
+    uint16_t version;
+    bool relocatable;
+    bool above_4g; /* initrd may lie above 4 GiB */
+};
+
+#define LINUX_ERROR 256 /* an error sentence, with its terminator, fits into this */
+
+/*
+ * Check a kernel file's setup header. Returns 0, or -EBADMSG with a sentence in error[LINUX_ERROR]
+ * (without the file's name: "is not a Linux bzImage: ...", to be written after it).
+ */
+int linux_parse(const void *kernel, uint64_t size, struct linux_header *header,
+                char *error) MUST_CHECK;
+
+/*
+ * Write kernel, initrd, command line, boot_params with the E820 map, GDT, identity page tables and
+ * BIOS data area through sink, and fill *start. Returns 0; -EBADMSG: the kernel's file is not
+ * usable; -ENOMEM: the VM's memory is too small, the sentence names how much it takes; -E2BIG:
+ * command line too long; or the sink's error. Each leaves a sentence in error[LINUX_ERROR]. Memory
+ * not written is expected to be zero, as a fresh VM's is.
+ */
+int linux_load(const struct linux_image *image, const struct gpa_layout *layout,
+               const struct guest_sink *sink, struct guest_start *start, char *error) MUST_CHECK;
+
+/* The memory= value (bytes, a multiple of 1 MiB) with which linux_load() finds room, whatever the
+ * hole. */
+uint64_t linux_memory_needed(const struct linux_header *header, uint64_t initrd_size);
