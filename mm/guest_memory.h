@@ -1,0 +1,68 @@
+/*
+ * A VM's guest-physical RAM: which frame stands behind each guest-physical page. This is the truth;
+ * EPT is a cache of it that may be dropped and rebuilt. All access by the microkernel and by
+ * devices goes through the copy functions.
+ */
+#pragma once
+
+#include "mm/frame.h"
+
+#define GUEST_MEMORY_RANGES 4
+#define GUEST_CHUNK         (2 * MIB)
+
+struct guest_memory_range {
+    uint64_t gpa, size;
+    uint64_t *chunks; /* one per 2 MiB of guest-physical space touched: see guest_memory.c */
+    uint32_t count;
+};
+
+struct guest_memory {
+    struct guest_memory_range ranges[GUEST_MEMORY_RANGES]; /* ascending, none overlaps */
+    uint32_t range_count;
+    uint16_t owner;    /* FRAME_VM + id */
+    uint64_t size;     /* bytes of RAM */
+    uint64_t metadata; /* bytes of heap and frames beside the RAM itself */
+};
+
+struct guest_memory_region {
+    uint64_t gpa, size; /* page aligned */
+};
+
+/*
+ * RAM for a VM: count regions (1 to GUEST_MEMORY_RANGES), page aligned, ascending, not overlapping
+ * nor sharing a 2 MiB chunk. Backed by the largest frames there are and zeroed. -EINVAL, or -ENOMEM
+ * with everything given back.
+ */
+int guest_memory_create(struct guest_memory *gm, uint16_t owner,
+                        const struct guest_memory_region *regions, unsigned count) MUST_CHECK;
+/* Give everything back; no EPT may map it any more and nothing may be pinned. Safe on a zeroed
+ * struct. */
+void guest_memory_destroy(struct guest_memory *gm);
+/* All RAM to zero again, for a VM's reset. */
+void guest_memory_clear(struct guest_memory *gm);
+
+struct guest_frame {
+    paddr hpa;           /* of the byte at gpa */
+    uint64_t contiguous; /* bytes from gpa on that are contiguous in host memory (to the end of this
+                            chunk at least) */
+    uint8_t level;       /* largest leaf the backing allows: 1 4K, 2 2M, 3 1G */
+};
+/* What stands behind gpa: 0, or -EFAULT when it is not RAM. */
+int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa,
+                        struct guest_frame *out) MUST_CHECK;
+
+/* Whether every byte of [gpa, gpa + size) is RAM. True for size 0. */
+bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size);
+/* Copies: 0, or -EFAULT with nothing copied when any byte is not RAM. */
+int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data,
+                      size_t size) MUST_CHECK;
+int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data,
+                       size_t size) MUST_CHECK;
+int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size) MUST_CHECK;
+/* One aligned 8-byte load (a page-table entry): atomic against the guest's own stores. -EFAULT also
+ * when unaligned. */
+int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t *value) MUST_CHECK;
+/* Pin the frames of [gpa, gpa + size) for DMA, and release them again: 0 or -EFAULT with nothing
+ * pinned. */
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size) MUST_CHECK;
+void guest_memory_unpin(struct guest_memory *gm, uint64_t gpa, uint64_t size);

@@ -1,0 +1,81 @@
+/*
+ * Extended page tables (SDM volume 3, "The Extended Page Table Mechanism"): a cache of guest_memory
+ * that the CPU walks. Pure but for the frames it takes; INVEPT is the caller's.
+ */
+#pragma once
+
+#include "mm/guest_memory.h"
+#include "mm/mtrr.h"
+#include "vmx/controls.h"
+
+#define EPT_READ    1u
+#define EPT_WRITE   2u
+#define EPT_EXECUTE 4u
+#define EPT_RWX     7u
+
+#define EPT_IGNORE_PAT BIT(6)
+
+#define EPT_LEVELS 4
+
+/* ept_create() flags */
+#define EPT_SMALL_EXECUTABLE                                                                       \
+    1u /* executable leaves are 4K: CPUs that machine-check on a large one (CVE-2018-12207) */
+#define EPT_ACCESSED_DIRTY 2u /* if the CPU has it */
+
+struct ept {
+    paddr root;
+    const struct mtrr *mtrr; /* NULL: all host memory is WB */
+    uint32_t frames;         /* in use for tables, root and retired ones included */
+    uint8_t max_level;       /* largest leaf: 1 4K, 2 2M, 3 1G */
+    uint8_t max_exec_level;
+    uint64_t pointer_bits; /* EPTP without the root's address */
+    /*
+     * Goes up whenever a mapping that a CPU may have cached was removed or lowered. A CPU that last
+     * did INVEPT at another generation must do it before it enters the guest.
+     */
+    uint64_t generation;
+    paddr retired; /* tables no longer linked; a CPU may still walk them until it has done INVEPT */
+};
+
+/* An empty table. mtrr must outlive it. -ENOMEM. */
+int ept_create(struct ept *ept, const struct vmx_features *features, const struct mtrr *mtrr,
+               unsigned flags) MUST_CHECK;
+/* All tables back to the allocator; no CPU may use the EPTP any more. Safe on a zeroed struct. */
+void ept_destroy(struct ept *ept);
+/* Drop every mapping but keep the root, so that it can be filled again. */
+void ept_clear(struct ept *ept);
+/* Free tables that were taken out of use; only after every CPU that ran this guest did INVEPT at
+ * this generation. */
+void ept_reap(struct ept *ept);
+/* The value of the VMCS field EPTP. */
+uint64_t ept_pointer(const struct ept *ept);
+
+/*
+ * Map [gpa, gpa + size) to hpa with the largest leaves that alignment, CPU, and the MTRRs' types
+ * allow. prot of EPT_READ|WRITE|EXECUTE, not 0 and not writable without readable. Page aligned,
+ * below 2^48. Replaces what was there. -EINVAL, -ENOMEM (what was mapped so far stays).
+ */
+int ept_map(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot) MUST_CHECK;
+/* The same with a given memory type (and EPT_IGNORE_PAT) instead of the MTRRs': device memory. */
+int ept_map_type(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot,
+                 enum memory_type type, bool ignore_pat) MUST_CHECK;
+/* Remove what is mapped in the range. -EINVAL, -ENOMEM when a large leaf could not be split. */
+int ept_unmap(struct ept *ept, uint64_t gpa, uint64_t size) MUST_CHECK;
+/* Change the rights of what is mapped in the range; holes stay holes. -EINVAL, -ENOMEM. */
+int ept_protect(struct ept *ept, uint64_t gpa, uint64_t size, unsigned prot) MUST_CHECK;
+
+/* All RAM of the VM, RWX. */
+int ept_map_guest(struct ept *ept, const struct guest_memory *gm) MUST_CHECK;
+/*
+ * After an EPT violation at gpa: when it is RAM, map around it (the largest leaf its backing
+ * allows) and return 0. -EFAULT: not RAM, a device's or nobody's. -ENOMEM.
+ */
+int ept_fault_in(struct ept *ept, const struct guest_memory *gm, uint64_t gpa) MUST_CHECK;
+
+struct ept_leaf {
+    uint64_t entry; /* as the CPU sees it */
+    paddr hpa;      /* of the byte at the gpa asked for */
+    uint8_t level;  /* 1 4K, 2 2M, 3 1G */
+};
+/* The leaf that translates gpa: 0, or -ENOENT. */
+int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf);
