@@ -1,0 +1,64 @@
+/*
+ * Events into the guest: interrupts, exceptions and NMIs through the VM-entry interruption information, the windows
+ * that tell when the guest can take one, and what has to be done again when a VM exit cut a delivery short.
+ */
+#pragma once
+
+#include "vmx/vcpu.h"
+
+struct vmx_event {
+    uint32_t info;   /* VM-entry interruption information; valid when INTR_VALID is set */
+    uint32_t error;  /* error code, with INTR_HAS_ERROR */
+    uint32_t length; /* instruction length for software events */
+};
+
+enum exception {
+    EXC_DE = 0,
+    EXC_DB = 1,
+    EXC_BP = 3,
+    EXC_OF = 4,
+    EXC_BR = 5,
+    EXC_UD = 6,
+    EXC_NM = 7,
+    EXC_DF = 8,
+    EXC_TS = 10,
+    EXC_NP = 11,
+    EXC_SS = 12,
+    EXC_GP = 13,
+    EXC_PF = 14,
+    EXC_MF = 16,
+    EXC_AC = 17,
+    EXC_MC = 18,
+    EXC_XM = 19,
+};
+
+/* The delivery that this exit interrupted, if any; clears NMI blocking for an NMI that has to be delivered again. */
+bool vmx_interrupted_event(struct vmx_event *out);
+/* An exception of that vector with its architectural error code (ignored where the vector has none). */
+struct vmx_event vmx_exception(unsigned vector, uint32_t error);
+/*
+ * SDM "Interrupt and Exception Handling", "Conditions for Generating a Double Fault": what is delivered when `second`
+ * happens while `first` was being delivered. False: triple fault.
+ */
+bool vmx_combine_events(const struct vmx_event *first, const struct vmx_event *second, struct vmx_event *out);
+/* Put the event into the VMCS for the next VM entry. */
+void vmx_inject(const struct vmx_event *e);
+
+/* Whether the guest could take an external interrupt or an NMI right now. */
+bool vmx_can_take_interrupt(void);
+bool vmx_can_take_nmi(void);
+/* Exit as soon as it can. */
+void vmx_request_interrupt_window(struct vmx_vcpu *v, bool on);
+void vmx_request_nmi_window(struct vmx_vcpu *v, bool on);
+
+/* RIP past the instruction that exited, with what its completion means: STI and MOV SS blocking end, TF traps. */
+static inline void vmx_skip_instruction(void)
+{
+    vmwrite_natural(VMCS_GUEST_RIP,
+                    vmread_natural(VMCS_GUEST_RIP) + vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
+    uint32_t blocking = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+    if (UNLIKELY(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+    if (UNLIKELY(vmread_natural(VMCS_GUEST_RFLAGS) & BIT(8)))
+        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, vmread_natural(VMCS_GUEST_PENDING_DEBUG) | BIT(14));
+}

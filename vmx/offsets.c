@@ -1,0 +1,28 @@
+/* Structure offsets for the assembly, generated: never written as literals there. Compiled to text, not linked. */
+#include "vmx/vcpu.h"
+
+#define DEFINE(name, value) __asm__ volatile("\n#OFFSET " #name " %0" ::"i"(value))
+
+void offsets(void);
+
+void offsets(void)
+{
+    DEFINE(VCPU_RAX, offsetof(struct vmx_vcpu, gpr[RAX]));
+    DEFINE(VCPU_RCX, offsetof(struct vmx_vcpu, gpr[RCX]));
+    DEFINE(VCPU_RDX, offsetof(struct vmx_vcpu, gpr[RDX]));
+    DEFINE(VCPU_RBX, offsetof(struct vmx_vcpu, gpr[RBX]));
+    DEFINE(VCPU_RBP, offsetof(struct vmx_vcpu, gpr[RBP]));
+    DEFINE(VCPU_RSI, offsetof(struct vmx_vcpu, gpr[RSI]));
+    DEFINE(VCPU_RDI, offsetof(struct vmx_vcpu, gpr[RDI]));
+    DEFINE(VCPU_R8, offsetof(struct vmx_vcpu, gpr[R8]));
+    DEFINE(VCPU_R9, offsetof(struct vmx_vcpu, gpr[R9]));
+    DEFINE(VCPU_R10, offsetof(struct vmx_vcpu, gpr[R10]));
+    DEFINE(VCPU_R11, offsetof(struct vmx_vcpu, gpr[R11]));
+    DEFINE(VCPU_R12, offsetof(struct vmx_vcpu, gpr[R12]));
+    DEFINE(VCPU_R13, offsetof(struct vmx_vcpu, gpr[R13]));
+    DEFINE(VCPU_R14, offsetof(struct vmx_vcpu, gpr[R14]));
+    DEFINE(VCPU_R15, offsetof(struct vmx_vcpu, gpr[R15]));
+    DEFINE(VCPU_HOST_RSP, offsetof(struct vmx_vcpu, host_rsp));
+    DEFINE(VCPU_LAUNCHED, offsetof(struct vmx_vcpu, launched));
+    DEFINE(FIELD_HOST_RSP, VMCS_HOST_RSP);
+}
