@@ -1,0 +1,40 @@
+/*
+ * The microkernel's address space: its image at -2 GiB (W^X), the direct map of RAM (NX), a window
+ * for devices, guarded stacks. The lower half is empty.
+ */
+#pragma once
+
+#include "boot/handover.h"
+#include "mm/frame.h"
+
+enum cache { CACHE_WB, CACHE_WC, CACHE_UC };
+
+#define SPACE_MMIO   0xffffc00000000000ULL /* 64 GiB of device memory */
+#define SPACE_STACKS 0xffffd00000000000ULL
+
+/*
+ * Build the tables from the loader's memory map and switch to them. Frames must be initialised.
+ * Firmware's runtime regions are not mapped. Panics when memory is out.
+ */
+void space_init(const struct handover *h);
+/* The page table's root: CR3 for other processors and HOST_CR3. */
+paddr space_root(void);
+
+/* Device memory, not executable; any alignment. NULL when tables cannot be had. Never unmapped. */
+void *map_mmio(paddr base, uint64_t size, enum cache cache);
+/* Firmware tables: the direct map where it covers [base, base + size), else a read-only mapping.
+ * NULL as above. */
+const void *map_table(paddr base, uint64_t size);
+/* Whether the direct map covers the range. */
+bool direct_map_covers(paddr base, uint64_t size);
+
+/* A stack of size bytes (whole pages) with an unmapped page on either side; its top, or 0. */
+uint64_t stack_alloc(uint64_t size);
+
+/* Map firmware's runtime regions one to one and executable: for the last call into it. 0 or
+ * -ENOMEM. */
+int space_map_runtime(const struct handover *h);
+/* An identity mapping of one executable page below 1 MiB, for starting processors; and its removal.
+ */
+int space_map_identity(paddr page);
+void space_unmap_identity(paddr page);
