@@ -14,7 +14,10 @@ struct device;
 #define TIMER_OFF     UINT64_MAX      /* a deadline that never comes */
 
 struct device_ops {
-    const char *name; /* also its section's name in saved state */
+    const char *name; /* also its section's name in saved state, at most 15 characters */
+    uint16_t version; /* of its section in saved state */
+    /* The widest port access it takes; the bus splits wider ones as the ISA bus would. 0: any. */
+    uint8_t port_width;
     /*
      * A port access: port is absolute, size 1, 2 or 4. A read returns the value in its low bits. Accesses that no
      * single device covers wholly are split into bytes by the bus; what nobody claims reads all ones.
@@ -28,7 +31,11 @@ struct device_ops {
     void (*timer)(struct device *d, unsigned timer, uint64_t now);
     /* Power-on state. Timers and interrupt lines have been cleared by the caller. */
     void (*reset)(struct device *d);
-    /* Write or read everything that the guest could tell apart. load returns 0 or -EBADMSG. */
+    /*
+     * Write or read everything that the guest could tell apart. bus_save() and bus_load() open and close the section
+     * and keep the deadlines; levels of interrupt lines are the interrupt controllers' state, so load drives none.
+     * load checks every value it takes (a stream is hostile) and returns 0 or -EBADMSG.
+     */
     void (*save)(struct device *d, struct state_writer *w);
     int (*load)(struct device *d, struct state_reader *r);
 };
@@ -70,14 +77,19 @@ struct bus_mmio {
 
 struct bus {
     struct device *devices[BUS_DEVICES]; /* index 0 is nobody */
-    unsigned device_count;
+    unsigned device_count; /* including nobody */
+    struct device *timed[BUS_DEVICES]; /* those of them that have timers */
+    unsigned timed_count;
     uint8_t *port_page[256]; /* port >> 8 -> 256 device indices, or NULL */
     struct bus_mmio mmio[BUS_RANGES]; /* sorted by base */
     unsigned mmio_count;
     uint64_t next_deadline; /* earliest of all devices' timers */
 };
 
-/* Add a device (its ops and vm set, timers off) with any number of ranges. -ENOSPC, -EEXIST on overlap, -ENOMEM. */
+/*
+ * Add a device (its ops and vm set; timers are switched off) with any number of ranges. -ENOSPC, -EEXIST on overlap,
+ * -ENOMEM, -EINVAL for an empty or wrapping range or a device without the functions that it needs.
+ */
 void bus_init(struct bus *bus);
 int bus_add_device(struct bus *bus, struct device *d) MUST_CHECK;
 int bus_add_ports(struct bus *bus, struct device *d, uint16_t base, unsigned count) MUST_CHECK;
@@ -90,8 +102,11 @@ void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t valu
 bool bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size, uint64_t *value);
 bool bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value);
 
+/* Timers off, then every device's reset. The caller has lowered all interrupt lines. */
 void bus_reset(struct bus *bus);
 void bus_save(struct bus *bus, struct state_writer *w);
 int bus_load(struct bus *bus, struct state_reader *r) MUST_CHECK;
+/* What device_timer_set() does to a device on this bus: d->deadline[timer] and next_deadline, exactly. */
+void bus_timer_set(struct bus *bus, struct device *d, unsigned timer, uint64_t deadline);
 /* Run every timer whose deadline is at or before now and recompute next_deadline. */
 void bus_run_timers(struct bus *bus, uint64_t now);
