@@ -1,0 +1,120 @@
+/*
+ * RDMSR and WRMSR inside a VM. guest/msr_policy.c holds one row with a reason for every MSR that a
+ * guest may touch: passed to the hardware without an exit, emulated, constant, or ignored. Every
+ * other MSR raises #GP.
+ */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+#include "guest/state.h"
+
+#define MSR_IA32_TSC             0x10u
+#define MSR_IA32_PLATFORM_ID     0x17u
+#define MSR_IA32_APIC_BASE       0x1bu
+#define MSR_SMI_COUNT            0x34u
+#define MSR_IA32_FEATURE_CONTROL 0x3au
+#define MSR_IA32_TSC_ADJUST      0x3bu
+#define MSR_IA32_BIOS_UPDT_TRIG  0x79u
+#define MSR_IA32_BIOS_SIGN_ID    0x8bu
+#define MSR_PLATFORM_INFO        0xceu
+#define MSR_IA32_UMWAIT_CONTROL  0xe1u
+#define MSR_IA32_MTRRCAP         0xfeu
+#define MSR_IA32_SYSENTER_CS     0x174u
+#define MSR_IA32_SYSENTER_ESP    0x175u
+#define MSR_IA32_SYSENTER_EIP    0x176u
+#define MSR_IA32_MCG_CAP         0x179u
+#define MSR_IA32_MCG_STATUS      0x17au
+#define MSR_IA32_MISC_ENABLE     0x1a0u
+#define MSR_IA32_DEBUGCTL        0x1d9u
+#define MSR_IA32_MTRR_PHYSBASE0  0x200u
+#define MSR_IA32_MTRR_FIX64K     0x250u
+#define MSR_IA32_MTRR_FIX16K     0x258u
+#define MSR_IA32_MTRR_FIX4K      0x268u
+#define MSR_IA32_PAT             0x277u
+#define MSR_IA32_MTRR_DEF_TYPE   0x2ffu
+#define MSR_IA32_TSC_DEADLINE    0x6e0u
+#define MSR_X2APIC_BASE          0x800u
+#define MSR_IA32_XSS             0xda0u
+#define MSR_IA32_EFER            0xc0000080u
+#define MSR_IA32_STAR            0xc0000081u
+#define MSR_IA32_LSTAR           0xc0000082u
+#define MSR_IA32_CSTAR           0xc0000083u
+#define MSR_IA32_FMASK           0xc0000084u
+#define MSR_IA32_FS_BASE         0xc0000100u
+#define MSR_IA32_GS_BASE         0xc0000101u
+#define MSR_IA32_KERNEL_GS_BASE  0xc0000102u
+#define MSR_IA32_TSC_AUX         0xc0000103u
+
+#define MTRR_VARIABLE 8  /* base and mask pairs */
+#define MTRR_FIXED    11 /* registers of eight ranges each */
+#define MSR_REPORTED  32 /* unknown MSRs told apart in the log */
+
+/* What a vCPU's emulated MSRs hold. Those passed to the hardware or kept by the local APIC are not
+ * here. */
+struct msr_state {
+    uint64_t tsc_adjust;
+    uint64_t mtrr_def_type;
+    uint64_t mtrr_fixed[MTRR_FIXED];
+    uint64_t mtrr_variable[2 * MTRR_VARIABLE];
+    uint64_t umwait_control;
+    uint32_t reported[MSR_REPORTED]; /* not part of saved state */
+    unsigned reported_count;
+};
+
+/* What the CPU and the VM's CPUID allow; decides some rows. */
+struct msr_features {
+    bool rdtscp;      /* CPUID shows RDTSCP or RDPID */
+    bool xsaves;      /* CPUID shows XSAVES */
+    bool waitpkg;     /* CPUID shows WAITPKG */
+    bool pat_switch;  /* VM entry loads PAT and VM exit saves it: no need to intercept it */
+    bool efer_switch; /* VM entry loads EFER: reading needs no exit */
+    bool x2apic_mode; /* the vCPU's local APIC is in x2APIC mode now, and the next three are in
+                         force */
+    bool virtualize_x2apic;
+    bool apic_register; /* APIC-register virtualization */
+    bool virtual_interrupt;
+    uint64_t efer_valid; /* from struct cpuid_table */
+    uint64_t xss_valid;  /* 0: no supervisor state component is virtualised */
+    unsigned physical_bits;
+    uint32_t microcode; /* the host's revision, IA32_BIOS_SIGN_ID[63:32] */
+};
+
+/* The vCPU as the MSR model sees it. */
+struct msr_env {
+    const char *name; /* of the VM, for the log */
+    void *context;    /* handed to every function */
+    struct msr_features features;
+    /* IA32_APIC_BASE, IA32_TSC_DEADLINE and the x2APIC range 800h-8FFh: 0, or -EINVAL for #GP. */
+    int (*lapic_read)(void *context, uint32_t msr, uint64_t *value);
+    int (*lapic_write)(void *context, uint32_t msr, uint64_t value);
+    /* The vCPU's TSC as RDTSC shows it, and adding to it (its offset; deadlines on it are rearmed
+     * by the callee). */
+    uint64_t (*tsc)(void *context);
+    void (*tsc_add)(void *context, uint64_t delta);
+    /*
+     * MSRs whose value the CPU or the VMCS holds: EFER, DEBUGCTL, XSS, PAT, and every passed one
+     * (these only where an exit happens all the same). Values handed to cpu_write have been
+     * checked, except those of passed MSRs. The callee derives EFER.LMA and the IA-32e-mode entry
+     * control itself; -EINVAL gives #GP.
+     */
+    int (*cpu_read)(void *context, uint32_t msr, uint64_t *value);
+    int (*cpu_write)(void *context, uint32_t msr, uint64_t value);
+    bool (*paging)(void *context); /* CR0.PG */
+};
+
+void msr_reset(struct msr_state *s);
+/* RDMSR and WRMSR of any number: 0, or -EINVAL when the guest gets #GP(0). */
+int msr_read(struct msr_state *s, const struct msr_env *env, uint32_t msr,
+             uint64_t *value) MUST_CHECK;
+int msr_write(struct msr_state *s, const struct msr_env *env, uint32_t msr,
+              uint64_t value) MUST_CHECK;
+
+void msr_save(const struct msr_state *s, struct state_writer *w);
+int msr_load(struct msr_state *s, const struct msr_features *f, struct state_reader *r) MUST_CHECK;
+
+/*
+ * The MSR bitmap for these features; to be built anew when the local APIC enters or leaves x2APIC
+ * mode. SDM, "MSR-Bitmap Address": read low, read high, write low, write high, 1 KiB each; a set
+ * bit means exit.
+ */
+void msr_bitmap_build(uint8_t bitmap[4096], const struct msr_features *f);
