@@ -1,38 +1,38 @@
 /*
- * Where the virtual platform's fixed devices live: I/O ports and interrupt lines, shared by the device models and by
- * the builder of the ACPI tables that describe them.
+ * Where the virtual platform's fixed devices live: I/O ports and interrupt lines, shared by the
+ * device models and by the builder of the ACPI tables that describe them.
  */
 #pragma once
 
-#define PORT_PIC_MASTER     0x20 /* and 0x21 */
-#define PORT_PIC_SLAVE      0xa0 /* and 0xa1 */
-#define PORT_PIC_ELCR       0x4d0 /* and 0x4d1 */
-#define PORT_PIT            0x40 /* 0x40-0x42 counters, 0x43 control */
-#define PORT_KEYBOARD_DATA  0x60
-#define PORT_SYSTEM_B       0x61 /* gate and output of the 8254's channel 2 */
-#define PORT_KEYBOARD       0x64 /* status and command */
-#define PORT_RTC            0x70 /* 0x70/0x71, extended RAM 0x72/0x73 */
-#define PORT_SYSTEM_A       0x92 /* A20 and fast reset */
-#define PORT_UART1          0x3f8 /* 8 ports */
-#define PORT_PCI_ADDRESS    0xcf8
-#define PORT_PCI_DATA       0xcfc
-#define PORT_RESET_CONTROL  0xcf9
+#define PORT_PIC_MASTER    0x20  /* and 0x21 */
+#define PORT_PIC_SLAVE     0xa0  /* and 0xa1 */
+#define PORT_PIC_ELCR      0x4d0 /* and 0x4d1 */
+#define PORT_PIT           0x40  /* 0x40-0x42 counters, 0x43 control */
+#define PORT_KEYBOARD_DATA 0x60
+#define PORT_SYSTEM_B      0x61  /* gate and output of the 8254's channel 2 */
+#define PORT_KEYBOARD      0x64  /* status and command */
+#define PORT_RTC           0x70  /* 0x70/0x71, extended RAM 0x72/0x73 */
+#define PORT_SYSTEM_A      0x92  /* A20 and fast reset */
+#define PORT_UART1         0x3f8 /* 8 ports */
+#define PORT_PCI_ADDRESS   0xcf8
+#define PORT_PCI_DATA      0xcfc
+#define PORT_RESET_CONTROL 0xcf9
 
-#define PORT_PM1A_EVENT     0x600 /* status 2 bytes, enable 2 bytes */
-#define PM1A_EVENT_SIZE     4
-#define PORT_PM1A_CONTROL   0x604
-#define PM1A_CONTROL_SIZE   2
-#define PORT_PM_TIMER       0x608 /* 32 bits wide: the FADT sets TMR_VAL_EXT */
-#define PM_TIMER_SIZE       4
-#define PORT_GPE0           0x620 /* status 2 bytes, enable 2 bytes */
-#define GPE0_SIZE           4
+#define PORT_PM1A_EVENT   0x600 /* status 2 bytes, enable 2 bytes */
+#define PM1A_EVENT_SIZE   4
+#define PORT_PM1A_CONTROL 0x604
+#define PM1A_CONTROL_SIZE 2
+#define PORT_PM_TIMER     0x608 /* 32 bits wide: the FADT sets TMR_VAL_EXT */
+#define PM_TIMER_SIZE     4
+#define PORT_GPE0         0x620 /* status 2 bytes, enable 2 bytes */
+#define GPE0_SIZE         4
 
-#define PM_SLP_TYP_S5       5 /* what \_S5 returns for PM1a */
-#define RESET_CONTROL_VALUE 6 /* the FADT's RESET_VALUE: a full reset */
+#define PM_SLP_TYP_S5       5    /* what \_S5 returns for PM1a */
+#define RESET_CONTROL_VALUE 6    /* the FADT's RESET_VALUE: a full reset */
 #define RTC_CENTURY         0x32 /* the FADT's CENTURY: index into CMOS RAM */
 
-#define GSI_PIT             0 /* the 8259's IR0; the I/O APIC sees it as input 2 (MADT override) */
-#define GSI_KEYBOARD        1
-#define GSI_UART1           4
-#define GSI_RTC             8
-#define GSI_SCI             9
+#define GSI_PIT      0 /* the 8259's IR0; the I/O APIC sees it as input 2 (MADT override) */
+#define GSI_KEYBOARD 1
+#define GSI_UART1    4
+#define GSI_RTC      8
+#define GSI_SCI      9

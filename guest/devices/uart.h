@@ -1,0 +1,51 @@
+/*
+ * A 16550A serial port (PC16550D data sheet). The line is infinitely fast: a byte leaves when the
+ * host takes it, and transmission stalls, as flow control would stall it, while the host cannot.
+ */
+#pragma once
+
+#include "guest/device.h"
+
+#define UART_FIFO 16
+#define UART_RX_WAITING                                                                            \
+    1024 /* bytes that wait on the line for room in the receive FIFO; a power of two */
+
+struct uart {
+    struct device dev;
+    uint16_t base;
+    uint8_t gsi;
+    bool (*put)(void *context, uint8_t byte);
+    void *context;
+
+    uint8_t ier, lcr, mcr, fcr, scr, dll, dlm;
+    uint8_t lsr_errors; /* OE; cleared by reading LSR */
+    uint8_t msr_delta;  /* cleared by reading MSR */
+    bool thre_pending;  /* a transmitter-empty interrupt waits */
+    bool handshake;     /* the guest has raised DTR or RTS since reset */
+    bool irq;
+
+    uint8_t tx[UART_FIFO], rx[UART_FIFO];
+    uint8_t tx_count, rx_count; /* oldest byte first, at index 0 */
+    uint8_t waiting[UART_RX_WAITING];
+    uint32_t waiting_head, waiting_count;
+};
+
+/*
+ * A port at `base` (8 ports) on interrupt line gsi. put hands a byte to the host and returns
+ * whether it was taken; after a refusal the transmitter waits for uart_output_ready().
+ */
+void uart_init(struct uart *u, struct vm *vm, uint16_t base, unsigned gsi,
+               bool (*put)(void *context, uint8_t byte), void *context);
+int uart_attach(struct uart *u, struct bus *bus) MUST_CHECK;
+
+/* Bytes for the guest: returns how many were taken, from the front. */
+size_t uart_receive(struct uart *u, const uint8_t *data, size_t size);
+size_t uart_receive_room(const struct uart *u);
+/* The host can take bytes again: sends what waits, and lets the guest go on. Call only after put
+ * refused, or any time. */
+void uart_output_ready(struct uart *u);
+/* Whether a byte waits because put refused it. */
+static inline bool uart_output_waits(const struct uart *u)
+{
+    return u->tx_count != 0;
+}
