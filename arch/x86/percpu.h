@@ -37,6 +37,7 @@ struct percpu {
     uint32_t number;     /* 0 is the boot processor */
     uint32_t apic_id;
     void *current;               /* the vCPU whose state is loaded; guest/'s */
+    void *vmx;                   /* struct vmx_cpu of this CPU; vmx/'s */
     uint64_t stack_top;          /* of the ordinary stack */
     volatile uint64_t nmi_count; /* NMIs taken in root mode */
     volatile uint32_t nmi_flag;  /* set by each NMI, cleared by who waits for it */
