@@ -4,32 +4,13 @@
  */
 #pragma once
 
+#include "arch/x86/regs.h"
 #include "vmx/vcpu.h"
 
 struct vmx_event {
     uint32_t info;   /* VM-entry interruption information; valid when INTR_VALID is set */
     uint32_t error;  /* error code, with INTR_HAS_ERROR */
     uint32_t length; /* instruction length for software events */
-};
-
-enum exception {
-    EXC_DE = 0,
-    EXC_DB = 1,
-    EXC_BP = 3,
-    EXC_OF = 4,
-    EXC_BR = 5,
-    EXC_UD = 6,
-    EXC_NM = 7,
-    EXC_DF = 8,
-    EXC_TS = 10,
-    EXC_NP = 11,
-    EXC_SS = 12,
-    EXC_GP = 13,
-    EXC_PF = 14,
-    EXC_MF = 16,
-    EXC_AC = 17,
-    EXC_MC = 18,
-    EXC_XM = 19,
 };
 
 /* The delivery that this exit interrupted, if any; clears NMI blocking for an NMI that has to be delivered again. */
@@ -59,6 +40,6 @@ static inline void vmx_skip_instruction(void)
     uint32_t blocking = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
     if (UNLIKELY(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
         vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-    if (UNLIKELY(vmread_natural(VMCS_GUEST_RFLAGS) & BIT(8)))
+    if (UNLIKELY(vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
         vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, vmread_natural(VMCS_GUEST_PENDING_DEBUG) | BIT(14));
 }

@@ -1,0 +1,168 @@
+#include "vmx/cpu.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/regs.h"
+
+struct vmx_caps vmx_caps;
+struct vmx_controls vmx_controls;
+struct vmx_features vmx_features;
+
+static uint64_t probe_rdmsr(void *ctx, uint32_t msr)
+{
+    return rdmsr(msr);
+}
+
+static void probe_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+    struct cpuid r = cpuid(leaf, subleaf);
+
+    regs[0] = r.eax;
+    regs[1] = r.ebx;
+    regs[2] = r.ecx;
+    regs[3] = r.edx;
+}
+
+static void report_missing(void *ctx, const char *sentence)
+{
+    log_error("%s", sentence);
+}
+
+int vmx_probe(uint32_t without)
+{
+    const struct vmx_probe probe = {.rdmsr = probe_rdmsr, .cpuid = probe_cpuid};
+    const char *sentence;
+
+    vmx_caps_read(&vmx_caps, &probe);
+    if (vmx_check_firmware(&vmx_caps, &sentence) == VMX_FIRMWARE_OFF) {
+        log_error("%s", sentence);
+        return -ENOTSUP;
+    }
+    if (vmx_choose_controls(&vmx_caps, without, &vmx_controls, &vmx_features, report_missing, NULL))
+        return -ENOTSUP;
+    return 0;
+}
+
+void vmx_log_features(void)
+{
+    const struct vmx_caps *c = &vmx_caps;
+    const struct vmx_features *f = &vmx_features;
+
+    log_debug("vmx: basic %lx misc %lx ept-vpid %lx feature-control %lx", c->basic, c->misc,
+              c->ept_vpid, c->feature_control);
+    log_debug("vmx: pin %lx primary %lx secondary %lx exit %lx entry %lx", c->pin, c->primary,
+              c->secondary, c->exit, c->entry);
+    log_debug("vmx: cr0 fixed %lx/%lx cr4 fixed %lx/%lx vmfunc %lx vmcs-enum %lx", c->cr0_fixed0,
+              c->cr0_fixed1, c->cr4_fixed0, c->cr4_fixed1, c->vmfunc, c->vmcs_enum);
+    log_info("vmx: EPT leaves up to %s, %s, guest APIC: %s, preemption by %s",
+             f->ept_1g ? "1 GiB" : f->ept_2m ? "2 MiB" : "4 KiB",
+             f->vpid ? "VPIDs" : "no VPIDs (TLB flushed on each entry)",
+             f->vid                 ? "virtual-interrupt delivery"
+             : f->apic_register     ? "APIC-register virtualization"
+             : f->tpr_shadow        ? "TPR shadow"
+                                    : "in software",
+             f->preemption_timer ? "VMX timer" : "APIC timer");
+}
+
+/* VMXON and VMPTRLD fail by CF (no current VMCS) or ZF (error number): success is "above". */
+static bool vmxon(paddr region)
+{
+    bool ok;
+
+    __asm__ volatile("vmxon %1" : "=@cca"(ok) : "m"(region) : "cc", "memory");
+    return ok;
+}
+
+int vmx_cpu_start(struct vmx_cpu *cpu)
+{
+    const char *sentence;
+
+    memset(cpu, 0, sizeof(*cpu));
+    if (vmx_check_firmware(&vmx_caps, &sentence) == VMX_FIRMWARE_OPEN &&
+        !(rdmsr(MSR_FEATURE_CONTROL) & FEATURE_CONTROL_LOCK)) {
+        wrmsr(MSR_FEATURE_CONTROL, vmx_feature_control_value(&vmx_caps));
+        log_debug("vmx: feature control was left open by firmware: set and locked");
+    }
+    cpu->vmxon_region = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    if (cpu->vmxon_region == FRAME_NONE)
+        return -ENOMEM;
+    uint32_t *region = phys_to_virt(cpu->vmxon_region);
+    memset(region, 0, PAGE_SIZE);
+    region[0] = VMX_REVISION(&vmx_caps);
+
+    /* FIXED0 bits must be set and FIXED1's zeros clear, CR0.NE above all: some firmware leaves it 0. */
+    write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
+    write_cr4(((read_cr4() | CR4_VMXE) | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
+    if (!vmxon(cpu->vmxon_region)) {
+        log_error("vmx: VMXON was refused: cr0 %lx cr4 %lx feature control %lx", read_cr0(),
+                  read_cr4(), rdmsr(MSR_FEATURE_CONTROL));
+        write_cr4(read_cr4() & ~CR4_VMXE);
+        frame_free(cpu->vmxon_region, FRAME_ORDER_4K);
+        return -ENOTSUP;
+    }
+    if (vmx_caps.xsaves)
+        cpu->host_xss = rdmsr(MSR_XSS);
+    if (read_cr4() & CR4_OSXSAVE)
+        cpu->host_xcr0 = xgetbv(0);
+    this_cpu()->vmx = cpu;
+    vmx_flush_all();
+    return 0;
+}
+
+void vmx_cpu_stop(struct vmx_cpu *cpu)
+{
+    __asm__ volatile("vmxoff" ::: "cc");
+    write_cr4(read_cr4() & ~CR4_VMXE);
+    frame_free(cpu->vmxon_region, FRAME_ORDER_4K);
+}
+
+/* --- TLB --------------------------------------------------------------------------------------------------------- */
+
+enum invalidation { INV_ADDRESS, INV_SINGLE, INV_ALL, INV_SINGLE_KEEP_GLOBAL };
+
+struct invalidation_descriptor {
+    uint64_t first, second;
+};
+
+static void invept(enum invalidation type, uint64_t eptp)
+{
+    struct invalidation_descriptor d = {.first = eptp};
+
+    __asm__ volatile("invept %0, %1" ::"m"(d), "r"((uint64_t)type) : "cc", "memory");
+}
+
+static void invvpid(enum invalidation type, uint16_t vpid)
+{
+    struct invalidation_descriptor d = {.first = vpid};
+
+    __asm__ volatile("invvpid %0, %1" ::"m"(d), "r"((uint64_t)type) : "cc", "memory");
+}
+
+void vmx_flush_linear(struct vmx_vcpu *v)
+{
+    if (!vmx_features.vpid)
+        return; /* without VPID every entry and exit flushes */
+    if (vmx_features.invvpid_single)
+        invvpid(INV_SINGLE, v->vpid);
+    else if (vmx_features.invvpid_all)
+        invvpid(INV_ALL, 0);
+}
+
+void vmx_flush_ept(struct ept *ept)
+{
+    if (vmx_features.invept_single)
+        invept(INV_SINGLE, ept_pointer(ept));
+    else
+        invept(INV_ALL, 0);
+}
+
+void vmx_flush_all(void)
+{
+    if (vmx_features.invept)
+        invept(INV_ALL, 0);
+    if (vmx_features.vpid && vmx_features.invvpid_all)
+        invvpid(INV_ALL, 0);
+}

@@ -1,0 +1,119 @@
+#include "vmx/event.h"
+
+#include "vmx/cpu.h"
+
+/* Vectors that push an error code (SDM, "Error Code"). */
+#define HAS_ERROR                                                                                  \
+    (BIT(VECTOR_DF) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) |          \
+     BIT(VECTOR_PF) | BIT(VECTOR_AC))
+#define CONTRIBUTORY                                                                               \
+    (BIT(VECTOR_DE) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP))
+
+bool vmx_interrupted_event(struct vmx_event *out)
+{
+    uint32_t info = vmread32(VMCS_IDT_VECTORING_INFO);
+
+    if (LIKELY(!(info & INTR_VALID)))
+        return false;
+    /* Bit 12 is undefined here and reserved on entry. */
+    out->info = info & ~(uint32_t)INTR_NMI_UNBLOCKING;
+    out->error = info & INTR_HAS_ERROR ? vmread32(VMCS_IDT_VECTORING_ERROR) : 0;
+    out->length = 0;
+    switch (INTR_TYPE(info)) {
+    case INTR_SOFT_INTERRUPT:
+    case INTR_PRIV_SOFT_EXCEPTION:
+    case INTR_SOFT_EXCEPTION:
+        out->length = vmread32(VMCS_EXIT_INSTRUCTION_LENGTH);
+        break;
+    case INTR_NMI: {
+        /* The NMI blocks NMIs although it was not delivered: it must be deliverable again. */
+        uint32_t blocking = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)BLOCKING_BY_NMI);
+        break;
+    }
+    default:
+        break;
+    }
+    return true;
+}
+
+struct vmx_event vmx_exception(unsigned vector, uint32_t error)
+{
+    struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_HARD_EXCEPTION << 8 | vector)};
+
+    if (BIT(vector) & HAS_ERROR) {
+        e.info |= INTR_HAS_ERROR;
+        e.error = error;
+    }
+    return e;
+}
+
+static bool is_hardware_exception(const struct vmx_event *e)
+{
+    return (e->info & INTR_VALID) && INTR_TYPE(e->info) == INTR_HARD_EXCEPTION;
+}
+
+bool vmx_combine_events(const struct vmx_event *first, const struct vmx_event *second,
+                        struct vmx_event *out)
+{
+    *out = *second;
+    if (!is_hardware_exception(first) || !is_hardware_exception(second))
+        return true; /* interrupts and traps are benign: the second one is delivered */
+    uint64_t was = BIT(INTR_VECTOR(first->info)), is = BIT(INTR_VECTOR(second->info));
+    if (was & BIT(VECTOR_DF))
+        return !(is & (CONTRIBUTORY | BIT(VECTOR_PF)));
+    if (((was & CONTRIBUTORY) && (is & CONTRIBUTORY)) ||
+        ((was & BIT(VECTOR_PF)) && (is & (CONTRIBUTORY | BIT(VECTOR_PF)))))
+        *out = vmx_exception(VECTOR_DF, 0);
+    return true;
+}
+
+void vmx_inject(const struct vmx_event *e)
+{
+    uint32_t info = e->info;
+
+    if (info & INTR_HAS_ERROR) {
+        /* Outside protected mode exceptions push no error code, and the entry check insists. */
+        if (vmread_natural(VMCS_GUEST_CR0) & CR0_PE)
+            vmwrite32(VMCS_ENTRY_ERROR_CODE, e->error);
+        else
+            info &= ~(uint32_t)INTR_HAS_ERROR;
+    }
+    if (e->length)
+        vmwrite32(VMCS_ENTRY_INSTRUCTION_LENGTH, e->length);
+    vmwrite32(VMCS_ENTRY_INTR_INFO, info);
+}
+
+bool vmx_can_take_interrupt(void)
+{
+    return (vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
+           !(vmread32(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+}
+
+bool vmx_can_take_nmi(void)
+{
+    /* An NMI may not be injected in the shadow of MOV SS; some CPUs refuse STI's too. */
+    return !(vmread32(VMCS_GUEST_INTERRUPTIBILITY) &
+             (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI));
+}
+
+static void set_primary(struct vmx_vcpu *v, uint32_t bit, bool on)
+{
+    uint32_t primary = on ? v->primary | bit : v->primary & ~bit;
+
+    if (primary == v->primary)
+        return;
+    v->primary = primary;
+    vmwrite32(VMCS_PRIMARY_CONTROLS, primary);
+}
+
+void vmx_request_interrupt_window(struct vmx_vcpu *v, bool on)
+{
+    set_primary(v, CPU_INTERRUPT_WINDOW, on);
+}
+
+void vmx_request_nmi_window(struct vmx_vcpu *v, bool on)
+{
+    if (vmx_features.virtual_nmi)
+        set_primary(v, CPU_NMI_WINDOW, on);
+}

@@ -1,0 +1,160 @@
+/* The guest's registers as far as they live in the VMCS, and what follows from changing them. */
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/string.h"
+#include "vmx/cpu.h"
+#include "vmx/vcpu.h"
+
+uint64_t vmx_get_gpr(const struct vmx_vcpu *v, enum gpr r)
+{
+    return r == RSP ? vmread_natural(VMCS_GUEST_RSP) : v->gpr[r];
+}
+
+void vmx_set_gpr(struct vmx_vcpu *v, enum gpr r, uint64_t value)
+{
+    if (r == RSP)
+        vmwrite_natural(VMCS_GUEST_RSP, value);
+    else
+        v->gpr[r] = value;
+}
+
+void vmx_set_rip(uint64_t rip)
+{
+    vmwrite_natural(VMCS_GUEST_RIP, rip);
+}
+
+void vmx_set_rflags(uint64_t rflags)
+{
+    vmwrite_natural(VMCS_GUEST_RFLAGS, rflags | RFLAGS_ONE);
+}
+
+/* The eight fields of each kind follow one another in the order of enum segment. */
+void vmx_get_segment(enum segment s, struct vmx_segment *out)
+{
+    out->selector = (uint16_t)vmread_any(VMCS_GUEST_ES_SELECTOR + 2 * s);
+    out->base = vmread_any(VMCS_GUEST_ES_BASE + 2 * s);
+    out->limit = (uint32_t)vmread_any(VMCS_GUEST_ES_LIMIT + 2 * s);
+    out->access = (uint32_t)vmread_any(VMCS_GUEST_ES_ACCESS + 2 * s);
+}
+
+void vmx_set_segment(enum segment s, const struct vmx_segment *in)
+{
+    vmwrite_any(VMCS_GUEST_ES_SELECTOR + 2 * s, in->selector);
+    vmwrite_any(VMCS_GUEST_ES_BASE + 2 * s, in->base);
+    vmwrite_any(VMCS_GUEST_ES_LIMIT + 2 * s, in->limit);
+    vmwrite_any(VMCS_GUEST_ES_ACCESS + 2 * s, in->access);
+}
+
+/* What the guest sees: its own bits from the register, the others from the shadow. */
+uint64_t vmx_get_cr0(void)
+{
+    uint64_t mask = vmread_natural(VMCS_CR0_MASK);
+
+    return (vmread_natural(VMCS_CR0_SHADOW) & mask) | (vmread_natural(VMCS_GUEST_CR0) & ~mask);
+}
+
+uint64_t vmx_get_cr3(void)
+{
+    return vmread_natural(VMCS_GUEST_CR3);
+}
+
+uint64_t vmx_get_cr4(void)
+{
+    uint64_t mask = vmread_natural(VMCS_CR4_MASK);
+
+    return (vmread_natural(VMCS_CR4_SHADOW) & mask) | (vmread_natural(VMCS_GUEST_CR4) & ~mask);
+}
+
+uint64_t vmx_get_efer(void)
+{
+    return vmread64(VMCS_GUEST_EFER);
+}
+
+void vmx_set_efer(struct vmx_vcpu *v, uint64_t efer)
+{
+    vmwrite64(VMCS_GUEST_EFER, efer);
+    uint32_t entry = v->entry_controls & ~(uint32_t)ENTRY_IA32E_GUEST;
+    if (efer & EFER_LMA)
+        entry |= ENTRY_IA32E_GUEST;
+    if (entry != v->entry_controls) {
+        v->entry_controls = entry;
+        vmwrite32(VMCS_ENTRY_CONTROLS, entry);
+    }
+}
+
+void vmx_set_cr0(struct vmx_vcpu *v, uint64_t cr0)
+{
+    /* Under unrestricted guest PE and PG are as the guest wants them; caching stays on whatever it says. */
+    uint64_t fixed0 = vmx_features.cr0_fixed0 & ~(CR0_PE | CR0_PG);
+    uint64_t real = ((cr0 | fixed0) & vmx_features.cr0_fixed1) & ~(CR0_CD | CR0_NW);
+    uint64_t before = vmread_natural(VMCS_GUEST_CR0);
+
+    vmwrite_natural(VMCS_CR0_SHADOW, cr0);
+    vmwrite_natural(VMCS_GUEST_CR0, real);
+    uint64_t efer = vmx_get_efer();
+    if ((efer & EFER_LME) && (cr0 & CR0_PG))
+        vmx_set_efer(v, efer | EFER_LMA);
+    else
+        vmx_set_efer(v, efer & ~EFER_LMA);
+    if ((before ^ real) & (CR0_PG | CR0_WP))
+        vmx_flush_linear(v);
+}
+
+void vmx_set_cr3(struct vmx_vcpu *v, uint64_t cr3)
+{
+    vmwrite_natural(VMCS_GUEST_CR3, cr3);
+    vmx_flush_linear(v);
+}
+
+void vmx_set_cr4(struct vmx_vcpu *v, uint64_t cr4)
+{
+    uint64_t real = (cr4 | vmx_features.cr4_fixed0) & vmx_features.cr4_fixed1;
+
+    vmwrite_natural(VMCS_CR4_SHADOW, cr4);
+    vmwrite_natural(VMCS_GUEST_CR4, real);
+    vmx_flush_linear(v);
+}
+
+void vmx_set_descriptor_table(bool idt, uint64_t base, uint16_t limit)
+{
+    if (idt) {
+        vmwrite_natural(VMCS_GUEST_IDTR_BASE, base);
+        vmwrite32(VMCS_GUEST_IDTR_LIMIT, limit);
+    } else {
+        vmwrite_natural(VMCS_GUEST_GDTR_BASE, base);
+        vmwrite32(VMCS_GUEST_GDTR_LIMIT, limit);
+    }
+}
+
+void vmx_set_pdptes(const uint64_t pdpte[4])
+{
+    vmwrite64(VMCS_GUEST_PDPTE0, pdpte[0]);
+    vmwrite64(VMCS_GUEST_PDPTE1, pdpte[1]);
+    vmwrite64(VMCS_GUEST_PDPTE2, pdpte[2]);
+    vmwrite64(VMCS_GUEST_PDPTE3, pdpte[3]);
+}
+
+void vmx_set_tsc_offset(uint64_t offset)
+{
+    vmwrite64(VMCS_TSC_OFFSET, offset);
+}
+
+void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)
+{
+    const struct vmx_features *f = &vmx_features;
+    uint32_t secondary = v->secondary & ~(uint32_t)(SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES |
+                                                    SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT);
+
+    if (mode == VMX_APIC_X2APIC && f->virtualize_x2apic)
+        secondary |= SEC_VIRTUALIZE_X2APIC;
+    if (mode == VMX_APIC_XAPIC && f->virtualize_apic_accesses)
+        secondary |= SEC_VIRTUALIZE_APIC_ACCESSES;
+    if (mode != VMX_APIC_DISABLED) {
+        if (f->apic_register)
+            secondary |= SEC_APIC_REGISTER;
+        if (f->vid)
+            secondary |= SEC_VIRTUAL_INTERRUPT;
+    }
+    v->secondary = secondary;
+    vmwrite32(VMCS_SECONDARY_CONTROLS, secondary);
+    vmx_flush_linear(v); /* translations of the APIC-access page may be cached */
+}

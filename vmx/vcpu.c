@@ -1,0 +1,361 @@
+/*
+ * A vCPU's life in VMX: its VMCS from allocation to power-on state, the state that VMX leaves to software while a CPU
+ * goes from one vCPU to another, and the way into the guest.
+ */
+#include "vmx/vcpu.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/percpu.h"
+#include "arch/x86/trap.h"
+#include "mm/heap.h"
+#include "vmx/audit.h"
+#include "vmx/cpu.h"
+#include "vmx/ept.h"
+#include "vmx/exit_names.h"
+
+void vmx_exit_entry(void); /* entry.asm: VMCS_HOST_RIP */
+
+/* Real-mode entry of a CPU after RESET: CS base ffff0000h, everything else flat and zero. */
+#define RESET_CR0 (CR0_CD | CR0_NW | CR0_ET)
+#define RESET_PAT 0x0007040600070406ULL
+
+static const uint32_t shared_msr_number[SHARED_MSR_COUNT] = {
+    [SHARED_STAR] = MSR_STAR,   [SHARED_LSTAR] = MSR_LSTAR,
+    [SHARED_CSTAR] = MSR_CSTAR, [SHARED_FMASK] = MSR_FMASK,
+    [SHARED_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE, [SHARED_TSC_AUX] = MSR_TSC_AUX,
+};
+
+/* --- VMCS instructions: success is CF = ZF = 0 ------------------------------------------------------------------- */
+
+static bool vmclear(paddr vmcs)
+{
+    bool ok;
+
+    __asm__ volatile("vmclear %1" : "=@cca"(ok) : "m"(vmcs) : "cc", "memory");
+    return ok;
+}
+
+static bool vmptrld(paddr vmcs)
+{
+    bool ok;
+
+    __asm__ volatile("vmptrld %1" : "=@cca"(ok) : "m"(vmcs) : "cc", "memory");
+    return ok;
+}
+
+void vmwrite_failed(enum vmcs_field field, uint64_t value)
+{
+    log_error("vmx: VMWRITE of %lx to %s was refused", value, vmcs_field_name(field));
+}
+
+/* --- FPU: XSAVE area, all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE --------------------------- */
+
+#define FXSAVE_SIZE 512
+
+static size_t fpu_size(void)
+{
+    if (!(read_cr4() & CR4_OSXSAVE))
+        return FXSAVE_SIZE;
+    /* ECX: for all features this CPU has in XCR0; the supervisor ones follow compacted. */
+    size_t size = cpuid(0xd, 0).ecx;
+    if (vmx_caps.xsaves)
+        size = MAX(size, cpuid(0xd, 1).ebx);
+    return MAX(size, FXSAVE_SIZE + 64);
+}
+
+/* All state components the CPU's XCR0 may hold: what one guest left must not show in the next. */
+static uint64_t fpu_all_features(void)
+{
+    struct cpuid r = cpuid(0xd, 0);
+
+    return (uint64_t)r.edx << 32 | r.eax;
+}
+
+static void fpu_load(struct vmx_vcpu *v)
+{
+    if (!(read_cr4() & CR4_OSXSAVE)) {
+        __asm__ volatile("fxrstor64 (%0)" ::"r"(v->fpu) : "memory");
+        return;
+    }
+    uint64_t all = fpu_all_features();
+    xsetbv(0, all);
+    __asm__ volatile("xrstor64 (%0)" ::"r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
+                     : "memory");
+    xsetbv(0, v->xcr0);
+    if (vmx_caps.xsaves)
+        wrmsr(MSR_XSS, v->xss);
+}
+
+static void fpu_save(struct vmx_vcpu *v)
+{
+    if (!(read_cr4() & CR4_OSXSAVE)) {
+        __asm__ volatile("fxsave64 (%0)" ::"r"(v->fpu) : "memory");
+        return;
+    }
+    uint64_t all = fpu_all_features();
+    v->xcr0 = xgetbv(0);
+    xsetbv(0, all);
+    __asm__ volatile("xsave64 (%0)" ::"r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
+                     : "memory");
+    if (vmx_caps.xsaves)
+        v->xss = rdmsr(MSR_XSS);
+}
+
+static void fpu_reset(struct vmx_vcpu *v)
+{
+    /* FCW and MXCSR as after RESET; with XSTATE_BV zero, XRSTOR initialises every other component. */
+    memset(v->fpu, 0, fpu_size());
+    *(uint16_t *)v->fpu = 0x40;
+    *(uint32_t *)((uint8_t *)v->fpu + 24) = 0x1f80;
+    if (read_cr4() & CR4_OSXSAVE)
+        *(uint64_t *)((uint8_t *)v->fpu + FXSAVE_SIZE) = 3; /* x87 and SSE come from the area */
+    v->xcr0 = XCR0_X87;
+    v->xss = 0;
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
+{
+    memset(v, 0, sizeof(*v));
+    v->vmcs = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    v->fpu = heap_alloc(ALIGN_UP(fpu_size(), PAGE_SIZE));
+    if (v->vmcs == FRAME_NONE || !v->fpu) {
+        vmx_vcpu_destroy(v);
+        return -ENOMEM;
+    }
+    v->msr_bitmap = setup->msr_bitmap;
+    v->vpid = setup->vpid;
+    uint32_t *region = phys_to_virt(v->vmcs);
+    memset(region, 0, PAGE_SIZE);
+    region[0] = VMX_REVISION(&vmx_caps);
+    if (!vmclear(v->vmcs)) {
+        log_error("vmx: VMCLEAR of a new VMCS was refused");
+        vmx_vcpu_destroy(v);
+        return -EIO;
+    }
+    fpu_reset(v);
+    vmx_vcpu_load(v);
+
+    const struct vmx_features *f = &vmx_features;
+    v->primary = vmx_controls.primary;
+    v->secondary = vmx_controls.secondary &
+                   ~(uint32_t)(SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES |
+                               SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT);
+    v->entry_controls = vmx_controls.entry;
+    vmwrite32(VMCS_PIN_CONTROLS, vmx_controls.pin);
+    vmwrite32(VMCS_PRIMARY_CONTROLS, v->primary);
+    vmwrite32(VMCS_SECONDARY_CONTROLS, v->secondary);
+    vmwrite32(VMCS_EXIT_CONTROLS, vmx_controls.exit);
+    vmwrite32(VMCS_ENTRY_CONTROLS, v->entry_controls);
+    /* #DB and #AC: a guest could keep the CPU in their delivery for ever; #MC is the host's. */
+    vmwrite32(VMCS_EXCEPTION_BITMAP, BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC));
+    vmwrite32(VMCS_PF_ERROR_MASK, 0);
+    vmwrite32(VMCS_PF_ERROR_MATCH, 0);
+    vmwrite32(VMCS_CR3_TARGET_COUNT, 0);
+    vmwrite32(VMCS_EXIT_MSR_STORE_COUNT, 0);
+    vmwrite32(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+    vmwrite32(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+    vmwrite32(VMCS_ENTRY_INTR_INFO, 0);
+    vmwrite64(VMCS_MSR_BITMAP, setup->msr_bitmap);
+    vmwrite64(VMCS_TSC_OFFSET, setup->tsc_offset);
+    vmwrite64(VMCS_EPTP, ept_pointer(setup->ept));
+    if (f->vpid)
+        vmwrite16(VMCS_VPID, setup->vpid);
+    if (f->xsaves)
+        vmwrite64(VMCS_XSS_EXIT_BITMAP, 0);
+    if (f->tpr_shadow) {
+        vmwrite64(VMCS_VIRTUAL_APIC_ADDR, setup->virtual_apic_page);
+        vmwrite32(VMCS_TPR_THRESHOLD, 0);
+    }
+    if (f->virtualize_apic_accesses)
+        vmwrite64(VMCS_APIC_ACCESS_ADDR, setup->apic_access_page);
+    if (f->vid) {
+        vmwrite64(VMCS_EOI_EXIT_BITMAP0, 0);
+        vmwrite64(VMCS_EOI_EXIT_BITMAP1, 0);
+        vmwrite64(VMCS_EOI_EXIT_BITMAP2, 0);
+        vmwrite64(VMCS_EOI_EXIT_BITMAP3, 0);
+        vmwrite16(VMCS_GUEST_INTR_STATUS, 0);
+    }
+    /* The guest owns every CR0 bit but those that change how VMX runs it, and the CR4 bits it was given. */
+    vmwrite_natural(VMCS_CR0_MASK, ~(CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM));
+    vmwrite_natural(VMCS_CR4_MASK, ~setup->cr4_allowed);
+    vmwrite64(VMCS_LINK_POINTER, ~0ULL);
+    vmx_vcpu_reset(v);
+    vmx_vcpu_put(v);
+    return 0;
+}
+
+void vmx_vcpu_destroy(struct vmx_vcpu *v)
+{
+    if (v->vmcs != FRAME_NONE && v->vmcs) {
+        vmclear(v->vmcs);
+        frame_free(v->vmcs, FRAME_ORDER_4K);
+    }
+    heap_free(v->fpu);
+    v->vmcs = 0;
+    v->fpu = NULL;
+}
+
+/* Host state that differs from CPU to CPU; the rest of it never changes after vmx_cpu_start(). */
+static void write_host_state(void)
+{
+    struct percpu *cpu = this_cpu();
+
+    vmwrite16(VMCS_HOST_CS_SELECTOR, SELECTOR_CODE);
+    vmwrite16(VMCS_HOST_SS_SELECTOR, SELECTOR_DATA);
+    vmwrite16(VMCS_HOST_DS_SELECTOR, SELECTOR_DATA);
+    vmwrite16(VMCS_HOST_ES_SELECTOR, SELECTOR_DATA);
+    vmwrite16(VMCS_HOST_FS_SELECTOR, 0);
+    vmwrite16(VMCS_HOST_GS_SELECTOR, 0);
+    vmwrite16(VMCS_HOST_TR_SELECTOR, SELECTOR_TSS);
+    vmwrite64(VMCS_HOST_PAT, rdmsr(MSR_PAT));
+    vmwrite64(VMCS_HOST_EFER, rdmsr(MSR_EFER));
+    vmwrite32(VMCS_HOST_SYSENTER_CS, 0);
+    vmwrite_natural(VMCS_HOST_SYSENTER_ESP, 0);
+    vmwrite_natural(VMCS_HOST_SYSENTER_EIP, 0);
+    vmwrite_natural(VMCS_HOST_CR0, read_cr0());
+    vmwrite_natural(VMCS_HOST_CR3, read_cr3());
+    vmwrite_natural(VMCS_HOST_CR4, read_cr4());
+    vmwrite_natural(VMCS_HOST_FS_BASE, 0);
+    vmwrite_natural(VMCS_HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite_natural(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmwrite_natural(VMCS_HOST_GDTR_BASE, read_gdtr().base);
+    vmwrite_natural(VMCS_HOST_IDTR_BASE, read_idtr().base);
+    vmwrite_natural(VMCS_HOST_RIP, (uint64_t)vmx_exit_entry);
+}
+
+void vmx_vcpu_load(struct vmx_vcpu *v)
+{
+    struct vmx_cpu *cpu = vmx_this_cpu();
+
+    if (!vmptrld(v->vmcs))
+        log_error("vmx: VMPTRLD was refused");
+    v->cpu = cpu;
+    cpu->current = v;
+    v->host_rsp = 0;
+    if (v->last_cpu != cpu) {
+        write_host_state();
+        vmx_flush_linear(v);
+        v->last_cpu = cpu;
+    }
+    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
+        if (i != SHARED_TSC_AUX || vmx_features.rdtscp)
+            wrmsr(shared_msr_number[i], v->shared_msr[i]);
+    write_dr0(v->dr[0]);
+    write_dr1(v->dr[1]);
+    write_dr2(v->dr[2]);
+    write_dr3(v->dr[3]);
+    write_dr6(v->dr6);
+    write_cr2(v->cr2);
+    fpu_load(v);
+}
+
+void vmx_vcpu_put(struct vmx_vcpu *v)
+{
+    fpu_save(v);
+    v->cr2 = read_cr2();
+    v->dr[0] = read_dr0();
+    v->dr[1] = read_dr1();
+    v->dr[2] = read_dr2();
+    v->dr[3] = read_dr3();
+    v->dr6 = read_dr6();
+    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
+        if (i != SHARED_TSC_AUX || vmx_features.rdtscp)
+            v->shared_msr[i] = rdmsr(shared_msr_number[i]);
+    if (!vmclear(v->vmcs))
+        log_error("vmx: VMCLEAR was refused");
+    v->launched = 0;
+    v->cpu->current = NULL;
+    v->cpu = NULL;
+}
+
+static void reset_segment(enum segment s, uint16_t selector, uint64_t base, uint32_t access)
+{
+    const struct vmx_segment segment = {
+        .selector = selector, .base = base, .limit = 0xffff, .access = access};
+
+    vmx_set_segment(s, &segment);
+}
+
+void vmx_vcpu_reset(struct vmx_vcpu *v)
+{
+    memset(v->gpr, 0, sizeof(v->gpr));
+    v->gpr[RDX] = cpuid(1, 0).eax;
+    reset_segment(SEG_CS, 0xf000, 0xffff0000, 0x9b);
+    for (enum segment s = SEG_ES; s <= SEG_GS; s++)
+        if (s != SEG_CS)
+            reset_segment(s, 0, 0, 0x93);
+    reset_segment(SEG_LDTR, 0, 0, 0x82);
+    reset_segment(SEG_TR, 0, 0, 0x8b);
+    vmx_set_descriptor_table(false, 0, 0xffff);
+    vmx_set_descriptor_table(true, 0, 0xffff);
+    vmwrite64(VMCS_GUEST_EFER, 0);
+    v->entry_controls &= ~(uint32_t)ENTRY_IA32E_GUEST;
+    vmwrite32(VMCS_ENTRY_CONTROLS, v->entry_controls);
+    vmx_set_cr0(v, RESET_CR0);
+    vmx_set_cr3(v, 0);
+    vmx_set_cr4(v, 0);
+    vmwrite64(VMCS_GUEST_PAT, RESET_PAT);
+    vmwrite64(VMCS_GUEST_DEBUGCTL, 0);
+    vmwrite32(VMCS_GUEST_SYSENTER_CS, 0);
+    vmwrite_natural(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmwrite_natural(VMCS_GUEST_SYSENTER_EIP, 0);
+    vmwrite_natural(VMCS_GUEST_DR7, 0x400);
+    vmwrite_natural(VMCS_GUEST_RSP, 0);
+    vmx_set_rip(0xfff0);
+    vmx_set_rflags(RFLAGS_ONE);
+    vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, 0);
+    vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, 0);
+    vmwrite32(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
+    vmwrite32(VMCS_ENTRY_INTR_INFO, 0);
+    memset(v->shared_msr, 0, sizeof(v->shared_msr));
+    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
+        if (i != SHARED_TSC_AUX || vmx_features.rdtscp)
+            wrmsr(shared_msr_number[i], 0);
+    write_dr0(0);
+    write_dr1(0);
+    write_dr2(0);
+    write_dr3(0);
+    write_dr6(0xffff0ff0);
+    write_cr2(0);
+    fpu_reset(v);
+    fpu_load(v);
+}
+
+/* --- when VM entry fails ----------------------------------------------------------------------------------------- */
+
+static uint64_t audit_read(void *ctx, enum vmcs_field field)
+{
+    return vmread_any(field);
+}
+
+static void audit_report(void *ctx, const char *sentence)
+{
+    log_error("vmx:   %s", sentence);
+}
+
+static bool audit_memory(void *ctx, uint64_t pa, void *data, size_t size)
+{
+    memcpy(data, phys_to_virt(pa), size); /* only addresses that we put into the VMCS ourselves */
+    return true;
+}
+
+void vmx_report_entry_failure(struct vmx_vcpu *v)
+{
+    uint32_t reason = vmread32(VMCS_EXIT_REASON);
+    struct vmcs_audit audit = {
+        .caps = &vmx_caps, .read = audit_read, .report = audit_report, .memory = audit_memory};
+
+    if (reason & BIT(31))
+        log_error("vmx: VM entry failed: %s, qualification %lx", vmx_exit_name(reason & 0xffff),
+                  vmread_natural(VMCS_EXIT_QUALIFICATION));
+    else
+        log_error("vmx: VM entry failed: %s",
+                  vmx_instruction_error(vmread32(VMCS_INSTRUCTION_ERROR)));
+    if (audit_vmcs(&audit) == 0)
+        log_error("vmx:   the auditor finds nothing wrong: a check it does not know");
+}
