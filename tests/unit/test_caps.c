@@ -1,0 +1,380 @@
+/* links: vmx/caps.c vmx/controls.c */
+/* Capability arithmetic on what real and emulated CPUs report (tests/unit/data/cpus). */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "vmx/controls.h"
+#include "vmx/vmcs.h"
+
+struct cpu {
+    struct {
+        uint32_t leaf, subleaf, regs[4];
+    } cpuid[16];
+    struct {
+        uint32_t number;
+        uint64_t value;
+    } msr[40];
+    unsigned cpuids, msrs;
+};
+
+static void load(struct cpu *cpu, const char *name)
+{
+    char path[128], line[256];
+
+    memset(cpu, 0, sizeof(*cpu));
+    snprintf(path, sizeof(path), "tests/unit/data/cpus/%s.txt", name);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f)) {
+        unsigned a, b, r[4], msr;
+        unsigned long long v;
+        if (sscanf(line, "cpuid %x %x = %x %x %x %x", &a, &b, &r[0], &r[1], &r[2], &r[3]) == 6) {
+            assert_in_range(cpu->cpuids, 0, 15);
+            cpu->cpuid[cpu->cpuids].leaf = a;
+            cpu->cpuid[cpu->cpuids].subleaf = b;
+            memcpy(cpu->cpuid[cpu->cpuids++].regs, r, sizeof(r));
+        } else if (sscanf(line, "msr %x = %llx", &msr, &v) == 2) {
+            assert_in_range(cpu->msrs, 0, 39);
+            cpu->msr[cpu->msrs].number = msr;
+            cpu->msr[cpu->msrs++].value = v;
+        } else {
+            fail_msg("%s: %s", path, line);
+        }
+    }
+    fclose(f);
+    if (!cpu->cpuid[0].regs[1]) { /* a short file: leaf 1 and MSRs only */
+        cpu->cpuid[cpu->cpuids].leaf = 0;
+        memcpy(cpu->cpuid[cpu->cpuids++].regs, (uint32_t[4]){1, 0x756e6547, 0x6c65746e, 0x49656e69},
+               16);
+    }
+}
+
+static uint64_t *find_msr(struct cpu *cpu, uint32_t msr)
+{
+    for (unsigned i = 0; i < cpu->msrs; i++)
+        if (cpu->msr[i].number == msr)
+            return &cpu->msr[i].value;
+    return NULL;
+}
+
+static uint64_t mock_rdmsr(void *ctx, uint32_t msr)
+{
+    uint64_t *v = find_msr(ctx, msr);
+
+    /* The program that recorded the files did not know of this one. */
+    if (!v && msr == 0x492 && *find_msr(ctx, 0x482) >> 32 & BIT(17))
+        return 0;
+    if (!v)
+        fail_msg("#GP: RDMSR of %x, which this CPU does not have", msr);
+    return *v;
+}
+
+static void mock_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+    struct cpu *cpu = ctx;
+
+    memset(regs, 0, 16);
+    for (unsigned i = 0; i < cpu->cpuids; i++)
+        if (cpu->cpuid[i].leaf == leaf && cpu->cpuid[i].subleaf == subleaf)
+            memcpy(regs, cpu->cpuid[i].regs, 16);
+}
+
+static void probe(struct cpu *cpu, struct vmx_caps *caps)
+{
+    vmx_caps_read(caps, &(struct vmx_probe){cpu, mock_rdmsr, mock_cpuid});
+}
+
+static char sentences[2048];
+static void note(void *ctx, const char *sentence)
+{
+    strcat(sentences, sentence);
+    strcat(sentences, "\n");
+}
+
+static struct cpu cpu;
+static struct vmx_caps caps;
+static struct vmx_controls words;
+static struct vmx_features f;
+
+static int choose(const char *name, uint32_t without)
+{
+    load(&cpu, name);
+    probe(&cpu, &caps);
+    sentences[0] = 0;
+    return vmx_choose_controls(&caps, without, &words, &f, note, NULL);
+}
+
+static void obeys(const char *what, uint32_t word, uint64_t capability)
+{
+    if (~word & (uint32_t)capability || word & ~(uint32_t)(capability >> 32))
+        fail_msg("%s %08x against %016llx", what, word, (unsigned long long)capability);
+}
+
+static void obey(void)
+{
+    obeys("pin", words.pin, *find_msr(&cpu, 0x48d));
+    obeys("primary", words.primary, *find_msr(&cpu, 0x48e));
+    obeys("exit", words.exit, *find_msr(&cpu, 0x48f));
+    obeys("entry", words.entry, *find_msr(&cpu, 0x490));
+    obeys("secondary", words.secondary, *find_msr(&cpu, 0x48b));
+}
+
+struct expectation {
+    const char *name;
+    const char *lacks; /* a word of the sentence, NULL: usable */
+    bool x2apic, apic_register, vid, preempt, vpid, ept_1g, ept_ad, invpcid, rdtscp, xsaves, pml,
+        tsc_scaling, mtf, posted, mbec, exec_only;
+    uint8_t shift;
+};
+
+static const struct expectation expectations[] = {
+    {.name = "core2_penryn_t9600", .lacks = "EPT"},
+    {.name = "corei5_lynnfield_750",
+     .lacks = "unrestricted guest",
+     .x2apic = 1,
+     .preempt = 1,
+     .vpid = 1,
+     .exec_only = 1},
+    {"corei5_arrandale_m520", NULL, 1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0},
+    {"corei7_sandy_bridge_2600k", NULL, 1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0},
+    {"corei7_ivy_bridge_3770k", NULL, 1, 0, 0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0},
+    {"corei7_haswell_4770", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0},
+    {"corei7_haswell_4770_bochs30", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1, 0},
+    {"broadwell_ult", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 1, 0},
+    {"corei7_skylake_x", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 0},
+    {"corei7_skylake_x_bochs30", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0},
+    {"corei3_cnl", NULL, 1, 0, 0, 1, 1, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0, 1, 0},
+    {"corei7_icelake_u", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0},
+    {"tigerlake", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 0},
+    {"sapphire_rapids_bochs31", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0},
+    {"arrow_lake_bochs31", NULL, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0},
+    /* its file holds leaf 1 only, so what CPUID must show as well is off */
+    {"nested_kvm_on_skylake_x", NULL, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 1, 5},
+};
+
+static void every_cpu(void **state)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(expectations); i++) {
+        const struct expectation *e = &expectations[i];
+        int lacking = choose(e->name, 0);
+
+        if (e->lacks) {
+            assert_true(lacking > 0);
+            assert_non_null(strstr(sentences, e->lacks));
+        } else {
+            if (lacking)
+                fail_msg("%s: %s", e->name, sentences);
+            obey();
+        }
+#define SAME(field, expected)                                                                      \
+    if (f.field != e->expected)                                                                    \
+    fail_msg("%s: " #field " is %d", e->name, f.field)
+        if (e->lacks && strstr(e->lacks, "EPT"))
+            continue;
+        SAME(virtualize_x2apic, x2apic);
+        SAME(apic_register, apic_register);
+        SAME(vid, vid);
+        SAME(preemption_timer, preempt);
+        SAME(vpid, vpid);
+        SAME(ept_1g, ept_1g);
+        SAME(ept_ad, ept_ad);
+        SAME(ept_execute_only, exec_only);
+        SAME(invpcid, invpcid);
+        SAME(xsaves, xsaves);
+        SAME(pml, pml);
+        SAME(tsc_scaling, tsc_scaling);
+        SAME(monitor_trap_flag, mtf);
+        SAME(posted_interrupts, posted);
+        SAME(mode_based_execute, mbec);
+        SAME(preemption_shift, shift);
+        if (!e->lacks)
+            SAME(rdtscp, rdtscp);
+        assert_true(f.tpr_shadow && f.ept_2m && f.invept_single && f.virtual_nmi);
+    }
+}
+
+static void haswell_words(void **state)
+{
+    assert_int_equal(choose("corei7_haswell_4770", 0), 0);
+    assert_int_equal(words.pin, 0x16 | PIN_EXTERNAL_INTERRUPT | PIN_NMI | PIN_VIRTUAL_NMI |
+                                    PIN_PREEMPTION_TIMER);
+    assert_int_equal(words.primary, 0x04006172 | CPU_TSC_OFFSETTING | CPU_HLT | CPU_MWAIT |
+                                        CPU_RDPMC | CPU_TPR_SHADOW | CPU_IO_BITMAPS |
+                                        CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY);
+    assert_int_equal(words.secondary, SEC_EPT | SEC_RDTSCP | SEC_VPID | SEC_WBINVD |
+                                          SEC_UNRESTRICTED_GUEST | SEC_APIC_REGISTER |
+                                          SEC_VIRTUAL_INTERRUPT | SEC_INVPCID);
+    assert_int_equal(words.exit, 0x36dfb | EXIT_SAVE_DEBUG | EXIT_HOST_64BIT | EXIT_ACK_INTERRUPT |
+                                     EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER |
+                                     EXIT_LOAD_EFER);
+    assert_int_equal(words.entry, 0x11fb | ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER);
+    assert_int_equal(f.physical_bits, 40);
+    assert_true(f.hlt_activity && f.ia32e_stored && f.wbinvd_exiting);
+}
+
+static void each_switch(void **state)
+{
+    static const struct {
+        const char *name;
+        size_t feature;
+        uint32_t secondary; /* bits that must be gone */
+    } rows[] = {
+        {"vid", offsetof(struct vmx_features, vid), SEC_VIRTUAL_INTERRUPT},
+        {"apicv", offsetof(struct vmx_features, apic_register),
+         SEC_VIRTUAL_INTERRUPT | SEC_APIC_REGISTER},
+        {"x2apic-virt", offsetof(struct vmx_features, virtualize_x2apic), SEC_VIRTUALIZE_X2APIC},
+        {"tpr", offsetof(struct vmx_features, tpr_shadow),
+         SEC_VIRTUAL_INTERRUPT | SEC_APIC_REGISTER | SEC_VIRTUALIZE_X2APIC},
+        {"preempt", offsetof(struct vmx_features, preemption_timer), 0},
+        {"vpid", offsetof(struct vmx_features, vpid), SEC_VPID},
+        {"ept-1g", offsetof(struct vmx_features, ept_1g), 0},
+        {"ept-2m", offsetof(struct vmx_features, ept_2m), 0},
+        {"ept-ad", offsetof(struct vmx_features, ept_ad), 0},
+        {"invpcid", offsetof(struct vmx_features, invpcid), SEC_INVPCID},
+        {"rdtscp", offsetof(struct vmx_features, rdtscp), SEC_RDTSCP},
+        {"xsaves", offsetof(struct vmx_features, xsaves), SEC_XSAVES},
+        {"mtf", offsetof(struct vmx_features, monitor_trap_flag), 0},
+        {"pml", offsetof(struct vmx_features, pml), SEC_PML},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        uint32_t bit = vmx_without_bit(rows[i].name, strlen(rows[i].name));
+        assert_true(bit);
+        assert_string_equal(vmx_without_name((unsigned)i), rows[i].name);
+        assert_int_equal(choose("corei7_skylake_x_bochs30", 0), 0);
+        assert_true(*((bool *)&f + rows[i].feature));
+        assert_int_equal(choose("corei7_skylake_x_bochs30", bit), 0);
+        assert_false(*((bool *)&f + rows[i].feature));
+        assert_int_equal(words.secondary & rows[i].secondary, 0);
+        obey();
+    }
+    assert_null(vmx_without_name(ARRAY_SIZE(rows)));
+    assert_int_equal(vmx_without_bit("vi", 2), 0);
+    assert_int_equal(vmx_without_bit("vidx", 4), 0);
+    assert_int_equal(choose("corei7_skylake_x_bochs30", VMX_WITHOUT_TPR), 0);
+    assert_true(words.primary & CPU_CR8_LOAD && words.primary & CPU_CR8_STORE);
+    assert_false(f.vid || f.posted_interrupts || words.primary & CPU_TPR_SHADOW);
+    assert_int_equal(choose("corei7_skylake_x_bochs30", VMX_WITHOUT_EPT_2M), 0);
+    assert_false(f.ept_1g);
+    assert_int_equal(choose("corei7_skylake_x_bochs30", VMX_WITHOUT_PREEMPT), 0);
+    assert_false(words.pin & PIN_PREEMPTION_TIMER);
+    assert_int_equal(choose("corei7_skylake_x_bochs30", ~0u), 0);
+    obey();
+}
+
+/* Take one allowed-1 bit away from a good CPU: either nothing needs it, or a sentence says what is
+ * missing. */
+static void each_missing_bit(void **state)
+{
+    static const uint32_t msrs[] = {0x48d, 0x48e, 0x48b, 0x48f, 0x490};
+    static const uint32_t required[] = {
+        PIN_EXTERNAL_INTERRUPT | PIN_NMI,
+        CPU_INTERRUPT_WINDOW | CPU_TSC_OFFSETTING | CPU_HLT | CPU_MWAIT | CPU_RDPMC |
+            CPU_IO_BITMAPS | CPU_MSR_BITMAPS | CPU_MONITOR | CPU_SECONDARY | CPU_CR8_LOAD |
+            CPU_CR8_STORE,
+        SEC_EPT | SEC_UNRESTRICTED_GUEST,
+        EXIT_SAVE_DEBUG | EXIT_HOST_64BIT | EXIT_ACK_INTERRUPT | EXIT_SAVE_PAT | EXIT_LOAD_PAT |
+            EXIT_SAVE_EFER | EXIT_LOAD_EFER,
+        ENTRY_LOAD_DEBUG | ENTRY_IA32E_GUEST | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER,
+    };
+    for (size_t w = 0; w < ARRAY_SIZE(msrs); w++) {
+        for (unsigned bit = 0; bit < 32; bit++) {
+            load(&cpu, "corei7_skylake_x_bochs30");
+            uint64_t *msr = find_msr(&cpu, msrs[w]);
+            if (*msr & BIT(bit))
+                continue; /* must be 1 */
+            *msr &= ~BIT(bit + 32);
+            probe(&cpu, &caps);
+            sentences[0] = 0;
+            int lacking = vmx_choose_controls(&caps, 0, &words, &f, note, NULL);
+            if (required[w] & BIT(bit))
+                assert_true(lacking > 0 && strlen(sentences) > 20);
+            else if (lacking)
+                fail_msg("word %zu bit %u: %s", w, bit, sentences);
+            if (!lacking)
+                obey();
+        }
+    }
+}
+
+static void insists(void **state)
+{
+    load(&cpu, "corei7_haswell_4770");
+    *find_msr(&cpu, 0x480) &= ~BIT(55); /* no TRUE MSRs: CR3 exiting is stuck at 1 */
+    probe(&cpu, &caps);
+    sentences[0] = 0;
+    assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, note, NULL), 2);
+    assert_non_null(strstr(sentences, "CR3-load exiting"));
+    assert_non_null(strstr(sentences, "CR3-store exiting"));
+
+    load(&cpu, "corei7_haswell_4770");
+    *find_msr(&cpu, 0x48c) &= ~BIT(6);
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, NULL, NULL), 1);
+
+    load(&cpu, "corei7_haswell_4770");
+    *find_msr(&cpu, 0x48c) &= ~BIT(32); /* VPID, but no INVVPID */
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, NULL, NULL), 0);
+    assert_false(f.vpid || words.secondary & SEC_VPID);
+}
+
+static void firmware(void **state)
+{
+    const char *s = NULL;
+
+    load(&cpu, "corei7_haswell_4770");
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OPEN);
+    assert_int_equal(vmx_feature_control_value(&caps), 5);
+    *find_msr(&cpu, 0x3a) = 5;
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_ON);
+    assert_null(s);
+    *find_msr(&cpu, 0x3a) = 1;
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
+    assert_non_null(strstr(s, "locked by firmware: enable Intel Virtualization Technology"));
+    *find_msr(&cpu, 0x3a) = 3;
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
+    assert_non_null(strstr(s, "measured launch"));
+
+    load(&cpu, "ryzen"); /* no MSR may be read */
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
+    assert_non_null(strstr(s, "not an Intel CPU"));
+
+    load(&cpu, "corei7_haswell_4770");
+    for (unsigned i = 0; i < cpu.cpuids; i++)
+        if (cpu.cpuid[i].leaf == 1)
+            cpu.cpuid[i].regs[2] &= ~BIT(5);
+    cpu.msrs = 0;
+    probe(&cpu, &caps);
+    assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
+    assert_non_null(strstr(s, "nested virtualization"));
+}
+
+static void control_names(void **state)
+{
+    assert_string_equal(vmx_control_name(VMX_WORD_PRIMARY, 7), "HLT exiting");
+    assert_string_equal(vmx_control_name(VMX_WORD_SECONDARY, 1), "enable EPT");
+    assert_null(vmx_control_name(VMX_WORD_PRIMARY, 0));
+    assert_null(vmx_control_name(VMX_WORD_PIN, 32));
+    assert_null(vmx_control_name(9, 0));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_cpu),     cmocka_unit_test(haswell_words),
+        cmocka_unit_test(each_switch),   cmocka_unit_test(each_missing_bit),
+        cmocka_unit_test(insists),       cmocka_unit_test(firmware),
+        cmocka_unit_test(control_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
