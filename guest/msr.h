@@ -16,7 +16,7 @@
 #define MSR_IA32_TSC_ADJUST      0x3bu
 #define MSR_IA32_BIOS_UPDT_TRIG  0x79u
 #define MSR_IA32_BIOS_SIGN_ID    0x8bu
-#define MSR_PLATFORM_INFO        0xceu
+#define MSR_PLATFORM_INFO         0x0ceu
 #define MSR_IA32_UMWAIT_CONTROL  0xe1u
 #define MSR_IA32_MTRRCAP         0xfeu
 #define MSR_IA32_SYSENTER_CS     0x174u

@@ -19,14 +19,13 @@
 #pragma once
 
 #include "arch/x86/lib/types.h"
+#include "arch/x86/msr.h"
 #include "guest/devices/apic_message.h"
 #include "guest/state.h"
 
 #define LAPIC_BASE       0xfee00000ULL
 #define LAPIC_MSR_FIRST  0x800u
 #define LAPIC_MSR_LAST   0x8ffu
-#define MSR_APIC_BASE    0x1bu
-#define MSR_TSC_DEADLINE 0x6e0u
 #define LAPIC_TIMER_OFF  UINT64_MAX
 
 /* Offsets in the virtual-APIC page (SDM "Local APIC Register Address Map"). */
