@@ -1,0 +1,203 @@
+/* A virtual machine and its virtual CPUs. */
+#pragma once
+
+#include "guest/config.h"
+#include "guest/cpuid.h"
+#include "guest/device.h"
+#include "guest/devices/acpi_pm.h"
+#include "guest/devices/ioapic.h"
+#include "guest/devices/keyboard.h"
+#include "guest/devices/lapic.h"
+#include "guest/devices/pci.h"
+#include "guest/devices/pic.h"
+#include "guest/devices/pit.h"
+#include "guest/devices/reset.h"
+#include "guest/devices/rtc.h"
+#include "guest/devices/uart.h"
+#include "guest/load/e820.h"
+#include "guest/load/sink.h"
+#include "guest/msr.h"
+#include "mm/guest_memory.h"
+#include "vmx/ept.h"
+#include "vmx/exit.h"
+
+/* The local APIC timer counts at tsc_hz / 2^LAPIC_BUS_SHIFT, which CPUID leaf 15h gives as crystal clock. */
+#define LAPIC_BUS_SHIFT 2
+
+/* Why vmx_run() came back; 0 is what vcpu_exit() returns to stay in the guest. */
+enum vcpu_leave {
+    VCPU_STAY,
+    VCPU_HALTED,  /* HLT with nothing to deliver */
+    VCPU_REQUEST, /* the VM wants to end or to restart */
+};
+
+/* Bits of struct vcpu.requests: looked at before each VM entry. */
+#define REQUEST_EVENT BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
+#define REQUEST_TIMER BIT(1) /* a deadline may have passed */
+#define REQUEST_HALT  BIT(2)
+#define REQUEST_LEAVE BIT(3) /* see struct vm.ending */
+
+struct vcpu {
+    struct vmx_vcpu hw; /* first: the exit path goes from one to the other for nothing */
+
+    /* --- the exit path's part --- */
+    uint32_t requests; /* atomic: other CPUs set bits */
+    bool halted;
+    bool virtual_delivery; /* virtual-interrupt delivery is in force */
+    bool tpr_shadow;
+    bool nmi_pending;
+    uint64_t tsc_offset;      /* of this vCPU: guest TSC = host TSC + offset */
+    uint64_t next_exit;       /* host TSC at which the guest must be left for a timer */
+    uint64_t timer_armed;     /* without preemption timer: what the host's APIC timer is set to */
+    uint64_t root_ticks;      /* host TSC ticks between VM exits and VM entries, halts excluded */
+    uint64_t exits[VMX_EXIT_REASONS];
+    struct vmx_event event;   /* to be delivered first; info 0: none */
+
+    struct vm *vm;
+    unsigned id;
+    struct lapic lapic;
+    struct cpuid_table cpuid;
+    struct msr_state msr;
+    struct msr_env msr_env;
+    paddr lapic_page, msr_bitmap;
+    uint64_t halt_ticks;
+    uint16_t interrupt_status; /* what the VMCS holds */
+    uint8_t tpr_threshold;     /* what the VMCS holds */
+};
+
+enum vm_state { VM_READY, VM_RUNNING, VM_POWERED_OFF, VM_KILLED };
+
+struct vm {
+    char name[CONFIG_MAX_NAME + 1];
+    unsigned id;
+    const struct vm_config *config;
+    enum vm_state state;
+
+    bool ending; /* a request below is waiting for the vCPUs to leave */
+    bool killed;
+    enum vm_request request;
+    char why[120];
+
+    struct guest_memory memory;
+    struct gpa_layout layout;
+    struct ept ept;
+    paddr apic_access_page;
+
+    uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
+    uint64_t started;    /* host TSC */
+    unsigned resets;
+
+    struct vcpu *vcpu[CONFIG_MAX_CPUS];
+    struct lapic *lapic[CONFIG_MAX_CPUS];
+    unsigned vcpu_count;
+
+    struct bus bus;
+    struct uart uart;
+    struct pic pic;
+    struct pit pit;
+    struct rtc rtc;
+    struct acpi_pm acpi_pm;
+    struct reset_control reset_control;
+    struct keyboard keyboard;
+    struct pci pci;
+    struct ioapic ioapic;
+    uint32_t irq_lines; /* levels of device_irq() */
+};
+
+struct file {
+    const void *data;
+    uint64_t size;
+};
+
+/* What a VM is made of beside its config: the contents of its files, which stay in place while it lives. */
+struct vm_files {
+    struct file kernel, initrd;
+};
+
+/* --- vm.c: a VM's life --- */
+
+/* Build everything but the guest's software. 0, or an error that has been logged with the config's line. */
+int vm_create(struct vm **out, unsigned id, const struct vm_config *config) MUST_CHECK;
+/* Load kernel and initrd and put the boot vCPU at their entry. 0, or an error that has been logged. */
+int vm_boot(struct vm *vm, const struct vm_files *files) MUST_CHECK;
+/* Power-on state for every device, vCPU and byte of memory; vm_boot() comes next. */
+void vm_reset(struct vm *vm);
+void vm_destroy(struct vm *vm);
+/* The guest did what cannot be carried on with: say why, with the vCPU's state, and end the VM. */
+void vm_kill(struct vcpu *v, const char *why, ...) PRINTF(2, 3);
+void vm_request(struct vm *vm, enum vm_request request, const char *why);
+
+/* --- vcpu.c: one vCPU's life and its stay in the guest --- */
+
+int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id) MUST_CHECK;
+void vcpu_destroy(struct vcpu *v);
+void vcpu_reset(struct vcpu *v);
+/* Put it, loaded, at the state in which a guest's software starts. */
+void vcpu_start_at(struct vcpu *v, const struct guest_start *start);
+/* Run until the VM ends: the loaded vCPU of a VM that has one. */
+void vcpu_run(struct vcpu *v);
+/* An exception for the guest; combined with one that was being delivered as the SDM says. */
+void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error);
+void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error);
+
+static inline void vcpu_ask(struct vcpu *v, uint32_t request)
+{
+    __atomic_fetch_or(&v->requests, request, __ATOMIC_RELEASE);
+}
+
+/* --- exit.c: what VM exits mean --- */
+
+enum exit_result { EXIT_RESUME, EXIT_SKIP /* RIP moves past the instruction */ };
+
+typedef enum exit_result (*exit_handler)(struct vcpu *v, struct vm_exit *e);
+
+enum exit_result exit_io(struct vcpu *v, struct vm_exit *e);            /* exit_io.c */
+enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e); /* exit_memory.c */
+enum exit_result exit_apic_access(struct vcpu *v, struct vm_exit *e);
+enum exit_result exit_cr_access(struct vcpu *v, struct vm_exit *e); /* exit_control.c */
+enum exit_result exit_xsetbv(struct vcpu *v, struct vm_exit *e);
+enum exit_result exit_task_switch(struct vcpu *v, struct vm_exit *e);
+enum exit_result exit_rdmsr(struct vcpu *v, struct vm_exit *e); /* exit_msr.c */
+enum exit_result exit_wrmsr(struct vcpu *v, struct vm_exit *e);
+
+/* --- events.c: what is delivered into the guest before the next VM entry --- */
+
+void vcpu_deliver_events(struct vcpu *v);
+/* Whether a halted vCPU has something that ends the halt. */
+bool vcpu_wakes(struct vcpu *v);
+/* The APIC's mode changed: VMX controls, MSR bitmap and CPUID follow. */
+void vcpu_apic_mode(struct vcpu *v);
+void vcpu_write_eoi_bitmap(struct vcpu *v);
+
+/* --- timers.c: the vCPU's deadlines --- */
+
+/* Guest TSC of this vCPU now. */
+uint64_t vcpu_tsc(const struct vcpu *v);
+/* Fire what is due of the local APIC's and (boot vCPU) the devices' timers, and find the next deadline. */
+void vcpu_run_timers(struct vcpu *v);
+/* Find the next deadline anew after one of them has changed. */
+void vcpu_update_deadline(struct vcpu *v);
+
+/* --- linear.c: guest-linear memory --- */
+
+/* Read size bytes (at most a page) at a linear address as the guest's code would fetch or read them; how many could. */
+size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size);
+/* Translate; -EFAULT with the page fault's error code. access: WALK_* of guest/walk.h. */
+int linear_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa, uint32_t *error) MUST_CHECK;
+/* Copy, a #PF noted in the vCPU and -EFAULT when the guest's tables forbid it. */
+int linear_read(struct vcpu *v, uint64_t linear, void *data, size_t size) MUST_CHECK;
+int linear_write(struct vcpu *v, uint64_t linear, const void *data, size_t size) MUST_CHECK;
+/* 16, 32 or 64: the width of code at CS:RIP. */
+unsigned vcpu_code_width(const struct vcpu *v);
+unsigned vcpu_cpl(void);
+
+/* --- platform.c: the virtual machine's devices --- */
+
+int platform_init(struct vm *vm) MUST_CHECK;
+void platform_destroy(struct vm *vm);
+void platform_reset(struct vm *vm);
+
+/* --- dump.c --- */
+
+/* The vCPU's registers, the exit's cause and the code bytes at RIP, on the log. */
+void vcpu_dump(struct vcpu *v);
