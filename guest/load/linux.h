@@ -20,34 +20,33 @@ struct linux_header {
     uint64_t setup_size;   /* bytes of real-mode setup before the protected-mode kernel */
     uint64_t payload_size; /* bytes of the protected-mode kernel in the file */
     uint64_t init_size;    /* memory that the kernel needs from its load address on */
-    uint64_t pref_address;
-    uint64_t alignment;    /* of the load address of a relocatable kernel */
+    uint64_t load_address; /* the protected-mode kernel's first byte */
     uint64_t initrd_max;   /* highest address that an initrd's byte may have */
     uint32_t cmdline_size; /* longest command line without its terminator */
     uint16_t version;
-    bool relocatable;
-    bool above_4g; /* initrd may lie above 4 GiB */
 };
 
 #define LINUX_ERROR 256 /* an error sentence, with its terminator, fits into this */
 
 /*
- * Check a kernel file's setup header. Returns 0, or -EBADMSG with a sentence in error[LINUX_ERROR]
- * (without the file's name: "is not a Linux bzImage: ...", to be written after it).
+ * Every error leaves a sentence in error[LINUX_ERROR] that is to be written after the kernel's file
+ * name, such as "is not a Linux bzImage" or "needs memory=96M at least".
  */
+
+/* Check a kernel file's setup header. Returns 0 or -EBADMSG. */
 int linux_parse(const void *kernel, uint64_t size, struct linux_header *header,
                 char *error) MUST_CHECK;
 
 /*
- * Write kernel, initrd, command line, boot_params with the E820 map, GDT, identity page tables and
- * BIOS data area through sink, and fill *start. Returns 0; -EBADMSG: the kernel's file is not
- * usable; -ENOMEM: the VM's memory is too small, the sentence names how much it takes; -E2BIG:
- * command line too long; or the sink's error. Each leaves a sentence in error[LINUX_ERROR]. Memory
- * not written is expected to be zero, as a fresh VM's is.
+ * Write kernel, initrd, command line, boot_params with the E820 map, GDT, identity page tables of
+ * the first 4 GiB and BIOS data area through sink, and fill *start. Returns 0; -EBADMSG: the
+ * kernel's file is not usable; -ENOMEM: the VM's memory (or the part below its hole) is too small,
+ * the sentence names how much it takes; -E2BIG: command line or initrd too large for this kernel;
+ * or the sink's error. Memory not written is expected to be zero, as a fresh VM's is.
  */
 int linux_load(const struct linux_image *image, const struct gpa_layout *layout,
                const struct guest_sink *sink, struct guest_start *start, char *error) MUST_CHECK;
 
-/* The memory= value (bytes, a multiple of 1 MiB) with which linux_load() finds room, whatever the
- * hole. */
+/* The least memory, a multiple of 1 MiB, with which linux_load() finds room, if the hole lies
+ * above. */
 uint64_t linux_memory_needed(const struct linux_header *header, uint64_t initrd_size);
