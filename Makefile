@@ -49,6 +49,38 @@ $(B)/corbel.elf: $(KERNEL_OBJ) $(ZYDIS_LIB) linker.ld tools/symbols.py
 
 kernel: $(B)/corbel.elf
 
+# --- the loader: a UEFI application by GNU-EFI, with the microkernel inside -------------------------------------------
+LOADER_C   := $(wildcard boot/*.c) guest/config.c guest/config_keys.c arch/x86/lib/string.c arch/x86/lib/format.c
+LOADER_OBJ := $(LOADER_C:%.c=$(B)/loader/%.o) $(B)/loader/boot/switch.asm.o $(B)/loader/boot/embed.asm.o
+LOADER_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 \
+        -DGNU_EFI_USE_MS_ABI -maccumulate-outgoing-args -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \
+        -mno-red-zone -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
+        -fno-strict-aliasing -fno-common -fmacro-prefix-map=$(CURDIR)/=
+
+$(B)/loader/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(LOADER_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/loader/%.asm.o: %.asm
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 $(NASM_DEFINES) $< -o $@
+
+# Into the boot disk's file goes no debug information: firmware reads it from slow disks.
+$(B)/corbel-stripped.elf: $(B)/corbel.elf
+	objcopy --strip-all $< $@
+$(B)/loader/boot/embed.asm.o: NASM_DEFINES = -DKERNEL='"$(B)/corbel-stripped.elf"'
+$(B)/loader/boot/embed.asm.o: $(B)/corbel-stripped.elf
+
+$(B)/loader.so: $(LOADER_OBJ)
+	$(LD) -nostdlib -shared -Bsymbolic -znocombreloc --no-undefined --build-id=none -T /usr/lib/elf_x86_64_efi.lds \
+	    /usr/lib/crt0-efi-x86_64.o $(LOADER_OBJ) /usr/lib/libgnuefi.a -o $@
+
+$(B)/BOOTX64.EFI: $(B)/loader.so
+	objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' -j .reloc \
+	    --output-target=efi-app-x86_64 --subsystem=10 $< $@
+
+loader: $(B)/BOOTX64.EFI
+
 # --- pure code on the workstation: unit tests and fuzzers -------------------------------------------------------------
 # A test names the sources it needs in a comment on its first line: /* links: guest/state.c guest/devices/bus.c */
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
@@ -75,10 +107,10 @@ fuzz: $(FUZZERS)
 	    $$f -runs=$(FUZZ_RUNS) -seed=1 -max_len=65536 -close_fd_mask=1 $(B)/corpus/$$(basename $$f) \
 	    $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) 2>$$f.log || { cat $$f.log; exit 1; }; done
 
-all: kernel
+all: loader
 
 clean:
 	rm -rf $(B)
 
-.PHONY: all kernel unit fuzz clean
+.PHONY: all kernel loader unit fuzz clean
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -47,7 +47,7 @@ struct handover_framebuffer {
 
 /* One file that the config names, in the order in which the config first names it. */
 struct handover_file {
-    uint64_t path;  /* physical address of the path's bytes, as written in the config */
+    uint64_t path; /* physical address of the path's bytes, as written in the config */
     uint32_t path_length;
     int32_t status; /* 0, or -ENOENT, -EISDIR (21), -ENOMEM, -EIO */
     uint64_t base;  /* page aligned; the rest of the last page is zero */
@@ -61,7 +61,7 @@ struct handover {
 
     uint64_t kernel_base, kernel_size; /* where the microkernel's image lies; page aligned */
     uint64_t page_table;               /* the loader's initial page tables (CR3) */
-    uint64_t low_page;                 /* one page below 1 MiB kept for starting processors; 0 when none */
+    uint64_t low_page; /* one page below 1 MiB kept for starting processors; 0 when none */
 
     uint64_t memory; /* struct handover_mem[memory_count] */
     uint32_t memory_count;
@@ -72,7 +72,7 @@ struct handover {
     uint64_t rsdp;         /* 0 when firmware has no ACPI tables */
     uint64_t smbios;       /* 0 when there is none */
     uint64_t system_table; /* EFI_SYSTEM_TABLE */
-    int64_t boot_time;     /* seconds since 1970-01-01 UTC by the firmware's clock; 0 when unknown */
+    int64_t boot_time; /* seconds since 1970-01-01 UTC by the firmware's clock; 0 when unknown */
     uint64_t boot_time_tsc;
 
     uint64_t config; /* the config file's text, not terminated; 0 when it could not be read */
@@ -86,8 +86,9 @@ struct handover {
 };
 
 /*
- * The microkernel's entry, by the System V ABI: RDI = direct-map address of struct handover. The loader's page
- * tables map all RAM twice: identity (until the microkernel drops it) and at HANDOVER_DIRECT_MAP (NX);
- * the microkernel's segments lie at their link addresses, W^X. Interrupts are off, EFER.NXE and CR0.WP are on.
+ * The microkernel's entry, by the System V ABI: RDI = direct-map address of struct handover. The
+ * loader's page tables map all RAM twice: identity (until the microkernel drops it) and at
+ * HANDOVER_DIRECT_MAP (NX); the microkernel's segments lie at their link addresses, W^X. Interrupts
+ * are off, EFER.NXE and CR0.WP are on.
  */
 #define HANDOVER_DIRECT_MAP 0xffff800000000000ULL

@@ -1,0 +1,112 @@
+#include "boot/cpu.h"
+#include "boot/loader.h"
+#include "arch/x86/lib/string.h"
+
+static bool same_guid(const EFI_GUID *a, const EFI_GUID *b)
+{
+    return memcmp(a, b, sizeof(*a)) == 0;
+}
+
+/* The newer form of each table wins over the older one. */
+static void find_tables(struct handover *h)
+{
+    static const EFI_GUID acpi20 = ACPI_20_TABLE_GUID, acpi10 = ACPI_TABLE_GUID,
+                          smbios3 = SMBIOS3_TABLE_GUID, smbios = SMBIOS_TABLE_GUID;
+    uint64_t acpi10_at = 0, smbios_at = 0;
+
+    for (UINTN i = 0; i < firmware->NumberOfTableEntries; i++) {
+        const EFI_CONFIGURATION_TABLE *t = &firmware->ConfigurationTable[i];
+
+        if (same_guid(&t->VendorGuid, &acpi20))
+            h->rsdp = (uintptr_t)t->VendorTable;
+        else if (same_guid(&t->VendorGuid, &acpi10))
+            acpi10_at = (uintptr_t)t->VendorTable;
+        else if (same_guid(&t->VendorGuid, &smbios3))
+            h->smbios = (uintptr_t)t->VendorTable;
+        else if (same_guid(&t->VendorGuid, &smbios))
+            smbios_at = (uintptr_t)t->VendorTable;
+    }
+    if (!h->rsdp)
+        h->rsdp = acpi10_at;
+    if (!h->smbios)
+        h->smbios = smbios_at;
+}
+
+static uint32_t pixel_format(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode)
+{
+    switch (mode->PixelFormat) {
+    case PixelRedGreenBlueReserved8BitPerColor:
+        return HANDOVER_PIXEL_RGBX;
+    case PixelBlueGreenRedReserved8BitPerColor:
+        return HANDOVER_PIXEL_BGRX;
+    case PixelBitMask:
+        if (mode->PixelInformation.GreenMask != 0xff00)
+            return HANDOVER_PIXEL_NONE;
+        if (mode->PixelInformation.RedMask == 0xff && mode->PixelInformation.BlueMask == 0xff0000)
+            return HANDOVER_PIXEL_RGBX;
+        if (mode->PixelInformation.BlueMask == 0xff && mode->PixelInformation.RedMask == 0xff0000)
+            return HANDOVER_PIXEL_BGRX;
+        return HANDOVER_PIXEL_NONE;
+    default:
+        return HANDOVER_PIXEL_NONE;
+    }
+}
+
+static void find_framebuffer(struct handover_framebuffer *fb)
+{
+    static EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
+    EFI_BOOT_SERVICES *bs = firmware->BootServices;
+    EFI_GRAPHICS_OUTPUT_PROTOCOL *gop;
+    const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode;
+
+    if (bs->HandleProtocol(firmware->ConsoleOutHandle, &guid, (void **)&gop) != EFI_SUCCESS &&
+        bs->LocateProtocol(&guid, NULL, (void **)&gop) != EFI_SUCCESS)
+        return;
+    if (!gop->Mode || !gop->Mode->Info)
+        return;
+    mode = gop->Mode->Info;
+    fb->format = pixel_format(mode);
+    if (fb->format == HANDOVER_PIXEL_NONE || !gop->Mode->FrameBufferBase ||
+        mode->PixelsPerScanLine < mode->HorizontalResolution ||
+        gop->Mode->FrameBufferSize <
+            (uint64_t)mode->PixelsPerScanLine * 4 * mode->VerticalResolution) {
+        fb->format = HANDOVER_PIXEL_NONE;
+        return;
+    }
+    fb->base = gop->Mode->FrameBufferBase;
+    fb->size = gop->Mode->FrameBufferSize;
+    fb->width = mode->HorizontalResolution;
+    fb->height = mode->VerticalResolution;
+    fb->stride = mode->PixelsPerScanLine;
+}
+
+/* Days since 1970-01-01 in the Gregorian calendar; years are counted from March, so that the leap
+ * day is the last. */
+static int64_t days(int64_t year, int64_t month, int64_t day)
+{
+    year -= month <= 2;
+    month = (month + 9) % 12;
+    return 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 -
+           719468;
+}
+
+static void read_clock(struct handover *h)
+{
+    EFI_TIME t;
+
+    if (firmware->RuntimeServices->GetTime(&t, NULL) != EFI_SUCCESS || t.Year < 1998 ||
+        t.Month < 1 || t.Month > 12 || t.Day < 1 || t.Day > 31)
+        return;
+    h->boot_time_tsc = rdtsc();
+    h->boot_time = days(t.Year, t.Month, t.Day) * 86400 + t.Hour * 3600 + t.Minute * 60 + t.Second;
+    if (t.TimeZone != EFI_UNSPECIFIED_TIMEZONE)
+        h->boot_time += t.TimeZone * 60; /* UEFI, "GetTime()": local time = UTC - TimeZone */
+}
+
+void facts_gather(struct handover *h)
+{
+    h->system_table = (uintptr_t)firmware;
+    find_tables(h);
+    find_framebuffer(&h->framebuffer);
+    read_clock(h);
+}

@@ -1,0 +1,68 @@
+/* The loader's own parts, in the order in which they run. Only boot/ includes this. */
+#pragma once
+
+#include <efi.h>
+#include "boot/handover.h"
+#include "arch/x86/lib/types.h"
+
+extern EFI_SYSTEM_TABLE *firmware;
+
+/* --- print.c: the firmware's console and COM1 --------------------------------------------------
+ */
+
+void print_init(void);
+/* Boot services are gone: from here on only COM1 is written. */
+void print_firmware_gone(void);
+/* One line beginning "corbel: "; no newline in fmt. */
+void say(const char *fmt, ...) PRINTF(1, 2);
+/* A bar for total steps of work on what is named; each step() draws up to its part; end() closes
+ * the line. */
+void progress_begin(const char *name, uint32_t name_length, uint64_t total);
+void progress_step(uint64_t done);
+void progress_end(int status);
+
+/* --- requirements.c: can this processor run Corbel? ---------------------------------------------
+ */
+
+/* 0, or -ENODEV after the sentence that says why not and what to do. */
+int requirements_check(void);
+
+/* --- memory.c -----------------------------------------------------------------------------------
+ */
+
+/* Zeroed pages (EfiLoaderData) above 1 MiB for at least size bytes, or NULL. Lives on after the
+ * hand-over. */
+void *memory_allocate(uint64_t size);
+void memory_free(void *p, uint64_t size);
+/* One zeroed page. */
+uint64_t *memory_page(void);
+/* One page below 1 MiB but not the first, or 0. */
+uint64_t memory_low_page(void);
+
+/* --- kernel.c: the microkernel's ELF ------------------------------------------------------------
+ */
+
+/* Copy the embedded ELF's segments to h->kernel_base. 0 or negative, with a sentence. */
+int kernel_load(struct handover *h, uint64_t *entry);
+/* Build h->page_table as boot/handover.h promises; trampoline is the page that runs the switch. */
+int kernel_map(struct handover *h, uint64_t trampoline);
+
+/* --- facts.c, cpus.c: what the machine is --------------------------------------------------------
+ */
+
+void facts_gather(struct handover *h);
+int cpus_gather(struct handover *h);
+
+/* --- files.c: the config and what it names -------------------------------------------------------
+ */
+
+/* Only lack of memory for the bookkeeping fails; what is wrong with a file goes into its status. */
+int files_load(EFI_HANDLE image, struct handover *h);
+
+/* --- leave.c ------------------------------------------------------------------------------------
+ */
+
+/* Prepare everything that leaving needs. 0 or negative, with a sentence. */
+int leave_prepare(struct handover *h);
+/* Leave boot services and jump. Returns only when firmware refuses to let go. */
+EFI_STATUS leave(EFI_HANDLE image, struct handover *h, uint64_t entry);

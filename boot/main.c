@@ -1,0 +1,64 @@
+#include "boot/cpu.h"
+#include "boot/loader.h"
+
+EFI_SYSTEM_TABLE *firmware;
+
+#define PATIENCE 5 /* seconds */
+
+EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table);
+
+/* Firmware's next boot option may clear the screen: leave the sentence there for a while, or until
+ * a key. */
+static void let_read(void)
+{
+    EFI_BOOT_SERVICES *bs = firmware->BootServices;
+    EFI_EVENT events[2];
+    UINTN count = 1, which;
+
+    if (bs->CreateEvent(EVT_TIMER, 0, NULL, NULL, &events[0]) != EFI_SUCCESS)
+        return;
+    say("back to firmware in %d seconds.", PATIENCE);
+    if (firmware->ConIn)
+        events[count++] = firmware->ConIn->WaitForKey;
+    if (bs->SetTimer(events[0], TimerRelative, PATIENCE * 10000000ull) == EFI_SUCCESS)
+        bs->WaitForEvent(count, events, &which);
+    bs->CloseEvent(events[0]);
+}
+
+static EFI_STATUS fail(EFI_STATUS status)
+{
+    let_read();
+    return status;
+}
+
+EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
+{
+    uint64_t start = rdtsc(), entry;
+    struct handover *h;
+
+    firmware = system_table;
+    print_init();
+    say("Corbel's loader");
+    /* Reading gigabytes from a slow stick may outlast the five minutes that firmware grants. */
+    (void)firmware->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
+
+    if (requirements_check() < 0)
+        return fail(EFI_UNSUPPORTED);
+    h = memory_allocate(sizeof(*h));
+    if (!h) {
+        say("no memory at all is free: the machine needs more memory.");
+        return fail(EFI_OUT_OF_RESOURCES);
+    }
+    h->magic = HANDOVER_MAGIC;
+    h->version = HANDOVER_VERSION;
+    h->size = sizeof(*h);
+    h->tsc_start = start;
+    if (kernel_load(h, &entry) < 0)
+        return fail(EFI_LOAD_ERROR);
+    facts_gather(h);
+    if (cpus_gather(h) < 0 || files_load(image, h) < 0 || leave_prepare(h) < 0) {
+        say("memory is used up: the machine needs more memory, or the config fewer files.");
+        return fail(EFI_OUT_OF_RESOURCES);
+    }
+    return leave(image, h, entry);
+}

@@ -1,0 +1,91 @@
+#include "boot/cpu.h"
+#include "boot/loader.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+
+#define CPUID_1_ECX_VMX        BIT(5)
+#define CPUID_80000001_EDX_NX  BIT(20)
+#define CR4_LA57               BIT(12)
+#define IA32_FEATURE_CONTROL   0x3a
+#define FEATURE_CONTROL_LOCKED BIT(0)
+#define FEATURE_CONTROL_VMXON  BIT(2) /* enable VMX outside SMX operation */
+#define IA32_MISC_ENABLE       0x1a0
+#define MISC_ENABLE_XD_DISABLE BIT(34)
+
+/* The processor's name by CPUID's brand string, without the blanks that pad it; "unnamed" where it
+ * has none. */
+static void brand(char name[49])
+{
+    size_t from = 0, length = 48;
+
+    memset(name, 0, 49);
+    if (cpuid(0x80000000).eax >= 0x80000004)
+        for (uint32_t i = 0; i < 3; i++) {
+            struct cpuid r = cpuid(0x80000002 + i);
+
+            memcpy(name + 16 * i, &r, 16);
+        }
+    length = strnlen(name, 48);
+    while (from < length && name[from] == ' ')
+        from++;
+    while (length > from && name[length - 1] == ' ')
+        length--;
+    memmove(name, name + from, length - from);
+    name[length - from] = '\0';
+    if (!name[0])
+        memcpy(name, "unnamed", 8);
+}
+
+static int vmx_check(bool intel, const char *vendor, const char *name)
+{
+    uint64_t control;
+
+    if (!(cpuid(1).ecx & CPUID_1_ECX_VMX)) {
+        if (!intel)
+            say("Corbel needs an Intel processor with VT-x; this is %s by %s.", name, vendor);
+        else
+            say("this CPU has no VT-x (Intel VMX): %s. Corbel needs an Intel processor with VT-x; "
+                "inside a virtual machine, one with nested virtualisation switched on.",
+                name);
+        return -ENODEV;
+    }
+    control = rdmsr(IA32_FEATURE_CONTROL);
+    if ((control & FEATURE_CONTROL_LOCKED) && !(control & FEATURE_CONTROL_VMXON)) {
+        say("VT-x is switched off and locked by firmware: enable Intel Virtualization Technology "
+            "in "
+            "setup, then switch the machine off and on again.");
+        return -ENODEV;
+    }
+    return 0;
+}
+
+int requirements_check(void)
+{
+    struct cpuid r = cpuid(0);
+    char vendor[13] = {0}, name[49];
+    bool intel;
+    int status;
+
+    memcpy(vendor, &r.ebx, 4);
+    memcpy(vendor + 4, &r.edx, 4);
+    memcpy(vendor + 8, &r.ecx, 4);
+    intel = strcmp(vendor, "GenuineIntel") == 0;
+    brand(name);
+
+    status = vmx_check(intel, vendor, name);
+    if (status)
+        return status;
+    if (read_cr4() & CR4_LA57) {
+        say("firmware runs with 5-level paging, which Corbel does not: switch it off in setup.");
+        return -ENODEV;
+    }
+    /* Firmware setup's "Execute Disable" may hide NX; Corbel has it back. */
+    if (!(cpuid(0x80000001).edx & CPUID_80000001_EDX_NX) && intel)
+        wrmsr(IA32_MISC_ENABLE, rdmsr(IA32_MISC_ENABLE) & ~MISC_ENABLE_XD_DISABLE);
+    if (!(cpuid(0x80000001).edx & CPUID_80000001_EDX_NX)) {
+        say("this CPU cannot forbid execution of data (NX): %s. Corbel needs a later one.", name);
+        return -ENODEV;
+    }
+    say("processor: %s", name);
+    return 0;
+}
