@@ -29,9 +29,9 @@ struct guest_memory_region {
 };
 
 /*
- * RAM for a VM: count regions (1 to GUEST_MEMORY_RANGES), page aligned, ascending, not overlapping
- * nor sharing a 2 MiB chunk. Backed by the largest frames there are and zeroed. -EINVAL, or -ENOMEM
- * with everything given back.
+ * RAM for a VM: count regions (1 to GUEST_MEMORY_RANGES), page aligned, ascending, not overlapping,
+ * below 2^46. Backed by the largest frames there are and zeroed. -EINVAL, or -ENOMEM with
+ * everything given back.
  */
 int guest_memory_create(struct guest_memory *gm, uint16_t owner,
                         const struct guest_memory_region *regions, unsigned count) MUST_CHECK;
@@ -43,8 +43,7 @@ void guest_memory_clear(struct guest_memory *gm);
 
 struct guest_frame {
     paddr hpa;           /* of the byte at gpa */
-    uint64_t contiguous; /* bytes from gpa on that are contiguous in host memory (to the end of this
-                            chunk at least) */
+    uint64_t contiguous; /* bytes from gpa to the end of its block, contiguous in host memory */
     uint8_t level;       /* largest leaf the backing allows: 1 4K, 2 2M, 3 1G */
 };
 /* What stands behind gpa: 0, or -EFAULT when it is not RAM. */

@@ -1,0 +1,341 @@
+#include "mm/guest_memory.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "mm/heap.h"
+
+/*
+ * One word for each 2 MiB of guest-physical space that a range touches: an address, and in its low
+ * bits what is there. A 1 GiB block is 512 such words, the first of which gives it back.
+ */
+#define KIND_NONE  0u
+#define KIND_2M    1u /* a 2 MiB block */
+#define KIND_1G    2u /* this chunk's part of a 1 GiB block */
+#define KIND_TABLE 3u /* a frame with one word per page: 0, or the page's address */
+#define KIND_MASK  3u
+
+#define TABLE_ENTRIES 512u
+#define GPA_MAX       BIT(46)
+
+static uint32_t chunk_index(const struct guest_memory_range *r, uint64_t gpa)
+{
+    return (uint32_t)(gpa / GUEST_CHUNK - r->gpa / GUEST_CHUNK);
+}
+
+static const struct guest_memory_range *find_range(const struct guest_memory *gm, uint64_t gpa)
+{
+    for (uint32_t i = 0; i < gm->range_count; i++)
+        if (gpa - gm->ranges[i].gpa < gm->ranges[i].size)
+            return &gm->ranges[i];
+    return NULL;
+}
+
+static int regions_valid(const struct guest_memory_region *regions, unsigned count)
+{
+    uint64_t end = 0;
+
+    if (count == 0 || count > GUEST_MEMORY_RANGES)
+        return -EINVAL;
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t gpa = regions[i].gpa, size = regions[i].size;
+        if (size == 0 || !IS_ALIGNED(gpa | size, PAGE_SIZE) || gpa < end || gpa > GPA_MAX ||
+            size > GPA_MAX - gpa)
+            return -EINVAL;
+        end = gpa + size;
+    }
+    return 0;
+}
+
+/* Back the part [from, to) of one chunk with single pages. */
+static int back_with_pages(struct guest_memory *gm, uint64_t *chunk, uint64_t from, uint64_t to)
+{
+    paddr table = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+
+    if (table == FRAME_NONE)
+        return -ENOMEM;
+    gm->metadata += PAGE_SIZE;
+    uint64_t *entries = phys_to_virt(table);
+    memset(entries, 0, PAGE_SIZE);
+    *chunk = table | KIND_TABLE;
+    for (uint64_t gpa = from; gpa < to; gpa += PAGE_SIZE) {
+        paddr page = frame_alloc(FRAME_ORDER_4K, gm->owner);
+        if (page == FRAME_NONE)
+            return -ENOMEM;
+        entries[gpa / PAGE_SIZE % TABLE_ENTRIES] = page;
+    }
+    return 0;
+}
+
+static int back_range(struct guest_memory *gm, struct guest_memory_range *r)
+{
+    uint64_t end = r->gpa + r->size;
+    bool try_1g = true;
+
+    for (uint64_t gpa = r->gpa; gpa < end;) {
+        uint64_t *chunk = &r->chunks[chunk_index(r, gpa)];
+        uint64_t next = MIN(ALIGN_DOWN(gpa, GUEST_CHUNK) + GUEST_CHUNK, end);
+        paddr block;
+
+        if (try_1g && IS_ALIGNED(gpa, GIB) && end - gpa >= GIB) {
+            block = frame_alloc(FRAME_ORDER_1G, gm->owner);
+            if (block != FRAME_NONE) {
+                for (uint32_t i = 0; i < GIB / GUEST_CHUNK; i++)
+                    chunk[i] = (block + i * GUEST_CHUNK) | KIND_1G;
+                gpa += GIB;
+                continue;
+            }
+            try_1g = false;
+        }
+        block = next - gpa == GUEST_CHUNK ? frame_alloc(FRAME_ORDER_2M, gm->owner) : FRAME_NONE;
+        if (block != FRAME_NONE) {
+            *chunk = block | KIND_2M;
+        } else {
+            int rc = back_with_pages(gm, chunk, gpa, next);
+            if (rc < 0)
+                return rc;
+        }
+        gpa = next;
+    }
+    return 0;
+}
+
+int guest_memory_create(struct guest_memory *gm, uint16_t owner,
+                        const struct guest_memory_region *regions, unsigned count)
+{
+    *gm = (struct guest_memory){.owner = owner};
+    int rc = regions_valid(regions, count);
+
+    for (unsigned i = 0; rc == 0 && i < count; i++) {
+        struct guest_memory_range *r = &gm->ranges[i];
+        r->gpa = regions[i].gpa;
+        r->size = regions[i].size;
+        r->count = chunk_index(r, r->gpa + r->size - 1) + 1;
+        r->chunks = heap_alloc(r->count * sizeof(r->chunks[0]));
+        if (!r->chunks) {
+            rc = -ENOMEM;
+            break;
+        }
+        gm->range_count++;
+        gm->metadata += r->count * sizeof(r->chunks[0]);
+        gm->size += r->size;
+        rc = back_range(gm, r);
+    }
+    if (rc < 0) {
+        guest_memory_destroy(gm);
+        return rc;
+    }
+    guest_memory_clear(gm); /* what the frames held before is nobody's business */
+    return 0;
+}
+
+static void free_chunk(uint64_t chunk)
+{
+    paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
+
+    switch (chunk & KIND_MASK) {
+    case KIND_2M:
+        frame_free(base, FRAME_ORDER_2M);
+        break;
+    case KIND_1G:
+        if (IS_ALIGNED(base, GIB))
+            frame_free(base, FRAME_ORDER_1G);
+        break;
+    case KIND_TABLE:
+        for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
+            paddr page = ((const uint64_t *)phys_to_virt(base))[i];
+            if (page)
+                frame_free(page, FRAME_ORDER_4K);
+        }
+        frame_free(base, FRAME_ORDER_4K);
+        break;
+    }
+}
+
+void guest_memory_destroy(struct guest_memory *gm)
+{
+    for (uint32_t i = 0; i < gm->range_count; i++) {
+        for (uint32_t c = 0; c < gm->ranges[i].count; c++)
+            free_chunk(gm->ranges[i].chunks[c]);
+        heap_free(gm->ranges[i].chunks);
+    }
+    *gm = (struct guest_memory){0};
+}
+
+static void zero_bytes(void *p, size_t size)
+{
+    size_t words = size / 8, rest = size % 8;
+
+    __asm__ volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(0UL) : "memory");
+    memset(p, 0, rest);
+}
+
+void guest_memory_clear(struct guest_memory *gm)
+{
+    for (uint32_t i = 0; i < gm->range_count; i++) {
+        for (uint32_t c = 0; c < gm->ranges[i].count; c++) {
+            uint64_t chunk = gm->ranges[i].chunks[c];
+            void *p = phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE));
+            if ((chunk & KIND_MASK) != KIND_TABLE) {
+                zero_bytes(p, GUEST_CHUNK);
+                continue;
+            }
+            for (unsigned page = 0; page < TABLE_ENTRIES; page++)
+                if (((uint64_t *)p)[page])
+                    zero_bytes(phys_to_virt(((uint64_t *)p)[page]), PAGE_SIZE);
+        }
+    }
+}
+
+/* The host address of the byte at gpa, and how many bytes of its block follow from there;
+ * FRAME_NONE: not RAM. */
+static paddr translate(const struct guest_memory *gm, uint64_t gpa, uint64_t *available,
+                       unsigned *kind)
+{
+    const struct guest_memory_range *r = find_range(gm, gpa);
+
+    if (!r)
+        return FRAME_NONE;
+    uint64_t chunk = r->chunks[chunk_index(r, gpa)];
+    paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
+    *kind = chunk & KIND_MASK;
+    if (LIKELY(*kind != KIND_TABLE)) {
+        uint64_t offset = gpa % GUEST_CHUNK;
+        *available = GUEST_CHUNK - offset;
+        return base + offset;
+    }
+    *available = PAGE_SIZE - gpa % PAGE_SIZE;
+    return ((const uint64_t *)phys_to_virt(base))[gpa / PAGE_SIZE % TABLE_ENTRIES] +
+           gpa % PAGE_SIZE;
+}
+
+int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa, struct guest_frame *out)
+{
+    unsigned kind;
+
+    out->hpa = translate(gm, gpa, &out->contiguous, &kind);
+    if (out->hpa == FRAME_NONE)
+        return -EFAULT;
+    out->level = kind == KIND_TABLE ? 1 : kind == KIND_2M ? 2 : 3;
+    if (kind == KIND_1G)
+        out->contiguous = GIB - gpa % GIB;
+    return 0;
+}
+
+bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size)
+{
+    while (size > 0) {
+        const struct guest_memory_range *r = find_range(gm, gpa);
+        if (!r)
+            return false;
+        uint64_t here = r->size - (gpa - r->gpa);
+        if (size <= here)
+            return true;
+        gpa += here;
+        size -= here;
+    }
+    return true;
+}
+
+/* The next piece of a checked range in host memory: at most *size bytes, and *size becomes how
+ * many. */
+static void *piece(const struct guest_memory *gm, uint64_t gpa, uint64_t *size)
+{
+    uint64_t available;
+    unsigned kind;
+    paddr pa = translate(gm, gpa, &available, &kind);
+
+    if (pa == FRAME_NONE)
+        return NULL;
+    *size = MIN(*size, available);
+    return phys_to_virt(pa);
+}
+
+int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, size_t size)
+{
+    uint64_t n = size;
+    const void *p = piece(gm, gpa, &n);
+
+    if (LIKELY(p && n == size)) {
+        memcpy(data, p, size);
+        return 0;
+    }
+    if (!guest_memory_valid(gm, gpa, size))
+        return -EFAULT;
+    for (size_t done = 0; done < size; done += n) {
+        n = size - done;
+        p = piece(gm, gpa + done, &n);
+        memcpy((char *)data + done, p, n);
+    }
+    return 0;
+}
+
+int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
+{
+    uint64_t n = size;
+    void *p = piece(gm, gpa, &n);
+
+    if (LIKELY(p && n == size)) {
+        memcpy(p, data, size);
+        return 0;
+    }
+    if (!guest_memory_valid(gm, gpa, size))
+        return -EFAULT;
+    for (size_t done = 0; done < size; done += n) {
+        n = size - done;
+        p = piece(gm, gpa + done, &n);
+        memcpy(p, (const char *)data + done, n);
+    }
+    return 0;
+}
+
+int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size)
+{
+    uint64_t n;
+
+    if (!guest_memory_valid(gm, gpa, size))
+        return -EFAULT;
+    for (uint64_t done = 0; done < size; done += n) {
+        n = size - done;
+        void *p = piece(gm, gpa + done, &n);
+        zero_bytes(p, n);
+    }
+    return 0;
+}
+
+int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t *value)
+{
+    uint64_t n = sizeof(*value);
+    const uint64_t *p = piece(gm, gpa, &n);
+
+    if (!p || !IS_ALIGNED(gpa, sizeof(*value)))
+        return -EFAULT;
+    *value = __atomic_load_n(p, __ATOMIC_RELAXED);
+    return 0;
+}
+
+static void for_each_frame(struct guest_memory *gm, uint64_t gpa, uint64_t size,
+                           void (*f)(paddr frame))
+{
+    uint64_t end = gpa + size, available;
+    unsigned kind;
+
+    for (gpa = ALIGN_DOWN(gpa, PAGE_SIZE); gpa < end; gpa += PAGE_SIZE) {
+        paddr pa = translate(gm, gpa, &available, &kind);
+        if (pa != FRAME_NONE)
+            f(pa);
+    }
+}
+
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size)
+{
+    if (!guest_memory_valid(gm, gpa, size))
+        return -EFAULT;
+    for_each_frame(gm, gpa, size, frame_pin);
+    return 0;
+}
+
+void guest_memory_unpin(struct guest_memory *gm, uint64_t gpa, uint64_t size)
+{
+    if (guest_memory_valid(gm, gpa, size))
+        for_each_frame(gm, gpa, size, frame_unpin);
+}

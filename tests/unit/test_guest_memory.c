@@ -1,0 +1,252 @@
+/* links: mm/guest_memory.c */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+
+#include "mm/guest_memory.h"
+#include "tests/unit/mock_frames.h"
+
+#define VM0 FRAME_VM
+
+static struct guest_memory gm;
+
+static int fresh(void **state)
+{
+    mock_reset();
+    memset(&gm, 0, sizeof(gm));
+    return 0;
+}
+
+static int all_back(void **state)
+{
+    guest_memory_destroy(&gm);
+    assert_int_equal(mock_used, 0);
+    assert_int_equal(mock_heap_blocks, 0);
+    return 0;
+}
+
+static int create(const struct guest_memory_region *regions, unsigned count)
+{
+    return guest_memory_create(&gm, VM0, regions, count);
+}
+
+static void blocks(void **state)
+{
+    struct guest_frame fr;
+
+    assert_int_equal(create(&(struct guest_memory_region){0, 256 * MIB}, 1), 0);
+    assert_int_equal(gm.size, 256 * MIB);
+    assert_int_equal(gm.metadata, 128 * 8);
+    assert_int_equal(mock_used, 256 * MIB / PAGE_SIZE);
+    assert_int_equal(guest_memory_lookup(&gm, 3 * MIB + 5, &fr), 0);
+    assert_int_equal(fr.level, 2);
+    assert_int_equal(fr.hpa % (2 * MIB), 1 * MIB + 5);
+    assert_int_equal(fr.contiguous, 1 * MIB - 5);
+    assert_int_equal(mock_owner[fr.hpa / PAGE_SIZE], VM0);
+    assert_int_equal(guest_memory_lookup(&gm, 256 * MIB, &fr), -EFAULT);
+    assert_int_equal(guest_memory_lookup(&gm, UINT64_MAX, &fr), -EFAULT);
+}
+
+static void gigabyte_blocks(void **state)
+{
+    struct guest_frame fr;
+    const struct guest_memory_region r[] = {{0, 1 * GIB + 2 * MIB}, {4 * GIB, 2 * GIB}};
+
+    assert_int_equal(create(r, 2), 0);
+    assert_int_equal(guest_memory_lookup(&gm, 17, &fr), 0);
+    assert_int_equal(fr.level, 3);
+    assert_int_equal(fr.hpa % GIB, 17);
+    assert_int_equal(fr.contiguous, GIB - 17);
+    assert_int_equal(guest_memory_lookup(&gm, 1 * GIB, &fr), 0);
+    assert_int_equal(fr.level, 2);
+    assert_int_equal(guest_memory_lookup(&gm, 6 * GIB - 1, &fr), 0);
+    assert_int_equal(fr.level, 3);
+    assert_int_equal(fr.contiguous, 1);
+    assert_int_equal(guest_memory_lookup(&gm, 3 * GIB, &fr), -EFAULT); /* the hole */
+    assert_int_equal(guest_memory_lookup(&gm, 6 * GIB, &fr), -EFAULT);
+}
+
+static void odd_ends(void **state)
+{
+    struct guest_frame fr;
+    const struct guest_memory_region r[] = {
+        {0, 0xa0000}, {0x100000, 5 * MIB}, {8 * MIB + 4096, 2 * MIB}};
+
+    assert_int_equal(create(r, 3), 0);
+    assert_int_equal(gm.size, 0xa0000 + 7 * MIB);
+    assert_int_equal(guest_memory_lookup(&gm, 0x9ffff, &fr), 0);
+    assert_int_equal(fr.level, 1);
+    assert_int_equal(fr.contiguous, 1);
+    assert_int_equal(guest_memory_lookup(&gm, 0xa0000, &fr), -EFAULT);
+    assert_int_equal(guest_memory_lookup(&gm, 0xfffff, &fr), -EFAULT);
+    assert_int_equal(guest_memory_lookup(&gm, 0x100000, &fr), 0);
+    assert_int_equal(fr.level, 1);
+    assert_int_equal(guest_memory_lookup(&gm, 2 * MIB, &fr), 0);
+    assert_int_equal(fr.level, 2);
+    assert_int_equal(guest_memory_lookup(&gm, 8 * MIB, &fr), -EFAULT);
+    assert_int_equal(guest_memory_lookup(&gm, 10 * MIB, &fr), 0);
+    assert_int_equal(fr.level, 1);
+    assert_int_equal(guest_memory_lookup(&gm, 10 * MIB + 4096, &fr), -EFAULT);
+    assert_true(guest_memory_valid(&gm, 0x100000, 5 * MIB));
+    assert_false(guest_memory_valid(&gm, 0x100000, 5 * MIB + 1));
+    assert_false(guest_memory_valid(&gm, 0x9ffff, 2));
+    assert_true(guest_memory_valid(&gm, 0xa0000, 0));
+    assert_false(guest_memory_valid(&gm, 0x100000, UINT64_MAX));
+}
+
+static void touching_ranges(void **state)
+{
+    char in[64], out[64];
+    const struct guest_memory_region r[] = {{0, 2 * MIB}, {2 * MIB, 2 * MIB}};
+
+    assert_int_equal(create(r, 2), 0);
+    memset(in, 0x5a, sizeof(in));
+    assert_int_equal(guest_memory_write(&gm, 2 * MIB - 32, in, 64), 0);
+    assert_int_equal(guest_memory_read(&gm, 2 * MIB - 32, out, 64), 0);
+    assert_memory_equal(in, out, 64);
+}
+
+static void fragmented(void **state)
+{
+    struct guest_frame fr;
+
+    mock_max_order = 0; /* no 2 MiB block is left */
+    assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
+    assert_int_equal(guest_memory_lookup(&gm, 3 * MIB, &fr), 0);
+    assert_int_equal(fr.level, 1);
+    assert_int_equal(gm.metadata, 2 * 8 + 2 * PAGE_SIZE);
+    assert_int_equal(mock_used, 1024 + 2);
+}
+
+static void zeroed(void **state)
+{
+    uint8_t page[4096];
+
+    for (unsigned order = 0; order <= FRAME_ORDER_2M; order += FRAME_ORDER_2M) {
+        mock_reset();
+        mock_max_order = order;
+        assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
+        for (uint64_t gpa = 0; gpa < 4 * MIB; gpa += 4096) {
+            assert_int_equal(guest_memory_read(&gm, gpa, page, 4096), 0);
+            for (size_t i = 0; i < 4096; i++)
+                assert_int_equal(page[i], 0);
+        }
+        assert_int_equal(guest_memory_write(&gm, 3 * MIB, "x", 1), 0);
+        guest_memory_clear(&gm);
+        assert_int_equal(guest_memory_read(&gm, 3 * MIB, page, 1), 0);
+        assert_int_equal(page[0], 0);
+        guest_memory_destroy(&gm);
+    }
+}
+
+static void copies(void **state)
+{
+    static uint8_t in[3 * MIB], out[3 * MIB];
+    uint64_t v;
+
+    mock_max_order = 0;
+    assert_int_equal(create(&(struct guest_memory_region){1 * MIB, 4 * MIB}, 1), 0);
+    for (size_t i = 0; i < sizeof(in); i++)
+        in[i] = (uint8_t)(i * 7 + (i >> 12));
+    assert_int_equal(guest_memory_write(&gm, 1 * MIB + 123, in, sizeof(in)), 0);
+    assert_int_equal(guest_memory_read(&gm, 1 * MIB + 123, out, sizeof(out)), 0);
+    assert_memory_equal(in, out, sizeof(in));
+    assert_int_equal(guest_memory_zero(&gm, 1 * MIB + 200, 5001), 0);
+    assert_int_equal(guest_memory_read(&gm, 1 * MIB + 123, out, sizeof(out)), 0);
+    memset(in + 77, 0, 5001);
+    assert_memory_equal(in, out, sizeof(in));
+
+    /* nothing is copied when the last byte is not RAM */
+    memset(out, 0xee, 16);
+    assert_int_equal(guest_memory_read(&gm, 5 * MIB - 15, out, 16), -EFAULT);
+    assert_int_equal(out[0], 0xee);
+    assert_int_equal(guest_memory_write(&gm, 5 * MIB - 15, out, 16), -EFAULT);
+    assert_int_equal(guest_memory_read(&gm, 5 * MIB - 15, out, 15), 0);
+    assert_int_equal(out[0], 0);
+    assert_int_equal(guest_memory_zero(&gm, 5 * MIB - 15, 16), -EFAULT);
+    assert_int_equal(guest_memory_read(&gm, 0, out, 1), -EFAULT);
+    assert_int_equal(guest_memory_read(&gm, UINT64_MAX - 3, out, 16), -EFAULT);
+    assert_int_equal(guest_memory_read(&gm, 9 * GIB, out, 0), 0);
+
+    assert_int_equal(guest_memory_write(&gm, 2 * MIB, &(uint64_t){0x1122334455667788}, 8), 0);
+    assert_int_equal(guest_memory_read_u64(&gm, 2 * MIB, &v), 0);
+    assert_true(v == 0x1122334455667788);
+    assert_int_equal(guest_memory_read_u64(&gm, 2 * MIB + 4, &v), -EFAULT);
+    assert_int_equal(guest_memory_read_u64(&gm, 5 * MIB, &v), -EFAULT);
+}
+
+static void pins(void **state)
+{
+    struct guest_frame fr;
+
+    assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
+    assert_int_equal(guest_memory_pin(&gm, 0xfff, 2), 0); /* two pages */
+    assert_int_equal(guest_memory_lookup(&gm, 0, &fr), 0);
+    assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 1);
+    assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 1], 1);
+    assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 2], 0);
+    guest_memory_unpin(&gm, 0xfff, 2);
+    assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 0);
+    assert_int_equal(guest_memory_pin(&gm, 4 * MIB - 1, 2), -EFAULT);
+    assert_int_equal(guest_memory_lookup(&gm, 4 * MIB - 1, &fr), 0);
+    assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 0);
+}
+
+static void refused(void **state)
+{
+    const struct guest_memory_region bad[][2] = {
+        {{1, 4096}},       {{0, 4095}},       {{0, 0}},
+        {{BIT(46), 4096}}, {{4096, BIT(46)}}, {{0, UINT64_MAX - 4095}},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_int_equal(create(bad[i], 1), -EINVAL);
+    assert_int_equal(create((struct guest_memory_region[]){{0, 8192}, {4096, 8192}}, 2), -EINVAL);
+    assert_int_equal(create((struct guest_memory_region[]){{8192, 4096}, {0, 4096}}, 2), -EINVAL);
+    assert_int_equal(create(bad[0], 0), -EINVAL);
+    assert_int_equal(create((struct guest_memory_region[5]){{0, 4096}}, 5), -EINVAL);
+}
+
+/* Memory runs out at every possible point; each time all is given back. */
+static void exhaustion(void **state)
+{
+    const struct guest_memory_region r[] = {{0, 5 * MIB}, {16 * MIB, 4096}};
+
+    for (uint64_t limit = 0; limit < 5 * MIB / PAGE_SIZE + 2; limit += limit < 20 ? 1 : 97) {
+        mock_limit = limit;
+        assert_int_equal(create(r, 2), -ENOMEM);
+        assert_int_equal(mock_used, 0);
+        assert_int_equal(mock_heap_blocks, 0);
+    }
+    mock_limit = MOCK_FRAMES;
+    for (long n = 0; n < 2; n++) {
+        mock_heap_left = n;
+        assert_int_equal(create(r, 2), -ENOMEM);
+        assert_int_equal(mock_used, 0);
+        assert_int_equal(mock_heap_blocks, 0);
+    }
+    /* a VM far beyond the machine is refused, too */
+    mock_heap_left = 10;
+    mock_limit = 1000;
+    assert_int_equal(create(&(struct guest_memory_region){0, 64 * GIB}, 1), -ENOMEM);
+    assert_int_equal(mock_used, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(blocks, fresh, all_back),
+        cmocka_unit_test_setup_teardown(gigabyte_blocks, fresh, all_back),
+        cmocka_unit_test_setup_teardown(odd_ends, fresh, all_back),
+        cmocka_unit_test_setup_teardown(touching_ranges, fresh, all_back),
+        cmocka_unit_test_setup_teardown(fragmented, fresh, all_back),
+        cmocka_unit_test_setup_teardown(zeroed, fresh, all_back),
+        cmocka_unit_test_setup_teardown(copies, fresh, all_back),
+        cmocka_unit_test_setup_teardown(pins, fresh, all_back),
+        cmocka_unit_test_setup_teardown(refused, fresh, all_back),
+        cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
