@@ -201,5 +201,12 @@ static inline struct descriptor_table read_idtr(void)
     return d;
 }
 
+/*
+ * The control registers as root mode wants them: WP, NE, NX, SMEP and SMAP where the CPU has them,
+ * caches on, CET off, CR4.OSXSAVE, and a PAT with write-combining. Each processor calls it once, on
+ * our page tables.
+ */
+void cpu_setup(void);
+
 /* Random bits from RDRAND when the CPU has it and it answers; false otherwise. */
 bool cpu_random(uint64_t *out);

@@ -42,7 +42,8 @@ struct percpu {
     volatile uint64_t nmi_count; /* NMIs taken in root mode */
     volatile uint32_t nmi_flag;  /* set by each NMI, cleared by who waits for it */
     uint32_t reserved;
-    uint64_t interrupts; /* taken or dispatched */
+    uint64_t trap_recovery; /* trap_try()'s stack pointer while it runs, else 0 */
+    uint64_t interrupts;    /* taken or dispatched */
     uint64_t spurious;
     struct tss tss __attribute__((aligned(16)));
     uint64_t gdt[GDT_ENTRIES] __attribute__((aligned(16)));

@@ -47,4 +47,7 @@ bool trap_try(void (*fn)(void *), void *arg);
 bool rdmsr_safe(uint32_t msr, uint64_t *value);
 bool wrmsr_safe(uint32_t msr, uint64_t value);
 
+/* The interrupt stubs' C side. */
+void trap_handle(struct trap_frame *frame);
+
 const char *exception_name(unsigned vector);

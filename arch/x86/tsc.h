@@ -5,9 +5,12 @@
 
 extern uint64_t tsc_hz;
 
-/* Find tsc_hz: what CPUID says, checked against the 8254 (at most 10 ms); calibration wins when
- * they differ by > 1 %. */
-void tsc_init(void);
+/*
+ * Find tsc_hz: what CPUID says, checked against the 8254 for 10 ms or, where that stands still, the
+ * ACPI PM timer at port pm_timer (0 when there is none); the calibration wins when they differ by
+ * more than 1 %.
+ */
+void tsc_init(uint16_t pm_timer);
 
 /* Wait; for hardware that asks for it. */
 void tsc_delay_us(uint64_t us);
