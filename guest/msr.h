@@ -6,44 +6,8 @@
 #pragma once
 
 #include "arch/x86/lib/types.h"
+#include "arch/x86/msr.h"
 #include "guest/state.h"
-
-#define MSR_IA32_TSC             0x10u
-#define MSR_IA32_PLATFORM_ID     0x17u
-#define MSR_IA32_APIC_BASE       0x1bu
-#define MSR_SMI_COUNT            0x34u
-#define MSR_IA32_FEATURE_CONTROL 0x3au
-#define MSR_IA32_TSC_ADJUST      0x3bu
-#define MSR_IA32_BIOS_UPDT_TRIG  0x79u
-#define MSR_IA32_BIOS_SIGN_ID    0x8bu
-#define MSR_PLATFORM_INFO         0x0ceu
-#define MSR_IA32_UMWAIT_CONTROL  0xe1u
-#define MSR_IA32_MTRRCAP         0xfeu
-#define MSR_IA32_SYSENTER_CS     0x174u
-#define MSR_IA32_SYSENTER_ESP    0x175u
-#define MSR_IA32_SYSENTER_EIP    0x176u
-#define MSR_IA32_MCG_CAP         0x179u
-#define MSR_IA32_MCG_STATUS      0x17au
-#define MSR_IA32_MISC_ENABLE     0x1a0u
-#define MSR_IA32_DEBUGCTL        0x1d9u
-#define MSR_IA32_MTRR_PHYSBASE0  0x200u
-#define MSR_IA32_MTRR_FIX64K     0x250u
-#define MSR_IA32_MTRR_FIX16K     0x258u
-#define MSR_IA32_MTRR_FIX4K      0x268u
-#define MSR_IA32_PAT             0x277u
-#define MSR_IA32_MTRR_DEF_TYPE   0x2ffu
-#define MSR_IA32_TSC_DEADLINE    0x6e0u
-#define MSR_X2APIC_BASE          0x800u
-#define MSR_IA32_XSS             0xda0u
-#define MSR_IA32_EFER            0xc0000080u
-#define MSR_IA32_STAR            0xc0000081u
-#define MSR_IA32_LSTAR           0xc0000082u
-#define MSR_IA32_CSTAR           0xc0000083u
-#define MSR_IA32_FMASK           0xc0000084u
-#define MSR_IA32_FS_BASE         0xc0000100u
-#define MSR_IA32_GS_BASE         0xc0000101u
-#define MSR_IA32_KERNEL_GS_BASE  0xc0000102u
-#define MSR_IA32_TSC_AUX         0xc0000103u
 
 #define MTRR_VARIABLE 8  /* base and mask pairs */
 #define MTRR_FIXED    11 /* registers of eight ranges each */

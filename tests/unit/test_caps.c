@@ -14,7 +14,7 @@
 struct cpu {
     struct {
         uint32_t leaf, subleaf, regs[4];
-    } cpuid[16];
+    } cpuid[96];
     struct {
         uint32_t number;
         uint64_t value;
