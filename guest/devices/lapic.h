@@ -23,10 +23,10 @@
 #include "guest/devices/apic_message.h"
 #include "guest/state.h"
 
-#define LAPIC_BASE       0xfee00000ULL
-#define LAPIC_MSR_FIRST  0x800u
-#define LAPIC_MSR_LAST   0x8ffu
-#define LAPIC_TIMER_OFF  UINT64_MAX
+#define LAPIC_BASE      0xfee00000ULL
+#define LAPIC_MSR_FIRST 0x800u
+#define LAPIC_MSR_LAST  0x8ffu
+#define LAPIC_TIMER_OFF UINT64_MAX
 
 /* Offsets in the virtual-APIC page (SDM "Local APIC Register Address Map"). */
 enum lapic_offset {
@@ -101,11 +101,13 @@ struct lapic {
 
 /* The guest's TSC now. */
 uint64_t lapic_now(struct lapic *l);
-/* An IPI for another local APIC, or several (never only for the sender itself): route it, e.g. by
- * apic_route(). */
+/* An IPI that is not just a fixed interrupt to the sender itself: route it, e.g. by apic_route().
+ */
 void lapic_send(struct lapic *from, const struct apic_message *m);
-/* A vector was posted for a vCPU that had no notification outstanding: kick its CPU or wake it.
- * Called on any CPU. */
+/*
+ * A vector was posted for a vCPU that had no notification outstanding: kick its CPU or wake it;
+ * nothing to do where that vCPU is the one in root mode on this CPU. Called on any CPU.
+ */
 void lapic_notify(struct lapic *target);
 /* SMI, NMI, INIT, start-up or ExtINT arrived for this vCPU. Called on any CPU. */
 void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector);
@@ -133,6 +135,7 @@ void lapic_virtual_wire(struct lapic *l);
 /* Whether hardware evaluates and delivers virtual interrupts in this page (default: software does).
  */
 void lapic_set_virtual_delivery(struct lapic *l, bool on);
+/* Save and load write and read one section, "lapic". */
 void lapic_save(const struct lapic *l, struct state_writer *w);
 /* Replace the whole state, of a local APIC with the same id. 0 or -EBADMSG, then with the state as
  * after power-on. */
@@ -200,6 +203,9 @@ static inline void lapic_set_tsc_deadline(struct lapic *l, uint64_t value)
     l->tsc_deadline = value;
     l->timer_deadline = value != 0 ? value : LAPIC_TIMER_OFF;
 }
+
+/* The guest moved its TSC by delta (modulo 2^64): the count-down timer's deadline moves with it. */
+void lapic_tsc_moved(struct lapic *l, uint64_t delta);
 
 /* --- interrupts arriving --- */
 
