@@ -27,7 +27,8 @@ struct ept {
     const struct mtrr *mtrr; /* NULL: all host memory is WB */
     uint32_t frames;         /* in use for tables, root and retired ones included */
     uint8_t max_level;       /* largest leaf: 1 4K, 2 2M, 3 1G */
-    uint8_t max_exec_level;
+    uint8_t max_exec_level;  /* the same for executable ones */
+    bool execute_only;
     uint64_t pointer_bits; /* EPTP without the root's address */
     /*
      * Goes up whenever a mapping that a CPU may have cached was removed or lowered. A CPU that last

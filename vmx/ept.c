@@ -1,0 +1,345 @@
+#include "vmx/ept.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+
+#define ENTRIES      512u
+#define ENTRY_TYPE   3 /* shift of a leaf's memory type */
+#define ENTRY_LEAF   BIT(7)
+#define ENTRY_AD     (BIT(8) | BIT(9))
+#define ADDRESS_MASK 0x000ffffffffff000ULL
+#define GPA_END      BIT(48)
+#define HPA_END      BIT(52)
+
+#define EPTP_WALK_4 (3u << 3)
+#define EPTP_AD     BIT(6)
+
+static unsigned shift(unsigned level)
+{
+    return 12 + 9 * (level - 1);
+}
+
+static unsigned index_of(uint64_t gpa, unsigned level)
+{
+    return gpa >> shift(level) & (ENTRIES - 1);
+}
+
+static bool present(uint64_t entry)
+{
+    return entry & EPT_RWX;
+}
+
+static bool is_leaf(uint64_t entry, unsigned level)
+{
+    return level == 1 || entry & ENTRY_LEAF;
+}
+
+static uint64_t *table_at(uint64_t entry)
+{
+    return phys_to_virt(entry & ADDRESS_MASK);
+}
+
+/* Other CPUs may walk the table meanwhile: what an entry points at must be there before the entry
+ * is. */
+static void set_entry(uint64_t *entry, uint64_t value)
+{
+    __atomic_store_n(entry, value, __ATOMIC_RELEASE);
+}
+
+static paddr new_table(struct ept *ept)
+{
+    paddr table = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+
+    if (table != FRAME_NONE) {
+        memset(phys_to_virt(table), 0, PAGE_SIZE);
+        ept->frames++;
+    }
+    return table;
+}
+
+int ept_create(struct ept *ept, const struct vmx_features *features, const struct mtrr *mtrr,
+               unsigned flags)
+{
+    *ept = (struct ept){.mtrr = mtrr, .execute_only = features->ept_execute_only};
+    ept->max_level = features->ept_1g ? 3 : features->ept_2m ? 2 : 1;
+    ept->max_exec_level = flags & EPT_SMALL_EXECUTABLE ? 1 : ept->max_level;
+    ept->pointer_bits = (features->ept_wb ? MEMORY_WB : MEMORY_UC) | EPTP_WALK_4;
+    if (flags & EPT_ACCESSED_DIRTY && features->ept_ad)
+        ept->pointer_bits |= EPTP_AD;
+    ept->root = new_table(ept);
+    if (ept->root == FRAME_NONE) {
+        *ept = (struct ept){0};
+        return -ENOMEM;
+    }
+    return 0;
+}
+
+uint64_t ept_pointer(const struct ept *ept)
+{
+    return ept->root | ept->pointer_bits;
+}
+
+/*
+ * Put a table and all below it on the retired list. The link lies in entry 0: its low bits say "not
+ * present" to a CPU that still walks there.
+ */
+static void retire(struct ept *ept, paddr table, unsigned level)
+{
+    uint64_t *entries = phys_to_virt(table);
+
+    for (unsigned i = 0; i < ENTRIES && level > 1; i++)
+        if (present(entries[i]) && !is_leaf(entries[i], level))
+            retire(ept, entries[i] & ADDRESS_MASK, level - 1);
+    set_entry(&entries[0], ept->retired);
+    ept->retired = table;
+}
+
+void ept_reap(struct ept *ept)
+{
+    while (ept->retired) {
+        paddr table = ept->retired;
+        ept->retired = *(const uint64_t *)phys_to_virt(table);
+        frame_free(table, FRAME_ORDER_4K);
+        ept->frames--;
+    }
+}
+
+void ept_clear(struct ept *ept)
+{
+    uint64_t *root = phys_to_virt(ept->root);
+
+    for (unsigned i = 0; i < ENTRIES; i++) {
+        uint64_t entry = root[i];
+        set_entry(&root[i], 0);
+        if (present(entry))
+            retire(ept, entry & ADDRESS_MASK, EPT_LEVELS - 1);
+    }
+    ept->generation++;
+}
+
+void ept_destroy(struct ept *ept)
+{
+    if (!ept->pointer_bits)
+        return;
+    ept_clear(ept);
+    ept_reap(ept);
+    frame_free(ept->root, FRAME_ORDER_4K);
+    *ept = (struct ept){0};
+}
+
+/* Replace a large leaf by a table of smaller ones that translate the same. */
+static int split(struct ept *ept, uint64_t *entry, unsigned level)
+{
+    paddr table = new_table(ept);
+
+    if (table == FRAME_NONE)
+        return -ENOMEM;
+    uint64_t *entries = phys_to_virt(table), leaf = *entry;
+    if (level == 2)
+        leaf &= ~ENTRY_LEAF;
+    for (unsigned i = 0; i < ENTRIES; i++)
+        entries[i] = leaf + ((uint64_t)i << shift(level - 1));
+    set_entry(entry, table | EPT_RWX);
+    return 0;
+}
+
+/* The entry for gpa at a level, with the tables above it made or split as needed. */
+static int entry_for(struct ept *ept, uint64_t gpa, unsigned level, uint64_t **out)
+{
+    uint64_t *table = phys_to_virt(ept->root);
+
+    for (unsigned l = EPT_LEVELS; l > level; l--) {
+        uint64_t *entry = &table[index_of(gpa, l)];
+        if (!present(*entry)) {
+            paddr next = new_table(ept);
+            if (next == FRAME_NONE)
+                return -ENOMEM;
+            set_entry(entry, next | EPT_RWX);
+        } else if (is_leaf(*entry, l)) {
+            int rc = split(ept, entry, l);
+            if (rc < 0)
+                return rc;
+        }
+        table = table_at(*entry);
+    }
+    *out = &table[index_of(gpa, level)];
+    return 0;
+}
+
+static int map_leaf(struct ept *ept, uint64_t gpa, unsigned level, uint64_t leaf)
+{
+    uint64_t *entry;
+    int rc = entry_for(ept, gpa, level, &entry);
+
+    if (rc < 0)
+        return rc;
+    uint64_t old = *entry;
+    if ((old & ~ENTRY_AD) == leaf)
+        return 0;
+    set_entry(entry, leaf);
+    if (!present(old))
+        return 0;
+    if (!is_leaf(old, level)) {
+        retire(ept, old & ADDRESS_MASK, level - 1);
+        ept->generation++;
+    } else if ((old ^ leaf) & ~(ENTRY_AD | EPT_RWX) || old & ~leaf & EPT_RWX) {
+        ept->generation++;
+    }
+    return 0;
+}
+
+static bool range_valid(uint64_t gpa, uint64_t size)
+{
+    return size > 0 && IS_ALIGNED(gpa | size, PAGE_SIZE) && gpa < GPA_END && size <= GPA_END - gpa;
+}
+
+/* Rights that the CPU does not take for a misconfiguration. */
+static bool rights_valid(const struct ept *ept, unsigned prot)
+{
+    if (prot == 0 || prot & ~EPT_RWX)
+        return false;
+    return prot & EPT_READ || (prot == EPT_EXECUTE && ept->execute_only);
+}
+
+/* type_bits: memory type and EPT_IGNORE_PAT in place, or -1 to ask the MTRRs. */
+static int map_range(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot,
+                     int type_bits)
+{
+    if (!range_valid(gpa, size) || !rights_valid(ept, prot) || !IS_ALIGNED(hpa, PAGE_SIZE) ||
+        hpa >= HPA_END || size > HPA_END - hpa)
+        return -EINVAL;
+    while (size > 0) {
+        unsigned level = prot & EPT_EXECUTE ? ept->max_exec_level : ept->max_level;
+        enum memory_type type = MEMORY_WB;
+        for (; level > 1; level--) {
+            uint64_t span = BIT(shift(level));
+            if (!IS_ALIGNED(gpa | hpa, span) || size < span)
+                continue;
+            if (type_bits >= 0 || !ept->mtrr || mtrr_uniform(ept->mtrr, hpa, span, &type))
+                break;
+        }
+        if (level == 1 && type_bits < 0 && ept->mtrr)
+            type = mtrr_type(ept->mtrr, hpa, NULL);
+        uint64_t leaf = hpa | prot | (level > 1 ? ENTRY_LEAF : 0);
+        leaf |= type_bits >= 0 ? (uint64_t)type_bits : (uint64_t)type << ENTRY_TYPE;
+        int rc = map_leaf(ept, gpa, level, leaf);
+        if (rc < 0)
+            return rc;
+        uint64_t span = BIT(shift(level));
+        gpa += span;
+        hpa += span;
+        size -= span;
+    }
+    return 0;
+}
+
+int ept_map(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot)
+{
+    return map_range(ept, gpa, hpa, size, prot, -1);
+}
+
+int ept_map_type(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot,
+                 enum memory_type type, bool ignore_pat)
+{
+    int bits = (int)type << ENTRY_TYPE | (ignore_pat ? (int)EPT_IGNORE_PAT : 0);
+
+    return map_range(ept, gpa, hpa, size, prot, bits);
+}
+
+/* Give every leaf in [from, to) the rights prot, 0 for none at all, splitting where the range cuts
+ * through one. */
+static int change(struct ept *ept, uint64_t *table, unsigned level, uint64_t from, uint64_t to,
+                  unsigned prot)
+{
+    uint64_t span = BIT(shift(level)), next;
+    int rc;
+
+    for (; from < to; from = next) {
+        uint64_t *entry = &table[index_of(from, level)], old = *entry;
+        next = MIN(ALIGN_DOWN(from, span) + span, to);
+        bool whole = next - from == span;
+        if (!present(old))
+            continue;
+        if (!is_leaf(old, level)) {
+            if (whole && !prot) {
+                set_entry(entry, 0);
+                retire(ept, old & ADDRESS_MASK, level - 1);
+                ept->generation++;
+                continue;
+            }
+        } else if (whole && !(prot & EPT_EXECUTE && level > ept->max_exec_level)) {
+            set_entry(entry, prot ? (old & ~(uint64_t)EPT_RWX) | prot : 0);
+            if (old & ~(uint64_t)prot & EPT_RWX)
+                ept->generation++;
+            continue;
+        } else if ((rc = split(ept, entry, level)) < 0) {
+            return rc;
+        }
+        rc = change(ept, table_at(*entry), level - 1, from, next, prot);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+int ept_unmap(struct ept *ept, uint64_t gpa, uint64_t size)
+{
+    if (!range_valid(gpa, size))
+        return -EINVAL;
+    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, 0);
+}
+
+int ept_protect(struct ept *ept, uint64_t gpa, uint64_t size, unsigned prot)
+{
+    if (!range_valid(gpa, size) || !rights_valid(ept, prot))
+        return -EINVAL;
+    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, prot);
+}
+
+int ept_map_guest(struct ept *ept, const struct guest_memory *gm)
+{
+    for (uint32_t i = 0; i < gm->range_count; i++) {
+        uint64_t gpa = gm->ranges[i].gpa, end = gpa + gm->ranges[i].size;
+        while (gpa < end) {
+            struct guest_frame frame;
+            int rc = guest_memory_lookup(gm, gpa, &frame);
+            if (rc == 0)
+                rc = ept_map(ept, gpa, frame.hpa, frame.contiguous, EPT_RWX);
+            if (rc < 0)
+                return rc;
+            gpa += frame.contiguous;
+        }
+    }
+    return 0;
+}
+
+int ept_fault_in(struct ept *ept, const struct guest_memory *gm, uint64_t gpa)
+{
+    struct guest_frame frame;
+    int rc = guest_memory_lookup(gm, gpa, &frame);
+
+    if (rc < 0)
+        return rc;
+    uint64_t span = BIT(shift(MIN(frame.level, ept->max_level)));
+    return ept_map(ept, ALIGN_DOWN(gpa, span), ALIGN_DOWN(frame.hpa, span), span, EPT_RWX);
+}
+
+int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf)
+{
+    const uint64_t *table = phys_to_virt(ept->root);
+
+    if (gpa >= GPA_END)
+        return -ENOENT;
+    for (unsigned level = EPT_LEVELS;; level--) {
+        uint64_t entry = table[index_of(gpa, level)];
+        if (!present(entry))
+            return -ENOENT;
+        if (is_leaf(entry, level)) {
+            leaf->entry = entry;
+            leaf->level = (uint8_t)level;
+            leaf->hpa = (entry & ADDRESS_MASK) + (gpa & (BIT(shift(level)) - 1));
+            return 0;
+        }
+        table = table_at(entry);
+    }
+}
