@@ -1,0 +1,230 @@
+/* See acpi_pm.h. */
+#include "guest/devices/acpi_pm.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "guest/devices/clock.h"
+#include "guest/devices/ports.h"
+
+#define EVENT_TIMER        BIT(0)
+#define EVENT_GLOBAL       BIT(5)
+#define EVENT_POWER_BUTTON BIT(8)
+#define EVENT_SLEEP_BUTTON BIT(9)
+#define EVENT_RTC          BIT(10)
+#define EVENT_ENABLES                                                                              \
+    (EVENT_TIMER | EVENT_GLOBAL | EVENT_POWER_BUTTON | EVENT_SLEEP_BUTTON | EVENT_RTC)
+
+#define CONTROL_SCI_EN        BIT(0) /* always: the platform has no legacy mode to come from */
+#define CONTROL_BUS_RELOAD    BIT(1)
+#define CONTROL_SLP_TYP_SHIFT 10
+#define CONTROL_SLP_TYP       (7 << CONTROL_SLP_TYP_SHIFT)
+#define CONTROL_SLP_EN        BIT(13) /* reads as zero, like the global lock's GBL_RLS */
+#define CONTROL_KEPT          (CONTROL_BUS_RELOAD | CONTROL_SLP_TYP)
+
+/* Ports as offsets from the block's start at PORT_PM1A_EVENT. */
+enum {
+    OFFSET_STATUS = 0,
+    OFFSET_ENABLE = PM1A_EVENT_SIZE / 2,
+    OFFSET_CONTROL = PORT_PM1A_CONTROL - PORT_PM1A_EVENT,
+    OFFSET_TIMER = PORT_PM_TIMER - PORT_PM1A_EVENT,
+    OFFSET_GPE_STATUS = PORT_GPE0 - PORT_PM1A_EVENT,
+    OFFSET_GPE_ENABLE = OFFSET_GPE_STATUS + GPE0_SIZE / 2,
+};
+
+static uint64_t timer_ticks(struct acpi_pm *pm)
+{
+    return clock_ticks(device_now(&pm->dev), device_tsc_hz(&pm->dev), ACPI_PM_TIMER_HZ);
+}
+
+/* The timer raises its status whenever bit 31 changes. */
+static uint64_t next_carry(uint64_t ticks)
+{
+    return (ticks | (BIT(31) - 1)) + 1;
+}
+
+static void update_sci(struct acpi_pm *pm)
+{
+    uint64_t ticks = timer_ticks(pm);
+    bool level;
+
+    if (ticks >= pm->carry) {
+        pm->status |= EVENT_TIMER;
+        pm->carry = next_carry(ticks);
+    }
+    level = (pm->status & pm->enable) || (pm->gpe_status & pm->gpe_enable);
+    if (level != pm->irq) {
+        pm->irq = level;
+        device_irq(&pm->dev, GSI_SCI, level);
+    }
+    device_timer_set(&pm->dev, 0,
+                     (pm->enable & EVENT_TIMER) && !(pm->status & EVENT_TIMER)
+                         ? clock_deadline(pm->carry, device_tsc_hz(&pm->dev), ACPI_PM_TIMER_HZ)
+                         : TIMER_OFF);
+}
+
+void acpi_pm_power_button(struct acpi_pm *pm)
+{
+    pm->status |= EVENT_POWER_BUTTON;
+    update_sci(pm);
+}
+
+static void acpi_pm_timer(struct device *d, unsigned timer, uint64_t now)
+{
+    update_sci(CONTAINER_OF(d, struct acpi_pm, dev));
+}
+
+/* --- registers: bytes of any register may be read and written alone --- */
+
+static uint8_t read_byte(const struct acpi_pm *pm, unsigned offset, uint64_t ticks)
+{
+    unsigned shift = 8 * (offset & 1);
+
+    switch (offset & ~1u) {
+    case OFFSET_STATUS:
+        return (uint8_t)(pm->status >> shift);
+    case OFFSET_ENABLE:
+        return (uint8_t)(pm->enable >> shift);
+    case OFFSET_CONTROL:
+        return (uint8_t)((pm->control | CONTROL_SCI_EN) >> shift);
+    case OFFSET_TIMER:
+    case OFFSET_TIMER + 2:
+        return (uint8_t)(ticks >> (8 * (offset - OFFSET_TIMER)));
+    case OFFSET_GPE_STATUS:
+        return (uint8_t)(pm->gpe_status >> shift);
+    case OFFSET_GPE_ENABLE:
+        return (uint8_t)(pm->gpe_enable >> shift);
+    default:
+        return 0xff;
+    }
+}
+
+static uint32_t acpi_pm_read(struct device *d, uint16_t port, unsigned size)
+{
+    struct acpi_pm *pm = CONTAINER_OF(d, struct acpi_pm, dev);
+    uint64_t ticks = timer_ticks(pm);
+    uint32_t value = 0;
+
+    if (LIKELY(port == PORT_PM_TIMER && size == 4))
+        return (uint32_t)ticks;
+    update_sci(pm);
+    for (unsigned i = 0; i < size; i++)
+        value |= (uint32_t)read_byte(pm, port + i - PORT_PM1A_EVENT, ticks) << (8 * i);
+    return value;
+}
+
+static void sleep(struct acpi_pm *pm)
+{
+    if ((pm->control & CONTROL_SLP_TYP) >> CONTROL_SLP_TYP_SHIFT == PM_SLP_TYP_S5)
+        device_vm_request(&pm->dev, VM_REQUEST_POWEROFF, "ACPI S5");
+}
+
+static void write_byte(struct acpi_pm *pm, unsigned offset, uint8_t byte)
+{
+    unsigned shift = 8 * (offset & 1);
+    uint16_t value = (uint16_t)(byte << shift), kept = (uint16_t)(0xff00 >> shift);
+
+    switch (offset & ~1u) {
+    case OFFSET_STATUS:
+        pm->status &= ~value;
+        break;
+    case OFFSET_ENABLE:
+        pm->enable = (pm->enable & kept) | (value & EVENT_ENABLES);
+        break;
+    case OFFSET_CONTROL:
+        pm->control = (pm->control & kept) | (value & CONTROL_KEPT);
+        if (value & CONTROL_SLP_EN)
+            sleep(pm);
+        break;
+    case OFFSET_GPE_STATUS:
+        pm->gpe_status &= ~value;
+        break;
+    case OFFSET_GPE_ENABLE:
+        pm->gpe_enable = (pm->gpe_enable & kept) | value;
+        break;
+    default: /* the timer cannot be written */
+        break;
+    }
+}
+
+static void acpi_pm_write(struct device *d, uint16_t port, unsigned size, uint32_t value)
+{
+    struct acpi_pm *pm = CONTAINER_OF(d, struct acpi_pm, dev);
+
+    update_sci(pm); /* a carry that has come must be there to be cleared */
+    for (unsigned i = 0; i < size; i++)
+        write_byte(pm, port + i - PORT_PM1A_EVENT, (uint8_t)(value >> (8 * i)));
+    update_sci(pm);
+}
+
+/* --- life --- */
+
+static void acpi_pm_reset(struct device *d)
+{
+    struct acpi_pm *pm = CONTAINER_OF(d, struct acpi_pm, dev);
+
+    pm->status = pm->enable = pm->control = 0;
+    pm->gpe_status = pm->gpe_enable = 0;
+    pm->irq = false;
+    pm->carry = next_carry(timer_ticks(pm));
+}
+
+static void acpi_pm_save(struct device *d, struct state_writer *w)
+{
+    struct acpi_pm *pm = CONTAINER_OF(d, struct acpi_pm, dev);
+
+    state_put_u16(w, pm->status);
+    state_put_u16(w, pm->enable);
+    state_put_u16(w, pm->control);
+    state_put_u16(w, pm->gpe_status);
+    state_put_u16(w, pm->gpe_enable);
+    state_put_u64(w, pm->carry);
+    state_put_u8(w, pm->irq);
+}
+
+static int acpi_pm_load(struct device *d, struct state_reader *r)
+{
+    struct acpi_pm *pm = CONTAINER_OF(d, struct acpi_pm, dev);
+
+    pm->status = state_get_u16(r) & EVENT_ENABLES;
+    pm->enable = state_get_u16(r) & EVENT_ENABLES;
+    pm->control = state_get_u16(r) & CONTROL_KEPT;
+    pm->gpe_status = state_get_u16(r);
+    pm->gpe_enable = state_get_u16(r);
+    pm->carry = state_get_u64(r);
+    pm->irq = state_get_u8(r) & 1;
+    return (pm->carry & (BIT(31) - 1)) == 0 ? 0 : -EBADMSG;
+}
+
+static const struct device_ops acpi_pm_ops = {
+    .name = "acpi-pm",
+    .version = 1,
+    .port_read = acpi_pm_read,
+    .port_write = acpi_pm_write,
+    .timer = acpi_pm_timer,
+    .reset = acpi_pm_reset,
+    .save = acpi_pm_save,
+    .load = acpi_pm_load,
+};
+
+void acpi_pm_init(struct acpi_pm *pm, struct vm *vm)
+{
+    memset(pm, 0, sizeof(*pm));
+    pm->dev.ops = &acpi_pm_ops;
+    pm->dev.vm = vm;
+    pm->dev.deadline[0] = pm->dev.deadline[1] = TIMER_OFF;
+    pm->carry = BIT(31);
+}
+
+int acpi_pm_attach(struct acpi_pm *pm, struct bus *bus)
+{
+    int error = bus_add_device(bus, &pm->dev);
+
+    if (!error)
+        error = bus_add_ports(bus, &pm->dev, PORT_PM1A_EVENT, PM1A_EVENT_SIZE);
+    if (!error)
+        error = bus_add_ports(bus, &pm->dev, PORT_PM1A_CONTROL, PM1A_CONTROL_SIZE);
+    if (!error)
+        error = bus_add_ports(bus, &pm->dev, PORT_PM_TIMER, PM_TIMER_SIZE);
+    if (!error)
+        error = bus_add_ports(bus, &pm->dev, PORT_GPE0, GPE0_SIZE);
+    return error;
+}
