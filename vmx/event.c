@@ -1,5 +1,6 @@
 #include "vmx/event.h"
 
+#include "arch/x86/cpu.h"
 #include "vmx/cpu.h"
 
 /* Vectors that push an error code (SDM, "Error Code"). */
@@ -116,4 +117,54 @@ void vmx_request_nmi_window(struct vmx_vcpu *v, bool on)
 {
     if (vmx_features.virtual_nmi)
         set_primary(v, CPU_NMI_WINDOW, on);
+}
+
+void vmx_debug_exception(uint64_t qualification)
+{
+    uint64_t dr6 = read_dr6();
+
+    /* B0-B3 are replaced, BD, BS and BLD added; RTM (bit 16) is inverted in DR6. */
+    dr6 = (dr6 & ~0xfULL) | (qualification & 0x680f);
+    if (qualification & BIT(16))
+        dr6 &= ~BIT(16);
+    write_dr6(dr6);
+    vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~BIT(13));
+    /* The exit cleared pending debug exceptions; with TF and a shadow the entry check wants BS back. */
+    if ((vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF) &&
+        (vmread32(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) &&
+        !(vmread64(VMCS_GUEST_DEBUGCTL) & BIT(1)))
+        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, BIT(14));
+}
+
+void vmx_block_nmi(void)
+{
+    vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, vmread32(VMCS_GUEST_INTERRUPTIBILITY) | BLOCKING_BY_NMI);
+}
+
+bool vmx_injection_pending(void)
+{
+    return vmread32(VMCS_ENTRY_INTR_INFO) & INTR_VALID;
+}
+
+void vmx_set_cr2(uint64_t address)
+{
+    write_cr2(address); /* root mode takes no page faults: CR2 stays the guest's */
+}
+
+void vmx_set_interrupt_status(uint16_t status)
+{
+    vmwrite16(VMCS_GUEST_INTR_STATUS, status);
+}
+
+void vmx_set_eoi_bitmap(const uint64_t bitmap[4])
+{
+    vmwrite64(VMCS_EOI_EXIT_BITMAP0, bitmap[0]);
+    vmwrite64(VMCS_EOI_EXIT_BITMAP1, bitmap[1]);
+    vmwrite64(VMCS_EOI_EXIT_BITMAP2, bitmap[2]);
+    vmwrite64(VMCS_EOI_EXIT_BITMAP3, bitmap[3]);
+}
+
+void vmx_set_tpr_threshold(uint32_t threshold)
+{
+    vmwrite32(VMCS_TPR_THRESHOLD, threshold);
 }

@@ -32,14 +32,41 @@ bool vmx_can_take_nmi(void);
 void vmx_request_interrupt_window(struct vmx_vcpu *v, bool on);
 void vmx_request_nmi_window(struct vmx_vcpu *v, bool on);
 
-/* RIP past the instruction that exited, with what its completion means: STI and MOV SS blocking end, TF traps. */
-static inline void vmx_skip_instruction(void)
+/*
+ * RIP past an instruction of that length, with what its completion means: STI and MOV SS blocking end, TF traps. Only
+ * exits by instructions tell the length; for EPT violations it is undefined on silicon and the decoder's must be used.
+ */
+static inline void vmx_skip_bytes(uint32_t length)
 {
-    vmwrite_natural(VMCS_GUEST_RIP,
-                    vmread_natural(VMCS_GUEST_RIP) + vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
+    vmwrite_natural(VMCS_GUEST_RIP, vmread_natural(VMCS_GUEST_RIP) + length);
     uint32_t blocking = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
     if (UNLIKELY(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
-        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,
+                  blocking & ~(uint32_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
     if (UNLIKELY(vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
-        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, vmread_natural(VMCS_GUEST_PENDING_DEBUG) | BIT(14));
+        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG,
+                        vmread_natural(VMCS_GUEST_PENDING_DEBUG) | BIT(14));
 }
+
+static inline void vmx_skip_instruction(void)
+{
+    vmx_skip_bytes(vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
+}
+
+/* A #DB that exited: DR6 and DR7.GD as the guest's handler must find them. qualification is the exit's. */
+void vmx_debug_exception(uint64_t qualification);
+/* NMIs are blocked again, as before the IRET that faulted. */
+void vmx_block_nmi(void);
+/* Whether the next VM entry will deliver something. */
+bool vmx_injection_pending(void);
+
+static inline uint32_t vmx_exit_instruction_length(void)
+{
+    return vmread32(VMCS_EXIT_INSTRUCTION_LENGTH);
+}
+
+void vmx_set_cr2(uint64_t address);
+/* Virtual-interrupt delivery: SVI << 8 | RVI, and the vectors whose EOI exits. */
+void vmx_set_interrupt_status(uint16_t status);
+void vmx_set_eoi_bitmap(const uint64_t bitmap[4]);
+void vmx_set_tpr_threshold(uint32_t threshold);

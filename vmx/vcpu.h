@@ -109,6 +109,12 @@ void vmx_set_rip(uint64_t rip);
 void vmx_set_rflags(uint64_t rflags);
 void vmx_get_segment(enum segment s, struct vmx_segment *out);
 void vmx_set_segment(enum segment s, const struct vmx_segment *in);
+
+static inline uint32_t vmx_segment_access(enum segment s)
+{
+    return (uint32_t)vmread_any((enum vmcs_field)(VMCS_GUEST_ES_ACCESS + 2 * (unsigned)s));
+}
+
 uint64_t vmx_get_cr0(void); /* as the guest sees it */
 uint64_t vmx_get_cr3(void);
 uint64_t vmx_get_cr4(void); /* as the guest sees it */

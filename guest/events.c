@@ -1,0 +1,136 @@
+/*
+ * What goes into the guest with the next VM entry: first an event whose delivery an exit cut short or that emulation
+ * raised, then an NMI, then an external interrupt from the 8259s or the local APIC. What cannot go now opens a window.
+ */
+#include "guest/vm.h"
+#include "vmx/cpu.h"
+
+void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error)
+{
+    struct vmx_event e = vmx_exception(vector, error);
+
+    if ((v->event.info & INTR_VALID) && !vmx_combine_events(&v->event, &e, &v->event)) {
+        v->event.info = 0;
+        vm_request(v->vm, VM_REQUEST_RESET, "triple fault");
+        return;
+    }
+    if (!(v->event.info & INTR_VALID))
+        v->event = e;
+    vcpu_ask(v, REQUEST_EVENT);
+}
+
+void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error)
+{
+    vmx_set_cr2(address);
+    vcpu_exception(v, VECTOR_PF, error);
+}
+
+/* The interrupt that would be delivered: *external when it comes from the 8259s. -1: none. */
+static int pending_interrupt(struct vcpu *v, bool *external)
+{
+    *external = v->id == 0 && pic_output(&v->vm->pic) && lapic_accepts_external(&v->lapic);
+    if (*external)
+        return 0;
+    return v->virtual_delivery ? -1 : lapic_pending_vector(&v->lapic);
+}
+
+static void deliver_interrupt(struct vcpu *v, bool taken)
+{
+    bool external;
+    int vector = pending_interrupt(v, &external);
+
+    if (vector >= 0 && !taken && vmx_can_take_interrupt()) {
+        if (external)
+            vector = pic_acknowledge(&v->vm->pic);
+        else
+            lapic_accept(&v->lapic, (uint8_t)vector);
+        const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
+        vmx_inject(&e);
+        vector = pending_interrupt(v, &external);
+    }
+    vmx_request_interrupt_window(&v->hw, vector >= 0);
+}
+
+void vcpu_deliver_events(struct vcpu *v)
+{
+    bool taken = false;
+
+    if (v->event.info & INTR_VALID) {
+        vmx_inject(&v->event);
+        v->event.info = 0;
+        taken = true;
+    }
+    if (UNLIKELY(v->nmi_pending)) {
+        if (!taken && vmx_can_take_nmi()) {
+            const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
+            vmx_inject(&e);
+            v->nmi_pending = false;
+            taken = true;
+        }
+        vmx_request_nmi_window(&v->hw, v->nmi_pending);
+    }
+    lapic_sync(&v->lapic);
+    if (v->virtual_delivery) {
+        vmx_set_interrupt_status(lapic_interrupt_status(&v->lapic));
+        if (LIKELY(!pic_output(&v->vm->pic)) && !(v->hw.primary & CPU_INTERRUPT_WINDOW))
+            return;
+    }
+    deliver_interrupt(v, taken);
+    if (v->tpr_shadow && !v->virtual_delivery) {
+        uint8_t threshold = (uint8_t)lapic_tpr_threshold(&v->lapic);
+        if (threshold != v->tpr_threshold) {
+            v->tpr_threshold = threshold;
+            vmx_set_tpr_threshold(threshold);
+        }
+    }
+}
+
+bool vcpu_wakes(struct vcpu *v)
+{
+    if ((v->event.info & INTR_VALID) || vmx_injection_pending() || (v->nmi_pending && vmx_can_take_nmi()))
+        return true;
+    if (!vmx_can_take_interrupt())
+        return false;
+    lapic_sync(&v->lapic);
+    if (v->id == 0 && pic_output(&v->vm->pic) && lapic_accepts_external(&v->lapic))
+        return true;
+    return lapic_pending_vector(&v->lapic) >= 0;
+}
+
+void vcpu_apic_mode(struct vcpu *v)
+{
+    const struct vmx_features *f = &vmx_features;
+    enum vmx_apic_mode mode = !lapic_enabled(&v->lapic)  ? VMX_APIC_DISABLED
+                              : lapic_x2apic(&v->lapic) ? VMX_APIC_X2APIC
+                                                        : VMX_APIC_XAPIC;
+    bool hardware = mode == VMX_APIC_X2APIC ? f->virtualize_x2apic : f->virtualize_apic_accesses;
+
+    v->virtual_delivery = f->vid && mode != VMX_APIC_DISABLED && hardware;
+    v->tpr_shadow = f->tpr_shadow;
+    lapic_set_virtual_delivery(&v->lapic, v->virtual_delivery);
+    vmx_set_apic_mode(&v->hw, mode);
+
+    struct msr_features *m = &v->msr_env.features;
+    m->x2apic_mode = mode == VMX_APIC_X2APIC;
+    m->virtualize_x2apic = f->virtualize_x2apic;
+    m->apic_register = f->apic_register && f->virtualize_x2apic;
+    m->virtual_interrupt = v->virtual_delivery;
+    msr_bitmap_build(phys_to_virt(v->msr_bitmap), m);
+    cpuid_set_apic_enabled(&v->cpuid, lapic_enabled(&v->lapic));
+    if (f->vid) {
+        vmx_set_interrupt_status(v->virtual_delivery ? lapic_interrupt_status(&v->lapic) : 0);
+        vcpu_write_eoi_bitmap(v);
+    }
+    vcpu_ask(v, REQUEST_EVENT);
+}
+
+void vcpu_write_eoi_bitmap(struct vcpu *v)
+{
+    uint64_t bitmap[4] = {0};
+
+    if (!vmx_features.vid)
+        return;
+    ioapic_eoi_bitmap(&v->vm->ioapic, bitmap);
+    lapic_eoi_bitmap(&v->lapic, bitmap);
+    vmx_set_eoi_bitmap(bitmap);
+}

@@ -1,0 +1,289 @@
+/*
+ * From VM exit to VM entry. One table says for each reason what has to be decoded and who handles it; the road for a
+ * hot reason is vcpu_exit(), the row's handler, and back into the guest.
+ */
+#include "arch/x86/cpu.h"
+#include "arch/x86/apic.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/panic.h"
+#include "arch/x86/trap.h"
+#include "guest/vm.h"
+#include "vmx/cpu.h"
+
+static enum exit_result exit_cpuid(struct vcpu *v, struct vm_exit *e)
+{
+    struct cpuid_regs r =
+        cpuid_lookup(&v->cpuid, (uint32_t)v->hw.gpr[RAX], (uint32_t)v->hw.gpr[RCX]);
+
+    v->hw.gpr[RAX] = r.eax;
+    v->hw.gpr[RBX] = r.ebx;
+    v->hw.gpr[RCX] = r.ecx;
+    v->hw.gpr[RDX] = r.edx;
+    return EXIT_SKIP;
+}
+
+/* No hypercall is defined yet: all answer "no such call" as other hypervisors do. */
+static enum exit_result exit_vmcall(struct vcpu *v, struct vm_exit *e)
+{
+    v->hw.gpr[RAX] = (uint64_t)-1000;
+    return EXIT_SKIP;
+}
+
+static enum exit_result exit_undefined(struct vcpu *v, struct vm_exit *e)
+{
+    vcpu_exception(v, VECTOR_UD, 0);
+    return EXIT_RESUME;
+}
+
+static enum exit_result exit_protection(struct vcpu *v, struct vm_exit *e)
+{
+    vcpu_exception(v, VECTOR_GP, 0);
+    return EXIT_RESUME;
+}
+
+/* Caches are coherent and no device is passed through: writing them back changes nothing a guest sees. */
+static enum exit_result exit_skip(struct vcpu *v, struct vm_exit *e)
+{
+    return EXIT_SKIP;
+}
+
+static enum exit_result exit_hlt(struct vcpu *v, struct vm_exit *e)
+{
+    vcpu_ask(v, REQUEST_HALT | REQUEST_EVENT);
+    return EXIT_SKIP;
+}
+
+static enum exit_result exit_external_interrupt(struct vcpu *v, struct vm_exit *e)
+{
+    /* Acknowledged by the exit. Under some hypervisors the information is not valid: then there is nothing to do. */
+    if (LIKELY(e->intr & INTR_VALID))
+        interrupt_dispatch(INTR_VECTOR(e->intr));
+    vcpu_ask(v, REQUEST_TIMER);
+    return EXIT_RESUME;
+}
+
+static enum exit_result exit_window(struct vcpu *v, struct vm_exit *e)
+{
+    vcpu_ask(v, REQUEST_EVENT);
+    return EXIT_RESUME;
+}
+
+static enum exit_result exit_preemption_timer(struct vcpu *v, struct vm_exit *e)
+{
+    vcpu_ask(v, REQUEST_TIMER);
+    return EXIT_RESUME;
+}
+
+/*
+ * #DB does not change DR6 when it exits, and clears the pending debug exceptions, which the next entry wants set again
+ * under STI or MOV SS blocking (SDM, "Checks on Guest Non-Register State").
+ */
+static void forward_debug_exception(struct vcpu *v, struct vm_exit *e)
+{
+    struct vmx_event event = {.info = e->intr & ~(uint32_t)INTR_NMI_UNBLOCKING};
+
+    if (INTR_TYPE(e->intr) == INTR_PRIV_SOFT_EXCEPTION)
+        event.length = vmx_exit_instruction_length(); /* ICEBP: a trap after the instruction */
+    vmx_debug_exception(e->qualification);
+    if (v->event.info & INTR_VALID)
+        vcpu_exception(v, VECTOR_DB, 0);
+    else
+        v->event = event;
+    vcpu_ask(v, REQUEST_EVENT);
+}
+
+static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
+{
+    unsigned vector = INTR_VECTOR(e->intr);
+
+    if (INTR_TYPE(e->intr) == INTR_NMI) {
+        nmi_dispatch();
+        return EXIT_RESUME;
+    }
+    if ((e->intr & INTR_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))
+        vmx_block_nmi(); /* an IRET that faulted had unblocked them already */
+    switch (vector) {
+    case VECTOR_DB:
+        forward_debug_exception(v, e);
+        break;
+    case VECTOR_MC:
+        panic("machine check while %s ran: the hardware reports an error it cannot correct",
+              v->vm->name);
+    default:
+        vcpu_exception(v, vector, e->error);
+    }
+    return EXIT_RESUME;
+}
+
+static enum exit_result exit_machine_check(struct vcpu *v, struct vm_exit *e)
+{
+    panic("machine check during VM entry of %s", v->vm->name);
+}
+
+static enum exit_result exit_triple_fault(struct vcpu *v, struct vm_exit *e)
+{
+    log_warn("%s: triple fault at rip %lx: the VM is reset", v->vm->name, vmx_rip());
+    vm_request(v->vm, VM_REQUEST_RESET, "triple fault");
+    return EXIT_RESUME;
+}
+
+/* INIT and SIPI exits are the host's own signals; the guest's go through its virtual APIC. */
+static enum exit_result exit_ignore(struct vcpu *v, struct vm_exit *e)
+{
+    return EXIT_RESUME;
+}
+
+static enum exit_result exit_eoi(struct vcpu *v, struct vm_exit *e)
+{
+    lapic_eoi_exit(&v->lapic, (uint8_t)e->qualification);
+    vcpu_ask(v, REQUEST_EVENT);
+    return EXIT_RESUME;
+}
+
+static enum exit_result exit_apic_write(struct vcpu *v, struct vm_exit *e)
+{
+    lapic_after_write(&v->lapic, e->qualification & 0xfff);
+    vcpu_update_deadline(v);
+    vcpu_ask(v, REQUEST_EVENT);
+    return EXIT_RESUME; /* the exit comes after the instruction */
+}
+
+static enum exit_result exit_ept_misconfiguration(struct vcpu *v, struct vm_exit *e)
+{
+    struct ept_leaf leaf = {0};
+
+    if (ept_lookup(&v->vm->ept, e->gpa, &leaf) < 0)
+        leaf.entry = 0;
+    vm_kill(v, "EPT misconfiguration at guest-physical %lx (entry %lx, level %u): a fault of Corbel's",
+            e->gpa, leaf.entry, leaf.level);
+    return EXIT_RESUME;
+}
+
+static enum exit_result exit_unknown(struct vcpu *v, struct vm_exit *e)
+{
+    vm_kill(v, "unexpected VM exit %u (%s)", e->reason, vmx_exit_name(e->reason));
+    return EXIT_RESUME;
+}
+
+static const struct exit_row {
+    exit_handler handle;
+    uint32_t needs;
+} exit_table[VMX_EXIT_REASONS] = {
+    [EXIT_EXCEPTION_NMI] = {exit_exception, NEED_INTR | NEED_QUALIFICATION | NEED_VECTORING},
+    [EXIT_EXTERNAL_INTERRUPT] = {exit_external_interrupt, NEED_INTR},
+    [EXIT_TRIPLE_FAULT] = {exit_triple_fault, 0},
+    [EXIT_INIT] = {exit_ignore, 0},
+    [EXIT_SIPI] = {exit_ignore, 0},
+    [EXIT_INTERRUPT_WINDOW] = {exit_window, 0},
+    [EXIT_NMI_WINDOW] = {exit_window, 0},
+    [EXIT_TASK_SWITCH] = {exit_task_switch, NEED_QUALIFICATION | NEED_VECTORING},
+    [EXIT_CPUID] = {exit_cpuid, 0},
+    [EXIT_GETSEC] = {exit_undefined, 0},
+    [EXIT_HLT] = {exit_hlt, 0},
+    [EXIT_INVD] = {exit_skip, 0},
+    [EXIT_RDPMC] = {exit_protection, 0},
+    [EXIT_VMCALL] = {exit_vmcall, 0},
+    [EXIT_VMCLEAR] = {exit_undefined, 0},
+    [EXIT_VMLAUNCH] = {exit_undefined, 0},
+    [EXIT_VMPTRLD] = {exit_undefined, 0},
+    [EXIT_VMPTRST] = {exit_undefined, 0},
+    [EXIT_VMREAD] = {exit_undefined, 0},
+    [EXIT_VMRESUME] = {exit_undefined, 0},
+    [EXIT_VMWRITE] = {exit_undefined, 0},
+    [EXIT_VMXOFF] = {exit_undefined, 0},
+    [EXIT_VMXON] = {exit_undefined, 0},
+    [EXIT_CR_ACCESS] = {exit_cr_access, NEED_QUALIFICATION},
+    [EXIT_IO] = {exit_io, NEED_QUALIFICATION},
+    [EXIT_RDMSR] = {exit_rdmsr, 0},
+    [EXIT_WRMSR] = {exit_wrmsr, 0},
+    [EXIT_MWAIT] = {exit_undefined, 0},
+    [EXIT_MONITOR] = {exit_undefined, 0},
+    [EXIT_PAUSE] = {exit_skip, 0},
+    [EXIT_MACHINE_CHECK] = {exit_machine_check, 0},
+    [EXIT_TPR_THRESHOLD] = {exit_window, 0},
+    [EXIT_APIC_ACCESS] = {exit_apic_access, NEED_QUALIFICATION | NEED_VECTORING},
+    [EXIT_EOI] = {exit_eoi, NEED_QUALIFICATION},
+    [EXIT_EPT_VIOLATION] = {exit_ept_violation, NEED_QUALIFICATION | NEED_GPA | NEED_VECTORING},
+    [EXIT_EPT_MISCONFIGURATION] = {exit_ept_misconfiguration, NEED_GPA},
+    [EXIT_INVEPT] = {exit_undefined, 0},
+    [EXIT_PREEMPTION_TIMER] = {exit_preemption_timer, 0},
+    [EXIT_INVVPID] = {exit_undefined, 0},
+    [EXIT_WBINVD] = {exit_skip, 0},
+    [EXIT_XSETBV] = {exit_xsetbv, 0},
+    [EXIT_APIC_WRITE] = {exit_apic_write, NEED_QUALIFICATION},
+};
+
+static void entry_failed(struct vcpu *v, uint32_t reason)
+{
+    vmx_report_entry_failure(&v->hw);
+    if (reason & BIT(31))
+        vm_kill(v, "the processor refused to enter the guest's state (%s)",
+                vmx_exit_name(reason & 0xffff));
+    else
+        exit_unknown(v, &(struct vm_exit){.reason = reason});
+}
+
+/* What was asked for meanwhile; returns an enum vcpu_leave. */
+static int serve_requests(struct vcpu *v)
+{
+    uint32_t requests;
+    bool halt = false;
+
+    while ((requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQUIRE))) {
+        if (requests & REQUEST_LEAVE)
+            return VCPU_REQUEST;
+        halt |= (requests & REQUEST_HALT) != 0;
+        if (requests & REQUEST_TIMER)
+            vcpu_run_timers(v);
+        if (requests & REQUEST_EVENT)
+            vcpu_deliver_events(v);
+    }
+    if (halt && !vcpu_wakes(v)) {
+        v->halted = true;
+        return VCPU_HALTED;
+    }
+    return VCPU_STAY;
+}
+
+/* Before the guest runs again: the next exit for a timer. now is the host's TSC. */
+static inline void arm_timer(struct vcpu *v, uint64_t now)
+{
+    if (LIKELY(vmx_features.preemption_timer)) {
+        uint64_t ticks = v->next_exit > now ? v->next_exit - now : 0;
+        vmx_set_preemption_timer(ticks, vmx_features.preemption_shift);
+    } else if (v->timer_armed != v->next_exit) {
+        v->timer_armed = v->next_exit;
+        apic_timer_set(v->next_exit);
+    }
+}
+
+int vcpu_exit(struct vmx_vcpu *hw)
+{
+    struct vcpu *v = (struct vcpu *)hw;
+    uint64_t start = rdtsc();
+    struct vm_exit e;
+    int leave = VCPU_STAY;
+
+    e.reason = vmx_exit_reason();
+    if (LIKELY(e.reason < VMX_EXIT_REASONS && exit_table[e.reason].handle)) {
+        const struct exit_row *row = &exit_table[e.reason];
+        v->exits[e.reason]++;
+        if (row->needs) {
+            vmx_decode_exit(&e, row->needs);
+            if (UNLIKELY((row->needs & NEED_VECTORING) && e.interrupted.info)) {
+                v->event = e.interrupted;
+                vcpu_ask(v, REQUEST_EVENT);
+            }
+        }
+        if (row->handle(v, &e) == EXIT_SKIP)
+            vmx_skip_instruction();
+    } else {
+        entry_failed(v, e.reason);
+    }
+    if (UNLIKELY(v->requests))
+        leave = serve_requests(v);
+    uint64_t now = rdtsc();
+    v->root_ticks += now - start;
+    arm_timer(v, now);
+    return leave;
+}

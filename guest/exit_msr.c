@@ -1,0 +1,45 @@
+/* RDMSR and WRMSR exits: the hot ones first, the rest by the policy of guest/msr.c. */
+#include "arch/x86/cpu.h"
+#include "guest/vm.h"
+
+enum exit_result exit_rdmsr(struct vcpu *v, struct vm_exit *e)
+{
+    uint64_t value;
+
+    if (UNLIKELY(msr_read(&v->msr, &v->msr_env, (uint32_t)v->hw.gpr[RCX], &value) < 0)) {
+        vcpu_exception(v, VECTOR_GP, 0);
+        return EXIT_RESUME;
+    }
+    v->hw.gpr[RAX] = (uint32_t)value;
+    v->hw.gpr[RDX] = value >> 32;
+    return EXIT_SKIP;
+}
+
+/* Armed and disarmed at every tick of a tickless kernel: the deadline goes straight to next_exit. */
+static void write_tsc_deadline(struct vcpu *v, uint64_t value)
+{
+    lapic_set_tsc_deadline(&v->lapic, value);
+    vcpu_update_deadline(v);
+    if (v->next_exit == 0)
+        vcpu_ask(v, REQUEST_TIMER);
+}
+
+enum exit_result exit_wrmsr(struct vcpu *v, struct vm_exit *e)
+{
+    uint32_t msr = (uint32_t)v->hw.gpr[RCX];
+    uint64_t value = v->hw.gpr[RDX] << 32 | (uint32_t)v->hw.gpr[RAX];
+
+    if (LIKELY(msr == MSR_TSC_DEADLINE)) {
+        write_tsc_deadline(v, value);
+        return EXIT_SKIP;
+    }
+    if (UNLIKELY(msr_write(&v->msr, &v->msr_env, msr, value) < 0)) {
+        vcpu_exception(v, VECTOR_GP, 0);
+        return EXIT_RESUME;
+    }
+    if ((msr & ~0xffu) == MSR_X2APIC || msr == MSR_APIC_BASE) {
+        vcpu_update_deadline(v);
+        vcpu_ask(v, REQUEST_EVENT);
+    }
+    return EXIT_SKIP;
+}

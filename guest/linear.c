@@ -1,0 +1,93 @@
+/* Guest-linear memory: what the emulators need of the guest's address space, through its own page tables. */
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "guest/vm.h"
+#include "guest/walk.h"
+
+unsigned vcpu_code_width(const struct vcpu *v)
+{
+    uint32_t access = vmx_segment_access(SEG_CS);
+
+    if ((access & BIT(13)) && (v->hw.entry_controls & ENTRY_IA32E_GUEST))
+        return 64;
+    return access & BIT(14) ? 32 : 16;
+}
+
+unsigned vcpu_cpl(void)
+{
+    return (vmx_segment_access(SEG_SS) >> 5) & 3;
+}
+
+static int read_table(void *opaque, uint64_t gpa, uint64_t *value)
+{
+    return guest_memory_read_u64(opaque, gpa, value);
+}
+
+int linear_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa,
+                     uint32_t *error)
+{
+    const struct walk_context c = {
+        .cr0 = vmx_get_cr0(),
+        .cr3 = vmx_get_cr3(),
+        .cr4 = vmx_get_cr4(),
+        .efer = vmx_get_efer(),
+        .rflags = vmx_rflags(),
+        .physical_bits = v->cpuid.physical_bits,
+        .opaque = &v->vm->memory,
+        .read = read_table,
+    };
+
+    return guest_walk(&c, linear, access, gpa, error);
+}
+
+size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size)
+{
+    unsigned access = WALK_FETCH | (vcpu_cpl() == 3 ? WALK_USER : 0);
+    size_t done = 0;
+
+    while (done < size) {
+        uint64_t gpa, at = linear + done;
+        uint32_t error;
+        size_t piece = MIN(size - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
+        if (linear_translate(v, at, access, &gpa, &error) < 0 ||
+            guest_memory_read(&v->vm->memory, gpa, (char *)data + done, piece) < 0)
+            break;
+        done += piece;
+    }
+    return done;
+}
+
+/* One side of a copy after the other page by page; a fault is noted with its address. */
+static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size_t size)
+{
+    unsigned access = (out ? WALK_WRITE : 0) | (vcpu_cpl() == 3 ? WALK_USER : 0);
+
+    for (size_t done = 0; done < size;) {
+        uint64_t gpa, at = linear + done;
+        uint32_t error;
+        size_t piece = MIN(size - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
+        if (linear_translate(v, at, access, &gpa, &error) < 0) {
+            vcpu_page_fault(v, at, error);
+            return -EFAULT;
+        }
+        int result = out ? guest_memory_write(&v->vm->memory, gpa, (const char *)out + done, piece)
+                         : guest_memory_read(&v->vm->memory, gpa, (char *)in + done, piece);
+        if (result < 0) {
+            /* Not RAM: a device there is not a sensible source or target of such a copy. */
+            vcpu_exception(v, VECTOR_GP, 0);
+            return -EFAULT;
+        }
+        done += piece;
+    }
+    return 0;
+}
+
+int linear_read(struct vcpu *v, uint64_t linear, void *data, size_t size)
+{
+    return copy(v, linear, data, NULL, size);
+}
+
+int linear_write(struct vcpu *v, uint64_t linear, const void *data, size_t size)
+{
+    return copy(v, linear, NULL, data, size);
+}
