@@ -7,8 +7,11 @@
 #include "arch/x86/lib/types.h"
 #include "guest/load/layout.h"
 
+#define ACPI_CPUS      64
+#define ACPI_IOAPIC_ID 0 /* what the MADT says of the I/O APIC at GPA_IOAPIC */
+
 struct acpi_platform {
-    unsigned cpus;            /* 1..64 */
+    unsigned cpus;            /* 1..ACPI_CPUS */
     const uint32_t *apic_ids; /* one per CPU; NULL: 0, 1, 2, ... */
     uint64_t hole;            /* start of the MMIO window below 4 GiB */
 };
