@@ -124,7 +124,8 @@ static const char *parse_spec(const char *p, struct spec *s, struct arguments *a
         unsigned precision;
 
         if (*++p == '*') {
-            s->precision = MIN(va_arg(args->list, int), WIDTH_MAX);
+            s->precision = va_arg(args->list, int);
+            s->precision = MIN(s->precision, WIDTH_MAX);
             p++;
         } else {
             p = parse_number(p, &precision);
