@@ -1,5 +1,6 @@
 /* The parser of corbel.conf: reports, spans, values, keys, then sections and lines. */
 #include "guest/config.h"
+#include "guest/config_text.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 
@@ -52,27 +53,8 @@ static void report_line(struct parser *p, uint32_t line, const char *fmt, ...)
         report_line((p), (p)->line, __VA_ARGS__);                                                  \
     } while (0)
 
-#define QUOTE_MAX 40
-
-struct quote {
-    char text[QUOTE_MAX + 4];
-};
-
-/* What the file says, fit to be printed: cut to QUOTE_MAX bytes, '?' for what is not printable
- * ASCII. */
-static const char *quote(struct quote *q, struct config_span s)
-{
-    size_t n = MIN(s.length, (size_t)QUOTE_MAX);
-
-    for (size_t i = 0; i < n; i++) {
-        q->text[i] = s.data[i] >= ' ' && s.data[i] <= '~' ? s.data[i] : '?';
-    }
-    memcpy(q->text + n, s.length > n ? "..." : "", s.length > n ? 4 : 1);
-    return q->text;
-}
-
 /* The open section as its header names it. */
-static const char *section_name(const struct parser *p, struct quote *q)
+static const char *section_name(const struct parser *p, struct config_quote *q)
 {
     if (!p->vm) {
         return "[host]";
@@ -81,221 +63,36 @@ static const char *section_name(const struct parser *p, struct quote *q)
     return q->text;
 }
 
-/* --- spans --- */
-
-static struct config_span span(const char *data, size_t length)
-{
-    return (struct config_span){data, length};
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static struct config_span trim(struct config_span s)
-{
-    while (s.length && is_blank(s.data[0])) {
-        s.data++;
-        s.length--;
-    }
-    while (s.length && is_blank(s.data[s.length - 1])) {
-        s.length--;
-    }
-    return s;
-}
-
-bool config_span_equal(struct config_span a, struct config_span b)
-{
-    return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
-}
-
-static bool span_is(struct config_span s, const char *text)
-{
-    return config_span_equal(s, span(text, strlen(text)));
-}
-
-/* Cut s before the first c and return what follows c; data is NULL when there is no c, and s stays
- * whole. */
-static struct config_span cut(struct config_span *s, char c)
-{
-    const char *at = s->length ? memchr(s->data, c, s->length) : NULL;
-    struct config_span rest = {NULL, 0};
-
-    if (at) {
-        rest = span(at + 1, s->length - (size_t)(at + 1 - s->data));
-        s->length = (size_t)(at - s->data);
-    }
-    return rest;
-}
-
-static struct config_span without_comment(struct config_span s)
-{
-    for (size_t i = 0; i < s.length; i++) {
-        if (s.data[i] == '#' && (i == 0 || is_blank(s.data[i - 1]))) {
-            s.length = i;
-        }
-    }
-    return s;
-}
-
-/* The length of the UTF-8 sequence at s (Unicode, "Well-Formed UTF-8 Byte Sequences"), or 0 when it
- * is not one. */
-static size_t utf8_length(const uint8_t *s, size_t left)
-{
-    static const struct {
-        uint8_t first, last, low, high, length;
-    } form[] = {
-        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-
-    for (size_t f = 0; f < ARRAY_SIZE(form); f++) {
-        if (s[0] < form[f].first || s[0] > form[f].last || left < form[f].length) {
-            continue;
-        }
-        if (form[f].length > 1 && (s[1] < form[f].low || s[1] > form[f].high)) {
-            return 0;
-        }
-        for (size_t i = 2; i < form[f].length; i++) {
-            if ((s[i] & 0xc0) != 0x80) {
-                return 0;
-            }
-        }
-        return form[f].length;
-    }
-    return 0;
-}
-
-/* NULL, or what is wrong with the bytes of s. */
-static const char *text_fault(struct config_span s)
-{
-    for (size_t i = 0; i < s.length;) {
-        uint8_t c = (uint8_t)s.data[i];
-        size_t n = utf8_length((const uint8_t *)s.data + i, s.length - i);
-
-        if (n == 0) {
-            return "bytes that are not UTF-8";
-        }
-        if ((c < ' ' && c != '\t') || c == 0x7f) {
-            return c == 0 ? "a NUL byte" : "a control character";
-        }
-        i += n;
-    }
-    return NULL;
-}
-
 /* --- values --- */
-
-/* Digits only, at least one; too large a number becomes UINT64_MAX. */
-static bool parse_number(struct config_span s, uint64_t *value)
-{
-    uint64_t v = 0;
-
-    for (size_t i = 0; i < s.length; i++) {
-        unsigned digit = (unsigned char)s.data[i] - (unsigned)'0';
-
-        if (digit > 9) {
-            return false;
-        }
-        v = v > (UINT64_MAX - digit) / 10 ? UINT64_MAX : v * 10 + digit;
-    }
-    *value = v;
-    return s.length > 0;
-}
-
-/* A number with K, M or G; too large a size becomes UINT64_MAX. */
-static bool parse_size(struct config_span s, uint64_t *value)
-{
-    static const char units[] = "KMG";
-    uint64_t unit = KIB;
-
-    if (s.length == 0) {
-        return false;
-    }
-    for (size_t i = 0; i < 3; i++, unit *= KIB) {
-        char c = s.data[s.length - 1];
-
-        if (c == units[i] || c == units[i] + ('a' - 'A')) {
-            s.length--;
-            if (!parse_number(s, value)) {
-                return false;
-            }
-            *value = *value > UINT64_MAX / unit ? UINT64_MAX : *value * unit;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A size as one would write it in the config. */
-static const char *size_text(struct quote *q, uint64_t size)
-{
-    bool gib = size % GIB == 0, mib = size % MIB == 0;
-
-    format(q->text, sizeof(q->text), "%llu%c",
-           (unsigned long long)(size / (gib   ? GIB
-                                        : mib ? MIB
-                                              : KIB)),
-           gib   ? 'G'
-           : mib ? 'M'
-                 : 'K');
-    return q->text;
-}
-
-/* "error, warn, info or debug" */
-static const char *list_choices(const char *const *choices, char *buf, size_t size)
-{
-    size_t used = 0;
-
-    buf[0] = '\0';
-    for (size_t i = 0; choices[i] && used < size; i++) {
-        const char *before = i == 0 ? "" : choices[i + 1] ? ", " : " or ";
-
-        used += (size_t)format(buf + used, size - used, "%s%s", before, choices[i]);
-    }
-    return buf;
-}
-
-static bool find_choice(const char *const *choices, struct config_span s, uint32_t *index)
-{
-    for (uint32_t i = 0; choices[i]; i++) {
-        if (span_is(s, choices[i])) {
-            *index = i;
-            return true;
-        }
-    }
-    return false;
-}
 
 static void set_choice(struct parser *p, const struct config_key *key, struct config_span value,
                        uint32_t *field)
 {
-    struct quote q;
+    struct config_quote q;
     char list[160];
 
-    if (!find_choice(key->choices, value, field)) {
-        problem(p, "%s = '%s' is not known; it must be %s", key->name, quote(&q, value),
-                list_choices(key->choices, list, sizeof(list)));
+    if (!config_find_choice(key->choices, value, field)) {
+        problem(p, "%s = '%s' is not known; it must be %s", key->name, config_quote(&q, value),
+                config_list_choices(key->choices, list, sizeof(list)));
     }
 }
 
 static void set_flags(struct parser *p, const struct config_key *key, struct config_span value,
                       uint32_t *field)
 {
-    struct quote q;
+    struct config_quote q;
     char list[160];
 
     while (value.data) {
-        struct config_span rest = cut(&value, ',');
+        struct config_span rest = config_cut(&value, ',');
         uint32_t bit;
 
-        if (find_choice(key->choices, trim(value), &bit)) {
+        if (config_find_choice(key->choices, config_trim(value), &bit)) {
             *field |= 1u << bit;
         } else {
-            problem(p, "'%s' is not known for %s; known are %s", quote(&q, trim(value)), key->name,
-                    list_choices(key->choices, list, sizeof(list)));
+            problem(p, "'%s' is not known for %s; known are %s",
+                    config_quote(&q, config_trim(value)), key->name,
+                    config_list_choices(key->choices, list, sizeof(list)));
         }
         value = rest;
     }
@@ -304,7 +101,7 @@ static void set_flags(struct parser *p, const struct config_key *key, struct con
 static void set_string(struct parser *p, const struct config_key *key, struct config_span value,
                        struct config_span *field)
 {
-    struct quote s;
+    struct config_quote s;
 
     if (value.length > key->max) {
         problem(p, "%s in %s is %zu bytes long; at most %llu are possible", key->name,
@@ -317,36 +114,38 @@ static void set_string(struct parser *p, const struct config_key *key, struct co
 static bool check_range(struct parser *p, const struct config_key *key, struct config_span value,
                         uint64_t v)
 {
-    struct quote q, low, high, s;
+    struct config_quote q, low, high, s;
 
     if (v >= key->min && v <= key->max) {
         return true;
     }
     if (key->type == CONFIG_SIZE) {
-        size_text(&low, key->min);
-        size_text(&high, key->max);
+        config_size_text(&low, key->min);
+        config_size_text(&high, key->max);
     } else {
         format(low.text, sizeof(low.text), "%llu", (unsigned long long)key->min);
         format(high.text, sizeof(high.text), "%llu", (unsigned long long)key->max);
     }
-    problem(p, "%s = %s in %s is too %s; it must be from %s to %s", key->name, quote(&q, value),
-            section_name(p, &s), v < key->min ? "small" : "large", low.text, high.text);
+    problem(p, "%s = %s in %s is too %s; it must be from %s to %s", key->name,
+            config_quote(&q, value), section_name(p, &s), v < key->min ? "small" : "large",
+            low.text, high.text);
     return false;
 }
 
 static void set_size(struct parser *p, const struct config_key *key, struct config_span value,
                      uint64_t *field)
 {
-    struct quote q, s;
+    struct config_quote q, s;
     uint64_t v;
 
-    if (!parse_size(value, &v)) {
+    if (!config_parse_size(value, &v)) {
         problem(p, "%s = '%s' in %s is not a size; write a number and K, M or G, such as %s",
-                key->name, quote(&q, value), section_name(p, &s), key->initial);
+                key->name, config_quote(&q, value), section_name(p, &s), key->initial);
     } else if (check_range(p, key, value, v)) {
         if (v % key->multiple) {
-            problem(p, "%s = %s in %s must be a multiple of %s", key->name, quote(&q, value),
-                    section_name(p, &s), size_text(&(struct quote){""}, key->multiple));
+            problem(p, "%s = %s in %s must be a multiple of %s", key->name, config_quote(&q, value),
+                    section_name(p, &s),
+                    config_size_text(&(struct config_quote){""}, key->multiple));
         } else {
             *field = v;
         }
@@ -356,12 +155,12 @@ static void set_size(struct parser *p, const struct config_key *key, struct conf
 static void set_number(struct parser *p, const struct config_key *key, struct config_span value,
                        uint32_t *field)
 {
-    struct quote q, s;
+    struct config_quote q, s;
     uint64_t v;
 
-    if (!parse_number(value, &v)) {
+    if (!config_parse_number(value, &v)) {
         problem(p, "%s = '%s' in %s is not a number; it must be from %llu to %llu", key->name,
-                quote(&q, value), section_name(p, &s), (unsigned long long)key->min,
+                config_quote(&q, value), section_name(p, &s), (unsigned long long)key->min,
                 (unsigned long long)key->max);
     } else if (check_range(p, key, value, v)) {
         *field = (uint32_t)v;
@@ -399,7 +198,8 @@ static void set_defaults(struct parser *p, const struct config_key *keys, size_t
 {
     for (size_t i = 0; i < count; i++) {
         if (keys[i].initial) {
-            set_value(p, &keys[i], span(keys[i].initial, strlen(keys[i].initial)), object);
+            set_value(p, &keys[i], config_span_of(keys[i].initial, strlen(keys[i].initial)),
+                      object);
         }
     }
 }
@@ -409,36 +209,11 @@ static void set_defaults(struct parser *p, const struct config_key *keys, size_t
 static int find_key(const struct config_key *keys, int count, struct config_span name)
 {
     for (int i = 0; i < count; i++) {
-        if (span_is(name, keys[i].name)) {
+        if (config_span_is(name, keys[i].name)) {
             return i;
         }
     }
     return -1;
-}
-
-/* Letters to insert, delete or replace to make b of a; more than 15 of a count as too many. */
-static unsigned edit_distance(struct config_span a, const char *b)
-{
-    unsigned row[16], length = (unsigned)strlen(b);
-
-    if (a.length > 15 || length > 15) {
-        return UINT32_MAX;
-    }
-    for (unsigned j = 0; j <= length; j++) {
-        row[j] = j;
-    }
-    for (unsigned i = 1; i <= a.length; i++) {
-        unsigned diagonal = row[0];
-
-        row[0] = i;
-        for (unsigned j = 1; j <= length; j++) {
-            unsigned replaced = diagonal + (a.data[i - 1] != b[j - 1]);
-
-            diagonal = row[j];
-            row[j] = MIN(MIN(row[j], row[j - 1]) + 1, replaced);
-        }
-    }
-    return row[length];
 }
 
 static void unknown_key(struct parser *p, const struct config_key *keys, int count,
@@ -446,12 +221,12 @@ static void unknown_key(struct parser *p, const struct config_key *keys, int cou
 {
     const char *best = NULL;
     unsigned best_distance = 3;
-    struct quote q, s;
+    struct config_quote q, s;
     char list[80];
     const char *names[CONFIG_HOST_KEYS + CONFIG_VM_KEYS + 1] = {NULL};
 
     for (int i = 0; i < count; i++) {
-        unsigned distance = edit_distance(name, keys[i].name);
+        unsigned distance = config_edit_distance(name, keys[i].name);
 
         names[i] = keys[i].name;
         if (distance < best_distance) {
@@ -459,7 +234,7 @@ static void unknown_key(struct parser *p, const struct config_key *keys, int cou
             best_distance = distance;
         }
     }
-    quote(&q, name);
+    config_quote(&q, name);
     if (p->section == SECTION_HOST ? find_key(config_vm_keys, CONFIG_VM_KEYS, name) >= 0
                                    : find_key(config_host_keys, CONFIG_HOST_KEYS, name) >= 0) {
         problem(p, "'%s' does not belong in %s but in %s", q.text, section_name(p, &s),
@@ -468,7 +243,7 @@ static void unknown_key(struct parser *p, const struct config_key *keys, int cou
         problem(p, "unknown key '%s' in %s; did you mean '%s'?", q.text, section_name(p, &s), best);
     } else {
         problem(p, "unknown key '%s' in %s; it must be %s", q.text, section_name(p, &s),
-                list_choices(names, list, sizeof(list)));
+                config_list_choices(names, list, sizeof(list)));
     }
 }
 
@@ -479,8 +254,8 @@ static void parse_key(struct parser *p, struct config_span name, struct config_s
     int count = host ? (int)CONFIG_HOST_KEYS : (int)CONFIG_VM_KEYS;
     uint32_t *key_line = host ? p->out->key_line : p->vm->key_line;
     int i = find_key(keys, count, name);
-    const char *fault = text_fault(value);
-    struct quote s;
+    const char *fault = config_text_fault(value);
+    struct config_quote s;
 
     if (i < 0) {
         unknown_key(p, keys, count, name);
@@ -530,18 +305,18 @@ static void open_host(struct parser *p)
 static void open_vm(struct parser *p, struct config_span name)
 {
     struct vm_config *vm = &p->vms[p->out->vm_count];
-    struct quote q;
+    struct config_quote q;
 
     if (!name_is_valid(name)) {
         problem(p, "'%s' is not a VM's name; it must be 1 to %u of A-Z, a-z, 0-9, '_' and '-'",
-                quote(&q, name), CONFIG_MAX_NAME);
+                config_quote(&q, name), CONFIG_MAX_NAME);
         return;
     }
     for (size_t i = 0; i < p->out->vm_count; i++) {
         if (config_span_equal(p->vms[i].name, name)) {
             p->vms[i].broken = true;
             problem(p, "[vm %s] is given twice, first in line %u; give each VM its own name",
-                    quote(&q, name), p->vms[i].section_line);
+                    config_quote(&q, name), p->vms[i].section_line);
             return;
         }
     }
@@ -550,7 +325,7 @@ static void open_vm(struct parser *p, struct config_span name)
         problem(p,
                 "[vm %s] is one too many: at most %zu VMs are possible; it and all later ones are "
                 "left out",
-                quote(&q, name), p->max_vms);
+                config_quote(&q, name), p->max_vms);
         return;
     }
     *vm = (struct vm_config){.name = name, .section_line = p->line};
@@ -564,33 +339,33 @@ static void open_vm(struct parser *p, struct config_span name)
  */
 static void parse_section(struct parser *p, struct config_span line)
 {
-    struct config_span kind = span(line.data + 1, line.length - 1), after = cut(&kind, ']'),
-                       name = {NULL, 0};
-    struct quote q;
+    struct config_span kind = config_span_of(line.data + 1, line.length - 1),
+                       after = config_cut(&kind, ']'), name = {NULL, 0};
+    struct config_quote q;
 
     p->section = SECTION_SKIPPED;
     p->vm = NULL;
-    if (!after.data || trim(after).length) {
+    if (!after.data || config_trim(after).length) {
         problem(p,
                 "'%s' is not a section's header; it must be [host] or [vm NAME], alone in its line",
-                quote(&q, line));
+                config_quote(&q, line));
         return;
     }
-    kind = trim(kind);
+    kind = config_trim(kind);
     for (size_t i = 0; i < kind.length; i++) {
-        if (is_blank(kind.data[i])) {
-            name = trim(span(kind.data + i, kind.length - i));
+        if (config_is_blank(kind.data[i])) {
+            name = config_trim(config_span_of(kind.data + i, kind.length - i));
             kind.length = i;
         }
     }
-    if (span_is(kind, "host") && !name.length) {
+    if (config_span_is(kind, "host") && !name.length) {
         open_host(p);
-    } else if (span_is(kind, "vm")) {
+    } else if (config_span_is(kind, "vm")) {
         if (!p->limit_told) {
             open_vm(p, name);
         }
     } else {
-        problem(p, "unknown section '%s'; it must be [host] or [vm NAME]", quote(&q, line));
+        problem(p, "unknown section '%s'; it must be [host] or [vm NAME]", config_quote(&q, line));
     }
 }
 
@@ -599,33 +374,34 @@ static void parse_section(struct parser *p, struct config_span line)
 static void parse_line(struct parser *p, struct config_span line)
 {
     struct config_span name, value;
-    struct quote q;
+    struct config_quote q;
 
     if (line.length && line.data[line.length - 1] == '\r') {
         line.length--;
     }
-    name = line = trim(line);
-    value = cut(&name, '=');
+    name = line = config_trim(line);
+    value = config_cut(&name, '=');
     if (line.length == 0 || line.data[0] == '#') {
         return;
     }
-    if (!span_is(trim(name), config_vm_keys[CONFIG_VM_CMDLINE].name)) {
-        name = line = trim(without_comment(line));
-        value = cut(&name, '=');
+    if (!config_span_is(config_trim(name), config_vm_keys[CONFIG_VM_CMDLINE].name)) {
+        name = line = config_trim(config_without_comment(line));
+        value = config_cut(&name, '=');
     }
     if (line.data[0] == '[') {
         parse_section(p, line);
     } else if (p->section == SECTION_NONE) {
         if (!p->orphan_told) {
             problem(p, "'%s' stands before any section; [host] or [vm NAME] must come first",
-                    quote(&q, line));
+                    config_quote(&q, line));
         }
         p->orphan_told = true;
     } else if (p->section != SECTION_SKIPPED) {
         if (value.data) {
-            parse_key(p, trim(name), trim(value));
+            parse_key(p, config_trim(name), config_trim(value));
         } else {
-            problem(p, "'%s' is neither a section's header nor 'key = value'", quote(&q, line));
+            problem(p, "'%s' is neither a section's header nor 'key = value'",
+                    config_quote(&q, line));
         }
     }
 }
@@ -635,28 +411,28 @@ static struct config_span next_line(struct config_span *text)
 {
     struct config_span line = *text;
 
-    *text = cut(&line, '\n');
+    *text = config_cut(&line, '\n');
     return line;
 }
 
 static struct config_span skip_bom(struct config_span text)
 {
     if (text.length >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
-        return span(text.data + 3, text.length - 3);
+        return config_span_of(text.data + 3, text.length - 3);
     }
     return text;
 }
 
 size_t config_count_vms(const char *text, size_t length)
 {
-    struct config_span rest = skip_bom(span(text, length));
+    struct config_span rest = skip_bom(config_span_of(text, length));
     size_t count = 0;
 
     while (rest.length && count < CONFIG_MAX_VMS) {
-        struct config_span line = trim(next_line(&rest));
+        struct config_span line = config_trim(next_line(&rest));
 
         if (line.length && line.data[0] == '[') {
-            line = trim(span(line.data + 1, line.length - 1));
+            line = config_trim(config_span_of(line.data + 1, line.length - 1));
             count += line.length >= 2 && memcmp(line.data, "vm", 2) == 0;
         }
     }
@@ -679,7 +455,7 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
                        .max_vms = MIN(max_vms, (size_t)CONFIG_MAX_VMS),
                        .report = report,
                        .ctx = ctx};
-    struct config_span rest = skip_bom(span(text, length));
+    struct config_span rest = skip_bom(config_span_of(text, length));
     size_t runnable = 0;
 
     config_defaults(out);

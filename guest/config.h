@@ -31,21 +31,21 @@ enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
  * it is). */
 #define CONFIG_WITHOUT_LIST(X)                                                                     \
     X(VID, "vid", "virtual-interrupt delivery")                                                    \
-    X(APICV, "apicv", "APIC-register virtualisation")                                              \
-    X(TPR, "tpr", "the TPR shadow")                                                                \
-    X(POSTED, "posted", "posted interrupts")                                                       \
+    X(APICV, "apicv", "APIC-register virtualization, and with it virtual-interrupt delivery")      \
+    X(X2APIC_VIRT, "x2apic-virt", "x2APIC-mode virtualization")                                    \
+    X(TPR, "tpr", "the TPR shadow, and with it all of the above")                                  \
     X(PREEMPT, "preempt", "the VMX-preemption timer")                                              \
     X(VPID, "vpid", "virtual-processor identifiers")                                               \
     X(EPT_1G, "ept-1g", "1 GiB EPT leaves")                                                        \
-    X(EPT_2M, "ept-2m", "2 MiB EPT leaves")                                                        \
-    X(EPT_AD, "ept-ad", "accessed and dirty flags for EPT")                                        \
-    X(UNRESTRICTED, "unrestricted", "unrestricted guest")                                          \
+    X(EPT_2M, "ept-2m", "2 MiB EPT leaves, and with them those of 1 GiB")                          \
+    X(EPT_AD, "ept-ad", "accessed and dirty flags in EPT")                                         \
     X(INVPCID, "invpcid", "INVPCID in guests")                                                     \
     X(RDTSCP, "rdtscp", "RDTSCP in guests")                                                        \
     X(XSAVES, "xsaves", "XSAVES in guests")                                                        \
-    X(X2APIC, "x2apic", "the host's own x2APIC mode")                                              \
-    X(TSC_DEADLINE, "tsc-deadline", "the host's own TSC-deadline timer")
+    X(MTF, "mtf", "the monitor trap flag")                                                         \
+    X(PML, "pml", "page-modification logging")
 
+/* The same order as the VMX_WITHOUT bits of vmx/controls.h. */
 enum config_without {
 #define CONFIG_WITHOUT_ENUM(symbol, name, what) CONFIG_WITHOUT_##symbol,
     CONFIG_WITHOUT_LIST(CONFIG_WITHOUT_ENUM)
