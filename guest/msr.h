@@ -30,17 +30,14 @@ struct msr_features {
     bool rdtscp;      /* CPUID shows RDTSCP or RDPID */
     bool xsaves;      /* CPUID shows XSAVES */
     bool waitpkg;     /* CPUID shows WAITPKG */
-    bool pat_switch;  /* VM entry loads PAT and VM exit saves it: no need to intercept it */
-    bool efer_switch; /* VM entry loads EFER: reading needs no exit */
-    bool x2apic_mode; /* the vCPU's local APIC is in x2APIC mode now, and the next three are in
-                         force */
-    bool virtualize_x2apic;
-    bool apic_register; /* APIC-register virtualization */
-    bool virtual_interrupt;
-    uint64_t efer_valid; /* from struct cpuid_table */
-    uint64_t xss_valid;  /* 0: no supervisor state component is virtualised */
-    unsigned physical_bits;
-    uint32_t microcode; /* the host's revision, IA32_BIOS_SIGN_ID[63:32] */
+    bool x2apic_mode; /* the vCPU's local APIC is in x2APIC mode and "virtualize x2APIC mode" is on
+                       */
+    bool apic_register;     /* as is "APIC-register virtualization" */
+    bool virtual_interrupt; /* as is "virtual-interrupt delivery" */
+    uint64_t efer_valid;    /* from struct cpuid_table */
+    uint64_t xss_valid;     /* 0: no supervisor state component is virtualised */
+    unsigned physical_bits; /* from struct cpuid_table */
+    uint32_t microcode;     /* the host's revision, IA32_BIOS_SIGN_ID[63:32] */
 };
 
 /* The vCPU as the MSR model sees it. */
