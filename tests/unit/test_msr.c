@@ -265,7 +265,8 @@ static void test_efer(void **unused)
     put_faults(MSR_EFER, 1ULL << 32);
     fake.efer = 0xd01;
     fake.paging = true;
-    put_faults(MSR_EFER, 0xc01); /* LME while paging */
+    put_faults(MSR_EFER, 0x801); /* LME while paging */
+    put(MSR_EFER, 0xd01);
     put(MSR_EFER, 0x101);        /* LMA stays, NXE goes */
     assert_int_equal(fake.efer, 0x501);
     fake.paging = false;
