@@ -1,6 +1,6 @@
 /*
- * Physical frames: a buddy allocator over the machine's usable RAM, and for each frame who owns it and how often it
- * is pinned for DMA. Frames that the allocator hands out lie in the direct map.
+ * Physical frames: a buddy allocator over the machine's usable RAM, and for each frame who owns it
+ * and how often it is pinned for DMA. Frames that the allocator hands out lie in the direct map.
  */
 #pragma once
 
@@ -9,11 +9,11 @@
 typedef uint64_t paddr; /* host-physical address */
 
 enum frame_owner {
-    FRAME_FREE     = 0,
+    FRAME_FREE = 0,
     FRAME_RESERVED = 1, /* not RAM, or never to be handed out */
-    FRAME_KERNEL   = 2, /* heap, tables, stacks */
-    FRAME_LOADER   = 3, /* the loader's files, until released */
-    FRAME_VM       = 16 /* FRAME_VM + VM id: guest RAM; EPT and VMX structures count as kernel */
+    FRAME_KERNEL = 2,   /* heap, tables, stacks */
+    FRAME_LOADER = 3,   /* the loader's files, until released */
+    FRAME_VM = 16       /* FRAME_VM + VM id: guest RAM; EPT and VMX structures count as kernel */
 };
 
 #define FRAME_ORDER_4K 0u
@@ -23,17 +23,38 @@ enum frame_owner {
 
 /* 2^order frames, naturally aligned, contents undefined. FRAME_NONE when there are none. */
 paddr frame_alloc(unsigned order, uint16_t owner) MUST_CHECK;
-/* Give back what frame_alloc returned, with its order. A pinned frame is an error that is logged and not freed. */
+/* Give back what frame_alloc returned, with its order. A pinned frame is an error that is logged
+ * and not freed. */
 void frame_free(paddr base, unsigned order);
+/*
+ * pages frames in one piece, aligned to a page only; nothing is kept beyond them. frame_run_free()
+ * finds the length itself.
+ */
+paddr frame_run_alloc(uint64_t pages, uint16_t owner) MUST_CHECK;
+void frame_run_free(paddr base);
 /* Hand a range that was FRAME_LOADER or FRAME_RESERVED over to the allocator. Page aligned. */
 void frame_release(paddr base, uint64_t size);
+
+/* The rest of what the loader left: call it when nothing of the hand-over or its files is needed
+ * any more. */
+void frame_release_loader(void);
+
+/* Set the allocator up from the loader's memory map; the loader's direct map (or ours) must be
+ * there. */
+struct handover;
+void frame_init(const struct handover *h);
 
 uint16_t frame_owner(paddr frame);
 void frame_pin(paddr frame);
 void frame_unpin(paddr frame);
 
 struct frame_stats {
-    uint64_t total, free, kernel, vm, metadata; /* bytes */
+    uint64_t total;    /* RAM that firmware left us, in bytes like the others */
+    uint64_t free;     /* free */
+    uint64_t kernel;   /* Corbel's own: image, heap, stacks, tables */
+    uint64_t metadata; /* Corbel's own: the table of frames */
+    uint64_t loader;   /* files and hand-over not released yet */
+    uint64_t vm;       /* owned by VMs */
 };
 void frame_stats(struct frame_stats *out);
 

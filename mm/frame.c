@@ -1,0 +1,388 @@
+#include "mm/frame.h"
+
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "boot/handover.h"
+
+/* Low memory is for those who ask for a page of it by address; firmware and its leftovers live
+ * there. */
+#define LOW_MEMORY  MIB
+#define ORDER_MAX   FRAME_ORDER_1G
+#define ORDER_COUNT (ORDER_MAX + 1)
+
+/* What the state byte of a block's first frame says; all other frames of a block have state 0. */
+#define STATE_ORDER     0x1f
+#define STATE_CONTINUES 0x20 /* the block behind belongs to the same run */
+#define STATE_USED      0x40
+#define STATE_FREE      0x80
+
+struct frame {
+    uint16_t owner;
+    uint8_t pins;
+    uint8_t state;
+};
+_Static_assert(sizeof(struct frame) == 4, "metadata per frame");
+
+/* Lies in the free block itself. */
+struct free_block {
+    paddr next, previous; /* FRAME_NONE at the ends */
+};
+
+static struct frame *frames;
+static uint64_t frame_count;
+static paddr free_lists[ORDER_COUNT];
+static struct frame_stats stats;
+
+static struct frame *frame_at(paddr pa)
+{
+    uint64_t n = pa / PAGE_SIZE;
+
+    return n < frame_count ? &frames[n] : NULL;
+}
+
+static uint64_t block_size(unsigned order)
+{
+    return PAGE_SIZE << order;
+}
+
+static uint64_t *account(uint16_t owner)
+{
+    switch (owner) {
+    case FRAME_FREE:
+        return &stats.free;
+    case FRAME_LOADER:
+        return &stats.loader;
+    case FRAME_KERNEL:
+        return &stats.kernel;
+    default:
+        return owner >= FRAME_VM ? &stats.vm : NULL;
+    }
+}
+
+/* Give count frames to an owner; two at a time, since a 1 GiB block has a quarter of a million. */
+static void set_owner(struct frame *first, uint64_t count, uint16_t owner)
+{
+    struct frame pair[2] = {{.owner = owner}, {.owner = owner}};
+    uint64_t pattern;
+
+    memcpy(&pattern, pair, sizeof(pattern));
+    if (count && ((uintptr_t)first & 4)) {
+        *first++ = pair[0];
+        count--;
+    }
+    for (uint64_t i = 0; i < count / 2; i++)
+        memcpy(first + 2 * i, &pattern, sizeof(pattern));
+    if (count & 1)
+        first[count - 1] = pair[0];
+}
+
+static void change_owner(uint16_t from, uint16_t to, uint64_t size)
+{
+    if (account(from))
+        *account(from) -= size;
+    if (account(to))
+        *account(to) += size;
+}
+
+static void list_add(paddr pa, unsigned order)
+{
+    struct free_block *b = phys_to_virt(pa);
+
+    b->next = free_lists[order];
+    b->previous = FRAME_NONE;
+    if (b->next != FRAME_NONE)
+        ((struct free_block *)phys_to_virt(b->next))->previous = pa;
+    free_lists[order] = pa;
+    frame_at(pa)->state = (uint8_t)(STATE_FREE | order);
+}
+
+static void list_remove(paddr pa, unsigned order)
+{
+    struct free_block *b = phys_to_virt(pa);
+
+    if (b->next != FRAME_NONE)
+        ((struct free_block *)phys_to_virt(b->next))->previous = b->previous;
+    if (b->previous != FRAME_NONE)
+        ((struct free_block *)phys_to_virt(b->previous))->next = b->next;
+    else
+        free_lists[order] = b->next;
+    frame_at(pa)->state = 0;
+}
+
+/* Put a block into the lists, together with its buddy if that is free, and so on upwards. */
+static void insert(paddr pa, unsigned order)
+{
+    while (order < ORDER_MAX) {
+        paddr buddy = pa ^ block_size(order);
+        struct frame *f = frame_at(buddy);
+
+        if (!f || f->state != (STATE_FREE | order))
+            break;
+        list_remove(buddy, order);
+        pa = MIN(pa, buddy);
+        order++;
+    }
+    list_add(pa, order);
+}
+
+/* The largest naturally aligned block at base that is not larger than size. */
+static unsigned fitting_order(paddr base, uint64_t size)
+{
+    unsigned order = 0;
+
+    while (order < ORDER_MAX && IS_ALIGNED(base, block_size(order + 1)) &&
+           block_size(order + 1) <= size)
+        order++;
+    return order;
+}
+
+static void insert_range(paddr base, uint64_t size)
+{
+    while (size) {
+        unsigned order = fitting_order(base, size);
+
+        insert(base, order);
+        base += block_size(order);
+        size -= block_size(order);
+    }
+}
+
+paddr frame_alloc(unsigned order, uint16_t owner)
+{
+    unsigned from = order;
+    struct frame *f;
+    paddr pa;
+
+    /* The smallest block that will do, so that the large ones stay whole. */
+    while (from < ORDER_COUNT && free_lists[from] == FRAME_NONE)
+        from++;
+    if (order > ORDER_MAX || from > ORDER_MAX)
+        return FRAME_NONE;
+    pa = free_lists[from];
+    list_remove(pa, from);
+    while (from > order) {
+        from--;
+        list_add(pa + block_size(from), from);
+    }
+    f = frame_at(pa);
+    set_owner(f, 1ULL << order, owner);
+    f->state = (uint8_t)(STATE_USED | order);
+    change_owner(FRAME_FREE, owner, block_size(order));
+    return pa;
+}
+
+static bool pinned(const struct frame *f, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        if (f[i].pins)
+            return true;
+    return false;
+}
+
+void frame_free(paddr base, unsigned order)
+{
+    struct frame *f = frame_at(base);
+    uint16_t owner;
+
+    if (!f || !IS_ALIGNED(base, PAGE_SIZE) || order > ORDER_MAX ||
+        (f->state & ~STATE_CONTINUES) != (STATE_USED | order)) {
+        log_error("frame %lx of order %u is freed but was not allocated so; it is left alone", base,
+                  order);
+        return;
+    }
+    if (pinned(f, 1ULL << order)) {
+        log_error("frame %lx of order %u is freed while pinned for DMA; it is not reused", base,
+                  order);
+        return;
+    }
+    owner = f->owner;
+    set_owner(f, 1ULL << order, FRAME_FREE);
+    change_owner(owner, FRAME_FREE, block_size(order));
+    insert(base, order);
+}
+
+paddr frame_run_alloc(uint64_t pages, uint16_t owner)
+{
+    unsigned order = 0;
+    uint64_t rest, position;
+    paddr base;
+
+    while (order <= ORDER_MAX && (1ULL << order) < pages)
+        order++;
+    base = pages ? frame_alloc(order, owner) : FRAME_NONE;
+    if (base == FRAME_NONE || pages == 1ULL << order)
+        return base;
+
+    /* Cut the block into the pieces of the run, largest first, and give the rest back. */
+    for (position = base, rest = pages; rest;) {
+        unsigned piece = fitting_order(position, rest * PAGE_SIZE);
+        struct frame *f = frame_at(position);
+
+        f->state = (uint8_t)(STATE_USED | piece);
+        rest -= 1ULL << piece;
+        if (rest)
+            f->state |= STATE_CONTINUES;
+        position += block_size(piece);
+    }
+    rest = base + block_size(order) - position;
+    set_owner(frame_at(position), rest / PAGE_SIZE, FRAME_FREE);
+    change_owner(owner, FRAME_FREE, rest);
+    insert_range(position, rest);
+    return base;
+}
+
+void frame_run_free(paddr base)
+{
+    for (;;) {
+        struct frame *f = frame_at(base);
+        uint8_t state = f ? f->state : 0;
+
+        frame_free(base, state & STATE_ORDER);
+        if (!(state & STATE_USED) || !(state & STATE_CONTINUES))
+            return;
+        base += block_size(state & STATE_ORDER);
+    }
+}
+
+/* Frames of [base, base + size) that belong to owner go to the allocator, in as large pieces as
+ * there are. */
+static void release_owned(paddr base, uint64_t size, uint16_t owner)
+{
+    paddr end = MIN(base + size, frame_count * PAGE_SIZE);
+
+    for (paddr pa = MAX(base, LOW_MEMORY); pa < end;) {
+        paddr start = pa;
+
+        while (pa < end && frame_at(pa)->owner == owner && !frame_at(pa)->state)
+            pa += PAGE_SIZE;
+        if (pa == start) {
+            pa += PAGE_SIZE;
+            continue;
+        }
+        set_owner(frame_at(start), (pa - start) / PAGE_SIZE, FRAME_FREE);
+        change_owner(owner, FRAME_FREE, pa - start);
+        if (owner == FRAME_RESERVED)
+            stats.total += pa - start;
+        insert_range(start, pa - start);
+    }
+}
+
+void frame_release(paddr base, uint64_t size)
+{
+    if (!IS_ALIGNED(base | size, PAGE_SIZE) || base + size < base) {
+        log_error("cannot release memory at %lx+%lx: not whole pages", base, size);
+        return;
+    }
+    release_owned(base, size, FRAME_LOADER);
+    release_owned(base, size, FRAME_RESERVED);
+}
+
+void frame_release_loader(void)
+{
+    release_owned(0, frame_count * PAGE_SIZE, FRAME_LOADER);
+}
+
+uint16_t frame_owner(paddr frame)
+{
+    struct frame *f = frame_at(frame);
+
+    return f ? f->owner : FRAME_RESERVED;
+}
+
+/* A count that has reached its maximum stays there: the frame is never reused, which is safe. */
+void frame_pin(paddr frame)
+{
+    struct frame *f = frame_at(frame);
+
+    if (f && f->pins < UINT8_MAX)
+        f->pins++;
+}
+
+void frame_unpin(paddr frame)
+{
+    struct frame *f = frame_at(frame);
+
+    if (f && f->pins && f->pins < UINT8_MAX)
+        f->pins--;
+}
+
+void frame_stats(struct frame_stats *out)
+{
+    *out = stats;
+}
+
+static bool is_ram(const struct handover_mem *m)
+{
+    return m->type == HANDOVER_MEM_USABLE || m->type == HANDOVER_MEM_LOADER ||
+           m->type == HANDOVER_MEM_KERNEL;
+}
+
+/* Where the table of frames goes: the end of the lowest usable range that holds it, out of the
+ * large blocks' way. */
+static paddr place_table(const struct handover_mem *map, unsigned count, uint64_t size)
+{
+    for (unsigned i = 0; i < count; i++) {
+        paddr base = MAX(map[i].base, LOW_MEMORY), end = map[i].base + map[i].size;
+
+        if (map[i].type == HANDOVER_MEM_USABLE && end > base && end - base >= size)
+            return end - size;
+    }
+    return FRAME_NONE;
+}
+
+static void add_range(const struct handover_mem *m, paddr table, uint64_t table_size)
+{
+    struct frame *f = frame_at(m->base);
+    paddr base = MAX(m->base, LOW_MEMORY), end = m->base + m->size;
+
+    switch (m->type) {
+    case HANDOVER_MEM_LOADER:
+        set_owner(f, m->size / PAGE_SIZE, FRAME_LOADER);
+        stats.loader += m->size;
+        break;
+    case HANDOVER_MEM_KERNEL:
+        set_owner(f, m->size / PAGE_SIZE, FRAME_KERNEL);
+        stats.kernel += m->size;
+        break;
+    case HANDOVER_MEM_USABLE:
+        if (table >= base && table < end)
+            end = table;
+        if (end <= base)
+            break;
+        set_owner(frame_at(base), (end - base) / PAGE_SIZE, FRAME_FREE);
+        stats.free += end - base;
+        insert_range(base, end - base);
+        break;
+    }
+    if (is_ram(m))
+        stats.total += m->size;
+}
+
+void frame_init(const struct handover *h)
+{
+    const struct handover_mem *map = phys_to_virt(h->memory);
+    uint64_t table_size;
+    paddr table;
+
+    memset(&stats, 0, sizeof(stats));
+    frame_count = 0;
+    for (unsigned i = 0; i < ORDER_COUNT; i++)
+        free_lists[i] = FRAME_NONE;
+    for (unsigned i = 0; i < h->memory_count; i++)
+        if (is_ram(&map[i]))
+            frame_count = MAX(frame_count, (map[i].base + map[i].size) / PAGE_SIZE);
+
+    table_size = ALIGN_UP(frame_count * sizeof(struct frame), PAGE_SIZE);
+    table = place_table(map, h->memory_count, table_size);
+    if (table == FRAME_NONE) {
+        log_error("no %lu KiB of memory in one piece for the table of frames", table_size >> 10);
+        frame_count = 0;
+        return;
+    }
+    frames = phys_to_virt(table);
+    set_owner(frames, frame_count, FRAME_RESERVED);
+    set_owner(frame_at(table), table_size / PAGE_SIZE, FRAME_KERNEL);
+    stats.metadata = table_size;
+    for (unsigned i = 0; i < h->memory_count; i++)
+        add_range(&map[i], table, table_size);
+}
