@@ -190,7 +190,9 @@ static int two_byte_operands(const ZydisDecodedInstruction *z, struct insn *out)
     case 0xab:
     case 0xb3:
     case 0xbb:
-    case 0xc3: /* MOVNTI */
+        return 0;
+    case 0xc3: /* MOVNTI knows no 16-bit form */
+        out->size = MAX(out->size, 4);
         return 0;
     case 0xba:
         out->other = INSN_OTHER_IMMEDIATE;
