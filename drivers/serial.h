@@ -10,6 +10,8 @@ bool serial_present(void);
 /* Use IRQ 4 by way of the I/O APIC. 0, or a negative errno: then serial_poll() must be called now
  * and then. */
 int serial_enable_interrupts(void);
+/* Whether interrupts are in use. Without them serial_poll() must be called now and then. */
+bool serial_interrupts(void);
 
 /* Take as much as there is room for, and send it by and by. Returns how much was taken (everything
  * without a port). */
