@@ -127,8 +127,8 @@ struct config_file {
 
 /*
  * The distinct files of vms[0..count) that are not broken, in the order of the VMs, kernel before
- * initrd. Fills at most max elements of files and returns how many there are in all (never more
- * than 2 * count).
+ * initrd. Fills at most max elements of files (2 * count always suffice) and returns how many
+ * there are; what did not fit may be counted more than once.
  */
 size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
                     size_t max);

@@ -1,0 +1,508 @@
+/* links: guest/config.c guest/config_keys.c guest/config_text.c arch/x86/lib/format.c */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "guest/config.h"
+#include "vmx/controls.h"
+
+struct told {
+    uint32_t line;
+    char sentence[CONFIG_MESSAGE];
+};
+
+static struct told told[CONFIG_MAX_REPORTS + 2];
+static unsigned told_count;
+static struct config config;
+static struct vm_config vms[CONFIG_MAX_VMS];
+static char *text_copy; /* exactly as long as the text, so that ASan sees any byte read past it */
+
+static void tell(void *ctx, uint32_t line, const char *sentence)
+{
+    assert_ptr_equal(ctx, &told);
+    assert_true(told_count < ARRAY_SIZE(told));
+    assert_true(strlen(sentence) < CONFIG_MESSAGE);
+    for (const char *p = sentence; *p; p++) {
+        assert_true(*p >= ' ' && *p <= '~');
+    }
+    told[told_count].line = line;
+    strcpy(told[told_count++].sentence, sentence);
+}
+
+static size_t parse_bytes(const char *text, size_t length)
+{
+    size_t count;
+
+    free(text_copy);
+    text_copy = malloc(length);
+    memcpy(text_copy, text, length);
+    told_count = 0;
+    memset(&config, 0xa5, sizeof(config));
+    memset(vms, 0xa5, sizeof(vms));
+    count = config_count_vms(text_copy, length);
+    assert_true(count <= CONFIG_MAX_VMS);
+    return config_parse(text_copy, length, &config, vms, count, tell, &told);
+}
+
+static size_t parse(const char *text)
+{
+    return parse_bytes(text, strlen(text));
+}
+
+static void expect_span(struct config_span s, const char *text)
+{
+    assert_int_equal(s.length, strlen(text));
+    assert_memory_equal(s.data, text, s.length);
+}
+
+/* The config has exactly one problem, in that line. */
+static void expect_one(const char *text, uint32_t line, const char *sentence)
+{
+    parse(text);
+    if (told_count) {
+        assert_string_equal(told[0].sentence, sentence);
+    }
+    assert_int_equal(told_count, 1);
+    assert_int_equal(told[0].line, line);
+    assert_int_equal(config.problems, 1);
+}
+
+/* A line of a VM's section breaks that VM, and only that one. */
+static void expect_broken(const char *vm_line, const char *sentence)
+{
+    char text[CONFIG_MAX_CMDLINE + 200];
+
+    snprintf(text, sizeof(text), "[vm a]\nkernel = k\n%s\n[vm b]\nkernel = k\n", vm_line);
+    expect_one(text, 3, sentence);
+    assert_int_equal(config.vm_count, 2);
+    assert_true(vms[0].broken);
+    assert_false(vms[1].broken);
+}
+
+static void test_the_contract_of_the_issue(void **state)
+{
+    assert_int_equal(
+        parse("# comment: at the start of a line or after white space, except in cmdline\n"
+              "[host]\n"
+              "log = info\n"
+              "when_idle = poweroff\n"
+              "[vm debian]\n"
+              "kernel  = vmlinuz\n"
+              "initrd  = initrd.gz\n"
+              "cmdline = console=ttyS0\n"
+              "memory  = 256M\n"
+              "cpus    = 1\n"),
+        1);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.log, LOG_INFO);
+    assert_int_equal(config.when_idle, CONFIG_IDLE_POWEROFF);
+    assert_int_equal(config.vm_count, 1);
+    expect_span(vms[0].name, "debian");
+    expect_span(vms[0].kernel, "vmlinuz");
+    expect_span(vms[0].initrd, "initrd.gz");
+    expect_span(vms[0].cmdline, "console=ttyS0");
+    assert_int_equal(vms[0].memory, 256 * MIB);
+    assert_int_equal(vms[0].cpus, 1);
+    assert_false(vms[0].broken);
+    assert_int_equal(vms[0].section_line, 5);
+    assert_int_equal(config_vm_line(&vms[0], CONFIG_VM_MEMORY), 9);
+    assert_int_equal(config_vm_line(&vms[0], CONFIG_VM_HOLE), 5);
+}
+
+static void test_defaults(void **state)
+{
+    assert_int_equal(parse("[vm x]\nkernel=k"), 1);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.log, LOG_INFO);
+    assert_int_equal(config.when_idle, CONFIG_IDLE_POWEROFF);
+    assert_int_equal(config.on_panic, CONFIG_PANIC_HALT);
+    assert_int_equal(config.without, 0);
+    assert_int_equal(vms[0].memory, 256 * MIB);
+    assert_int_equal(vms[0].hole, 3 * GIB);
+    assert_int_equal(vms[0].cpus, 1);
+    assert_null(vms[0].initrd.data);
+    assert_null(vms[0].cmdline.data);
+
+    memset(&config, 0xa5, sizeof(config));
+    config_defaults(&config);
+    assert_int_equal(config.log, LOG_INFO);
+    assert_int_equal(config.vm_count, 0);
+}
+
+static void test_nothing_at_all(void **state)
+{
+    assert_int_equal(parse_bytes("", 0), 0);
+    assert_int_equal(parse("\n\n  \n\t\r\n# only\n   # comments"), 0);
+    assert_int_equal(parse("\xef\xbb\xbf"), 0);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.vm_count, 0);
+}
+
+static void test_every_host_key(void **state)
+{
+    parse("[host]\nlog=error\nwhen_idle=stay\non_panic=reset\nwithout = vid , ept-1g,pml\n");
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.log, LOG_ERROR);
+    assert_int_equal(config.when_idle, CONFIG_IDLE_STAY);
+    assert_int_equal(config.on_panic, CONFIG_PANIC_RESET);
+    assert_int_equal(config.without, VMX_WITHOUT_VID | VMX_WITHOUT_EPT_1G | VMX_WITHOUT_PML);
+}
+
+#define SAME_BIT(symbol, name, what)                                                               \
+    _Static_assert(BIT(CONFIG_WITHOUT_##symbol) == VMX_WITHOUT_##symbol, name);
+CONFIG_WITHOUT_LIST(SAME_BIT)
+
+static void test_comments(void **state)
+{
+    parse("[host] # one\n\tlog = warn\t# two\n[vm a]#b\n[vm c]\nkernel = a#b #c\n"
+          "cmdline = quiet # not a comment\n#cmdline = x\n  # kernel = y\ninitrd=#i\n");
+    assert_int_equal(config.log, LOG_WARN);
+    assert_int_equal(told_count, 1); /* '#' not after a blank is no comment */
+    assert_string_equal(
+        told[0].sentence,
+        "'[vm a]#b' is not a section's header; it must be [host] or [vm NAME], alone in its line");
+    assert_int_equal(config.vm_count, 1);
+    expect_span(vms[0].kernel, "a#b");
+    expect_span(vms[0].cmdline, "quiet # not a comment");
+    expect_span(vms[0].initrd, "#i");
+}
+
+static void test_lines_end_in_any_way(void **state)
+{
+    assert_int_equal(
+        parse("\xef\xbb\xbf[vm a]\r\nkernel = k \r\ncmdline = \t a  b\t \r\nmemory=1G\r"), 1);
+    assert_int_equal(told_count, 0);
+    expect_span(vms[0].kernel, "k");
+    expect_span(vms[0].cmdline, "a  b");
+    assert_int_equal(vms[0].memory, GIB);
+}
+
+static void test_cmdline(void **state)
+{
+    char text[4096], value[CONFIG_MAX_CMDLINE + 2];
+
+    parse("[vm a]\nkernel=k\ncmdline = root=/dev/vda rw x=\"a = b\"\n[vm b]\nkernel=k\ncmdline=\n");
+    assert_int_equal(told_count, 0);
+    expect_span(vms[0].cmdline, "root=/dev/vda rw x=\"a = b\"");
+    expect_span(vms[1].cmdline, "");
+
+    memset(value, 'x', sizeof(value));
+    value[CONFIG_MAX_CMDLINE] = '\0';
+    snprintf(text, sizeof(text), "[vm a]\nkernel=k\ncmdline = %s\n", value);
+    assert_int_equal(parse(text), 1);
+    assert_int_equal(vms[0].cmdline.length, CONFIG_MAX_CMDLINE);
+    value[CONFIG_MAX_CMDLINE] = 'x';
+    value[CONFIG_MAX_CMDLINE + 1] = '\0';
+    snprintf(text, sizeof(text), "cmdline = %s", value);
+    expect_broken(text, "cmdline in [vm a] is 2048 bytes long; at most 2047 are possible");
+}
+
+static void test_sizes(void **state)
+{
+    parse("[vm a]\nkernel=k\nmemory=2M\nhole=16M\n[vm b]\nkernel=k\nmemory=131072K\nhole=3584M\n"
+          "[vm c]\nkernel=k\nmemory = 1024G\nhole=1g\n");
+    assert_int_equal(told_count, 0);
+    assert_int_equal(vms[0].memory, 2 * MIB);
+    assert_int_equal(vms[0].hole, 16 * MIB);
+    assert_int_equal(vms[1].memory, 128 * MIB);
+    assert_int_equal(vms[1].hole, 3584 * MIB);
+    assert_int_equal(vms[2].memory, 1024 * GIB);
+    assert_int_equal(vms[2].hole, GIB);
+
+#define NOT_A_SIZE " in [vm a] is not a size; write a number and K, M or G, such as 256M"
+    expect_broken("memory = 256", "memory = '256'" NOT_A_SIZE);
+    expect_broken("memory = M", "memory = 'M'" NOT_A_SIZE);
+    expect_broken("memory = 1T", "memory = '1T'" NOT_A_SIZE);
+    expect_broken("memory = 256MB", "memory = '256MB'" NOT_A_SIZE);
+    expect_broken("memory = -1M", "memory = '-1M'" NOT_A_SIZE);
+    expect_broken("memory = 1.5G", "memory = '1.5G'" NOT_A_SIZE);
+    expect_broken("memory = 0x10M", "memory = '0x10M'" NOT_A_SIZE);
+    expect_broken("memory = 1 M", "memory = '1 M'" NOT_A_SIZE);
+    expect_broken("memory = 1M", "memory = 1M in [vm a] is too small; it must be from 2M to 1024G");
+    expect_broken("memory = 1025G",
+                  "memory = 1025G in [vm a] is too large; it must be from 2M to 1024G");
+    expect_broken(
+        "memory = 18446744073709551616G",
+        "memory = 18446744073709551616G in [vm a] is too large; it must be from 2M to 1024G");
+    expect_broken(
+        "memory = 18014398509481984K", /* 2^64 bytes */
+        "memory = 18014398509481984K in [vm a] is too large; it must be from 2M to 1024G");
+    expect_broken("memory = 17179869185G", /* 2^64 + 1 GiB */
+                  "memory = 17179869185G in [vm a] is too large; it must be from 2M to 1024G");
+    expect_broken("memory = 4097K", "memory = 4097K in [vm a] must be a multiple of 4K");
+    expect_broken("hole = 17M", "hole = 17M in [vm a] must be a multiple of 2M");
+    expect_broken("hole = 4G", "hole = 4G in [vm a] is too large; it must be from 16M to 3584M");
+}
+
+static void test_numbers(void **state)
+{
+    parse("[vm a]\nkernel=k\ncpus=64\n");
+    assert_int_equal(vms[0].cpus, 64);
+    expect_broken("cpus = 0", "cpus = 0 in [vm a] is too small; it must be from 1 to 64");
+    expect_broken("cpus = 65", "cpus = 65 in [vm a] is too large; it must be from 1 to 64");
+    expect_broken("cpus = 99999999999999999999999",
+                  "cpus = 99999999999999999999999 in [vm a] is too large; it must be from 1 to 64");
+    expect_broken("cpus = two", "cpus = 'two' in [vm a] is not a number; it must be from 1 to 64");
+    expect_broken("cpus = 1x", "cpus = '1x' in [vm a] is not a number; it must be from 1 to 64");
+}
+
+static void test_keys(void **state)
+{
+    expect_broken("memroy = 1G", "unknown key 'memroy' in [vm a]; did you mean 'memory'?");
+    expect_broken("Kernel = x", "unknown key 'Kernel' in [vm a]; did you mean 'kernel'?");
+    expect_broken("frobnicate = 1", "unknown key 'frobnicate' in [vm a]; it must be kernel, "
+                                    "initrd, cmdline, memory, cpus or hole");
+    expect_broken(
+        "= 1",
+        "unknown key '' in [vm a]; it must be kernel, initrd, cmdline, memory, cpus or hole");
+    expect_broken("log = info", "'log' does not belong in [vm a] but in [host]");
+    expect_broken("kernel = other",
+                  "'kernel' is given twice in [vm a], first in line 2; keep one of them");
+    expect_broken("initrd =", "'initrd' in [vm a] has no value; give it one or remove the line");
+    expect_broken("initrd = # none",
+                  "'initrd' in [vm a] has no value; give it one or remove the line");
+    expect_broken("hello world", "'hello world' is neither a section's header nor 'key = value'");
+    expect_one("[host]\nkernel=k\n", 2,
+               "'kernel' does not belong in [host] but in a [vm NAME] section");
+    expect_one("[host]\nlog=info\nlog=warn\n", 3,
+               "'log' is given twice in [host], first in line 2; keep one of them");
+    expect_one("[host]\nlogg=info\n", 2, "unknown key 'logg' in [host]; did you mean 'log'?");
+}
+
+static void test_a_bad_host_value_leaves_the_default(void **state)
+{
+    expect_one("[host]\nlog = loud\nwhen_idle = stay\n[vm a]\nkernel=k\n", 2,
+               "log = 'loud' is not known; it must be error, warn, info or debug");
+    assert_int_equal(config.log, LOG_INFO);
+    assert_int_equal(config.when_idle, CONFIG_IDLE_STAY);
+    assert_false(vms[0].broken);
+    expect_one("[host]\nwithout = vid,foo\n", 2,
+               "'foo' is not known for without; known are vid, apicv, x2apic-virt, tpr, preempt, "
+               "vpid, ept-1g, "
+               "ept-2m, ept-ad, invpcid, rdtscp, xsaves, mtf or pml");
+    assert_int_equal(config.without, VMX_WITHOUT_VID);
+    parse("[host]\nwithout = ,vid,\n");
+    assert_int_equal(told_count, 2);
+}
+
+static void test_sections(void **state)
+{
+    expect_one("[vm a]\nkernel=k\n[vm a]\nkernel=l\n[vm b]\nkernel=k\n", 3,
+               "[vm a] is given twice, first in line 1; give each VM its own name");
+    assert_int_equal(config.vm_count, 2);
+    assert_true(vms[0].broken);
+    assert_false(vms[1].broken);
+    expect_one("[host]\nlog=warn\n[host]\nlog=debug\n", 3,
+               "[host] is given twice, first in line 1; put all its keys into one section");
+    assert_int_equal(config.log, LOG_WARN);
+    expect_one("[guest a]\nkernel=k\n", 1,
+               "unknown section '[guest a]'; it must be [host] or [vm NAME]");
+    expect_one("[host x]\nlog=warn\n", 1,
+               "unknown section '[host x]'; it must be [host] or [vm NAME]");
+    expect_one(
+        "[vm a\nkernel=k\n", 1,
+        "'[vm a' is not a section's header; it must be [host] or [vm NAME], alone in its line");
+    expect_one(
+        "[vm a] b\nkernel=k\n", 1,
+        "'[vm a] b' is not a section's header; it must be [host] or [vm NAME], alone in its line");
+    expect_one("kernel = k\ninitrd = i\n[vm a]\nkernel=k\n", 1,
+               "'kernel = k' stands before any section; [host] or [vm NAME] must come first");
+    assert_int_equal(config.vm_count, 1);
+    expect_one("[vm a]\nmemory = 1G\n", 1, "[vm a] has no kernel; add a line 'kernel = FILE'");
+    assert_true(vms[0].broken);
+    assert_int_equal(parse("[ vm\ta ] # with blanks\nkernel=k"), 1);
+    expect_span(vms[0].name, "a");
+}
+
+#define BAD_NAME " is not a VM's name; it must be 1 to 31 of A-Z, a-z, 0-9, '_' and '-'"
+
+static void test_names(void **state)
+{
+    assert_int_equal(parse("[vm Az09_-xxxxxxxxxxxxxxxxxxxxxxxxx]\nkernel=k"), 1);
+    assert_int_equal(vms[0].name.length, 31);
+    expect_one("[vm]\nkernel=k\n", 1, "''" BAD_NAME);
+    expect_one("[vm a b]\nkernel=k\n", 1, "'a b'" BAD_NAME);
+    expect_one("[vm a.b]\nkernel=k\n", 1, "'a.b'" BAD_NAME);
+    expect_one("[vm \xc3\xa4]\nkernel=k\n", 1, "'?" "?'" BAD_NAME);
+    expect_one("[vm Az09_-xxxxxxxxxxxxxxxxxxxxxxxxxy]\n", 1,
+               "'Az09_-xxxxxxxxxxxxxxxxxxxxxxxxxy'" BAD_NAME);
+}
+
+static void test_bytes_that_are_no_text(void **state)
+{
+    static const char nul[] = "[vm a]\nkernel=k\0k\n[vm b]\nkernel=k\n";
+
+#define NOT_TEXT(what) "the value of 'initrd' in [vm a] has " what "; it must be UTF-8 text"
+    expect_broken("initrd = \xff", NOT_TEXT("bytes that are not UTF-8"));
+    expect_broken("initrd = a\xc3", NOT_TEXT("bytes that are not UTF-8"));
+    expect_broken("initrd = \xc0\xaf", NOT_TEXT("bytes that are not UTF-8"));     /* overlong '/' */
+    expect_broken("initrd = \xed\xa0\x80", NOT_TEXT("bytes that are not UTF-8")); /* a surrogate */
+    expect_broken("initrd = \xf4\x90\x80\x80",
+                  NOT_TEXT("bytes that are not UTF-8")); /* above 10FFFFh */
+    expect_broken("initrd = a\x7f", NOT_TEXT("a control character"));
+    expect_broken("initrd = a\rb", NOT_TEXT("a control character"));
+    assert_int_equal(parse("[vm a]\nkernel = \xc3\xa4/\xe2\x82\xac/\xf0\x9f\x98\x80 # \xff\n"), 1);
+    assert_int_equal(told_count, 0);
+    parse_bytes(nul, sizeof(nul) - 1);
+    assert_int_equal(told_count, 1);
+    assert_string_equal(told[0].sentence,
+                        "the value of 'kernel' in [vm a] has a NUL byte; it must be UTF-8 text");
+    assert_true(vms[0].broken);
+    assert_false(vms[1].broken);
+    parse_bytes("\xff\xfe[\0v\0m\0", 8);
+    assert_int_equal(told_count, 1);
+    assert_string_equal(told[0].sentence, "the file is UTF-16; save it as UTF-8");
+}
+
+static void test_a_line_of_a_mebibyte(void **state)
+{
+    static const char *const starts[] = {
+        "", "[", "[vm ", "#", "x=", "cmdline=", "kernel=", "memory=", "\xff="};
+    char *text = malloc(MIB + 100);
+
+    for (size_t i = 0; i < ARRAY_SIZE(starts); i++) {
+        int n = sprintf(text, "[vm a]\n%s", starts[i]);
+
+        memset(text + n, i % 2 ? 'x' : '9', MIB);
+        n += (int)MIB;
+        n += sprintf(text + n, "\n[vm b]\nkernel=k\n");
+        assert_int_equal(parse_bytes(text, (size_t)n), 1);
+        assert_in_range(told_count, 1, 2);
+        assert_in_range(told[0].line, 1, 2);
+        assert_false(vms[config.vm_count - 1].broken);
+    }
+    free(text);
+}
+
+static void test_ten_thousand_vms(void **state)
+{
+    char *text = malloc(10000 * 32);
+    int n = 0;
+
+    for (int i = 0; i < 10000; i++) {
+        n += sprintf(text + n, "[vm v%d]\nkernel=k\n", i);
+    }
+    assert_int_equal(config_count_vms(text, (size_t)n), CONFIG_MAX_VMS);
+    assert_int_equal(parse_bytes(text, (size_t)n), CONFIG_MAX_VMS);
+    assert_int_equal(told_count, 1);
+    assert_int_equal(told[0].line, 2 * CONFIG_MAX_VMS + 1);
+    assert_string_equal(told[0].sentence, "[vm v1024] is one too many: at most 1024 VMs are "
+                                          "possible; it and all later ones are left out");
+    expect_span(vms[CONFIG_MAX_VMS - 1].name, "v1023");
+    free(text);
+}
+
+static void test_reports_are_bounded(void **state)
+{
+    char *text = malloc(100000), sentence[CONFIG_MESSAGE];
+    int n = sprintf(text, "[vm a]\nkernel=k\n");
+
+    for (int i = 0; i < 1000; i++) {
+        n += sprintf(text + n, "x%d\n", i);
+    }
+    n += sprintf(text + n, "[vm b]\nkernel=k\n[vm c]\ncpus=0");
+    assert_int_equal(parse_bytes(text, (size_t)n), 1);
+    assert_int_equal(told_count, CONFIG_MAX_REPORTS + 1);
+    sprintf(sentence, "there are more problems from here on; only the first %u are told",
+            CONFIG_MAX_REPORTS);
+    assert_string_equal(told[CONFIG_MAX_REPORTS].sentence, sentence);
+    assert_int_equal(config.problems, 1001);
+    assert_true(vms[0].broken);
+    assert_false(vms[1].broken);
+    assert_true(vms[2].broken);
+    free(text);
+}
+
+static void test_without_a_listener(void **state)
+{
+    static const char text[] = "[vm a]\nfoo\n[vm b]\nkernel=k\n";
+
+    assert_int_equal(config_parse(text, sizeof(text) - 1, &config, vms, 2, NULL, NULL), 1);
+    assert_int_equal(config.problems, 1);
+}
+
+static void test_files(void **state)
+{
+    struct config_file files[4];
+
+    parse("[vm a]\ninitrd=i\nkernel=k\n[vm broken]\nkernel=z\nfoo=1\n[vm b]\nkernel=k\n"
+          "[vm c]\nkernel=k2\ninitrd=i\n[vm d]\nkernel=i\ninitrd=k3\n");
+    assert_int_equal(config_files(vms, config.vm_count, files, ARRAY_SIZE(files)), 4);
+    expect_span(files[0].path, "k");
+    assert_int_equal(files[0].line, 3);
+    assert_int_equal(files[0].vm, 0);
+    assert_true(files[0].kernel);
+    expect_span(files[1].path, "i");
+    assert_false(files[1].kernel);
+    expect_span(files[2].path, "k2");
+    expect_span(files[3].path, "k3");
+    assert_int_equal(files[3].line, 14);
+    assert_int_equal(files[3].vm, 4);
+    assert_true(config_files(vms, config.vm_count, files, 1) >= 1);
+    assert_int_equal(config_files(vms, config.vm_count, NULL, 0), 7);
+    assert_int_equal(config_files(NULL, 0, files, 4), 0);
+}
+
+/* docs/CONFIG.md has each key, value and default as the table has it. */
+static void test_the_documentation_is_complete(void **state)
+{
+    char *doc = calloc(1, 65536), row[512];
+    FILE *f = fopen("docs/CONFIG.md", "r");
+
+    assert_non_null(f);
+    assert_true(fread(doc, 1, 65535, f) > 0);
+    fclose(f);
+    for (size_t i = 0; i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS; i++) {
+        const struct config_key *k =
+            i < CONFIG_HOST_KEYS ? &config_host_keys[i] : &config_vm_keys[i - CONFIG_HOST_KEYS];
+
+        if (k->initial) {
+            snprintf(row, sizeof(row), "| `%s` | `%s` | %s", k->name, k->initial, k->help);
+        } else {
+            snprintf(row, sizeof(row), "| `%s` | %s | %s", k->name,
+                     k->required ? "required" : "none", k->help);
+        }
+        if (!strstr(doc, row)) {
+            fail_msg("docs/CONFIG.md lacks: %s", row);
+        }
+        for (const char *const *c = k->choices; c && *c; c++) {
+            snprintf(row, sizeof(row), "`%s`", *c);
+            assert_non_null(strstr(doc, row));
+        }
+    }
+    free(doc);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_contract_of_the_issue),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_nothing_at_all),
+        cmocka_unit_test(test_every_host_key),
+        cmocka_unit_test(test_comments),
+        cmocka_unit_test(test_lines_end_in_any_way),
+        cmocka_unit_test(test_cmdline),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_a_bad_host_value_leaves_the_default),
+        cmocka_unit_test(test_sections),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_bytes_that_are_no_text),
+        cmocka_unit_test(test_a_line_of_a_mebibyte),
+        cmocka_unit_test(test_ten_thousand_vms),
+        cmocka_unit_test(test_reports_are_bounded),
+        cmocka_unit_test(test_without_a_listener),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_the_documentation_is_complete),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    free(text_copy);
+    return failed;
+}
