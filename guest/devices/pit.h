@@ -25,17 +25,19 @@ struct pit_channel {
     uint8_t status;
     uint8_t write_low;
     uint16_t latched_count;
-    uint32_t count;      /* 1..65536 (10000 in BCD): period or length that counts now */
-    uint32_t next_count; /* 0, or the count that replaces it at clock next_start */
-    uint64_t next_start;
-    uint64_t start; /* PIT clock at which the counter held `count` */
-    int64_t held;   /* clocks that had passed since then when the gate stopped it */
+    uint32_t count; /* 1..65536 (10000 in BCD): period or length that counts now */
+    uint32_t
+        next_count; /* 0, or the count that takes over: in modes 1 and 5 with the next trigger */
+    uint64_t next_switch; /* in modes 2 and 3 when it takes over */
+    uint64_t next_start;  /* and what `start` is then */
+    uint64_t start;       /* PIT clock at which the counter held `count` */
+    int64_t held;         /* clocks that had passed since then when the gate stopped it */
 };
 
 struct pit {
     struct device dev;
     struct pit_channel channel[3];
-    bool speaker; /* bit 1 of port 61h */
+    uint8_t system_b; /* bits 0-3 of port 61h */
     bool irq;
 };
 
