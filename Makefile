@@ -32,6 +32,14 @@ $(B)/kernel/%.asm.o: %.asm $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
 	$(NASM) -f elf64 -g -F dwarf -I$(B)/kernel/ -MD $(@:.o=.d) $< -o $@
 
+# The framebuffer's font comes from the build machine: Debian's psf-unifont.
+FONT := /usr/share/consolefonts/Unifont-APL8x16.psf.gz
+$(B)/kernel/font.inc: tools/font.py $(wildcard $(FONT))
+	@mkdir -p $(@D)
+	python3 tools/font.py $(FONT) > $@
+$(B)/kernel/drivers/framebuffer.o: $(B)/kernel/font.inc
+$(B)/kernel/drivers/framebuffer.o: KERNEL_CFLAGS += -I$(B)/kernel
+
 # Offsets for nasm come from the C structures themselves: each DEFINE in offsets.c becomes one %define.
 $(B)/kernel/offsets.inc: vmx/offsets.c
 	@mkdir -p $(@D)

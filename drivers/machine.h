@@ -19,3 +19,8 @@ NORETURN void corbel_main(struct handover *h);
 NORETURN void machine_poweroff(void);
 /* ACPI reset register, UEFI ResetSystem, port cf9h, keyboard controller, triple fault. */
 NORETURN void machine_reset(void);
+
+/* Keep what switching off needs of the hand-over and the ACPI tables. */
+void power_init(const struct handover *h);
+/* The ACPI PM timer's port, or 0. */
+uint16_t power_pm_timer(void);

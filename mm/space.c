@@ -9,7 +9,6 @@
 #define MMIO_SIZE      (64 * GIB)
 #define LARGE          (PAGE_SIZE << FRAME_ORDER_2M)
 #define RAM_FLAGS      (PTE_WRITE | PTE_GLOBAL | PTE_NX)
-#define EFI_RUNTIME    BIT(63) /* EFI_MEMORY_RUNTIME */
 #define CPUID_PAGES_1G BIT(26)
 #define CPUID_EXTENDED 0x80000001u
 #define RANGES_MAX     64
@@ -170,15 +169,11 @@ uint64_t stack_alloc(uint64_t size)
     return top;
 }
 
-int space_map_runtime(const struct handover *h)
+int space_map_runtime(const struct handover_mem *map, unsigned count)
 {
-    const struct handover_mem *map = phys_to_virt(h->memory);
+    for (unsigned i = 0; i < count; i++) {
+        int error = paging_map(&space, map[i].base, map[i].base, map[i].size, PTE_WRITE);
 
-    for (unsigned i = 0; i < h->memory_count; i++) {
-        int error = 0;
-
-        if (map[i].type == HANDOVER_MEM_RUNTIME || (map[i].efi_attribute & EFI_RUNTIME))
-            error = paging_map(&space, map[i].base, map[i].base, map[i].size, PTE_WRITE);
         if (error && error != -EEXIST)
             return error;
     }

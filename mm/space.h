@@ -31,9 +31,9 @@ bool direct_map_covers(paddr base, uint64_t size);
 /* A stack of size bytes (whole pages) with an unmapped page on either side; its top, or 0. */
 uint64_t stack_alloc(uint64_t size);
 
-/* Map firmware's runtime regions one to one and executable: for the last call into it. 0 or
+/* Map these ranges one to one, writable and executable: for the last call into firmware. 0 or
  * -ENOMEM. */
-int space_map_runtime(const struct handover *h);
+int space_map_runtime(const struct handover_mem *map, unsigned count);
 /* An identity mapping of one executable page below 1 MiB, for starting processors; and its removal.
  */
 int space_map_identity(paddr page);

@@ -1,0 +1,96 @@
+#include "drivers/console.h"
+
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/panic.h"
+#include "drivers/framebuffer.h"
+#include "drivers/serial.h"
+
+#define RING_SIZE 16384u
+#define LINE_SIZE 320
+
+static char ring[RING_SIZE];
+static unsigned ring_head; /* free-running */
+static void (*serial_line_sink)(const char *line, size_t length);
+
+static void ring_write(const char *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        ring[ring_head++ % RING_SIZE] = text[i];
+}
+
+/* A line is never lost for want of room: wait for the transmitter instead. */
+static void serial_line(const char *line, size_t length)
+{
+    if (serial_room() < length)
+        serial_flush();
+    serial_write(line, length);
+}
+
+static void sink(enum log_level level, const char *text, size_t length)
+{
+    static const struct {
+        const char *prefix;
+        enum framebuffer_color color;
+    } levels[] = {
+        [LOG_ERROR] = {"corbel: error: ", FB_RED},
+        [LOG_WARN] = {"corbel: warning: ", FB_YELLOW},
+        [LOG_INFO] = {"corbel: ", FB_WHITE},
+        [LOG_DEBUG] = {"corbel: ", FB_GREY},
+    };
+    char line[LINE_SIZE];
+    int used = format(line, sizeof(line) - 2, "%s%.*s", levels[level].prefix, (int)length, text);
+
+    used = MIN(used, LINE_SIZE - 3);
+    /* Text may come from a config or a guest: it must not steer the terminal. */
+    for (int i = 0; i < used; i++)
+        if ((uint8_t)line[i] < ' ' || line[i] == 0x7f)
+            line[i] = '?';
+    line[used] = '\r';
+    line[used + 1] = '\n';
+
+    ring_write(line, (size_t)used);
+    ring_write("\n", 1);
+    framebuffer_write(line, (size_t)used + 2, levels[level].color);
+    if (serial_line_sink)
+        serial_line_sink(line, (size_t)used + 2);
+    else
+        serial_line(line, (size_t)used + 2);
+}
+
+/* Nothing may be waited for but the UART: interrupts may never come again. */
+static void panic_write(const char *text, size_t length)
+{
+    static bool begun;
+
+    ring_write(text, length);
+    framebuffer_write(text, length, FB_RED);
+    serial_flush();
+    if (!begun)
+        serial_write("\r\n", 2); /* a guest's line may stand unfinished */
+    begun = true;
+    serial_write(text, length);
+    serial_flush();
+}
+
+void console_init(void)
+{
+    log_set_sink(sink);
+    panic_set_writer(panic_write);
+}
+
+void console_set_serial_line_sink(void (*fn)(const char *line, size_t length))
+{
+    serial_line_sink = fn;
+}
+
+size_t console_history(char *out, size_t size)
+{
+    unsigned length = MIN(ring_head, RING_SIZE), start;
+
+    length = (unsigned)MIN((size_t)length, size);
+    start = ring_head - length;
+    for (unsigned i = 0; i < length; i++)
+        out[i] = ring[(start + i) % RING_SIZE];
+    return length;
+}
