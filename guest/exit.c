@@ -7,6 +7,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/trap.h"
+#include "guest/console.h"
 #include "guest/vm.h"
 #include "vmx/cpu.h"
 
@@ -233,8 +234,10 @@ static int serve_requests(struct vcpu *v)
         if (requests & REQUEST_LEAVE)
             return VCPU_REQUEST;
         halt |= (requests & REQUEST_HALT) != 0;
-        if (requests & REQUEST_TIMER)
+        if (requests & REQUEST_TIMER) {
+            console_pump();
             vcpu_run_timers(v);
+        }
         if (requests & REQUEST_EVENT)
             vcpu_deliver_events(v);
     }
@@ -255,6 +258,14 @@ static inline void arm_timer(struct vcpu *v, uint64_t now)
         v->timer_armed = v->next_exit;
         apic_timer_set(v->next_exit);
     }
+}
+
+int vcpu_prepare(struct vcpu *v)
+{
+    int leave = serve_requests(v);
+
+    arm_timer(v, rdtsc());
+    return leave;
 }
 
 int vcpu_exit(struct vmx_vcpu *hw)

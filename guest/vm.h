@@ -114,6 +114,9 @@ struct vm_files {
     struct file kernel, initrd;
 };
 
+/* The host's memory types (main.c); read-only once VMs exist. */
+extern struct mtrr host_mtrr;
+
 /* --- vm.c: a VM's life --- */
 
 /* Build everything but the guest's software. 0, or an error that has been logged with the config's line. */
@@ -146,6 +149,9 @@ static inline void vcpu_ask(struct vcpu *v, uint32_t request)
 }
 
 /* --- exit.c: what VM exits mean --- */
+
+/* Serve what was asked for and arm the timer before vmx_run(); an enum vcpu_leave. */
+int vcpu_prepare(struct vcpu *v);
 
 enum exit_result { EXIT_RESUME, EXIT_SKIP /* RIP moves past the instruction */ };
 

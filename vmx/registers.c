@@ -1,6 +1,7 @@
 /* The guest's registers as far as they live in the VMCS, and what follows from changing them. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/lib/string.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/trap.h"
 #include "vmx/cpu.h"
 #include "vmx/vcpu.h"
 
@@ -107,7 +108,8 @@ void vmx_set_cr3(struct vmx_vcpu *v, uint64_t cr3)
 
 void vmx_set_cr4(struct vmx_vcpu *v, uint64_t cr4)
 {
-    uint64_t real = (cr4 | vmx_features.cr4_fixed0) & vmx_features.cr4_fixed1;
+    /* Without MCE a machine check would shut the processor down: it stays on whatever the guest says. */
+    uint64_t real = (cr4 | vmx_features.cr4_fixed0 | (read_cr4() & CR4_MCE)) & vmx_features.cr4_fixed1;
 
     vmwrite_natural(VMCS_CR4_SHADOW, cr4);
     vmwrite_natural(VMCS_GUEST_CR4, real);
@@ -157,4 +159,90 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)
     v->secondary = secondary;
     vmwrite32(VMCS_SECONDARY_CONTROLS, secondary);
     vmx_flush_linear(v); /* translations of the APIC-access page may be cached */
+}
+
+int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
+{
+    switch (msr) {
+    case MSR_EFER:
+        *value = vmx_get_efer();
+        return 0;
+    case MSR_PAT:
+        *value = vmread64(VMCS_GUEST_PAT);
+        return 0;
+    case MSR_DEBUGCTL:
+        *value = vmread64(VMCS_GUEST_DEBUGCTL);
+        return 0;
+    case MSR_SYSENTER_CS:
+        *value = vmread32(VMCS_GUEST_SYSENTER_CS);
+        return 0;
+    case MSR_SYSENTER_ESP:
+        *value = vmread_natural(VMCS_GUEST_SYSENTER_ESP);
+        return 0;
+    case MSR_SYSENTER_EIP:
+        *value = vmread_natural(VMCS_GUEST_SYSENTER_EIP);
+        return 0;
+    case MSR_FS_BASE:
+        *value = vmread_natural(VMCS_GUEST_FS_BASE);
+        return 0;
+    case MSR_GS_BASE:
+        *value = vmread_natural(VMCS_GUEST_GS_BASE);
+        return 0;
+    case MSR_TSC_AUX:
+        if (!vmx_features.rdtscp)
+            return -EINVAL;
+        /* fall through */
+    case MSR_STAR:
+    case MSR_LSTAR:
+    case MSR_CSTAR:
+    case MSR_FMASK:
+    case MSR_KERNEL_GS_BASE:
+        *value = rdmsr(msr); /* the guest's while its vCPU is loaded */
+        return 0;
+    case MSR_XSS:
+        *value = vmx_caps.xsaves ? rdmsr(MSR_XSS) : 0;
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+int vmx_write_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
+{
+    switch (msr) {
+    case MSR_EFER:
+        vmx_set_efer(v, (value & ~EFER_LMA) | (vmx_get_efer() & EFER_LMA));
+        return 0;
+    case MSR_PAT:
+        vmwrite64(VMCS_GUEST_PAT, value);
+        return 0;
+    case MSR_DEBUGCTL:
+        vmwrite64(VMCS_GUEST_DEBUGCTL, value);
+        return 0;
+    case MSR_SYSENTER_CS:
+        vmwrite32(VMCS_GUEST_SYSENTER_CS, value);
+        return 0;
+    case MSR_SYSENTER_ESP:
+        vmwrite_natural(VMCS_GUEST_SYSENTER_ESP, value);
+        return 0;
+    case MSR_SYSENTER_EIP:
+        vmwrite_natural(VMCS_GUEST_SYSENTER_EIP, value);
+        return 0;
+    case MSR_FS_BASE:
+        vmwrite_natural(VMCS_GUEST_FS_BASE, value);
+        return 0;
+    case MSR_GS_BASE:
+        vmwrite_natural(VMCS_GUEST_GS_BASE, value);
+        return 0;
+    case MSR_TSC_AUX:
+    case MSR_STAR:
+    case MSR_LSTAR:
+    case MSR_CSTAR:
+    case MSR_FMASK:
+    case MSR_KERNEL_GS_BASE:
+    case MSR_XSS:
+        return wrmsr_safe(msr, value) ? 0 : -EINVAL;
+    default:
+        return -EINVAL;
+    }
 }

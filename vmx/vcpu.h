@@ -128,6 +128,11 @@ void vmx_set_efer(struct vmx_vcpu *v, uint64_t efer);
 void vmx_set_descriptor_table(bool idt, uint64_t base, uint16_t limit);
 void vmx_set_pdptes(const uint64_t pdpte[4]);
 
+/* MSRs that the VMCS or the CPU holds for the guest: 0, or -EINVAL for one that is not among them or a value that the
+ * CPU would refuse. */
+int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
+int vmx_write_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
+
 /* --- time, TLB, APIC -------------------------------------------------------------------------------------------- */
 
 void vmx_set_tsc_offset(uint64_t offset);

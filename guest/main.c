@@ -1,0 +1,220 @@
+/*
+ * The hypervisor proper: from a machine whose basics work to VMs that run, one after another in the config's order,
+ * and what is done when the last one has ended.
+ */
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/panic.h"
+#include "arch/x86/tsc.h"
+#include "drivers/machine.h"
+#include "drivers/serial.h"
+#include "guest/console.h"
+#include "guest/summary.h"
+#include "guest/vm.h"
+#include "guest/wall_clock.h"
+#include "mm/heap.h"
+#include "mm/mtrr.h"
+#include "vmx/cpu.h"
+
+/* A guest that restarts faster than this is held back. */
+#define RESTART_MIN_MS 1000
+
+struct mtrr host_mtrr;
+
+static struct vmx_cpu boot_vmx_cpu;
+static const struct handover *handover;
+static struct config config;
+static struct vm_config *vms;
+
+/* --- config ------------------------------------------------------------------------------------------------------ */
+
+static void report(void *ctx, uint32_t line, const char *sentence)
+{
+    if (line)
+        log_error("corbel.conf:%u: %s", line, sentence);
+    else
+        log_error("corbel.conf: %s", sentence);
+}
+
+static const char *status_text(int status)
+{
+    switch (status) {
+    case -ENOENT:
+        return "there is no such file";
+    case -21: /* EISDIR */
+        return "it is a directory";
+    case -ENOMEM:
+        return "it does not fit into this machine's memory";
+    case -E2BIG:
+        return "it is too large";
+    default:
+        return "the boot disk could not be read";
+    }
+}
+
+static void read_config(void)
+{
+    if (handover->config_status < 0) {
+        config_defaults(&config);
+        log_error("no configuration: \\corbel\\corbel.conf: %s", status_text(handover->config_status));
+        return;
+    }
+    const char *text = phys_to_virt(handover->config);
+    size_t count = config_count_vms(text, handover->config_size);
+    vms = heap_alloc((count + 1) * sizeof(*vms));
+    if (!vms) {
+        config_defaults(&config);
+        log_error("no memory for the configuration");
+        return;
+    }
+    config_parse(text, handover->config_size, &config, vms, count, report, NULL);
+    log_set_level((enum log_level)config.log);
+    panic_set_action(config.on_panic == CONFIG_PANIC_RESET ? machine_reset : NULL);
+}
+
+static uint32_t without_bits(void)
+{
+    uint32_t bits = 0;
+
+    for (unsigned i = 0; i < CONFIG_WITHOUT_COUNT; i++)
+        if (config.without & BIT(i))
+            bits |= vmx_without_bit(config_without_names[i], strlen(config_without_names[i]));
+    return bits;
+}
+
+/* --- files ------------------------------------------------------------------------------------------------------- */
+
+/* The loaded file that the config calls by that path; an error names the line. */
+static int find_file(const struct vm_config *vm, enum config_vm_key key, struct config_span path,
+                     struct file *out)
+{
+    const struct handover_file *files = phys_to_virt(handover->files);
+    int status = -ENOENT;
+
+    for (uint32_t i = 0; i < handover->file_count; i++) {
+        if (files[i].path_length != path.length ||
+            memcmp(phys_to_virt(files[i].path), path.data, path.length) != 0)
+            continue;
+        status = files[i].status;
+        if (status == 0) {
+            out->data = phys_to_virt(files[i].base);
+            out->size = files[i].size;
+            return 0;
+        }
+        break;
+    }
+    log_error("corbel.conf:%u: [vm %.*s]: '%.*s' cannot be loaded: %s", config_vm_line(vm, key),
+              (int)vm->name.length, vm->name.data, (int)path.length, path.data, status_text(status));
+    return status;
+}
+
+/* --- VMs --------------------------------------------------------------------------------------------------------- */
+
+/* A guest that restarts in a loop must not keep the machine busy with nothing else. */
+static void hold_back(struct vm *vm, uint64_t since)
+{
+    uint64_t least = tsc_hz / 1000 * RESTART_MIN_MS, ran = rdtsc() - since;
+
+    if (ran >= least)
+        return;
+    log_warn("%s: restarts after less than %u ms: held back for the rest of them", vm->name,
+             RESTART_MIN_MS);
+    while (rdtsc() - since < least)
+        tsc_delay_us(1000);
+}
+
+static void run_vm(struct vm *vm, const struct vm_files *files)
+{
+    console_attach(vm);
+    for (;;) {
+        uint64_t start = rdtsc();
+        vcpu_run(vm->vcpu[0]);
+        if (vm->killed || vm->request != VM_REQUEST_RESET)
+            break;
+        console_attach(vm); /* ends an unfinished line */
+        log_info("%s: restarts: %s", vm->name, vm->why);
+        hold_back(vm, start);
+        vm->resets++;
+        vm_reset(vm);
+        guest_memory_clear(&vm->memory);
+        if (vm_boot(vm, files) < 0)
+            break;
+    }
+    console_attach(NULL);
+    vm->state = vm->killed ? VM_KILLED : VM_POWERED_OFF;
+    vm_print_summary(vm);
+}
+
+static void run_configured(unsigned id, const struct vm_config *c)
+{
+    struct vm_files files = {0};
+    struct vm *vm;
+
+    if (c->cpus > 1) {
+        log_error("corbel.conf:%u: [vm %.*s]: cpus = %u: this version runs one vCPU per VM; write cpus = 1",
+                  config_vm_line(c, CONFIG_VM_CPUS), (int)c->name.length, c->name.data, c->cpus);
+        return;
+    }
+    if (find_file(c, CONFIG_VM_KERNEL, c->kernel, &files.kernel) < 0)
+        return;
+    if (c->initrd.data && find_file(c, CONFIG_VM_INITRD, c->initrd, &files.initrd) < 0)
+        return;
+    if (vm_create(&vm, id, c) < 0)
+        return;
+    if (vm_boot(vm, &files) == 0) {
+        log_info("%s: starts with %lu MiB and %u vCPU", vm->name, c->memory / MIB, c->cpus);
+        log_debug("%s: %lu ticks since the loader's hand-over", vm->name,
+                  rdtsc() - handover->tsc_handover);
+        run_vm(vm, &files);
+    }
+    vm_destroy(vm);
+}
+
+static NORETURN void idle(void)
+{
+    if (config.when_idle == CONFIG_IDLE_POWEROFF) {
+        log_info("no VM is left: power off");
+        serial_flush();
+        machine_poweroff();
+    }
+    log_info("no VM is left: the machine stays on (when_idle = stay)");
+    for (;;) {
+        serial_poll();
+        cpu_idle_once();
+    }
+}
+
+static uint64_t read_mtrr_msr(void *ctx, uint32_t msr)
+{
+    return rdmsr(msr);
+}
+
+NORETURN void corbel_main(struct handover *h)
+{
+    struct frame_stats frames;
+    size_t runnable = 0;
+
+    handover = h;
+    console_mux_init();
+    wall_clock_init(h->boot_time, h->boot_time_tsc);
+    read_config();
+    frame_stats(&frames);
+    log_info("Corbel on %u processor%s at %lu MHz, %lu MiB free", h->cpu_count,
+             h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
+    if (vmx_probe(without_bits()) < 0 || vmx_cpu_start(&boot_vmx_cpu) < 0) {
+        log_error("no VM can run on this machine");
+        idle();
+    }
+    vmx_log_features();
+    mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr, NULL);
+    for (unsigned i = 0; i < config.vm_count; i++)
+        runnable += !vms[i].broken;
+    if (!runnable)
+        log_error("the configuration has no VM that can run");
+    for (unsigned i = 0; i < config.vm_count; i++)
+        if (!vms[i].broken)
+            run_configured(i, &vms[i]);
+    idle();
+}

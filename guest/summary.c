@@ -1,0 +1,77 @@
+#include "guest/summary.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/tsc.h"
+#include "guest/vm.h"
+
+#define ROWS 12
+
+static uint64_t exits_of(const struct vm *vm, unsigned reason)
+{
+    uint64_t n = 0;
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        n += vm->vcpu[i]->exits[reason];
+    return n;
+}
+
+/* part of whole in hundredths of a percent */
+static uint64_t share(uint64_t part, uint64_t whole)
+{
+    return whole ? part / (whole / 10000 + 1) : 0;
+}
+
+static void print_exits(const struct vm *vm, uint64_t total)
+{
+    uint64_t below = UINT64_MAX; /* rows in descending order; equal counts by their number */
+    unsigned last = 0, rows = 0;
+    uint64_t shown = 0;
+
+    while (rows < ROWS) {
+        uint64_t best = 0;
+        unsigned reason = 0;
+        for (unsigned i = 0; i < VMX_EXIT_REASONS; i++) {
+            uint64_t n = exits_of(vm, i);
+            bool later = n < below || (n == below && rows && i > last);
+            if (n > best && later) {
+                best = n;
+                reason = i;
+            }
+        }
+        if (!best)
+            break;
+        log_info("  %-28s %10lu  %3lu%%", vmx_exit_name(reason), best, best * 100 / total);
+        shown += best;
+        below = best;
+        last = reason;
+        rows++;
+    }
+    if (shown < total)
+        log_info("  %-28s %10lu  %3lu%%", "others", total - shown, (total - shown) * 100 / total);
+}
+
+void vm_print_summary(const struct vm *vm)
+{
+    uint64_t ran = vm->started ? rdtsc() - vm->started : 0;
+    uint64_t ms = tsc_to_ns(ran) / 1000000, total = 0, root = 0, halted = 0;
+    struct frame_stats frames;
+
+    for (unsigned i = 0; i < VMX_EXIT_REASONS; i++)
+        total += exits_of(vm, i);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        root += vm->vcpu[i]->root_ticks;
+        halted += vm->vcpu[i]->halt_ticks;
+    }
+    frame_stats(&frames);
+    log_info("%s: %s after %lu.%03lu s%s%s", vm->name,
+             vm->killed ? "killed" : "ended", ms / 1000, ms % 1000, vm->why[0] ? ": " : "", vm->why);
+    log_info("  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
+             tsc_to_ns(halted) / 1000000, share(root, ran - halted) / 100,
+             share(root, ran - halted) % 100, root, ran - halted, vm->resets);
+    log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,
+             vm->ept.frames * PAGE_SIZE / KIB, frames.kernel / KIB + frames.metadata / KIB);
+    log_info("  VM exits: %lu", total);
+    if (total)
+        print_exits(vm, total);
+}

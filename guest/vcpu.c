@@ -1,0 +1,263 @@
+/* One virtual CPU: making it, starting it, and its stay in the guest until the VM ends. */
+#include "guest/vm.h"
+
+#include "arch/x86/apic.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "drivers/serial.h"
+#include "guest/console.h"
+#include "mm/heap.h"
+#include "vmx/cpu.h"
+
+/* Without serial interrupts the port is looked at this often while the guest sleeps. */
+#define SERIAL_POLL_HZ 100
+
+static void host_cpuid(void *context, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+{
+    struct cpuid r = cpuid(leaf, subleaf);
+
+    *out = (struct cpuid_regs){.eax = r.eax, .ebx = r.ebx, .ecx = r.ecx, .edx = r.edx};
+}
+
+static void build_cpuid(struct vcpu *v)
+{
+    bool xsave = read_cr4() & CR4_OSXSAVE;
+    struct cpuid host = cpuid(0xd, 0);
+    const struct cpuid_inputs in = {
+        .tsc_hz = tsc_hz,
+        .lapic_shift = LAPIC_BUS_SHIFT,
+        .vcpus = v->vm->config->cpus,
+        .apic_id = v->id,
+        .xcr0 = xsave ? (uint64_t)host.edx << 32 | host.eax : 0,
+        .physical_bits = MIN(vmx_features.physical_bits, 48), /* four levels of EPT */
+        .rdtscp = vmx_features.rdtscp,
+        .invpcid = vmx_features.invpcid,
+        .xsaves = vmx_features.xsaves,
+        .user_wait = false,
+    };
+
+    cpuid_build(&v->cpuid, &in, host_cpuid, NULL);
+}
+
+/* --- what the MSR model asks ------------------------------------------------------------------------------------- */
+
+static int env_lapic_read(void *context, uint32_t msr, uint64_t *value)
+{
+    return lapic_msr_read(&((struct vcpu *)context)->lapic, msr, value);
+}
+
+static int env_lapic_write(void *context, uint32_t msr, uint64_t value)
+{
+    return lapic_msr_write(&((struct vcpu *)context)->lapic, msr, value);
+}
+
+static uint64_t env_tsc(void *context)
+{
+    return vcpu_tsc(context);
+}
+
+/* The guest moves its TSC. A deadline is a TSC value and stays; a count that is running takes as long as before. */
+static void env_tsc_add(void *context, uint64_t delta)
+{
+    struct vcpu *v = context;
+
+    v->tsc_offset += delta;
+    vmx_set_tsc_offset(v->tsc_offset);
+    lapic_tsc_moved(&v->lapic, delta);
+    vcpu_update_deadline(v);
+    vcpu_ask(v, REQUEST_TIMER);
+}
+
+static int env_cpu_read(void *context, uint32_t msr, uint64_t *value)
+{
+    return vmx_read_msr(&((struct vcpu *)context)->hw, msr, value);
+}
+
+static int env_cpu_write(void *context, uint32_t msr, uint64_t value)
+{
+    struct vcpu *v = context;
+
+    if (msr == MSR_XSS)
+        cpuid_set_xcr0(&v->cpuid, xgetbv(0), value);
+    return vmx_write_msr(&v->hw, msr, value);
+}
+
+static bool env_paging(void *context)
+{
+    return vmx_get_cr0() & CR0_PG;
+}
+
+static void build_msr_env(struct vcpu *v)
+{
+    uint64_t host_microcode = rdmsr(MSR_BIOS_SIGN_ID);
+
+    v->msr_env = (struct msr_env){
+        .name = v->vm->name,
+        .context = v,
+        .features =
+            {
+                .rdtscp = vmx_features.rdtscp,
+                .xsaves = vmx_features.xsaves,
+                .pat_switch = true,
+                .efer_switch = true,
+                .efer_valid = v->cpuid.efer_valid,
+                .physical_bits = v->cpuid.physical_bits,
+                .microcode = (uint32_t)(host_microcode >> 32),
+            },
+        .lapic_read = env_lapic_read,
+        .lapic_write = env_lapic_write,
+        .tsc = env_tsc,
+        .tsc_add = env_tsc_add,
+        .cpu_read = env_cpu_read,
+        .cpu_write = env_cpu_write,
+        .paging = env_paging,
+    };
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
+{
+    struct vcpu *v = heap_alloc(ALIGN_UP(sizeof(*v), PAGE_SIZE));
+
+    if (!v)
+        return -ENOMEM;
+    v->vm = vm;
+    v->id = id;
+    v->tsc_offset = vm->tsc_offset;
+    v->lapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    v->msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    if (v->lapic_page == FRAME_NONE || v->msr_bitmap == FRAME_NONE) {
+        vcpu_destroy(v);
+        return -ENOMEM;
+    }
+    memset(phys_to_virt(v->lapic_page), 0, PAGE_SIZE);
+    build_cpuid(v);
+    build_msr_env(v);
+    msr_bitmap_build(phys_to_virt(v->msr_bitmap), &v->msr_env.features);
+    const struct vmx_vcpu_setup setup = {
+        .ept = &vm->ept,
+        .msr_bitmap = v->msr_bitmap,
+        .virtual_apic_page = v->lapic_page,
+        .apic_access_page = vm->apic_access_page,
+        .vpid = (uint16_t)(1 + vm->id * CONFIG_MAX_CPUS + id),
+        .tsc_offset = v->tsc_offset,
+        /* OSXSAVE and PKE show in CPUID; MCE must stay on for the host; VMXE is not the guest's. */
+        .cr4_allowed =
+            v->cpuid.cr4_valid & ~(CR4_OSXSAVE | CR4_PKE | CR4_MCE | CR4_VMXE | CR4_SMXE),
+    };
+    int result = vmx_vcpu_init(&v->hw, &setup);
+    if (result < 0) {
+        vcpu_destroy(v);
+        return result;
+    }
+    *out = v;
+    return 0;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+    if (!v)
+        return;
+    if (v->hw.cpu)
+        vmx_vcpu_put(&v->hw);
+    vmx_vcpu_destroy(&v->hw);
+    if (v->lapic_page != FRAME_NONE && v->lapic_page)
+        frame_free(v->lapic_page, FRAME_ORDER_4K);
+    if (v->msr_bitmap != FRAME_NONE && v->msr_bitmap)
+        frame_free(v->msr_bitmap, FRAME_ORDER_4K);
+    heap_free(v);
+}
+
+void vcpu_reset(struct vcpu *v)
+{
+    vmx_vcpu_reset(&v->hw);
+    v->event.info = 0;
+    v->nmi_pending = false;
+    v->halted = false;
+    v->tsc_offset = v->vm->tsc_offset;
+    vmx_set_tsc_offset(v->tsc_offset);
+    msr_reset(&v->msr);
+    cpuid_set_cr4(&v->cpuid, 0);
+    cpuid_set_xcr0(&v->cpuid, XCR0_X87, 0);
+    lapic_reset(&v->lapic);
+    vmx_request_interrupt_window(&v->hw, false);
+    vmx_request_nmi_window(&v->hw, false);
+    vcpu_apic_mode(v);
+    v->requests = 0;
+}
+
+void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
+{
+    const struct vmx_segment code = {
+        .selector = start->code_selector,
+        .limit = 0xffffffff,
+        .access = start->long_mode ? 0xa09b : 0xc09b,
+    };
+    const struct vmx_segment data = {
+        .selector = start->data_selector, .limit = 0xffffffff, .access = 0xc093};
+    const struct vmx_segment tr = {.limit = 0xffff, .access = 0x8b};
+
+    vmx_set_segment(SEG_CS, &code);
+    for (enum segment s = SEG_ES; s <= SEG_GS; s++)
+        if (s != SEG_CS)
+            vmx_set_segment(s, &data);
+    vmx_set_segment(SEG_TR, &tr);
+    vmx_set_descriptor_table(false, start->gdt_base, start->gdt_limit);
+    vmx_set_efer(&v->hw, start->efer & ~EFER_LMA);
+    vmx_set_cr4(&v->hw, start->cr4);
+    vmx_set_cr3(&v->hw, start->cr3);
+    vmx_set_cr0(&v->hw, start->cr0);
+    vmx_set_rip(start->rip);
+    vmx_set_gpr(&v->hw, RSP, start->rsp);
+    vmx_set_gpr(&v->hw, RSI, start->rsi);
+    lapic_virtual_wire(&v->lapic); /* as firmware would leave it */
+    vcpu_apic_mode(v);
+}
+
+/* --- running ---------------------------------------------------------------------------------------------------- */
+
+/* HLT: wait for what wakes the guest, with the processor halted too. */
+static void halt(struct vcpu *v)
+{
+    uint64_t start = rdtsc(), armed = 0;
+
+    for (;;) {
+        vcpu_run_timers(v);
+        console_pump();
+        if ((v->requests & REQUEST_LEAVE) || vcpu_wakes(v))
+            break;
+        uint64_t wake = v->next_exit;
+        if (!serial_interrupts())
+            wake = MIN(wake, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
+        if (wake != armed && wake != UINT64_MAX)
+            apic_timer_set(wake);
+        armed = wake;
+        cpu_idle_once();
+    }
+    apic_timer_stop();
+    v->timer_armed = 0;
+    v->halted = false;
+    v->halt_ticks += rdtsc() - start;
+}
+
+void vcpu_run(struct vcpu *v)
+{
+    vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT);
+    for (;;) {
+        int leave = vcpu_prepare(v);
+        if (leave == VCPU_STAY)
+            leave = vmx_run(&v->hw);
+        if (leave == VMX_ENTRY_FAILED) {
+            vmx_report_entry_failure(&v->hw);
+            vm_kill(v, "the processor refused VM entry");
+        }
+        if (leave == VCPU_HALTED)
+            halt(v);
+        if (v->vm->ending)
+            return;
+    }
+}
