@@ -17,17 +17,35 @@
 #define SLP_TYP_MASK SLP_TYP(7)
 #define SCI_EN       BIT(0)
 
-/* What a way needs of the hand-over and the ACPI tables, fetched while they are sure to be there.
- */
+/* What the ways need of the hand-over and the ACPI tables, copied: the loader's memory is released
+ * by then. */
 static struct acpi_power acpi;
 static uint64_t system_table;
-static const struct handover *handover;
+static struct handover_mem *runtime;
+static unsigned runtime_count;
+
+#define EFI_MEMORY_RUNTIME BIT(63)
+
+static bool is_runtime(const struct handover_mem *m)
+{
+    return m->type == HANDOVER_MEM_RUNTIME || (m->efi_attribute & EFI_MEMORY_RUNTIME);
+}
 
 void power_init(const struct handover *h)
 {
-    handover = h;
+    const struct handover_mem *map = phys_to_virt(h->memory);
+    unsigned count = 0;
+
+    (void)acpi_read_power(&acpi);
+    for (unsigned i = 0; i < h->memory_count; i++)
+        count += is_runtime(&map[i]);
+    runtime = heap_alloc(count * sizeof(*runtime));
+    if (!runtime)
+        return;
+    for (unsigned i = 0; i < h->memory_count; i++)
+        if (is_runtime(&map[i]))
+            runtime[runtime_count++] = map[i];
     system_table = h->system_table;
-    acpi_read_power(&acpi);
 }
 
 uint16_t power_pm_timer(void)
