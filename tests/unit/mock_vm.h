@@ -1,0 +1,36 @@
+/* A VM that consists of nothing but what devices may ask of it, all of it in plain sight of a test.
+ */
+#pragma once
+
+#include "guest/device.h"
+
+#define MOCK_GSIS   24
+#define MOCK_MEMORY 0x10000
+
+struct vm {
+    uint64_t now, hz;
+    struct bus bus;
+    bool irq[MOCK_GSIS];
+    unsigned rises[MOCK_GSIS], falls[MOCK_GSIS];
+    uint8_t memory[MOCK_MEMORY];
+    int64_t wall_base; /* microseconds since 1970 at TSC 0 */
+    unsigned requests;
+    enum vm_request request; /* the last one, with its reason */
+    const char *why;
+};
+
+/* A VM at TSC 0 of 2.4 GHz, 2026-03-01 12:00:00 UTC, with an empty bus. */
+void mock_init(struct vm *vm);
+void mock_destroy(struct vm *vm);
+/* Let that much time pass, running timers at their deadlines. Returns how many moments with a timer
+ * there were. */
+unsigned mock_ticks(struct vm *vm, uint64_t ticks);
+unsigned mock_microseconds(struct vm *vm, uint64_t microseconds);
+/* Byte accesses through the bus. */
+uint8_t mock_in(struct vm *vm, uint16_t port);
+void mock_out(struct vm *vm, uint16_t port, uint8_t value);
+/*
+ * Save all devices of the bus, wipe them with bus_reset(), load, and save again: true when both
+ * streams are equal. Interrupt lines are left as they were.
+ */
+bool mock_round_trip(struct vm *vm);
