@@ -251,16 +251,21 @@ static void pic_write(struct device *d, uint16_t port, unsigned size, uint32_t v
 
 /* --- life --- */
 
-static void pic_reset(struct device *d)
+static void clear(struct pic *p)
 {
-    struct pic *p = CONTAINER_OF(d, struct pic, dev);
-
     memset(p->chip, 0, sizeof(p->chip));
     for (unsigned i = 0; i < 2; i++) {
         p->chip[i].imr = 0xff; /* undefined in the hardware; silent until somebody initialises it */
         p->chip[i].lowest = 7;
     }
     p->output = false;
+}
+
+static void pic_reset(struct device *d)
+{
+    struct pic *p = CONTAINER_OF(d, struct pic, dev);
+
+    clear(p);
     if (p->intr)
         p->intr(p->context, false);
 }
@@ -365,7 +370,7 @@ void pic_init(struct pic *p, struct vm *vm, void (*intr)(void *context, bool lev
     p->dev.vm = vm;
     p->intr = intr;
     p->context = context;
-    pic_reset(&p->dev);
+    clear(p); /* nobody is told: whoever listens may not be there yet */
 }
 
 int pic_attach(struct pic *p, struct bus *bus)
