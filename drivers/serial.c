@@ -141,6 +141,11 @@ static void interrupt(void *arg)
     }
 }
 
+bool serial_interrupts(void)
+{
+    return interrupts;
+}
+
 int serial_enable_interrupts(void)
 {
     int error;

@@ -111,9 +111,8 @@ void vcpu_apic_mode(struct vcpu *v)
     vmx_set_apic_mode(&v->hw, mode);
 
     struct msr_features *m = &v->msr_env.features;
-    m->x2apic_mode = mode == VMX_APIC_X2APIC;
-    m->virtualize_x2apic = f->virtualize_x2apic;
-    m->apic_register = f->apic_register && f->virtualize_x2apic;
+    m->x2apic_mode = mode == VMX_APIC_X2APIC && f->virtualize_x2apic;
+    m->apic_register = f->apic_register;
     m->virtual_interrupt = v->virtual_delivery;
     msr_bitmap_build(phys_to_virt(v->msr_bitmap), m);
     cpuid_set_apic_enabled(&v->cpuid, lapic_enabled(&v->lapic));

@@ -30,7 +30,7 @@ static bool pae_paging(uint64_t cr0, uint64_t cr4, uint64_t efer)
 }
 
 /* SDM, "Control Registers" and "Processor-Mode Switching": what MOV to CR0 refuses with #GP(0). */
-static bool write_cr0(struct vcpu *v, uint64_t cr0)
+static bool guest_write_cr0(struct vcpu *v, uint64_t cr0)
 {
     uint64_t old = vmx_get_cr0(), cr4 = vmx_get_cr4(), efer = vmx_get_efer();
     bool paging_on = (cr0 & CR0_PG) && !(old & CR0_PG);
@@ -55,7 +55,7 @@ static bool write_cr0(struct vcpu *v, uint64_t cr0)
     return true;
 }
 
-static bool write_cr4(struct vcpu *v, uint64_t cr4)
+static bool guest_write_cr4(struct vcpu *v, uint64_t cr4)
 {
     uint64_t old = vmx_get_cr4(), cr0 = vmx_get_cr0(), efer = vmx_get_efer();
 
@@ -78,12 +78,12 @@ static bool mov_to_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
     switch (cr) {
     case 0:
-        return write_cr0(v, value);
+        return guest_write_cr0(v, value);
     case 3: /* only without "CR3-load exiting" off, which no supported CPU lacks */
         vmx_set_cr3(&v->hw, value & ~BIT(63));
         return true;
     case 4:
-        return write_cr4(v, value);
+        return guest_write_cr4(v, value);
     case 8:
         if (value & ~0xfULL)
             return false;
@@ -116,7 +116,7 @@ enum exit_result exit_cr_access(struct vcpu *v, struct vm_exit *e)
     case CR_LMSW: {
         /* Sets PE but cannot clear it. */
         uint64_t msw = (e->qualification >> 16) & 0xf, cr0 = vmx_get_cr0();
-        ok = write_cr0(v, (cr0 & ~0xeULL) | msw | (cr0 & CR0_PE));
+        ok = guest_write_cr0(v, (cr0 & ~0xeULL) | msw | (cr0 & CR0_PE));
         break;
     }
     }

@@ -4,6 +4,7 @@
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "guest/insn/insn.h"

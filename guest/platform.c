@@ -5,6 +5,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "guest/console.h"
+#include "guest/devices/ports.h"
 #include "guest/vm.h"
 #include "guest/wall_clock.h"
 

@@ -101,8 +101,6 @@ static void build_msr_env(struct vcpu *v)
             {
                 .rdtscp = vmx_features.rdtscp,
                 .xsaves = vmx_features.xsaves,
-                .pat_switch = true,
-                .efer_switch = true,
                 .efer_valid = v->cpuid.efer_valid,
                 .physical_bits = v->cpuid.physical_bits,
                 .microcode = (uint32_t)(host_microcode >> 32),

@@ -6,6 +6,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
+#include "vmx/ept.h"
 
 struct vmx_caps vmx_caps;
 struct vmx_controls vmx_controls;

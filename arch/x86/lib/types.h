@@ -22,8 +22,8 @@
 #define PACKED        __attribute__((packed))
 #define NORETURN      __attribute__((noreturn))
 
-#define KIB 0x400ULL
-#define MIB 0x100000ULL
-#define GIB 0x40000000ULL
+#define KIB 0x400UL
+#define MIB 0x100000UL
+#define GIB 0x40000000UL
 
-#define PAGE_SIZE 4096ULL
+#define PAGE_SIZE 4096UL
