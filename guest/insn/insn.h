@@ -158,18 +158,19 @@ struct insn {
 
 /*
  * Decode what stands in context->bytes. Returns the length, or
- *   -EAGAIN   more than `count` bytes are needed: fetch the next page and ask again (a fetch that
- * faults is a #PF) -EBADMSG  no valid instruction: a CPU raises #UD -ENOTSUP  valid, but nothing
- * that is emulated (SSE/AVX, x87, far transfers, CALL and JMP through memory, no memory operand)
+ * - -EAGAIN: more than `count` bytes are needed: fetch from the next page, where a fault is a #PF
+ * - -EBADMSG: no valid instruction (EVEX counts as such): a CPU raises #UD
+ * - -ENOTSUP: valid, but not emulated: SSE, AVX, x87, CALL and JMP through memory, segment
+ *   registers, CMPXCHG16B, everything without a memory operand
  */
 int insn_decode(const struct insn_context *context, struct insn *out) MUST_CHECK;
 
 /*
- * Carry out a decoded instruction: registers, flags and memory.
- *   0         done: RIP moves on by insn->length
- *   1         one element of a repeated string instruction is done: RIP stays
- *   -EFAULT   a callback has noted a fault: nothing is changed in registers and flags, RIP stays
- *   -ENOTSUP  not emulated
+ * Carry out a decoded instruction: registers, flags and memory. Bounded: at most six callbacks.
+ * - 0: done; RIP moves on by insn->length
+ * - 1: one element of a repeated string instruction is done; RIP stays
+ * - -EFAULT: a callback has noted a fault; registers and flags are as before, RIP stays
+ * - -ENOTSUP: not emulated
  */
 int insn_emulate(const struct insn *insn, struct insn_context *context,
                  const struct insn_memory_ops *memory) MUST_CHECK;
