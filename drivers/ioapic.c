@@ -68,7 +68,7 @@ static void add(uint32_t address, uint32_t gsi_base)
     ioapic_count++;
 }
 
-int ioapic_init(void)
+int host_ioapic_init(void)
 {
     if (acpi_read_madt(&madt) == 0) {
         for (unsigned i = 0; i < madt.ioapic_count; i++)

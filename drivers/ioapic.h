@@ -4,7 +4,7 @@
 #include "arch/x86/lib/types.h"
 
 /* From the MADT, else at fec00000h when something answers there. All pins masked. 0 or -ENODEV. */
-int ioapic_init(void);
+int host_ioapic_init(void);
 /* Deliver ISA interrupt irq (0-15) as vector to the CPU apic_id; the MADT's overrides apply. 0,
  * -EINVAL, -ENODEV. */
 int ioapic_route_isa(unsigned irq, unsigned vector, uint32_t apic_id);

@@ -66,7 +66,7 @@ static void bring_up_interrupts(void)
         panic("this CPU has no local APIC");
     apic_enable();
     boot_cpu.apic_id = apic_id();
-    error = ioapic_init();
+    error = host_ioapic_init();
     if (!error)
         error = serial_enable_interrupts();
     if (error && serial_present())
