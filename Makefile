@@ -6,9 +6,21 @@ B         := build
 .DELETE_ON_ERROR:
 .SECONDARY:
 
+# V=1 shows the commands themselves.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@echo "  $(1)  $@")
+
 CC   := gcc
 LD   := ld
 NASM := nasm
+
+# Make remakes a makefile before anything else: so what this machine lacks is installed first, and once.
+ifneq ($(filter-out clean help,$(or $(MAKECMDGOALS),all)),)
+include $(B)/deps.mk
+endif
+$(B)/deps.mk: tools/deps
+	@tools/deps
+	@mkdir -p $(B) && touch $@
 
 include tools/zydis.mk
 
@@ -26,11 +38,13 @@ KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=
 
 $(B)/kernel/%.o: %.c | $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
-	$(CC) $(KERNEL_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC  )
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/kernel/%.asm.o: %.asm $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -g -F dwarf -I$(B)/kernel/ -MD $(@:.o=.d) $< -o $@
+	$(call say,ASM )
+	$(Q)$(NASM) -f elf64 -g -F dwarf -I$(B)/kernel/ -MD $(@:.o=.d) $< -o $@
 
 # The framebuffer's font comes from the build machine: Debian's psf-unifont.
 FONT := /usr/share/consolefonts/Unifont-APL8x16.psf.gz
@@ -43,17 +57,19 @@ $(B)/kernel/drivers/framebuffer.o: KERNEL_CFLAGS += -I$(B)/kernel
 # Offsets for nasm come from the C structures themselves: each DEFINE in offsets.c becomes one %define.
 $(B)/kernel/offsets.inc: vmx/offsets.c
 	@mkdir -p $(@D)
-	$(CC) $(KERNEL_CFLAGS) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S $< -o $(@:.inc=.s)
-	sed -n 's/^#OFFSET \([A-Z0-9_]*\) [$$]*\(-\?[0-9]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
+	$(call say,CC  )
+	$(Q)$(CC) $(KERNEL_CFLAGS) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S $< -o $(@:.inc=.s)
+	$(Q)sed -n 's/^#OFFSET \([A-Z0-9_]*\) [$$]*\(-\?[0-9]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
 
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))
 
 # Linked twice: the second time with the table of its own symbols, for backtraces.
 $(B)/corbel.elf: $(KERNEL_OBJ) $(ZYDIS_LIB) linker.ld tools/symbols.py
-	$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@.1 $(KERNEL_OBJ) $(ZYDIS_LIB)
-	nm -n $@.1 | python3 tools/symbols.py > $(B)/symbols.asm
-	$(NASM) -f elf64 $(B)/symbols.asm -o $(B)/symbols.o
-	$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(B)/symbols.o $(ZYDIS_LIB)
+	$(call say,LD  )
+	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@.1 $(KERNEL_OBJ) $(ZYDIS_LIB)
+	$(Q)nm -n $@.1 | python3 tools/symbols.py > $(B)/symbols.asm
+	$(Q)$(NASM) -f elf64 $(B)/symbols.asm -o $(B)/symbols.o
+	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(B)/symbols.o $(ZYDIS_LIB)
 
 kernel: $(B)/corbel.elf
 
@@ -67,24 +83,29 @@ LOADER_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -isystem /usr/include/efi -isyste
 
 $(B)/loader/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(LOADER_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC  )
+	$(Q)$(CC) $(LOADER_CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/loader/%.asm.o: %.asm
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 $(NASM_DEFINES) $< -o $@
+	$(call say,ASM )
+	$(Q)$(NASM) -f elf64 $(NASM_DEFINES) $< -o $@
 
 # Into the boot disk's file goes no debug information: firmware reads it from slow disks.
 $(B)/corbel-stripped.elf: $(B)/corbel.elf
-	objcopy --strip-all $< $@
+	$(call say,COPY)
+	$(Q)objcopy --strip-all $< $@
 $(B)/loader/boot/embed.asm.o: NASM_DEFINES = -DKERNEL='"$(B)/corbel-stripped.elf"'
 $(B)/loader/boot/embed.asm.o: $(B)/corbel-stripped.elf
 
 $(B)/loader.so: $(LOADER_OBJ)
-	$(LD) -nostdlib -shared -Bsymbolic -znocombreloc --no-undefined --build-id=none -T /usr/lib/elf_x86_64_efi.lds \
+	$(call say,LD  )
+	$(Q)$(LD) -nostdlib -shared -Bsymbolic -znocombreloc --no-undefined --build-id=none -T /usr/lib/elf_x86_64_efi.lds \
 	    /usr/lib/crt0-efi-x86_64.o $(LOADER_OBJ) /usr/lib/libgnuefi.a -o $@
 
 $(B)/BOOTX64.EFI: $(B)/loader.so
-	objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' -j .reloc \
+	$(call say,COPY)
+	$(Q)objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' -j .reloc \
 	    --output-target=efi-app-x86_64 --subsystem=10 $< $@
 
 loader: $(B)/BOOTX64.EFI
@@ -100,25 +121,85 @@ links = $(shell sed -n '1s@^/\* links: \(.*\) \*/@\1@p' $(1))
 .SECONDEXPANSION:
 $(B)/unit/test_%: tests/unit/test_%.c $$(call links,tests/unit/test_$$*.c) | $$(ZYDIS_HOST_LIB)
 	@mkdir -p $(@D)
-	$(CC) $(HOST_CFLAGS) $(ZYDIS_HOST_CFLAGS) -MMD -MP -MF $@.d $(filter %.c,$^) $(ZYDIS_HOST_LIB) -lcmocka -o $@
+	$(call say,CC  )
+	$(Q)$(CC) $(HOST_CFLAGS) $(ZYDIS_HOST_CFLAGS) -MMD -MP -MF $@.d $(filter %.c,$^) $(ZYDIS_HOST_LIB) -lcmocka -o $@
 
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call links,tests/fuzz/fuzz_$$*.c) | $$(ZYDIS_HOST_LIB)
 	@mkdir -p $(@D)
-	clang $(filter-out -Wenum-conversion,$(HOST_CFLAGS)) $(ZYDIS_HOST_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d $(filter %.c,$^) \
+	$(call say,CC  )
+	$(Q)clang $(filter-out -Wenum-conversion,$(HOST_CFLAGS)) $(ZYDIS_HOST_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d $(filter %.c,$^) \
 	    $(ZYDIS_HOST_LIB) -o $@
 
 unit: $(UNIT_TESTS)
-	@for t in $(UNIT_TESTS); do $$t || exit 1; done
+	@tools/verdict unit $(UNIT_TESTS)
 FUZZ_RUNS ?= 20000
 fuzz: $(FUZZERS)
-	@for f in $(FUZZERS); do mkdir -p $(B)/corpus/$$(basename $$f); \
-	    $$f -runs=$(FUZZ_RUNS) -seed=1 -max_len=65536 -close_fd_mask=1 $(B)/corpus/$$(basename $$f) \
-	    $$(ls -d tests/fuzz/corpus/$$(basename $$f) 2>/dev/null) 2>$$f.log || { cat $$f.log; exit 1; }; done
+	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict fuzz $(FUZZERS)
+
+# --- disk images and the default guest --------------------------------------------------------------------------------
+HOST_TOOL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -DCORBEL_HOSTED
+CONFSCAN_C := tools/confscan.c $(wildcard guest/config*.c) arch/x86/lib/format.c
+$(B)/confscan: $(CONFSCAN_C) guest/config.h guest/config_text.h
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(CC) $(HOST_TOOL_CFLAGS) $(CONFSCAN_C) -o $@
+
+$(B)/default/vmlinuz: tools/debian-kernel
+	@tools/debian-kernel cloud $@
+$(B)/default/vmlinuz-generic: tools/debian-kernel
+	@tools/debian-kernel generic $@
+$(B)/default/initrd: tools/initramfs /bin/busybox
+	@mkdir -p $(@D)
+	@tools/initramfs $@
+guest: $(B)/default/vmlinuz $(B)/default/initrd
+
+# CONFIG and OUT are relative to who calls: with `make -C`, that is not the folder in which make works.
+CONFIG ?= $(CURDIR)/tools/default/corbel.conf
+CALLER  = $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(shell case "$(CONFIG)" in /*) true;; *) [ -e "$(PWD)/$(CONFIG)" ];; esac && \
+        echo "$(PWD)" || echo "$(CURDIR)"),$(CURDIR))
+MAKE_IMAGE = cd "$(CALLER)" && $(CURDIR)/tools/image $(CURDIR)/$(B)/BOOTX64.EFI $(CURDIR)/$(B)/confscan "$(CONFIG)"
+IMAGE_NEEDS := $(B)/BOOTX64.EFI $(B)/confscan \
+        $(if $(findstring $(CURDIR)/tools/default/,$(abspath $(CONFIG))),$(B)/default/vmlinuz $(B)/default/initrd)
+
+image: $(IMAGE_NEEDS)
+	@[ -n "$(OUT)" ] || { echo "make image: OUT= is missing: make image CONFIG=corbel.conf OUT=disk.img" >&2; exit 2; }
+	@$(MAKE_IMAGE) "$(OUT)"
+
+# --- running ----------------------------------------------------------------------------------------------------------
+MACHINE ?= auto
+CPUS    ?= 1
+MEMORY  ?= 512
+run: $(IMAGE_NEEDS)
+	@$(MAKE_IMAGE) $(CURDIR)/$(B)/run.img
+	@tools/run $(B)/run.img --machine $(MACHINE) --cpus $(CPUS) --memory $(MEMORY)
+
+# --- all tests, checks of the source ----------------------------------------------------------------------------------
+TEST_MACHINE := $(wildcard tests/machine/run.py)
+test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest)
+	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
+test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest $(B)/default/vmlinuz-generic)
+	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
+
+check: $(ZYDIS_FETCHED)
+	@tools/check '$(B)' $(ZYDIS_CFLAGS)
 
 all: loader
+	@echo "Corbel: $(B)/BOOTX64.EFI is up to date"
 
 clean:
 	rm -rf $(B)
 
-.PHONY: all kernel loader unit fuzz clean
+help:
+	@echo "make                      build Corbel: $(B)/BOOTX64.EFI"
+	@echo "make run                  start it with Debian's cloud kernel on the right emulator, and connect this terminal"
+	@echo "     MACHINE=auto|bochs|kvm|qemu CPUS=1 MEMORY=512 (MiB) CONFIG=path/to/corbel.conf"
+	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img"
+	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
+	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
+	@echo "     unit, fuzz           only those"
+	@echo "make bench                measure, and print the figures of docs/NUMBERS.md"
+	@echo "make check                clang-format, cppcheck, clang-tidy"
+	@echo "make clean                remove $(B)/"
+
+.PHONY: all kernel loader guest image run unit fuzz test test-all check clean help
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -13,6 +13,7 @@
 #define UART_LSR      5
 #define UART_SCRATCH  7
 #define UART_LSR_THRE 0x20
+#define UART_LSR_TEMT 0x40
 #define UART_SPIN     1000000u
 #define CONSOLES      8
 #define BAR_LENGTH    20
@@ -24,9 +25,14 @@ static unsigned console_count;
 
 static void serial_init(void)
 {
+    unsigned spin = 0;
+
     outb(COM1 + UART_SCRATCH, 0xa5);
     if (inb(COM1 + UART_SCRATCH) != 0xa5)
         return;
+    /* Clearing the FIFOs below would swallow the end of firmware's own last line. */
+    while (!(inb(COM1 + UART_LSR) & UART_LSR_TEMT) && ++spin < UART_SPIN)
+        ;
     outb(COM1 + UART_IER, 0);
     outb(COM1 + UART_LCR, 0x80);
     outb(COM1 + UART_DATA, 1);

@@ -1,0 +1,71 @@
+/*
+ * What tools/image must know of a config, said by the parser that will read it on the machine:
+ *     confscan FILE
+ * prints "report LINE SENTENCE" for each problem and "path OFFSET LENGTH" for each file that a VM names.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include "guest/config.h"
+
+static void report(void *ctx, uint32_t line, const char *sentence)
+{
+    printf("report %u %s\n", line, sentence);
+}
+
+static void path(const char *text, struct config_span span)
+{
+    if (span.data)
+        printf("path %zu %zu\n", (size_t)(span.data - text), span.length);
+}
+
+static char *read_file(const char *name, size_t *length)
+{
+    FILE *f = fopen(name, "rb");
+    size_t room = 1 << 16, n;
+    char *text = malloc(room);
+
+    if (!f || !text) {
+        perror(name);
+        exit(1);
+    }
+    *length = 0;
+    while ((n = fread(text + *length, 1, room - *length, f)) > 0) {
+        *length += n;
+        if (*length == room) {
+            room *= 2;
+            text = realloc(text, room);
+            if (!text)
+                exit(1);
+        }
+    }
+    if (ferror(f)) {
+        perror(name);
+        exit(1);
+    }
+    fclose(f);
+    return text;
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    struct vm_config *vms;
+    size_t length, count;
+    char *text;
+
+    if (argc != 2)
+        return 2;
+    text = read_file(argv[1], &length);
+    count = config_count_vms(text, length);
+    vms = calloc(count + 1, sizeof(*vms));
+    if (!vms)
+        return 1;
+    config_parse(text, length, &config, vms, count, report, NULL);
+    for (size_t i = 0; i < config.vm_count; i++) {
+        path(text, vms[i].kernel);
+        path(text, vms[i].initrd);
+    }
+    free(vms);
+    free(text);
+    return 0;
+}

@@ -1,0 +1,305 @@
+"""A machine to start Corbel on: Bochs, QEMU with KVM, or QEMU's TCG (which has no VMX), with COM1 in our hands.
+
+    with Machine("disk.img", memory=512) as m:
+        m.start()
+        m.read_until(r"corbel:.*# ", timeout=120)
+        m.send("poweroff\\n")
+        m.wait(timeout=60)
+
+Each machine lives in a folder of its own, which holds its copy of the disk, and leaves nothing behind: no process, no
+lock file, no terminal. All waits are bounded.
+"""
+import atexit
+import ctypes
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+OVMF = "/usr/share/OVMF"
+# Bochs maps 2 MiB below 4 GiB for firmware: the pair of that size, variables first.
+BOCHS_FIRMWARE = (f"{OVMF}/OVMF_VARS.fd", f"{OVMF}/OVMF_CODE.fd")
+BOCHS_HOST_MEMORY = 2048  # MiB: more it cannot keep in memory at once
+DEFAULT_MODEL = "corei7_haswell_4770"
+DEFAULT_IPS = 100_000_000
+
+# What Bochs says when the machine itself asked to be switched off. Its exit status is 1 then, as for a panic.
+BOCHS_POWERED_OFF = re.compile(rb"shutdown requested|soft power off", re.IGNORECASE)
+
+ANSI = re.compile(rb"\x1b\[[0-9;?=]*[A-Za-z]")
+
+
+class MachineError(Exception):
+    """The machine did not do what was expected of it; the text ends in COM1's last lines."""
+
+
+def _die_with_parent():
+    os.setsid()  # Ctrl-C at our terminal is ours to handle
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def host_has_vmx():
+    """Whether KVM here can offer VMX to a guest. A /dev/kvm that opens proves nothing; /proc/cpuinfo does."""
+    try:
+        with open("/proc/cpuinfo") as f:
+            if not re.search(r"^flags\s*:.*\bvmx\b", f.read(), re.MULTILINE):
+                return False
+        with open("/sys/module/kvm_intel/parameters/nested") as f:
+            if f.read().strip() not in ("Y", "1"):
+                return False
+        return os.access("/dev/kvm", os.R_OK | os.W_OK)
+    except OSError:
+        return False
+
+
+class Machine:
+    """One run of one machine.
+
+    image       disk image; the machine works on a copy
+    kind        "bochs", "kvm" or "qemu" (TCG: no VMX)
+    cpus        processors, 1 or more
+    memory      MiB of RAM
+    model       Bochs' cpu model, or QEMU's -cpu
+    ips         Bochs: ticks per second of device time
+    extra       Bochs: further lines for bochsrc; QEMU: further arguments
+    replace     Bochs: {directive: line} instead of the line that begins with "directive:"
+    log         file that COM1's output is copied to, as it comes
+    firmware    Bochs: the files that make up the flash image; QEMU: (code, variables)
+    """
+
+    def __init__(self, image, kind="bochs", cpus=1, memory=512, model=None, ips=DEFAULT_IPS, extra=(), replace=None,
+                 log=None, firmware=None, bochs="bochs", qemu="qemu-system-x86_64"):
+        self.image, self.kind, self.cpus, self.memory = image, kind, cpus, memory
+        self.model, self.ips, self.extra, self.replace = model, ips, list(extra), dict(replace or {})
+        self.log_path, self.firmware, self.bochs, self.qemu = log, firmware, bochs, qemu
+        self.output = bytearray()  # all of COM1 since the start
+        self.read_to = 0  # where the next read_until() begins
+        self.process = self.folder = self.wire = self.log = self.started = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+    # --- starting ---
+
+    def start(self):
+        """Start the machine; its COM1 is connected when this returns."""
+        atexit.register(self.kill)
+        self.folder = tempfile.mkdtemp(prefix="corbel-machine-")
+        self.started = time.monotonic()
+        if self.log_path:
+            self.log = open(self.log_path, "wb")
+        disk = os.path.join(self.folder, "disk.img")
+        subprocess.run(["cp", "--sparse=always", "--reflink=auto", os.fspath(self.image), disk], check=True)
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            listener.settimeout(30)
+            port = listener.getsockname()[1]
+            command = self._bochs(disk, port) if self.kind == "bochs" else self._qemu(disk, port)
+            with open(os.path.join(self.folder, "emulator.txt"), "wb") as said:
+                self.process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=said,
+                                                stderr=said, preexec_fn=_die_with_parent)
+            self._accept(listener)
+
+    def _accept(self, listener):
+        listener.settimeout(0.2)
+        for _ in range(150):
+            try:
+                self.wire, _ = listener.accept()
+                self.wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.wire.setblocking(False)
+                return
+            except TimeoutError:
+                if self.process.poll() is not None:
+                    break
+        raise MachineError(f"{self.kind} did not start: {self._emulator_says()}")
+
+    def _bochs(self, disk, port):
+        parts = self.firmware or BOCHS_FIRMWARE
+        with open(os.path.join(self.folder, "firmware.fd"), "wb") as out:
+            for part in parts:
+                with open(part, "rb") as f:
+                    shutil.copyfileobj(f, out)
+        size = sum(os.path.getsize(p) for p in parts)
+        cpu = f"model={self.model or DEFAULT_MODEL}, count={self.cpus}, ips={self.ips}, reset_on_triple_fault=0"
+        lines = [
+            "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, iodebug=1",
+            'display_library: rfb, options="timeout=0"',
+            "config_interface: textconfig",
+            f"cpu: {cpu}",
+            f"memory: guest={self.memory}, host={min(self.memory, BOCHS_HOST_MEMORY)}",
+            f"romimage: file=firmware.fd, address={0x100000000 - size:#x}",
+            "vgaromimage: file=/usr/share/vgabios/vgabios.bin",
+            "pci: enabled=1, chipset=i440fx",
+            "vga: extension=vbe",
+            "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
+            f"ata0-master: type=disk, path={os.path.basename(disk)}, mode=flat",
+            "boot: disk",
+            f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}",
+            "log: bochs.log",
+            "info: action=ignore",
+            "error: action=ignore",
+            "panic: action=fatal",
+            "clock: sync=none, time0=local",
+        ]
+        lines = [line for line in lines if line.split(":")[0] not in self.replace]
+        lines += list(self.replace.values()) + self.extra
+        with open(os.path.join(self.folder, "bochsrc"), "w") as f:
+            f.write("\n".join(lines) + "\n")
+        # Debian's Bochs starts in its debugger, which waits for "continue".
+        with open(os.path.join(self.folder, "debugger"), "w") as f:
+            f.write("c\n")
+        return [self.bochs, "-q", "-f", "bochsrc", "-rc", "debugger"]
+
+    def _qemu(self, disk, port):
+        code, variables = self.firmware or (f"{OVMF}/OVMF_CODE.fd", f"{OVMF}/OVMF_VARS.fd")
+        shutil.copyfile(variables, os.path.join(self.folder, "variables.fd"))
+        accelerator = ["-accel", "kvm", "-cpu", self.model or "host"] if self.kind == "kvm" else [
+            "-accel", "tcg", "-cpu", self.model or "qemu64"]
+        return [self.qemu, "-machine", "pc", *accelerator, "-smp", str(self.cpus), "-m", str(self.memory),
+                "-nodefaults", "-vga", "std", "-display", "none",
+                "-drive", f"if=pflash,format=raw,readonly=on,file={code}",
+                "-drive", "if=pflash,format=raw,file=variables.fd",
+                "-drive", f"format=raw,file={os.path.basename(disk)}",
+                "-chardev", f"socket,id=com1,host=127.0.0.1,port={port},nodelay=on", "-serial", "chardev:com1",
+                *self.extra]
+
+    # --- COM1 ---
+
+    def pump(self, timeout):
+        """Take what COM1 has said, waiting at most timeout seconds for it. Returns the bytes; None at the end."""
+        if self.wire is None:
+            return None
+        ready, _, _ = select.select([self.wire], [], [], max(0, timeout))
+        if not ready:
+            return b""
+        try:
+            data = self.wire.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.wire.close()
+            self.wire = None
+            return None
+        self.output += data
+        if self.log:
+            self.log.write(data)
+            self.log.flush()
+        return data
+
+    def read_until(self, pattern, timeout):
+        """The match of a regular expression (str or bytes) in COM1's output after the last match. Waits at most
+        timeout seconds of wall clock; MachineError, with COM1's last lines, when it does not come."""
+        expression = re.compile(pattern.encode() if isinstance(pattern, str) else pattern, re.MULTILINE)
+        until = time.monotonic() + timeout
+        while True:
+            match = expression.search(self.output, self.read_to)
+            if match:
+                self.read_to = match.end()
+                return match
+            left = until - time.monotonic()
+            if left <= 0:
+                raise MachineError(f"no {pattern!r} within {timeout} s\n{self.tail()}")
+            if self.pump(min(left, 1)) is None:
+                match = expression.search(self.output, self.read_to)
+                if not match:
+                    raise MachineError(f"the machine ended without {pattern!r}\n{self.tail()}")
+
+    def send(self, data, timeout=30):
+        """Type bytes (or text) at COM1."""
+        left = memoryview(data.encode() if isinstance(data, str) else data)
+        until = time.monotonic() + timeout
+        while left and self.wire:
+            if time.monotonic() > until:
+                raise MachineError(f"COM1 takes no input\n{self.tail()}")
+            _, ready, _ = select.select([], [self.wire], [], 0.2)
+            if ready:
+                try:
+                    left = left[self.wire.send(left):]
+                except ConnectionError:
+                    return
+            self.pump(0)
+
+    def text(self):
+        """COM1's output so far as text, without terminal control sequences and carriage returns."""
+        return ANSI.sub(b"", bytes(self.output)).replace(b"\r", b"").decode(errors="replace")
+
+    def tail(self, lines=25):
+        """The last lines of COM1, and what the emulator itself had to say."""
+        said = self._emulator_says()
+        return "\n".join(["--- COM1's last lines:", *self.text().splitlines()[-lines:]] +
+                         ([f"--- {self.kind}: {said}"] if said else []))
+
+    # --- ending ---
+
+    def wait(self, timeout):
+        """Wait until the machine switches itself off. Returns True when it did, False when the emulator ended for
+        another reason; MachineError when it still runs after timeout seconds."""
+        until = time.monotonic() + timeout
+        while self.pump(0.5) is not None:
+            if time.monotonic() > until:
+                raise MachineError(f"still running after {timeout} s\n{self.tail()}")
+        try:
+            status = self.process.wait(max(5, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise MachineError(f"COM1 closed but {self.kind} still runs\n{self.tail()}") from None
+        if self.kind == "bochs":
+            return bool(BOCHS_POWERED_OFF.search(self._bochs_log()))
+        return status == 0
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        """End the machine at once, however it is, and remove all that it had. May be called twice."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()  # Bochs catches SIGTERM
+            self.process.wait()
+        if self.wire:
+            while self.pump(0):
+                pass
+        if self.wire:
+            self.wire.close()
+            self.wire = None
+        if self.log:
+            self.log.close()
+            self.log = None
+        if self.folder:
+            self.last_words = self._emulator_says()
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None
+        atexit.unregister(self.kill)
+
+    def _bochs_log(self):
+        if not self.folder:
+            return b""
+        try:
+            with open(os.path.join(self.folder, "bochs.log"), "rb") as f:
+                f.seek(0, os.SEEK_END)
+                f.seek(max(0, f.tell() - 65536))
+                return f.read()
+        except OSError:
+            return b""
+
+    def _emulator_says(self):
+        """What the emulator complained about, in one line or a few; empty when there is nothing."""
+        if not self.folder:
+            return getattr(self, "last_words", "")
+        if self.kind == "bochs":
+            panics = [line for line in self._bochs_log().splitlines() if b"PANIC" in line]
+            if panics:
+                return b"\n".join(panics[-3:]).decode(errors="replace")
+        try:
+            with open(os.path.join(self.folder, "emulator.txt"), "rb") as f:
+                said = f.read()[-2000:].decode(errors="replace")
+        except OSError:
+            return ""
+        return "" if self.kind == "bochs" and self.process.poll() is None else said.strip()
