@@ -20,6 +20,7 @@ def main():
             continue
         symbols.append((address, name))
 
+    print("section .note.GNU-stack noalloc noexec nowrite progbits")
     print("section .symbols progbits alloc noexec nowrite align=8")
     print(f"dd {len(symbols)}")
     offset = 0
