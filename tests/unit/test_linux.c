@@ -1,0 +1,421 @@
+/* links: guest/load/linux.c guest/load/e820.c arch/x86/lib/format.c */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include "guest/load/linux.h"
+#include "tests/unit/bzimage.h"
+
+static uint8_t *memory; /* the VM's memory below its hole */
+static struct gpa_layout layout;
+static unsigned writes;
+static uint64_t written;
+static uint64_t refuse_at = UINT64_MAX;
+
+static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
+{
+    assert_ptr_equal(ctx, &memory);
+    assert_true(gpa_layout_is_ram(&layout, gpa, size));
+    assert_true(gpa + size <= layout.low_top);
+    assert_true(size > 0);
+    if (gpa <= refuse_at && refuse_at < gpa + size) {
+        return -EFAULT;
+    }
+    memcpy(memory + gpa, data, size);
+    writes++;
+    written += size;
+    return 0;
+}
+
+static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
+{
+    assert_true(gpa_layout_is_ram(&layout, gpa, size));
+    memset(memory + gpa, 0, size);
+    return 0;
+}
+
+static const struct guest_sink sink = {sink_write, sink_zero, &memory};
+static uint8_t kernel[BZ_SIZE];
+static char error[LINUX_ERROR];
+static struct guest_start start;
+
+static struct linux_image image_of(const void *initrd, uint64_t initrd_size, const char *cmdline)
+{
+    return (struct linux_image){
+        .kernel = kernel,
+        .kernel_size = sizeof(kernel),
+        .initrd = initrd,
+        .initrd_size = initrd_size,
+        .cmdline = cmdline,
+        .cmdline_size = cmdline ? strlen(cmdline) : 0,
+        .rsdp = 0xf0000,
+    };
+}
+
+static int load(const struct linux_image *image, uint64_t size, uint64_t hole)
+{
+    free(memory);
+    assert_int_equal(gpa_layout_init(&layout, size, hole), 0);
+    memory = calloc(1, layout.low_top);
+    writes = 0;
+    written = 0;
+    memset(&start, 0xa5, sizeof(start));
+    strcpy(error, "untouched");
+    return linux_load(image, &layout, &sink, &start, error);
+}
+
+static uint64_t get(uint64_t gpa, unsigned size)
+{
+    uint64_t v = 0;
+
+    memcpy(&v, memory + gpa, size);
+    return v;
+}
+
+/* Walk the guest's page tables as the CPU would. */
+static uint64_t translate(uint64_t cr3, uint64_t va)
+{
+    uint64_t e = get(cr3 + (va >> 39 & 511) * 8, 8);
+
+    assert_true(e & 1);
+    e = get((e & ~0xfffULL) + (va >> 30 & 511) * 8, 8);
+    assert_true(e & 1);
+    e = get((e & ~0xfffULL) + (va >> 21 & 511) * 8, 8);
+    assert_int_equal(e & 0x83, 0x83);
+    return (e & ~0x1fffffULL) + (va & 0x1fffff);
+}
+
+static void test_load(void **state)
+{
+    static uint8_t initrd[5000];
+    struct linux_image image = image_of(initrd, sizeof(initrd), "console=ttyS0 quiet");
+    struct linux_header header;
+    uint64_t at;
+
+    bz_make(kernel);
+    for (size_t i = 0; i < sizeof(initrd); i++) {
+        initrd[i] = (uint8_t)(i * 13);
+    }
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    /* the kernel, in one piece, at its preferred address */
+    assert_memory_equal(memory + 16 * MIB, kernel + BZ_SETUP, BZ_PAYLOAD);
+    assert_true(writes < 60);
+    /* the start */
+    assert_int_equal(start.rip, 16 * MIB + 0x200);
+    assert_int_equal(start.rsi, GPA_BOOT_PARAMS);
+    assert_true(start.long_mode);
+    assert_int_equal(start.cr0, 0x80010031);
+    assert_int_equal(start.cr4, 0x20);
+    assert_int_equal(start.efer, 0x500);
+    assert_int_equal(start.code_selector, 0x10);
+    assert_int_equal(start.data_selector, 0x18);
+    assert_int_equal(start.gdt_limit, 0x1f);
+    assert_int_equal(get(start.gdt_base + 0x10, 8), 0x00af9b000000ffff);
+    assert_int_equal(get(start.gdt_base + 0x18, 8), 0x00cf93000000ffff);
+    for (uint64_t va = 0; va < GPA_4G; va += 2 * MIB) {
+        assert_int_equal(translate(start.cr3, va + 0x12345), va + 0x12345);
+    }
+    /* boot_params: the header, and what the loader adds to it */
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x202, 4), 0x53726448);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x206, 2), 0x020f);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x264, 4), 0x190);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1ef, 1), 0); /* the sentinel */
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1fa, 2), 0xffff);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x210, 1), 0xff);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x070, 8), 0xf0000);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x0c0, 8), 0); /* ext_ramdisk_image, ext_ramdisk_size */
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x0c8, 4), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1e8, 1), 4);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0, 8), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20, 8), 0x100000);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20 + 8, 8), 63 * MIB);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20 + 16, 4), E820_RAM);
+    /* the initrd, as high as possible */
+    at = get(GPA_BOOT_PARAMS + 0x218, 4);
+    assert_int_equal(at, 64 * MIB - 2 * PAGE_SIZE);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x21c, 4), sizeof(initrd));
+    assert_memory_equal(memory + at, initrd, sizeof(initrd));
+    /* the command line */
+    assert_string_equal((char *)memory + get(GPA_BOOT_PARAMS + 0x228, 4), "console=ttyS0 quiet");
+    /* the BIOS data area */
+    assert_int_equal(get(0x40e, 2), 0x9fc0);
+    assert_int_equal(get(0x413, 2), 639);
+
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
+    assert_int_equal(header.version, 0x020f);
+    assert_int_equal(header.load_address, 16 * MIB);
+    assert_int_equal(header.init_size, 32 * MIB);
+    assert_int_equal(header.payload_size, BZ_PAYLOAD);
+}
+
+static void test_without_initrd_and_cmdline(void **state)
+{
+    struct linux_image image = image_of(NULL, 0, NULL);
+
+    bz_make(kernel);
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 8), 0);
+    assert_int_equal(get(GPA_CMDLINE, 1), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x228, 4), GPA_CMDLINE);
+}
+
+static void test_memory_on_both_sides_of_the_hole(void **state)
+{
+    static const uint8_t initrd[100];
+    struct linux_image image = image_of(initrd, sizeof(initrd), "");
+
+    bz_make(kernel);
+    assert_int_equal(load(&image, GIB, 64 * MIB), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1e8, 1), 5);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20, 8), GPA_4G);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20 + 8, 8), GIB - 64 * MIB);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 4), 64 * MIB - PAGE_SIZE);
+}
+
+static void test_initrd_below_its_limit(void **state)
+{
+    static const uint8_t initrd[100];
+    struct linux_image image = image_of(initrd, sizeof(initrd), "");
+
+    bz_make(kernel);
+    bz_put(kernel, 0x22c, 0x37ffffff, 4); /* 896 MiB, as old kernels have it */
+    assert_int_equal(load(&image, GIB, 3 * GIB), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - PAGE_SIZE);
+    bz_put(kernel, 0x22c, 0x37fffffe, 4); /* its last byte must not be the page's last */
+    assert_int_equal(load(&image, GIB, 3 * GIB), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - 2 * PAGE_SIZE);
+}
+
+static void test_too_little_memory(void **state)
+{
+    uint8_t *initrd = calloc(1, 10 * MIB + 1);
+    struct linux_image image = image_of(initrd, 10 * MIB + 1, "");
+    struct linux_header header;
+
+    bz_make(kernel);
+    assert_int_equal(load(&image, 32 * MIB, 3 * GIB), -ENOMEM);
+    assert_string_equal(
+        error,
+        "needs memory=59M at least (48M up to the end of the kernel, then the initrd); it has 32M");
+    assert_int_equal(writes, 0);
+    assert_int_equal(load(&image, 58 * MIB, 3 * GIB), -ENOMEM);
+    /* what the sentence names is enough */
+    assert_int_equal(load(&image, 59 * MIB, 3 * GIB), 0);
+    assert_true(get(GPA_BOOT_PARAMS + 0x218, 4) >= 48 * MIB);
+    assert_int_equal(load(&image, GIB, 32 * MIB), -ENOMEM);
+    assert_string_equal(error,
+                        "needs hole=60M at least, as kernel and initrd lie below it; it is 32M");
+    assert_int_equal(load(&image, GIB, 60 * MIB), 0);
+    image = image_of(NULL, 0, "");
+    assert_int_equal(load(&image, 47 * MIB, 3 * GIB), -ENOMEM);
+    assert_string_equal(error,
+                        "needs memory=48M at least (48M up to the end of the kernel); it has 47M");
+    assert_int_equal(load(&image, 48 * MIB, 3 * GIB), 0);
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
+    assert_int_equal(linux_memory_needed(&header, 0), 48 * MIB);
+    assert_int_equal(linux_memory_needed(&header, 1), 49 * MIB);
+    assert_true(linux_memory_needed(&header, UINT64_MAX) > 1024 * GIB);
+    free(initrd);
+}
+
+static void test_initrd_larger_than_the_vm(void **state)
+{
+    static const uint8_t initrd[1];
+    struct linux_image image = image_of(initrd, 512 * MIB, ""); /* never read */
+
+    bz_make(kernel);
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -ENOMEM);
+    assert_string_equal(error, "needs memory=560M at least (48M up to the end of the kernel, then "
+                               "the initrd); it has 64M");
+    image.initrd_size = 3 * GIB;
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -E2BIG);
+    assert_string_equal(error, "cannot use an initrd of 3072M: it must lie between 48M and 2048M");
+    image.initrd_size = UINT64_MAX;
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -E2BIG);
+}
+
+static void test_cmdline_too_long(void **state)
+{
+    char text[5000];
+    struct linux_image image;
+
+    memset(text, 'x', sizeof(text));
+    text[256] = '\0';
+    bz_make(kernel);
+    bz_put(kernel, 0x238, 255, 4);
+    image = image_of(NULL, 0, text);
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -E2BIG);
+    assert_string_equal(error, "takes a command line of at most 255 bytes; cmdline has 256");
+    text[255] = '\0';
+    image = image_of(NULL, 0, text);
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_string_equal((char *)memory + GPA_CMDLINE, text);
+    bz_put(kernel, 0x238, UINT32_MAX, 4); /* more than there is room for */
+    memset(text, 'x', 255);
+    image = image_of(NULL, 0, text);
+    image.cmdline_size = 4096;
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -E2BIG);
+    image.cmdline_size = 4095;
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+}
+
+static void test_the_sink_refuses(void **state)
+{
+    static const uint8_t initrd[1];
+    struct linux_image image = image_of(initrd, 1, "x");
+    static const uint64_t at[] = {0x40e,       GPA_GDT,  GPA_PAGE_TABLES + 0x3000, GPA_BOOT_PARAMS,
+                                  GPA_CMDLINE, 16 * MIB, 64 * MIB - PAGE_SIZE};
+
+    bz_make(kernel);
+    for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
+        refuse_at = at[i];
+        assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -EFAULT);
+        assert_string_equal(error, "could not be copied into the VM's memory (error 14)");
+    }
+    refuse_at = UINT64_MAX;
+}
+
+/* A header with one field changed is refused with that sentence. */
+static void expect_bad(unsigned offset, uint64_t value, unsigned size, const char *sentence)
+{
+    struct linux_header header;
+
+    bz_make(kernel);
+    bz_put(kernel, offset, value, size);
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), -EBADMSG);
+    assert_string_equal(error, sentence);
+}
+
+static void expect_no_bzimage(const void *data, size_t size, const char *sentence)
+{
+    struct linux_header header;
+    void *copy = malloc(size);
+
+    memcpy(copy, data, size);
+    assert_int_equal(linux_parse(copy, size, &header, error), -EBADMSG);
+    assert_string_equal(error, sentence);
+    free(copy);
+}
+
+static void test_bad_kernels(void **state)
+{
+    static uint8_t elf[4096] = "\x7f"
+                               "ELF",
+                   gzip[100] = "\x1f\x8b", zeros[4096];
+
+    expect_no_bzimage("", 0, "is not a Linux bzImage: it is empty");
+    expect_no_bzimage("x", 1, "is not a Linux bzImage: it is too short");
+    expect_no_bzimage(zeros, sizeof(zeros), "is not a Linux bzImage: it has no setup header");
+    expect_no_bzimage(
+        gzip, sizeof(gzip),
+        "is not a Linux bzImage: it is a gzip file; if a bzImage is inside, decompress it");
+    expect_no_bzimage(elf, sizeof(elf),
+                      "is not a Linux bzImage: it is an ELF file; take the bzImage "
+                      "(arch/x86/boot/bzImage, Debian's /boot/vmlinuz-*)");
+    expect_bad(0x1fe, 0, 2, "is not a Linux bzImage: it has no setup header");
+    expect_bad(0x202, 0, 4, "is not a Linux bzImage: it has no setup header");
+    expect_bad(0x206, 0x20b, 2,
+               "is too old: it speaks boot protocol 2.11, and 2.12 (Linux 3.8) or newer is needed");
+    expect_bad(0x236, 0, 2, "is a 32-bit kernel; a 64-bit one (Debian's amd64) is needed");
+    expect_bad(0x1f4, BZ_PAYLOAD / 16 + 1, 4,
+               "is truncated: it has 14848 bytes of 14864; copy it again");
+    expect_bad(0x1f1, 255, 1, "is truncated: it has 14848 bytes of 143360; copy it again");
+    expect_bad(0x258, 0, 8, "asks to be loaded at 0; it must be a page from 1 MiB to 3584 MiB");
+    expect_bad(0x258, 0xfffffffffffff000, 8,
+               "asks to be loaded at 0xfffffffffffff000; it must be a page from 1 MiB to 3584 MiB");
+    expect_bad(0x258, 0x1000001, 8,
+               "asks to be loaded at 0x1000001; it must be a page from 1 MiB to 3584 MiB");
+    expect_bad(0x260, 0xffffffff, 4, "asks for 4096M from 16M on; it must end below 3584 MiB");
+}
+
+/* Every length of a truncated kernel is refused, and nothing past its end is read. */
+static void test_truncation(void **state)
+{
+    struct linux_header header;
+
+    bz_make(kernel);
+    for (size_t size = 0; size < sizeof(kernel) - 16; size += size < 0x300 ? 1 : 61) {
+        uint8_t *copy = malloc(size);
+
+        memcpy(copy, kernel, size);
+        assert_int_equal(linux_parse(copy, size, &header, error), -EBADMSG);
+        free(copy);
+    }
+}
+
+/* setup_sects 0 means 4; a short header is taken only up to its end. */
+static void test_old_habits(void **state)
+{
+    struct linux_image image = image_of(NULL, 0, "");
+    struct linux_header header;
+
+    bz_make(kernel);
+    bz_put(kernel, 0x1f1, 0, 1);
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
+    assert_int_equal(header.setup_size, BZ_SETUP);
+    bz_put(kernel, 0x201, 0x62, 1); /* ends at 264h */
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x264, 4), 0);
+    bz_put(kernel, 0x201, 0xff, 1); /* longer than boot_params has room for */
+    memset(kernel + 0x290, 0xee, 0x100);
+    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(get(GPA_BOOT_PARAMS + 0x290, 8), 0);
+}
+
+/* Debian's own kernel, where the build has fetched one. */
+static void test_debian_kernel(void **state)
+{
+    glob_t found;
+    uint8_t *file = malloc(64 * MIB);
+    struct linux_image image = image_of(NULL, 0, "console=ttyS0");
+    struct linux_header header;
+    FILE *f;
+
+    if (glob("build/default/vmlinuz*", 0, NULL, &found) != 0) {
+        free(file);
+        skip();
+    }
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        f = fopen(found.gl_pathv[i], "rb");
+        assert_non_null(f);
+        image.kernel = file;
+        image.kernel_size = fread(file, 1, 64 * MIB, f);
+        fclose(f);
+        assert_int_equal(linux_parse(image.kernel, image.kernel_size, &header, error), 0);
+        assert_int_equal(load(&image, linux_memory_needed(&header, 0), 3 * GIB), 0);
+        assert_int_equal(start.rip, header.load_address + 0x200);
+        assert_memory_equal(memory + header.load_address, file + header.setup_size,
+                            header.payload_size);
+        assert_int_equal(linux_parse(image.kernel, image.kernel_size / 2, &header, error),
+                         -EBADMSG);
+    }
+    globfree(&found);
+    free(file);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_load),
+        cmocka_unit_test(test_without_initrd_and_cmdline),
+        cmocka_unit_test(test_memory_on_both_sides_of_the_hole),
+        cmocka_unit_test(test_initrd_below_its_limit),
+        cmocka_unit_test(test_too_little_memory),
+        cmocka_unit_test(test_initrd_larger_than_the_vm),
+        cmocka_unit_test(test_cmdline_too_long),
+        cmocka_unit_test(test_the_sink_refuses),
+        cmocka_unit_test(test_bad_kernels),
+        cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_old_habits),
+        cmocka_unit_test(test_debian_kernel),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+    free(memory);
+    return failed;
+}
