@@ -137,7 +137,7 @@ static void test_large_pages(void **state)
     start_long(4, 0, 0, 0);
     *chain[3] |= PS; /* PAT in a 4 KiB page's entry */
     assert_int_equal(translated(LINEAR, 0), 0x76543abc);
-    *chain[0] |= PS;
+    *chain[0] = PS | RW_U; /* there are no pages of 512 GiB */
     assert_int_equal(fault(LINEAR, 0), 9);
     start_long(5, 0, 0, 0);
     *chain[1] |= PS;
@@ -271,6 +271,8 @@ static void test_32_bit(void **state)
     directory[0x303] = 0x00c00000 | 0x80 << 13 | PS | RW_U; /* PSE-36: bit 20 is address bit 39 */
     assert_int_equal(translated(linear, 0), 0x8000000000 | 0xc05123);
     c.physical_bits = 36;
+    assert_int_equal(fault(linear, 0), 9);
+    directory[0x303] = 0x00c00000 | 1 << 17 | PS | RW_U;
     assert_int_equal(fault(linear, 0), 9);
     directory[0x303] = 0x00c00000 | 1 << 16 | PS | RW_U;
     assert_int_equal(translated(linear, 0), 0x800000000 | 0xc05123);
