@@ -50,7 +50,7 @@ static bool walk_wide(const struct walk_context *c, uint64_t linear, unsigned le
 {
     bool pae = levels == 3;
     unsigned physical = MIN(MAX(c->physical_bits, 32U), 52U);
-    uint64_t address = bits(physical - 1, 12), nx = c->efer & EFER_NXE ? 0 : ENTRY_NX;
+    uint64_t address = bits(physical - 1, 12), nx = (c->efer & EFER_NXE) ? 0 : ENTRY_NX;
     uint64_t reserved = bits(pae ? 62 : 51, physical) | nx;
     uint64_t table = pae ? c->cr3 & bits(31, 5) : c->cr3 & address;
 
@@ -157,7 +157,7 @@ int guest_walk(const struct walk_context *c, uint64_t linear, unsigned access, u
         return 0;
     }
     if (c->efer & EFER_LMA) {
-        unsigned levels = c->cr4 & CR4_LA57 ? 5 : 4;
+        unsigned levels = (c->cr4 & CR4_LA57) ? 5 : 4;
         reached = canonical(linear, 12 + 9 * levels) && walk_wide(c, linear, levels, &t);
     } else if (c->cr4 & CR4_PAE) {
         reached = walk_wide(c, linear, 3, &t);

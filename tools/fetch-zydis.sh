@@ -30,7 +30,7 @@ printf '%s [signed-by=%s] %s %s main\n' deb "$keyring" "$mirror" "$suite" \
     deb-src "$keyring" "$mirror" "$suite" > "$private/sources.list"
 options+=(-o Dir::Etc::sourcelist="$private/sources.list" -o Dir::Etc::sourceparts=/dev/null)
 cd "$private/files"
-apt-get "${options[@]}" -o APT::Get::List-Cleanup=false update >>"$log" 2>&1 ||
+apt-get "${options[@]}" update --error-on=any >>"$log" 2>&1 ||
     fail "$mirror does not answer or its signature is wrong"
 apt-get "${options[@]}" source --download-only "zydis=$zydis" >>"$log" 2>&1 ||
     fail "source package zydis $zydis is not to be had"

@@ -105,7 +105,7 @@ uint64_t insn_alu(enum insn_operation operation, unsigned size, uint64_t destina
     case INSN_BTS:
     case INSN_BTR:
     case INSN_BTC:
-        set = a & bit ? FLAG_CF : 0;
+        set = (a & bit) ? FLAG_CF : 0;
         changed = FLAG_CF;
         result = operation == INSN_BTS   ? a | bit
                  : operation == INSN_BTR ? a & ~bit

@@ -8,15 +8,12 @@
 
 /* Bytes that ModRM brings along, itself included: 1 + SIB + displacement. 0 for a register operand.
  */
-#define MOD0(m)   (((m)&7) == 5 ? 5 : ((m)&7) == 4 ? 2 : 1)
-#define MOD1(m)   (((m)&7) == 4 ? 3 : 2)
-#define MOD2(m)   (((m)&7) == 4 ? 6 : 5)
-#define ROW(m, f) f(m), f(m + 1), f(m + 2), f(m + 3), f(m + 4), f(m + 5), f(m + 6), f(m + 7)
-#define MOD(m, f)                                                                                  \
-    ROW(m, f), ROW(m + 8, f), ROW(m + 16, f), ROW(m + 24, f), ROW(m + 32, f), ROW(m + 40, f),      \
-        ROW(m + 48, f), ROW(m + 56, f)
+#define MOD0       1, 1, 1, 1, 2, 5, 1, 1
+#define MOD1       2, 2, 2, 2, 3, 2, 2, 2
+#define MOD2       5, 5, 5, 5, 6, 5, 5, 5
+#define EIGHT(row) row, row, row, row, row, row, row, row
 
-static const uint8_t modrm_length[256] = {MOD(0, MOD0), MOD(64, MOD1), MOD(128, MOD2)};
+static const uint8_t modrm_length[256] = {EIGHT(MOD0), EIGHT(MOD1), EIGHT(MOD2)};
 
 /* Bytes of the addressing form at p, of which n >= 1 are readable; 0 when it is a register or does
  * not fit. */
@@ -101,7 +98,7 @@ static bool mov_after_prefixes(const uint8_t *bytes, unsigned n, unsigned at, un
         out->reg = 0;
         out->write = true;
         out->from_immediate = true;
-        immediate_size = MIN(out->size, 4);
+        immediate_size = opcode & 1 ? MIN(size, 4U) : 1;
         if (at + immediate_size > n)
             return false;
         uint32_t value = 0;
@@ -156,12 +153,11 @@ static __attribute__((noinline)) bool general_mov(const uint8_t *bytes, unsigned
 
 bool insn_fast_mov(const uint8_t *bytes, unsigned n, unsigned mode, struct insn_mov *out)
 {
-    const uint8_t *p = bytes;
-    unsigned rex = 0;
-
     /* The straight line: 89 and 8B with at most REX before them. The longest is REX 89 ModRM SIB
      * disp32. */
     if (LIKELY(n >= 8 && mode != 16)) {
+        const uint8_t *p = bytes;
+        unsigned rex = 0;
         if (mode == 64 && (*p & 0xf0) == 0x40)
             rex = *p++;
         if (LIKELY((*p & 0xfd) == 0x89)) {
