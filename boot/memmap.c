@@ -36,6 +36,8 @@ static uint64_t end(const struct handover_mem *m)
     uint64_t limit = ALIGN_DOWN(UINT64_MAX, PAGE_SIZE);
     uint64_t e = m->size > limit - MIN(m->base, limit) ? limit : m->base + m->size;
 
+    if (!m->size)
+        return 0;
     if (m->type == HANDOVER_MEM_USABLE)
         return ALIGN_DOWN(e, PAGE_SIZE);
     return e > limit - PAGE_SIZE ? limit : ALIGN_UP(e, PAGE_SIZE);

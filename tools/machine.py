@@ -261,7 +261,7 @@ class Machine:
     def kill(self):
         """End the machine at once, however it is, and remove all that it had. May be called twice."""
         if self.process and self.process.poll() is None:
-            self.process.kill()  # Bochs catches SIGTERM
+            os.killpg(self.process.pid, signal.SIGKILL)  # Bochs catches SIGTERM
             self.process.wait()
         if self.wire:
             while self.pump(0):
