@@ -1,5 +1,6 @@
 /* Port I/O: IN and OUT straight to the bus; INS and OUTS element by element through the guest's memory. */
 #include "arch/x86/cpu.h"
+#include "guest/console.h"
 #include "guest/vm.h"
 
 /* Exit qualification for I/O instructions */
@@ -81,5 +82,8 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
         bus_port_write(&v->vm->bus, IO_PORT(q), size,
                        size == 4 ? value : value & ((1u << size * 8) - 1));
     }
+    /* A guest that waits for its UART with interrupts off: the host's port may not be able to interrupt it. */
+    if (UNLIKELY(uart_output_waits(&v->vm->uart)))
+        console_pump();
     return EXIT_SKIP;
 }
