@@ -202,4 +202,5 @@ help:
 	@echo "make clean                remove $(B)/"
 
 .PHONY: all kernel loader guest image run unit fuzz test test-all check clean help
+-include tests/guests/guests.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
