@@ -1,0 +1,85 @@
+/* links: guest/config.c guest/config_keys.c guest/config_text.c arch/x86/lib/format.c */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "guest/config.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+struct listener {
+    unsigned reports;
+    uint32_t lines;
+};
+
+static void listen(void *ctx, uint32_t line, const char *sentence)
+{
+    struct listener *l = ctx;
+    size_t length = strnlen(sentence, CONFIG_MESSAGE);
+
+    l->reports++;
+    REQUIRE(line <= l->lines);
+    REQUIRE(length > 0 && length < CONFIG_MESSAGE);
+    for (size_t i = 0; i < length; i++) {
+        REQUIRE(sentence[i] >= ' ' && sentence[i] <= '~');
+    }
+}
+
+static const char *text;
+static size_t text_size;
+
+static void require_inside(struct config_span s, size_t max)
+{
+    REQUIRE(!s.data || (s.data >= text && s.data <= text + text_size &&
+                        s.length <= (size_t)(text + text_size - s.data) && s.length <= max));
+}
+
+/* Whatever the bytes are, what is not broken is within its ranges and every span within the text.
+ */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct listener listener = {0, 1};
+    struct config config;
+    size_t count = config_count_vms((const char *)data, size), runnable, alive = 0, files;
+    struct vm_config *vms = calloc(count + 1, sizeof(*vms));
+    struct config_file *found = calloc(2 * count + 1, sizeof(*found));
+
+    text = (const char *)data;
+    text_size = size;
+    for (size_t i = 0; i < size; i++) {
+        listener.lines += data[i] == '\n';
+    }
+    runnable = config_parse(text, size, &config, vms, count, listen, &listener);
+    REQUIRE(listener.reports <= CONFIG_MAX_REPORTS + 1);
+    REQUIRE((listener.reports > 0) == (config.problems > 0));
+    REQUIRE(config.vm_count <= count && config.log <= LOG_DEBUG);
+    REQUIRE(config.without < BIT(CONFIG_WITHOUT_COUNT));
+    for (size_t i = 0; i < config.vm_count; i++) {
+        const struct vm_config *vm = &vms[i];
+
+        require_inside(vm->name, CONFIG_MAX_NAME);
+        require_inside(vm->kernel, CONFIG_MAX_PATH);
+        require_inside(vm->initrd, CONFIG_MAX_PATH);
+        require_inside(vm->cmdline, CONFIG_MAX_CMDLINE);
+        REQUIRE(vm->cpus >= 1 && vm->cpus <= CONFIG_MAX_CPUS);
+        REQUIRE(vm->memory >= 2 * MIB && vm->memory <= 1024 * GIB && vm->memory % PAGE_SIZE == 0);
+        REQUIRE(vm->hole >= 16 * MIB && vm->hole <= 3584 * MIB && vm->hole % (2 * MIB) == 0);
+        REQUIRE(vm->broken || vm->kernel.length > 0);
+        REQUIRE(config_vm_line(vm, CONFIG_VM_KERNEL) >= 1 &&
+                config_vm_line(vm, CONFIG_VM_KERNEL) <= listener.lines);
+        alive += !vm->broken;
+    }
+    REQUIRE(alive == runnable);
+    files = config_files(vms, config.vm_count, found, 2 * count);
+    REQUIRE(files <= 2 * runnable && (files > 0) == (runnable > 0));
+    free(found);
+    free(vms);
+    return 0;
+}

@@ -1,0 +1,102 @@
+/* links: guest/load/linux.c guest/load/e820.c arch/x86/lib/format.c */
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "guest/load/linux.h"
+#include "tests/unit/bzimage.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+struct memory {
+    const struct gpa_layout *layout;
+    uint64_t kernel_end; /* what was written above 1 MiB so far */
+    unsigned writes;
+};
+
+/* Every byte of the source is readable and every byte of the destination RAM; nothing written
+ * overlaps the kernel. */
+static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
+{
+    struct memory *m = ctx;
+    volatile uint8_t sum = 0;
+
+    REQUIRE(size > 0 && gpa_layout_is_ram(m->layout, gpa, size));
+    REQUIRE(++m->writes < 100);
+    if (gpa >= GPA_HIGH) {
+        REQUIRE(gpa >= m->kernel_end);
+        m->kernel_end = gpa + size;
+    }
+    for (uint64_t i = 0; i < size; i++) {
+        sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
+    }
+    return 0;
+}
+
+static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
+{
+    struct memory *m = ctx;
+
+    REQUIRE(gpa_layout_is_ram(m->layout, gpa, size));
+    return 0;
+}
+
+/*
+ * The first bytes choose the VM's size; bit 0 of the first whether the rest is the file itself or
+ * overwrites the fields of a good header, pair by pair of (offset, value).
+ */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static uint8_t kernel[BZ_SIZE], initrd[20000];
+    struct gpa_layout layout;
+    struct memory memory = {&layout, 0, 0};
+    struct guest_sink sink = {sink_write, sink_zero, &memory};
+    struct linux_image image = {.initrd = initrd, .rsdp = 0xf0000};
+    struct guest_start start = {0};
+    char error[LINUX_ERROR];
+    uint8_t *exact;
+    int e;
+
+    if (size < 6 ||
+        gpa_layout_init(&layout, (2 + data[1]) * MIB, (8 + (uint64_t)data[2]) * 2 * MIB)) {
+        return 0;
+    }
+    image.initrd_size = (data[3] | (uint64_t)data[4] << 8) % sizeof(initrd);
+    image.cmdline_size = data[5];
+    image.cmdline = (const char *)initrd;
+    if (data[0] & 1) {
+        image.kernel_size = size - 6;
+        exact = malloc(image.kernel_size);
+        memcpy(exact, data + 6, image.kernel_size);
+    } else {
+        bz_make(kernel);
+        for (size_t i = 6; i + 1 < size; i += 2) {
+            kernel[0x1f1 + data[i] % 0x90] = data[i + 1];
+        }
+        image.kernel_size = sizeof(kernel) - data[0] / 2;
+        exact = malloc(image.kernel_size);
+        memcpy(exact, kernel, image.kernel_size);
+    }
+    image.kernel = exact;
+    memset(error, 0xa5, sizeof(error));
+    e = linux_load(&image, &layout, &sink, &start, error);
+    if (e == 0) {
+        REQUIRE(start.long_mode && gpa_layout_is_ram(&layout, start.rip, 1));
+        REQUIRE(memory.writes > 30);
+    } else {
+        REQUIRE(e == -EBADMSG || e == -ENOMEM || e == -E2BIG);
+        REQUIRE(memory.writes == 0);
+        REQUIRE(strnlen(error, sizeof(error)) > 10 &&
+                strnlen(error, sizeof(error)) < sizeof(error));
+    }
+    free(exact);
+    return 0;
+}
