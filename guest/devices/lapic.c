@@ -230,6 +230,7 @@ int lapic_load(struct lapic *l, struct state_reader *r)
         lapic_reset(l);
         return -EBADMSG;
     }
+    lapic_count_words(l);
     lapic_update_ppr(l);
     lapic_mode_changed(l);
     return 0;

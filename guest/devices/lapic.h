@@ -79,10 +79,10 @@ struct posted_interrupts {
 
 struct lapic {
     struct posted_interrupts posted;
-    uint64_t level[4]; /* trigger mode of the last message posted for each vector; becomes TMR at
-                          lapic_sync() */
-    uint32_t *page;    /* the virtual-APIC page */
-    uint64_t base;     /* IA32_APIC_BASE */
+    uint64_t
+        level[4];   /* trigger mode of each vector's last message; lapic_sync() puts it into TMR */
+    uint32_t *page; /* the virtual-APIC page */
+    uint64_t base;  /* IA32_APIC_BASE */
     uint64_t timer_deadline; /* in guest TSC ticks; LAPIC_TIMER_OFF: not armed */
     uint64_t tsc_deadline;   /* IA32_TSC_DEADLINE */
     uint32_t id;
@@ -90,10 +90,9 @@ struct lapic {
     uint8_t timer_mode;   /* of the LVT timer register before the write that is being handled */
     uint8_t bus_shift;    /* one tick of the timer's input clock is 2^bus_shift TSC ticks */
     uint8_t count_shift;  /* bus_shift + divide configuration: one count of TMCCT */
-    uint8_t
-        irr_words; /* the 32-bit words of IRR and ISR that may be non-zero; all of them when the */
-    uint8_t isr_words; /* hardware delivers by itself */
-    uint8_t lint;      /* levels of LINT0 and LINT1 */
+    uint8_t irr_words;    /* which 32-bit words of IRR and of ISR are non-zero; all of them where */
+    uint8_t isr_words;    /* hardware delivers and changes both by itself */
+    uint8_t lint;         /* levels of LINT0 and LINT1 */
     bool virtual_delivery;
 };
 
@@ -101,8 +100,7 @@ struct lapic {
 
 /* The guest's TSC now. */
 uint64_t lapic_now(struct lapic *l);
-/* An IPI that is not just a fixed interrupt to the sender itself: route it, e.g. by apic_route().
- */
+/* An IPI other than a fixed interrupt to the sender itself: route it, e.g. by apic_route(). */
 void lapic_send(struct lapic *from, const struct apic_message *m);
 /*
  * A vector was posted for a vCPU that had no notification outstanding: kick its CPU or wake it;
@@ -113,8 +111,7 @@ void lapic_notify(struct lapic *target);
 void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector);
 /* A level-triggered vector was completed: tell the I/O APICs. */
 void lapic_broadcast_eoi(struct lapic *l, uint8_t vector);
-/* IA32_APIC_BASE changed: xAPIC, x2APIC or disabled; the MSR bitmap and the APIC controls may have
- * to follow. */
+/* IA32_APIC_BASE changed to xAPIC, x2APIC or disabled: MSR bitmap and APIC controls may follow. */
 void lapic_mode_changed(struct lapic *l);
 
 /* --- life --- */
@@ -228,15 +225,19 @@ bool lapic_matches(const struct lapic *l, uint32_t dest, bool logical);
  */
 bool apic_route(struct lapic *const *lapics, unsigned count, const struct lapic *from,
                 const struct apic_message *m);
-/* Level of the local interrupt pin, 0 or 1. An 8259 wired to LINT0 in ExtINT mode asks
- * lapic_accepts_external(). */
+/*
+ * Level of local interrupt pin 0 or 1. For an 8259 at LINT0 in ExtINT mode see
+ * lapic_accepts_external().
+ */
 void lapic_set_lint(struct lapic *l, unsigned pin, bool level);
 /* Whether the 8259's INTR reaches the processor: through LINT0, or around a disabled local APIC. */
 bool lapic_accepts_external(const struct lapic *l);
 
-/* Slow halves of the inline functions below. */
+/* Slow halves of inline functions. */
 void lapic_sync_posted(struct lapic *l);
 void lapic_timer_expired(struct lapic *l, uint64_t now);
+int lapic_evaluate(const struct lapic *l);
+unsigned lapic_blocking_class(const struct lapic *l);
 
 /* Move what was posted into IRR. */
 static inline void lapic_sync(struct lapic *l)
@@ -246,8 +247,7 @@ static inline void lapic_sync(struct lapic *l)
     }
 }
 
-/* Fire the timer if its deadline is at or before now; timer_deadline is later than now afterwards.
- */
+/* Fire the timer if its deadline is at or before now; afterwards timer_deadline is later. */
 static inline void lapic_run_timer(struct lapic *l, uint64_t now)
 {
     if (UNLIKELY(now >= l->timer_deadline)) {
@@ -258,21 +258,33 @@ static inline void lapic_run_timer(struct lapic *l, uint64_t now)
 /* --- evaluation (SDM "Interrupt, Task, and Processor Priority") --- */
 
 /* Highest vector requested and in service, or -1. */
-int lapic_highest_irr(struct lapic *l);
-int lapic_highest_isr(struct lapic *l);
+int lapic_highest_irr(const struct lapic *l);
+int lapic_highest_isr(const struct lapic *l);
 /* Processor priority by TPR and ISR, also stored in the page. */
 uint8_t lapic_update_ppr(struct lapic *l);
 /* The vector that priorities allow to be delivered now, or -1. */
-int lapic_pending_vector(struct lapic *l);
+static inline int lapic_pending_vector(const struct lapic *l)
+{
+    return l->irr_words == 0 ? -1 : lapic_evaluate(l);
+}
+
 /* The processor takes this pending vector: from IRR to ISR. */
 void lapic_accept(struct lapic *l, uint8_t vector);
 /* Complete the highest vector in service. */
 void lapic_eoi(struct lapic *l);
-/* TPR threshold 0-15: the class below which TPR must fall for the highest request to become
- * deliverable, else 0. */
-unsigned lapic_tpr_threshold(struct lapic *l);
+/*
+ * TPR threshold 0-15: the class below which TPR must fall for the highest request to become
+ * deliverable; 0 where it is not TPR that holds it back.
+ */
+static inline unsigned lapic_tpr_threshold(const struct lapic *l)
+{
+    return l->irr_words == 0 ? 0 : lapic_blocking_class(l);
+}
+
 /* Guest interrupt status: SVI << 8 | RVI. */
-uint16_t lapic_interrupt_status(struct lapic *l);
-/* Add to bitmap the level-triggered vectors in flight here; with ioapic_eoi_bitmap() gives the
- * EOI-exit bitmaps. */
+uint16_t lapic_interrupt_status(const struct lapic *l);
+/*
+ * Add to bitmap the level-triggered vectors in flight here; together with ioapic_eoi_bitmap() that
+ * makes the EOI-exit bitmaps.
+ */
 void lapic_eoi_bitmap(const struct lapic *l, uint64_t bitmap[4]);

@@ -1,16 +1,6 @@
 /* Vectors: posted, requested, in service, completed. */
 #include "guest/devices/lapic_internal.h"
 
-static void set_vector(const struct lapic *l, unsigned offset, uint8_t vector)
-{
-    *vector_word(l, offset, vector / 32u) |= 1u << (vector % 32);
-}
-
-static void clear_vector(const struct lapic *l, unsigned offset, uint8_t vector)
-{
-    *vector_word(l, offset, vector / 32u) &= ~(1u << (vector % 32));
-}
-
 static bool has_vector(const struct lapic *l, unsigned offset, uint8_t vector)
 {
     return *vector_word(l, offset, vector / 32u) & (1u << (vector % 32));
@@ -74,45 +64,64 @@ void lapic_raise(struct lapic *l, uint8_t vector)
     l->irr_words |= (uint8_t)(1u << word);
 }
 
-/*
- * The highest vector of IRR or ISR, looking only at the words that may be non-zero. Where the
- * hardware delivers, it changes both behind our back, and words stays all ones.
- */
-static int highest_vector(const struct lapic *l, unsigned offset, uint8_t *words)
+/* The highest vector of IRR or ISR, looking only at the words that may be non-zero. */
+static inline int highest_vector(const struct lapic *l, unsigned offset, unsigned words)
 {
-    unsigned left = *words;
-    int vector = -1;
-
-    while (left != 0) {
-        unsigned word = 31u - (unsigned)__builtin_clz(left);
+    while (words != 0) {
+        unsigned word = (unsigned)__builtin_clz(words) ^ 31;
         uint32_t bits = *vector_word(l, offset, word);
-        if (bits != 0) {
-            vector = (int)(word * 32 + 31 - (unsigned)__builtin_clz(bits));
-            break;
+        if (LIKELY(bits != 0)) {
+            return (int)(word * 32 + ((unsigned)__builtin_clz(bits) ^ 31));
         }
-        left &= ~(1u << word);
+        words &= ~(1u << word);
     }
-    if (!l->virtual_delivery) {
-        *words = (uint8_t)left;
-    }
-    return vector;
+    return -1;
 }
 
-int lapic_highest_irr(struct lapic *l)
+/* Without virtual-interrupt delivery, words says exactly which words are non-zero; with it, all may
+ * be. */
+static inline void clear_vector(const struct lapic *l, unsigned offset, uint8_t vector,
+                                uint8_t *words)
 {
-    return highest_vector(l, LAPIC_IRR, &l->irr_words);
+    unsigned word = vector / 32u;
+    uint32_t *bits = vector_word(l, offset, word);
+
+    *bits &= ~(1u << (vector % 32));
+    if (*bits == 0 && !l->virtual_delivery) {
+        *words &= (uint8_t) ~(1u << word);
+    }
 }
 
-int lapic_highest_isr(struct lapic *l)
+static inline uint8_t priority(const struct lapic *l)
 {
-    return highest_vector(l, LAPIC_ISR, &l->isr_words);
+    uint8_t tpr = lapic_tpr(l);
+    int isr = highest_vector(l, LAPIC_ISR, l->isr_words);
+
+    return isr >> 4 > tpr >> 4 ? (uint8_t)(isr & 0xf0) : tpr;
+}
+
+int lapic_highest_irr(const struct lapic *l)
+{
+    return highest_vector(l, LAPIC_IRR, l->irr_words);
+}
+
+int lapic_highest_isr(const struct lapic *l)
+{
+    return highest_vector(l, LAPIC_ISR, l->isr_words);
 }
 
 void lapic_count_words(struct lapic *l)
 {
-    /* All ones is always true; the next search leaves what is. */
-    l->irr_words = 0xff;
-    l->isr_words = 0xff;
+    l->irr_words = 0;
+    l->isr_words = 0;
+    for (unsigned word = 0; word < VECTOR_WORDS; word++) {
+        if (l->virtual_delivery || *vector_word(l, LAPIC_IRR, word) != 0) {
+            l->irr_words |= (uint8_t)(1u << word);
+        }
+        if (l->virtual_delivery || *vector_word(l, LAPIC_ISR, word) != 0) {
+            l->isr_words |= (uint8_t)(1u << word);
+        }
+    }
 }
 
 void lapic_set_virtual_delivery(struct lapic *l, bool on)
@@ -123,43 +132,37 @@ void lapic_set_virtual_delivery(struct lapic *l, bool on)
 
 uint8_t lapic_update_ppr(struct lapic *l)
 {
-    uint8_t tpr = lapic_tpr(l);
-    int isr = lapic_highest_isr(l);
-    uint8_t ppr = tpr;
+    uint8_t ppr = priority(l);
 
-    if (isr >= 0 && (isr >> 4) > (tpr >> 4)) {
-        ppr = (uint8_t)(isr & 0xf0);
-    }
     l->page[LAPIC_PPR / 4] = ppr;
     return ppr;
 }
 
-int lapic_pending_vector(struct lapic *l)
+int lapic_evaluate(const struct lapic *l)
 {
-    int irr = lapic_highest_irr(l);
+    int irr = highest_vector(l, LAPIC_IRR, l->irr_words);
 
-    if (irr < 0) {
-        return -1;
-    }
-    return (irr >> 4) > (lapic_update_ppr(l) >> 4) ? irr : -1;
+    return irr >> 4 > priority(l) >> 4 ? irr : -1;
 }
 
 void lapic_accept(struct lapic *l, uint8_t vector)
 {
-    clear_vector(l, LAPIC_IRR, vector);
-    set_vector(l, LAPIC_ISR, vector);
-    l->isr_words |= (uint8_t)(1u << (vector / 32));
+    unsigned word = vector / 32u;
+
+    clear_vector(l, LAPIC_IRR, vector, &l->irr_words);
+    *vector_word(l, LAPIC_ISR, word) |= 1u << (vector % 32);
+    l->isr_words |= (uint8_t)(1u << word);
     l->page[LAPIC_PPR / 4] = vector & 0xf0u;
 }
 
 void lapic_eoi(struct lapic *l)
 {
-    int vector = lapic_highest_isr(l);
+    int vector = highest_vector(l, LAPIC_ISR, l->isr_words);
 
     if (vector < 0) {
         return;
     }
-    clear_vector(l, LAPIC_ISR, (uint8_t)vector);
+    clear_vector(l, LAPIC_ISR, (uint8_t)vector, &l->isr_words);
     if (UNLIKELY(has_vector(l, LAPIC_TMR, (uint8_t)vector))) {
         lapic_broadcast_eoi(l, (uint8_t)vector);
     }
@@ -171,22 +174,19 @@ void lapic_eoi_exit(struct lapic *l, uint8_t vector)
     lapic_broadcast_eoi(l, vector);
 }
 
-unsigned lapic_tpr_threshold(struct lapic *l)
+unsigned lapic_blocking_class(const struct lapic *l)
 {
-    int irr = lapic_highest_irr(l);
+    int request = highest_vector(l, LAPIC_IRR, l->irr_words) >> 4;
 
-    if (irr < 0) {
-        return 0;
-    }
-    unsigned request = (unsigned)irr >> 4;
     /* While a vector of that class or above is in service, its EOI comes first and exits anyhow. */
-    if (lapic_tpr(l) >> 4 < request || (lapic_highest_isr(l) >> 4) >= (int)request) {
+    if (request <= 0 || lapic_tpr(l) >> 4 < request ||
+        highest_vector(l, LAPIC_ISR, l->isr_words) >> 4 >= request) {
         return 0;
     }
-    return request;
+    return (unsigned)request;
 }
 
-uint16_t lapic_interrupt_status(struct lapic *l)
+uint16_t lapic_interrupt_status(const struct lapic *l)
 {
     int irr = lapic_highest_irr(l);
     int isr = lapic_highest_isr(l);

@@ -92,24 +92,31 @@ void lapic_tsc_moved(struct lapic *l, uint64_t delta)
     }
 }
 
+static uint64_t next_period(const struct lapic *l, uint64_t due, uint64_t now)
+{
+    uint64_t period = (uint64_t)l->page[LAPIC_TMICT / 4] << l->count_shift;
+
+    if (period == 0) {
+        return LAPIC_TIMER_OFF;
+    }
+    /* From the deadline, not from now: no drift. Periods missed are one interrupt in IRR anyhow. */
+    uint64_t missed = now - due < period ? 0 : (now - due) / period;
+    uint64_t next = due + (missed + 1) * period;
+    return next > now ? next : LAPIC_TIMER_OFF;
+}
+
 void lapic_timer_expired(struct lapic *l, uint64_t now)
 {
     uint64_t due = l->timer_deadline;
     uint32_t lvt = l->page[LAPIC_LVT_TIMER / 4];
-
-    uint64_t period = (uint64_t)l->page[LAPIC_TMICT / 4] << l->count_shift;
 
     if (due == LAPIC_TIMER_OFF) {
         return; /* a guest can set its TSC to that very number */
     }
     l->timer_deadline = LAPIC_TIMER_OFF;
     l->tsc_deadline = 0;
-    if (l->timer_mode == LAPIC_PERIODIC && period != 0) {
-        uint64_t missed = now - due < period ? 0 : (now - due) / period;
-        /* From the deadline, not from now: no drift. Periods that passed unseen are one interrupt
-         * in IRR anyhow. */
-        uint64_t next = due + (missed + 1) * period;
-        l->timer_deadline = next > now ? next : LAPIC_TIMER_OFF;
+    if (l->timer_mode == LAPIC_PERIODIC) {
+        l->timer_deadline = next_period(l, due, now);
     }
     if (lvt & LVT_MASKED) {
         return;
