@@ -5,89 +5,9 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
-
+#include "tests/unit/cpu_files.h"
 #include "vmx/controls.h"
 #include "vmx/vmcs.h"
-
-struct cpu {
-    struct {
-        uint32_t leaf, subleaf, regs[4];
-    } cpuid[96];
-    struct {
-        uint32_t number;
-        uint64_t value;
-    } msr[40];
-    unsigned cpuids, msrs;
-};
-
-static void load(struct cpu *cpu, const char *name)
-{
-    char path[128], line[256];
-
-    memset(cpu, 0, sizeof(*cpu));
-    snprintf(path, sizeof(path), "tests/unit/data/cpus/%s.txt", name);
-    FILE *f = fopen(path, "r");
-    assert_non_null(f);
-    while (fgets(line, sizeof(line), f)) {
-        unsigned a, b, r[4], msr;
-        unsigned long long v;
-        if (sscanf(line, "cpuid %x %x = %x %x %x %x", &a, &b, &r[0], &r[1], &r[2], &r[3]) == 6) {
-            assert_in_range(cpu->cpuids, 0, 95);
-            cpu->cpuid[cpu->cpuids].leaf = a;
-            cpu->cpuid[cpu->cpuids].subleaf = b;
-            memcpy(cpu->cpuid[cpu->cpuids++].regs, r, sizeof(r));
-        } else if (sscanf(line, "msr %x = %llx", &msr, &v) == 2) {
-            assert_in_range(cpu->msrs, 0, 39);
-            cpu->msr[cpu->msrs].number = msr;
-            cpu->msr[cpu->msrs++].value = v;
-        } else {
-            fail_msg("%s: %s", path, line);
-        }
-    }
-    fclose(f);
-    if (!cpu->cpuid[0].regs[1]) { /* a short file: leaf 1 and MSRs only */
-        cpu->cpuid[cpu->cpuids].leaf = 0;
-        memcpy(cpu->cpuid[cpu->cpuids++].regs, (uint32_t[4]){1, 0x756e6547, 0x6c65746e, 0x49656e69},
-               16);
-    }
-}
-
-static uint64_t *find_msr(struct cpu *cpu, uint32_t msr)
-{
-    for (unsigned i = 0; i < cpu->msrs; i++)
-        if (cpu->msr[i].number == msr)
-            return &cpu->msr[i].value;
-    return NULL;
-}
-
-static uint64_t mock_rdmsr(void *ctx, uint32_t msr)
-{
-    uint64_t *v = find_msr(ctx, msr);
-
-    /* The program that recorded the files did not know of this one. */
-    if (!v && msr == 0x492 && *find_msr(ctx, 0x482) >> 32 & BIT(17))
-        return 0;
-    if (!v)
-        fail_msg("#GP: RDMSR of %x, which this CPU does not have", msr);
-    return *v;
-}
-
-static void mock_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
-{
-    struct cpu *cpu = ctx;
-
-    memset(regs, 0, 16);
-    for (unsigned i = 0; i < cpu->cpuids; i++)
-        if (cpu->cpuid[i].leaf == leaf && cpu->cpuid[i].subleaf == subleaf)
-            memcpy(regs, cpu->cpuid[i].regs, 16);
-}
-
-static void probe(struct cpu *cpu, struct vmx_caps *caps)
-{
-    vmx_caps_read(caps, &(struct vmx_probe){cpu, mock_rdmsr, mock_cpuid});
-}
 
 static char sentences[2048];
 static void note(void *ctx, const char *sentence)
@@ -103,8 +23,8 @@ static struct vmx_features f;
 
 static int choose(const char *name, uint32_t without)
 {
-    load(&cpu, name);
-    probe(&cpu, &caps);
+    cpu_load(&cpu, name);
+    cpu_probe(&cpu, &caps);
     sentences[0] = 0;
     return vmx_choose_controls(&caps, without, &words, &f, note, NULL);
 }
@@ -117,11 +37,11 @@ static void obeys(const char *what, uint32_t word, uint64_t capability)
 
 static void obey(void)
 {
-    obeys("pin", words.pin, *find_msr(&cpu, 0x48d));
-    obeys("primary", words.primary, *find_msr(&cpu, 0x48e));
-    obeys("exit", words.exit, *find_msr(&cpu, 0x48f));
-    obeys("entry", words.entry, *find_msr(&cpu, 0x490));
-    obeys("secondary", words.secondary, *find_msr(&cpu, 0x48b));
+    obeys("pin", words.pin, *cpu_msr(&cpu, 0x48d));
+    obeys("primary", words.primary, *cpu_msr(&cpu, 0x48e));
+    obeys("exit", words.exit, *cpu_msr(&cpu, 0x48f));
+    obeys("entry", words.entry, *cpu_msr(&cpu, 0x490));
+    obeys("secondary", words.secondary, *cpu_msr(&cpu, 0x48b));
 }
 
 struct expectation {
@@ -283,12 +203,12 @@ static void each_missing_bit(void **state)
     };
     for (size_t w = 0; w < ARRAY_SIZE(msrs); w++) {
         for (unsigned bit = 0; bit < 32; bit++) {
-            load(&cpu, "corei7_skylake_x_bochs30");
-            uint64_t *msr = find_msr(&cpu, msrs[w]);
+            cpu_load(&cpu, "corei7_skylake_x_bochs30");
+            uint64_t *msr = cpu_msr(&cpu, msrs[w]);
             if (*msr & BIT(bit))
                 continue; /* must be 1 */
             *msr &= ~BIT(bit + 32);
-            probe(&cpu, &caps);
+            cpu_probe(&cpu, &caps);
             sentences[0] = 0;
             int lacking = vmx_choose_controls(&caps, 0, &words, &f, note, NULL);
             if (required[w] & BIT(bit))
@@ -303,22 +223,22 @@ static void each_missing_bit(void **state)
 
 static void insists(void **state)
 {
-    load(&cpu, "corei7_haswell_4770");
-    *find_msr(&cpu, 0x480) &= ~BIT(55); /* no TRUE MSRs: CR3 exiting is stuck at 1 */
-    probe(&cpu, &caps);
+    cpu_load(&cpu, "corei7_haswell_4770");
+    *cpu_msr(&cpu, 0x480) &= ~BIT(55); /* no TRUE MSRs: CR3 exiting is stuck at 1 */
+    cpu_probe(&cpu, &caps);
     sentences[0] = 0;
     assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, note, NULL), 2);
     assert_non_null(strstr(sentences, "CR3-load exiting"));
     assert_non_null(strstr(sentences, "CR3-store exiting"));
 
-    load(&cpu, "corei7_haswell_4770");
-    *find_msr(&cpu, 0x48c) &= ~BIT(6);
-    probe(&cpu, &caps);
+    cpu_load(&cpu, "corei7_haswell_4770");
+    *cpu_msr(&cpu, 0x48c) &= ~BIT(6);
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, NULL, NULL), 1);
 
-    load(&cpu, "corei7_haswell_4770");
-    *find_msr(&cpu, 0x48c) &= ~BIT(32); /* VPID, but no INVVPID */
-    probe(&cpu, &caps);
+    cpu_load(&cpu, "corei7_haswell_4770");
+    *cpu_msr(&cpu, 0x48c) &= ~BIT(32); /* VPID, but no INVVPID */
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, NULL, NULL), 0);
     assert_false(f.vpid || words.secondary & SEC_VPID);
 }
@@ -327,34 +247,34 @@ static void firmware(void **state)
 {
     const char *s = NULL;
 
-    load(&cpu, "corei7_haswell_4770");
-    probe(&cpu, &caps);
+    cpu_load(&cpu, "corei7_haswell_4770");
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OPEN);
     assert_int_equal(vmx_feature_control_value(&caps), 5);
-    *find_msr(&cpu, 0x3a) = 5;
-    probe(&cpu, &caps);
+    *cpu_msr(&cpu, 0x3a) = 5;
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_ON);
     assert_null(s);
-    *find_msr(&cpu, 0x3a) = 1;
-    probe(&cpu, &caps);
+    *cpu_msr(&cpu, 0x3a) = 1;
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
     assert_non_null(strstr(s, "locked by firmware: enable Intel Virtualization Technology"));
-    *find_msr(&cpu, 0x3a) = 3;
-    probe(&cpu, &caps);
+    *cpu_msr(&cpu, 0x3a) = 3;
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
     assert_non_null(strstr(s, "measured launch"));
 
-    load(&cpu, "ryzen"); /* no MSR may be read */
-    probe(&cpu, &caps);
+    cpu_load(&cpu, "ryzen"); /* no MSR may be read */
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
     assert_non_null(strstr(s, "not an Intel CPU"));
 
-    load(&cpu, "corei7_haswell_4770");
+    cpu_load(&cpu, "corei7_haswell_4770");
     for (unsigned i = 0; i < cpu.cpuids; i++)
         if (cpu.cpuid[i].leaf == 1)
             cpu.cpuid[i].regs[2] &= ~BIT(5);
     cpu.msrs = 0;
-    probe(&cpu, &caps);
+    cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_check_firmware(&caps, &s), VMX_FIRMWARE_OFF);
     assert_non_null(strstr(s, "nested virtualization"));
 }
