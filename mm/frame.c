@@ -70,8 +70,7 @@ static void set_owner(struct frame *first, uint64_t count, uint16_t owner)
         *first++ = pair[0];
         count--;
     }
-    for (uint64_t i = 0; i < count / 2; i++)
-        memcpy(first + 2 * i, &pattern, sizeof(pattern));
+    fill64(first, pattern, count / 2);
     if (count & 1)
         first[count - 1] = pair[0];
 }

@@ -73,6 +73,14 @@ static bool on_stack(uint64_t address)
     return false;
 }
 
+static bool below_stack(uint64_t address)
+{
+    for (unsigned i = 0; i < stack_count; i++)
+        if (address < stacks[i].base && stacks[i].base - address <= PAGE_SIZE)
+            return true;
+    return false;
+}
+
 static void print_address(uint64_t address)
 {
     uint64_t offset;
@@ -87,7 +95,7 @@ static void print_address(uint64_t address)
 /* Follow the chain of frame pointers as long as it leads upwards on stacks that we know. */
 static void print_backtrace(uint64_t rip, uint64_t rbp)
 {
-    print("corbel: called from:\r\n");
+    print("corbel: at, called from:\r\n");
     print_address(rip);
     for (int i = 0; i < BACKTRACE_MAX && on_stack(rbp); i++) {
         const uint64_t *frame = (const uint64_t *)rbp;
@@ -155,6 +163,8 @@ void panic_exception(const struct trap_frame *f)
               exception_name((unsigned)f->vector), f->error);
         if (f->vector == VECTOR_PF)
             print_page_fault(f->error, read_cr2());
+        if (f->vector == VECTOR_DF && below_stack(read_cr2()))
+            print("corbel: the stack has overflowed into its guard page\r\n");
         print("corbel: rip %016lx rflags %08lx rsp %016lx cs %lx\r\n", f->rip, f->rflags, f->rsp,
               f->cs);
         print("corbel: rax %016lx rbx %016lx rcx %016lx rdx %016lx\r\n", f->rax, f->rbx, f->rcx,
