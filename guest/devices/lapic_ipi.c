@@ -2,9 +2,12 @@
  * interrupt pins. */
 #include "guest/devices/lapic_internal.h"
 
-#define ICR_ASSERT BIT(14)
-#define ICR_LEVEL  BIT(15)
-#define DFR_FLAT   0xfu
+#define ICR_LOGICAL        BIT(11)
+#define ICR_ASSERT         BIT(14)
+#define ICR_LEVEL          BIT(15)
+#define ICR_SHORTHAND(low) (((low) >> 18) & 3)
+
+#define DFR_FLAT 0xfu
 
 void lapic_error(struct lapic *l, uint32_t error)
 {
@@ -30,19 +33,12 @@ void lapic_self_ipi(struct lapic *l, uint8_t vector)
     }
 }
 
-/* low: the ICR's bits 31:0; dest: 32 bits wide, an xAPIC's ffh already made APIC_BROADCAST. */
-void lapic_write_icr(struct lapic *l, uint32_t low, uint32_t dest)
+static __attribute__((noinline)) void send_ipi(struct lapic *l, uint32_t low, uint32_t dest)
 {
     enum apic_mode mode = MESSAGE_MODE(low);
-    enum apic_shorthand shorthand = (low >> 18) & 3;
+    enum apic_shorthand shorthand = ICR_SHORTHAND(low);
     uint8_t vector = (uint8_t)low;
-    bool logical = low & BIT(11);
 
-    if (mode == APIC_FIXED &&
-        (shorthand == APIC_SELF || (shorthand == APIC_NO_SHORTHAND && !logical && dest == l->id))) {
-        lapic_self_ipi(l, vector);
-        return;
-    }
     switch (mode) {
     case APIC_FIXED:
     case APIC_LOWEST_PRIORITY:
@@ -72,9 +68,23 @@ void lapic_write_icr(struct lapic *l, uint32_t low, uint32_t dest)
         .vector = vector,
         .mode = (uint8_t)mode,
         .shorthand = (uint8_t)shorthand,
-        .logical = logical,
+        .logical = (low & ICR_LOGICAL) != 0,
     };
     lapic_send(l, &m);
+}
+
+/* low: the ICR's bits 31:0; dest: 32 bits wide, an xAPIC's ffh already made APIC_BROADCAST. */
+void lapic_write_icr(struct lapic *l, uint32_t low, uint32_t dest)
+{
+    enum apic_shorthand shorthand = ICR_SHORTHAND(low);
+    bool to_itself = shorthand == APIC_SELF ||
+                     (shorthand == APIC_NO_SHORTHAND && !(low & ICR_LOGICAL) && dest == l->id);
+
+    if (MESSAGE_MODE(low) == APIC_FIXED && to_itself) {
+        lapic_self_ipi(l, (uint8_t)low);
+    } else {
+        send_ipi(l, low, dest);
+    }
 }
 
 bool lapic_matches(const struct lapic *l, uint32_t dest, bool logical)

@@ -1,11 +1,6 @@
 /* Vectors: posted, requested, in service, completed. */
 #include "guest/devices/lapic_internal.h"
 
-static bool has_vector(const struct lapic *l, unsigned offset, uint8_t vector)
-{
-    return *vector_word(l, offset, vector / 32u) & (1u << (vector % 32));
-}
-
 bool lapic_post(struct lapic *l, uint8_t vector, bool level)
 {
     uint64_t bit = BIT(vector % 64);
@@ -78,16 +73,14 @@ static inline int highest_vector(const struct lapic *l, unsigned offset, unsigne
     return -1;
 }
 
-/* Without virtual-interrupt delivery, words says exactly which words are non-zero; with it, all may
- * be. */
-static inline void clear_vector(const struct lapic *l, unsigned offset, uint8_t vector,
-                                uint8_t *words)
+/* Without virtual-interrupt delivery, words says exactly which words are non-zero. */
+static inline void clear_bit(const struct lapic *l, unsigned offset, unsigned word, uint32_t bit,
+                             uint8_t *words)
 {
-    unsigned word = vector / 32u;
-    uint32_t *bits = vector_word(l, offset, word);
+    uint32_t left = *vector_word(l, offset, word) & ~bit;
 
-    *bits &= ~(1u << (vector % 32));
-    if (*bits == 0 && !l->virtual_delivery) {
+    *vector_word(l, offset, word) = left;
+    if (left == 0 && !l->virtual_delivery) {
         *words &= (uint8_t) ~(1u << word);
     }
 }
@@ -148,9 +141,10 @@ int lapic_evaluate(const struct lapic *l)
 void lapic_accept(struct lapic *l, uint8_t vector)
 {
     unsigned word = vector / 32u;
+    uint32_t bit = 1u << (vector % 32);
 
-    clear_vector(l, LAPIC_IRR, vector, &l->irr_words);
-    *vector_word(l, LAPIC_ISR, word) |= 1u << (vector % 32);
+    clear_bit(l, LAPIC_IRR, word, bit, &l->irr_words);
+    *vector_word(l, LAPIC_ISR, word) |= bit;
     l->isr_words |= (uint8_t)(1u << word);
     l->page[LAPIC_PPR / 4] = vector & 0xf0u;
 }
@@ -158,12 +152,14 @@ void lapic_accept(struct lapic *l, uint8_t vector)
 void lapic_eoi(struct lapic *l)
 {
     int vector = highest_vector(l, LAPIC_ISR, l->isr_words);
+    unsigned word = (unsigned)vector / 32;
+    uint32_t bit = 1u << ((unsigned)vector % 32);
 
     if (vector < 0) {
         return;
     }
-    clear_vector(l, LAPIC_ISR, (uint8_t)vector, &l->isr_words);
-    if (UNLIKELY(has_vector(l, LAPIC_TMR, (uint8_t)vector))) {
+    clear_bit(l, LAPIC_ISR, word, bit, &l->isr_words);
+    if (UNLIKELY(*vector_word(l, LAPIC_TMR, word) & bit)) {
         lapic_broadcast_eoi(l, (uint8_t)vector);
     }
 }

@@ -228,7 +228,9 @@ int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value)
         (value & ~x2apic_mask[number]) != 0) {
         return -EINVAL;
     }
-    if (number == NUMBER(LAPIC_SELF_IPI)) {
+    if (number == NUMBER(LAPIC_EOI)) {
+        lapic_eoi(l);
+    } else if (number == NUMBER(LAPIC_SELF_IPI)) {
         lapic_self_ipi(l, (uint8_t)value);
     } else if (number == NUMBER(LAPIC_ICR)) {
         /* 64 bits in one place, where RDMSR finds them under APIC-register virtualization. */
