@@ -225,8 +225,11 @@ static void check_entry_msrs(struct vmcs_audit *a)
             return;
         bool bad = entry.reserved || entry.index == 0xc0000100 || entry.index == 0xc0000101 ||
                    entry.index == 0x9b || (entry.index >= 0x800 && entry.index <= 0x8ff);
-        CHECK(!bad, VMCS_ENTRY_MSR_LOAD_ADDR, "entry %u may not load MSR 0x%x", (unsigned)i,
-              entry.index);
+        if (bad) { /* the CPU stops there, too */
+            audit_fail(a, VMCS_ENTRY_MSR_LOAD_ADDR, "entry %u may not load MSR 0x%x", (unsigned)i,
+                       entry.index);
+            return;
+        }
     }
 }
 
