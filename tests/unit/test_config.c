@@ -327,7 +327,9 @@ static void test_names(void **state)
     expect_one("[vm]\nkernel=k\n", 1, "''" BAD_NAME);
     expect_one("[vm a b]\nkernel=k\n", 1, "'a b'" BAD_NAME);
     expect_one("[vm a.b]\nkernel=k\n", 1, "'a.b'" BAD_NAME);
-    expect_one("[vm \xc3\xa4]\nkernel=k\n", 1, "'?" "?'" BAD_NAME);
+    expect_one("[vm \xc3\xa4]\nkernel=k\n", 1,
+               "'?"
+               "?'" BAD_NAME);
     expect_one("[vm Az09_-xxxxxxxxxxxxxxxxxxxxxxxxxy]\n", 1,
                "'Az09_-xxxxxxxxxxxxxxxxxxxxxxxxxy'" BAD_NAME);
 }
