@@ -178,7 +178,7 @@ static int place_initrd(const struct linux_header *header, const struct linux_im
                "cannot use an initrd of %lluM: it must lie between %lluM and %lluM",
                mib_up(image->initrd_size), mib_up(kernel_end(header)),
                limit / (unsigned long long)MIB);
-        return -E2BIG;
+        return -ERANGE;
     }
     if (needed > layout->hole) {
         format(error, LINUX_ERROR,

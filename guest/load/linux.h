@@ -41,8 +41,9 @@ int linux_parse(const void *kernel, uint64_t size, struct linux_header *header,
  * Write kernel, initrd, command line, boot_params with the E820 map, GDT, identity page tables of
  * the first 4 GiB and BIOS data area through sink, and fill *start. Returns 0; -EBADMSG: the
  * kernel's file is not usable; -ENOMEM: the VM's memory (or the part below its hole) is too small,
- * the sentence names how much it takes; -E2BIG: command line or initrd too large for this kernel;
- * or the sink's error. Memory not written is expected to be zero, as a fresh VM's is.
+ * the sentence names how much it takes; -E2BIG: the command line is too long for this kernel;
+ * -ERANGE: the initrd is too large for it, whatever the memory; or the sink's error. Memory not
+ * written is expected to be zero, as a fresh VM's is.
  */
 int linux_load(const struct linux_image *image, const struct gpa_layout *layout,
                const struct guest_sink *sink, struct guest_start *start, char *error) MUST_CHECK;
