@@ -22,7 +22,8 @@ $(B)/guests/obj/%.name.o: | $(B)/guests/obj/runtime.o
 	echo 'extern const char test_name[]; const char test_name[] = "$*";' | $(CC) $(GUEST_CFLAGS) -xc -c - -o $@
 
 .SECONDEXPANSION:
-$(B)/guests/%.elf: $(B)/guests/obj/%.o $(B)/guests/obj/%.name.o $$(patsubst %.asm,$(B)/guests/obj/%.asm.o,$$(notdir $$(wildcard tests/guests/$$*.asm tests/bench/$$*.asm))) $(GUEST_LIB) tests/guests/lib/guest.ld
+$(B)/guests/%.elf: $(B)/guests/obj/%.o $(B)/guests/obj/%.name.o \
+        $$(addprefix $(B)/guests/obj/,$$(addsuffix .o,$$(notdir $$(wildcard tests/guests/$$*.asm tests/bench/$$*.asm)))) $(GUEST_LIB) tests/guests/lib/guest.ld
 	$(LD) -nostdlib -static -z noexecstack --no-warn-rwx-segments -T tests/guests/lib/guest.ld -o $@ $(filter %.o,$^)
 
 # The file starts with the setup sectors and ends where the image does: bss is the loader's to clear.
