@@ -155,8 +155,8 @@ guest: $(B)/default/vmlinuz $(B)/default/initrd
 
 # CONFIG and OUT are relative to who calls: with `make -C`, that is not the folder in which make works.
 CONFIG ?= $(CURDIR)/tools/default/corbel.conf
-CALLER  = $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(shell case "$(CONFIG)" in /*) true;; *) [ -e "$(PWD)/$(CONFIG)" ];; esac && \
-        echo "$(PWD)" || echo "$(CURDIR)"),$(CURDIR))
+CALLER  = $(shell if grep -qzE '^(-[a-zA-Z]*C|--directory)' /proc/$$PPID/cmdline && \
+        [[ "$(CONFIG)" == /* || -e "$(PWD)/$(CONFIG)" ]]; then echo "$(PWD)"; else echo "$(CURDIR)"; fi)
 MAKE_IMAGE = cd "$(CALLER)" && $(CURDIR)/tools/image $(CURDIR)/$(B)/BOOTX64.EFI $(CURDIR)/$(B)/confscan "$(CONFIG)"
 IMAGE_NEEDS := $(B)/BOOTX64.EFI $(B)/confscan \
         $(if $(findstring $(CURDIR)/tools/default/,$(abspath $(CONFIG))),$(B)/default/vmlinuz $(B)/default/initrd)

@@ -97,7 +97,8 @@ class Machine:
         if self.log_path:
             self.log = open(self.log_path, "wb")
         disk = os.path.join(self.folder, "disk.img")
-        subprocess.run(["cp", "--sparse=always", "--reflink=auto", os.fspath(self.image), disk], check=True)
+        if subprocess.run(["cp", "--sparse=always", "--reflink=auto", os.fspath(self.image), disk]).returncode:
+            raise MachineError(f"cannot copy {self.image} to {self.folder}")
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             listener.listen(1)
