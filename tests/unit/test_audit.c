@@ -256,6 +256,10 @@ static const struct mutation flips[] = {
     ROW(LONG, VMCS_GUEST_CS_ACCESS, BIT(15), "guest CS access rights", "G must be 1"),
     ROW(LONG, VMCS_GUEST_CS_LIMIT, 1, "guest CS access rights", "G must be 0"),
     ROW(LONG, VMCS_GUEST_SS_ACCESS, 2, "guest SS access rights", "type 1"),
+    ROW(LONG, VMCS_GUEST_SS_ACCESS, BIT(9), "guest SS access rights", "11:8"),
+    ROW(LONG, VMCS_GUEST_LDTR_ACCESS, 0x10092, "guest LDTR access rights", "S must be 0"),
+    ROW(LONG, VMCS_EXIT_CONTROLS, EXIT_HOST_64BIT, "host SS selector", "32-bit host",
+        VMCS_HOST_SS_SELECTOR, 16),
     ROW(LONG, VMCS_GUEST_DS_ACCESS, 1, "guest DS access rights", "not accessed"),
     ROW(LONG, VMCS_GUEST_ES_ACCESS, 10, "guest ES access rights", "cannot be read"),
     ROW(LONG, VMCS_GUEST_GS_ACCESS, BIT(7), "guest GS access rights", "P must be 1"),
@@ -413,6 +417,43 @@ static void depends_on_the_cpu(void **state)
     expect_report("EPT pointer", "accessed and dirty");
 }
 
+/* Controls and states that only newer CPUs have. */
+static void newer_cpus(void **state)
+{
+    use_cpu("sapphire_rapids_bochs31");
+    good_state(&controls, LONG);
+    fields[VMCS_GUEST_CR4] |= BIT(23);
+    fields[VMCS_HOST_CR4] |= BIT(23);
+    expect_good();
+    fields[VMCS_GUEST_CR0] &= ~BIT(16);
+    expect_report("guest CR4", "CET needs CR0.WP");
+    good_state(&controls, LONG);
+    fields[VMCS_HOST_CR4] |= BIT(23);
+    fields[VMCS_HOST_CR0] &= ~BIT(16);
+    expect_report("host CR4", "CET needs CR0.WP");
+
+    good_state(&controls, LONG);
+    fields[VMCS_PRIMARY_CONTROLS] |= CPU_TERTIARY;
+    expect_good();
+    fields[VMCS_TERTIARY_CONTROLS] = 1;
+    expect_report("tertiary", "does not have");
+
+    good_state(&controls, LONG);
+    caps.entry |= ENTRY_LOAD_BNDCFGS << 32;
+    fields[VMCS_ENTRY_CONTROLS] |= ENTRY_LOAD_BNDCFGS;
+    fields[VMCS_GUEST_BNDCFGS] = 0x1003;
+    expect_good();
+    fields[VMCS_GUEST_BNDCFGS] = 0x1004;
+    expect_report("guest IA32_BNDCFGS", "11:2");
+    fields[VMCS_GUEST_BNDCFGS] = BIT(60);
+    expect_report("guest IA32_BNDCFGS", "canonical");
+
+    good_state(&controls, LONG);
+    fields[VMCS_SECONDARY_CONTROLS] ^= SEC_VM_FUNCTIONS | SEC_EPT;
+    fields[VMCS_VM_FUNCTION_CONTROLS] = 1;
+    expect_report("VM-function", "needs EPT");
+}
+
 static void restricted_guest(void **state)
 {
     use_cpu("corei5_lynnfield_750");
@@ -532,6 +573,7 @@ int main(void)
         cmocka_unit_test(good),
         cmocka_unit_test(one_wrong_field),
         cmocka_unit_test(depends_on_the_cpu),
+        cmocka_unit_test(newer_cpus),
         cmocka_unit_test(restricted_guest),
         cmocka_unit_test(behind_pointers),
         cmocka_unit_test(rubbish_on_an_old_cpu),
