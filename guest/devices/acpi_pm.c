@@ -191,7 +191,11 @@ static int acpi_pm_load(struct device *d, struct state_reader *r)
     pm->gpe_enable = state_get_u16(r);
     pm->carry = state_get_u64(r);
     pm->irq = state_get_u8(r) & 1;
-    return (pm->carry & (BIT(31) - 1)) == 0 ? 0 : -EBADMSG;
+    if ((pm->carry & (BIT(31) - 1)) != 0) {
+        acpi_pm_reset(d);
+        return -EBADMSG;
+    }
+    return 0;
 }
 
 static const struct device_ops acpi_pm_ops = {

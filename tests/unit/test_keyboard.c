@@ -1,0 +1,187 @@
+/* links: guest/devices/keyboard.c guest/devices/reset.c guest/devices/pci.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* The 8042 without a keyboard, and the two reset registers of the chipset. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "guest/devices/keyboard.h"
+#include "guest/devices/pci.h"
+#include "guest/devices/reset.h"
+#include "tests/unit/mock_vm.h"
+
+#define DATA    0x60
+#define COMMAND 0x64
+
+static struct vm vm;
+static struct keyboard k;
+static struct reset_control r;
+static struct pci pci;
+
+static int setup(void **state)
+{
+    mock_init(&vm);
+    keyboard_init(&k, &vm);
+    reset_control_init(&r, &vm);
+    pci_init(&pci, &vm, &r.dev);
+    assert_int_equal(keyboard_attach(&k, &vm.bus), 0);
+    assert_int_equal(reset_control_attach(&r, &vm.bus), 0);
+    assert_int_equal(pci_attach(&pci, &vm.bus), 0);
+    bus_reset(&vm.bus);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    assert_true(mock_round_trip(&vm));
+    mock_destroy(&vm);
+    return 0;
+}
+
+/* Send a command and return the answer. */
+static uint8_t ask(uint8_t command)
+{
+    mock_out(&vm, COMMAND, command);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x21, 0x01);
+    return mock_in(&vm, DATA);
+}
+
+static void send(uint8_t command, uint8_t parameter)
+{
+    mock_out(&vm, COMMAND, command);
+    mock_out(&vm, DATA, parameter);
+}
+
+static void self_test(void **state)
+{
+    assert_int_equal(mock_in(&vm, COMMAND), 0x14);
+    assert_int_equal(ask(0xaa), 0x55);
+    assert_int_equal(mock_in(&vm, COMMAND),
+                     0x1c); /* no output, system flag, last write a command */
+    assert_int_equal(ask(0xab), 0x00);
+}
+
+static void configuration(void **state)
+{
+    send(0x60, 0x65);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x09, 0x00);
+    assert_int_equal(ask(0x20), 0x65);
+    mock_out(&vm, COMMAND, 0xad);
+    assert_int_equal(ask(0x20), 0x75);
+    mock_out(&vm, COMMAND, 0xae);
+    assert_int_equal(ask(0x20), 0x65);
+    send(0x7f, 0xa5);
+    assert_true(mock_round_trip(&vm));
+    assert_int_equal(ask(0x3f), 0xa5);
+    assert_int_equal(ask(0x20), 0x65);
+}
+
+static void answers_interrupt(void **state)
+{
+    send(0x60, 0x01);
+    assert_false(vm.irq[1]);
+    mock_out(&vm, COMMAND, 0xd2);
+    assert_false(vm.irq[1]);
+    mock_out(&vm, DATA, 0x77);
+    assert_true(vm.irq[1]);
+    assert_true(mock_round_trip(&vm));
+    assert_int_equal(mock_in(&vm, DATA), 0x77);
+    assert_false(vm.irq[1]);
+}
+
+static void there_is_no_keyboard(void **state)
+{
+    mock_out(&vm, DATA, 0xed);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x41, 0x41); /* the controller's timeout */
+    assert_int_equal(mock_in(&vm, DATA), 0xfe);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x41, 0x00);
+}
+
+static void there_is_no_mouse(void **state)
+{
+    send(0xd3, 0x5a); /* Linux loops a byte through the auxiliary port to find it */
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x01, 0x00);
+    mock_out(&vm, COMMAND, 0xa9);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x01, 0x00);
+    send(0xd4, 0xf4);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x01, 0x00);
+}
+
+static void a20(void **state)
+{
+    assert_int_equal(ask(0xd0) & 0x03, 0x03);
+    mock_out(&vm, COMMAND, 0xdd);
+    assert_int_equal(ask(0xd0) & 0x03, 0x01);
+    mock_out(&vm, COMMAND, 0xdf);
+    assert_int_equal(ask(0xd0) & 0x03, 0x03);
+    send(0xd1, 0xdd);
+    assert_int_equal(ask(0xd0), 0xdd);
+    assert_int_equal(vm.requests, 0);
+    assert_int_equal(mock_in(&vm, 0x92), 0x02);
+    mock_out(&vm, 0x92, 0x00);
+    assert_int_equal(mock_in(&vm, 0x92), 0x00);
+    assert_int_equal(vm.requests, 0);
+}
+
+static void assert_reset(void)
+{
+    assert_int_equal(vm.requests, 1);
+    assert_int_equal(vm.request, VM_REQUEST_RESET);
+    vm.requests = 0;
+}
+
+static void the_controller_resets(void **state)
+{
+    mock_out(&vm, COMMAND, 0xfe);
+    assert_reset();
+    mock_out(&vm, COMMAND, 0xf0);
+    assert_reset();
+    mock_out(&vm, COMMAND, 0xff); /* pulses nothing */
+    assert_int_equal(vm.requests, 0);
+    send(0xd1, 0xfe);
+    assert_reset();
+}
+
+static void fast_reset(void **state)
+{
+    mock_out(&vm, 0x92, 0x03);
+    assert_reset();
+    mock_out(&vm, 0x92, 0x03); /* only the rising edge */
+    assert_int_equal(vm.requests, 0);
+    mock_out(&vm, 0x92, 0x02);
+    mock_out(&vm, 0x92, 0x01);
+    assert_reset();
+}
+
+static void reset_control_register(void **state)
+{
+    mock_out(&vm, 0xcf9, 0x02); /* Linux's "pci" way: 2, then 6 or 0Eh */
+    assert_int_equal(vm.requests, 0);
+    assert_int_equal(mock_in(&vm, 0xcf9), 0x02);
+    mock_out(&vm, 0xcf9, 0x06);
+    assert_reset();
+    mock_out(&vm, 0xcf9, 0x0e);
+    assert_reset();
+    /* The dword that PCI has there is not this register. */
+    bus_port_write(&vm.bus, 0xcf8, 4, 0x80000600);
+    assert_int_equal(bus_port_read(&vm.bus, 0xcf8, 4), 0x80000600);
+    assert_int_equal(vm.requests, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(self_test, setup, teardown),
+        cmocka_unit_test_setup_teardown(configuration, setup, teardown),
+        cmocka_unit_test_setup_teardown(answers_interrupt, setup, teardown),
+        cmocka_unit_test_setup_teardown(there_is_no_keyboard, setup, teardown),
+        cmocka_unit_test_setup_teardown(there_is_no_mouse, setup, teardown),
+        cmocka_unit_test_setup_teardown(a20, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_controller_resets, setup, teardown),
+        cmocka_unit_test_setup_teardown(fast_reset, setup, teardown),
+        cmocka_unit_test_setup_teardown(reset_control_register, setup, teardown),
+    };
+
+    return cmocka_run_group_tests_name("keyboard", tests, NULL, NULL);
+}

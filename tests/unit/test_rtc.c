@@ -1,0 +1,443 @@
+/* links: guest/devices/rtc.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* The MC146818A against its data sheet, and against how Linux reads and sets it. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "guest/devices/rtc.h"
+#include "tests/unit/mock_vm.h"
+
+#define GSI    8
+#define SECOND 1000000
+
+static struct vm vm;
+static struct rtc r;
+
+static int setup(void **state)
+{
+    mock_init(&vm);
+    rtc_init(&r, &vm);
+    assert_int_equal(rtc_attach(&r, &vm.bus), 0);
+    vm.now = 777;
+    bus_reset(&vm.bus);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    assert_true(mock_round_trip(&vm));
+    mock_destroy(&vm);
+    return 0;
+}
+
+static uint8_t in(uint8_t index)
+{
+    mock_out(&vm, 0x70, index);
+    return mock_in(&vm, 0x71);
+}
+
+static void out(uint8_t index, uint8_t value)
+{
+    mock_out(&vm, 0x70, index);
+    mock_out(&vm, 0x71, value);
+}
+
+static void assert_time(uint8_t century, uint8_t year, uint8_t month, uint8_t day, uint8_t hour,
+                        uint8_t minute, uint8_t second)
+{
+    assert_int_equal(in(0x32), century);
+    assert_int_equal(in(9), year);
+    assert_int_equal(in(8), month);
+    assert_int_equal(in(7), day);
+    assert_int_equal(in(4), hour);
+    assert_int_equal(in(2), minute);
+    assert_int_equal(in(0), second);
+}
+
+/* Set the clock as Linux does: stop the updates and the divider, write, let both go. */
+static void set_time(uint8_t century, uint8_t year, uint8_t month, uint8_t day, uint8_t hour,
+                     uint8_t minute, uint8_t second)
+{
+    uint8_t b = in(0x0b), a = in(0x0a);
+
+    out(0x0b, b | 0x80);
+    out(0x0a, a | 0x70);
+    out(9, year);
+    out(8, month);
+    out(7, day);
+    out(4, hour);
+    out(2, minute);
+    out(0, second);
+    out(0x32, century);
+    out(0x0b, b);
+    out(0x0a, a);
+}
+
+static void it_shows_the_wall_clock(void **state)
+{
+    assert_time(0x20, 0x26, 0x03, 0x01, 0x12, 0x00, 0x00);
+    assert_int_equal(in(6), 1); /* a Sunday */
+    assert_int_equal(in(0x0b), 0x02);
+    assert_int_equal(in(0x0a), 0x26);
+    assert_int_equal(in(0x0d), 0x80);
+    mock_microseconds(&vm, 3723ULL * SECOND);
+    assert_time(0x20, 0x26, 0x03, 0x01, 0x13, 0x02, 0x03);
+    mock_microseconds(&vm, 11ULL * 3600 * SECOND);
+    assert_time(0x20, 0x26, 0x03, 0x02, 0x00, 0x02, 0x03);
+    assert_int_equal(in(6), 2);
+    assert_int_equal(mock_in(&vm, 0x70), 0xff);
+}
+
+static void binary_and_twelve_hours(void **state)
+{
+    out(0x0b, 0x06);
+    assert_time(20, 26, 3, 1, 12, 0, 0);
+    out(0x0b, 0x04);
+    assert_time(20, 26, 3, 1, 0x80 | 12, 0, 0); /* noon is 12 PM */
+    out(0x0b, 0x00);
+    assert_int_equal(in(4), 0x92);
+    mock_microseconds(&vm, 11ULL * 3600 * SECOND);
+    assert_int_equal(in(4), 0x91);
+    mock_microseconds(&vm, 1ULL * 3600 * SECOND);
+    assert_int_equal(in(4), 0x12); /* midnight is 12 AM */
+    mock_microseconds(&vm, 1ULL * 3600 * SECOND);
+    assert_int_equal(in(4), 0x01);
+    set_time(0x20, 0x26, 0x03, 0x01, 0x92, 0x30, 0x00);
+    out(0x0b, 0x02);
+    assert_int_equal(in(4), 0x12);
+    out(0x0b, 0x00);
+    set_time(0x20, 0x26, 0x03, 0x01, 0x12, 0x30, 0x00);
+    out(0x0b, 0x02);
+    assert_int_equal(in(4), 0x00);
+}
+
+static void setting_survives_and_goes_on(void **state)
+{
+    set_time(0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x58);
+    assert_time(0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x58);
+    assert_true(mock_round_trip(&vm));
+    mock_microseconds(&vm, SECOND / 2 - 1000); /* the first update comes half a second after */
+    assert_int_equal(in(0), 0x58);
+    mock_microseconds(&vm, 1000 + 1);
+    assert_int_equal(in(0), 0x59);
+    mock_microseconds(&vm, SECOND);
+    assert_time(0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00);
+    assert_int_equal(in(6), 7); /* a Saturday */
+    bus_reset(&vm.bus);         /* the battery keeps it */
+    assert_time(0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00);
+}
+
+static void every_day_of_four_centuries(void **state)
+{
+    static const uint8_t length[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    unsigned weekday = 4; /* 1970-01-01 was a Thursday: 5 when Sunday is 1 */
+
+    out(0x0b, 0x06);
+    vm.wall_base = 0;
+    for (unsigned year = 1970; year < 2370; year++) {
+        bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+
+        for (unsigned month = 1; month <= 12; month++) {
+            unsigned days = length[month - 1] + (month == 2 && leap);
+
+            for (unsigned day = 1; day <= days; day++) {
+                assert_int_equal(in(7), day);
+                assert_int_equal(in(6), weekday % 7 + 1);
+                if (day == 1 || day == days) {
+                    assert_int_equal(in(8), month);
+                    assert_int_equal(in(9), year % 100);
+                    assert_int_equal(in(0x32), year / 100);
+                    set_time((uint8_t)(year / 100), (uint8_t)(year % 100), (uint8_t)month,
+                             (uint8_t)day, 0, 0, 0);
+                    assert_int_equal(r.offset, SECOND / 2);
+                    r.offset = 0;
+                }
+                weekday++;
+                vm.wall_base += 86400LL * SECOND;
+            }
+        }
+    }
+}
+
+static void set_halts_the_registers(void **state)
+{
+    out(0x0b, 0x82);
+    mock_microseconds(&vm, 10 * SECOND);
+    assert_time(0x20, 0x26, 0x03, 0x01, 0x12, 0x00, 0x00);
+    assert_int_equal(in(0x0a) & 0x80, 0);
+    out(2, 0x17);
+    assert_true(mock_round_trip(&vm));
+    assert_int_equal(in(2), 0x17);
+    out(0x0b, 0x02);
+    assert_time(0x20, 0x26, 0x03, 0x01, 0x12, 0x17, 0x00);
+    out(4, 0x15); /* and without SET a write works at once */
+    assert_time(0x20, 0x26, 0x03, 0x01, 0x15, 0x17, 0x00);
+}
+
+static void uip_announces_an_update(void **state)
+{
+    unsigned up = 0;
+
+    for (unsigned us = 0; us < 2 * SECOND; us += 10) {
+        uint8_t before = in(0), a = in(0x0a);
+
+        up += a >> 7;
+        mock_microseconds(&vm, 10);
+        if (in(0) != before)
+            assert_int_equal(a & 0x80, 0x80);
+    }
+    assert_in_range(up, 2 * 23, 2 * 26);
+}
+
+static void update_interrupt(void **state)
+{
+    out(0x0a, 0x20); /* no periodic flag */
+    in(0x0c);
+    out(0x0b, 0x12);
+    mock_microseconds(&vm, SECOND - 100);
+    assert_false(vm.irq[GSI]);
+    mock_microseconds(&vm, 200);
+    assert_true(vm.irq[GSI]);
+    assert_true(mock_round_trip(&vm));
+    assert_int_equal(in(0x0c), 0x90);
+    assert_false(vm.irq[GSI]);
+    assert_int_equal(in(0x0c), 0x00);
+    for (unsigned i = 0; i < 10; i++) {
+        mock_microseconds(&vm, SECOND);
+        assert_int_equal(in(0x0c), 0x90);
+    }
+    assert_int_equal(vm.rises[GSI], 11);
+    out(0x0b, 0x92); /* SET switches it off */
+    assert_int_equal(in(0x0b), 0x82);
+}
+
+static void flags_come_without_interrupts(void **state)
+{
+    in(0x0c);
+    assert_int_equal(mock_microseconds(&vm, 2 * SECOND), 0); /* nothing wakes for them */
+    assert_int_equal(in(0x0c), 0x50);                        /* periodic and update, no interrupt */
+    assert_false(vm.irq[GSI]);
+}
+
+static void alarm(void **state)
+{
+    out(1, 0x10);
+    out(3, 0x02);
+    out(5, 0x12);
+    in(0x0c);
+    out(0x0b, 0x22);
+    mock_microseconds(&vm, 129 * SECOND);
+    assert_false(vm.irq[GSI]);
+    mock_microseconds(&vm, SECOND);
+    assert_true(vm.irq[GSI]);
+    assert_int_equal(in(0x0c) & 0xb0, 0xb0);
+    mock_microseconds(&vm, 86399ULL * SECOND);
+    assert_false(vm.irq[GSI]);
+    mock_microseconds(&vm, SECOND);
+    assert_true(vm.irq[GSI]); /* the next day */
+}
+
+static void alarm_wildcards(void **state)
+{
+    out(1, 0x30);
+    out(3, 0xff);
+    out(5, 0xc0);
+    in(0x0c);
+    out(0x0b, 0x22);
+    for (unsigned i = 0; i < 5; i++) { /* each minute at 30 seconds */
+        mock_microseconds(&vm, 30ULL * SECOND);
+        assert_int_equal(in(0x0c) & 0xa0, 0xa0);
+        mock_microseconds(&vm, 30ULL * SECOND);
+        assert_int_equal(in(0x0c) & 0xa0, 0x00);
+    }
+    out(1, 0xff); /* each second */
+    mock_microseconds(&vm, SECOND);
+    assert_int_equal(in(0x0c) & 0xa0, 0xa0);
+    out(1, 0xc5);
+    out(3, 0x05);
+    out(5, 0xff); /* each second of minute 5: only just begun */
+    in(0x0c);
+    mock_microseconds(&vm, SECOND);
+    assert_int_equal(in(0x0c) & 0xa0, 0xa0);
+    mock_microseconds(&vm, 59ULL * SECOND);
+    in(0x0c);
+    mock_microseconds(&vm, 3500ULL * SECOND);
+    assert_int_equal(in(0x0c) & 0xa0, 0x00);
+    out(1, 0x75); /* no such second */
+    out(3, 0xff);
+    mock_microseconds(&vm, 200000ULL * SECOND);
+    assert_int_equal(in(0x0c) & 0xa0, 0x00);
+}
+
+static void a_waiting_alarm_costs_few_wakeups(void **state)
+{
+    in(0x0c);
+    out(5, 0x11); /* 23 hours away */
+    out(0x0b, 0x22);
+    assert_true(mock_microseconds(&vm, 23ULL * 3600 * SECOND) < 40);
+    assert_true(vm.irq[GSI]);
+}
+
+static void periodic_interrupt(void **state)
+{
+    unsigned count = 0;
+
+    in(0x0c);
+    out(0x0b, 0x42);
+    for (unsigned i = 0; i < 1000; i++) {
+        mock_microseconds(&vm, SECOND / 1000);
+        count += in(0x0c) >> 7;
+    }
+    assert_in_range(count, 999,
+                    1001); /* looked at each millisecond, 1024 Hz are seen nearly always */
+    out(0x0a, 0x2f);       /* 2 Hz */
+    in(0x0c);
+    vm.rises[GSI] = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        mock_microseconds(&vm, SECOND / 10);
+        in(0x0c);
+    }
+    assert_int_equal(vm.rises[GSI], 20);
+    out(0x0a, 0x21); /* rates 1 and 2 are those of 8 and 9 */
+    in(0x0c);
+    vm.rises[GSI] = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        mock_microseconds(&vm, 100);
+        in(0x0c);
+    }
+    assert_in_range(vm.rises[GSI], 25, 26); /* 256 Hz for 100 ms */
+    out(0x0a, 0x20);
+    in(0x0c);
+    mock_microseconds(&vm, SECOND);
+    assert_int_equal(in(0x0c) & 0x40, 0);
+}
+
+static void an_interrupt_nobody_reads_is_one_wakeup(void **state)
+{
+    in(0x0c);
+    out(0x0a, 0x23); /* 8192 Hz */
+    out(0x0b, 0x42);
+    assert_int_equal(mock_microseconds(&vm, SECOND), 1);
+    assert_true(vm.irq[GSI]);
+}
+
+static void the_divider_in_reset_stops_everything(void **state)
+{
+    out(0x0b, 0x72);
+    out(0x0a, 0x76);
+    in(0x0c);
+    assert_int_equal(mock_microseconds(&vm, 5 * SECOND), 0);
+    assert_int_equal(in(0x0c), 0);
+    assert_int_equal(in(0), 0x00);
+}
+
+static void nonsense_is_some_time(void **state)
+{
+    for (unsigned format = 0; format < 8; format += 2) {
+        out(0x0b, (uint8_t)format);
+        set_time(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff);
+        assert_in_range(r.updated, 0, 253402300799LL);
+        assert_true(mock_round_trip(&vm));
+        set_time(0, 0, 0, 0, 0, 0, 0);
+        assert_in_range(r.updated, 0, 253402300799LL);
+        mock_microseconds(&vm, SECOND);
+        in(0);
+    }
+}
+
+static void ram_is_kept(void **state)
+{
+    for (unsigned i = 0x0e; i < 0x80; i++) {
+        if (i != 0x32)
+            out((uint8_t)(i | 0x80), (uint8_t)(i * 3)); /* bit 7 is the NMI mask */
+    }
+    for (unsigned i = 0; i < 0x80; i++) {
+        mock_out(&vm, 0x72, (uint8_t)i);
+        mock_out(&vm, 0x73, (uint8_t)(i * 5));
+    }
+    bus_reset(&vm.bus);
+    assert_true(mock_round_trip(&vm));
+    for (unsigned i = 0x0e; i < 0x80; i++) {
+        if (i != 0x32)
+            assert_int_equal(in((uint8_t)i), (uint8_t)(i * 3));
+    }
+    for (unsigned i = 0; i < 0x80; i++) {
+        mock_out(&vm, 0x72, (uint8_t)i);
+        assert_int_equal(mock_in(&vm, 0x73), (uint8_t)(i * 5));
+    }
+    assert_int_equal(mock_in(&vm, 0x72), 0xff);
+    out(0x0d, 0);
+    assert_int_equal(in(0x0d), 0x80);
+}
+
+static unsigned word(uint8_t index)
+{
+    return in(index) | in(index + 1) << 8;
+}
+
+static void memory_size(void **state)
+{
+    rtc_set_memory(&r, 128 * MIB, 0);
+    assert_int_equal(word(0x15), 640);
+    assert_int_equal(word(0x17), 0xffff);
+    assert_int_equal(word(0x30), 0xffff);
+    assert_int_equal(word(0x34), 112 * 16);
+    assert_int_equal(word(0x5b), 0);
+    rtc_set_memory(&r, 3 * GIB, 5 * GIB);
+    assert_int_equal(word(0x34), (3072 - 16) * 16);
+    assert_int_equal(word(0x5b) | in(0x5d) << 16, 5 * 1024 * 16);
+    rtc_set_memory(&r, 8 * MIB, UINT64_MAX);
+    assert_int_equal(word(0x17), 7 * 1024);
+    assert_int_equal(word(0x34), 0);
+    assert_int_equal(word(0x5b) | in(0x5d) << 16, 0xffffff);
+    rtc_set_memory(&r, 512 * KIB, 0);
+    assert_int_equal(word(0x15), 512);
+    assert_int_equal(word(0x17), 0);
+}
+
+static void hostile_state_is_refused(void **state)
+{
+    uint8_t data[512];
+
+    for (unsigned i = 0; i < 2; i++) {
+        struct state_writer w = {.data = data, .capacity = sizeof(data)};
+        struct state_reader reader = {.data = data};
+
+        bus_save(&vm.bus, &w);
+        data[24 + 16 + 2 + 256 + 8 * i + 7] = 0x7f;
+        reader.size = w.used;
+        assert_int_equal(bus_load(&vm.bus, &reader), -EBADMSG);
+        in(0);
+        assert_true(mock_round_trip(&vm));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(it_shows_the_wall_clock, setup, teardown),
+        cmocka_unit_test_setup_teardown(binary_and_twelve_hours, setup, teardown),
+        cmocka_unit_test_setup_teardown(setting_survives_and_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_day_of_four_centuries, setup, teardown),
+        cmocka_unit_test_setup_teardown(set_halts_the_registers, setup, teardown),
+        cmocka_unit_test_setup_teardown(uip_announces_an_update, setup, teardown),
+        cmocka_unit_test_setup_teardown(update_interrupt, setup, teardown),
+        cmocka_unit_test_setup_teardown(flags_come_without_interrupts, setup, teardown),
+        cmocka_unit_test_setup_teardown(alarm, setup, teardown),
+        cmocka_unit_test_setup_teardown(alarm_wildcards, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_waiting_alarm_costs_few_wakeups, setup, teardown),
+        cmocka_unit_test_setup_teardown(periodic_interrupt, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_interrupt_nobody_reads_is_one_wakeup, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_divider_in_reset_stops_everything, setup, teardown),
+        cmocka_unit_test_setup_teardown(nonsense_is_some_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(ram_is_kept, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_size, setup, teardown),
+        cmocka_unit_test_setup_teardown(hostile_state_is_refused, setup, teardown),
+    };
+
+    return cmocka_run_group_tests_name("rtc", tests, NULL, NULL);
+}
