@@ -169,7 +169,8 @@ bool apic_route(struct lapic *const *lapics, unsigned count, const struct lapic 
             accepted |= lapic_receive(l, m);
             continue;
         }
-        uint32_t priority = lapic_peek(l, LAPIC_PPR) & 0xff;
+        /* Since the Pentium 4 the chipset compares task priorities only. */
+        uint32_t priority = lapic_peek(l, LAPIC_TPR) & 0xff;
         bool enabled = lapic_peek(l, LAPIC_SVR) & SVR_ENABLE;
         if (enabled && (lowest == NULL || priority < lowest_priority)) {
             lowest = l;

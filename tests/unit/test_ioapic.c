@@ -289,6 +289,14 @@ static void test_save_and_load(void **state)
     assert_int_equal(io.remote_irr, 1u << 9);
     ioapic_eoi(&io, 0x51);
     assert_int_equal(sent, 1);
+    io.remote_irr = 1u << 4; /* of a pin that is edge-triggered */
+    w.used = 0;
+    state_begin(&w, ops->name, ops->version);
+    ops->save(&io.device, &w);
+    state_end(&w);
+    struct state_reader r = {.data = data, .size = w.used};
+    assert_int_equal(state_enter(&r, ops->name, ops->version), 0);
+    assert_int_equal(ops->load(&io.device, &r), -EBADMSG);
     ops->reset(&io.device);
     assert_int_equal(get(0), 9u << 24);
 }

@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <time.h>
 
 #include "guest/devices/lapic.h"
 #include "arch/x86/lib/errno.h"
@@ -389,7 +392,7 @@ static void test_priority(void **state)
     post(0x45, false);
     assert_int_equal(lapic_pending_vector(l), 0x45);
     lapic_accept(l, 0x45);
-    assert_int_equal(get(l, LAPIC_PPR), 0x40);
+    assert_int_equal(lapic_register(l, LAPIC_PPR), 0x40);
     assert_int_equal(lapic_pending_vector(l), -1);
     post(0x4f, false); /* the same class waits */
     assert_int_equal(lapic_pending_vector(l), -1);
@@ -429,6 +432,8 @@ static void test_task_priority(void **state)
     assert_int_equal(get(l, LAPIC_PPR), 0x40);
     lapic_set_tpr(l, 0x48); /* the same class: TPR's sub-class shows */
     assert_int_equal(get(l, LAPIC_PPR), 0x48);
+    lapic_set_tpr(l, 0x42);
+    assert_int_equal(get(l, LAPIC_PPR), 0x42);
     lapic_set_tpr(l, 0x70);
     post(0x60, false);
     assert_int_equal(lapic_tpr_threshold(l), 6);
@@ -491,6 +496,14 @@ static void test_hardware_delivers(void **state)
     assert_int_equal(lapic_interrupt_status(l), 0x22e0);
     lapic_eoi_exit(l, 0x22);
     assert_int_equal(eoi_vector, 0x22);
+    assert_int_equal(lapic_interrupt_status(l), 0x22e0);
+    lapic_after_write(l, LAPIC_EOI);
+    assert_int_equal(lapic_interrupt_status(l), 0x00e0);
+    lapic_accept(l, 0xe0);
+    lapic_after_write(l, LAPIC_EOI);
+    assert_int_equal(lapic_interrupt_status(l), 0);
+    pages[0][(LAPIC_IRR + 0x70) / 4] = 1;
+    pages[0][(LAPIC_ISR + 0x10) / 4] = 4;
     assert_int_equal(lapic_interrupt_status(l), 0x22e0);
     pages[0][(LAPIC_ISR + 0x70) / 4] = 8;
     lapic_set_virtual_delivery(l, false);
@@ -645,7 +658,6 @@ static void test_lowest_priority(void **state)
     for (unsigned i = 0; i < CPUS; i++) {
         software_enable(&lapics[i]);
         set(&lapics[i], LAPIC_TPR, i == 2 ? 0x10 : 0x20);
-        lapic_update_ppr(&lapics[i]);
     }
     assert_int_equal(receivers(0xffu << 24, 0x4140), 4);
     set(&lapics[2], LAPIC_SVR, 0xff);
@@ -884,7 +896,18 @@ static void test_timer_at_the_end_of_time(void **state)
     get(l, LAPIC_TMCCT);
     set(l, LAPIC_TDCR, 0);
     lapic_run_timer(l, UINT64_MAX);
-    assert_int_equal(wrmsr(MSR_TSC_DEADLINE, 1), 0);
+    /* a TSC that jumped over the last period that fits */
+    setup(NULL);
+    software_enable(l);
+    set(l, LAPIC_LVT_TIMER, 0x20040);
+    set(l, LAPIC_TMICT, 0x80000000);
+    lapic_run_timer(l, UINT64_MAX - 1);
+    assert_true(l->timer_deadline == LAPIC_TIMER_OFF);
+    /* hardware stores the count before software hears of it */
+    set(l, LAPIC_TMICT, 100);
+    pages[0][LAPIC_TMICT / 4] = 0;
+    lapic_run_timer(l, UINT64_MAX - 1);
+    assert_true(l->timer_deadline == LAPIC_TIMER_OFF);
 }
 
 /* --- saved state --- */
@@ -972,6 +995,110 @@ static void test_load_refuses(void **state)
     assert_int_equal(lapic_load(&lapics[1], &r), -EBADMSG); /* another id */
 }
 
+static bool loads(void)
+{
+    uint8_t data[1024];
+    size_t size = save(l, data, sizeof(data));
+    struct state_reader r = {.data = data, .size = size};
+
+    return lapic_load(l, &r) == 0;
+}
+
+static void test_load_refuses_what_no_guest_makes(void **state)
+{
+    static const struct {
+        uint16_t offset;
+        uint32_t bits;
+    } bad[] = {
+        {LAPIC_TPR, 0x100},          {LAPIC_LDR, 1},
+        {LAPIC_SVR, 0x1000},         {LAPIC_ESR, 1},
+        {LAPIC_ICR, 0x1000},         {LAPIC_ICR + 4, 1},
+        {LAPIC_ICR_HIGH, 1},         {LAPIC_LVT_TIMER, 0x80000},
+        {LAPIC_LVT_THERMAL, 0x8000}, {LAPIC_LVT_PERF, 0x2000},
+        {LAPIC_LVT_LINT0, 0x4000},   {LAPIC_LVT_LINT1, 0x1000},
+        {LAPIC_LVT_ERROR, 0x100},    {LAPIC_TDCR, 4},
+        {LAPIC_ISR, 0x8000},         {LAPIC_TMR, 1},
+        {LAPIC_IRR, 0x10},
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        setup(NULL);
+        busy_state();
+        assert_true(loads());
+        pages[0][bad[i].offset / 4] |= bad[i].bits;
+        assert_false(loads());
+        check_reset_state();
+    }
+    setup(NULL);
+    pages[0][LAPIC_LVT_ERROR / 4] = 0x30; /* unmasked although software-disabled */
+    assert_false(loads());
+    pages[0][LAPIC_DFR / 4] = 0xf0000000;
+    assert_false(loads());
+    l->esr_pending = 1;
+    assert_false(loads());
+    l->lint = 4;
+    assert_false(loads());
+    l->lint = 0;
+    l->posted.pir[0] = 1;
+    assert_false(loads());
+    l->base = LAPIC_BASE | APIC_BASE_EXTD;
+    assert_false(loads());
+    l->base = 0xfec00000 | APIC_BASE_ENABLE;
+    assert_false(loads());
+    lapic_init(l, pages[0], 0, true, BUS_SHIFT);
+    l->timer_deadline = 5; /* with no count to go by */
+    assert_false(loads());
+    l->tsc_deadline = 5; /* in one-shot mode */
+    assert_false(loads());
+    software_enable(l);
+    set(l, LAPIC_LVT_TIMER, 0x40040);
+    assert_int_equal(wrmsr(MSR_TSC_DEADLINE, 5), 0);
+    l->timer_deadline = 6;
+    assert_false(loads());
+    x2apic(l);
+    assert_true(loads());
+    pages[0][LAPIC_LDR / 4] = 2;
+    assert_false(loads());
+    check_reset_state();
+}
+
+/* --- two CPUs at once --- */
+
+#define ROUNDS 200000u
+
+static void *poster(void *taken)
+{
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        lapic_post(l, (uint8_t)(16 + i % 240), i & 1);
+        while (__atomic_load_n((unsigned *)taken, __ATOMIC_ACQUIRE) + 3 < i) {
+            sched_yield(); /* at most a few ahead, so that each vector is seen by itself */
+        }
+    }
+    return NULL;
+}
+
+static void test_no_vector_is_lost(void **state)
+{
+    unsigned taken = 0;
+    pthread_t thread;
+
+    software_enable(l);
+    assert_int_equal(pthread_create(&thread, NULL, poster, &taken), 0);
+    time_t end = time(NULL) + 20;
+    while (taken < ROUNDS && time(NULL) < end) {
+        lapic_sync(l);
+        for (int vector = lapic_pending_vector(l); vector >= 0; vector = lapic_pending_vector(l)) {
+            lapic_accept(l, (uint8_t)vector);
+            lapic_eoi(l);
+            __atomic_store_n(&taken, taken + 1, __ATOMIC_RELEASE);
+        }
+        sched_yield();
+    }
+    assert_int_equal(taken, ROUNDS);
+    pthread_join(thread, NULL);
+    assert_int_equal(eois, ROUNDS / 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1009,6 +1136,8 @@ int main(void)
         cmocka_unit_test_setup(test_timer_at_the_end_of_time, setup),
         cmocka_unit_test_setup(test_save_and_load, setup),
         cmocka_unit_test_setup(test_load_refuses, setup),
+        cmocka_unit_test_setup(test_load_refuses_what_no_guest_makes, setup),
+        cmocka_unit_test_setup(test_no_vector_is_lost, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
