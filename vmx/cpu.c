@@ -11,6 +11,7 @@
 struct vmx_caps vmx_caps;
 struct vmx_controls vmx_controls;
 struct vmx_features vmx_features;
+paddr vmx_io_bitmaps;
 
 static uint64_t probe_rdmsr(void *ctx, uint32_t msr)
 {
@@ -44,6 +45,10 @@ int vmx_probe(uint32_t without)
     }
     if (vmx_choose_controls(&vmx_caps, without, &vmx_controls, &vmx_features, report_missing, NULL))
         return -ENOTSUP;
+    vmx_io_bitmaps = frame_alloc(1, FRAME_KERNEL);
+    if (vmx_io_bitmaps == FRAME_NONE)
+        return -ENOMEM;
+    memset(phys_to_virt(vmx_io_bitmaps), 0xff, 2 * PAGE_SIZE);
     return 0;
 }
 

@@ -24,6 +24,8 @@ static inline struct vmx_cpu *vmx_this_cpu(void)
 extern struct vmx_caps vmx_caps;
 extern struct vmx_controls vmx_controls;
 extern struct vmx_features vmx_features;
+/* Two pages of ones: every port access of every guest exits. */
+extern paddr vmx_io_bitmaps;
 
 /*
  * Find out what VMX this machine has and choose the control words; says on the log what is missing and what to do about
