@@ -109,14 +109,15 @@ int guest_memory_create(struct guest_memory *gm, uint16_t owner,
         struct guest_memory_range *r = &gm->ranges[i];
         r->gpa = regions[i].gpa;
         r->size = regions[i].size;
-        r->count = chunk_index(r, r->gpa + r->size - 1) + 1;
-        r->chunks = heap_alloc(r->count * sizeof(r->chunks[0]));
+        uint32_t chunks = chunk_index(r, r->gpa + r->size - 1) + 1;
+        r->chunks = heap_alloc(chunks * sizeof(r->chunks[0]));
         if (!r->chunks) {
             rc = -ENOMEM;
             break;
         }
+        r->count = chunks;
         gm->range_count++;
-        gm->metadata += r->count * sizeof(r->chunks[0]);
+        gm->metadata += chunks * sizeof(r->chunks[0]);
         gm->size += r->size;
         rc = back_range(gm, r);
     }
@@ -153,7 +154,7 @@ static void free_chunk(uint64_t chunk)
 
 void guest_memory_destroy(struct guest_memory *gm)
 {
-    for (uint32_t i = 0; i < gm->range_count; i++) {
+    for (uint32_t i = 0; i < GUEST_MEMORY_RANGES && gm->ranges[i].chunks; i++) {
         for (uint32_t c = 0; c < gm->ranges[i].count; c++)
             free_chunk(gm->ranges[i].chunks[c]);
         heap_free(gm->ranges[i].chunks);

@@ -37,15 +37,17 @@ void audit_canonical(struct vmcs_audit *a, enum vmcs_field field)
     CHECK(high == 0 || high == UINT64_MAX, field, "not a canonical address");
 }
 
-void audit_address(struct vmcs_audit *a, enum vmcs_field field, uint64_t aligned, bool limit32)
+bool audit_address(struct vmcs_audit *a, enum vmcs_field field, uint64_t aligned, bool limit32)
 {
     uint64_t value = audit_get(a, field);
     unsigned bits = a->caps->physical_bits;
 
     if (limit32 && a->caps->basic & VMX_BASIC_32BIT)
         bits = 32;
+    int before = a->failures;
     CHECK((value & aligned) == 0, field, "must be aligned to %u bytes", (unsigned)aligned + 1);
     CHECK(value >> bits == 0, field, "beyond %u address bits", bits);
+    return a->failures == before;
 }
 
 void audit_pat(struct vmcs_audit *a, enum vmcs_field field)

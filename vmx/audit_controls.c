@@ -39,12 +39,12 @@ static void check_apic(struct vmcs_audit *a, uint32_t pin, uint32_t primary, uin
     const uint32_t needs_shadow = SEC_VIRTUALIZE_X2APIC | SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT;
 
     if (primary & CPU_TPR_SHADOW) {
-        audit_address(a, VMCS_VIRTUAL_APIC_ADDR, 0xfff, true);
+        bool readable = audit_address(a, VMCS_VIRTUAL_APIC_ADDR, 0xfff, true) && a->memory;
         uint64_t threshold = audit_get(a, VMCS_TPR_THRESHOLD);
         uint32_t vtpr;
         if (!(secondary & SEC_VIRTUAL_INTERRUPT)) {
             CHECK(threshold >> 4 == 0, VMCS_TPR_THRESHOLD, "bits 31:4 must be 0");
-            if (!(secondary & SEC_VIRTUALIZE_APIC_ACCESSES) && a->memory &&
+            if (!(secondary & SEC_VIRTUALIZE_APIC_ACCESSES) && readable &&
                 a->memory(a->ctx, audit_get(a, VMCS_VIRTUAL_APIC_ADDR) + 0x80, &vtpr, sizeof(vtpr)))
                 CHECK((threshold & 15) <= (vtpr >> 4 & 15), VMCS_TPR_THRESHOLD,
                       "above bits 7:4 of the virtual TPR, which is 0x%x", vtpr);
@@ -144,19 +144,21 @@ static void check_execution(struct vmcs_audit *a)
 
 /* An MSR area of 16-byte entries: the address, its last byte, and how many entries the CPU promises
  * to take. */
-static void check_msr_area(struct vmcs_audit *a, enum vmcs_field count_field,
+static bool check_msr_area(struct vmcs_audit *a, enum vmcs_field count_field,
                            enum vmcs_field address)
 {
     uint64_t count = audit_get(a, count_field), most = 512 * ((a->caps->misc >> 25 & 7) + 1);
+    int before = a->failures;
 
     if (count == 0)
-        return;
+        return true;
     audit_address(a, address, 15, true);
     uint64_t last = audit_get(a, address) + count * 16 - 1;
     unsigned bits = a->caps->basic & VMX_BASIC_32BIT ? 32 : a->caps->physical_bits;
     CHECK(last >> bits == 0, address, "the area's last byte lies beyond %u address bits", bits);
     CHECK(count <= most, count_field, "more than the %u entries that this CPU takes",
           (unsigned)most);
+    return a->failures == before;
 }
 
 static void check_exit(struct vmcs_audit *a)
@@ -217,9 +219,9 @@ static void check_entry_msrs(struct vmcs_audit *a)
         uint32_t index, reserved;
         uint64_t value;
     } entry;
-    uint64_t count = MIN(audit_get(a, VMCS_ENTRY_MSR_LOAD_COUNT), 4096);
+    uint64_t count = audit_get(a, VMCS_ENTRY_MSR_LOAD_COUNT);
 
-    for (uint64_t i = 0; a->memory && i < count; i++) {
+    for (uint64_t i = 0; i < count; i++) {
         if (!a->memory(a->ctx, audit_get(a, VMCS_ENTRY_MSR_LOAD_ADDR) + i * sizeof(entry), &entry,
                        sizeof(entry)))
             return;
@@ -240,8 +242,8 @@ static void check_entry(struct vmcs_audit *a)
           VMCS_ENTRY_CONTROLS,
           "entry to SMM and deactivate dual-monitor treatment are for SMM only");
     check_injection(a);
-    check_msr_area(a, VMCS_ENTRY_MSR_LOAD_COUNT, VMCS_ENTRY_MSR_LOAD_ADDR);
-    check_entry_msrs(a);
+    if (check_msr_area(a, VMCS_ENTRY_MSR_LOAD_COUNT, VMCS_ENTRY_MSR_LOAD_ADDR) && a->memory)
+        check_entry_msrs(a);
 }
 
 int audit_controls(struct vmcs_audit *a)

@@ -189,8 +189,8 @@ static void check_link_pointer(struct vmcs_audit *a)
 
     if (link == UINT64_MAX)
         return;
-    audit_address(a, VMCS_LINK_POINTER, 0xfff, true);
-    if (!a->memory || !a->memory(a->ctx, link, &header, sizeof(header)))
+    if (!audit_address(a, VMCS_LINK_POINTER, 0xfff, true) || !a->memory ||
+        !a->memory(a->ctx, link, &header, sizeof(header)))
         return;
     CHECK((header & 0x7fffffff) == VMX_REVISION(a->caps), VMCS_LINK_POINTER,
           "the VMCS there has revision 0x%x", header & 0x7fffffff);

@@ -31,9 +31,12 @@ void audit_fail(struct vmcs_audit *a, enum vmcs_field field, const char *rule, .
 
 /* Checks that several areas share. */
 void audit_canonical(struct vmcs_audit *a, enum vmcs_field field);
-/* Low bits given by `aligned` clear, nothing above the physical-address width (`limit32`: above 4
- * GiB where IA32_VMX_BASIC says so). */
-void audit_address(struct vmcs_audit *a, enum vmcs_field field, uint64_t aligned, bool limit32);
+/*
+ * Low bits given by `aligned` clear, nothing above the physical-address width (`limit32`: above 4
+ * GiB where IA32_VMX_BASIC says so). True when the address is right, so that what it points at may
+ * be read.
+ */
+bool audit_address(struct vmcs_audit *a, enum vmcs_field field, uint64_t aligned, bool limit32);
 void audit_pat(struct vmcs_audit *a, enum vmcs_field field);
 /* The reserved bits of IA32_EFER. */
 void audit_efer(struct vmcs_audit *a, enum vmcs_field field);
