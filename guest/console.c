@@ -34,7 +34,8 @@ static void send_line(const char *line, size_t length)
 
 static void flush_deferred(void)
 {
-    static const char lost[] = "corbel: warning: some lines were lost while the guest's line went on\r\n";
+    static const char lost[] =
+        "corbel: warning: some lines were lost while the guest's line went on\r\n";
 
     send_line(deferred, deferred_length);
     deferred_length = 0;

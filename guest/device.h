@@ -1,6 +1,7 @@
 /*
- * What a virtual device sees of the world (the third seam of docs/ARCHITECTURE.md): its VM's handle, interrupt lines,
- * one clock, timers, checked copies of guest memory, and the ranges it registers. Nothing else.
+ * What a virtual device sees of the world (the third seam of docs/ARCHITECTURE.md): its VM's
+ * handle, interrupt lines, one clock, timers, checked copies of guest memory, and the ranges it
+ * registers. Nothing else.
  */
 #pragma once
 
@@ -10,8 +11,8 @@
 struct vm; /* opaque to devices */
 struct device;
 
-#define DEVICE_TIMERS 2               /* timers a device may have */
-#define TIMER_OFF     UINT64_MAX      /* a deadline that never comes */
+#define DEVICE_TIMERS 2          /* timers a device may have */
+#define TIMER_OFF     UINT64_MAX /* a deadline that never comes */
 
 struct device_ops {
     const char *name; /* also its section's name in saved state, at most 15 characters */
@@ -19,22 +20,25 @@ struct device_ops {
     /* The widest port access it takes; the bus splits wider ones as the ISA bus would. 0: any. */
     uint8_t port_width;
     /*
-     * A port access: port is absolute, size 1, 2 or 4. A read returns the value in its low bits. Accesses that no
-     * single device covers wholly are split into bytes by the bus; what nobody claims reads all ones.
+     * A port access: port is absolute, size 1, 2 or 4. A read returns the value in its low bits.
+     * Accesses that no single device covers wholly are split into bytes by the bus; what nobody
+     * claims reads all ones.
      */
     uint32_t (*port_read)(struct device *d, uint16_t port, unsigned size);
     void (*port_write)(struct device *d, uint16_t port, unsigned size, uint32_t value);
     /* A memory access within the device's range: offset from its start, size 1, 2, 4 or 8. */
     uint64_t (*mmio_read)(struct device *d, uint64_t offset, unsigned size);
     void (*mmio_write)(struct device *d, uint64_t offset, unsigned size, uint64_t value);
-    /* Timer number `timer` reached its deadline; it is off now and may be set again. now is in guest TSC ticks. */
+    /* Timer number `timer` reached its deadline; it is off now and may be set again. now is in
+     * guest TSC ticks. */
     void (*timer)(struct device *d, unsigned timer, uint64_t now);
     /* Power-on state. Timers and interrupt lines have been cleared by the caller. */
     void (*reset)(struct device *d);
     /*
-     * Write or read everything that the guest could tell apart. bus_save() and bus_load() open and close the section
-     * and keep the deadlines; levels of interrupt lines are the interrupt controllers' state, so load drives none.
-     * load checks every value it takes (a stream is hostile) and returns 0 or -EBADMSG.
+     * Write or read everything that the guest could tell apart. bus_save() and bus_load() open and
+     * close the section and keep the deadlines; levels of interrupt lines are the interrupt
+     * controllers' state, so load drives none. load checks every value it takes (a stream is
+     * hostile) and returns 0 or -EBADMSG.
      */
     void (*save)(struct device *d, struct state_writer *w);
     int (*load)(struct device *d, struct state_reader *r);
@@ -46,16 +50,19 @@ struct device {
     uint64_t deadline[DEVICE_TIMERS]; /* owned by device_timer_set() */
 };
 
-/* --- what a device may ask of its VM; guest/platform.c answers in the microkernel, a mock in unit tests --- */
+/* --- what a device may ask of its VM; guest/platform.c answers in the microkernel, a mock in unit
+ * tests --- */
 
-/* Set interrupt line gsi (0-23; 0-15 are also the 8259s' inputs) of the VM. A level that stands already is no event. */
+/* Set interrupt line gsi (0-23; 0-15 are also the 8259s' inputs) of the VM. A level that stands
+ * already is no event. */
 void device_irq(struct device *d, unsigned gsi, bool level);
 /* The guest's TSC now, and its frequency in Hz. All deadlines are in these ticks. */
 uint64_t device_now(struct device *d);
 uint64_t device_tsc_hz(struct device *d);
 /* Call ops->timer(d, timer, now) at the first moment at or after deadline; TIMER_OFF stops it. */
 void device_timer_set(struct device *d, unsigned timer, uint64_t deadline);
-/* Copy from or to guest-physical memory: 0, or -EFAULT with nothing copied when any byte is not RAM. */
+/* Copy from or to guest-physical memory: 0, or -EFAULT with nothing copied when any byte is not
+ * RAM. */
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size) MUST_CHECK;
 int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t size) MUST_CHECK;
 /* End or restart the VM once the running instruction has completed. */
@@ -77,18 +84,19 @@ struct bus_mmio {
 
 struct bus {
     struct device *devices[BUS_DEVICES]; /* index 0 is nobody */
-    unsigned device_count; /* including nobody */
-    struct device *timed[BUS_DEVICES]; /* those of them that have timers */
+    unsigned device_count;               /* including nobody */
+    struct device *timed[BUS_DEVICES];   /* those of them that have timers */
     unsigned timed_count;
-    uint8_t *port_page[256]; /* port >> 8 -> 256 device indices, or NULL */
+    uint8_t *port_page[256];          /* port >> 8 -> 256 device indices, or NULL */
     struct bus_mmio mmio[BUS_RANGES]; /* sorted by base */
     unsigned mmio_count;
     uint64_t next_deadline; /* earliest of all devices' timers */
 };
 
 /*
- * Add a device (its ops and vm set; timers are switched off) with any number of ranges. -ENOSPC, -EEXIST on overlap,
- * -ENOMEM, -EINVAL for an empty or wrapping range or a device without the functions that it needs.
+ * Add a device (its ops and vm set; timers are switched off) with any number of ranges. -ENOSPC,
+ * -EEXIST on overlap, -ENOMEM, -EINVAL for an empty or wrapping range or a device without the
+ * functions that it needs.
  */
 void bus_init(struct bus *bus);
 int bus_add_device(struct bus *bus, struct device *d) MUST_CHECK;
@@ -98,7 +106,8 @@ void bus_destroy(struct bus *bus); /* frees what bus_add_ports allocated */
 
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size);
 void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value);
-/* Whether gpa belongs to a device; an access that leaves the device's range reads ones and drops writes. */
+/* Whether gpa belongs to a device; an access that leaves the device's range reads ones and drops
+ * writes. */
 bool bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size, uint64_t *value);
 bool bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value);
 
@@ -106,7 +115,8 @@ bool bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value
 void bus_reset(struct bus *bus);
 void bus_save(struct bus *bus, struct state_writer *w);
 int bus_load(struct bus *bus, struct state_reader *r) MUST_CHECK;
-/* What device_timer_set() does to a device on this bus: d->deadline[timer] and next_deadline, exactly. */
+/* What device_timer_set() does to a device on this bus: d->deadline[timer] and next_deadline,
+ * exactly. */
 void bus_timer_set(struct bus *bus, struct device *d, unsigned timer, uint64_t deadline);
 /* Run every timer whose deadline is at or before now and recompute next_deadline. */
 void bus_run_timers(struct bus *bus, uint64_t now);

@@ -1,6 +1,7 @@
 /*
- * What goes into the guest with the next VM entry: first an event whose delivery an exit cut short or that emulation
- * raised, then an NMI, then an external interrupt from the 8259s or the local APIC. What cannot go now opens a window.
+ * What goes into the guest with the next VM entry: first an event whose delivery an exit cut short
+ * or that emulation raised, then an NMI, then an external interrupt from the 8259s or the local
+ * APIC. What cannot go now opens a window.
  */
 #include "guest/vm.h"
 #include "vmx/cpu.h"
@@ -44,7 +45,8 @@ static void deliver_interrupt(struct vcpu *v, bool taken)
             vector = pic_acknowledge(&v->vm->pic);
         else
             lapic_accept(&v->lapic, (uint8_t)vector);
-        const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
+        const struct vmx_event e = {
+            .info = (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
         vmx_inject(&e);
         vector = pending_interrupt(v, &external);
     }
@@ -62,7 +64,8 @@ void vcpu_deliver_events(struct vcpu *v)
     }
     if (UNLIKELY(v->nmi_pending)) {
         if (!taken && vmx_can_take_nmi()) {
-            const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
+            const struct vmx_event e = {.info =
+                                            (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
             vmx_inject(&e);
             v->nmi_pending = false;
             taken = true;
@@ -87,7 +90,8 @@ void vcpu_deliver_events(struct vcpu *v)
 
 bool vcpu_wakes(struct vcpu *v)
 {
-    if ((v->event.info & INTR_VALID) || vmx_injection_pending() || (v->nmi_pending && vmx_can_take_nmi()))
+    if ((v->event.info & INTR_VALID) || vmx_injection_pending() ||
+        (v->nmi_pending && vmx_can_take_nmi()))
         return true;
     if (!vmx_can_take_interrupt())
         return false;
@@ -100,7 +104,7 @@ bool vcpu_wakes(struct vcpu *v)
 void vcpu_apic_mode(struct vcpu *v)
 {
     const struct vmx_features *f = &vmx_features;
-    enum vmx_apic_mode mode = !lapic_enabled(&v->lapic)  ? VMX_APIC_DISABLED
+    enum vmx_apic_mode mode = !lapic_enabled(&v->lapic) ? VMX_APIC_DISABLED
                               : lapic_x2apic(&v->lapic) ? VMX_APIC_X2APIC
                                                         : VMX_APIC_XAPIC;
     bool hardware = mode == VMX_APIC_X2APIC ? f->virtualize_x2apic : f->virtualize_apic_accesses;

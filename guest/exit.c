@@ -1,6 +1,6 @@
 /*
- * From VM exit to VM entry. One table says for each reason what has to be decoded and who handles it; the road for a
- * hot reason is vcpu_exit(), the row's handler, and back into the guest.
+ * From VM exit to VM entry. One table says for each reason what has to be decoded and who handles
+ * it; the road for a hot reason is vcpu_exit(), the row's handler, and back into the guest.
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/apic.h"
@@ -42,7 +42,8 @@ static enum exit_result exit_protection(struct vcpu *v, struct vm_exit *e)
     return EXIT_RESUME;
 }
 
-/* Caches are coherent and no device is passed through: writing them back changes nothing a guest sees. */
+/* Caches are coherent and no device is passed through: writing them back changes nothing a guest
+ * sees. */
 static enum exit_result exit_skip(struct vcpu *v, struct vm_exit *e)
 {
     return EXIT_SKIP;
@@ -56,7 +57,8 @@ static enum exit_result exit_hlt(struct vcpu *v, struct vm_exit *e)
 
 static enum exit_result exit_external_interrupt(struct vcpu *v, struct vm_exit *e)
 {
-    /* Acknowledged by the exit. Under some hypervisors the information is not valid: then there is nothing to do. */
+    /* Acknowledged by the exit. Under some hypervisors the information is not valid: then there is
+     * nothing to do. */
     if (LIKELY(e->intr & INTR_VALID))
         interrupt_dispatch(INTR_VECTOR(e->intr));
     vcpu_ask(v, REQUEST_TIMER);
@@ -76,8 +78,8 @@ static enum exit_result exit_preemption_timer(struct vcpu *v, struct vm_exit *e)
 }
 
 /*
- * #DB does not change DR6 when it exits, and clears the pending debug exceptions, which the next entry wants set again
- * under STI or MOV SS blocking (SDM, "Checks on Guest Non-Register State").
+ * #DB does not change DR6 when it exits, and clears the pending debug exceptions, which the next
+ * entry wants set again under STI or MOV SS blocking (SDM, "Checks on Guest Non-Register State").
  */
 static void forward_debug_exception(struct vcpu *v, struct vm_exit *e)
 {
@@ -155,7 +157,8 @@ static enum exit_result exit_ept_misconfiguration(struct vcpu *v, struct vm_exit
 
     if (ept_lookup(&v->vm->ept, e->gpa, &leaf) < 0)
         leaf.entry = 0;
-    vm_kill(v, "EPT misconfiguration at guest-physical %lx (entry %lx, level %u): a fault of Corbel's",
+    vm_kill(v,
+            "EPT misconfiguration at guest-physical %lx (entry %lx, level %u): a fault of Corbel's",
             e->gpa, leaf.entry, leaf.level);
     return EXIT_RESUME;
 }

@@ -1,4 +1,5 @@
-/* Control registers, XCR0 and hardware task switches: the exits that change how the guest's CPU works. */
+/* Control registers, XCR0 and hardware task switches: the exits that change how the guest's CPU
+ * works. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
 #include "guest/vm.h"
@@ -6,9 +7,11 @@
 enum cr_access { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW };
 
 #define CR0_DEFINED                                                                                \
-    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD |     \
+     CR0_PG)
 
-/* PAE paging: the four PDPTEs are loaded when it is switched on, and reserved bits in them fault. */
+/* PAE paging: the four PDPTEs are loaded when it is switched on, and reserved bits in them fault.
+ */
 static bool load_pdptes(struct vcpu *v, uint64_t cr3)
 {
     uint64_t pdpte[4];
@@ -127,7 +130,8 @@ enum exit_result exit_cr_access(struct vcpu *v, struct vm_exit *e)
     return EXIT_SKIP;
 }
 
-/* XCR0 is the hardware's: root mode uses no state that it switches. #UD and CPL come before the exit. */
+/* XCR0 is the hardware's: root mode uses no state that it switches. #UD and CPL come before the
+ * exit. */
 enum exit_result exit_xsetbv(struct vcpu *v, struct vm_exit *e)
 {
     uint64_t value = v->hw.gpr[RDX] << 32 | (uint32_t)v->hw.gpr[RAX];
@@ -142,8 +146,8 @@ enum exit_result exit_xsetbv(struct vcpu *v, struct vm_exit *e)
 }
 
 /*
- * VMX has no task switching: the guest's TSS would have to be interpreted in software. No system of the last twenty
- * years uses it, so the VM ends with a sentence instead.
+ * VMX has no task switching: the guest's TSS would have to be interpreted in software. No system of
+ * the last twenty years uses it, so the VM ends with a sentence instead.
  */
 enum exit_result exit_task_switch(struct vcpu *v, struct vm_exit *e)
 {

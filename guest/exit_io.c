@@ -1,14 +1,15 @@
-/* Port I/O: IN and OUT straight to the bus; INS and OUTS element by element through the guest's memory. */
+/* Port I/O: IN and OUT straight to the bus; INS and OUTS element by element through the guest's
+ * memory. */
 #include "arch/x86/cpu.h"
 #include "guest/console.h"
 #include "guest/vm.h"
 
 /* Exit qualification for I/O instructions */
-#define IO_SIZE(q)  (((unsigned)(q)&7) + 1)
-#define IO_IN       BIT(3)
-#define IO_STRING   BIT(4)
-#define IO_REP      BIT(5)
-#define IO_PORT(q)  ((uint16_t)((q) >> 16))
+#define IO_SIZE(q) (((unsigned)(q)&7) + 1)
+#define IO_IN      BIT(3)
+#define IO_STRING  BIT(4)
+#define IO_REP     BIT(5)
+#define IO_PORT(q) ((uint16_t)((q) >> 16))
 
 /* Elements done by one exit, so that interrupts get in between. */
 #define STRING_BATCH 256
@@ -24,8 +25,8 @@ static uint64_t add_masked(uint64_t value, uint64_t delta, unsigned width)
 }
 
 /*
- * INS and OUTS. The linear address of the first element and the address size come with the exit; INS always writes
- * through ES, which the hardware has checked, as it has checked OUTS's segment.
+ * INS and OUTS. The linear address of the first element and the address size come with the exit;
+ * INS always writes through ES, which the hardware has checked, as it has checked OUTS's segment.
  */
 static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
 {
@@ -82,7 +83,8 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
         bus_port_write(&v->vm->bus, IO_PORT(q), size,
                        size == 4 ? value : value & ((1u << size * 8) - 1));
     }
-    /* A guest that waits for its UART with interrupts off: the host's port may not be able to interrupt it. */
+    /* A guest that waits for its UART with interrupts off: the host's port may not be able to
+     * interrupt it. */
     if (UNLIKELY(uart_output_waits(&v->vm->uart)))
         console_pump();
     return EXIT_SKIP;

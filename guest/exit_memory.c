@@ -1,6 +1,7 @@
 /*
- * EPT violations and APIC-page accesses. RAM whose mapping was dropped comes back; a device's page means decoding the
- * instruction: MOV by the short way, everything else by the emulator; nobody's address reads ones.
+ * EPT violations and APIC-page accesses. RAM whose mapping was dropped comes back; a device's page
+ * means decoding the instruction: MOV by the short way, everything else by the emulator; nobody's
+ * address reads ones.
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
@@ -33,7 +34,8 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
     bus_mmio_write(&v->vm->bus, gpa, size, value);
 }
 
-/* --- the emulator's view of memory -------------------------------------------------------------------------------- */
+/* --- the emulator's view of memory
+ * -------------------------------------------------------------------------------- */
 
 static uint64_t segment_base(void *opaque, enum insn_segment segment)
 {
@@ -96,7 +98,25 @@ static void kill_undecoded(struct vcpu *v, const struct insn_context *c, uint64_
             text);
 }
 
-static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t gpa)
+/* The instruction's bytes end where a page does: the next one is not there for code, or is no
+ * memory at all. */
+static void fetch_fault(struct vcpu *v, uint64_t linear, uint64_t gpa)
+{
+    uint64_t at;
+    uint32_t error;
+
+    if (linear_translate(v, linear, WALK_FETCH | (vcpu_cpl() == 3 ? WALK_USER : 0), &at, &error) <
+        0)
+        vcpu_page_fault(v, linear, error);
+    else
+        vm_kill(v,
+                "the instruction that accesses device memory at %lx goes on at %lx, where there is "
+                "no memory",
+                gpa, at);
+}
+
+static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t linear,
+                                uint64_t gpa)
 {
     static const struct insn_memory_ops memory = {
         .read = emulated_read, .write = emulated_write, .probe_write = emulated_probe};
@@ -110,6 +130,10 @@ static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t
     c->segment_base = segment_base;
     c->stack = c->mode == 64 ? 64 : vmx_segment_access(SEG_SS) & BIT(14) ? 32 : 16;
     int result = insn_decode(c, &insn);
+    if (result == -EAGAIN) {
+        fetch_fault(v, linear + c->count, gpa);
+        return EXIT_RESUME;
+    }
     if (result == -EBADMSG) {
         vcpu_exception(v, VECTOR_UD, 0);
         return EXIT_RESUME;
@@ -124,7 +148,8 @@ static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t
     }
     vmx_set_gpr(&v->hw, RSP, v->hw.gpr[RSP]);
     vmx_set_rflags(rflags);
-    if (result == 1) /* one element of a repeated string instruction: interrupts may come in between */
+    if (result ==
+        1) /* one element of a repeated string instruction: interrupts may come in between */
         return EXIT_RESUME;
     vmx_skip_bytes(insn.length);
     return EXIT_RESUME;
@@ -142,7 +167,7 @@ static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
     c.count = (uint8_t)linear_fetch(v, linear, c.bytes, INSN_BYTES);
     if (!insn_fast_mov(c.bytes, c.count, c.mode, &mov) || ((gpa & 0xfff) + mov.size > PAGE_SIZE) ||
         mov.reg == RSP)
-        return emulate(v, &c, gpa);
+        return emulate(v, &c, linear, gpa);
     if (mov.write)
         device_write(v, gpa, mov.size, insn_mov_store_value(&mov, v->hw.gpr));
     else
@@ -162,10 +187,11 @@ enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
             vm_kill(v, "no memory left for the page tables of guest-physical %lx", e->gpa);
         return EXIT_RESUME;
     }
-    /* A device cannot hold page tables, code, or what an interrupt's delivery touches: a machine would hang. */
+    /* A device cannot hold page tables, code, or what an interrupt's delivery touches: a machine
+     * would hang. */
     if (UNLIKELY(e->interrupted.info & INTR_VALID)) {
-        vm_kill(v, "delivering vector %u touches device memory at %lx", INTR_VECTOR(e->interrupted.info),
-                e->gpa);
+        vm_kill(v, "delivering vector %u touches device memory at %lx",
+                INTR_VECTOR(e->interrupted.info), e->gpa);
         return EXIT_RESUME;
     }
     if (UNLIKELY(e->qualification & EPT_VIOLATION_FETCH)) {
@@ -179,13 +205,15 @@ enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
     return device_access(v, e->gpa);
 }
 
-/* Access type in bits 15:12: 0 linear read, 1 linear write, 2 fetch, 3 event delivery; physical ones above. */
+/* Access type in bits 15:12: 0 linear read, 1 linear write, 2 fetch, 3 event delivery; physical
+ * ones above. */
 enum exit_result exit_apic_access(struct vcpu *v, struct vm_exit *e)
 {
     unsigned type = (e->qualification >> 12) & 0xf;
 
     if (type > 1) {
-        vm_kill(v, "uses the local APIC's page for something other than data (access type %u)", type);
+        vm_kill(v, "uses the local APIC's page for something other than data (access type %u)",
+                type);
         return EXIT_RESUME;
     }
     return device_access(v, LAPIC_BASE | (e->qualification & 0xfff));

@@ -15,7 +15,8 @@ enum exit_result exit_rdmsr(struct vcpu *v, struct vm_exit *e)
     return EXIT_SKIP;
 }
 
-/* Armed and disarmed at every tick of a tickless kernel: the deadline goes straight to next_exit. */
+/* Armed and disarmed at every tick of a tickless kernel: the deadline goes straight to next_exit.
+ */
 static void write_tsc_deadline(struct vcpu *v, uint64_t value)
 {
     lapic_set_tsc_deadline(&v->lapic, value);

@@ -1,4 +1,5 @@
-/* Guest-linear memory: what the emulators need of the guest's address space, through its own page tables. */
+/* Guest-linear memory: what the emulators need of the guest's address space, through its own page
+ * tables. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "guest/vm.h"

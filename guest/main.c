@@ -1,6 +1,6 @@
 /*
- * The hypervisor proper: from a machine whose basics work to VMs that run, one after another in the config's order,
- * and what is done when the last one has ended.
+ * The hypervisor proper: from a machine whose basics work to VMs that run, one after another in the
+ * config's order, and what is done when the last one has ended.
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
@@ -28,7 +28,9 @@ static const struct handover *handover;
 static struct config config;
 static struct vm_config *vms;
 
-/* --- config ------------------------------------------------------------------------------------------------------ */
+/* --- config
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static void report(void *ctx, uint32_t line, const char *sentence)
 {
@@ -58,7 +60,8 @@ static void read_config(void)
 {
     if (handover->config_status < 0) {
         config_defaults(&config);
-        log_error("no configuration: \\corbel\\corbel.conf: %s", status_text(handover->config_status));
+        log_error("no configuration: \\corbel\\corbel.conf: %s",
+                  status_text(handover->config_status));
         return;
     }
     const char *text = phys_to_virt(handover->config);
@@ -84,7 +87,9 @@ static uint32_t without_bits(void)
     return bits;
 }
 
-/* --- files ------------------------------------------------------------------------------------------------------- */
+/* --- files
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* The loaded file that the config calls by that path; an error names the line. */
 static int find_file(const struct vm_config *vm, enum config_vm_key key, struct config_span path,
@@ -106,11 +111,14 @@ static int find_file(const struct vm_config *vm, enum config_vm_key key, struct 
         break;
     }
     log_error("corbel.conf:%u: [vm %.*s]: '%.*s' cannot be loaded: %s", config_vm_line(vm, key),
-              (int)vm->name.length, vm->name.data, (int)path.length, path.data, status_text(status));
+              (int)vm->name.length, vm->name.data, (int)path.length, path.data,
+              status_text(status));
     return status;
 }
 
-/* --- VMs --------------------------------------------------------------------------------------------------------- */
+/* --- VMs
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 /* A guest that restarts in a loop must not keep the machine busy with nothing else. */
 static void hold_back(struct vm *vm, uint64_t since)
@@ -153,7 +161,8 @@ static void run_configured(unsigned id, const struct vm_config *c)
     struct vm *vm;
 
     if (c->cpus > 1) {
-        log_error("corbel.conf:%u: [vm %.*s]: cpus = %u: this version runs one vCPU per VM; write cpus = 1",
+        log_error("corbel.conf:%u: [vm %.*s]: cpus = %u: this version runs one vCPU per VM; write "
+                  "cpus = 1",
                   config_vm_line(c, CONFIG_VM_CPUS), (int)c->name.length, c->name.data, c->cpus);
         return;
     }
@@ -208,7 +217,8 @@ NORETURN void corbel_main(struct handover *h)
         idle();
     }
     vmx_log_features();
-    mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr, NULL);
+    mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
+              NULL);
     for (unsigned i = 0; i < config.vm_count; i++)
         runnable += !vms[i].broken;
     if (!runnable)

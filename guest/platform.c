@@ -1,6 +1,6 @@
 /*
- * The virtual machine's board: its devices on the bus, the wires between them, and the answers to what device models and
- * APICs ask of their VM.
+ * The virtual machine's board: its devices on the bus, the wires between them, and the answers to
+ * what device models and APICs ask of their VM.
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
@@ -9,9 +9,11 @@
 #include "guest/vm.h"
 #include "guest/wall_clock.h"
 
-/* --- what devices ask (guest/device.h) --------------------------------------------------------------------------- */
+/* --- what devices ask (guest/device.h)
+ * --------------------------------------------------------------------------- */
 
-/* ISA interrupts reach the 8259s and the I/O APIC; the 8254's comes in at pin 2 there, as the MADT says. */
+/* ISA interrupts reach the 8259s and the I/O APIC; the 8254's comes in at pin 2 there, as the MADT
+ * says. */
 void device_irq(struct device *d, unsigned gsi, bool level)
 {
     struct vm *vm = d->vm;
@@ -65,7 +67,8 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
     wall_clock_now(seconds, microseconds);
 }
 
-/* --- what local APICs ask (guest/devices/lapic.h) ---------------------------------------------------------------- */
+/* --- what local APICs ask (guest/devices/lapic.h)
+ * ---------------------------------------------------------------- */
 
 static struct vcpu *vcpu_of(struct lapic *l)
 {
@@ -99,7 +102,8 @@ void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
         vcpu_ask(v, REQUEST_EVENT);
         break;
     case APIC_INIT:
-        /* The boot processor after INIT would run the firmware's reset vector, and there is no firmware. */
+        /* The boot processor after INIT would run the firmware's reset vector, and there is no
+         * firmware. */
         vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
         break;
     default: /* SMI: no SMM; SIPI: only after INIT; ExtINT: the 8259s are asked by themselves */
@@ -117,7 +121,8 @@ void lapic_mode_changed(struct lapic *l)
     vcpu_apic_mode(vcpu_of(l));
 }
 
-/* --- what the I/O APIC asks (guest/devices/ioapic.h) ------------------------------------------------------------- */
+/* --- what the I/O APIC asks (guest/devices/ioapic.h)
+ * ------------------------------------------------------------- */
 
 bool ioapic_send(struct ioapic *io, const struct apic_message *m)
 {
@@ -143,7 +148,9 @@ static void pic_intr(void *context, bool level)
         vcpu_ask(vm->vcpu[0], REQUEST_EVENT);
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 int platform_init(struct vm *vm)
 {

@@ -1,6 +1,7 @@
 /*
- * Saving and loading device and vCPU state: a stream of sections {name, version, length, bytes}, little endian.
- * The reader trusts nothing: a short, long, unknown or newer section is an error and leaves a sentence behind.
+ * Saving and loading device and vCPU state: a stream of sections {name, version, length, bytes},
+ * little endian. The reader trusts nothing: a short, long, unknown or newer section is an error and
+ * leaves a sentence behind.
  */
 #pragma once
 
@@ -9,8 +10,8 @@
 struct state_writer {
     uint8_t *data;
     size_t capacity;
-    size_t used;      /* goes on counting past capacity, so that a first pass with capacity 0 measures */
-    size_t section;   /* where the open section's length field lies */
+    size_t used; /* goes on counting past capacity, so that a first pass with capacity 0 measures */
+    size_t section; /* where the open section's length field lies */
 };
 
 struct state_reader {
@@ -21,7 +22,8 @@ struct state_reader {
     const char *error; /* NULL, or the first thing that was wrong */
 };
 
-/* Writing: begin a section (name of at most 15 characters), put values, end it. Never fails; check used <= capacity. */
+/* Writing: begin a section (name of at most 15 characters), put values, end it. Never fails; check
+ * used <= capacity. */
 void state_begin(struct state_writer *w, const char *name, uint16_t version);
 void state_end(struct state_writer *w);
 void state_put(struct state_writer *w, const void *data, size_t size);

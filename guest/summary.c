@@ -64,11 +64,12 @@ void vm_print_summary(const struct vm *vm)
         halted += vm->vcpu[i]->halt_ticks;
     }
     frame_stats(&frames);
-    log_info("%s: %s after %lu.%03lu s%s%s", vm->name,
-             vm->killed ? "killed" : "ended", ms / 1000, ms % 1000, vm->why[0] ? ": " : "", vm->why);
-    log_info("  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
-             tsc_to_ns(halted) / 1000000, share(root, ran - halted) / 100,
-             share(root, ran - halted) % 100, root, ran - halted, vm->resets);
+    log_info("%s: %s after %lu.%03lu s%s%s", vm->name, vm->killed ? "killed" : "ended", ms / 1000,
+             ms % 1000, vm->why[0] ? ": " : "", vm->why);
+    log_info(
+        "  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
+        tsc_to_ns(halted) / 1000000, share(root, ran - halted) / 100,
+        share(root, ran - halted) % 100, root, ran - halted, vm->resets);
     log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,
              vm->ept.frames * PAGE_SIZE / KIB, frames.kernel / KIB + frames.metadata / KIB);
     log_info("  VM exits: %lu", total);

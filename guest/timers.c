@@ -1,6 +1,6 @@
 /*
- * Time in the guest is its TSC, and every virtual timer an absolute deadline on it. The earliest one of a vCPU becomes
- * next_exit, on the host's TSC; between exits nothing counts.
+ * Time in the guest is its TSC, and every virtual timer an absolute deadline on it. The earliest
+ * one of a vCPU becomes next_exit, on the host's TSC; between exits nothing counts.
  */
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
@@ -31,8 +31,7 @@ void vcpu_update_deadline(struct vcpu *v)
     if (v->lapic.timer_deadline != LAPIC_TIMER_OFF)
         v->next_exit = host_deadline(v->lapic.timer_deadline, now + v->tsc_offset, now);
     if (v->id == 0 && v->vm->bus.next_deadline != TIMER_OFF) {
-        uint64_t device =
-            host_deadline(v->vm->bus.next_deadline, now + v->vm->tsc_offset, now);
+        uint64_t device = host_deadline(v->vm->bus.next_deadline, now + v->vm->tsc_offset, now);
         v->next_exit = MIN(v->next_exit, device);
     }
 }

@@ -42,7 +42,8 @@ static void build_cpuid(struct vcpu *v)
     cpuid_build(&v->cpuid, &in, host_cpuid, NULL);
 }
 
-/* --- what the MSR model asks ------------------------------------------------------------------------------------- */
+/* --- what the MSR model asks
+ * ------------------------------------------------------------------------------------- */
 
 static int env_lapic_read(void *context, uint32_t msr, uint64_t *value)
 {
@@ -59,7 +60,8 @@ static uint64_t env_tsc(void *context)
     return vcpu_tsc(context);
 }
 
-/* The guest moves its TSC. A deadline is a TSC value and stays; a count that is running takes as long as before. */
+/* The guest moves its TSC. A deadline is a TSC value and stays; a count that is running takes as
+ * long as before. */
 static void env_tsc_add(void *context, uint64_t delta)
 {
     struct vcpu *v = context;
@@ -115,7 +117,9 @@ static void build_msr_env(struct vcpu *v)
     };
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
 {
@@ -216,7 +220,9 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
     vcpu_apic_mode(v);
 }
 
-/* --- running ---------------------------------------------------------------------------------------------------- */
+/* --- running
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 /* HLT: wait for what wakes the guest, with the processor halted too. */
 static void halt(struct vcpu *v)

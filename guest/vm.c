@@ -1,4 +1,5 @@
-/* A VM's life: made from its section of the config, booted from its files, reset, ended, and given back. */
+/* A VM's life: made from its section of the config, booted from its files, reset, ended, and given
+ * back. */
 #include "guest/vm.h"
 
 #include "arch/x86/cpu.h"
@@ -17,9 +18,10 @@ static int no_memory(struct vm *vm, const char *what)
     struct frame_stats s;
 
     frame_stats(&s);
-    log_error("corbel.conf:%u: [vm %s]: not enough memory for %s: it wants %lu MiB and %lu MiB are free",
-              config_vm_line(vm->config, CONFIG_VM_MEMORY), vm->name, what,
-              vm->config->memory / MIB, s.free / MIB);
+    log_error(
+        "corbel.conf:%u: [vm %s]: not enough memory for %s: it wants %lu MiB and %lu MiB are free",
+        config_vm_line(vm->config, CONFIG_VM_MEMORY), vm->name, what, vm->config->memory / MIB,
+        s.free / MIB);
     return -ENOMEM;
 }
 
@@ -33,7 +35,8 @@ static int create_memory(struct vm *vm)
                   config_vm_line(vm->config, CONFIG_VM_MEMORY), vm->name);
         return -EINVAL;
     }
-    /* Around the VGA hole two ranges share a 2 MiB block: it is backed as a whole, the E820 map leaves the hole out. */
+    /* Around the VGA hole two ranges share a 2 MiB block: it is backed as a whole, the E820 map
+     * leaves the hole out. */
     unsigned count = 0;
     for (unsigned i = 0; i < vm->layout.count; i++) {
         const struct gpa_range *r = &vm->layout.ram[i];
@@ -108,7 +111,9 @@ void vm_reset(struct vm *vm)
     vm->state = VM_READY;
 }
 
-/* --- loading ---------------------------------------------------------------------------------------------------- */
+/* --- loading
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
 {
@@ -155,9 +160,10 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
         return no_memory(vm, "its ACPI tables");
     result = linux_load(&image, &vm->layout, &sink, &start, error);
     if (result < 0) {
-        enum config_vm_key key = result == -ENOMEM  ? CONFIG_VM_MEMORY
-                                 : result == -E2BIG ? CONFIG_VM_CMDLINE
-                                                    : CONFIG_VM_KERNEL;
+        enum config_vm_key key = result == -ENOMEM   ? CONFIG_VM_MEMORY
+                                 : result == -E2BIG  ? CONFIG_VM_CMDLINE
+                                 : result == -ERANGE ? CONFIG_VM_INITRD
+                                                     : CONFIG_VM_KERNEL;
         log_error("corbel.conf:%u: [vm %s]: %.*s %s", config_vm_line(vm->config, key), vm->name,
                   (int)vm->config->kernel.length, vm->config->kernel.data, error);
         return result;
@@ -169,7 +175,9 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
     return 0;
 }
 
-/* --- ending ----------------------------------------------------------------------------------------------------- */
+/* --- ending
+ * -----------------------------------------------------------------------------------------------------
+ */
 
 void vm_request(struct vm *vm, enum vm_request request, const char *why)
 {

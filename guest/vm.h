@@ -21,7 +21,8 @@
 #include "vmx/ept.h"
 #include "vmx/exit.h"
 
-/* The local APIC timer counts at tsc_hz / 2^LAPIC_BUS_SHIFT, which CPUID leaf 15h gives as crystal clock. */
+/* The local APIC timer counts at tsc_hz / 2^LAPIC_BUS_SHIFT, which CPUID leaf 15h gives as crystal
+ * clock. */
 #define LAPIC_BUS_SHIFT 2
 
 /* Why vmx_run() came back; 0 is what vcpu_exit() returns to stay in the guest. */
@@ -46,12 +47,12 @@ struct vcpu {
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
     bool tpr_shadow;
     bool nmi_pending;
-    uint64_t tsc_offset;      /* of this vCPU: guest TSC = host TSC + offset */
-    uint64_t next_exit;       /* host TSC at which the guest must be left for a timer */
-    uint64_t timer_armed;     /* without preemption timer: what the host's APIC timer is set to */
-    uint64_t root_ticks;      /* host TSC ticks between VM exits and VM entries, halts excluded */
+    uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
+    uint64_t next_exit;   /* host TSC at which the guest must be left for a timer */
+    uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
+    uint64_t root_ticks;  /* host TSC ticks between VM exits and VM entries, halts excluded */
     uint64_t exits[VMX_EXIT_REASONS];
-    struct vmx_event event;   /* to be delivered first; info 0: none */
+    struct vmx_event event; /* to be delivered first; info 0: none */
 
     struct vm *vm;
     unsigned id;
@@ -109,7 +110,8 @@ struct file {
     uint64_t size;
 };
 
-/* What a VM is made of beside its config: the contents of its files, which stay in place while it lives. */
+/* What a VM is made of beside its config: the contents of its files, which stay in place while it
+ * lives. */
 struct vm_files {
     struct file kernel, initrd;
 };
@@ -119,9 +121,11 @@ extern struct mtrr host_mtrr;
 
 /* --- vm.c: a VM's life --- */
 
-/* Build everything but the guest's software. 0, or an error that has been logged with the config's line. */
+/* Build everything but the guest's software. 0, or an error that has been logged with the config's
+ * line. */
 int vm_create(struct vm **out, unsigned id, const struct vm_config *config) MUST_CHECK;
-/* Load kernel and initrd and put the boot vCPU at their entry. 0, or an error that has been logged. */
+/* Load kernel and initrd and put the boot vCPU at their entry. 0, or an error that has been logged.
+ */
 int vm_boot(struct vm *vm, const struct vm_files *files) MUST_CHECK;
 /* Power-on state for every device, vCPU and byte of memory; vm_boot() comes next. */
 void vm_reset(struct vm *vm);
@@ -179,17 +183,20 @@ void vcpu_write_eoi_bitmap(struct vcpu *v);
 
 /* Guest TSC of this vCPU now. */
 uint64_t vcpu_tsc(const struct vcpu *v);
-/* Fire what is due of the local APIC's and (boot vCPU) the devices' timers, and find the next deadline. */
+/* Fire what is due of the local APIC's and (boot vCPU) the devices' timers, and find the next
+ * deadline. */
 void vcpu_run_timers(struct vcpu *v);
 /* Find the next deadline anew after one of them has changed. */
 void vcpu_update_deadline(struct vcpu *v);
 
 /* --- linear.c: guest-linear memory --- */
 
-/* Read size bytes (at most a page) at a linear address as the guest's code would fetch or read them; how many could. */
+/* Read size bytes (at most a page) at a linear address as the guest's code would fetch or read
+ * them; how many could. */
 size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size);
 /* Translate; -EFAULT with the page fault's error code. access: WALK_* of guest/walk.h. */
-int linear_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa, uint32_t *error) MUST_CHECK;
+int linear_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa,
+                     uint32_t *error) MUST_CHECK;
 /* Copy, a #PF noted in the vCPU and -EFAULT when the guest's tables forbid it. */
 int linear_read(struct vcpu *v, uint64_t linear, void *data, size_t size) MUST_CHECK;
 int linear_write(struct vcpu *v, uint64_t linear, const void *data, size_t size) MUST_CHECK;

@@ -64,12 +64,14 @@ void vmx_log_features(void)
     log_debug("vmx: cr0 fixed %lx/%lx cr4 fixed %lx/%lx vmfunc %lx vmcs-enum %lx", c->cr0_fixed0,
               c->cr0_fixed1, c->cr4_fixed0, c->cr4_fixed1, c->vmfunc, c->vmcs_enum);
     log_info("vmx: EPT leaves up to %s, %s, guest APIC: %s, preemption by %s",
-             f->ept_1g ? "1 GiB" : f->ept_2m ? "2 MiB" : "4 KiB",
+             f->ept_1g   ? "1 GiB"
+             : f->ept_2m ? "2 MiB"
+                         : "4 KiB",
              f->vpid ? "VPIDs" : "no VPIDs (TLB flushed on each entry)",
-             f->vid                 ? "virtual-interrupt delivery"
-             : f->apic_register     ? "APIC-register virtualization"
-             : f->tpr_shadow        ? "TPR shadow"
-                                    : "in software",
+             f->vid             ? "virtual-interrupt delivery"
+             : f->apic_register ? "APIC-register virtualization"
+             : f->tpr_shadow    ? "TPR shadow"
+                                : "in software",
              f->preemption_timer ? "VMX timer" : "APIC timer");
 }
 
@@ -99,7 +101,8 @@ int vmx_cpu_start(struct vmx_cpu *cpu)
     memset(region, 0, PAGE_SIZE);
     region[0] = VMX_REVISION(&vmx_caps);
 
-    /* FIXED0 bits must be set and FIXED1's zeros clear, CR0.NE above all: some firmware leaves it 0. */
+    /* FIXED0 bits must be set and FIXED1's zeros clear, CR0.NE above all: some firmware leaves it
+     * 0. */
     write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
     write_cr4(((read_cr4() | CR4_VMXE) | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
     if (!vmxon(cpu->vmxon_region)) {
@@ -125,7 +128,9 @@ void vmx_cpu_stop(struct vmx_cpu *cpu)
     frame_free(cpu->vmxon_region, FRAME_ORDER_4K);
 }
 
-/* --- TLB --------------------------------------------------------------------------------------------------------- */
+/* --- TLB
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
 enum invalidation { INV_ADDRESS, INV_SINGLE, INV_ALL, INV_SINGLE_KEEP_GLOBAL };
 

@@ -1,6 +1,6 @@
 /*
- * One processor in VMX operation: the capability MSRs read once for the machine, VMXON on each CPU, and which VMCS is
- * current where.
+ * One processor in VMX operation: the capability MSRs read once for the machine, VMXON on each CPU,
+ * and which VMCS is current where.
  */
 #pragma once
 
@@ -28,13 +28,14 @@ extern struct vmx_features vmx_features;
 extern paddr vmx_io_bitmaps;
 
 /*
- * Find out what VMX this machine has and choose the control words; says on the log what is missing and what to do about
- * it. `without` is a set of VMX_WITHOUT bits. 0, or -ENOTSUP.
+ * Find out what VMX this machine has and choose the control words; says on the log what is missing
+ * and what to do about it. `without` is a set of VMX_WITHOUT bits. 0, or -ENOTSUP.
  */
 int vmx_probe(uint32_t without) MUST_CHECK;
 /* Log what will be used and which fallback stands in for what is not there. */
 void vmx_log_features(void);
-/* Enter VMX root operation on this CPU, which becomes *cpu (vmx_this_cpu()). 0, -ENOMEM, -ENOTSUP with the reason on the log. */
+/* Enter VMX root operation on this CPU, which becomes *cpu (vmx_this_cpu()). 0, -ENOMEM, -ENOTSUP
+ * with the reason on the log. */
 int vmx_cpu_start(struct vmx_cpu *cpu) MUST_CHECK;
 /* Leave VMX operation; no VMCS may be current. */
 void vmx_cpu_stop(struct vmx_cpu *cpu);

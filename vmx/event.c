@@ -129,7 +129,8 @@ void vmx_debug_exception(uint64_t qualification)
         dr6 &= ~BIT(16);
     write_dr6(dr6);
     vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~BIT(13));
-    /* The exit cleared pending debug exceptions; with TF and a shadow the entry check wants BS back. */
+    /* The exit cleared pending debug exceptions; with TF and a shadow the entry check wants BS
+     * back. */
     if ((vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF) &&
         (vmread32(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) &&
         !(vmread64(VMCS_GUEST_DEBUGCTL) & BIT(1)))

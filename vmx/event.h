@@ -1,6 +1,7 @@
 /*
- * Events into the guest: interrupts, exceptions and NMIs through the VM-entry interruption information, the windows
- * that tell when the guest can take one, and what has to be done again when a VM exit cut a delivery short.
+ * Events into the guest: interrupts, exceptions and NMIs through the VM-entry interruption
+ * information, the windows that tell when the guest can take one, and what has to be done again
+ * when a VM exit cut a delivery short.
  */
 #pragma once
 
@@ -13,15 +14,18 @@ struct vmx_event {
     uint32_t length; /* instruction length for software events */
 };
 
-/* The delivery that this exit interrupted, if any; clears NMI blocking for an NMI that has to be delivered again. */
+/* The delivery that this exit interrupted, if any; clears NMI blocking for an NMI that has to be
+ * delivered again. */
 bool vmx_interrupted_event(struct vmx_event *out);
-/* An exception of that vector with its architectural error code (ignored where the vector has none). */
+/* An exception of that vector with its architectural error code (ignored where the vector has
+ * none). */
 struct vmx_event vmx_exception(unsigned vector, uint32_t error);
 /*
- * SDM "Interrupt and Exception Handling", "Conditions for Generating a Double Fault": what is delivered when `second`
- * happens while `first` was being delivered. False: triple fault.
+ * SDM "Interrupt and Exception Handling", "Conditions for Generating a Double Fault": what is
+ * delivered when `second` happens while `first` was being delivered. False: triple fault.
  */
-bool vmx_combine_events(const struct vmx_event *first, const struct vmx_event *second, struct vmx_event *out);
+bool vmx_combine_events(const struct vmx_event *first, const struct vmx_event *second,
+                        struct vmx_event *out);
 /* Put the event into the VMCS for the next VM entry. */
 void vmx_inject(const struct vmx_event *e);
 
@@ -33,8 +37,9 @@ void vmx_request_interrupt_window(struct vmx_vcpu *v, bool on);
 void vmx_request_nmi_window(struct vmx_vcpu *v, bool on);
 
 /*
- * RIP past an instruction of that length, with what its completion means: STI and MOV SS blocking end, TF traps. Only
- * exits by instructions tell the length; for EPT violations it is undefined on silicon and the decoder's must be used.
+ * RIP past an instruction of that length, with what its completion means: STI and MOV SS blocking
+ * end, TF traps. Only exits by instructions tell the length; for EPT violations it is undefined on
+ * silicon and the decoder's must be used.
  */
 static inline void vmx_skip_bytes(uint32_t length)
 {
@@ -53,7 +58,8 @@ static inline void vmx_skip_instruction(void)
     vmx_skip_bytes(vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
 }
 
-/* A #DB that exited: DR6 and DR7.GD as the guest's handler must find them. qualification is the exit's. */
+/* A #DB that exited: DR6 and DR7.GD as the guest's handler must find them. qualification is the
+ * exit's. */
 void vmx_debug_exception(uint64_t qualification);
 /* NMIs are blocked again, as before the IRET that faulted. */
 void vmx_block_nmi(void);

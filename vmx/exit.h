@@ -1,6 +1,7 @@
 /*
- * A VM exit as the rest of Corbel sees it (the second seam of docs/ARCHITECTURE.md). Only what the dispatch table's row
- * asks for is read: a VMREAD costs little on silicon and a whole exit when nested.
+ * A VM exit as the rest of Corbel sees it (the second seam of docs/ARCHITECTURE.md). Only what the
+ * dispatch table's row asks for is read: a VMREAD costs little on silicon and a whole exit when
+ * nested.
  */
 #pragma once
 
@@ -100,9 +101,9 @@ static inline void vmx_decode_exit(struct vm_exit *e, uint32_t needs)
 }
 
 /* EPT violation: exit qualification */
-#define EPT_VIOLATION_READ      BIT(0)
-#define EPT_VIOLATION_WRITE     BIT(1)
-#define EPT_VIOLATION_FETCH     BIT(2)
-#define EPT_VIOLATION_GLA_VALID BIT(7)
-#define EPT_VIOLATION_GLA_FINAL BIT(8) /* the access itself, not one of its page-table walk */
+#define EPT_VIOLATION_READ           BIT(0)
+#define EPT_VIOLATION_WRITE          BIT(1)
+#define EPT_VIOLATION_FETCH          BIT(2)
+#define EPT_VIOLATION_GLA_VALID      BIT(7)
+#define EPT_VIOLATION_GLA_FINAL      BIT(8) /* the access itself, not one of its page-table walk */
 #define QUALIFICATION_NMI_UNBLOCKING BIT(12)

@@ -1,4 +1,5 @@
-/* Structure offsets for the assembly, generated: never written as literals there. Compiled to text, not linked. */
+/* Structure offsets for the assembly, generated: never written as literals there. Compiled to text,
+ * not linked. */
 #include "vmx/vcpu.h"
 
 #define DEFINE(name, value) __asm__ volatile("\n#OFFSET " #name " %0" ::"i"(value))

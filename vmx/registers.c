@@ -84,7 +84,8 @@ void vmx_set_efer(struct vmx_vcpu *v, uint64_t efer)
 
 void vmx_set_cr0(struct vmx_vcpu *v, uint64_t cr0)
 {
-    /* Under unrestricted guest PE and PG are as the guest wants them; caching stays on whatever it says. */
+    /* Under unrestricted guest PE and PG are as the guest wants them; caching stays on whatever it
+     * says. */
     uint64_t fixed0 = vmx_features.cr0_fixed0 & ~(CR0_PE | CR0_PG);
     uint64_t real = ((cr0 | fixed0) & vmx_features.cr0_fixed1) & ~(CR0_CD | CR0_NW);
     uint64_t before = vmread_natural(VMCS_GUEST_CR0);
@@ -108,8 +109,10 @@ void vmx_set_cr3(struct vmx_vcpu *v, uint64_t cr3)
 
 void vmx_set_cr4(struct vmx_vcpu *v, uint64_t cr4)
 {
-    /* Without MCE a machine check would shut the processor down: it stays on whatever the guest says. */
-    uint64_t real = (cr4 | vmx_features.cr4_fixed0 | (read_cr4() & CR4_MCE)) & vmx_features.cr4_fixed1;
+    /* Without MCE a machine check would shut the processor down: it stays on whatever the guest
+     * says. */
+    uint64_t real =
+        (cr4 | vmx_features.cr4_fixed0 | (read_cr4() & CR4_MCE)) & vmx_features.cr4_fixed1;
 
     vmwrite_natural(VMCS_CR4_SHADOW, cr4);
     vmwrite_natural(VMCS_GUEST_CR4, real);
@@ -143,8 +146,9 @@ void vmx_set_tsc_offset(uint64_t offset)
 void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)
 {
     const struct vmx_features *f = &vmx_features;
-    uint32_t secondary = v->secondary & ~(uint32_t)(SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES |
-                                                    SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT);
+    uint32_t secondary =
+        v->secondary & ~(uint32_t)(SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES |
+                                   SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT);
 
     if (mode == VMX_APIC_X2APIC && f->virtualize_x2apic)
         secondary |= SEC_VIRTUALIZE_X2APIC;

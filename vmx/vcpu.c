@@ -1,6 +1,6 @@
 /*
- * A vCPU's life in VMX: its VMCS from allocation to power-on state, the state that VMX leaves to software while a CPU
- * goes from one vCPU to another, and the way into the guest.
+ * A vCPU's life in VMX: its VMCS from allocation to power-on state, the state that VMX leaves to
+ * software while a CPU goes from one vCPU to another, and the way into the guest.
  */
 #include "vmx/vcpu.h"
 
@@ -23,12 +23,16 @@ void vmx_exit_entry(void); /* entry.asm: VMCS_HOST_RIP */
 #define RESET_PAT 0x0007040600070406ULL
 
 static const uint32_t shared_msr_number[SHARED_MSR_COUNT] = {
-    [SHARED_STAR] = MSR_STAR,   [SHARED_LSTAR] = MSR_LSTAR,
-    [SHARED_CSTAR] = MSR_CSTAR, [SHARED_FMASK] = MSR_FMASK,
-    [SHARED_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE, [SHARED_TSC_AUX] = MSR_TSC_AUX,
+    [SHARED_STAR] = MSR_STAR,
+    [SHARED_LSTAR] = MSR_LSTAR,
+    [SHARED_CSTAR] = MSR_CSTAR,
+    [SHARED_FMASK] = MSR_FMASK,
+    [SHARED_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
+    [SHARED_TSC_AUX] = MSR_TSC_AUX,
 };
 
-/* --- VMCS instructions: success is CF = ZF = 0 ------------------------------------------------------------------- */
+/* --- VMCS instructions: success is CF = ZF = 0
+ * ------------------------------------------------------------------- */
 
 static bool vmclear(paddr vmcs)
 {
@@ -51,7 +55,8 @@ void vmwrite_failed(enum vmcs_field field, uint64_t value)
     log_error("vmx: VMWRITE of %lx to %s was refused", value, vmcs_field_name(field));
 }
 
-/* --- FPU: XSAVE area, all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE --------------------------- */
+/* --- FPU: XSAVE area, all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE
+ * --------------------------- */
 
 #define FXSAVE_SIZE 512
 
@@ -106,7 +111,8 @@ static void fpu_save(struct vmx_vcpu *v)
 
 static void fpu_reset(struct vmx_vcpu *v)
 {
-    /* FCW and MXCSR as after RESET; with XSTATE_BV zero, XRSTOR initialises every other component. */
+    /* FCW and MXCSR as after RESET; with XSTATE_BV zero, XRSTOR initialises every other component.
+     */
     memset(v->fpu, 0, fpu_size());
     *(uint16_t *)v->fpu = 0x40;
     *(uint32_t *)((uint8_t *)v->fpu + 24) = 0x1f80;
@@ -116,7 +122,9 @@ static void fpu_reset(struct vmx_vcpu *v)
     v->xss = 0;
 }
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
 {
@@ -142,9 +150,9 @@ int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
 
     const struct vmx_features *f = &vmx_features;
     v->primary = vmx_controls.primary;
-    v->secondary = vmx_controls.secondary &
-                   ~(uint32_t)(SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES |
-                               SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT);
+    v->secondary =
+        vmx_controls.secondary & ~(uint32_t)(SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES |
+                                             SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT);
     v->entry_controls = vmx_controls.entry;
     vmwrite32(VMCS_PIN_CONTROLS, vmx_controls.pin);
     vmwrite32(VMCS_PRIMARY_CONTROLS, v->primary);
@@ -182,7 +190,8 @@ int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
         vmwrite64(VMCS_EOI_EXIT_BITMAP3, 0);
         vmwrite16(VMCS_GUEST_INTR_STATUS, 0);
     }
-    /* The guest owns every CR0 bit but those that change how VMX runs it, and the CR4 bits it was given. */
+    /* The guest owns every CR0 bit but those that change how VMX runs it, and the CR4 bits it was
+     * given. */
     vmwrite_natural(VMCS_CR0_MASK, ~(CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM));
     vmwrite_natural(VMCS_CR4_MASK, ~setup->cr4_allowed);
     vmwrite64(VMCS_LINK_POINTER, ~0ULL);
@@ -328,7 +337,8 @@ void vmx_vcpu_reset(struct vmx_vcpu *v)
     fpu_load(v);
 }
 
-/* --- when VM entry fails ----------------------------------------------------------------------------------------- */
+/* --- when VM entry fails
+ * ----------------------------------------------------------------------------------------- */
 
 static uint64_t audit_read(void *ctx, enum vmcs_field field)
 {

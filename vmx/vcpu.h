@@ -1,7 +1,8 @@
 /*
- * One virtual CPU as VMX sees it: general registers, VMCS, and the state that VMX does not switch. Whoever owns a
- * vCPU embeds struct vmx_vcpu and supplies vcpu_exit(). Every function here works on the vCPU that is loaded on this
- * CPU (vmx_vcpu_load), unless it says otherwise; interrupts are off.
+ * One virtual CPU as VMX sees it: general registers, VMCS, and the state that VMX does not switch.
+ * Whoever owns a vCPU embeds struct vmx_vcpu and supplies vcpu_exit(). Every function here works on
+ * the vCPU that is loaded on this CPU (vmx_vcpu_load), unless it says otherwise; interrupts are
+ * off.
  */
 #pragma once
 
@@ -14,7 +15,25 @@ struct ept;
 struct vmx_cpu;
 
 /* General registers in the encoding's order; RSP, RIP and RFLAGS live in the VMCS. */
-enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, GPR_COUNT };
+enum gpr {
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    RSP,
+    RBP,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
+    GPR_COUNT
+};
 
 enum segment { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR, SEG_COUNT };
 
@@ -38,7 +57,7 @@ enum vmx_shared_msr {
 struct vmx_vcpu {
     uint64_t gpr[GPR_COUNT]; /* gpr[RSP] is not used */
     uint64_t host_rsp;       /* what VMCS_HOST_RSP holds */
-    uint64_t launched;       /* whether the VMCS is, for VMRESUME; 64 bits wide for the entry code */
+    uint64_t launched; /* whether the VMCS is, for VMRESUME; 64 bits wide for the entry code */
 
     struct vmx_cpu *cpu;      /* the CPU on which the VMCS is current, or NULL */
     struct vmx_cpu *last_cpu; /* where it ran last: its TLB may hold our translations */
@@ -52,7 +71,8 @@ struct vmx_vcpu {
     uint64_t shared_msr[SHARED_MSR_COUNT];
     uint64_t cr2, dr[4], dr6;
     uint64_t xcr0, xss;
-    void *fpu; /* XSAVE area, 64-byte aligned; holds the guest's state while the vCPU is not loaded */
+    void *
+        fpu; /* XSAVE area, 64-byte aligned; holds the guest's state while the vCPU is not loaded */
 };
 
 /* What a new vCPU is built from. */
@@ -66,32 +86,42 @@ struct vmx_vcpu_setup {
     uint64_t cr4_allowed; /* CR4 bits that the guest may own */
 };
 
-/* --- life ------------------------------------------------------------------------------------------------------- */
+/* --- life
+ * -------------------------------------------------------------------------------------------------------
+ */
 
 /* Allocate and initialise the VMCS in power-on state. Does not need to be loaded. 0, -ENOMEM. */
 int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup) MUST_CHECK;
 /* Give everything back; the vCPU must not be loaded anywhere. */
 void vmx_vcpu_destroy(struct vmx_vcpu *v);
-/* Make this vCPU the current one of this CPU, its FPU and MSR state in the registers; v is not loaded elsewhere. */
+/* Make this vCPU the current one of this CPU, its FPU and MSR state in the registers; v is not
+ * loaded elsewhere. */
 void vmx_vcpu_load(struct vmx_vcpu *v);
 /* Save what the CPU's registers hold of it and VMCLEAR, so that any CPU may load it next. */
 void vmx_vcpu_put(struct vmx_vcpu *v);
 /* INIT/power-on register state (SDM, "Processor State After Reset"). */
 void vmx_vcpu_reset(struct vmx_vcpu *v);
 
-/* --- running ---------------------------------------------------------------------------------------------------- */
+/* --- running
+ * ----------------------------------------------------------------------------------------------------
+ */
 
-/* Enter the guest and go on until vcpu_exit() returns other than 0; that value, or VMX_ENTRY_FAILED. */
+/* Enter the guest and go on until vcpu_exit() returns other than 0; that value, or
+ * VMX_ENTRY_FAILED. */
 int vmx_run(struct vmx_vcpu *v);
 #define VMX_ENTRY_FAILED (-1)
 
-/* Supplied by the owner of vCPUs: called after every VM exit with interrupts off; 0 enters the guest again. */
+/* Supplied by the owner of vCPUs: called after every VM exit with interrupts off; 0 enters the
+ * guest again. */
 int vcpu_exit(struct vmx_vcpu *v);
 
-/* Say on the log why the last VM entry failed: the instruction error and every check of the SDM that does not hold. */
+/* Say on the log why the last VM entry failed: the instruction error and every check of the SDM
+ * that does not hold. */
 void vmx_report_entry_failure(struct vmx_vcpu *v);
 
-/* --- registers -------------------------------------------------------------------------------------------------- */
+/* --- registers
+ * --------------------------------------------------------------------------------------------------
+ */
 
 static inline uint64_t vmx_rip(void)
 {
@@ -119,8 +149,9 @@ uint64_t vmx_get_cr0(void); /* as the guest sees it */
 uint64_t vmx_get_cr3(void);
 uint64_t vmx_get_cr4(void); /* as the guest sees it */
 uint64_t vmx_get_efer(void);
-/* Set a control register or EFER with all that follows from it (entry controls, PDPTEs, TLB). The guest's rules have
- * been checked by the caller; what VMX demands beyond them is added and hidden from the guest. */
+/* Set a control register or EFER with all that follows from it (entry controls, PDPTEs, TLB). The
+ * guest's rules have been checked by the caller; what VMX demands beyond them is added and hidden
+ * from the guest. */
 void vmx_set_cr0(struct vmx_vcpu *v, uint64_t cr0);
 void vmx_set_cr3(struct vmx_vcpu *v, uint64_t cr3);
 void vmx_set_cr4(struct vmx_vcpu *v, uint64_t cr4);
@@ -128,12 +159,13 @@ void vmx_set_efer(struct vmx_vcpu *v, uint64_t efer);
 void vmx_set_descriptor_table(bool idt, uint64_t base, uint16_t limit);
 void vmx_set_pdptes(const uint64_t pdpte[4]);
 
-/* MSRs that the VMCS or the CPU holds for the guest: 0, or -EINVAL for one that is not among them or a value that the
- * CPU would refuse. */
+/* MSRs that the VMCS or the CPU holds for the guest: 0, or -EINVAL for one that is not among them
+ * or a value that the CPU would refuse. */
 int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
 int vmx_write_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
 
-/* --- time, TLB, APIC -------------------------------------------------------------------------------------------- */
+/* --- time, TLB, APIC
+ * -------------------------------------------------------------------------------------------- */
 
 void vmx_set_tsc_offset(uint64_t offset);
 /* Exit after at most this many TSC ticks in the guest (VMX-preemption timer). */

@@ -1,6 +1,7 @@
 /*
- * Reading and writing fields of the current VMCS. The macros take a constant field and refuse one of another width at
- * compile time; the _any forms serve tables, dumps and the auditor. Hosted code supplies the three functions itself.
+ * Reading and writing fields of the current VMCS. The macros take a constant field and refuse one
+ * of another width at compile time; the _any forms serve tables, dumps and the auditor. Hosted code
+ * supplies the three functions itself.
  */
 #pragma once
 
@@ -24,7 +25,9 @@ void vmwrite_failed(enum vmcs_field field, uint64_t value);
 
 static inline void vmwrite_any(enum vmcs_field field, uint64_t value)
 {
-    __asm__ goto("vmwrite %1, %0\n\tjbe %l2" ::"r"((uint64_t)field), "rm"(value) : "cc", "memory" : failed);
+    __asm__ goto("vmwrite %1, %0\n\tjbe %l2" ::"r"((uint64_t)field), "rm"(value)
+                 : "cc", "memory"
+                 : failed);
     return;
 failed:
     vmwrite_failed(field, value);

@@ -1,6 +1,7 @@
 /*
- * The levelled log. Everything may log; where a line goes is decided by the sink that the machine installs
- * (serial and framebuffer consoles, a memory ring), so nothing low depends on anything high.
+ * The levelled log. Everything may log; where a line goes is decided by the sink that the machine
+ * installs (serial and framebuffer consoles, a memory ring), so nothing low depends on anything
+ * high.
  */
 #pragma once
 
