@@ -421,7 +421,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         lapic_mmio_write(&lapics[i], LAPIC_SVR, 4, SVR_ENABLE | 0xff);
     }
     ioapic_init(&io, NULL, 2);
-    for (; size >= 8; data += 8, size -= 8) {
+    for (unsigned steps = 0; size >= 8 && steps < 512; data += 8, size -= 8, steps++) {
         step(data);
         lapic_accepts_external(all[0]);
         for (unsigned i = 0; i < CPUS; i++) {
