@@ -11,7 +11,7 @@
 #define IOAPICID  0x00
 #define IOAPICVER 0x01
 #define IOAPICARB 0x02
-#define IOREDTBL  0x10
+#define IOREDTBL  0x10u
 #define VERSION   0x20u
 #define ID_SHIFT  24
 #define ID_MASK   0xfu
@@ -114,7 +114,7 @@ static void write_entry(struct ioapic *io, unsigned pin, uint64_t entry)
 
 static uint32_t read_register(const struct ioapic *io)
 {
-    unsigned pin = (io->select - IOREDTBL) / 2u;
+    unsigned pin = (io->select - IOREDTBL) / 2; /* huge below the table */
 
     switch (io->select) {
     case IOAPICID:
@@ -129,13 +129,14 @@ static uint32_t read_register(const struct ioapic *io)
         if (io->select & 1) {
             return (uint32_t)(io->entry[pin] >> 32);
         }
-        return (uint32_t)io->entry[pin] | (io->remote_irr & PIN(pin) ? (uint32_t)ENTRY_REMOTE : 0);
+        return (uint32_t)io->entry[pin] |
+               ((io->remote_irr & PIN(pin)) != 0 ? (uint32_t)ENTRY_REMOTE : 0);
     }
 }
 
 static void write_register(struct ioapic *io, uint32_t value)
 {
-    unsigned pin = (io->select - IOREDTBL) / 2u;
+    unsigned pin = (io->select - IOREDTBL) / 2; /* huge below the table */
 
     if (io->select == IOAPICID) {
         io->id = (value >> ID_SHIFT) & ID_MASK;
