@@ -154,8 +154,10 @@ static void write_register(struct ioapic *io, uint32_t value)
     write_entry(io, pin, entry & ENTRY_WRITABLE);
 }
 
-/* Registers are 32 bits wide; narrower loads get the low bytes, narrower stores only do for
- * IOREGSEL. */
+/*
+ * Registers are 32 bits wide; narrower loads get the low bytes, narrower stores only do for
+ * IOREGSEL.
+ */
 static uint64_t mmio_read(struct device *d, uint64_t offset, unsigned size)
 {
     struct ioapic *io = CONTAINER_OF(d, struct ioapic, device);

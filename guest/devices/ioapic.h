@@ -26,17 +26,23 @@ struct ioapic {
 
 /* Deliver a message; whether a local APIC accepted it. */
 bool ioapic_send(struct ioapic *io, const struct apic_message *m);
-/* A redirection entry's vector, trigger mode or mask changed: EOI-exit bitmaps have to be made
- * anew. */
+/*
+ * A redirection entry's vector, trigger mode or mask changed: EOI-exit bitmaps have to be made
+ * anew.
+ */
 void ioapic_changed(struct ioapic *io);
 
-/* Prepare the device (the caller adds it to the bus at IOAPIC_BASE, IOAPIC_SIZE); id 0-15 as in the
- * MADT. */
+/*
+ * Prepare the device (the caller adds it to the bus at IOAPIC_BASE, IOAPIC_SIZE); id 0-15 as in the
+ * MADT.
+ */
 void ioapic_init(struct ioapic *io, struct vm *vm, uint8_t id);
 /* Level of an input pin; pins of 24 and above do not exist. An unchanged level is no event. */
 void ioapic_set_irq(struct ioapic *io, unsigned pin, bool level);
-/* A local APIC completed a level-triggered vector. A pin that still is asserted sends its message
- * again, once. */
+/*
+ * A local APIC completed a level-triggered vector. A pin that still is asserted sends its message
+ * again, once.
+ */
 void ioapic_eoi(struct ioapic *io, uint8_t vector);
 /* Add to bitmap the vectors whose EOI this I/O APIC waits for. */
 void ioapic_eoi_bitmap(const struct ioapic *io, uint64_t bitmap[4]);

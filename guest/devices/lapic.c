@@ -1,4 +1,5 @@
-/* The life of a virtual local APIC: power-on, INIT, the three modes of IA32_APIC_BASE, saved state.
+/*
+ * The life of a virtual local APIC: power-on, INIT, the three modes of IA32_APIC_BASE, saved state.
  */
 #include "guest/devices/lapic_internal.h"
 #include "arch/x86/lib/errno.h"
@@ -24,8 +25,10 @@ static void clear_registers(struct lapic *l)
     lapic_count_words(l);
 }
 
-/* ID, LDR, DFR and the ICR's upper half are what depends on the mode, other than where software
- * finds them. */
+/*
+ * ID, LDR, DFR and the ICR's upper half are what depends on the mode, other than where software
+ * finds them.
+ */
 static void enter_mode(struct lapic *l)
 {
     bool x2apic = lapic_x2apic(l);
@@ -67,8 +70,10 @@ void lapic_virtual_wire(struct lapic *l)
     l->page[LAPIC_LVT_LINT1 / 4] = APIC_NMI << 8;
 }
 
-/* Moving the registers elsewhere (bits 12 and up) is not offered; it faults as a reserved bit
- * would. */
+/*
+ * Moving the registers elsewhere (bits 12 and up) is not offered; it faults as a reserved bit
+ * would.
+ */
 static bool base_valid(uint64_t base)
 {
     return (base & ~(APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_ENABLE)) == LAPIC_BASE &&

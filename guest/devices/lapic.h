@@ -126,16 +126,21 @@ void lapic_init(struct lapic *l, void *page, uint32_t id, bool bsp, unsigned bus
 void lapic_reset(struct lapic *l);
 /* State after INIT: as after power-on, but IA32_APIC_BASE and so the mode stay. */
 void lapic_init_reset(struct lapic *l);
-/* As firmware leaves a BSP: enabled, LINT0 ExtINT (virtual wire mode), LINT1 NMI. For guests
- * started without firmware. */
+/*
+ * As firmware leaves a BSP: enabled, LINT0 ExtINT (virtual wire mode), LINT1 NMI. For guests
+ * started without firmware.
+ */
 void lapic_virtual_wire(struct lapic *l);
-/* Whether hardware evaluates and delivers virtual interrupts in this page (default: software does).
+/*
+ * Whether hardware evaluates and delivers virtual interrupts in this page (default: software does).
  */
 void lapic_set_virtual_delivery(struct lapic *l, bool on);
 /* Save and load write and read one section, "lapic". */
 void lapic_save(const struct lapic *l, struct state_writer *w);
-/* Replace the whole state, of a local APIC with the same id. 0 or -EBADMSG, then with the state as
- * after power-on. */
+/*
+ * Replace the whole state, of a local APIC with the same id. 0 or -EBADMSG, then with the state as
+ * after power-on.
+ */
 int lapic_load(struct lapic *l, struct state_reader *r) MUST_CHECK;
 
 static inline bool lapic_enabled(const struct lapic *l)
@@ -190,8 +195,10 @@ static inline void lapic_set_tpr(struct lapic *l, uint8_t tpr)
     l->page[LAPIC_TPR / 4] = tpr;
 }
 
-/* WRMSR IA32_TSC_DEADLINE, which never faults. A deadline that has passed fires at the next
- * lapic_run_timer(). */
+/*
+ * WRMSR IA32_TSC_DEADLINE, which never faults. A deadline that has passed fires at the next
+ * lapic_run_timer().
+ */
 static inline void lapic_set_tsc_deadline(struct lapic *l, uint64_t value)
 {
     if (UNLIKELY(l->timer_mode != LAPIC_TSC_DEADLINE)) {
@@ -211,11 +218,14 @@ void lapic_tsc_moved(struct lapic *l, uint64_t delta);
  * none is outstanding; lapic_sync() on the vCPU's own CPU picks the vector up.
  */
 bool lapic_post(struct lapic *l, uint8_t vector, bool level);
-/* The same by the CPU that owns l, straight into IRR and without atomic operations. Edge-triggered.
+/*
+ * The same by the CPU that owns l, straight into IRR and without atomic operations. Edge-triggered.
  */
 void lapic_raise(struct lapic *l, uint8_t vector);
-/* Deliver a message that matched, from any CPU; calls lapic_notify() or lapic_event(). Whether it
- * was accepted. */
+/*
+ * Deliver a message that matched, from any CPU; calls lapic_notify() or lapic_event(). Whether it
+ * was accepted.
+ */
 bool lapic_receive(struct lapic *l, const struct apic_message *m);
 /* Whether a destination addresses this local APIC (SDM "Determining IPI Destination"). */
 bool lapic_matches(const struct lapic *l, uint32_t dest, bool logical);

@@ -1,5 +1,7 @@
-/* Messages: sent by the interrupt command register, addressed, received; errors; the local
- * interrupt pins. */
+/*
+ * Messages: sent by the interrupt command register, addressed, received; errors; the local
+ * interrupt pins.
+ */
 #include "guest/devices/lapic_internal.h"
 
 #define ICR_LOGICAL        BIT(11)

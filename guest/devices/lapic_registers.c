@@ -1,5 +1,7 @@
-/* The guest's accesses to the local APIC's registers: xAPIC loads and stores, x2APIC MSRs,
- * APIC-write exits. */
+/*
+ * The guest's accesses to the local APIC's registers: xAPIC loads and stores, x2APIC MSRs, APIC-
+ * write exits.
+ */
 #include "guest/devices/lapic_internal.h"
 #include "arch/x86/lib/errno.h"
 
@@ -29,8 +31,10 @@ const uint32_t lapic_lvt_writable[LVT_COUNT] = {
     LVT_LINT_WRITABLE,  LVT_LINT_WRITABLE, LVT_ERROR_WRITABLE,
 };
 
-/* Bits that WRMSR may set; others are reserved (#GP). Delivery status and remote IRR are read-only,
- * not reserved. */
+/*
+ * Bits that WRMSR may set; others are reserved (#GP). Delivery status and remote IRR are read-only,
+ * not reserved.
+ */
 static const uint64_t x2apic_mask[REGISTERS] = {
     [0x08] = 0xff,
     [0x0f] = SVR_WRITABLE,
@@ -69,8 +73,10 @@ static void write_lvt(struct lapic *l, unsigned offset, uint32_t value)
     }
 }
 
-/* What a store to a register does, whether software still has to put the value into the page or
- * hardware has. */
+/*
+ * What a store to a register does, whether software still has to put the value into the page or
+ * hardware has.
+ */
 static void store(struct lapic *l, unsigned offset, uint32_t value)
 {
     uint32_t *reg = &l->page[offset / 4];
