@@ -29,6 +29,21 @@ static int choose(const char *name, uint32_t without)
     return vmx_choose_controls(&caps, without, &words, &f, note, NULL);
 }
 
+static int choose_again(void)
+{
+    cpu_probe(&cpu, &caps);
+    sentences[0] = 0;
+    return vmx_choose_controls(&caps, 0, &words, &f, note, NULL);
+}
+
+/* The CPU without some allowed-1 bits of one capability MSR, none of which is required. */
+static void load_and_drop(const char *name, uint32_t msr, uint32_t bits)
+{
+    cpu_load(&cpu, name);
+    *cpu_msr(&cpu, msr) &= ~((uint64_t)bits << 32);
+    assert_int_equal(choose_again(), 0);
+}
+
 static void obeys(const char *what, uint32_t word, uint64_t capability)
 {
     if (~word & (uint32_t)capability || word & ~(uint32_t)(capability >> 32))
@@ -243,6 +258,81 @@ static void insists(void **state)
     assert_false(f.vpid || words.secondary & SEC_VPID);
 }
 
+/* Features that hang on another one, or on CPUID. */
+static void dependencies(void **state)
+{
+    static const char *const model = "corei7_skylake_x_bochs30";
+
+    load_and_drop(model, 0x48e, CPU_TPR_SHADOW);
+    assert_false(f.tpr_shadow || f.virtualize_x2apic || f.apic_register || f.vid ||
+                 f.posted_interrupts);
+    assert_int_equal(words.secondary & (SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT), 0);
+    assert_true(words.primary & CPU_CR8_LOAD);
+    load_and_drop(model, 0x48b, SEC_VIRTUAL_INTERRUPT);
+    assert_true(f.apic_register && !f.vid && !f.posted_interrupts);
+    load_and_drop(model, 0x48f, EXIT_LOAD_PERF_GLOBAL);
+    assert_false(f.perf_global);
+    load_and_drop(model, 0x490, ENTRY_LOAD_PERF_GLOBAL);
+    assert_false(f.perf_global);
+    load_and_drop(model, 0x490, 0);
+    assert_true(f.perf_global);
+
+    cpu_load(&cpu, model);
+    *cpu_msr(&cpu, 0x48c) &= ~BIT(21); /* no accessed and dirty flags */
+    choose_again();
+    assert_false(f.pml || f.ept_ad);
+
+    choose(model, 0);
+    caps.rdtscp = caps.invpcid = caps.xsaves = false; /* CPUID does not show them */
+    assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, note, NULL), 0);
+    assert_false(f.rdtscp || f.invpcid || f.xsaves);
+    assert_int_equal(words.secondary & (SEC_RDTSCP | SEC_INVPCID | SEC_XSAVES), 0);
+
+    assert_int_equal(choose("sapphire_rapids_bochs31", 0), 0);
+    assert_true(f.user_wait && caps.waitpkg);
+    caps.waitpkg = false;
+    assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, note, NULL), 0);
+    assert_false(f.user_wait);
+}
+
+static void unusable_ept(void **state)
+{
+    cpu_load(&cpu, "corei7_haswell_4770");
+    *cpu_msr(&cpu, 0x48c) &= ~(BIT(8) | BIT(14));
+    assert_int_equal(choose_again(), 1);
+    assert_non_null(strstr(sentences, "memory type"));
+    cpu_load(&cpu, "corei7_haswell_4770");
+    *cpu_msr(&cpu, 0x48c) &= ~(BIT(25) | BIT(26));
+    assert_int_equal(choose_again(), 1);
+    assert_non_null(strstr(sentences, "INVEPT"));
+}
+
+static void facts(void **state)
+{
+    assert_int_equal(choose("sapphire_rapids_bochs31", 0), 0);
+    assert_true(caps.intel && !caps.smx && caps.la57 && caps.nx && caps.page_1g);
+    assert_int_equal(caps.physical_bits, 40);
+    assert_int_equal(caps.linear_bits, 57);
+    assert_true(caps.cr0_fixed0 == 0x80000021 && f.cr0_fixed0 == caps.cr0_fixed0);
+    assert_true(caps.cr0_fixed1 == 0xffffffff && f.cr0_fixed1 == caps.cr0_fixed1);
+    assert_true(caps.cr4_fixed0 == 0x2000 && f.cr4_fixed0 == caps.cr4_fixed0);
+    assert_true(caps.cr4_fixed1 == 0x3f73fff && f.cr4_fixed1 == caps.cr4_fixed1);
+    assert_true(caps.vmcs_enum == 0x54 && caps.vmfunc == 1 && caps.tertiary == 0);
+    assert_true(f.ept_wb && f.ept_exit_qualification && f.ept_supervisor_shadow && f.invept_all);
+    assert_true(f.invvpid_address && f.invvpid_single && f.invvpid_all &&
+                f.invvpid_single_keep_global);
+    assert_true(f.no_error_code && f.zero_length_injection);
+    assert_int_equal(choose("corei7_haswell_4770", 0), 0);
+    assert_true(!caps.la57 && !f.no_error_code && !f.zero_length_injection &&
+                !f.ept_supervisor_shadow);
+    assert_int_equal(caps.linear_bits, 48);
+    assert_true(choose("core2_penryn_t9600", 0) > 0);
+    assert_true(caps.smx);
+    assert_int_equal(choose("nested_kvm_on_skylake_x", 0), 0); /* no leaf 80000008h */
+    assert_int_equal(caps.linear_bits, 48);
+    assert_int_equal(caps.physical_bits, 32);
+}
+
 static void firmware(void **state)
 {
     const char *s = NULL;
@@ -291,10 +381,11 @@ static void control_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_cpu),     cmocka_unit_test(haswell_words),
-        cmocka_unit_test(each_switch),   cmocka_unit_test(each_missing_bit),
-        cmocka_unit_test(insists),       cmocka_unit_test(firmware),
-        cmocka_unit_test(control_names),
+        cmocka_unit_test(every_cpu),    cmocka_unit_test(haswell_words),
+        cmocka_unit_test(each_switch),  cmocka_unit_test(each_missing_bit),
+        cmocka_unit_test(insists),      cmocka_unit_test(firmware),
+        cmocka_unit_test(dependencies), cmocka_unit_test(unusable_ept),
+        cmocka_unit_test(facts),        cmocka_unit_test(control_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -156,7 +156,9 @@ static void unmap_tables(void **state)
     assert_int_equal(ept.frames, 4);
     assert_int_equal(ept_unmap(&ept, 4096, 4096), 0); /* splits */
     assert_int_equal(ept.frames, 5);
+    uint64_t before = ept.generation;
     assert_int_equal(ept_unmap(&ept, 0, BIT(48)), 0);
+    assert_int_equal(ept.generation, before + 1);
     expect_none(0);
     expect_none(8 * MIB);
     ept_reap(&ept);
@@ -167,7 +169,7 @@ static void unmap_tables(void **state)
     assert_int_equal(ept.frames, 1);
     expect_none(0);
     assert_int_equal(ept_map(&ept, 0, 0, 4 * MIB, EPT_RWX), 0);
-    uint64_t before = ept.generation;
+    before = ept.generation;
     ept_clear(&ept);
     assert_int_equal(ept.generation, before + 1);
     expect_none(0);
@@ -231,6 +233,9 @@ static void memory_types(void **state)
     expect(1 * GIB + 4 * MIB + 4096, 1 * GIB + 4 * MIB + 4096, 1, 7);
     assert_int_equal(leaf.entry & 0x78, 0x30);
     expect(2 * GIB, 2 * GIB, 3, 7);
+    assert_int_equal(ept_map(&ept, 8 * GIB, 1 * GIB + 4 * MIB, 4096, EPT_RWX), 0);
+    expect(8 * GIB, 1 * GIB + 4 * MIB, 1, 7);
+    assert_int_equal(leaf.entry & 0x78, 0);
     uint64_t before = ept.generation;
     assert_int_equal(ept_map_type(&ept, 0, 0, GIB, EPT_RWX, MEMORY_UC, true), 0);
     expect(0, 0, 3, 7);

@@ -106,6 +106,10 @@ static void touching_ranges(void **state)
     memset(in, 0x5a, sizeof(in));
     assert_int_equal(guest_memory_write(&gm, 2 * MIB - 32, in, 64), 0);
     assert_int_equal(guest_memory_read(&gm, 2 * MIB - 32, out, 64), 0);
+    assert_int_equal(guest_memory_read(&gm, 4 * MIB - 32, out, 64), -EFAULT);
+    assert_false(guest_memory_valid(&gm, 0, 4 * MIB + 1));
+    assert_true(guest_memory_valid(&gm, 0, 4 * MIB));
+    assert_int_equal(guest_memory_read(&gm, 2 * MIB - 32, out, 64), 0);
     assert_memory_equal(in, out, 64);
 }
 
