@@ -37,6 +37,14 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                               .choices = panic_names,
                               .initial = "halt",
                               .help = "what to do after Corbel itself has failed"},
+    [CONFIG_HOST_TEST_RELOAD] = {.name = "test_reload",
+                                 .type = CONFIG_NUMBER,
+                                 .offset = offsetof(struct config, test_reload),
+                                 .min = 0,
+                                 .max = 1000000,
+                                 .initial = "0",
+                                 .help = "for tests: save, wipe and reload a VM's state at random "
+                                         "exits, one in so many; 0: never"},
 };
 
 const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {

@@ -9,6 +9,7 @@
 #include "arch/x86/trap.h"
 #include "guest/console.h"
 #include "guest/vm.h"
+#include "guest/vm_state.h"
 #include "vmx/cpu.h"
 
 static enum exit_result exit_cpuid(struct vcpu *v, struct vm_exit *e)
@@ -231,8 +232,10 @@ static void entry_failed(struct vcpu *v, uint32_t reason)
 static int serve_requests(struct vcpu *v)
 {
     uint32_t requests;
-    bool halt = false;
+    bool halt = false, test = v->requests & REQUEST_RELOAD;
 
+    if (UNLIKELY(test))
+        vm_reload_test(v, test_reload);
     while ((requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQUIRE))) {
         if (requests & REQUEST_LEAVE)
             return VCPU_REQUEST;
@@ -244,6 +247,8 @@ static int serve_requests(struct vcpu *v)
         if (requests & REQUEST_EVENT)
             vcpu_deliver_events(v);
     }
+    if (UNLIKELY(test))
+        vcpu_ask(v, REQUEST_RELOAD);
     if (halt && !vcpu_wakes(v)) {
         v->halted = true;
         return VCPU_HALTED;

@@ -34,8 +34,7 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
     bus_mmio_write(&v->vm->bus, gpa, size, value);
 }
 
-/* --- the emulator's view of memory
- * -------------------------------------------------------------------------------- */
+/* --- the emulator's view of memory --- */
 
 static uint64_t segment_base(void *opaque, enum insn_segment segment)
 {

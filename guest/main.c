@@ -22,6 +22,7 @@
 #define RESTART_MIN_MS 1000
 
 struct mtrr host_mtrr;
+unsigned test_reload;
 
 static struct vmx_cpu boot_vmx_cpu;
 static const struct handover *handover;
@@ -74,6 +75,7 @@ static void read_config(void)
     }
     config_parse(text, handover->config_size, &config, vms, count, report, NULL);
     log_set_level((enum log_level)config.log);
+    test_reload = config.test_reload;
     panic_set_action(config.on_panic == CONFIG_PANIC_RESET ? machine_reset : NULL);
 }
 

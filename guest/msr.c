@@ -26,8 +26,7 @@ void msr_reset(struct msr_state *s)
         s->mtrr_fixed[i] = i == 2 ? 0 : MTRR_WB * 0x0101010101010101ULL;
 }
 
-/* --- MTRRs (SDM, "Memory Type Range Registers")
- * ------------------------------------------------------------------- */
+/* --- MTRRs (SDM, "Memory Type Range Registers") --- */
 
 static uint64_t *mtrr(struct msr_state *s, uint32_t msr)
 {
@@ -197,8 +196,7 @@ int msr_write(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint
     return 0;
 }
 
-/* --- saved state: one section
- * ------------------------------------------------------------------------------------- */
+/* --- saved state: one section --- */
 
 void msr_save(const struct msr_state *s, struct state_writer *w)
 {

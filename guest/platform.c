@@ -9,8 +9,7 @@
 #include "guest/vm.h"
 #include "guest/wall_clock.h"
 
-/* --- what devices ask (guest/device.h)
- * --------------------------------------------------------------------------- */
+/* --- what devices ask (guest/device.h) --- */
 
 /* ISA interrupts reach the 8259s and the I/O APIC; the 8254's comes in at pin 2 there, as the MADT
  * says. */
@@ -67,8 +66,7 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
     wall_clock_now(seconds, microseconds);
 }
 
-/* --- what local APICs ask (guest/devices/lapic.h)
- * ---------------------------------------------------------------- */
+/* --- what local APICs ask (guest/devices/lapic.h) --- */
 
 static struct vcpu *vcpu_of(struct lapic *l)
 {
@@ -121,8 +119,7 @@ void lapic_mode_changed(struct lapic *l)
     vcpu_apic_mode(vcpu_of(l));
 }
 
-/* --- what the I/O APIC asks (guest/devices/ioapic.h)
- * ------------------------------------------------------------- */
+/* --- what the I/O APIC asks (guest/devices/ioapic.h) --- */
 
 bool ioapic_send(struct ioapic *io, const struct apic_message *m)
 {

@@ -70,6 +70,8 @@ void vm_print_summary(const struct vm *vm)
         "  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
         tsc_to_ns(halted) / 1000000, share(root, ran - halted) / 100,
         share(root, ran - halted) % 100, root, ran - halted, vm->resets);
+    if (vm->reloads)
+        log_info("  state saved, wiped and reloaded %u times", vm->reloads);
     log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,
              vm->ept.frames * PAGE_SIZE / KIB, frames.kernel / KIB + frames.metadata / KIB);
     log_info("  VM exits: %lu", total);

@@ -42,8 +42,7 @@ static void build_cpuid(struct vcpu *v)
     cpuid_build(&v->cpuid, &in, host_cpuid, NULL);
 }
 
-/* --- what the MSR model asks
- * ------------------------------------------------------------------------------------- */
+/* --- what the MSR model asks --- */
 
 static int env_lapic_read(void *context, uint32_t msr, uint64_t *value)
 {
@@ -250,7 +249,7 @@ static void halt(struct vcpu *v)
 
 void vcpu_run(struct vcpu *v)
 {
-    vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT);
+    vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT | (test_reload ? REQUEST_RELOAD : 0));
     for (;;) {
         int leave = vcpu_prepare(v);
         if (leave == VCPU_STAY)

@@ -33,10 +33,11 @@ enum vcpu_leave {
 };
 
 /* Bits of struct vcpu.requests: looked at before each VM entry. */
-#define REQUEST_EVENT BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
-#define REQUEST_TIMER BIT(1) /* a deadline may have passed */
-#define REQUEST_HALT  BIT(2)
-#define REQUEST_LEAVE BIT(3) /* see struct vm.ending */
+#define REQUEST_EVENT  BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
+#define REQUEST_TIMER  BIT(1) /* a deadline may have passed */
+#define REQUEST_HALT   BIT(2)
+#define REQUEST_RELOAD BIT(4) /* kept set while the reload test is on: see vm_state.h */
+#define REQUEST_LEAVE  BIT(3) /* see struct vm.ending */
 
 struct vcpu {
     struct vmx_vcpu hw; /* first: the exit path goes from one to the other for nothing */
@@ -87,6 +88,9 @@ struct vm {
     uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
     uint64_t started;    /* host TSC */
     unsigned resets;
+    /* the reload test */
+    unsigned reload_in, reloads;
+    uint64_t random;
 
     struct vcpu *vcpu[CONFIG_MAX_CPUS];
     struct lapic *lapic[CONFIG_MAX_CPUS];
@@ -116,6 +120,8 @@ struct vm_files {
     struct file kernel, initrd;
 };
 
+/* `[host] test_reload`: exits between two reloads on average; 0: none. (main.c) */
+extern unsigned test_reload;
 /* The host's memory types (main.c); read-only once VMs exist. */
 extern struct mtrr host_mtrr;
 

@@ -31,8 +31,7 @@ static const uint32_t shared_msr_number[SHARED_MSR_COUNT] = {
     [SHARED_TSC_AUX] = MSR_TSC_AUX,
 };
 
-/* --- VMCS instructions: success is CF = ZF = 0
- * ------------------------------------------------------------------- */
+/* --- VMCS instructions: success is CF = ZF = 0 --- */
 
 static bool vmclear(paddr vmcs)
 {
@@ -55,8 +54,7 @@ void vmwrite_failed(enum vmcs_field field, uint64_t value)
     log_error("vmx: VMWRITE of %lx to %s was refused", value, vmcs_field_name(field));
 }
 
-/* --- FPU: XSAVE area, all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE
- * --------------------------- */
+/* --- FPU: XSAVE area, all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE --- */
 
 #define FXSAVE_SIZE 512
 
@@ -337,8 +335,7 @@ void vmx_vcpu_reset(struct vmx_vcpu *v)
     fpu_load(v);
 }
 
-/* --- when VM entry fails
- * ----------------------------------------------------------------------------------------- */
+/* --- when VM entry fails --- */
 
 static uint64_t audit_read(void *ctx, enum vmcs_field field)
 {

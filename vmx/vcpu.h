@@ -164,8 +164,7 @@ void vmx_set_pdptes(const uint64_t pdpte[4]);
 int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
 int vmx_write_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
 
-/* --- time, TLB, APIC
- * -------------------------------------------------------------------------------------------- */
+/* --- time, TLB, APIC --- */
 
 void vmx_set_tsc_offset(uint64_t offset);
 /* Exit after at most this many TSC ticks in the guest (VMX-preemption timer). */
