@@ -29,9 +29,7 @@ static const struct handover *handover;
 static struct config config;
 static struct vm_config *vms;
 
-/* --- config
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- config --- */
 
 static void report(void *ctx, uint32_t line, const char *sentence)
 {
@@ -89,9 +87,7 @@ static uint32_t without_bits(void)
     return bits;
 }
 
-/* --- files
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- files --- */
 
 /* The loaded file that the config calls by that path; an error names the line. */
 static int find_file(const struct vm_config *vm, enum config_vm_key key, struct config_span path,
@@ -118,9 +114,7 @@ static int find_file(const struct vm_config *vm, enum config_vm_key key, struct 
     return status;
 }
 
-/* --- VMs
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- VMs --- */
 
 /* A guest that restarts in a loop must not keep the machine busy with nothing else. */
 static void hold_back(struct vm *vm, uint64_t since)

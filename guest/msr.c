@@ -64,9 +64,7 @@ static bool mtrr_valid(const struct msr_features *f, uint32_t msr, uint64_t valu
     return !(value & 0xf00) && type_valid(value & 0xff);
 }
 
-/* --- reading
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- reading --- */
 
 /* A guest that probes every MSR fills the list once and is quiet from then on. */
 static int fault(struct msr_state *s, const struct msr_env *env, uint32_t msr, bool write,
@@ -120,9 +118,7 @@ int msr_read(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint6
     }
 }
 
-/* --- writing
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- writing --- */
 
 /* TSC_ADJUST holds the sum of all that was ever written on top of the TSC (SDM, "IA32_TSC_ADJUST
  * Register Support"). */

@@ -145,9 +145,7 @@ static void pic_intr(void *context, bool level)
         vcpu_ask(vm->vcpu[0], REQUEST_EVENT);
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 int platform_init(struct vm *vm)
 {

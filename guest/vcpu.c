@@ -116,9 +116,7 @@ static void build_msr_env(struct vcpu *v)
     };
 }
 
-/* --- life
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
 {
@@ -219,9 +217,7 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
     vcpu_apic_mode(v);
 }
 
-/* --- running
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- running --- */
 
 /* HLT: wait for what wakes the guest, with the processor halted too. */
 static void halt(struct vcpu *v)

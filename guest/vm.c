@@ -111,9 +111,7 @@ void vm_reset(struct vm *vm)
     vm->state = VM_READY;
 }
 
-/* --- loading
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- loading --- */
 
 static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
 {
@@ -175,9 +173,7 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
     return 0;
 }
 
-/* --- ending
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- ending --- */
 
 void vm_request(struct vm *vm, enum vm_request request, const char *why)
 {

@@ -128,9 +128,7 @@ void vmx_cpu_stop(struct vmx_cpu *cpu)
     frame_free(cpu->vmxon_region, FRAME_ORDER_4K);
 }
 
-/* --- TLB
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- TLB --- */
 
 enum invalidation { INV_ADDRESS, INV_SINGLE, INV_ALL, INV_SINGLE_KEEP_GLOBAL };
 

@@ -15,6 +15,7 @@
 #include "vmx/cpu.h"
 #include "vmx/ept.h"
 #include "vmx/exit_names.h"
+#include "vmx/fpu.h"
 
 void vmx_exit_entry(void); /* entry.asm: VMCS_HOST_RIP */
 
@@ -30,6 +31,21 @@ static const uint32_t shared_msr_number[SHARED_MSR_COUNT] = {
     [SHARED_KERNEL_GS_BASE] = MSR_KERNEL_GS_BASE,
     [SHARED_TSC_AUX] = MSR_TSC_AUX,
 };
+
+static bool has_shared_msr(enum vmx_shared_msr i)
+{
+    return i != SHARED_TSC_AUX || vmx_features.rdtscp;
+}
+
+uint64_t vmx_get_shared_msr(enum vmx_shared_msr i)
+{
+    return has_shared_msr(i) ? rdmsr(shared_msr_number[i]) : 0;
+}
+
+bool vmx_set_shared_msr(enum vmx_shared_msr i, uint64_t value)
+{
+    return !has_shared_msr(i) || wrmsr_safe(shared_msr_number[i], value);
+}
 
 /* --- VMCS instructions: success is CF = ZF = 0 --- */
 
@@ -54,75 +70,7 @@ void vmwrite_failed(enum vmcs_field field, uint64_t value)
     log_error("vmx: VMWRITE of %lx to %s was refused", value, vmcs_field_name(field));
 }
 
-/* --- FPU: XSAVE area, all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE --- */
-
-#define FXSAVE_SIZE 512
-
-static size_t fpu_size(void)
-{
-    if (!(read_cr4() & CR4_OSXSAVE))
-        return FXSAVE_SIZE;
-    /* ECX: for all features this CPU has in XCR0; the supervisor ones follow compacted. */
-    size_t size = cpuid(0xd, 0).ecx;
-    if (vmx_caps.xsaves)
-        size = MAX(size, cpuid(0xd, 1).ebx);
-    return MAX(size, FXSAVE_SIZE + 64);
-}
-
-/* All state components the CPU's XCR0 may hold: what one guest left must not show in the next. */
-static uint64_t fpu_all_features(void)
-{
-    struct cpuid r = cpuid(0xd, 0);
-
-    return (uint64_t)r.edx << 32 | r.eax;
-}
-
-static void fpu_load(struct vmx_vcpu *v)
-{
-    if (!(read_cr4() & CR4_OSXSAVE)) {
-        __asm__ volatile("fxrstor64 (%0)" ::"r"(v->fpu) : "memory");
-        return;
-    }
-    uint64_t all = fpu_all_features();
-    xsetbv(0, all);
-    __asm__ volatile("xrstor64 (%0)" ::"r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
-                     : "memory");
-    xsetbv(0, v->xcr0);
-    if (vmx_caps.xsaves)
-        wrmsr(MSR_XSS, v->xss);
-}
-
-static void fpu_save(struct vmx_vcpu *v)
-{
-    if (!(read_cr4() & CR4_OSXSAVE)) {
-        __asm__ volatile("fxsave64 (%0)" ::"r"(v->fpu) : "memory");
-        return;
-    }
-    uint64_t all = fpu_all_features();
-    v->xcr0 = xgetbv(0);
-    xsetbv(0, all);
-    __asm__ volatile("xsave64 (%0)" ::"r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
-                     : "memory");
-    if (vmx_caps.xsaves)
-        v->xss = rdmsr(MSR_XSS);
-}
-
-static void fpu_reset(struct vmx_vcpu *v)
-{
-    /* FCW and MXCSR as after RESET; with XSTATE_BV zero, XRSTOR initialises every other component.
-     */
-    memset(v->fpu, 0, fpu_size());
-    *(uint16_t *)v->fpu = 0x40;
-    *(uint32_t *)((uint8_t *)v->fpu + 24) = 0x1f80;
-    if (read_cr4() & CR4_OSXSAVE)
-        *(uint64_t *)((uint8_t *)v->fpu + FXSAVE_SIZE) = 3; /* x87 and SSE come from the area */
-    v->xcr0 = XCR0_X87;
-    v->xss = 0;
-}
-
-/* --- life
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
 {
@@ -252,7 +200,7 @@ void vmx_vcpu_load(struct vmx_vcpu *v)
         v->last_cpu = cpu;
     }
     for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
-        if (i != SHARED_TSC_AUX || vmx_features.rdtscp)
+        if (has_shared_msr(i))
             wrmsr(shared_msr_number[i], v->shared_msr[i]);
     write_dr0(v->dr[0]);
     write_dr1(v->dr[1]);
@@ -273,7 +221,7 @@ void vmx_vcpu_put(struct vmx_vcpu *v)
     v->dr[3] = read_dr3();
     v->dr6 = read_dr6();
     for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
-        if (i != SHARED_TSC_AUX || vmx_features.rdtscp)
+        if (has_shared_msr(i))
             v->shared_msr[i] = rdmsr(shared_msr_number[i]);
     if (!vmclear(v->vmcs))
         log_error("vmx: VMCLEAR was refused");
@@ -323,7 +271,7 @@ void vmx_vcpu_reset(struct vmx_vcpu *v)
     vmwrite32(VMCS_ENTRY_INTR_INFO, 0);
     memset(v->shared_msr, 0, sizeof(v->shared_msr));
     for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
-        if (i != SHARED_TSC_AUX || vmx_features.rdtscp)
+        if (has_shared_msr(i))
             wrmsr(shared_msr_number[i], 0);
     write_dr0(0);
     write_dr1(0);

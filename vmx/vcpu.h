@@ -86,9 +86,7 @@ struct vmx_vcpu_setup {
     uint64_t cr4_allowed; /* CR4 bits that the guest may own */
 };
 
-/* --- life
- * -------------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 /* Allocate and initialise the VMCS in power-on state. Does not need to be loaded. 0, -ENOMEM. */
 int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup) MUST_CHECK;
@@ -102,9 +100,7 @@ void vmx_vcpu_put(struct vmx_vcpu *v);
 /* INIT/power-on register state (SDM, "Processor State After Reset"). */
 void vmx_vcpu_reset(struct vmx_vcpu *v);
 
-/* --- running
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- running --- */
 
 /* Enter the guest and go on until vcpu_exit() returns other than 0; that value, or
  * VMX_ENTRY_FAILED. */
@@ -119,9 +115,7 @@ int vcpu_exit(struct vmx_vcpu *v);
  * that does not hold. */
 void vmx_report_entry_failure(struct vmx_vcpu *v);
 
-/* --- registers
- * --------------------------------------------------------------------------------------------------
- */
+/* --- registers --- */
 
 static inline uint64_t vmx_rip(void)
 {
@@ -163,6 +157,10 @@ void vmx_set_pdptes(const uint64_t pdpte[4]);
  * or a value that the CPU would refuse. */
 int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
 int vmx_write_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
+
+/* Of the loaded vCPU; setting one that the CPU refuses returns false. */
+uint64_t vmx_get_shared_msr(enum vmx_shared_msr i);
+bool vmx_set_shared_msr(enum vmx_shared_msr i, uint64_t value) MUST_CHECK;
 
 /* --- time, TLB, APIC --- */
 

@@ -1,0 +1,89 @@
+/* XSAVE area with all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE. */
+#include "vmx/fpu.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/string.h"
+#include "vmx/cpu.h"
+
+#define FXSAVE_SIZE 512
+
+size_t fpu_size(void)
+{
+    if (!(read_cr4() & CR4_OSXSAVE))
+        return FXSAVE_SIZE;
+    /* ECX: for all features this CPU has in XCR0; the supervisor ones follow compacted. */
+    size_t size = cpuid(0xd, 0).ecx;
+    if (vmx_caps.xsaves)
+        size = MAX(size, cpuid(0xd, 1).ebx);
+    return MAX(size, FXSAVE_SIZE + 64);
+}
+
+/* All state components the CPU's XCR0 may hold: what one guest left must not show in the next. */
+static uint64_t fpu_all_features(void)
+{
+    struct cpuid r = cpuid(0xd, 0);
+
+    return (uint64_t)r.edx << 32 | r.eax;
+}
+
+void fpu_load(struct vmx_vcpu *v)
+{
+    if (!(read_cr4() & CR4_OSXSAVE)) {
+        __asm__ volatile("fxrstor64 (%0)" ::"r"(v->fpu) : "memory");
+        return;
+    }
+    uint64_t all = fpu_all_features();
+    xsetbv(0, all);
+    __asm__ volatile("xrstor64 (%0)" ::"r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
+                     : "memory");
+    xsetbv(0, v->xcr0);
+    if (vmx_caps.xsaves)
+        wrmsr(MSR_XSS, v->xss);
+}
+
+void fpu_save(struct vmx_vcpu *v)
+{
+    if (!(read_cr4() & CR4_OSXSAVE)) {
+        __asm__ volatile("fxsave64 (%0)" ::"r"(v->fpu) : "memory");
+        return;
+    }
+    uint64_t all = fpu_all_features();
+    v->xcr0 = xgetbv(0);
+    xsetbv(0, all);
+    __asm__ volatile("xsave64 (%0)" ::"r"(v->fpu), "a"((uint32_t)all), "d"((uint32_t)(all >> 32))
+                     : "memory");
+    if (vmx_caps.xsaves)
+        v->xss = rdmsr(MSR_XSS);
+}
+
+void fpu_reset(struct vmx_vcpu *v)
+{
+    /* FCW and MXCSR as after RESET; with XSTATE_BV zero, XRSTOR initialises every other component.
+     */
+    memset(v->fpu, 0, fpu_size());
+    *(uint16_t *)v->fpu = 0x40;
+    *(uint32_t *)((uint8_t *)v->fpu + 24) = 0x1f80;
+    if (read_cr4() & CR4_OSXSAVE)
+        *(uint64_t *)((uint8_t *)v->fpu + FXSAVE_SIZE) = 3; /* x87 and SSE come from the area */
+    v->xcr0 = XCR0_X87;
+    v->xss = 0;
+}
+
+/* XRSTOR and XSETBV fault on what they refuse, and would do so in root mode. */
+bool fpu_valid(const struct vmx_vcpu *v)
+{
+    const uint8_t *area = v->fpu;
+    const uint64_t *header = (const uint64_t *)(area + FXSAVE_SIZE);
+    uint32_t mxcsr;
+
+    memcpy(&mxcsr, area + 24, sizeof(mxcsr));
+    if (mxcsr & ~0xffffu)
+        return false;
+    if (!(read_cr4() & CR4_OSXSAVE))
+        return true;
+    for (unsigned i = 1; i < 8; i++)
+        if (header[i])
+            return false; /* the standard form: XCOMP_BV and the reserved bytes are 0 */
+    return !(header[0] & ~fpu_all_features()) && (v->xcr0 & XCR0_X87) &&
+           !(v->xcr0 & ~fpu_all_features()) && v->xss == 0;
+}
