@@ -1,5 +1,5 @@
 # Corbel: `make help` lists the verbs.
-MAKEFLAGS += --no-builtin-rules
+MAKEFLAGS += --no-builtin-rules -j$(shell nproc)
 SHELL     := /bin/bash
 B         := build
 .DEFAULT_GOAL := all

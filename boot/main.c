@@ -4,6 +4,8 @@
 EFI_SYSTEM_TABLE *firmware;
 
 #define PATIENCE 5 /* seconds */
+/* Kept back from the guests' files, so that the microkernel can start and say what did not fit. */
+#define RESERVE (8 * MIB)
 
 EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table);
 
@@ -35,6 +37,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
 {
     uint64_t start = rdtsc(), entry;
     struct handover *h;
+    void *reserve;
 
     firmware = system_table;
     print_init();
@@ -56,9 +59,12 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     if (kernel_load(h, &entry) < 0)
         return fail(EFI_LOAD_ERROR);
     facts_gather(h);
-    if (cpus_gather(h) < 0 || files_load(image, h) < 0 || leave_prepare(h) < 0) {
-        say("memory is used up: the machine needs more memory, or the config fewer files.");
-        return fail(EFI_OUT_OF_RESOURCES);
+    reserve = memory_allocate(RESERVE);
+    if (cpus_gather(h) == 0 && reserve && files_load(image, h) == 0) {
+        memory_free(reserve, RESERVE);
+        if (leave_prepare(h) == 0)
+            return leave(image, h, entry);
     }
-    return leave(image, h, entry);
+    say("memory is used up: the machine needs more of it.");
+    return fail(EFI_OUT_OF_RESOURCES);
 }
