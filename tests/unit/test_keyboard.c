@@ -166,6 +166,8 @@ static void reset_control_register(void **state)
     /* The dword that PCI has there is not this register. */
     bus_port_write(&vm.bus, 0xcf8, 4, 0x80000600);
     assert_int_equal(bus_port_read(&vm.bus, 0xcf8, 4), 0x80000600);
+    assert_int_equal(mock_in(&vm, 0xcf8), 0xff);
+    assert_int_equal(mock_in(&vm, 0xcfa), 0xff);
     assert_int_equal(vm.requests, 0);
 }
 

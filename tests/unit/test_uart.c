@@ -154,6 +154,7 @@ static void the_line_waits_for_rts(void **state)
     assert_int_equal(in(LSR), 0x61);
     assert_int_equal(in(DATA), 'a');
     out(MCR, 0x01);
+    assert_true(mock_round_trip(&vm));
     receive("typed early");
     assert_int_equal(in(LSR), 0x60);
     out(FCR, 0x07); /* what Linux clears when it opens the port does not touch the line */

@@ -1,0 +1,246 @@
+/* links: guest/devices/uart.c guest/devices/pic.c guest/devices/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/devices/pci.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/*
+ * Random traffic to all classic devices of two equal VMs, of which the second is saved, wiped and
+ * loaded now and then: nobody may tell them apart. Saved state with a few bytes changed is loaded
+ * too. The sanitizers watch.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "guest/devices/acpi_pm.h"
+#include "guest/devices/keyboard.h"
+#include "guest/devices/pci.h"
+#include "guest/devices/pic.h"
+#include "guest/devices/pit.h"
+#include "guest/devices/ports.h"
+#include "guest/devices/reset.h"
+#include "guest/devices/rtc.h"
+#include "guest/devices/uart.h"
+#include "tests/unit/mock_vm.h"
+
+#define CHECK(x)                                                                                   \
+    do {                                                                                           \
+        if (!(x))                                                                                  \
+            abort();                                                                               \
+    } while (0)
+
+#define ACTIONS 200 /* of one run: longer ones find nothing new */
+
+struct machine {
+    struct vm vm;
+    struct uart uart;
+    struct pic pic;
+    struct pit pit;
+    struct rtc rtc;
+    struct acpi_pm acpi_pm;
+    struct keyboard keyboard;
+    struct reset_control reset_control;
+    struct pci pci;
+    unsigned host_room, sent;
+    uint8_t last_sent;
+    bool intr;
+};
+
+struct input {
+    const uint8_t *data;
+    size_t size;
+};
+
+static struct machine machines[2];
+static bool tampered; /* deadlines may be anybody's */
+
+static const uint16_t ports[] = {
+    0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x4d1, 0x40,  0x41,  0x42,  0x43,  0x60,  0x61,
+    0x64,  0x70,  0x71,  0x72,  0x73,  0x92,  0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd,
+    0x3fe, 0x3ff, 0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd, 0xcfe, 0xcff, 0x600, 0x602, 0x604,
+    0x605, 0x608, 0x60a, 0x60b, 0x620, 0x622, 0x5ff, 0xcf7, 0x3f7, 0x80,
+};
+
+static uint8_t next(struct input *in)
+{
+    if (in->size == 0)
+        return 0;
+    in->size--;
+    return *in->data++;
+}
+
+static uint32_t next32(struct input *in)
+{
+    uint32_t v = next(in);
+
+    v |= (uint32_t)next(in) << 8;
+    v |= (uint32_t)next(in) << 16;
+    return v | (uint32_t)next(in) << 24;
+}
+
+static bool put(void *context, uint8_t byte)
+{
+    struct machine *m = context;
+
+    if (m->host_room == 0)
+        return false;
+    m->host_room--;
+    m->sent++;
+    m->last_sent = byte;
+    return true;
+}
+
+static void on_intr(void *context, bool level)
+{
+    ((struct machine *)context)->intr = level;
+}
+
+static void build(struct machine *m, uint64_t hz)
+{
+    int error = 0;
+
+    memset(m, 0, sizeof(*m));
+    mock_init(&m->vm);
+    m->vm.hz = hz;
+    m->host_room = 20;
+    uart_init(&m->uart, &m->vm, PORT_UART1, GSI_UART1, put, m);
+    pic_init(&m->pic, &m->vm, on_intr, m);
+    pit_init(&m->pit, &m->vm);
+    rtc_init(&m->rtc, &m->vm);
+    rtc_set_memory(&m->rtc, 256 * MIB, 0);
+    acpi_pm_init(&m->acpi_pm, &m->vm);
+    keyboard_init(&m->keyboard, &m->vm);
+    reset_control_init(&m->reset_control, &m->vm);
+    pci_init(&m->pci, &m->vm, &m->reset_control.dev);
+    error |= uart_attach(&m->uart, &m->vm.bus) | pic_attach(&m->pic, &m->vm.bus);
+    error |= pit_attach(&m->pit, &m->vm.bus) | rtc_attach(&m->rtc, &m->vm.bus);
+    error |= acpi_pm_attach(&m->acpi_pm, &m->vm.bus) | keyboard_attach(&m->keyboard, &m->vm.bus);
+    error |= reset_control_attach(&m->reset_control, &m->vm.bus);
+    error |= pci_attach(&m->pci, &m->vm.bus);
+    CHECK(error == 0);
+    bus_reset(&m->vm.bus);
+}
+
+/* Time passes; when too much happens in it, the rest of the timers come late. */
+static void step(struct machine *m, uint64_t ticks)
+{
+    uint64_t end = m->vm.now + ticks;
+
+    for (unsigned i = 0; i < 64 && m->vm.bus.next_deadline <= end; i++) {
+        m->vm.now = MAX(m->vm.now, m->vm.bus.next_deadline);
+        bus_run_timers(&m->vm.bus, m->vm.now);
+        CHECK(m->vm.bus.next_deadline > m->vm.now || tampered);
+    }
+    m->vm.now = end;
+    bus_run_timers(&m->vm.bus, end);
+    CHECK(m->vm.bus.next_deadline > end || tampered);
+}
+
+/* Both machines load the first one's state with some bytes changed; what is refused ends in a
+ * reset. */
+static void tamper(struct input *in)
+{
+    static uint8_t data[8192];
+    struct state_writer w = {.data = data, .capacity = sizeof(data)};
+    unsigned changes = next(in) % 8;
+    int error[2];
+
+    bus_save(&machines[0].vm.bus, &w);
+    CHECK(w.used <= w.capacity);
+    for (unsigned i = 0; i < changes; i++) {
+        size_t at = (next(in) | (size_t)next(in) << 8) % w.used;
+
+        data[at] = next(in);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        struct state_reader r = {.data = data, .size = w.used};
+
+        error[i] = bus_load(&machines[i].vm.bus, &r);
+        CHECK((error[i] != 0) == (r.error != NULL));
+        if (error[i])
+            bus_reset(&machines[i].vm.bus);
+    }
+    CHECK(error[0] == error[1]);
+    tampered = true;
+}
+
+static void act(struct machine *m, const uint8_t *op, uint64_t *result)
+{
+    uint16_t port = op[1] < ARRAY_SIZE(ports) ? ports[op[1]] : (uint16_t)(op[1] << 8 | op[2]);
+    unsigned size = 1u << op[3] % 3;
+    uint32_t value = (uint32_t)op[4] | op[5] << 8 | op[6] << 16 | (uint32_t)op[7] << 24;
+
+    switch (op[0]) {
+    case 0:
+        *result = bus_port_read(&m->vm.bus, port, size);
+        break;
+    case 1:
+        bus_port_write(&m->vm.bus, port, size, value);
+        break;
+    case 2:
+        step(m, (uint64_t)value << op[3] % 16);
+        break;
+    case 3:
+        *result = uart_receive(&m->uart, op + 4, op[3] % 5);
+        break;
+    case 4:
+        m->host_room = op[4];
+        uart_output_ready(&m->uart);
+        break;
+    case 5:
+        pic_set_irq(&m->pic, op[4] % 17, op[5] & 1);
+        break;
+    case 6:
+        *result = m->intr || (op[4] & 1) ? (uint64_t)pic_acknowledge(&m->pic) : 0;
+        break;
+    default:
+        acpi_pm_power_button(&m->acpi_pm);
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct input in = {data, size};
+    uint64_t hz = 1000000000ULL + next32(&in);
+    unsigned actions = 0;
+
+    tampered = false;
+    for (unsigned i = 0; i < 2; i++)
+        build(&machines[i], hz);
+    while (in.size > 0 && actions < ACTIONS) {
+        uint8_t op[8] = {next(&in)};
+        uint64_t result[2] = {0};
+
+        if (op[0] % 16 == 14) {
+            CHECK(mock_round_trip(&machines[1].vm));
+            continue;
+        }
+        if (op[0] % 16 == 15) {
+            tamper(&in);
+            continue;
+        }
+        /* Every other choice is a port access, as in life. */
+        op[0] = op[0] % 16 < 8 ? op[0] % 2 : op[0] % 16 - 6;
+        op[1] = next(&in);
+        op[2] = next(&in);
+        op[3] = next(&in);
+        for (unsigned i = 4; i < 8 && op[0] != 0; i++)
+            op[i] = next(&in);
+        if (++actions % 16 == 0)
+            CHECK(mock_round_trip(&machines[1].vm));
+        for (unsigned i = 0; i < 2; i++)
+            act(&machines[i], op, &result[i]);
+        CHECK(result[0] == result[1]);
+        CHECK(machines[0].sent == machines[1].sent);
+        CHECK(machines[0].last_sent == machines[1].last_sent);
+        CHECK(machines[0].intr == machines[1].intr);
+        CHECK(machines[0].vm.bus.next_deadline == machines[1].vm.bus.next_deadline);
+        CHECK(memcmp(machines[0].vm.irq, machines[1].vm.irq, sizeof(machines[0].vm.irq)) == 0);
+        CHECK(memcmp(machines[0].vm.rises, machines[1].vm.rises, sizeof(machines[0].vm.rises)) ==
+              0);
+        CHECK(machines[0].vm.requests == machines[1].vm.requests);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK(mock_round_trip(&machines[i].vm));
+        mock_destroy(&machines[i].vm);
+    }
+    return 0;
+}
