@@ -118,17 +118,15 @@ static inline unsigned port_owner(const struct bus *bus, uint16_t port)
 }
 
 /*
- * The one device that takes an access of this size whole, or NULL when it is to be split. A range
- * of size bytes that begins and ends with the same device may still have another in between, hence
- * the middle bytes of a dword.
+ * The one device that takes an access of 2 or 4 bytes whole, or NULL when it is to be split. A
+ * range of size bytes that begins and ends with the same device may still have another in between,
+ * hence the middle bytes of a dword.
  */
-static inline struct device *port_device(const struct bus *bus, uint16_t port, unsigned size)
+static struct device *port_device(const struct bus *bus, uint16_t port, unsigned size)
 {
     unsigned owner = port_owner(bus, port);
     struct device *d = bus->devices[owner];
 
-    if (LIKELY(size == 1))
-        return d;
     if (d->ops->port_width != 0 && size > d->ops->port_width)
         return NULL;
     /* Past port FFFFh there is nothing: the access wraps for the split loop to sort out. */
@@ -140,46 +138,49 @@ static inline struct device *port_device(const struct bus *bus, uint16_t port, u
     return d;
 }
 
-static uint32_t split_read(struct bus *bus, uint16_t port, unsigned size)
+/* Out of the way of byte accesses, whose path is to be short. */
+static __attribute__((noinline)) uint32_t wide_read(struct bus *bus, uint16_t port, unsigned size)
 {
+    struct device *d = port_device(bus, port, size);
     uint32_t value = 0;
 
-    for (unsigned i = 0; i < size; i++) {
-        uint16_t at = (uint16_t)(port + i);
-        struct device *d = bus->devices[port_owner(bus, at)];
-
-        value |= (d->ops->port_read(d, at, 1) & 0xff) << (8 * i);
-    }
+    if (d)
+        return d->ops->port_read(d, port, size) & (UINT32_MAX >> (32 - 8 * size));
+    for (unsigned i = 0; i < size; i++)
+        value |= bus_port_read(bus, (uint16_t)(port + i), 1) << (8 * i);
     return value;
 }
 
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size)
 {
-    struct device *d = port_device(bus, port, size);
+    struct device *d = bus->devices[port_owner(bus, port)];
 
-    if (UNLIKELY(!d))
-        return split_read(bus, port, size);
-    return d->ops->port_read(d, port, size) & (UINT32_MAX >> (32 - 8 * size));
+    if (UNLIKELY(size != 1))
+        return wide_read(bus, port, size);
+    return d->ops->port_read(d, port, 1) & 0xff;
 }
 
-static void split_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value)
+static __attribute__((noinline)) void wide_write(struct bus *bus, uint16_t port, unsigned size,
+                                                 uint32_t value)
 {
-    for (unsigned i = 0; i < size; i++) {
-        uint16_t at = (uint16_t)(port + i);
-        struct device *d = bus->devices[port_owner(bus, at)];
+    struct device *d = port_device(bus, port, size);
 
-        d->ops->port_write(d, at, 1, value >> (8 * i) & 0xff);
+    if (d) {
+        d->ops->port_write(d, port, size, value & (UINT32_MAX >> (32 - 8 * size)));
+        return;
     }
+    for (unsigned i = 0; i < size; i++)
+        bus_port_write(bus, (uint16_t)(port + i), 1, value >> (8 * i));
 }
 
 void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value)
 {
-    struct device *d = port_device(bus, port, size);
+    struct device *d = bus->devices[port_owner(bus, port)];
 
-    if (UNLIKELY(!d))
-        split_write(bus, port, size, value);
+    if (UNLIKELY(size != 1))
+        wide_write(bus, port, size, value);
     else
-        d->ops->port_write(d, port, size, value & (UINT32_MAX >> (32 - 8 * size)));
+        d->ops->port_write(d, port, 1, value & 0xff);
 }
 
 /* --- memory accesses --- */

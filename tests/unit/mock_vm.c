@@ -5,8 +5,9 @@
 #include "arch/x86/lib/errno.h"
 #include "guest/devices/clock.h"
 
-#define MOCK_MOMENTS 100000 /* a device that asks for more timers than this in one step is broken  \
-                             */
+#define MOCK_MOMENTS                                                                               \
+    100000 /* a device that asks for more timers than this in one step is broken                   \
+            */
 
 void mock_init(struct vm *vm)
 {
