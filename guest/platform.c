@@ -38,12 +38,11 @@ uint64_t device_tsc_hz(struct device *d)
 void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
 {
     struct bus *bus = &d->vm->bus;
+    uint64_t before = bus->next_deadline;
 
-    d->deadline[timer] = deadline;
-    if (deadline < bus->next_deadline) {
-        bus->next_deadline = deadline;
+    bus_timer_set(bus, d, timer, deadline);
+    if (bus->next_deadline != before)
         vcpu_update_deadline(d->vm->vcpu[0]);
-    }
 }
 
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)
