@@ -24,9 +24,30 @@ static enum exit_result exit_cpuid(struct vcpu *v, struct vm_exit *e)
     return EXIT_SKIP;
 }
 
+#ifdef CORBEL_COUNT
+struct access_counts access_counts;
+
+#define HYPERCALL_COUNT 0x436f756e74ULL
+
+static bool read_counts(struct vcpu *v)
+{
+    if (v->hw.gpr[RAX] != HYPERCALL_COUNT)
+        return false;
+    v->hw.gpr[RAX] = 0;
+    v->hw.gpr[RBX] = access_counts.vmread;
+    v->hw.gpr[RCX] = access_counts.vmwrite;
+    v->hw.gpr[RDX] = access_counts.msr;
+    return true;
+}
+#endif
+
 /* No hypercall is defined yet: all answer "no such call" as other hypervisors do. */
 static enum exit_result exit_vmcall(struct vcpu *v, struct vm_exit *e)
 {
+#ifdef CORBEL_COUNT
+    if (read_counts(v))
+        return EXIT_SKIP;
+#endif
     v->hw.gpr[RAX] = (uint64_t)-1000;
     return EXIT_SKIP;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "arch/x86/count.h"
 #include "vmx/vmcs.h"
 
 #if __STDC_HOSTED__
@@ -16,6 +17,7 @@ static inline uint64_t vmread_any(enum vmcs_field field)
 {
     uint64_t value;
 
+    COUNT(vmread);
     __asm__ volatile("vmread %1, %0" : "=rm"(value) : "r"((uint64_t)field) : "cc");
     return value;
 }
@@ -25,6 +27,7 @@ void vmwrite_failed(enum vmcs_field field, uint64_t value);
 
 static inline void vmwrite_any(enum vmcs_field field, uint64_t value)
 {
+    COUNT(vmwrite);
     __asm__ goto("vmwrite %1, %0\n\tjbe %l2" ::"r"((uint64_t)field), "rm"(value)
                  : "cc", "memory"
                  : failed);

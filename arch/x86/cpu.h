@@ -1,6 +1,7 @@
 /* The instructions that C has no words for. */
 #pragma once
 
+#include "arch/x86/count.h"
 #include "arch/x86/lib/types.h"
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
@@ -8,12 +9,15 @@
 static inline uint64_t rdmsr(uint32_t msr)
 {
     uint32_t low, high;
+
+    COUNT(msr);
     __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
     return (uint64_t)high << 32 | low;
 }
 
 static inline void wrmsr(uint32_t msr, uint64_t value)
 {
+    COUNT(msr);
     __asm__ volatile("wrmsr"
                      :
                      : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
