@@ -70,18 +70,28 @@ void cpuid_set_apic_enabled(struct cpuid_table *t, bool enabled);
  * Features"). */
 bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t value);
 
-/* CPUID for the guest's EAX and ECX. Any pair has an answer: beyond the ranges, that of the highest
- * basic leaf. */
-static inline struct cpuid_regs cpuid_lookup(const struct cpuid_table *t, uint32_t leaf,
-                                             uint32_t subleaf)
+/*
+ * CPUID for the guest's EAX and ECX. Any pair has an answer: beyond the ranges, that of the highest basic leaf. *echo
+ * receives bits of ECX that come back in ECX.
+ */
+static inline const struct cpuid_regs *cpuid_find(const struct cpuid_table *t, uint32_t leaf,
+                                                  uint32_t subleaf, uint32_t *echo)
 {
     unsigned slot;
     if (LIKELY((leaf & 0x3fffffe0) == 0))
         slot = (leaf >> 30) * 32 + (leaf & 31);
     else
         slot = (leaf & ~1u) == CPUID_KVM_BASE ? CPUID_KVM_SLOT + (leaf & 1) : CPUID_MAX_BASIC;
-    struct cpuid_slot s = t->slots[slot];
-    struct cpuid_regs r = t->regs[s.first + MIN(subleaf, (uint32_t)s.last)];
-    r.ecx |= subleaf & s.echo;
+    const struct cpuid_slot *s = &t->slots[slot];
+    *echo = subleaf & s->echo;
+    return &t->regs[s->first + MIN(subleaf, (uint32_t)s->last)];
+}
+
+static inline struct cpuid_regs cpuid_lookup(const struct cpuid_table *t, uint32_t leaf,
+                                             uint32_t subleaf)
+{
+    uint32_t echo;
+    struct cpuid_regs r = *cpuid_find(t, leaf, subleaf, &echo);
+    r.ecx |= echo;
     return r;
 }

@@ -14,13 +14,15 @@
 
 static enum exit_result exit_cpuid(struct vcpu *v, struct vm_exit *e)
 {
-    struct cpuid_regs r =
-        cpuid_lookup(&v->cpuid, (uint32_t)v->hw.gpr[RAX], (uint32_t)v->hw.gpr[RCX]);
+    uint64_t *gpr = v->hw.gpr;
+    uint32_t echo;
+    const struct cpuid_regs *r =
+        cpuid_find(&v->cpuid, (uint32_t)gpr[RAX], (uint32_t)gpr[RCX], &echo);
 
-    v->hw.gpr[RAX] = r.eax;
-    v->hw.gpr[RBX] = r.ebx;
-    v->hw.gpr[RCX] = r.ecx;
-    v->hw.gpr[RDX] = r.edx;
+    gpr[RAX] = r->eax;
+    gpr[RBX] = r->ebx;
+    gpr[RCX] = r->ecx | echo;
+    gpr[RDX] = r->edx;
     return EXIT_SKIP;
 }
 
@@ -239,16 +241,6 @@ static const struct exit_row {
     [EXIT_APIC_WRITE] = {exit_apic_write, NEED_QUALIFICATION},
 };
 
-static void entry_failed(struct vcpu *v, uint32_t reason)
-{
-    vmx_report_entry_failure(&v->hw);
-    if (reason & BIT(31))
-        vm_kill(v, "the processor refused to enter the guest's state (%s)",
-                vmx_exit_name(reason & 0xffff));
-    else
-        exit_unknown(v, &(struct vm_exit){.reason = reason});
-}
-
 /* What was asked for meanwhile; returns an enum vcpu_leave. */
 static int serve_requests(struct vcpu *v)
 {
@@ -278,11 +270,11 @@ static int serve_requests(struct vcpu *v)
 }
 
 /* Before the guest runs again: the next exit for a timer. now is the host's TSC. */
-static inline void arm_timer(struct vcpu *v, uint64_t now)
+static inline __attribute__((always_inline)) void arm_timer(struct vcpu *v, uint64_t now)
 {
     if (LIKELY(vmx_features.preemption_timer)) {
-        uint64_t ticks = v->next_exit > now ? v->next_exit - now : 0;
-        vmx_set_preemption_timer(ticks, vmx_features.preemption_shift);
+        int64_t ticks = (int64_t)(v->next_exit - now);
+        vmx_set_preemption_timer(ticks > 0 ? (uint64_t)ticks : 0, vmx_features.preemption_shift);
     } else if (v->timer_armed != v->next_exit) {
         v->timer_armed = v->next_exit;
         apic_timer_set(v->next_exit);
@@ -297,33 +289,48 @@ int vcpu_prepare(struct vcpu *v)
     return leave;
 }
 
-int vcpu_exit(struct vmx_vcpu *hw)
+/* The reasons that are not hot: what they need decoded, and an event that the exit kept from being delivered. */
+static __attribute__((noinline)) void decode(struct vcpu *v, uint32_t needs)
+{
+    vmx_decode_exit(&v->exit, needs);
+    if (UNLIKELY((needs & NEED_VECTORING) && v->exit.interrupted.info)) {
+        v->event = v->exit.interrupted;
+        vcpu_ask(v, REQUEST_EVENT);
+    }
+}
+
+static __attribute__((noinline)) void unusual_exit(struct vcpu *v, uint32_t reason)
+{
+    v->exit.reason = reason;
+    if (reason & BIT(31)) {
+        vmx_report_entry_failure(&v->hw);
+        vm_kill(v, "the processor refused to enter the guest's state (%s)",
+                vmx_exit_name(reason & 0xffff));
+    } else {
+        exit_unknown(v, &v->exit);
+    }
+}
+
+int vcpu_exit(struct vmx_vcpu *hw, uint32_t reason, uint64_t tsc)
 {
     struct vcpu *v = (struct vcpu *)hw;
-    uint64_t start = rdtsc();
-    struct vm_exit e;
     int leave = VCPU_STAY;
 
-    e.reason = vmx_exit_reason();
-    if (LIKELY(e.reason < VMX_EXIT_REASONS && exit_table[e.reason].handle)) {
-        const struct exit_row *row = &exit_table[e.reason];
-        v->exits[e.reason]++;
-        if (row->needs) {
-            vmx_decode_exit(&e, row->needs);
-            if (UNLIKELY((row->needs & NEED_VECTORING) && e.interrupted.info)) {
-                v->event = e.interrupted;
-                vcpu_ask(v, REQUEST_EVENT);
-            }
-        }
-        if (row->handle(v, &e) == EXIT_SKIP)
+    COUNT(vmread); /* the reason's, in entry.asm */
+    if (LIKELY(reason < VMX_EXIT_REASONS && exit_table[reason].handle)) {
+        const struct exit_row *row = &exit_table[reason];
+        v->exits[reason]++;
+        if (row->needs)
+            decode(v, row->needs);
+        if (row->handle(v, &v->exit) == EXIT_SKIP)
             vmx_skip_instruction();
     } else {
-        entry_failed(v, e.reason);
+        unusual_exit(v, reason);
     }
     if (UNLIKELY(v->requests))
         leave = serve_requests(v);
     uint64_t now = rdtsc();
-    v->root_ticks += now - start;
+    v->root_ticks += now - tsc;
     arm_timer(v, now);
     return leave;
 }

@@ -21,7 +21,7 @@ static void write_tsc_deadline(struct vcpu *v, uint64_t value)
 {
     lapic_set_tsc_deadline(&v->lapic, value);
     vcpu_update_deadline(v);
-    if (v->next_exit == 0)
+    if (v->timer_due)
         vcpu_ask(v, REQUEST_TIMER);
 }
 

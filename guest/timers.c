@@ -5,35 +5,33 @@
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
 
-/* Between two timer exits, at least. */
+/* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on every CPU. */
 #define TIMER_MIN_TICKS 2000
+#define TIMER_MAX_TICKS BIT(31)
 
 uint64_t vcpu_tsc(const struct vcpu *v)
 {
     return rdtsc() + v->tsc_offset;
 }
 
-/* The host TSC of a guest deadline; the past, however far, is 0. now: both clocks at one moment. */
-static uint64_t host_deadline(uint64_t deadline, uint64_t guest_now, uint64_t host_now)
+/* Ticks from now to a deadline, 0 when it has passed. */
+static inline uint64_t ticks_until(uint64_t deadline, uint64_t now)
 {
-    uint64_t host;
-
-    if (deadline <= guest_now)
-        return 0;
-    return __builtin_add_overflow(host_now, deadline - guest_now, &host) ? UINT64_MAX : host;
+    return deadline > now ? deadline - now : 0;
 }
 
 void vcpu_update_deadline(struct vcpu *v)
 {
-    uint64_t now = rdtsc();
+    uint64_t now = rdtsc(), ticks = TIMER_MAX_TICKS;
 
-    v->next_exit = UINT64_MAX;
-    if (v->lapic.timer_deadline != LAPIC_TIMER_OFF)
-        v->next_exit = host_deadline(v->lapic.timer_deadline, now + v->tsc_offset, now);
-    if (v->id == 0 && v->vm->bus.next_deadline != TIMER_OFF) {
-        uint64_t device = host_deadline(v->vm->bus.next_deadline, now + v->vm->tsc_offset, now);
-        v->next_exit = MIN(v->next_exit, device);
-    }
+    /* An APIC timer or bus that is off has the largest deadline there is. */
+    ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->tsc_offset));
+    if (v->id == 0)
+        ticks = MIN(ticks, ticks_until(v->vm->bus.next_deadline, now + v->vm->tsc_offset));
+    v->next_exit = now + ticks;
+    v->timer_due = ticks == 0;
+    v->timers_off = v->lapic.timer_deadline == LAPIC_TIMER_OFF &&
+                    (v->id != 0 || v->vm->bus.next_deadline == TIMER_OFF);
 }
 
 void vcpu_run_timers(struct vcpu *v)

@@ -230,14 +230,14 @@ static void halt(struct vcpu *v)
         if ((v->requests & REQUEST_LEAVE) || vcpu_wakes(v))
             break;
         uint64_t wake = v->next_exit;
-        if (wake == UINT64_MAX && !(vmx_rflags() & RFLAGS_IF)) {
+        if (v->timers_off && !(vmx_rflags() & RFLAGS_IF)) {
             vm_request(v->vm, VM_REQUEST_POWEROFF,
                        "halted for good: interrupts off and no timer set");
             break;
         }
         if (!serial_interrupts())
             wake = MIN(wake, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
-        if (wake != armed && wake != UINT64_MAX)
+        if (wake != armed)
             apic_timer_set(wake);
         armed = wake;
         cpu_idle_once();

@@ -11,26 +11,8 @@ extern vcpu_exit
 global vmx_run
 global vmx_exit_entry
 
-; int vmx_run(struct vmx_vcpu *v)
-vmx_run:
-        push    rbp
-        mov     rbp, rsp
-        push    rbx
-        push    r12
-        push    r13
-        push    r14
-        push    r15
-        push    rdi                     ; [rsp] = v from here on
-        cmp     rsp, [rdi + VCPU_HOST_RSP]
-        je      enter
-        mov     [rdi + VCPU_HOST_RSP], rsp
-        mov     eax, FIELD_HOST_RSP
-        vmwrite rax, rsp
-
-enter:
-        mov     rdi, [rsp]
-again:                                  ; rdi = v
-        cmp     qword [rdi + VCPU_LAUNCHED], 0
+; The guest's general registers from the vCPU at RDI.
+%macro LOAD_GUEST 0
         mov     rax, [rdi + VCPU_RAX]
         mov     rcx, [rdi + VCPU_RCX]
         mov     rdx, [rdi + VCPU_RDX]
@@ -46,11 +28,35 @@ again:                                  ; rdi = v
         mov     r14, [rdi + VCPU_R14]
         mov     r15, [rdi + VCPU_R15]
         mov     rdi, [rdi + VCPU_RDI]
-        je      launch
-        vmresume
-        jmp     failed
-launch:
+%endmacro
+
+; int vmx_run(struct vmx_vcpu *v)
+vmx_run:
+        push    rbp
+        mov     rbp, rsp
+        push    rbx
+        push    r12
+        push    r13
+        push    r14
+        push    r15
+        push    rdi                     ; [rsp] = v from here on
+        cmp     rsp, [rdi + VCPU_HOST_RSP]
+        je      .host_rsp_is_set
+        mov     [rdi + VCPU_HOST_RSP], rsp
+        mov     eax, FIELD_HOST_RSP
+        vmwrite rax, rsp
+.host_rsp_is_set:
+        cmp     qword [rdi + VCPU_LAUNCHED], 0
+        jne     resume
+        mov     qword [rdi + VCPU_LAUNCHED], 1
+        LOAD_GUEST
         vmlaunch
+        jmp     failed
+
+resume:
+        mov     rdi, [rsp]
+        LOAD_GUEST
+        vmresume
 
 failed:                                 ; no VM exit happened: registers are still the guest's, RSP is ours
         mov     eax, -1
@@ -61,8 +67,8 @@ vmx_exit_entry:
         push    rdi
         mov     rdi, [rsp + 8]
         mov     [rdi + VCPU_RAX], rax
-        mov     [rdi + VCPU_RCX], rcx
         mov     [rdi + VCPU_RDX], rdx
+        mov     [rdi + VCPU_RCX], rcx
         mov     [rdi + VCPU_RBX], rbx
         mov     [rdi + VCPU_RBP], rbp
         mov     [rdi + VCPU_RSI], rsi
@@ -75,12 +81,10 @@ vmx_exit_entry:
         mov     [rdi + VCPU_R14], r14
         mov     [rdi + VCPU_R15], r15
         pop     qword [rdi + VCPU_RDI]
-        ; What the guest left in registers must not reach speculation in the handlers.
-        xor     eax, eax
+        ; What the guest left in registers must not reach speculation in the handlers. RAX, RDX, RSI and RBP get
+        ; values of ours here.
         xor     ecx, ecx
-        xor     edx, edx
         xor     ebx, ebx
-        xor     esi, esi
         xor     r8d, r8d
         xor     r9d, r9d
         xor     r10d, r10d
@@ -90,10 +94,14 @@ vmx_exit_entry:
         xor     r14d, r14d
         xor     r15d, r15d
         lea     rbp, [rsp + 48]         ; our frame pointer again, for backtraces
-        mov     qword [rdi + VCPU_LAUNCHED], 1
-        call    vcpu_exit
+        mov     esi, FIELD_EXIT_REASON
+        vmread  rsi, rsi
+        rdtsc
+        shl     rdx, 32
+        or      rdx, rax
+        call    vcpu_exit               ; (v, exit reason, TSC)
         test    eax, eax
-        jz      enter
+        jz      resume
 
 leave_guest:
         pop     rdi

@@ -26,4 +26,5 @@ void offsets(void)
     DEFINE(VCPU_HOST_RSP, offsetof(struct vmx_vcpu, host_rsp));
     DEFINE(VCPU_LAUNCHED, offsetof(struct vmx_vcpu, launched));
     DEFINE(FIELD_HOST_RSP, VMCS_HOST_RSP);
+    DEFINE(FIELD_EXIT_REASON, VMCS_EXIT_REASON);
 }

@@ -107,9 +107,11 @@ void vmx_vcpu_reset(struct vmx_vcpu *v);
 int vmx_run(struct vmx_vcpu *v);
 #define VMX_ENTRY_FAILED (-1)
 
-/* Supplied by the owner of vCPUs: called after every VM exit with interrupts off; 0 enters the
- * guest again. */
-int vcpu_exit(struct vmx_vcpu *v);
+/*
+ * Supplied by the owner of vCPUs: called after every VM exit with interrupts off. reason is the VMCS's exit reason, all
+ * 32 bits; tsc the host's TSC at the exit. 0 enters the guest again.
+ */
+int vcpu_exit(struct vmx_vcpu *v, uint32_t reason, uint64_t tsc);
 
 /* Say on the log why the last VM entry failed: the instruction error and every check of the SDM
  * that does not hold. */
@@ -165,11 +167,10 @@ bool vmx_set_shared_msr(enum vmx_shared_msr i, uint64_t value) MUST_CHECK;
 /* --- time, TLB, APIC --- */
 
 void vmx_set_tsc_offset(uint64_t offset);
-/* Exit after at most this many TSC ticks in the guest (VMX-preemption timer). */
+/* Exit after at most this many TSC ticks in the guest (VMX-preemption timer); below 2^(32 + shift). */
 static inline void vmx_set_preemption_timer(uint64_t ticks, unsigned shift)
 {
-    ticks >>= shift;
-    vmwrite32(VMCS_PREEMPTION_TIMER, ticks > UINT32_MAX ? UINT32_MAX : ticks);
+    vmwrite32(VMCS_PREEMPTION_TIMER, ticks >> shift);
 }
 /* Forget all translations of this vCPU (INVVPID) and all of its EPT (INVEPT) on this CPU. */
 void vmx_flush_linear(struct vmx_vcpu *v);
