@@ -31,7 +31,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 KERNEL_C   := $(wildcard arch/x86/*.c arch/x86/lib/*.c mm/*.c vmx/*.c drivers/*.c guest/*.c guest/*/*.c)
 KERNEL_ASM := $(wildcard arch/x86/*.asm vmx/*.asm)
 KERNEL_OBJ := $(KERNEL_C:%.c=$(B)/kernel/%.o) $(KERNEL_ASM:%.asm=$(B)/kernel/%.asm.o)
-KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone \
+KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mpreferred-stack-boundary=3 \
         -mgeneral-regs-only -fno-omit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global \
         -fno-asynchronous-unwind-tables -fcf-protection=none -fno-common -fno-delete-null-pointer-checks \
         -fno-strict-aliasing -ffunction-sections -fdata-sections -fmacro-prefix-map=$(CURDIR)/=

@@ -77,14 +77,14 @@ bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t value);
 static inline const struct cpuid_regs *cpuid_find(const struct cpuid_table *t, uint32_t leaf,
                                                   uint32_t subleaf, uint32_t *echo)
 {
-    unsigned slot;
+    uint64_t slot;
     if (LIKELY((leaf & 0x3fffffe0) == 0))
-        slot = (leaf >> 30) * 32 + (leaf & 31);
+        slot = (leaf >> 25) + (leaf & 31); /* the two top bits are left: 32 each */
     else
         slot = (leaf & ~1u) == CPUID_KVM_BASE ? CPUID_KVM_SLOT + (leaf & 1) : CPUID_MAX_BASIC;
     const struct cpuid_slot *s = &t->slots[slot];
     *echo = subleaf & s->echo;
-    return &t->regs[s->first + MIN(subleaf, (uint32_t)s->last)];
+    return &t->regs[(uint64_t)s->first + MIN(subleaf, (uint32_t)s->last)];
 }
 
 static inline struct cpuid_regs cpuid_lookup(const struct cpuid_table *t, uint32_t leaf,

@@ -193,52 +193,58 @@ static enum exit_result exit_unknown(struct vcpu *v, struct vm_exit *e)
     return EXIT_RESUME;
 }
 
+static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e);
+
+#define PLAIN(handler)        {handler, handler, 0}
+#define NEEDS(handler, needs) {decode_first, handler, needs}
+
+/* A row that needs something decoded is entered by way of decode_first(). */
 static const struct exit_row {
-    exit_handler handle;
+    exit_handler enter, handle;
     uint32_t needs;
 } exit_table[VMX_EXIT_REASONS] = {
-    [EXIT_EXCEPTION_NMI] = {exit_exception, NEED_INTR | NEED_QUALIFICATION | NEED_VECTORING},
-    [EXIT_EXTERNAL_INTERRUPT] = {exit_external_interrupt, NEED_INTR},
-    [EXIT_TRIPLE_FAULT] = {exit_triple_fault, 0},
-    [EXIT_INIT] = {exit_ignore, 0},
-    [EXIT_SIPI] = {exit_ignore, 0},
-    [EXIT_INTERRUPT_WINDOW] = {exit_window, 0},
-    [EXIT_NMI_WINDOW] = {exit_window, 0},
-    [EXIT_TASK_SWITCH] = {exit_task_switch, NEED_QUALIFICATION | NEED_VECTORING},
-    [EXIT_CPUID] = {exit_cpuid, 0},
-    [EXIT_GETSEC] = {exit_undefined, 0},
-    [EXIT_HLT] = {exit_hlt, 0},
-    [EXIT_INVD] = {exit_skip, 0},
-    [EXIT_RDPMC] = {exit_protection, 0},
-    [EXIT_VMCALL] = {exit_vmcall, 0},
-    [EXIT_VMCLEAR] = {exit_undefined, 0},
-    [EXIT_VMLAUNCH] = {exit_undefined, 0},
-    [EXIT_VMPTRLD] = {exit_undefined, 0},
-    [EXIT_VMPTRST] = {exit_undefined, 0},
-    [EXIT_VMREAD] = {exit_undefined, 0},
-    [EXIT_VMRESUME] = {exit_undefined, 0},
-    [EXIT_VMWRITE] = {exit_undefined, 0},
-    [EXIT_VMXOFF] = {exit_undefined, 0},
-    [EXIT_VMXON] = {exit_undefined, 0},
-    [EXIT_CR_ACCESS] = {exit_cr_access, NEED_QUALIFICATION},
-    [EXIT_IO] = {exit_io, NEED_QUALIFICATION},
-    [EXIT_RDMSR] = {exit_rdmsr, 0},
-    [EXIT_WRMSR] = {exit_wrmsr, 0},
-    [EXIT_MWAIT] = {exit_undefined, 0},
-    [EXIT_MONITOR] = {exit_undefined, 0},
-    [EXIT_PAUSE] = {exit_skip, 0},
-    [EXIT_MACHINE_CHECK] = {exit_machine_check, 0},
-    [EXIT_TPR_THRESHOLD] = {exit_window, 0},
-    [EXIT_APIC_ACCESS] = {exit_apic_access, NEED_QUALIFICATION | NEED_VECTORING},
-    [EXIT_EOI] = {exit_eoi, NEED_QUALIFICATION},
-    [EXIT_EPT_VIOLATION] = {exit_ept_violation, NEED_QUALIFICATION | NEED_GPA | NEED_VECTORING},
-    [EXIT_EPT_MISCONFIGURATION] = {exit_ept_misconfiguration, NEED_GPA},
-    [EXIT_INVEPT] = {exit_undefined, 0},
-    [EXIT_PREEMPTION_TIMER] = {exit_preemption_timer, 0},
-    [EXIT_INVVPID] = {exit_undefined, 0},
-    [EXIT_WBINVD] = {exit_skip, 0},
-    [EXIT_XSETBV] = {exit_xsetbv, 0},
-    [EXIT_APIC_WRITE] = {exit_apic_write, NEED_QUALIFICATION},
+    [EXIT_EXCEPTION_NMI] = NEEDS(exit_exception, NEED_INTR | NEED_QUALIFICATION | NEED_VECTORING),
+    [EXIT_EXTERNAL_INTERRUPT] = NEEDS(exit_external_interrupt, NEED_INTR),
+    [EXIT_TRIPLE_FAULT] = PLAIN(exit_triple_fault),
+    [EXIT_INIT] = PLAIN(exit_ignore),
+    [EXIT_SIPI] = PLAIN(exit_ignore),
+    [EXIT_INTERRUPT_WINDOW] = PLAIN(exit_window),
+    [EXIT_NMI_WINDOW] = PLAIN(exit_window),
+    [EXIT_TASK_SWITCH] = NEEDS(exit_task_switch, NEED_QUALIFICATION | NEED_VECTORING),
+    [EXIT_CPUID] = PLAIN(exit_cpuid),
+    [EXIT_GETSEC] = PLAIN(exit_undefined),
+    [EXIT_HLT] = PLAIN(exit_hlt),
+    [EXIT_INVD] = PLAIN(exit_skip),
+    [EXIT_RDPMC] = PLAIN(exit_protection),
+    [EXIT_VMCALL] = PLAIN(exit_vmcall),
+    [EXIT_VMCLEAR] = PLAIN(exit_undefined),
+    [EXIT_VMLAUNCH] = PLAIN(exit_undefined),
+    [EXIT_VMPTRLD] = PLAIN(exit_undefined),
+    [EXIT_VMPTRST] = PLAIN(exit_undefined),
+    [EXIT_VMREAD] = PLAIN(exit_undefined),
+    [EXIT_VMRESUME] = PLAIN(exit_undefined),
+    [EXIT_VMWRITE] = PLAIN(exit_undefined),
+    [EXIT_VMXOFF] = PLAIN(exit_undefined),
+    [EXIT_VMXON] = PLAIN(exit_undefined),
+    [EXIT_CR_ACCESS] = NEEDS(exit_cr_access, NEED_QUALIFICATION),
+    [EXIT_IO] = NEEDS(exit_io, NEED_QUALIFICATION),
+    [EXIT_RDMSR] = PLAIN(exit_rdmsr),
+    [EXIT_WRMSR] = PLAIN(exit_wrmsr),
+    [EXIT_MWAIT] = PLAIN(exit_undefined),
+    [EXIT_MONITOR] = PLAIN(exit_undefined),
+    [EXIT_PAUSE] = PLAIN(exit_skip),
+    [EXIT_MACHINE_CHECK] = PLAIN(exit_machine_check),
+    [EXIT_TPR_THRESHOLD] = PLAIN(exit_window),
+    [EXIT_APIC_ACCESS] = NEEDS(exit_apic_access, NEED_QUALIFICATION | NEED_VECTORING),
+    [EXIT_EOI] = NEEDS(exit_eoi, NEED_QUALIFICATION),
+    [EXIT_EPT_VIOLATION] = NEEDS(exit_ept_violation, NEED_QUALIFICATION | NEED_GPA | NEED_VECTORING),
+    [EXIT_EPT_MISCONFIGURATION] = NEEDS(exit_ept_misconfiguration, NEED_GPA),
+    [EXIT_INVEPT] = PLAIN(exit_undefined),
+    [EXIT_PREEMPTION_TIMER] = PLAIN(exit_preemption_timer),
+    [EXIT_INVVPID] = PLAIN(exit_undefined),
+    [EXIT_WBINVD] = PLAIN(exit_skip),
+    [EXIT_XSETBV] = PLAIN(exit_xsetbv),
+    [EXIT_APIC_WRITE] = NEEDS(exit_apic_write, NEED_QUALIFICATION),
 };
 
 /* What was asked for meanwhile; returns an enum vcpu_leave. */
@@ -289,19 +295,21 @@ int vcpu_prepare(struct vcpu *v)
     return leave;
 }
 
-/* The reasons that are not hot: what they need decoded, and an event that the exit kept from being delivered. */
-static __attribute__((noinline)) void decode(struct vcpu *v, uint32_t needs)
+/* What the row needs, and an event that the exit kept from being delivered; then the row's own handler. */
+static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e)
 {
-    vmx_decode_exit(&v->exit, needs);
-    if (UNLIKELY((needs & NEED_VECTORING) && v->exit.interrupted.info)) {
-        v->event = v->exit.interrupted;
+    const struct exit_row *row = &exit_table[e->reason];
+
+    vmx_decode_exit(e, row->needs);
+    if (UNLIKELY((row->needs & NEED_VECTORING) && e->interrupted.info)) {
+        v->event = e->interrupted;
         vcpu_ask(v, REQUEST_EVENT);
     }
+    return row->handle(v, e);
 }
 
-static __attribute__((noinline)) void unusual_exit(struct vcpu *v, uint32_t reason)
+static enum exit_result unusual_exit(struct vcpu *v, uint32_t reason)
 {
-    v->exit.reason = reason;
     if (reason & BIT(31)) {
         vmx_report_entry_failure(&v->hw);
         vm_kill(v, "the processor refused to enter the guest's state (%s)",
@@ -309,28 +317,42 @@ static __attribute__((noinline)) void unusual_exit(struct vcpu *v, uint32_t reas
     } else {
         exit_unknown(v, &v->exit);
     }
+    return EXIT_RESUME;
 }
 
-int vcpu_exit(struct vmx_vcpu *hw, uint32_t reason, uint64_t tsc)
+static inline __attribute__((always_inline)) void enter(struct vcpu *v)
+{
+    uint64_t now = rdtsc();
+
+    vmx_account_entry(&v->hw, now);
+    arm_timer(v, now);
+}
+
+static __attribute__((noinline)) int serve_and_enter(struct vcpu *v)
+{
+    int leave = serve_requests(v);
+
+    enter(v);
+    return leave;
+}
+
+int vcpu_exit(struct vmx_vcpu *hw, uint32_t reason)
 {
     struct vcpu *v = (struct vcpu *)hw;
-    int leave = VCPU_STAY;
+    enum exit_result result;
 
     COUNT(vmread); /* the reason's, in entry.asm */
-    if (LIKELY(reason < VMX_EXIT_REASONS && exit_table[reason].handle)) {
-        const struct exit_row *row = &exit_table[reason];
+    v->exit.reason = reason;
+    if (LIKELY(reason < VMX_EXIT_REASONS && exit_table[reason].enter)) {
         v->exits[reason]++;
-        if (row->needs)
-            decode(v, row->needs);
-        if (row->handle(v, &v->exit) == EXIT_SKIP)
-            vmx_skip_instruction();
+        result = exit_table[reason].enter(v, &v->exit);
     } else {
-        unusual_exit(v, reason);
+        result = unusual_exit(v, reason);
     }
+    if (LIKELY(result == EXIT_SKIP))
+        vmx_skip_instruction();
     if (UNLIKELY(v->requests))
-        leave = serve_requests(v);
-    uint64_t now = rdtsc();
-    v->root_ticks += now - tsc;
-    arm_timer(v, now);
-    return leave;
+        return serve_and_enter(v);
+    enter(v);
+    return VCPU_STAY;
 }

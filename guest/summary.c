@@ -60,7 +60,7 @@ void vm_print_summary(const struct vm *vm)
     for (unsigned i = 0; i < VMX_EXIT_REASONS; i++)
         total += exits_of(vm, i);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        root += vm->vcpu[i]->root_ticks;
+        root += vm->vcpu[i]->hw.root_ticks;
         halted += vm->vcpu[i]->halt_ticks;
     }
     frame_stats(&frames);

@@ -52,7 +52,6 @@ struct vcpu {
     uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
     uint64_t next_exit;   /* host TSC at which the guest must be left for a timer */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
-    uint64_t root_ticks;  /* host TSC ticks between VM exits and VM entries, halts excluded */
     uint64_t exits[VMX_EXIT_REASONS];
     struct vm_exit exit; /* the one being handled */
     struct vmx_event event; /* to be delivered first; info 0: none */

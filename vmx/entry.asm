@@ -94,12 +94,13 @@ vmx_exit_entry:
         xor     r14d, r14d
         xor     r15d, r15d
         lea     rbp, [rsp + 48]         ; our frame pointer again, for backtraces
-        mov     esi, FIELD_EXIT_REASON
-        vmread  rsi, rsi
         rdtsc
         shl     rdx, 32
         or      rdx, rax
-        call    vcpu_exit               ; (v, exit reason, TSC)
+        sub     [rdi + VCPU_ROOT_TICKS], rdx    ; the next entry adds its TSC
+        mov     esi, FIELD_EXIT_REASON
+        vmread  rsi, rsi
+        call    vcpu_exit               ; (v, exit reason)
         test    eax, eax
         jz      resume
 

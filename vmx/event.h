@@ -43,7 +43,7 @@ void vmx_request_nmi_window(struct vmx_vcpu *v, bool on);
  */
 static inline void vmx_skip_bytes(uint32_t length)
 {
-    vmwrite_natural(VMCS_GUEST_RIP, vmread_natural(VMCS_GUEST_RIP) + length);
+    vmwrite_hot_natural(VMCS_GUEST_RIP, vmread_natural(VMCS_GUEST_RIP) + length);
     uint32_t blocking = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
     if (UNLIKELY(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
         vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,

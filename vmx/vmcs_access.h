@@ -12,6 +12,7 @@
 uint64_t vmread_any(enum vmcs_field field);
 void vmwrite_any(enum vmcs_field field, uint64_t value);
 bool vmread_checked(enum vmcs_field field, uint64_t *value);
+#define vmwrite_hot_any vmwrite_any
 #else
 static inline uint64_t vmread_any(enum vmcs_field field)
 {
@@ -34,6 +35,13 @@ static inline void vmwrite_any(enum vmcs_field field, uint64_t value)
     return;
 failed:
     vmwrite_failed(field, value);
+}
+
+/* For fields that every CPU has, where each instruction counts: such a write cannot be refused. */
+static inline void vmwrite_hot_any(enum vmcs_field field, uint64_t value)
+{
+    COUNT(vmwrite);
+    __asm__ volatile("vmwrite %1, %0" ::"r"((uint64_t)field), "rm"(value) : "cc", "memory");
 }
 
 /* VMREAD of a field that this CPU may lack: false when it does. */
@@ -70,6 +78,16 @@ static inline bool vmread_checked(enum vmcs_field field, uint64_t *value)
         VMCS_ASSERT_WIDTH(field, VMCS_WIDTH_NATURAL);                                              \
         vmread_any(field);                                                                         \
     })
+#define vmwrite_hot32(field, value)                                                                \
+    do {                                                                                           \
+        VMCS_ASSERT_WIDTH(field, VMCS_WIDTH_32);                                                   \
+        vmwrite_hot_any(field, (uint32_t)(value));                                                 \
+    } while (0)
+#define vmwrite_hot_natural(field, value)                                                          \
+    do {                                                                                           \
+        VMCS_ASSERT_WIDTH(field, VMCS_WIDTH_NATURAL);                                              \
+        vmwrite_hot_any(field, value);                                                             \
+    } while (0)
 #define vmwrite16(field, value)                                                                    \
     do {                                                                                           \
         VMCS_ASSERT_WIDTH(field, VMCS_WIDTH_16);                                                   \

@@ -150,7 +150,7 @@ static void self_ipi(void)
         WRMSR(0x83f, (uint64_t)VECTOR);
         asm volatile("sti; nop" ::: "memory");
     });
-    CHECK(taken == 1, "a self-IPI was not delivered");
+
     MEASURE("self_ipi_icr_nop", (cli(), taken = 0), {
         WRMSR(0x830, 0x40000UL | VECTOR);
         asm volatile("sti; nop" ::: "memory");
