@@ -1,0 +1,125 @@
+"""The test guests (tests/guests), one VM after the other in one boot: each says PASS or FAIL on COM1, or ends somehow."""
+import re
+import time
+
+from harness import ALL, MachineError, scenario
+
+# Guests for which any end will do, as long as Corbel is alive afterwards; how the line must go on, if that matters.
+SURVIVED = {
+    "idt_in_mmio": r"(ended|killed) after",
+    "hlt_forever": r"ended after .*: halted for good",
+    "garbage": r"(ended|killed) after",
+}
+CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "vmx_undefined", "cr_bits",
+       "tsc_aux"]
+EVENTS = ["sti_shadow", "mov_ss", "single_step", "software_interrupts", "fault_in_emulation", "event_delivery", "nmi",
+          "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state"]
+MEMORY = ["mode_switch", "segments", "paging_bits", "smap_smep", "caches", "memory_hole", "mmio_forms", "mmio_strings",
+          "io_strings"]
+TIME = ["tsc", "tsc_deadline", "apic_timer", "apic_modes", "ipi_priority", "ioapic", "pic", "pit"]
+DEVICES = ["rtc", "uart", "uart_flood"]
+HOSTILE = ["msr_all", "port_all", "cli_loop", "triple_fault", "keyboard_reset", "garbage", "idt_in_mmio", "hlt_forever"]
+EVERY = CPU + EVENTS + MEMORY + TIME + DEVICES + HOSTILE
+
+
+def verdict_of(guest, text):
+    """None: not known yet; "": passed; else what is wrong. text is COM1's without Corbel's banner."""
+    failed = re.search(rf"FAIL {guest}: .*", text)
+    if failed:
+        return failed.group(0)
+    ended = re.search(rf"^corbel: {guest}: (ended|killed) after.*", text, re.MULTILINE)
+    refused = re.search(rf"^corbel: .*{guest}.*(not run|cannot|needs).*", text, re.MULTILINE)
+    if not ended:
+        return refused.group(0) if refused and "killed" not in refused.group(0) else None
+    if guest in SURVIVED:
+        return "" if re.search(rf"^corbel: {guest}: {SURVIVED[guest]}", text, re.MULTILINE) else ended.group(0)
+    if re.search(rf"^PASS {guest}$", text, re.MULTILINE) and "killed" not in ended.group(0):
+        return ""
+    return "no PASS: " + ended.group(0)
+
+
+def run_guests(lab, guests, variant="", host="", memory="16M", machine=256, each=25, more="", **options):
+    """Boot them all in one go; one that hangs is left out of a second boot with the rest."""
+    left = list(guests)
+    while left:
+        config = f"[host]\nlog = info\n{host}\n" + "".join(
+            f"[vm {g}]\nkernel = {lab.guest(g)}\nmemory = {memory}\n{more}\n" for g in left)
+        m = lab.boot(config, memory=machine, **options)
+        started, at = time.monotonic(), 0
+        patience = 100 * 3  # the firmware's and the loader's part
+        while at < len(left) and time.monotonic() - started < patience:
+            alive = m.pump(1) is not None
+            text = m.text()
+            verdict = verdict_of(left[at], text)
+            if verdict is not None:
+                lab.verdict(f"guest {left[at]}{variant}", verdict or None)
+                at, started, patience = at + 1, time.monotonic(), each * 3
+            elif not alive:
+                break
+        try:
+            if at == len(left):
+                m.wait(60)
+                return
+            lab.verdict(f"guest {left[at]}{variant}", f"it hung, or Corbel did\n{m.tail()}")
+        except MachineError as error:
+            lab.verdict(f"power off after the guests{variant}", str(error))
+            return
+        finally:
+            m.kill()
+        left = left[at + 1:]
+
+
+@scenario(bound=240)
+def guests(lab):
+    run_guests(lab, EVERY)
+
+
+@scenario(bound=200)
+def guests_without_vid(lab):
+    """Interrupts by injection, the local APIC's registers by exits."""
+    run_guests(lab, EVENTS + MEMORY + TIME, " without=vid", "without = vid")
+
+
+@scenario(bound=200)
+def guests_without_tpr(lab):
+    """No APIC virtualization of any kind, no preemption timer, small EPT leaves, no VPIDs."""
+    run_guests(lab, CPU + EVENTS + TIME + ["cli_loop"], " without=tpr,preempt,...",
+               "without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves")
+
+
+@scenario(bound=120)
+def guests_on_skylake_x(lab):
+    """AVX-512, XSAVES, protection keys' hole in leaf 0Dh, a wrong frequency in leaf 15h."""
+    run_guests(lab, CPU + EVENTS + ["msr_all"], " on skylake_x", model="corei7_skylake_x")
+
+
+@scenario(bound=100)
+def guests_on_arrandale(lab):
+    """The oldest CPU that Corbel knows: no XSAVE, no APIC virtualization beyond TPR."""
+    run_guests(lab, CPU + EVENTS + TIME, " on arrandale", model="corei5_arrandale_m520")
+
+
+@scenario(bound=100)
+def guests_on_tigerlake(lab):
+    run_guests(lab, CPU + EVENTS + TIME, " on tigerlake", model="tigerlake")
+
+
+@scenario(bound=60)
+def guest_with_ram_above_the_hole(lab):
+    """The top pages of RAM on both sides of a hole that is lowered to 64 MiB."""
+    run_guests(lab, ["e820"], " with a low hole", memory="192M", machine=512, more="hole = 64M")
+
+
+@scenario(bound=80)
+def guests_reloaded(lab):
+    """Everything saved, wiped and reloaded at random exits."""
+    run_guests(lab, EVENTS + TIME + DEVICES, " under test_reload", "test_reload = 20")
+
+
+if ALL:
+    for _model in ("corei7_sandy_bridge_2600k", "corei7_ivy_bridge_3770k", "broadwell_ult", "corei3_cnl",
+                   "corei7_icelake_u"):
+        def _on(lab, model=_model):
+            run_guests(lab, EVERY, f" on {model}", model=model)
+        _on.__name__ = f"guests_on_{_model}"
+        scenario(bound=240)(_on)
