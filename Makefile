@@ -61,6 +61,9 @@ $(B)/kernel/offsets.inc: vmx/offsets.c
 	$(Q)$(CC) $(KERNEL_CFLAGS) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S $< -o $(@:.inc=.s)
 	$(Q)sed -n 's/^#OFFSET \([A-Z0-9_]*\) [$$]*\(-\?[0-9]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
 
+# The exit path counts every instruction; backtraces go on through entry.asm's frame.
+$(B)/kernel/guest/exit.o: KERNEL_CFLAGS += -fomit-frame-pointer
+
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))
 
 # Linked twice: the second time with the table of its own symbols, for backtraces.

@@ -291,7 +291,10 @@ static void leaf_topology(struct builder *b, uint32_t leaf)
     add_leaf(b, leaf, (struct cpuid_regs){0, 1, 1 << 8, id});
     add_leaf(b, leaf, (struct cpuid_regs){bits_for(b->in->vcpus), b->in->vcpus, 2 << 8, id});
     add_leaf(b, leaf, (struct cpuid_regs){0, 0, 0, id});
-    slot_of(b->t, leaf)->echo = 0xff; /* the level asked for */
+    struct cpuid_slot *slot = slot_of(b->t, leaf);
+    slot->echo = 0xff; /* the level asked for comes back */
+    for (unsigned i = 0; i <= slot->last; i++)
+        b->t->regs[slot->first + i].ecx |= i;
 }
 
 /* Leaf 0Dh: the state components that the guest may enable; cpuid_set_xcr0 fills in the sizes that

@@ -70,28 +70,32 @@ void cpuid_set_apic_enabled(struct cpuid_table *t, bool enabled);
  * Features"). */
 bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t value);
 
-/*
- * CPUID for the guest's EAX and ECX. Any pair has an answer: beyond the ranges, that of the highest basic leaf. *echo
- * receives bits of ECX that come back in ECX.
- */
-static inline const struct cpuid_regs *cpuid_find(const struct cpuid_table *t, uint32_t leaf,
-                                                  uint32_t subleaf, uint32_t *echo)
+/* The answer for a subleaf past those that are kept: the last one's, ECX as the leaf has it. */
+static inline struct cpuid_regs cpuid_beyond(const struct cpuid_table *t, struct cpuid_slot s,
+                                             uint32_t subleaf)
+{
+    struct cpuid_regs r = t->regs[s.first + s.last];
+    r.ecx = (r.ecx & ~(uint32_t)s.echo) | (subleaf & s.echo);
+    return r;
+}
+
+static inline const struct cpuid_slot *cpuid_slot(const struct cpuid_table *t, uint32_t leaf)
 {
     uint64_t slot;
     if (LIKELY((leaf & 0x3fffffe0) == 0))
-        slot = (leaf >> 25) + (leaf & 31); /* the two top bits are left: 32 each */
+        slot = (leaf >> 25) + (leaf & 31); /* the two top bits are left: 32 slots each */
     else
         slot = (leaf & ~1u) == CPUID_KVM_BASE ? CPUID_KVM_SLOT + (leaf & 1) : CPUID_MAX_BASIC;
-    const struct cpuid_slot *s = &t->slots[slot];
-    *echo = subleaf & s->echo;
-    return &t->regs[(uint64_t)s->first + MIN(subleaf, (uint32_t)s->last)];
+    return &t->slots[slot];
 }
 
+/* CPUID for the guest's EAX and ECX. Any pair has an answer: beyond the ranges, that of the highest
+ * basic leaf. */
 static inline struct cpuid_regs cpuid_lookup(const struct cpuid_table *t, uint32_t leaf,
                                              uint32_t subleaf)
 {
-    uint32_t echo;
-    struct cpuid_regs r = *cpuid_find(t, leaf, subleaf, &echo);
-    r.ecx |= echo;
-    return r;
+    const struct cpuid_slot *s = cpuid_slot(t, leaf);
+    if (subleaf > s->last)
+        return cpuid_beyond(t, *s, subleaf);
+    return t->regs[s->first + subleaf];
 }

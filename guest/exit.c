@@ -12,18 +12,32 @@
 #include "guest/vm_state.h"
 #include "vmx/cpu.h"
 
+static inline __attribute__((always_inline)) enum exit_result
+answer_cpuid(struct vcpu *v, const struct cpuid_regs *r)
+{
+    v->hw.gpr[RAX] = r->eax;
+    v->hw.gpr[RBX] = r->ebx;
+    v->hw.gpr[RCX] = r->ecx;
+    v->hw.gpr[RDX] = r->edx;
+    return EXIT_SKIP;
+}
+
+static __attribute__((noinline)) enum exit_result cpuid_past_last_subleaf(struct vcpu *v)
+{
+    const struct cpuid_regs r =
+        cpuid_lookup(&v->cpuid, (uint32_t)v->hw.gpr[RAX], (uint32_t)v->hw.gpr[RCX]);
+
+    return answer_cpuid(v, &r);
+}
+
 static enum exit_result exit_cpuid(struct vcpu *v, struct vm_exit *e)
 {
-    uint64_t *gpr = v->hw.gpr;
-    uint32_t echo;
-    const struct cpuid_regs *r =
-        cpuid_find(&v->cpuid, (uint32_t)gpr[RAX], (uint32_t)gpr[RCX], &echo);
+    uint64_t subleaf = (uint32_t)v->hw.gpr[RCX];
+    const struct cpuid_slot *s = cpuid_slot(&v->cpuid, (uint32_t)v->hw.gpr[RAX]);
 
-    gpr[RAX] = r->eax;
-    gpr[RBX] = r->ebx;
-    gpr[RCX] = r->ecx | echo;
-    gpr[RDX] = r->edx;
-    return EXIT_SKIP;
+    if (UNLIKELY(subleaf > s->last))
+        return cpuid_past_last_subleaf(v);
+    return answer_cpuid(v, &v->cpuid.regs[s->first + subleaf]);
 }
 
 #ifdef CORBEL_COUNT
@@ -198,11 +212,14 @@ static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e);
 #define PLAIN(handler)        {handler, handler, 0}
 #define NEEDS(handler, needs) {decode_first, handler, needs}
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init" /* the first row stands for all that are not named */
 /* A row that needs something decoded is entered by way of decode_first(). */
 static const struct exit_row {
     exit_handler enter, handle;
     uint32_t needs;
 } exit_table[VMX_EXIT_REASONS] = {
+    [0 ... VMX_EXIT_REASONS - 1] = PLAIN(exit_unknown),
     [EXIT_EXCEPTION_NMI] = NEEDS(exit_exception, NEED_INTR | NEED_QUALIFICATION | NEED_VECTORING),
     [EXIT_EXTERNAL_INTERRUPT] = NEEDS(exit_external_interrupt, NEED_INTR),
     [EXIT_TRIPLE_FAULT] = PLAIN(exit_triple_fault),
@@ -246,6 +263,7 @@ static const struct exit_row {
     [EXIT_XSETBV] = PLAIN(exit_xsetbv),
     [EXIT_APIC_WRITE] = NEEDS(exit_apic_write, NEED_QUALIFICATION),
 };
+#pragma GCC diagnostic pop
 
 /* What was asked for meanwhile; returns an enum vcpu_leave. */
 static int serve_requests(struct vcpu *v)
@@ -336,18 +354,18 @@ static __attribute__((noinline)) int serve_and_enter(struct vcpu *v)
     return leave;
 }
 
-int vcpu_exit(struct vmx_vcpu *hw, uint32_t reason)
+int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason)
 {
     struct vcpu *v = (struct vcpu *)hw;
     enum exit_result result;
 
     COUNT(vmread); /* the reason's, in entry.asm */
-    v->exit.reason = reason;
-    if (LIKELY(reason < VMX_EXIT_REASONS && exit_table[reason].enter)) {
+    v->exit.reason = (uint32_t)reason;
+    if (LIKELY(reason < VMX_EXIT_REASONS)) {
         v->exits[reason]++;
         result = exit_table[reason].enter(v, &v->exit);
     } else {
-        result = unusual_exit(v, reason);
+        result = unusual_exit(v, (uint32_t)reason);
     }
     if (LIKELY(result == EXIT_SKIP))
         vmx_skip_instruction();

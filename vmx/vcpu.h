@@ -113,7 +113,7 @@ int vmx_run(struct vmx_vcpu *v);
  * Supplied by the owner of vCPUs: called after every VM exit with interrupts off. reason is the VMCS's exit reason, all
  * 32 bits. 0 enters the guest again; before it returns 0 it calls vmx_account_entry().
  */
-int vcpu_exit(struct vmx_vcpu *v, uint32_t reason);
+int vcpu_exit(struct vmx_vcpu *v, uint64_t reason);
 
 /* Root mode ends at this moment of the host's TSC: the counterpart of what entry.asm does at the exit. */
 static inline void vmx_account_entry(struct vmx_vcpu *v, uint64_t now)
