@@ -59,7 +59,7 @@ static void corbel_line(const char *line, size_t length)
 static void input_arrived(void)
 {
     if (attached)
-        vcpu_ask(attached->vcpu[0], REQUEST_TIMER);
+        vcpu_ask(attached->vcpu[0], REQUEST_CONSOLE);
 }
 
 void console_mux_init(void)

@@ -74,7 +74,8 @@ void vcpu_deliver_events(struct vcpu *v)
     }
     lapic_sync(&v->lapic);
     if (v->virtual_delivery) {
-        vmx_set_interrupt_status(lapic_interrupt_status(&v->lapic));
+        int vector = lapic_highest_irr(&v->lapic);
+        vmx_set_requested_vector(vector < 0 ? 0 : (uint8_t)vector);
         if (LIKELY(!pic_output(&v->vm->pic)) && !(v->hw.primary & CPU_INTERRUPT_WINDOW))
             return;
     }

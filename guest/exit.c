@@ -99,7 +99,7 @@ static enum exit_result exit_external_interrupt(struct vcpu *v, struct vm_exit *
      * nothing to do. */
     if (LIKELY(e->intr & INTR_VALID))
         interrupt_dispatch(INTR_VECTOR(e->intr));
-    vcpu_ask(v, REQUEST_TIMER);
+    vcpu_ask(v, REQUEST_TIMER | REQUEST_CONSOLE);
     return EXIT_RESUME;
 }
 
@@ -111,7 +111,8 @@ static enum exit_result exit_window(struct vcpu *v, struct vm_exit *e)
 
 static enum exit_result exit_preemption_timer(struct vcpu *v, struct vm_exit *e)
 {
-    vcpu_ask(v, REQUEST_TIMER);
+    if (LIKELY(vcpu_run_timers(v)))
+        vcpu_deliver_events(v);
     return EXIT_RESUME;
 }
 
@@ -209,11 +210,18 @@ static enum exit_result exit_unknown(struct vcpu *v, struct vm_exit *e)
 
 static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e);
 
-#define PLAIN(handler)        {handler, handler, 0}
-#define NEEDS(handler, needs) {decode_first, handler, needs}
+#define PLAIN(handler)                                                                             \
+    {                                                                                              \
+        handler, handler, 0                                                                        \
+    }
+#define NEEDS(handler, needs)                                                                      \
+    {                                                                                              \
+        decode_first, handler, needs                                                               \
+    }
 
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Woverride-init" /* the first row stands for all that are not named */
+#pragma GCC diagnostic ignored                                                                     \
+    "-Woverride-init" /* the first row stands for all that are not named */
 /* A row that needs something decoded is entered by way of decode_first(). */
 static const struct exit_row {
     exit_handler enter, handle;
@@ -254,7 +262,8 @@ static const struct exit_row {
     [EXIT_TPR_THRESHOLD] = PLAIN(exit_window),
     [EXIT_APIC_ACCESS] = NEEDS(exit_apic_access, NEED_QUALIFICATION | NEED_VECTORING),
     [EXIT_EOI] = NEEDS(exit_eoi, NEED_QUALIFICATION),
-    [EXIT_EPT_VIOLATION] = NEEDS(exit_ept_violation, NEED_QUALIFICATION | NEED_GPA | NEED_VECTORING),
+    [EXIT_EPT_VIOLATION] =
+        NEEDS(exit_ept_violation, NEED_QUALIFICATION | NEED_GPA | NEED_VECTORING),
     [EXIT_EPT_MISCONFIGURATION] = NEEDS(exit_ept_misconfiguration, NEED_GPA),
     [EXIT_INVEPT] = PLAIN(exit_undefined),
     [EXIT_PREEMPTION_TIMER] = PLAIN(exit_preemption_timer),
@@ -277,11 +286,11 @@ static int serve_requests(struct vcpu *v)
         if (requests & REQUEST_LEAVE)
             return VCPU_REQUEST;
         halt |= (requests & REQUEST_HALT) != 0;
-        if (requests & REQUEST_TIMER) {
+        if (requests & REQUEST_CONSOLE)
             console_pump();
+        if (requests & REQUEST_TIMER)
             vcpu_run_timers(v);
-        }
-        if (requests & REQUEST_EVENT)
+        if (requests & (REQUEST_EVENT | REQUEST_TIMER))
             vcpu_deliver_events(v);
     }
     if (UNLIKELY(test))
@@ -313,7 +322,8 @@ int vcpu_prepare(struct vcpu *v)
     return leave;
 }
 
-/* What the row needs, and an event that the exit kept from being delivered; then the row's own handler. */
+/* What the row needs, and an event that the exit kept from being delivered; then the row's own
+ * handler. */
 static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e)
 {
     const struct exit_row *row = &exit_table[e->reason];

@@ -154,8 +154,22 @@ static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t
     return EXIT_RESUME;
 }
 
-/* Carry out the instruction at RIP, which touches a device's memory at gpa. */
-static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
+/* MOV has its own short way: one device access, one register. */
+static void move(struct vcpu *v, const struct insn_mov *mov, uint64_t gpa)
+{
+    if (mov->write)
+        device_write(v, gpa, mov->size, insn_mov_store_value(mov, v->hw.gpr));
+    else
+        insn_mov_load(mov, v->hw.gpr, device_read(v, gpa, mov->size));
+    vmx_skip_bytes(mov->length);
+}
+
+static inline bool is_short(const struct insn_mov *mov, uint64_t gpa)
+{
+    return (gpa & 0xfff) + mov->size <= PAGE_SIZE && mov->reg != RSP;
+}
+
+static __attribute__((noinline)) enum exit_result slow_access(struct vcpu *v, uint64_t gpa)
 {
     struct insn_context c = {.rip = vmx_rip(), .mode = (uint8_t)vcpu_code_width(v)};
     struct insn_mov mov;
@@ -164,14 +178,22 @@ static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
     if (c.mode != 64)
         linear = (uint32_t)(linear + segment_base(v, INSN_CS));
     c.count = (uint8_t)linear_fetch(v, linear, c.bytes, INSN_BYTES);
-    if (!insn_fast_mov(c.bytes, c.count, c.mode, &mov) || ((gpa & 0xfff) + mov.size > PAGE_SIZE) ||
-        mov.reg == RSP)
+    if (!insn_fast_mov(c.bytes, c.count, c.mode, &mov) || !is_short(&mov, gpa))
         return emulate(v, &c, linear, gpa);
-    if (mov.write)
-        device_write(v, gpa, mov.size, insn_mov_store_value(&mov, v->hw.gpr));
-    else
-        insn_mov_load(&mov, v->hw.gpr, device_read(v, gpa, mov.size));
-    vmx_skip_bytes(mov.length);
+    move(v, &mov, gpa);
+    return EXIT_RESUME;
+}
+
+/* Carry out the instruction at RIP, which touches a device's memory at gpa. */
+static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
+{
+    struct insn_mov mov;
+    uint8_t bytes[16];
+
+    if (UNLIKELY(vcpu_code_width(v) != 64 || !linear_fetch_quick(v, vmx_rip(), bytes) ||
+                 !insn_fast_mov(bytes, INSN_BYTES, 64, &mov) || !is_short(&mov, gpa)))
+        return slow_access(v, gpa);
+    move(v, &mov, gpa);
     return EXIT_RESUME;
 }
 

@@ -20,9 +20,8 @@ enum exit_result exit_rdmsr(struct vcpu *v, struct vm_exit *e)
 static void write_tsc_deadline(struct vcpu *v, uint64_t value)
 {
     lapic_set_tsc_deadline(&v->lapic, value);
-    vcpu_update_deadline(v);
-    if (v->timer_due)
-        vcpu_ask(v, REQUEST_TIMER);
+    if (vcpu_run_timers(v))
+        vcpu_deliver_events(v);
 }
 
 enum exit_result exit_wrmsr(struct vcpu *v, struct vm_exit *e)

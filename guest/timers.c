@@ -5,7 +5,8 @@
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
 
-/* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on every CPU. */
+/* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on
+ * every CPU. */
 #define TIMER_MIN_TICKS 2000
 #define TIMER_MAX_TICKS BIT(31)
 
@@ -20,29 +21,44 @@ static inline uint64_t ticks_until(uint64_t deadline, uint64_t now)
     return deadline > now ? deadline - now : 0;
 }
 
-void vcpu_update_deadline(struct vcpu *v)
+static inline void find_deadline(struct vcpu *v, uint64_t now)
 {
-    uint64_t now = rdtsc(), ticks = TIMER_MAX_TICKS;
+    uint64_t ticks = TIMER_MAX_TICKS;
 
     /* An APIC timer or bus that is off has the largest deadline there is. */
     ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->tsc_offset));
     if (v->id == 0)
         ticks = MIN(ticks, ticks_until(v->vm->bus.next_deadline, now + v->vm->tsc_offset));
     v->next_exit = now + ticks;
-    v->timer_due = ticks == 0;
-    v->timers_off = v->lapic.timer_deadline == LAPIC_TIMER_OFF &&
-                    (v->id != 0 || v->vm->bus.next_deadline == TIMER_OFF);
 }
 
-void vcpu_run_timers(struct vcpu *v)
+void vcpu_update_deadline(struct vcpu *v)
+{
+    find_deadline(v, rdtsc());
+}
+
+bool vcpu_timers_off(const struct vcpu *v)
+{
+    return v->lapic.timer_deadline == LAPIC_TIMER_OFF &&
+           (v->id != 0 || v->vm->bus.next_deadline == TIMER_OFF);
+}
+
+bool vcpu_run_timers(struct vcpu *v)
 {
     uint64_t now = rdtsc();
+    bool fired = false;
 
-    lapic_run_timer(&v->lapic, now + v->tsc_offset);
-    if (v->id == 0 && v->vm->bus.next_deadline <= now + v->vm->tsc_offset)
+    if (now + v->tsc_offset >= v->lapic.timer_deadline) {
+        lapic_timer_expired(&v->lapic, now + v->tsc_offset);
+        fired = true;
+    }
+    if (v->id == 0 && UNLIKELY(v->vm->bus.next_deadline <= now + v->vm->tsc_offset)) {
         bus_run_timers(&v->vm->bus, now + v->vm->tsc_offset);
-    vcpu_update_deadline(v);
+        fired = true;
+    }
+    find_deadline(v, now);
     /* A guest may program a period shorter than its handling takes: it gets to run all the same. */
-    v->next_exit = MAX(v->next_exit, now + TIMER_MIN_TICKS);
-    vcpu_ask(v, REQUEST_EVENT);
+    if (fired)
+        v->next_exit = MAX(v->next_exit, now + TIMER_MIN_TICKS);
+    return fired;
 }

@@ -230,7 +230,7 @@ static void halt(struct vcpu *v)
         if ((v->requests & REQUEST_LEAVE) || vcpu_wakes(v))
             break;
         uint64_t wake = v->next_exit;
-        if (v->timers_off && !(vmx_rflags() & RFLAGS_IF)) {
+        if (vcpu_timers_off(v) && !(vmx_rflags() & RFLAGS_IF)) {
             vm_request(v->vm, VM_REQUEST_POWEROFF,
                        "halted for good: interrupts off and no timer set");
             break;

@@ -33,11 +33,12 @@ enum vcpu_leave {
 };
 
 /* Bits of struct vcpu.requests: looked at before each VM entry. */
-#define REQUEST_EVENT  BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
-#define REQUEST_TIMER  BIT(1) /* a deadline may have passed */
-#define REQUEST_HALT   BIT(2)
-#define REQUEST_RELOAD BIT(4) /* kept set while the reload test is on: see vm_state.h */
-#define REQUEST_LEAVE  BIT(3) /* see struct vm.ending */
+#define REQUEST_EVENT   BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
+#define REQUEST_TIMER   BIT(1) /* a deadline may have passed */
+#define REQUEST_HALT    BIT(2)
+#define REQUEST_CONSOLE BIT(5) /* the serial port has moved */
+#define REQUEST_RELOAD  BIT(4) /* kept set while the reload test is on: see vm_state.h */
+#define REQUEST_LEAVE   BIT(3) /* see struct vm.ending */
 
 struct vcpu {
     struct vmx_vcpu hw; /* first: the exit path goes from one to the other for nothing */
@@ -48,12 +49,11 @@ struct vcpu {
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
     bool tpr_shadow;
     bool nmi_pending;
-    bool timer_due, timers_off; /* what vcpu_update_deadline() found */
     uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
     uint64_t next_exit;   /* host TSC at which the guest must be left for a timer */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
     uint64_t exits[VMX_EXIT_REASONS];
-    struct vm_exit exit; /* the one being handled */
+    struct vm_exit exit;    /* the one being handled */
     struct vmx_event event; /* to be delivered first; info 0: none */
 
     struct vm *vm;
@@ -192,12 +192,16 @@ void vcpu_write_eoi_bitmap(struct vcpu *v);
 uint64_t vcpu_tsc(const struct vcpu *v);
 /* Fire what is due of the local APIC's and (boot vCPU) the devices' timers, and find the next
  * deadline. */
-void vcpu_run_timers(struct vcpu *v);
+bool vcpu_run_timers(struct vcpu *v);
+/* Whether no timer of it is set. */
+bool vcpu_timers_off(const struct vcpu *v);
 /* Find the next deadline anew after one of them has changed. */
 void vcpu_update_deadline(struct vcpu *v);
 
 /* --- linear.c: guest-linear memory --- */
 
+/* The 16 bytes at RIP, when there is a quick way to them. */
+bool linear_fetch_quick(struct vcpu *v, uint64_t rip, uint8_t bytes[16]);
 /* Read size bytes (at most a page) at a linear address as the guest's code would fetch or read
  * them; how many could. */
 size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size);

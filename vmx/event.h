@@ -72,6 +72,15 @@ static inline uint32_t vmx_exit_instruction_length(void)
 }
 
 void vmx_set_cr2(uint64_t address);
+/* Virtual-interrupt delivery: the highest vector requested. SVI is the hardware's. */
+static inline void vmx_set_requested_vector(uint8_t vector)
+{
+    uint16_t status = vmread16(VMCS_GUEST_INTR_STATUS);
+
+    if ((uint8_t)status != vector)
+        vmwrite16(VMCS_GUEST_INTR_STATUS, (status & 0xff00) | vector);
+}
+
 /* Virtual-interrupt delivery: SVI << 8 | RVI, and the vectors whose EOI exits. */
 void vmx_set_interrupt_status(uint16_t status);
 void vmx_set_eoi_bitmap(const uint64_t bitmap[4]);

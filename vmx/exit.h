@@ -96,8 +96,13 @@ static inline void vmx_decode_exit(struct vm_exit *e, uint32_t needs)
         e->intr = vmread32(VMCS_EXIT_INTR_INFO);
         e->error = e->intr & INTR_HAS_ERROR ? vmread32(VMCS_EXIT_ERROR_CODE) : 0;
     }
-    if ((needs & NEED_VECTORING) && !vmx_interrupted_event(&e->interrupted))
-        e->interrupted.info = 0;
+    if (needs & NEED_VECTORING) {
+        e->interrupted.info = vmread32(VMCS_IDT_VECTORING_INFO);
+        if (UNLIKELY(e->interrupted.info & INTR_VALID))
+            vmx_interrupted_event(&e->interrupted);
+        else
+            e->interrupted.info = 0;
+    }
 }
 
 /* EPT violation: exit qualification */

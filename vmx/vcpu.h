@@ -57,7 +57,8 @@ enum vmx_shared_msr {
 struct vmx_vcpu {
     uint64_t gpr[GPR_COUNT]; /* gpr[RSP] is not used */
     uint64_t host_rsp;       /* what VMCS_HOST_RSP holds */
-    /* Host TSC ticks between VM exits and VM entries; in root mode less the TSC of its beginning. */
+    /* Host TSC ticks between VM exits and VM entries; in root mode less the TSC of its beginning.
+     */
     uint64_t root_ticks;
     uint64_t launched; /* whether the VMCS is, for VMRESUME; 64 bits wide for the entry code */
 
@@ -110,12 +111,14 @@ int vmx_run(struct vmx_vcpu *v);
 #define VMX_ENTRY_FAILED (-1)
 
 /*
- * Supplied by the owner of vCPUs: called after every VM exit with interrupts off. reason is the VMCS's exit reason, all
- * 32 bits. 0 enters the guest again; before it returns 0 it calls vmx_account_entry().
+ * Supplied by the owner of vCPUs: called after every VM exit with interrupts off. reason is the
+ * VMCS's exit reason, all 32 bits. 0 enters the guest again; before it returns 0 it calls
+ * vmx_account_entry().
  */
 int vcpu_exit(struct vmx_vcpu *v, uint64_t reason);
 
-/* Root mode ends at this moment of the host's TSC: the counterpart of what entry.asm does at the exit. */
+/* Root mode ends at this moment of the host's TSC: the counterpart of what entry.asm does at the
+ * exit. */
 static inline void vmx_account_entry(struct vmx_vcpu *v, uint64_t now)
 {
     v->root_ticks += now;
@@ -175,7 +178,8 @@ bool vmx_set_shared_msr(enum vmx_shared_msr i, uint64_t value) MUST_CHECK;
 /* --- time, TLB, APIC --- */
 
 void vmx_set_tsc_offset(uint64_t offset);
-/* Exit after at most this many TSC ticks in the guest (VMX-preemption timer); below 2^(32 + shift). */
+/* Exit after at most this many TSC ticks in the guest (VMX-preemption timer); below 2^(32 + shift).
+ */
 static inline void vmx_set_preemption_timer(uint64_t ticks, unsigned shift)
 {
     vmwrite_hot32(VMCS_PREEMPTION_TIMER, ticks >> shift);

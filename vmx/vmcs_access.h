@@ -81,7 +81,7 @@ static inline bool vmread_checked(enum vmcs_field field, uint64_t *value)
 #define vmwrite_hot32(field, value)                                                                \
     do {                                                                                           \
         VMCS_ASSERT_WIDTH(field, VMCS_WIDTH_32);                                                   \
-        vmwrite_hot_any(field, value); /* the upper half is ignored */                                                 \
+        vmwrite_hot_any(field, value); /* the upper half is ignored */                             \
     } while (0)
 #define vmwrite_hot_natural(field, value)                                                          \
     do {                                                                                           \
