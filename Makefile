@@ -178,9 +178,9 @@ run: $(IMAGE_NEEDS)
 
 # --- all tests, checks of the source ----------------------------------------------------------------------------------
 TEST_MACHINE := $(wildcard tests/machine/run.py)
-test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest)
+test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
-test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest $(B)/default/vmlinuz-generic)
+test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/default/vmlinuz-generic)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
 
 check: $(ZYDIS_FETCHED)

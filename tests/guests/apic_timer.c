@@ -1,4 +1,5 @@
-/* The APIC timer's one-shot and periodic modes count at the rate that CPUID 15h gives, by every divisor. */
+/* The APIC timer's one-shot and periodic modes count at the rate that CPUID 15h gives, by every
+ * divisor. */
 #include "guest.h"
 
 static volatile unsigned count;
@@ -24,12 +25,14 @@ void test(void)
             count = 0;
             uint64_t start = rdtsc(), wait = ratio * (1000 >> (i / 2)) << i;
             lapic_write(0x380, 1000 >> (i / 2));
-            CHECK(count || lapic_read(0x390) <= 1000u >> (i / 2), "the counter starts at %u", lapic_read(0x390));
+            CHECK(count || lapic_read(0x390) <= 1000u >> (i / 2), "the counter starts at %u",
+                  lapic_read(0x390));
             while (!count && rdtsc() - start < 4 * wait + 100000)
                 ;
             uint64_t took = rdtsc() - start;
-            CHECK(count == 1 && took >= wait && took < wait + 50000, "one-shot /%u: %u interrupts after %lu ticks, not %lu",
-                  1u << i, count, took, wait);
+            CHECK(count == 1 && took >= wait && took < wait + 50000,
+                  "one-shot /%u: %u interrupts after %lu ticks, not %lu", 1u << i, count, took,
+                  wait);
             CHECK(lapic_read(0x390) == 0, "one-shot /%u counts on", 1u << i);
         }
         delay_us(100);
@@ -43,7 +46,8 @@ void test(void)
         while (count < 20 && rdtsc() - start < 40 * period)
             ;
         uint64_t took = rdtsc() - start;
-        CHECK(count == 20 && took > 19 * period && took < 22 * period, "%u periods of %lu took %lu", count, period, took);
+        CHECK(count == 20 && took > 19 * period && took < 22 * period, "%u periods of %lu took %lu",
+              count, period, took);
         lapic_write(0x380, 0);
         unsigned stopped = count;
         delay_us(5000);

@@ -1,4 +1,5 @@
-/* A guest that loops with interrupts off, without an exit of its own, keeps the host neither busy for ever nor dead. */
+/* A guest that loops with interrupts off, without an exit of its own, keeps the host neither busy
+ * for ever nor dead. */
 #include "guest.h"
 
 void test(void)

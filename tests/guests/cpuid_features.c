@@ -1,12 +1,13 @@
-/* Every instruction whose CPUID bit is set runs; those that Corbel hides raise #UD where the processor lets it. */
+/* Every instruction whose CPUID bit is set runs; those that Corbel hides raise #UD where the
+ * processor lets it. */
 #include "guest.h"
 
-#define USABLE(bit, name, code, ...)                                                                                   \
-    do {                                                                                                               \
-        if (bit) {                                                                                                     \
-            int vector_ = TRY(code, __VA_ARGS__);                                                                      \
-            CHECK(vector_ == -1, name " is shown by CPUID but raises vector %d", vector_);                             \
-        }                                                                                                              \
+#define USABLE(bit, name, code, ...)                                                               \
+    do {                                                                                           \
+        if (bit) {                                                                                 \
+            int vector_ = TRY(code, __VA_ARGS__);                                                  \
+            CHECK(vector_ == -1, name " is shown by CPUID but raises vector %d", vector_);         \
+        }                                                                                          \
     } while (0)
 
 static uint8_t area[4096] __attribute__((aligned(64)));
@@ -28,13 +29,17 @@ void test(void)
     CHECK(!(one.ecx >> 27 & 1), "OSXSAVE is set while CR4.OSXSAVE is not");
 
     USABLE(one.ecx >> 20 & 1, "SSE4.2", "crc32q %1, %0", : "+r"(scratch) : "r"(scratch) : "memory");
-    USABLE(one.ecx >> 23 & 1, "POPCNT", "popcntq %1, %0", : "+r"(scratch) : "r"(scratch) : "memory");
+    USABLE(one.ecx >> 23 & 1, "POPCNT", "popcntq %1, %0",
+           : "+r"(scratch)
+           : "r"(scratch)
+           : "memory");
     USABLE(one.ecx >> 25 & 1, "AES", "aesenc %%xmm1, %%xmm0", ::: "memory");
     USABLE(one.ecx >> 1 & 1, "PCLMULQDQ", "pclmulqdq $0, %%xmm1, %%xmm0", ::: "memory");
     USABLE(one.ecx >> 9 & 1, "SSSE3", "pabsb %%xmm1, %%xmm0", ::: "memory");
     USABLE(one.ecx >> 22 & 1, "MOVBE", "movbe %1, %0", : "=r"(other) : "m"(scratch) : "memory");
     USABLE(one.ecx >> 30 & 1, "RDRAND", "rdrand %0", : "=r"(other)::"memory");
-    USABLE(one.ecx >> 13 & 1, "CMPXCHG16B", "lock cmpxchg16b %0", : "+m"(area)::"rax", "rbx", "rcx", "rdx", "memory");
+    USABLE(one.ecx >> 13 & 1, "CMPXCHG16B", "lock cmpxchg16b %0",
+           : "+m"(area)::"rax", "rbx", "rcx", "rdx", "memory");
     USABLE(seven.ebx >> 3 & 1, "BMI1", "andn %1, %1, %0", : "=r"(other) : "r"(scratch) : "memory");
     USABLE(seven.ebx >> 8 & 1, "BMI2", "rorx $1, %1, %0", : "=r"(other) : "r"(scratch) : "memory");
     USABLE(seven.ebx >> 19 & 1, "ADX", "adcx %1, %0", : "+r"(scratch) : "r"(scratch) : "memory");
@@ -42,11 +47,15 @@ void test(void)
     USABLE(seven.ebx >> 23 & 1, "CLFLUSHOPT", "clflushopt %0", : "+m"(area)::"memory");
     USABLE(seven.ebx >> 24 & 1, "CLWB", "clwb %0", : "+m"(area)::"memory");
     USABLE(seven.ebx >> 29 & 1, "SHA", "sha1msg1 %%xmm1, %%xmm0", ::: "memory");
-    USABLE(seven.ebx >> 10 & 1, "INVPCID", "invpcid %0, %1", ::"m"(invpcid_descriptor), "r"(2ULL) : "memory");
+    USABLE(seven.ebx >> 10 & 1, "INVPCID", "invpcid %0, %1", ::"m"(invpcid_descriptor), "r"(2ULL)
+           : "memory");
     USABLE(seven.ecx >> 22 & 1, "RDPID", "rdpid %0", : "=r"(other)::"memory");
     USABLE(seven.ecx >> 5 & 1, "WAITPKG", "tpause %%ebx", ::"a"(0), "d"(0), "b"(1) : "memory");
     USABLE(extended.edx >> 27 & 1, "RDTSCP", "rdtscp", ::: "rax", "rcx", "rdx", "memory");
-    USABLE(extended.ecx >> 5 & 1, "LZCNT", "lzcntq %1, %0", : "=r"(other) : "r"(scratch) : "memory");
+    USABLE(extended.ecx >> 5 & 1, "LZCNT", "lzcntq %1, %0",
+           : "=r"(other)
+           : "r"(scratch)
+           : "memory");
     USABLE(extended.ecx & 1, "LAHF", "lahf", ::: "rax", "memory");
     if (seven.ebx & 1) {
         WRITE_CR(4, READ_CR(4) | BIT(16));
@@ -57,15 +66,24 @@ void test(void)
         CHECK(cpuid(1, 0).ecx >> 27 & 1, "OSXSAVE does not follow CR4");
         uint32_t all = cpuid(0xd, 0).eax;
         USABLE(1, "XSETBV", "xsetbv", ::"a"(all), "d"(0), "c"(0) : "memory");
-        CHECK(cpuid(0xd, 0).ebx == cpuid(0xd, 0).ecx, "size %x of all states is not %x", cpuid(0xd, 0).ebx,
-              cpuid(0xd, 0).ecx);
+        CHECK(cpuid(0xd, 0).ebx == cpuid(0xd, 0).ecx, "size %x of all states is not %x",
+              cpuid(0xd, 0).ebx, cpuid(0xd, 0).ecx);
         CHECK(cpuid(0xd, 0).ecx <= sizeof(area), "XSAVE area of %x bytes", cpuid(0xd, 0).ecx);
         USABLE(1, "XSAVE", "xsave64 %0", : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
         d1 = cpuid(0xd, 1);
-        USABLE(d1.eax & 1, "XSAVEOPT", "xsaveopt64 %0", : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
-        USABLE(d1.eax >> 1 & 1, "XSAVEC", "xsavec64 %0", : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
+        USABLE(d1.eax & 1, "XSAVEOPT", "xsaveopt64 %0",
+               : "+m"(area)
+               : "a"(~0u), "d"(~0u)
+               : "memory");
+        USABLE(d1.eax >> 1 & 1, "XSAVEC", "xsavec64 %0",
+               : "+m"(area)
+               : "a"(~0u), "d"(~0u)
+               : "memory");
         USABLE(d1.eax >> 2 & 1, "XGETBV(1)", "xgetbv", ::"c"(1) : "rax", "rdx", "memory");
-        USABLE(d1.eax >> 3 & 1, "XSAVES", "xsaves64 %0; xrstors64 %0", : "+m"(area) : "a"(~0u), "d"(~0u) : "memory");
+        USABLE(d1.eax >> 3 & 1, "XSAVES", "xsaves64 %0; xrstors64 %0",
+               : "+m"(area)
+               : "a"(~0u), "d"(~0u)
+               : "memory");
         USABLE(one.ecx >> 28 & 1, "AVX", "vaddps %%ymm1, %%ymm2, %%ymm3", ::: "memory");
         USABLE(one.ecx >> 12 & 1, "FMA", "vfmadd132ps %%ymm1, %%ymm2, %%ymm3", ::: "memory");
         USABLE(seven.ebx >> 5 & 1, "AVX2", "vpaddd %%ymm1, %%ymm2, %%ymm3", ::: "memory");

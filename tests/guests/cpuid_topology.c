@@ -12,12 +12,15 @@ void test(void)
         struct regs r = cpuid(0xb, level);
         CHECK(r.edx == id, "leaf 0Bh.%u says id %u, the APIC %u", level, r.edx, id);
         CHECK((r.ecx & 0xff) == level, "leaf 0Bh.%u says level %u", level, r.ecx & 0xff);
-        CHECK((r.ecx >> 8) == (level < 2 ? level + 1 : 0), "leaf 0Bh.%u has type %u", level, r.ecx >> 8);
+        CHECK((r.ecx >> 8) == (level < 2 ? level + 1 : 0), "leaf 0Bh.%u has type %u", level,
+              r.ecx >> 8);
     }
-    struct regs tsc = cpuid(0x15, 0), mhz = cpuid(0x16, 0), top = cpuid(0x12345, 0), ext = cpuid(0x80000099, 0);
+    struct regs tsc = cpuid(0x15, 0), mhz = cpuid(0x16, 0), top = cpuid(0x12345, 0),
+                ext = cpuid(0x80000099, 0);
     CHECK(tsc.eax && tsc.ebx && tsc.ecx, "leaf 15h is %x %x %x", tsc.eax, tsc.ebx, tsc.ecx);
     uint64_t hz = (uint64_t)tsc.ecx * tsc.ebx / tsc.eax;
-    CHECK(mhz.eax + 1 >= hz / 1000000 && mhz.eax <= hz / 1000000 + 1, "leaf 16h says %u MHz, 15h %lu Hz", mhz.eax, hz);
+    CHECK(mhz.eax + 1 >= hz / 1000000 && mhz.eax <= hz / 1000000 + 1,
+          "leaf 16h says %u MHz, 15h %lu Hz", mhz.eax, hz);
     CHECK(memcmp(&top, &mhz, sizeof(top)) == 0 && memcmp(&ext, &mhz, sizeof(ext)) == 0,
           "leaves out of range are not the highest basic one");
 }

@@ -44,7 +44,8 @@ void test(void)
     CHECK(write_cr4(cr4 & ~BIT(5)) == GP, "CR4.PAE can be cleared in 64-bit mode");
     static const uint8_t cr4_reserved[] = {13, 14, 15, 19, 23, 24, 25, 31, 32, 63};
     for (unsigned i = 0; i < sizeof(cr4_reserved); i++)
-        CHECK(write_cr4(cr4 | BIT(cr4_reserved[i])) == GP, "CR4 bit %u can be set", cr4_reserved[i]);
+        CHECK(write_cr4(cr4 | BIT(cr4_reserved[i])) == GP, "CR4 bit %u can be set",
+              cr4_reserved[i]);
     for (unsigned bit = 0; bit < 23; bit++)
         if (bit != 5 && bit != 13 && bit != 14 && bit != 17 && write_cr4(cr4 ^ BIT(bit)) == -1)
             CHECK(READ_CR(4) == (cr4 ^ BIT(bit)), "CR4 bit %u does not stay", bit);
@@ -61,8 +62,8 @@ void test(void)
     CHECK(try_wrmsr(0xc0000080, efer & ~0x100ULL) == GP, "EFER.LME can be cleared under paging");
     CHECK(try_wrmsr(0xc0000080, efer | BIT(12)) == GP, "EFER.SVME can be set");
     CHECK(try_wrmsr(0xc0000080, efer | BIT(2)) == GP, "EFER bit 2 can be set");
-    CHECK(try_wrmsr(0xc0000080, efer | 0x801) == -1 && rdmsr(0xc0000080) == (efer | 0x801), "EFER is %lx",
-          rdmsr(0xc0000080));
+    CHECK(try_wrmsr(0xc0000080, efer | 0x801) == -1 && rdmsr(0xc0000080) == (efer | 0x801),
+          "EFER is %lx", rdmsr(0xc0000080));
     wrmsr(0xc0000080, efer & ~0x400ULL);
     CHECK(rdmsr(0xc0000080) & 0x400, "EFER.LMA was cleared by software");
 

@@ -1,4 +1,5 @@
-/* Debug registers keep their values over exits, and breakpoints on code and data trap where they should. */
+/* Debug registers keep their values over exits, and breakpoints on code and data trap where they
+ * should. */
 #include "guest.h"
 
 static uint64_t dr6, rip;
@@ -25,17 +26,19 @@ void test(void)
     for (unsigned i = 0; i < 10; i++) {
         cpuid(0, 0);
         inb(COM1 + 7);
-        CHECK(READ_DR(0) == 0x1111111111ULL && READ_DR(1) == 0x2222222222ULL && READ_DR(2) == 0x3333333333ULL &&
-                  READ_DR(3) == 0x4444444444ULL,
+        CHECK(READ_DR(0) == 0x1111111111ULL && READ_DR(1) == 0x2222222222ULL &&
+                  READ_DR(2) == 0x3333333333ULL && READ_DR(3) == 0x4444444444ULL,
               "DR0-3 changed: %lx %lx", READ_DR(0), READ_DR(3));
     }
     CHECK(READ_DR(7) == 0x400, "DR7 starts as %lx", READ_DR(7));
 
     WRITE_DR(0, (uint64_t)break_here);
     WRITE_DR(7, 0x402);
-    asm volatile("nop; .globl break_here; break_here: cpuid" : "+a"(count), "+c"(count)::"rbx", "rdx", "memory");
+    asm volatile("nop; .globl break_here; break_here: cpuid"
+                 : "+a"(count), "+c"(count)::"rbx", "rdx", "memory");
     WRITE_DR(7, 0x400);
-    CHECK(dr6 == 0xffff0ff1 && rip == (uint64_t)break_here, "code breakpoint: DR6 %lx, rip %lx", dr6, rip);
+    CHECK(dr6 == 0xffff0ff1 && rip == (uint64_t)break_here, "code breakpoint: DR6 %lx, rip %lx",
+          dr6, rip);
 
     uint64_t after;
     WRITE_DR(1, (uint64_t)&watched);
@@ -43,7 +46,8 @@ void test(void)
     count = 0;
     asm volatile("lea 1f(%%rip), %0; movl $5, %1; 1: nop" : "=r"(after), "=m"(watched)::"memory");
     WRITE_DR(7, 0x400);
-    CHECK(count == 1 && dr6 == 0xffff0ff2 && rip == after, "data breakpoint: %u traps, DR6 %lx, rip %lx", count, dr6, rip);
+    CHECK(count == 1 && dr6 == 0xffff0ff2 && rip == after,
+          "data breakpoint: %u traps, DR6 %lx, rip %lx", count, dr6, rip);
 
     count = 0;
     WRITE_DR(7, 0x2400); /* GD */

@@ -1,4 +1,5 @@
-/* The E820 map is sane, and the first and last pages of all of its RAM, on both sides of the hole, keep what is written. */
+/* The E820 map is sane, and the first and last pages of all of its RAM, on both sides of the hole,
+ * keep what is written. */
 #include "guest.h"
 
 struct entry {
@@ -36,7 +37,8 @@ void test(void)
     uint64_t total = 0, last = 0;
     CHECK(count >= 2 && count <= 32, "%u entries", count);
     for (unsigned i = 0; i < count; i++) {
-        CHECK(map[i].base >= last && map[i].size, "entry %u: %lx + %lx after %lx", i, map[i].base, map[i].size, last);
+        CHECK(map[i].base >= last && map[i].size, "entry %u: %lx + %lx after %lx", i, map[i].base,
+              map[i].size, last);
         last = map[i].base + map[i].size;
         if (map[i].type != 1)
             continue;

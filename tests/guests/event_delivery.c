@@ -1,4 +1,5 @@
-/* Delivering an event touches memory that nobody has touched before, or that faults: it arrives all the same, once. */
+/* Delivering an event touches memory that nobody has touched before, or that faults: it arrives all
+ * the same, once. */
 #include "guest.h"
 
 static volatile unsigned count;
@@ -35,7 +36,8 @@ void test(void)
         lapic_self_ipi(0x50);
         asm volatile("sti; nop; nop; cli" ::: "memory");
         CHECK(count == i + 1, "interrupt %u came %u times", i, count - i);
-        CHECK(stack_seen < top && stack_seen > top - 512, "stack at %lx, not below %lx", stack_seen, top);
+        CHECK(stack_seen < top && stack_seen > top - 512, "stack at %lx, not below %lx", stack_seen,
+              top);
     }
     /* a software interrupt onto such a stack, too */
     set_ist(3, 0x380000);
@@ -44,8 +46,8 @@ void test(void)
     CHECK(count == 1, "INT came %u times", count);
 
     /*
-     * An IDT on a page that is not present. INT is a fault and runs again; an external interrupt has been acknowledged
-     * when its gate is read, and is lost but for its bit in ISR.
+     * An IDT on a page that is not present. INT is a fault and runs again; an external interrupt
+     * has been acknowledged when its gate is read, and is lost but for its bit in ISR.
      */
     handle(PF, on_page_fault);
     static uint8_t table[8192] __attribute__((aligned(4096)));
@@ -59,7 +61,8 @@ void test(void)
         if (external) {
             lapic_self_ipi(0x50);
             asm volatile("sti; nop; nop; cli" ::: "memory");
-            CHECK(count == 100, "interrupt through a page that is not present: count %u, not 100", count);
+            CHECK(count == 100, "interrupt through a page that is not present: count %u, not 100",
+                  count);
             CHECK(lapic_read(0x120) == BIT(0x50 - 0x40), "ISR is %x", lapic_read(0x120));
             lapic_eoi();
         } else {
@@ -78,5 +81,6 @@ void test(void)
     set_gate(GP, (idt[GP * 2] & 0xffff) | (idt[GP * 2] >> 48 << 16), 0xe, 0, 4);
     set_gate(PF, (idt[PF * 2] & 0xffff) | (idt[PF * 2] >> 48 << 16), 0xe, 0, 4);
     vector = TRY("movl $0, (%0)", ::"r"(0x8000000000000000ULL) : "memory");
-    CHECK(vector == DF && caught.error == 0, "#GP, then #PF on a bad stack gives vector %d", vector);
+    CHECK(vector == DF && caught.error == 0, "#GP, then #PF on a bad stack gives vector %d",
+          vector);
 }

@@ -1,4 +1,5 @@
-/* Executing pseudo-random bytes hurts nobody but this VM, whatever instructions they happen to be. */
+/* Executing pseudo-random bytes hurts nobody but this VM, whatever instructions they happen to be.
+ */
 #include "guest.h"
 
 #define BYTE_OF_RUN 0x51
@@ -15,7 +16,8 @@ static uint32_t random32(void)
     return seed ^ seed >> 16;
 }
 
-/* Every exception, and every millisecond an NMI for code that loops, leads to the next piece of garbage. */
+/* Every exception, and every millisecond an NMI for code that loops, leads to the next piece of
+ * garbage. */
 static void next_piece(struct frame *f)
 {
     if ((int64_t)(rdtsc() - until) > 0) {
@@ -55,7 +57,8 @@ void test(void)
     lapic_on(false);
     pit_start(2, 1193);
     ioapic_route(2, 0x400 | (uint64_t)(lapic_read(0x20) >> 24) << 56);
-    for (unsigned i = 8; i < 2048; i++) /* nothing but 16 MiB of RAM within reach: devices would end this too soon */
+    for (unsigned i = 8; i < 2048;
+         i++) /* nothing but 16 MiB of RAM within reach: devices would end this too soon */
         ((uint64_t *)(PAGE_TABLES + 0x2000))[i] = 0;
     WRITE_CR(3, READ_CR(3));
     until = rdtsc() + tsc_hz() / 4;

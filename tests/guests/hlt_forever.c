@@ -1,4 +1,5 @@
-/* HLT with interrupts off and nothing that could wake it: the VM waits, or is ended with a sentence. */
+/* HLT with interrupts off and nothing that could wake it: the VM waits, or is ended with a
+ * sentence. */
 #include "guest.h"
 
 void test(void)

@@ -20,6 +20,7 @@ void test(void)
         asm volatile("sti; hlt; cli" ::: "memory");
         uint64_t took = rdtsc() - start;
         CHECK(count == i, "HLT %u ended with %u interrupts", i, count);
-        CHECK(took >= wait && took < wait + tsc_hz() / 1000, "HLT took %lu ticks for %lu", took, wait);
+        CHECK(took >= wait && took < wait + tsc_hz() / 1000, "HLT took %lu ticks for %lu", took,
+              wait);
     }
 }

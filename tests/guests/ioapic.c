@@ -1,4 +1,5 @@
-/* The I/O APIC: edges from the 8254, levels from the UART with remote IRR and EOI, masks, and what the registers keep. */
+/* The I/O APIC: edges from the 8254, levels from the UART with remote IRR and EOI, masks, and what
+ * the registers keep. */
 #include "guest.h"
 
 static volatile unsigned edges, levels;
@@ -23,11 +24,13 @@ void test(void)
     lapic_on(false);
     uint64_t here = (uint64_t)(lapic_read(0x20) >> 24) << 56;
     CHECK((ioapic_read(1) >> 16 & 0xff) == 23, "%u inputs", (ioapic_read(1) >> 16 & 0xff) + 1);
-    CHECK((ioapic_read(0x10) & 0x10000) || boot_params == NULL, "input 0 is not masked: %x", ioapic_read(0x10));
+    CHECK((ioapic_read(0x10) & 0x10000) || boot_params == NULL, "input 0 is not masked: %x",
+          ioapic_read(0x10));
     ioapic_write(0x10 + 2 * 9 + 1, 0xff000000);
     CHECK(ioapic_read(0x10 + 2 * 9 + 1) == 0xff000000, "a destination is not kept");
     ioapic_write(0x10 + 2 * 9, 0x1ffff);
-    CHECK((ioapic_read(0x10 + 2 * 9) & 0x5000) == 0, "read-only bits can be set: %x", ioapic_read(0x10 + 2 * 9));
+    CHECK((ioapic_read(0x10 + 2 * 9) & 0x5000) == 0, "read-only bits can be set: %x",
+          ioapic_read(0x10 + 2 * 9));
     ioapic_write(0x10 + 2 * 9, 0x10000);
 
     /* edges */
@@ -70,7 +73,8 @@ void test(void)
     outb(COM1 + 1, 0);
     levels = 0;
     outb(COM1 + 1, 2);
-    CHECK(ioapic_read(0x10 + 2 * 4) & 0x4000, "remote IRR is not set when the local APIC has accepted");
+    CHECK(ioapic_read(0x10 + 2 * 4) & 0x4000,
+          "remote IRR is not set when the local APIC has accepted");
     sti();
     delay_us(10);
     cli();

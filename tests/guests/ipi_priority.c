@@ -1,4 +1,5 @@
-/* Self-IPIs are delivered by priority, TPR holds lower classes back, and EOI lets the next one in. */
+/* Self-IPIs are delivered by priority, TPR holds lower classes back, and EOI lets the next one in.
+ */
 #include "guest.h"
 
 static unsigned order[16], count;
@@ -27,12 +28,15 @@ static void run(const char *mode)
     count = 0;
     for (unsigned i = 0; i < sizeof(vectors); i++)
         lapic_self_ipi(vectors[i]);
-    CHECK(lapic_read(0x210) & BIT(0x31 - 0x20), "%s: vector 31h is not in IRR: %x", mode, lapic_read(0x210));
+    CHECK(lapic_read(0x210) & BIT(0x31 - 0x20), "%s: vector 31h is not in IRR: %x", mode,
+          lapic_read(0x210));
     for (unsigned i = 0; i < 20; i++)
         let_in();
-    CHECK(count == sizeof(vectors), "%s: %u interrupts of %u", mode, count, (unsigned)sizeof(vectors));
+    CHECK(count == sizeof(vectors), "%s: %u interrupts of %u", mode, count,
+          (unsigned)sizeof(vectors));
     for (unsigned i = 0; i < count; i++)
-        CHECK(order[i] == sorted[i], "%s: interrupt %u is %x, not %x", mode, i, order[i], sorted[i]);
+        CHECK(order[i] == sorted[i], "%s: interrupt %u is %x, not %x", mode, i, order[i],
+              sorted[i]);
 
     /* TPR */
     count = 0;
@@ -54,14 +58,16 @@ static void run(const char *mode)
     count = 0;
     lapic_self_ipi(0x52);
     let_in();
-    CHECK(count == 1 && lapic_read(0x120) == BIT(0x52 - 0x40), "%s: ISR is %x", mode, lapic_read(0x120));
+    CHECK(count == 1 && lapic_read(0x120) == BIT(0x52 - 0x40), "%s: ISR is %x", mode,
+          lapic_read(0x120));
     CHECK(lapic_read(0xa0) == 0x50, "%s: PPR in service is %x", mode, lapic_read(0xa0));
     lapic_self_ipi(0x55);
     let_in();
     CHECK(count == 1, "%s: vector 55h came while 52h was in service", mode);
     lapic_self_ipi(0x61);
     let_in();
-    CHECK(count == 2 && order[1] == 0x61, "%s: vector 61h did not come while 52h was in service", mode);
+    CHECK(count == 2 && order[1] == 0x61, "%s: vector 61h did not come while 52h was in service",
+          mode);
     asm volatile("sti" ::: "memory");
     lapic_eoi();
     asm volatile("nop; nop; cli" ::: "memory");

@@ -1,4 +1,5 @@
-/* Addresses where there is neither RAM nor a device read as ones, drop what is written, and can be hit for ever. */
+/* Addresses where there is neither RAM nor a device read as ones, drop what is written, and can be
+ * hit for ever. */
 #include "guest.h"
 
 void test(void)
@@ -10,6 +11,7 @@ void test(void)
             write32(holes[i] + 4 * n, n);
         write32(holes[i], 0x12345678);
         CHECK(read32(holes[i]) == 0xffffffff, "%lx reads %x", holes[i], read32(holes[i]));
-        CHECK(*p8 == 0xff && *(volatile uint64_t *)holes[i] == ~0ULL, "%lx reads %x as a byte", holes[i], *p8);
+        CHECK(*p8 == 0xff && *(volatile uint64_t *)holes[i] == ~0ULL, "%lx reads %x as a byte",
+              holes[i], *p8);
     }
 }

@@ -1,4 +1,5 @@
-/* Instructions that compilers use on device memory, in all sizes, on the I/O APIC's and the local APIC's registers. */
+/* Instructions that compilers use on device memory, in all sizes, on the I/O APIC's and the local
+ * APIC's registers. */
 #include "guest.h"
 
 #define SELECT (IOAPIC)
@@ -37,7 +38,8 @@ void test(void)
     CHECK(read32(WINDOW) == 0x35000000, "mov moffs, eax: %x", read32(WINDOW));
     asm volatile("movl %0, 0x8(%1,%2,4)" ::"r"(0x36000000), "r"(IOAPIC), "r"(2ULL) : "memory");
     CHECK(read32(WINDOW) == 0x36000000, "mov m (base+index*4+disp), r32: %x", read32(WINDOW));
-    asm volatile("mov %0, %%r13; mov $0x37000000, %%r9d; movl %%r9d, (%%r13)" ::"r"(WINDOW) : "memory", "r9", "r13");
+    asm volatile("mov %0, %%r13; mov $0x37000000, %%r9d; movl %%r9d, (%%r13)" ::"r"(WINDOW)
+                 : "memory", "r9", "r13");
     CHECK(read32(WINDOW) == 0x37000000, "mov with REX registers: %x", read32(WINDOW));
 
     /* read-modify-write, and the flags */

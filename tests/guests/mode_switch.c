@@ -18,7 +18,7 @@ void test(void)
         CHECK(seen & 8, "an exit in real mode went wrong");
         CHECK(seen & 16, "EFER.LMA is clear in compatibility mode");
         CHECK(seen & 32, "a software interrupt in real mode went wrong");
-        CHECK((rdmsr(0xc0000080) & 0x500) == 0x500 && (READ_CR(0) & 0x80000001) == 0x80000001, "back in 64-bit mode: EFER %lx, CR0 %lx",
-              rdmsr(0xc0000080), READ_CR(0));
+        CHECK((rdmsr(0xc0000080) & 0x500) == 0x500 && (READ_CR(0) & 0x80000001) == 0x80000001,
+              "back in 64-bit mode: EFER %lx, CR0 %lx", rdmsr(0xc0000080), READ_CR(0));
     }
 }

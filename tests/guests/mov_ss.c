@@ -23,7 +23,8 @@ void test(void)
     handle(DB, on_debug);
     handle(0x50, on_interrupt);
 
-    /* traps at 1 (after POPF's next instruction), none at 2 (after MOV SS), at 3 (after what follows it) */
+    /* traps at 1 (after POPF's next instruction), none at 2 (after MOV SS), at 3 (after what
+     * follows it) */
     asm volatile("lea 1f(%%rip), %0; lea 3f(%%rip), %1\n\t"
                  "pushfq; orq $0x100, (%%rsp); popfq; nop\n"
                  "1:\tmov %%ss, %%ecx; mov %%ecx, %%ss; nop\n"
@@ -40,10 +41,13 @@ void test(void)
                  : "=&D"(at[0])
                  : "a"(0), "c"(0)
                  : "rbx", "rdx", "rsi", "memory");
-    CHECK(count >= 2 && traps[1] == at[0], "after MOV SS; CPUID a trap at %lx, not at %lx", traps[1], at[0]);
+    CHECK(count >= 2 && traps[1] == at[0], "after MOV SS; CPUID a trap at %lx, not at %lx",
+          traps[1], at[0]);
 
-    /* interrupts on, then one requested by the instruction in the shadow of MOV SS: taken behind it */
-    asm volatile("mov %%ss, %%esi; lea 3f(%%rip), %%rdi; sti; nop; mov %%esi, %%ss; wrmsr; 3: nop; nop; cli; mov %%rdi, %0"
+    /* interrupts on, then one requested by the instruction in the shadow of MOV SS: taken behind it
+     */
+    asm volatile("mov %%ss, %%esi; lea 3f(%%rip), %%rdi; sti; nop; mov %%esi, %%ss; wrmsr; 3: nop; "
+                 "nop; cli; mov %%rdi, %0"
                  : "=r"(at[0])
                  : "c"(0x83f), "a"(0x50), "d"(0)
                  : "rsi", "rdi", "memory");

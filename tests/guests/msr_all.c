@@ -8,13 +8,14 @@ static void probe(uint32_t msr)
     static const uint64_t values[] = {~0ULL, 0, 1, 0x5555555555555555};
     uint64_t old = 0, value;
     int vector = try_rdmsr(msr, &old);
-    CHECK(vector == -1 || (vector == GP && caught.error == 0), "RDMSR %x gives vector %d", msr, vector);
+    CHECK(vector == -1 || (vector == GP && caught.error == 0), "RDMSR %x gives vector %d", msr,
+          vector);
     bool reads = vector == -1;
     readable += reads;
     for (unsigned i = 0; i < ARRAY_SIZE(values); i++) {
         vector = try_wrmsr(msr, values[i]);
-        CHECK(vector == -1 || (vector == GP && caught.error == 0), "WRMSR %x of %lx gives vector %d", msr, values[i],
-              vector);
+        CHECK(vector == -1 || (vector == GP && caught.error == 0),
+              "WRMSR %x of %lx gives vector %d", msr, values[i], vector);
         writable += vector == -1;
         (void)try_rdmsr(msr, &value);
         if (reads)

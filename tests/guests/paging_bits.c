@@ -1,7 +1,9 @@
-/* The guest's own paging: accessed and dirty bits, CR2 and error codes, INVLPG, global pages, no-execute, CR0.WP. */
+/* The guest's own paging: accessed and dirty bits, CR2 and error codes, INVLPG, global pages,
+ * no-execute, CR0.WP. */
 #include "guest.h"
 
-static uint8_t page[4096] __attribute__((aligned(4096))), other[4096] __attribute__((aligned(4096)));
+static uint8_t page[4096] __attribute__((aligned(4096))),
+    other[4096] __attribute__((aligned(4096)));
 
 static void invlpg(const void *p)
 {
@@ -22,15 +24,16 @@ void test(void)
     *entry &= ~1ULL;
     invlpg(page);
     int vector = TRY("movb (%0), %%al", ::"r"(page + 0x123) : "rax", "memory");
-    CHECK(vector == PF && caught.error == 0 && caught.cr2 == (uint64_t)page + 0x123, "read: vector %d, error %lx, cr2 %lx",
-          vector, caught.error, caught.cr2);
+    CHECK(vector == PF && caught.error == 0 && caught.cr2 == (uint64_t)page + 0x123,
+          "read: vector %d, error %lx, cr2 %lx", vector, caught.error, caught.cr2);
     vector = TRY("movb %%al, (%0)", ::"r"(page + 0x456) : "memory");
-    CHECK(vector == PF && caught.error == 2 && caught.cr2 == (uint64_t)page + 0x456, "write: error %lx, cr2 %lx",
-          caught.error, caught.cr2);
+    CHECK(vector == PF && caught.error == 2 && caught.cr2 == (uint64_t)page + 0x456,
+          "write: error %lx, cr2 %lx", caught.error, caught.cr2);
     *entry |= 1;
     *entry &= ~2ULL;
     vector = TRY("movb %%al, (%0)", ::"r"(page) : "memory");
-    CHECK(vector == PF && caught.error == 3, "write to read-only: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == PF && caught.error == 3, "write to read-only: vector %d, error %lx", vector,
+          caught.error);
     uint64_t cr0 = READ_CR(0);
     WRITE_CR(0, cr0 & ~BIT(16));
     vector = TRY("movb %%al, (%0)", ::"r"(page) : "memory");
@@ -42,7 +45,8 @@ void test(void)
     *entry |= BIT(51); /* reserved below 52 bits of physical address */
     invlpg(page);
     vector = TRY("movb (%0), %%al", ::"r"(page) : "rax", "memory");
-    CHECK(vector == PF && caught.error == 9, "reserved bit: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == PF && caught.error == 9, "reserved bit: vector %d, error %lx", vector,
+          caught.error);
     *entry &= ~BIT(51);
     invlpg(page);
 
@@ -52,7 +56,8 @@ void test(void)
     *entry |= BIT(63);
     invlpg(page);
     vector = TRY("jmp *%0", ::"r"(page) : "memory");
-    CHECK(vector == PF && (caught.error & 0x11) == 0x11, "no-execute: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == PF && (caught.error & 0x11) == 0x11, "no-execute: vector %d, error %lx", vector,
+          caught.error);
     *entry &= ~BIT(63);
 
     /* another frame behind the address, with and without global pages */

@@ -1,4 +1,5 @@
-/* The RTC: update-in-progress comes and goes, seconds advance once a second, formats, alarms' flags, CMOS RAM. */
+/* The RTC: update-in-progress comes and goes, seconds advance once a second, formats, alarms'
+ * flags, CMOS RAM. */
 #include "guest.h"
 
 static unsigned from_bcd(unsigned v)
@@ -16,7 +17,8 @@ void test(void)
         month = from_bcd(month);
         year = from_bcd(year);
     }
-    CHECK(second < 60 && month >= 1 && month <= 12 && year < 100, "date: second %u month %u year %u", second, month, year);
+    CHECK(second < 60 && month >= 1 && month <= 12 && year < 100,
+          "date: second %u month %u year %u", second, month, year);
     uint64_t start = rdtsc(), limit = 2 * tsc_hz();
     while (!(cmos_read(0xa) & 0x80) && rdtsc() - start < limit)
         ;

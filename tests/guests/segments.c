@@ -1,4 +1,5 @@
-/* Segment states that are legal but unusual survive an exit and an entry: null SS, conforming CS, null LDTR, 16 bits. */
+/* Segment states that are legal but unusual survive an exit and an entry: null SS, conforming CS,
+ * null LDTR, 16 bits. */
 #include "guest.h"
 
 void far_call(uint32_t selector, void (*code)(void));
@@ -12,14 +13,16 @@ void test(void)
         uint16_t selector;
     } PACKED not_present = {0, 0x68};
     uint32_t a = 0, c = 0;
-    asm volatile("mov %%ss, %%esi; mov %%eax, %%ss; cpuid; mov %%esi, %%ss" : "+a"(a), "+c"(c)::"rbx", "rdx", "rsi", "memory");
+    asm volatile("mov %%ss, %%esi; mov %%eax, %%ss; cpuid; mov %%esi, %%ss"
+                 : "+a"(a), "+c"(c)::"rbx", "rdx", "rsi", "memory");
     CHECK(a == 0x16, "CPUID under a null SS gives %x", a);
     a = c = 0;
     asm volatile("lldt %%ax; cpuid" : "+a"(a), "+c"(c)::"rbx", "rdx", "memory");
     CHECK(a == 0x16, "CPUID under a null LDTR gives %x", a);
     a = c = 0;
-    asm volatile("mov %%ds, %%esi; mov %%eax, %%ds; mov %%eax, %%es; cpuid; mov %%esi, %%ds; mov %%esi, %%es"
-                 : "+a"(a), "+c"(c)::"rbx", "rdx", "rsi", "memory");
+    asm volatile(
+        "mov %%ds, %%esi; mov %%eax, %%ds; mov %%eax, %%es; cpuid; mov %%esi, %%ds; mov %%esi, %%es"
+        : "+a"(a), "+c"(c)::"rbx", "rdx", "rsi", "memory");
     CHECK(a == 0x16, "CPUID under null DS and ES gives %x", a);
     far_call(0x60, code_64);
     CHECK(far_result == 0x16, "conforming code: %x", far_result);
@@ -29,13 +32,17 @@ void test(void)
     far_call(0x50, code_16);
     CHECK(far_result == 0x16, "16-bit code: %x", far_result);
     int vector = TRY("ltr %%ax", ::"a"(0x30) : "memory");
-    CHECK(vector == GP && caught.error == 0x30, "LTR of a busy TSS: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == GP && caught.error == 0x30, "LTR of a busy TSS: vector %d, error %lx", vector,
+          caught.error);
     vector = TRY("ltr %%ax", ::"a"(0) : "memory");
     CHECK(vector == GP && caught.error == 0, "LTR of 0: vector %d", vector);
     vector = TRY("mov %%eax, %%ss", ::"a"(0x10) : "memory");
-    CHECK(vector == GP && caught.error == 0x10, "SS of code: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == GP && caught.error == 0x10, "SS of code: vector %d, error %lx", vector,
+          caught.error);
     vector = TRY("mov %%eax, %%ds", ::"a"(0x7f8) : "memory");
-    CHECK(vector == GP && caught.error == 0x7f8, "DS beyond the GDT: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == GP && caught.error == 0x7f8, "DS beyond the GDT: vector %d, error %lx", vector,
+          caught.error);
     vector = TRY("ljmpl *%0", ::"m"(not_present) : "memory");
-    CHECK(vector == NP && caught.error == 0x68, "far jump to code not present: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == NP && caught.error == 0x68,
+          "far jump to code not present: vector %d, error %lx", vector, caught.error);
 }

@@ -23,7 +23,7 @@ void test(void)
     lapic_on(true);
     uint64_t base = step_run();
     for (unsigned i = 0; i < step_count; i++)
-        CHECK(i < count && traps[i] == base + step_marks[i], "trap %u of %u at +%lx, not at +%x", i, count,
-              i < count ? traps[i] - base : 0, step_marks[i]);
+        CHECK(i < count && traps[i] == base + step_marks[i], "trap %u of %u at +%lx, not at +%x", i,
+              count, i < count ? traps[i] - base : 0, step_marks[i]);
     CHECK(dr6 == 0xffff4ff0, "DR6 is %lx", dr6);
 }

@@ -17,14 +17,16 @@ void test(void)
     if (seven.ebx >> 7 & 1) {
         WRITE_CR(4, READ_CR(4) | BIT(20));
         int vector = TRY("jmp *%0", ::"r"(user) : "memory");
-        CHECK(vector == PF && (caught.error & 1), "SMEP: vector %d, error %lx", vector, caught.error);
+        CHECK(vector == PF && (caught.error & 1), "SMEP: vector %d, error %lx", vector,
+              caught.error);
         WRITE_CR(4, READ_CR(4) & ~BIT(20));
         ((void (*)(void))(uint64_t)user)();
     }
     if (seven.ebx >> 20 & 1) {
         WRITE_CR(4, READ_CR(4) | BIT(21));
         int vector = TRY("movb (%0), %%al", ::"r"(user) : "rax", "memory");
-        CHECK(vector == PF && caught.error == 1, "SMAP: vector %d, error %lx", vector, caught.error);
+        CHECK(vector == PF && caught.error == 1, "SMAP: vector %d, error %lx", vector,
+              caught.error);
         vector = TRY("stac; movb (%0), %%al; clac", ::"r"(user) : "rax", "memory");
         CHECK(vector == -1, "SMAP with EFLAGS.AC: vector %d", vector);
         /* emulated accesses obey it, too */

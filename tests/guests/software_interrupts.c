@@ -1,4 +1,5 @@
-/* INT3, INT1, INT n and UD2: the right vector, and the saved RIP before or behind the instruction. */
+/* INT3, INT1, INT n and UD2: the right vector, and the saved RIP before or behind the instruction.
+ */
 #include "guest.h"
 
 static struct frame last;
@@ -12,13 +13,15 @@ static void on_any(struct frame *f)
         f->rip += 2;
 }
 
-#define SOFT(name, vector, code, behind)                                                                               \
-    do {                                                                                                               \
-        uint64_t begin_, end_;                                                                                         \
-        seen = 999;                                                                                                    \
-        asm volatile("lea 1f(%%rip), %0; lea 2f(%%rip), %1\n1: " code "\n2:" : "=&r"(begin_), "=&r"(end_)::"memory");  \
-        CHECK(seen == (vector), name " gives vector %lu", seen);                                                       \
-        CHECK(last.rip == ((behind) ? end_ : begin_), name ": rip %lx of %lx-%lx", last.rip, begin_, end_);            \
+#define SOFT(name, vector, code, behind)                                                           \
+    do {                                                                                           \
+        uint64_t begin_, end_;                                                                     \
+        seen = 999;                                                                                \
+        asm volatile("lea 1f(%%rip), %0; lea 2f(%%rip), %1\n1: " code "\n2:"                       \
+                     : "=&r"(begin_), "=&r"(end_)::"memory");                                      \
+        CHECK(seen == (vector), name " gives vector %lu", seen);                                   \
+        CHECK(last.rip == ((behind) ? end_ : begin_), name ": rip %lx of %lx-%lx", last.rip,       \
+              begin_, end_);                                                                       \
     } while (0)
 
 void test(void)
@@ -41,9 +44,10 @@ void test(void)
     handle(OF, NULL);
     idt[2 * OF] &= ~BIT(47); /* not present */
     int vector = TRY("int $4", ::: "memory");
-    CHECK(vector == NP && caught.error == OF * 8 + 2, "INT 4 without a gate: vector %d, error %lx", vector, caught.error);
+    CHECK(vector == NP && caught.error == OF * 8 + 2, "INT 4 without a gate: vector %d, error %lx",
+          vector, caught.error);
     load_idt(idt, 16 * 32 - 1);
     vector = TRY("int $0x80", ::: "memory");
-    CHECK(vector == GP && caught.error == 0x80 * 8 + 2, "INT 80h beyond the IDT: vector %d, error %lx", vector,
-          caught.error);
+    CHECK(vector == GP && caught.error == 0x80 * 8 + 2,
+          "INT 80h beyond the IDT: vector %d, error %lx", vector, caught.error);
 }

@@ -11,13 +11,14 @@ static void on_interrupt(struct frame *f)
     lapic_eoi();
 }
 
-#define SHADOW(name, first, ...)                                                                                       \
-    do {                                                                                                               \
-        uint64_t after_;                                                                                               \
-        taken = 0;                                                                                                     \
-        lapic_self_ipi(0x50);                                                                                          \
-        asm volatile("lea 1f(%%rip), %0; sti; " first "; 1: nop; nop; cli" : "=&S"(after_) __VA_ARGS__);              \
-        CHECK(taken == after_, name ": interrupt at %lx, not at %lx", taken, after_);                                  \
+#define SHADOW(name, first, ...)                                                                   \
+    do {                                                                                           \
+        uint64_t after_;                                                                           \
+        taken = 0;                                                                                 \
+        lapic_self_ipi(0x50);                                                                      \
+        asm volatile("lea 1f(%%rip), %0; sti; " first "; 1: nop; nop; cli"                         \
+                     : "=&S"(after_)__VA_ARGS__);                                                  \
+        CHECK(taken == after_, name ": interrupt at %lx, not at %lx", taken, after_);              \
     } while (0)
 
 void test(void)

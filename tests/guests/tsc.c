@@ -17,12 +17,15 @@ void test(void)
     uint64_t before = rdtsc();
     wrmsr(0x3b, 1000000000000);
     uint64_t moved = rdtsc() - before;
-    CHECK(moved >= 1000000000000 && moved < 1000000100000, "TSC_ADJUST of 10^12 moved the TSC by %lu", moved);
+    CHECK(moved >= 1000000000000 && moved < 1000000100000,
+          "TSC_ADJUST of 10^12 moved the TSC by %lu", moved);
     before = rdtsc();
     wrmsr(0x10, before - 300000000000);
-    CHECK(before - rdtsc() > 299999900000 && before - rdtsc() <= 300000000000, "IA32_TSC is not what was written");
+    CHECK(before - rdtsc() > 299999900000 && before - rdtsc() <= 300000000000,
+          "IA32_TSC is not what was written");
     int64_t adjust = (int64_t)rdmsr(0x3b);
-    CHECK(adjust < 700000000000 && adjust > 699999900000, "after IA32_TSC TSC_ADJUST is %ld", adjust);
+    CHECK(adjust < 700000000000 && adjust > 699999900000, "after IA32_TSC TSC_ADJUST is %ld",
+          adjust);
     wrmsr(0x3b, 0);
     moved = rdtsc() - last;
     CHECK(moved < 10000000, "back at TSC_ADJUST 0 the TSC is %lu off", moved);
@@ -36,6 +39,6 @@ void test(void)
     while (inl(PM_TIMER) - pm < 35795)
         ;
     uint64_t ticks = rdtsc() - start, expected = tsc_hz() / 100;
-    CHECK(ticks > expected - expected / 50 && ticks < expected + expected / 50, "10 ms of PM timer are %lu ticks, not %lu",
-          ticks, expected);
+    CHECK(ticks > expected - expected / 50 && ticks < expected + expected / 50,
+          "10 ms of PM timer are %lu ticks, not %lu", ticks, expected);
 }

@@ -1,4 +1,5 @@
-/* The TSC-deadline timer: due at once when the deadline has passed, on time otherwise, once, and off by writing 0. */
+/* The TSC-deadline timer: due at once when the deadline has passed, on time otherwise, once, and
+ * off by writing 0. */
 #include "guest.h"
 
 static volatile unsigned count;
@@ -32,7 +33,8 @@ void test(void)
         CHECK(rdmsr(0x6e0) == deadline || count, "the deadline reads back %lx", rdmsr(0x6e0));
         while (!count && rdtsc() < deadline + step)
             ;
-        CHECK(count == 1 && when >= deadline, "%u interrupts, at %ld from the deadline", count, (int64_t)(when - deadline));
+        CHECK(count == 1 && when >= deadline, "%u interrupts, at %ld from the deadline", count,
+              (int64_t)(when - deadline));
         CHECK(when - deadline < 20000, "%lu ticks late", when - deadline);
     }
     count = 0;

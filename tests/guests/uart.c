@@ -1,4 +1,5 @@
-/* The UART: loopback of data and modem lines, scratch, divisor latch, FIFO, interrupt identification. */
+/* The UART: loopback of data and modem lines, scratch, divisor latch, FIFO, interrupt
+ * identification. */
 #include "guest.h"
 
 void test(void)
@@ -35,7 +36,8 @@ void test(void)
     while (!(inb(COM1 + 5) & 1))
         ;
     outb(COM1 + 1, 1);
-    CHECK((inb(COM1 + 2) & 0x0f) == 4 || (inb(COM1 + 2) & 0x0f) == 0xc, "IIR with data is %x", inb(COM1 + 2));
+    CHECK((inb(COM1 + 2) & 0x0f) == 4 || (inb(COM1 + 2) & 0x0f) == 0xc, "IIR with data is %x",
+          inb(COM1 + 2));
     inb(COM1);
     outb(COM1 + 1, 2);
     CHECK((inb(COM1 + 2) & 0x0f) == 2, "IIR with an empty transmitter is not 2");

@@ -1,14 +1,16 @@
 /* Vector registers and XCR0 survive exits of every kind and the host's own timer. */
 #include "guest.h"
 
-static uint8_t before[64 * 16] __attribute__((aligned(64))), after[64 * 16] __attribute__((aligned(64)));
+static uint8_t before[64 * 16] __attribute__((aligned(64))),
+    after[64 * 16] __attribute__((aligned(64)));
 
 #define SSE_LOAD(i)  asm volatile("movdqa %0, %%xmm" #i ::"m"(before[64 * i]) : "memory");
 #define SSE_STORE(i) asm volatile("movdqa %%xmm" #i ", %0" : "=m"(after[64 * i])::"memory");
 #define AVX_LOAD(i)  asm volatile("vmovdqa %0, %%ymm" #i ::"m"(before[64 * i]) : "memory");
 #define AVX_STORE(i) asm volatile("vmovdqa %%ymm" #i ", %0" : "=m"(after[64 * i])::"memory");
-#define ALL(op)                                                                                                        \
-    op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15)
+#define ALL(op)                                                                                    \
+    op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) \
+        op(15)
 
 static volatile unsigned ticks;
 
@@ -62,8 +64,8 @@ static void run(bool avx)
     }
     for (unsigned r = 0; r < 16; r++)
         for (unsigned i = 0; i < size; i++)
-            CHECK(after[64 * r + i] == before[64 * r + i], "%s%u byte %u is %x, was %x", avx ? "ymm" : "xmm", r, i,
-                  after[64 * r + i], before[64 * r + i]);
+            CHECK(after[64 * r + i] == before[64 * r + i], "%s%u byte %u is %x, was %x",
+                  avx ? "ymm" : "xmm", r, i, after[64 * r + i], before[64 * r + i]);
 }
 
 void test(void)

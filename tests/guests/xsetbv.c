@@ -1,9 +1,11 @@
-/* XSETBV takes what CPUID.0Dh allows, and refuses everything else with #GP(0); without CR4.OSXSAVE it is #UD. */
+/* XSETBV takes what CPUID.0Dh allows, and refuses everything else with #GP(0); without CR4.OSXSAVE
+ * it is #UD. */
 #include "guest.h"
 
 static int xsetbv(uint32_t index, uint64_t value)
 {
-    return TRY("xsetbv", ::"c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+    return TRY("xsetbv", ::"c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+               : "memory");
 }
 
 static uint64_t xgetbv(void)
@@ -16,7 +18,8 @@ static uint64_t xgetbv(void)
 static bool legal(uint64_t supported, uint64_t v)
 {
     uint64_t avx512 = v & 0xe0;
-    return !(v & ~supported) && (v & 1) && (!(v & 4) || (v & 2)) && (!avx512 || (avx512 == 0xe0 && (v & 4)));
+    return !(v & ~supported) && (v & 1) && (!(v & 4) || (v & 2)) &&
+           (!avx512 || (avx512 == 0xe0 && (v & 4)));
 }
 
 void test(void)
@@ -40,5 +43,6 @@ void test(void)
     CHECK(xsetbv(0, BIT(32) | 1) == GP, "bit 32 is taken");
     CHECK(xsetbv(1, 1) == GP, "XCR1 exists");
     CHECK(xsetbv(0xffffffff, 1) == GP, "XCR ffffffff exists");
-    CHECK(xsetbv(0, 1) == -1 && cpuid(0xd, 0).ebx == 576, "size with x87 alone is %u", cpuid(0xd, 0).ebx);
+    CHECK(xsetbv(0, 1) == -1 && cpuid(0xd, 0).ebx == 576, "size with x87 alone is %u",
+          cpuid(0xd, 0).ebx);
 }

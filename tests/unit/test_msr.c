@@ -267,7 +267,7 @@ static void test_efer(void **unused)
     fake.paging = true;
     put_faults(MSR_EFER, 0x801); /* LME while paging */
     put(MSR_EFER, 0xd01);
-    put(MSR_EFER, 0x101);        /* LMA stays, NXE goes */
+    put(MSR_EFER, 0x101); /* LMA stays, NXE goes */
     assert_int_equal(fake.efer, 0x501);
     fake.paging = false;
     fake.efer = 0x100;

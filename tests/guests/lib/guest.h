@@ -1,6 +1,7 @@
 /*
- * The test guests' runtime: a guest checks one architectural rule, says "PASS name" or "FAIL name: what" on COM1 and
- * powers the VM off. It runs in 64-bit mode at ring 0 on identity page tables of the first 4 GiB, interrupts off.
+ * The test guests' runtime: a guest checks one architectural rule, says "PASS name" or "FAIL name:
+ * what" on COM1 and powers the VM off. It runs in 64-bit mode at ring 0 on identity page tables of
+ * the first 4 GiB, interrupts off.
  */
 #pragma once
 
@@ -8,11 +9,11 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/lib/types.h"
 
-#define COM1       0x3f8
+#define COM1        0x3f8
 #define PM1_CONTROL 0x604
-#define PM_TIMER   0x608
-#define IOAPIC     0xfec00000ULL
-#define LAPIC      0xfee00000ULL
+#define PM_TIMER    0x608
+#define IOAPIC      0xfec00000ULL
+#define LAPIC       0xfee00000ULL
 #define PAGE_TABLES 0x2000ULL /* PML4, PDPT, four page directories, as the loader made them */
 
 /* The test itself; returning is passing. */
@@ -24,10 +25,10 @@ void say(const char *fmt, ...) PRINTF(1, 2);
 void fail(const char *fmt, ...) PRINTF(1, 2) NORETURN;
 void pass(void) NORETURN;
 void power_off(void) NORETURN;
-#define CHECK(condition, ...)                                                                                          \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            fail(__VA_ARGS__);                                                                                         \
+#define CHECK(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            fail(__VA_ARGS__);                                                                     \
     } while (0)
 
 /* --- instructions --- */
@@ -39,7 +40,9 @@ struct regs {
 static inline struct regs cpuid(uint32_t leaf, uint32_t subleaf)
 {
     struct regs r;
-    asm volatile("cpuid" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx) : "a"(leaf), "c"(subleaf));
+    asm volatile("cpuid"
+                 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+                 : "a"(leaf), "c"(subleaf));
     return r;
 }
 
@@ -98,18 +101,18 @@ static inline void outl(uint16_t port, uint32_t v)
     asm volatile("outl %0, %1" ::"a"(v), "Nd"(port) : "memory");
 }
 
-#define READ_CR(n)                                                                                                     \
-    ({                                                                                                                 \
-        uint64_t cr_;                                                                                                  \
-        asm volatile("mov %%cr" #n ", %0" : "=r"(cr_)::"memory");                                                      \
-        cr_;                                                                                                           \
+#define READ_CR(n)                                                                                 \
+    ({                                                                                             \
+        uint64_t cr_;                                                                              \
+        asm volatile("mov %%cr" #n ", %0" : "=r"(cr_)::"memory");                                  \
+        cr_;                                                                                       \
     })
 #define WRITE_CR(n, v) asm volatile("mov %0, %%cr" #n ::"r"((uint64_t)(v)) : "memory")
-#define READ_DR(n)                                                                                                     \
-    ({                                                                                                                 \
-        uint64_t dr_;                                                                                                  \
-        asm volatile("mov %%db" #n ", %0" : "=r"(dr_)::"memory");                                                      \
-        dr_;                                                                                                           \
+#define READ_DR(n)                                                                                 \
+    ({                                                                                             \
+        uint64_t dr_;                                                                              \
+        asm volatile("mov %%db" #n ", %0" : "=r"(dr_)::"memory");                                  \
+        dr_;                                                                                       \
     })
 #define WRITE_DR(n, v) asm volatile("mov %0, %%db" #n ::"r"((uint64_t)(v)) : "memory")
 
@@ -152,14 +155,14 @@ extern volatile struct caught caught;
 extern volatile uint64_t recover;
 
 /*
- * Run instructions that may fault; gives the vector of the exception, or -1. The rest of the arguments are the asm
- * statement's operands; the clobbers must name "memory".
+ * Run instructions that may fault; gives the vector of the exception, or -1. The rest of the
+ * arguments are the asm statement's operands; the clobbers must name "memory".
  */
-#define TRY(code, ...)                                                                                                 \
-    ({                                                                                                                 \
-        caught.vector = -1;                                                                                            \
-        asm volatile("movq $77f, recover\n\t" code "\n77:\tmovq $0, recover" __VA_ARGS__);                             \
-        (int)caught.vector;                                                                                            \
+#define TRY(code, ...)                                                                             \
+    ({                                                                                             \
+        caught.vector = -1;                                                                        \
+        asm volatile("movq $77f, recover\n\t" code "\n77:\tmovq $0, recover" __VA_ARGS__);         \
+        (int)caught.vector;                                                                        \
     })
 
 int try_rdmsr(uint32_t msr, uint64_t *value);

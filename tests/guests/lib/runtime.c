@@ -1,6 +1,5 @@
 #include "guest.h"
 
-
 volatile struct caught caught = {.vector = -1};
 volatile uint64_t recover;
 uint64_t idt[512] __attribute__((aligned(16)));
@@ -110,7 +109,8 @@ void runtime_trap(struct frame *f)
         recover = 0;
         return;
     }
-    fail("unexpected vector %lu, error %lx at rip %lx, cr2 %lx", f->vector, f->error, f->rip, READ_CR(2));
+    fail("unexpected vector %lu, error %lx at rip %lx, cr2 %lx", f->vector, f->error, f->rip,
+         READ_CR(2));
 }
 
 int try_rdmsr(uint32_t msr, uint64_t *value)
