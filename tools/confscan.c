@@ -1,7 +1,8 @@
 /*
  * What tools/image must know of a config, said by the parser that will read it on the machine:
  *     confscan FILE
- * prints "report LINE SENTENCE" for each problem and "path OFFSET LENGTH" for each file that a VM names.
+ * prints "report LINE SENTENCE" for each problem and "path OFFSET LENGTH" for each file that a VM
+ * names.
  */
 #include <stdio.h>
 #include <stdlib.h>
