@@ -90,6 +90,7 @@ struct bus {
     uint8_t *port_page[256];          /* port >> 8 -> 256 device indices, or NULL */
     struct bus_mmio mmio[BUS_RANGES]; /* sorted by base */
     unsigned mmio_count;
+    unsigned mmio_last; /* index of the range that was accessed last */
     uint64_t next_deadline; /* earliest of all devices' timers */
 };
 
@@ -106,6 +107,13 @@ void bus_destroy(struct bus *bus); /* frees what bus_add_ports allocated */
 
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size);
 void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value);
+/* Whether gpa lies in the range that was accessed last: a quick yes, or no answer. */
+static inline bool bus_mmio_again(const struct bus *bus, uint64_t gpa)
+{
+    const struct bus_mmio *r = &bus->mmio[bus->mmio_last];
+    return gpa - r->base < r->size;
+}
+
 /* Whether gpa belongs to a device; an access that leaves the device's range reads ones and drops
  * writes. */
 bool bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size, uint64_t *value);

@@ -187,40 +187,53 @@ static __attribute__((noinline)) enum exit_result slow_access(struct vcpu *v, ui
 /* Carry out the instruction at RIP, which touches a device's memory at gpa. */
 static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
 {
-    struct insn_mov mov;
-    uint8_t bytes[16];
-
-    if (UNLIKELY(vcpu_code_width(v) != 64 || !linear_fetch_quick(v, vmx_rip(), bytes) ||
-                 !insn_fast_mov(bytes, INSN_BYTES, 64, &mov) || !is_short(&mov, gpa)))
+    if (UNLIKELY(vcpu_code_width(v) != 64 || !linear_fetch_quick(v, vmx_rip(), v->code) ||
+                 !insn_fast_mov(v->code, INSN_BYTES, 64, &v->mov) || !is_short(&v->mov, gpa)))
         return slow_access(v, gpa);
-    move(v, &mov, gpa);
+    move(v, &v->mov, gpa);
     return EXIT_RESUME;
+}
+
+/* Not where the last device access was: RAM whose mapping is gone, another device, or nobody's. */
+static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, uint64_t gpa)
+{
+    struct guest_frame frame;
+
+    if (guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
+        return false;
+    if (ept_fault_in(&v->vm->ept, &v->vm->memory, gpa) < 0)
+        vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
+    return true;
+}
+
+/* A device cannot hold page tables, code, or what an interrupt's delivery touches: a machine would
+ * hang. */
+static __attribute__((noinline)) void kill_misuse(struct vcpu *v, const struct vm_exit *e)
+{
+    if (e->interrupted.info & INTR_VALID)
+        vm_kill(v, "delivering vector %u touches device memory at %lx",
+                INTR_VECTOR(e->interrupted.info), e->gpa);
+    else if (e->qualification & EPT_VIOLATION_FETCH)
+        vm_kill(v, "executes at guest-physical %lx, where there is no memory", e->gpa);
+    else
+        vm_kill(v, "page tables at guest-physical %lx, where there is no memory", e->gpa);
 }
 
 enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
 {
-    struct guest_frame frame;
+    const uint64_t plain = EPT_VIOLATION_GLA_FINAL;
+    const uint64_t odd = EPT_VIOLATION_FETCH | QUALIFICATION_NMI_UNBLOCKING;
 
+    if (LIKELY(bus_mmio_again(&v->vm->bus, e->gpa) && !(e->interrupted.info & INTR_VALID) &&
+               (e->qualification & (plain | odd)) == plain))
+        return device_access(v, e->gpa);
     if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))
         vmx_block_nmi();
-    if (guest_memory_lookup(&v->vm->memory, e->gpa, &frame) == 0) {
-        if (ept_fault_in(&v->vm->ept, &v->vm->memory, e->gpa) < 0)
-            vm_kill(v, "no memory left for the page tables of guest-physical %lx", e->gpa);
+    if (ram_came_back(v, e->gpa))
         return EXIT_RESUME;
-    }
-    /* A device cannot hold page tables, code, or what an interrupt's delivery touches: a machine
-     * would hang. */
-    if (UNLIKELY(e->interrupted.info & INTR_VALID)) {
-        vm_kill(v, "delivering vector %u touches device memory at %lx",
-                INTR_VECTOR(e->interrupted.info), e->gpa);
-        return EXIT_RESUME;
-    }
-    if (UNLIKELY(e->qualification & EPT_VIOLATION_FETCH)) {
-        vm_kill(v, "executes at guest-physical %lx, where there is no memory", e->gpa);
-        return EXIT_RESUME;
-    }
-    if (UNLIKELY(!(e->qualification & EPT_VIOLATION_GLA_FINAL))) {
-        vm_kill(v, "page tables at guest-physical %lx, where there is no memory", e->gpa);
+    if ((e->interrupted.info & INTR_VALID) || (e->qualification & EPT_VIOLATION_FETCH) ||
+        !(e->qualification & EPT_VIOLATION_GLA_FINAL)) {
+        kill_misuse(v, e);
         return EXIT_RESUME;
     }
     return device_access(v, e->gpa);

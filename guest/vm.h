@@ -15,6 +15,7 @@
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"
 #include "guest/load/e820.h"
+#include "guest/insn/insn.h"
 #include "guest/load/sink.h"
 #include "guest/msr.h"
 #include "mm/guest_memory.h"
@@ -53,7 +54,9 @@ struct vcpu {
     uint64_t next_exit;   /* host TSC at which the guest must be left for a timer */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
     uint64_t exits[VMX_EXIT_REASONS];
-    struct vm_exit exit;    /* the one being handled */
+    struct vm_exit exit; /* the one being handled */
+    struct insn_mov mov; /* a device access: the instruction that makes it, and its bytes */
+    uint8_t code[16];
     struct vmx_event event; /* to be delivered first; info 0: none */
 
     struct vm *vm;

@@ -185,22 +185,30 @@ void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t valu
 
 /* --- memory accesses --- */
 
-static const struct bus_mmio *find_mmio(const struct bus *bus, uint64_t gpa)
+static const struct bus_mmio *search_mmio(struct bus *bus, uint64_t gpa)
 {
     unsigned low = 0, high = bus->mmio_count;
 
     while (low < high) {
         unsigned middle = (low + high) / 2;
-        const struct bus_mmio *m = &bus->mmio[middle];
+        const struct bus_mmio *r = &bus->mmio[middle];
 
-        if (gpa < m->base)
+        if (gpa < r->base)
             high = middle;
-        else if (gpa - m->base >= m->size)
+        else if (gpa - r->base >= r->size)
             low = middle + 1;
-        else
-            return m;
+        else {
+            bus->mmio_last = middle;
+            return r;
+        }
     }
     return NULL;
+}
+
+/* Accesses come in runs: the range of the last one is looked at first. */
+static inline const struct bus_mmio *find_mmio(struct bus *bus, uint64_t gpa)
+{
+    return LIKELY(bus_mmio_again(bus, gpa)) ? &bus->mmio[bus->mmio_last] : search_mmio(bus, gpa);
 }
 
 bool bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size, uint64_t *value)
