@@ -34,7 +34,7 @@ KERNEL_OBJ := $(KERNEL_C:%.c=$(B)/kernel/%.o) $(KERNEL_ASM:%.asm=$(B)/kernel/%.a
 KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mpreferred-stack-boundary=3 \
         -mgeneral-regs-only -fno-omit-frame-pointer -fstack-protector-strong -mstack-protector-guard=global \
         -fno-asynchronous-unwind-tables -fcf-protection=none -fno-common -fno-delete-null-pointer-checks \
-        -fno-strict-aliasing -ffunction-sections -fdata-sections -fmacro-prefix-map=$(CURDIR)/=
+        -fno-strict-aliasing -ffunction-sections -fdata-sections -fmacro-prefix-map=$(CURDIR)/= $(COUNT)
 
 $(B)/kernel/%.o: %.c | $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
@@ -183,6 +183,11 @@ test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHIN
 test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/default/vmlinuz-generic)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
 
+# Everything in docs/NUMBERS.md; the second Corbel counts VMREADs, VMWRITEs and MSR accesses.
+bench: $(B)/BOOTX64.EFI $(B)/confscan $(B)/guests/exits $(B)/default/vmlinuz $(B)/default/initrd
+	@$(MAKE) --no-print-directory B=$(B)/count COUNT=-DCORBEL_COUNT loader
+	@tests/bench/run.py $(B) $(B)/count
+
 check: $(ZYDIS_FETCHED)
 	@tools/check '$(B)' $(ZYDIS_CFLAGS)
 
@@ -204,6 +209,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all kernel loader guest image run unit fuzz test test-all check clean help
+.PHONY: all bench kernel loader guest image run unit fuzz test test-all check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
