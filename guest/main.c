@@ -170,8 +170,9 @@ static void run_configured(unsigned id, const struct vm_config *c)
         return;
     if (vm_boot(vm, &files) == 0) {
         log_info("%s: starts with %lu MiB and %u vCPU", vm->name, c->memory / MIB, c->cpus);
-        log_debug("%s: %lu ticks since the loader's hand-over", vm->name,
-                  rdtsc() - handover->tsc_handover);
+        log_debug("%s: guest's first instruction %lu ticks after the hand-over: %lu clearing RAM, %lu "
+                  "loading",
+                  vm->name, rdtsc() - handover->tsc_handover, vm->clear_ticks, vm->load_ticks);
         run_vm(vm, &files);
     }
     vm_destroy(vm);

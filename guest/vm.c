@@ -48,8 +48,7 @@ static int create_memory(struct vm *vm)
     }
     if (guest_memory_create(&vm->memory, (uint16_t)(FRAME_VM + vm->id), regions, count) < 0)
         return no_memory(vm, "its RAM");
-    log_debug("%s: %lu MiB of RAM made in %lu ticks", vm->name, vm->config->memory / MIB,
-              rdtsc() - start);
+    vm->clear_ticks = rdtsc() - start;
     if (ept_create(&vm->ept, &vmx_features, &host_mtrr, 0) < 0 ||
         ept_map_guest(&vm->ept, &vm->memory) < 0)
         return no_memory(vm, "its page tables");
@@ -152,6 +151,7 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
     const struct guest_sink sink = {.write = sink_write, .zero = sink_zero, .ctx = vm};
     struct guest_start start;
     char error[LINUX_ERROR];
+    uint64_t from = rdtsc();
     int result = load_acpi(vm);
 
     if (result < 0)
@@ -167,6 +167,7 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
         return result;
     }
     vcpu_start_at(vm->vcpu[0], &start);
+    vm->load_ticks = rdtsc() - from;
     vm->state = VM_RUNNING;
     if (!vm->started)
         vm->started = rdtsc();

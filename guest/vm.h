@@ -91,6 +91,7 @@ struct vm {
 
     uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
     uint64_t started;    /* host TSC */
+    uint64_t clear_ticks, load_ticks; /* what making its RAM and loading its files took */
     unsigned resets;
     /* the reload test */
     unsigned reload_in, reloads;

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Measure Corbel in Bochs, where time counts instructions and repeats exactly, and write docs/NUMBERS.md.
+
+usage: tests/bench/run.py BUILD COUNT_BUILD [--quick]
+
+BUILD and COUNT_BUILD are make's build folders: Corbel as it is, and Corbel that counts VMREADs, VMWRITEs and MSR
+accesses. The figures go into docs/NUMBERS.md between its markers and to standard output. --quick leaves Linux out.
+"""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+from machine import Machine  # noqa: E402
+
+# What the figures of KVM in the same emulator were measured with (docs/NUMBERS.md).
+MODEL, IPS = "corei7_skylake_x", 400_000_000
+
+# name in exits.c, what it is, KVM's figure, what Corbel aims at (with virtual-interrupt delivery, without)
+ROWS = [
+    ("cpuid_0", "CPUID leaf 0", "1102", 130, 130),
+    ("cpuid_1", "CPUID leaf 1", "", 130, 130),
+    ("cpuid_7", "CPUID leaf 7", "", 130, 130),
+    ("cpuid_b", "CPUID leaf Bh", "", 130, 130),
+    ("cpuid_d", "CPUID leaf Dh", "", 130, 130),
+    ("cpuid_unknown", "CPUID, a leaf that does not exist", "", 130, 130),
+    ("vmcall", "VMCALL, unknown", "1130", 110, 110),
+    ("rdmsr_efer", "RDMSR IA32_EFER", "1162", None, None),
+    ("rdmsr_misc_enable", "RDMSR IA32_MISC_ENABLE", "1212", None, None),
+    ("wbinvd", "WBINVD", "964", None, None),
+    ("port_read_uart", "port read, UART", "9278", 250, 250),
+    ("port_write_uart", "port write, UART", "1386 (kernel)", 250, 250),
+    ("port_read_pm_timer", "port read, PM timer", "9466", 250, 250),
+    ("mmio_write_ioapic_select", "MMIO write, I/O APIC IOREGSEL", "8043", 500, 500),
+    ("mmio_read_ioapic_window", "MMIO read, I/O APIC IOWIN", "8043", 500, 500),
+    ("mmio_write_ioapic_window", "MMIO write, I/O APIC redirection entry", "8043", 500, 500),
+    ("deadline_due_taken", "TSC deadline already due, and taken", "5389", 350, 350),
+    ("deadline_future_set", "TSC deadline in the future, set", "", None, None),
+    ("deadline_future_taken", "TSC deadline in the future, set and taken", "", 500, 500),
+    ("self_ipi_nop", "self-IPI (x2APIC 83Fh), sti; nop", "5760", 0, 650),
+    ("self_ipi_icr_nop", "self-IPI by ICR, sti; nop", "", None, 650),
+    ("self_ipi_hlt", "self-IPI, sti; hlt", "6988", None, None),
+    ("write_tmict", "WRMSR x2APIC TMICT", "1418", None, None),
+    ("rdtsc", "RDTSC", "no exit", None, None),
+    ("mov_cr3", "MOV to CR3", "no exit", None, None),
+]
+VARIANTS = [("", "as it is"), ("vid", "without vid"), ("tpr", "without tpr")]
+
+
+def sh(*command):
+    subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+
+
+def run(build, config, folder, timeout, memory=512):
+    """COM1's text of one machine that starts that config."""
+    path = os.path.join(folder, "corbel.conf")
+    image = os.path.join(folder, "disk.img")
+    with open(path, "w") as f:
+        f.write(config)
+    sh(os.path.join(ROOT, "tools/image"), os.path.join(build, "BOOTX64.EFI"), os.path.join(ROOT, "build/confscan"),
+       path, image)
+    with Machine(image, kind="bochs", model=MODEL, ips=IPS, memory=memory) as m:
+        m.start()
+        m.wait(timeout)
+        return m.text()
+
+
+def exits(build, without, folder):
+    config = "[host]\n" + (f"without = {without}\n" if without else "") + \
+             f"[vm bench]\nkernel = {ROOT}/build/guests/exits\nmemory = 16M\n"
+    text = run(build, config, folder, 300)
+    costs = {n: int(v) for n, v in re.findall(r"^bench (\w+) (\d+)$", text, re.M)}
+    counts = {n: tuple(int(x) for x in v.split()) for n, v in re.findall(r"^count (\w+) (-?\d+ -?\d+ -?\d+)$", text, re.M)}
+    if "PASS exits" not in text:
+        raise SystemExit(f"the bench guest did not finish\n{text[-2000:]}")
+    return costs, counts
+
+
+def linux(build, folder, without=""):
+    sh("nasm", "-f", "elf64", "tests/bench/init.asm", "-o", os.path.join(folder, "init.o"))
+    sh("ld", "-nostdlib", "-static", "-o", os.path.join(folder, "init"), os.path.join(folder, "init.o"))
+    sh("tools/initramfs", os.path.join(folder, "initrd"), f"bench_init={folder}/init")
+    config = "[host]\nlog = debug\n" + (f"without = {without}\n" if without else "") + \
+             f"[vm linux]\nkernel = {ROOT}/build/default/vmlinuz\ninitrd = {folder}/initrd\n" \
+             "cmdline = console=ttyS0 quiet rdinit=/bench_init\nmemory = 256M\n"
+    return run(build, config, folder, 900)
+
+
+def table_of_exits(plain, counted):
+    lines = ["| exit | Corbel | without vid | without tpr | aim | KVM | VMREAD | VMWRITE | MSR |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for name, what, kvm, aim, aim_plain in ROWS:
+        cells = [str(plain[v][0].get(name, "-")) for v, _ in VARIANTS]
+        counts = counted[1].get(name)
+        target = "" if aim is None and aim_plain is None else \
+            str(aim) if aim == aim_plain else f"{'-' if aim is None else 'no exit' if aim == 0 else aim} / {aim_plain}"
+        lines.append(f"| {what} | {' | '.join(cells)} | {target} | {kvm} | " +
+                     (" | ".join(str(c) for c in counts) if counts else "- | - | -") + " |")
+    return lines
+
+
+def table_of_linux(text):
+    rows = re.findall(r"^corbel:   (\S[^\n]*?)\s{2,}(\d+)\s+(\d+)%$", text, re.M)
+    total = re.search(r"VM exits: (\d+)", text)
+    time = re.search(r"([\d.]+)% of the rest in Corbel \((\d+) ticks of (\d+)\)", text)
+    memory = re.search(r"Corbel itself (\d+) KiB", text)
+    ept = re.search(r"(\d+) KiB of EPT", text)
+    start = re.search(r"guest's first instruction (\d+) ticks after the hand-over: (\d+) clearing RAM, (\d+) loading", text)
+    if not (total and time and memory and start and ept):
+        raise SystemExit(f"Linux did not get to init\n{text[-3000:]}")
+    lines = [f"- VM exits from kernel entry to init: **{total[1]}** (aim: under 3000; KVM + QEMU: 12647)",
+             f"- root mode, exit to entry, halts excluded: **{time[2]} ticks of {time[3]}, {time[1]} %** (aim: under 0.2 %)",
+             f"- memory that Corbel itself uses on a 512 MiB machine: **{memory[1]} KiB** (aim: under 2048); EPT {ept[1]} KiB",
+             f"- from firmware's hand-over to the guest's first instruction: {start[1]} ticks, of which clearing guest RAM "
+             f"{start[2]} and copying kernel and initrd {start[3]}: "
+             f"**{int(start[1]) - int(start[2])} without clearing** (aim: under 20 M)",
+             "", "| exit reason | number | share |", "|---|---|---|"]
+    lines += [f"| {what} | {n} | {share} % |" for what, n, share in rows]
+    return lines
+
+
+def main():
+    build, count_build = (os.path.abspath(p) for p in sys.argv[1:3])
+    quick = "--quick" in sys.argv
+    out = [f"Bochs 2.7, `cpu: model={MODEL}, ips={IPS}`, 1 CPU, 512 MiB, OVMF.", ""]
+    with tempfile.TemporaryDirectory(prefix="corbel-bench-") as folder:
+        plain = {}
+        for without, what in VARIANTS:
+            print(f"bench: exits, {what}", file=sys.stderr, flush=True)
+            plain[without] = exits(build, without, folder)
+        print("bench: exits, counting accesses", file=sys.stderr, flush=True)
+        counted = exits(count_build, "", folder)
+        out += table_of_exits(plain, counted)
+        if not quick:
+            print("bench: Debian's cloud kernel to init", file=sys.stderr, flush=True)
+            out += [""] + table_of_linux(linux(build, folder))
+    print("\n".join(out))
+    path = os.path.join(ROOT, "docs/NUMBERS.md")
+    with open(path) as f:
+        text = f.read()
+    begin, end = "<!-- bench: begin -->", "<!-- bench: end -->"
+    head, _, rest = text.partition(begin)
+    tail = rest.partition(end)[2]
+    if not quick:
+        with open(path, "w") as f:
+            f.write(head + begin + "\n" + "\n".join(out) + "\n" + end + tail)
+
+
+main()
