@@ -11,6 +11,7 @@ lock file, no terminal. All waits are bounded.
 """
 import atexit
 import ctypes
+import glob
 import os
 import re
 import select
@@ -41,6 +42,14 @@ class MachineError(Exception):
 def _die_with_parent():
     os.setsid()  # Ctrl-C at our terminal is ours to handle
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _sweep():
+    """Remove the folders of runs that were themselves killed before they could tidy up."""
+    for folder in glob.glob(os.path.join(tempfile.gettempdir(), "corbel-machine-*-*")):
+        owner = folder.split("-")[-2]
+        if owner.isdigit() and not os.path.exists(f"/proc/{owner}"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def host_has_vmx():
@@ -92,7 +101,8 @@ class Machine:
     def start(self):
         """Start the machine; its COM1 is connected when this returns."""
         atexit.register(self.kill)
-        self.folder = tempfile.mkdtemp(prefix="corbel-machine-")
+        _sweep()
+        self.folder = tempfile.mkdtemp(prefix=f"corbel-machine-{os.getpid()}-")
         self.started = time.monotonic()
         if self.log_path:
             self.log = open(self.log_path, "wb")
