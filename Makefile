@@ -61,8 +61,10 @@ $(B)/kernel/offsets.inc: vmx/offsets.c
 	$(Q)$(CC) $(KERNEL_CFLAGS) -MMD -MP -MT $@ -MF $(@:.inc=.d) -S $< -o $(@:.inc=.s)
 	$(Q)sed -n 's/^#OFFSET \([A-Z0-9_]*\) [$$]*\(-\?[0-9]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
 
-# The exit path counts every instruction; backtraces go on through entry.asm's frame.
-$(B)/kernel/guest/exit.o: KERNEL_CFLAGS += -fomit-frame-pointer
+# The exit path counts every instruction; backtraces leave its functions out and go on at entry.asm's frame.
+EXIT_PATH := exit exit_msr exit_io exit_memory events timers linear devices/bus devices/lapic_irq devices/lapic_timer \
+        devices/ioapic devices/uart insn/fast
+$(EXIT_PATH:%=$(B)/kernel/guest/%.o): KERNEL_CFLAGS += -fomit-frame-pointer
 
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))
 

@@ -162,6 +162,7 @@ int platform_init(struct vm *vm)
     keyboard_init(&vm->keyboard, vm);
     pci_init(&vm->pci, vm, &vm->reset_control.dev);
     ioapic_init(&vm->ioapic, vm, 0);
+    ioapic_set_read_page(&vm->ioapic, phys_to_virt(vm->ioapic_page));
     if ((result = uart_attach(&vm->uart, bus)) < 0 || (result = pic_attach(&vm->pic, bus)) < 0 ||
         (result = pit_attach(&vm->pit, bus)) < 0 || (result = rtc_attach(&vm->rtc, bus)) < 0 ||
         (result = acpi_pm_attach(&vm->acpi_pm, bus)) < 0 ||

@@ -52,6 +52,12 @@ static int create_memory(struct vm *vm)
     if (ept_create(&vm->ept, &vmx_features, &host_mtrr, 0) < 0 ||
         ept_map_guest(&vm->ept, &vm->memory) < 0)
         return no_memory(vm, "its page tables");
+    vm->ioapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    if (vm->ioapic_page == FRAME_NONE)
+        return no_memory(vm, "its I/O APIC's page");
+    memset(phys_to_virt(vm->ioapic_page), 0, PAGE_SIZE);
+    if (ept_map(&vm->ept, IOAPIC_BASE, vm->ioapic_page, PAGE_SIZE, EPT_READ) < 0)
+        return no_memory(vm, "its page tables");
     if (!vmx_features.virtualize_apic_accesses)
         return 0;
     vm->apic_access_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
@@ -73,6 +79,7 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     vm->id = id;
     vm->config = config;
     vm->apic_access_page = FRAME_NONE;
+    vm->ioapic_page = FRAME_NONE;
     memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
     vm->tsc_offset = -rdtsc();
     if ((result = create_memory(vm)) < 0)
@@ -212,6 +219,8 @@ void vm_destroy(struct vm *vm)
     platform_destroy(vm);
     ept_destroy(&vm->ept);
     vmx_flush_all();
+    if (vm->ioapic_page != FRAME_NONE)
+        frame_free(vm->ioapic_page, FRAME_ORDER_4K);
     if (vm->apic_access_page != FRAME_NONE)
         frame_free(vm->apic_access_page, FRAME_ORDER_4K);
     guest_memory_destroy(&vm->memory);

@@ -88,6 +88,7 @@ struct vm {
     struct gpa_layout layout;
     struct ept ept;
     paddr apic_access_page;
+    paddr ioapic_page; /* what reads of the I/O APIC give: mapped read-only */
 
     uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
     uint64_t started;    /* host TSC */

@@ -61,6 +61,8 @@ static void send_level(struct ioapic *io, unsigned pin)
     }
 }
 
+static void show(struct ioapic *io);
+
 void ioapic_set_irq(struct ioapic *io, unsigned pin, bool level)
 {
     if (pin >= IOAPIC_PINS || ((io->asserted >> pin) & 1) == level) {
@@ -73,6 +75,7 @@ void ioapic_set_irq(struct ioapic *io, unsigned pin, bool level)
         return;
     }
     send(io, pin);
+    show(io);
 }
 
 void ioapic_eoi(struct ioapic *io, uint8_t vector)
@@ -84,6 +87,7 @@ void ioapic_eoi(struct ioapic *io, uint8_t vector)
             send_level(io, pin);
         }
     }
+    show(io);
 }
 
 void ioapic_eoi_bitmap(const struct ioapic *io, uint64_t bitmap[4])
@@ -184,6 +188,22 @@ static void mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_
     } else if (offset == IOEOI) {
         ioapic_eoi(io, (uint8_t)value);
     }
+    show(io);
+}
+
+/* Of all offsets only these two read as anything but 0. */
+static void show(struct ioapic *io)
+{
+    if (!io->read_page)
+        return;
+    io->read_page[IOREGSEL / 4] = io->select;
+    io->read_page[IOWIN / 4] = read_register(io);
+}
+
+void ioapic_set_read_page(struct ioapic *io, void *page)
+{
+    io->read_page = page;
+    show(io);
 }
 
 /* --- life --- */
@@ -200,6 +220,7 @@ static void reset(struct device *d)
     io->select = 0;
     io->id = io->power_on_id;
     ioapic_changed(io);
+    show(io);
 }
 
 static void save(struct device *d, struct state_writer *w)
@@ -236,6 +257,7 @@ static int load(struct device *d, struct state_reader *r)
         return -EBADMSG;
     }
     ioapic_changed(io);
+    show(io);
     return 0;
 }
 

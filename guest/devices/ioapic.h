@@ -17,6 +17,9 @@ struct ioapic {
     uint64_t entry[IOAPIC_PINS]; /* redirection table; Remote IRR is kept in remote_irr */
     uint32_t asserted;   /* levels of the pins; true is asserted, whatever the polarity bit says */
     uint32_t remote_irr; /* level-triggered pins whose message awaits its EOI */
+    /* A page that reads as the I/O APIC does, kept so at every change: reading needs no VM exit. May
+     * be NULL. */
+    uint32_t *read_page;
     uint8_t select;      /* IOREGSEL */
     uint8_t id;
     uint8_t power_on_id;
@@ -37,6 +40,8 @@ void ioapic_changed(struct ioapic *io);
  * MADT.
  */
 void ioapic_init(struct ioapic *io, struct vm *vm, uint8_t id);
+/* From now on page (4 KiB, zeroed) shows what reads give; NULL ends that. */
+void ioapic_set_read_page(struct ioapic *io, void *page);
 /* Level of an input pin; pins of 24 and above do not exist. An unchanged level is no event. */
 void ioapic_set_irq(struct ioapic *io, unsigned pin, bool level);
 /*
