@@ -154,7 +154,8 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)
         secondary |= SEC_VIRTUALIZE_X2APIC;
     if (mode == VMX_APIC_XAPIC && f->virtualize_apic_accesses)
         secondary |= SEC_VIRTUALIZE_APIC_ACCESSES;
-    if (mode != VMX_APIC_DISABLED) {
+    /* Only together with one of those: else TPR changes would neither exit nor be evaluated. */
+    if (secondary & (SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES)) {
         if (f->apic_register)
             secondary |= SEC_APIC_REGISTER;
         if (f->vid)
