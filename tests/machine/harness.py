@@ -2,21 +2,25 @@
 
 A scenario is a function that takes a Lab and raises when something is not as it should be:
 
-    @scenario(bound=120)
+    @scenario(bound=40)
     def hello(lab):
         m = lab.boot("[vm a]\\nkernel = " + lab.guest("cpuid_signature"))
-        m.read_until("^PASS cpuid_signature$", 60)
+        m.read_until("^PASS cpuid_signature\\r?$", 60)
         m.wait(30)
 
-Each runs in a process of its own, which is ended when the bound (seconds of wall clock) is over; the machines die with
+Each runs in a process of its own, which is ended when the bound (seconds of wall clock) is over; its machines die with
 it. Names that scenarios add by lab.verdict() are counted one by one in place of the scenario's own.
 """
+import json
 import os
-import multiprocessing
+import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -24,19 +28,24 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(TOP, "build")
 LOGS = os.path.join(BUILD, "machine")
 sys.path.insert(0, os.path.join(TOP, "tools"))
-from machine import Machine, MachineError  # noqa: E402
+from machine import Machine, MachineError, _die_with_parent  # noqa: E402
 
-ALL = bool(os.environ.get("CORBEL_TEST_ALL"))  # make test-all
+ALL = os.environ.get("CORBEL_TEST_ALL") == "1"  # make test-all
 # A busy machine is slower than the one on which the bounds were set.
 PATIENCE = float(os.environ.get("CORBEL_PATIENCE", "3"))
-SCENARIOS = []
+SCENARIOS = {}
+
+# Waits within a scenario, in seconds of an idle machine: they end what hangs, and measure nothing.
+FIRMWARE = 40  # until Corbel speaks
+BOOT = 90  # from there to Linux' shell
+COMMAND = 30  # a command there
 
 
-def scenario(bound, slow=False):
+def scenario(bound, slow=False, name=None):
     """Register a scenario: bound in seconds on an idle machine; slow ones run under `make test-all` only."""
     def register(function):
-        if ALL or not slow:
-            SCENARIOS.append((function.__name__, function, bound * PATIENCE))
+        function.bound, function.slow = bound * PATIENCE, slow
+        SCENARIOS[name or function.__name__] = function
         return function
     return register
 
@@ -45,13 +54,22 @@ class Failure(Exception):
     """Something that the machine did is wrong."""
 
 
+class Skip(Exception):
+    """Why the scenario cannot run here."""
+
+
+class OutOfTime(BaseException):
+    """The scenario's bound is over."""
+
+
 class Lab:
     """One scenario's folder, machines and verdicts."""
 
-    def __init__(self, name, results):
-        self.name, self.results = name, results
-        self.folder = tempfile.mkdtemp(prefix=f"corbel-{name}-")
+    def __init__(self, name, folder, results):
+        self.name, self.folder, self.results = name, folder, results
         self.machines = []
+
+    # --- files and images ---
 
     def guest(self, name):
         """Path of a test guest."""
@@ -61,44 +79,79 @@ class Lab:
         """Path of a file of the default VM: vmlinuz, vmlinuz-generic, initrd."""
         return os.path.join(BUILD, "default", name)
 
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
     def file(self, name, data=b""):
         """A file in the lab's folder, for a config to name."""
-        path = os.path.join(self.folder, name)
+        path = self.path(name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as f:
-            f.write(data)
+            f.write(data.encode() if isinstance(data, str) else data)
         return path
 
     def image(self, config):
-        """A disk image of Corbel with this config (text or bytes; None: no config at all)."""
-        path, out = self.file("corbel.conf", config.encode() if isinstance(config, str) else config), None
-        out = os.path.join(self.folder, f"disk{len(self.machines)}.img")
+        """A disk image of Corbel with this config (text or bytes)."""
+        path, out = self.file("corbel.conf", config), self.path(f"disk{len(self.machines)}.img")
         p = subprocess.run([os.path.join(TOP, "tools", "image"), os.path.join(BUILD, "BOOTX64.EFI"),
-                            os.path.join(BUILD, "confscan"), path, out], stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, check=False)
+                            os.path.join(BUILD, "confscan"), path, out], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if p.returncode:
             raise Failure(f"no image: {p.stdout.decode(errors='replace')}")
         return out
+
+    # --- machines ---
 
     def boot(self, config, memory=256, **options):
         """Start a machine (256 MiB, Bochs' Haswell unless told otherwise) with this config."""
         return self.start(self.image(config), memory=memory, **options)
 
     def start(self, image, **options):
+        """Start a machine from an image. What COM1 says is kept in build/machine/."""
+        os.makedirs(LOGS, exist_ok=True)
         log = os.path.join(LOGS, f"{self.name}{'' if not self.machines else len(self.machines)}.txt")
         machine = Machine(image, log=log, **options)
         self.machines.append(machine)
         machine.start()
         return machine
 
+    def spawn(self, command, **options):
+        """A process that ends with the scenario, whatever happens."""
+        return subprocess.Popen(command, preexec_fn=_die_with_parent, **options)
+
+    def tail(self):
+        return self.machines[-1].tail() if self.machines and self.machines[-1].started else ""
+
+    # --- the end ---
+
     def verdict(self, name, error=None):
         """Count something on its own: passed, or failed with this error."""
-        self.results.send((name, error))
+        self.results(name, error)
 
     def close(self):
         for machine in self.machines:
             machine.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+# --- configs ---
+
+
+def host(**keys):
+    return "\n".join(["[host]"] + [f"{key} = {value}" for key, value in keys.items()]) + "\n"
+
+
+def vm(name, kernel, **keys):
+    return "\n".join([f"[vm {name}]", f"kernel = {kernel}"] + [f"{k} = {v}" for k, v in keys.items()]) + "\n"
+
+
+def linux(name="linux", kernel="vmlinuz", initrd=None, cmdline="console=ttyS0 quiet", **keys):
+    """A [vm] section of Debian's kernel with a shell."""
+    folder = os.path.join(BUILD, "default")
+    return vm(name, os.path.join(folder, kernel), initrd=initrd or os.path.join(folder, "initrd"), cmdline=cmdline,
+              **keys)
+
+
+# --- what is expected ---
 
 
 def expect(condition, text):
@@ -106,85 +159,187 @@ def expect(condition, text):
         raise Failure(text)
 
 
-def _in_process(name, function, results):
-    lab = Lab(name, results)
+def expect_in(pattern, text, what="COM1"):
+    """The match of a regular expression that text must hold."""
+    match = re.search(pattern, text, re.MULTILINE)
+    if not match:
+        raise Failure(f"{what} has no {pattern!r}:\n{text[-3000:]}")
+    return match
+
+
+def corbel_lines(text):
+    """Corbel's own lines, without "corbel: "."""
+    return [line[8:] for line in text.splitlines() if line.startswith("corbel: ")]
+
+
+def check_lines(text):
+    """Corbel's lines never stand inside another line. (The shell's prompt is "corbel:/root# ".)"""
+    for line in text.splitlines():
+        if line.find("corbel: ", 1) > 0:
+            raise Failure(f"a line of Corbel stands inside another line: {line!r}")
+
+
+def wait_for_corbel(m):
+    m.read_until("^corbel: Corbel on ", FIRMWARE * PATIENCE)
+
+
+def wait_for_power_off(m):
+    expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
+    check_lines(m.text())
+
+
+class Shell:
+    """The guest's shell: commands and their output."""
+
+    def __init__(self, m):
+        self.m, self.n = m, 0
+        self.prompt(FIRMWARE + BOOT)
+
+    def prompt(self, bound):
+        self.m.read_until(rb"^corbel:[^ \r\n]*# ", bound * PATIENCE)
+
+    def run(self, command, bound=COMMAND):
+        """A command's output. What is typed is echoed, and cannot be taken for it."""
+        self.n += 1
+        self.m.send(f"{command}; echo '>'{self.n}:$?\n")
+        match = self.m.read_until(rb"(?s)echo '>'%d:\$\?\s*\n(.*?)>%d:(\d+)\r*\n" % (self.n, self.n), bound * PATIENCE)
+        self.prompt(bound)
+        return match[1].replace(b"\r", b"").decode(errors="replace")
+
+    def poweroff(self, bound=BOOT):
+        """Power the VM off; returns the summary's text."""
+        self.m.send("poweroff\n")
+        match = self.m.read_until(rb"(?s)corbel: (\S+: (?:ended|killed) after.*?VM exits: \d+.*?)(?=corbel: [^ ])",
+                                  bound * PATIENCE)
+        return match[1].replace(b"\r", b"").decode(errors="replace")
+
+
+# --- one scenario, in its process ---
+
+MARK = b"\x01verdict "
+
+
+def run_one(name, folder):
+    """Run a scenario; its verdicts go to standard output as lines of JSON."""
+    function = SCENARIOS[name]
+
+    def results(part, error, skipped=False):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(MARK + json.dumps([part, error, skipped]).encode() + b"\n")
+        sys.stdout.buffer.flush()
+
+    def out_of_time(*_):
+        raise OutOfTime
+
+    lab = Lab(name, folder, results)
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.alarm(max(1, int(function.bound)))
     try:
         function(lab)
-        results.send((None, None))
-    except (Failure, MachineError) as error:
-        tail = lab.machines[-1].tail() if lab.machines else ""
-        text = str(error)
-        results.send((None, text if "COM1's last lines" in text else f"{text}\n{tail}"))
+        results(None, None)
+    except Skip as e:
+        results(None, str(e), True)
+    except (Failure, MachineError) as e:
+        text = str(e)
+        results(None, text if "COM1's last lines" in text else f"{text}\n{lab.tail()}")
+    except OutOfTime:
+        results(None, f"it hung: ended after {function.bound:.0f} s\n{lab.tail()}")
     except Exception:  # the scenario itself is wrong
-        results.send((None, traceback.format_exc()))
+        results(None, f"{traceback.format_exc()}\n{lab.tail()}")
     finally:
+        signal.alarm(0)
         lab.close()
+    return 0
 
 
-class _Running:
-    def __init__(self, name, function, bound):
-        self.name, self.bound, self.counted = name, bound, 0
-        self.results, child = multiprocessing.Pipe(duplex=False)
-        self.start = time.monotonic()
-        self.process = multiprocessing.Process(target=_in_process, args=(name, function, child))
-        self.process.start()
-        child.close()
+# --- all of them, in parallel ---
 
-    def poll(self):
-        """True when it has ended; all that it reported is printed."""
-        over = time.monotonic() - self.start > self.bound
+
+class Runner:
+    """Run scenarios, several at once, the longest first, so that none is left over at the end."""
+
+    def __init__(self, names, jobs, keep=False):
+        self.waiting = sorted(names, key=lambda n: -SCENARIOS[n].bound)
+        self.jobs, self.keep = jobs, keep
+        self.lock = threading.Lock()
+        self.processes = set()
+        self.counts = {"pass": 0, "FAIL": 0, "skip": 0}
+        self.colour = {"pass": "32", "FAIL": "31", "skip": "33"} if sys.stdout.isatty() else {}
+
+    def report(self, verdict, name, detail, error=None):
+        with self.lock:
+            self.counts[verdict] += 1
+            shown = f"\x1b[{self.colour[verdict]}m{verdict}\x1b[0m" if self.colour else verdict
+            text = [f"{shown} {name}{f' ({detail})' if detail else ''}"]
+            text += ["    " + line for line in (error or "").splitlines()]
+            print("\n".join(text), flush=True)
+
+    def one(self, name):
+        folder = tempfile.mkdtemp(prefix=f"corbel-{name}-"[:60])
+        started, parts, done, noise, held = time.monotonic(), 0, False, b"", b""
+        p = subprocess.Popen([sys.executable, os.path.join(TOP, "tests/machine/run.py"), "--one", name, folder],
+                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                             env=dict(os.environ, TMPDIR=folder), cwd=TOP, start_new_session=True)
+        self.processes.add(p)
+        until = started + SCENARIOS[name].bound + 60  # its own alarm comes first
+        while True:
+            ready, _, _ = select.select([p.stdout], [], [], max(0, until - time.monotonic()))
+            data = os.read(p.stdout.fileno(), 65536) if ready else b""
+            *lines, held = (held + data).split(b"\n")
+            for line in lines:
+                if not line.startswith(MARK):
+                    noise += line + b"\n"
+                    continue
+                part, error, skipped = json.loads(line[len(MARK):])
+                took = f"{time.monotonic() - started:.0f} s"
+                if part is not None:
+                    parts += 1
+                    self.report("FAIL" if error else "pass", part, "", error)
+                    continue
+                done = True
+                if skipped:
+                    self.report("skip", name, error)
+                elif error or not parts:
+                    self.report("FAIL" if error else "pass", name, took, error)
+            if not data:
+                break
+        if p.poll() is None and not done:
+            try:
+                p.wait(5)
+            except subprocess.TimeoutExpired:
+                os.killpg(p.pid, signal.SIGKILL)  # its machines end with it
+        p.wait()
+        p.stdout.close()
+        self.processes.discard(p)
+        if not done:
+            self.report("FAIL", name, "", f"it ended without a verdict (status {p.returncode})\n" +
+                        (noise + held).decode(errors="replace"))
+        if self.keep:
+            print(f"kept: {folder}", flush=True)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def work(self):
+        while True:
+            with self.lock:
+                if not self.waiting:
+                    return
+                name = self.waiting.pop(0)
+            self.one(name)
+
+    def run(self):
+        threads = [threading.Thread(target=self.work, daemon=True) for _ in range(self.jobs)]
+        for thread in threads:
+            thread.start()
         try:
-            while self.results.poll(0 if over else 0.1):
-                name, error = self.results.recv()
-                if name is None:
-                    self.end(error)
-                    return True
-                self.counted += 1
-                report(name, error)
-        except EOFError:
-            self.end("it ended without a verdict")
-            return True
-        if over:
-            self.process.kill()
-            self.end(f"it hung: ended after {self.bound:.0f} s\n{self.log_tail()}")
-        return over
-
-    def log_tail(self):
-        try:
-            with open(os.path.join(LOGS, f"{self.name}.txt"), "rb") as f:
-                lines = f.read().replace(b"\r", b"").decode(errors="replace").splitlines()
-            return "\n".join(["--- COM1's last lines:", *lines[-25:]])
-        except OSError:
-            return "it said nothing"
-
-    def end(self, error):
-        self.process.join(30)
-        if self.process.is_alive():
-            self.process.kill()
-        if error or not self.counted:
-            report(self.name, error, time.monotonic() - self.start)
-
-
-def report(name, error=None, seconds=None):
-    took = f" ({seconds:.0f} s)" if seconds is not None else ""
-    print(f"{'FAIL' if error else 'pass'} {name}{took}", flush=True)
-    if error:
-        print("\n".join("    " + line for line in error.splitlines()), flush=True)
-        report.failed = True
-
-
-report.failed = False
-
-
-def run_all(wanted):
-    """Run the registered scenarios, or those whose names contain one of `wanted`; as many at once as there are CPUs."""
-    os.makedirs(LOGS, exist_ok=True)
-    waiting = [s for s in SCENARIOS if not wanted or any(w in s[0] for w in wanted)]
-    waiting.sort(key=lambda s: -s[2])  # the longest first, so that none is left over at the end
-    jobs = int(os.environ.get("CORBEL_JOBS", os.cpu_count() or 1))
-    running = []
-    while waiting or running:
-        while waiting and len(running) < jobs:
-            running.append(_Running(*waiting.pop(0)))
-        running = [r for r in running if not r.poll()]
-    return 1 if report.failed else 0
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.5)
+        finally:
+            with self.lock:
+                self.waiting.clear()
+            for p in list(self.processes):  # after Ctrl-C
+                os.killpg(p.pid, signal.SIGKILL)
+        skipped = f", {self.counts['skip']} skipped" if self.counts["skip"] else ""
+        print(f"scenarios: {self.counts['pass']} passed, {self.counts['FAIL']} failed{skipped}")
+        return 1 if self.counts["FAIL"] or not self.counts["pass"] else 0
