@@ -170,9 +170,7 @@ static void run_configured(unsigned id, const struct vm_config *c)
         return;
     if (vm_boot(vm, &files) == 0) {
         log_info("%s: starts with %lu MiB and %u vCPU", vm->name, c->memory / MIB, c->cpus);
-        log_debug("%s: guest's first instruction %lu ticks after the hand-over: %lu clearing RAM, %lu "
-                  "loading",
-                  vm->name, rdtsc() - handover->tsc_handover, vm->clear_ticks, vm->load_ticks);
+        vm->start_ticks = rdtsc() - handover->tsc_handover;
         run_vm(vm, &files);
     }
     vm_destroy(vm);

@@ -92,7 +92,8 @@ struct vm {
 
     uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
     uint64_t started;    /* host TSC */
-    uint64_t clear_ticks, load_ticks; /* what making its RAM and loading its files took */
+    /* From the loader's hand-over to its first instruction, and what of that cleared its RAM and loaded its files. */
+    uint64_t start_ticks, clear_ticks, load_ticks;
     unsigned resets;
     /* the reload test */
     unsigned reload_in, reloads;

@@ -83,7 +83,7 @@ def linux(build, folder, without=""):
     sh("nasm", "-f", "elf64", "tests/bench/init.asm", "-o", os.path.join(folder, "init.o"))
     sh("ld", "-nostdlib", "-static", "-o", os.path.join(folder, "init"), os.path.join(folder, "init.o"))
     sh("tools/initramfs", os.path.join(folder, "initrd"), f"bench_init={folder}/init")
-    config = "[host]\nlog = debug\n" + (f"without = {without}\n" if without else "") + \
+    config = "[host]\n" + (f"without = {without}\n" if without else "") + \
              f"[vm linux]\nkernel = {ROOT}/build/default/vmlinuz\ninitrd = {folder}/initrd\n" \
              "cmdline = console=ttyS0 quiet rdinit=/bench_init\nmemory = 256M\n"
     return run(build, config, folder, 900)
@@ -108,7 +108,7 @@ def table_of_linux(text):
     time = re.search(r"([\d.]+)% of the rest in Corbel \((\d+) ticks of (\d+)\)", text)
     memory = re.search(r"Corbel itself (\d+) KiB", text)
     ept = re.search(r"(\d+) KiB of EPT", text)
-    start = re.search(r"guest's first instruction (\d+) ticks after the hand-over: (\d+) clearing RAM, (\d+) loading", text)
+    start = re.search(r"start: (\d+) ticks from the hand-over to the first instruction: (\d+) clearing RAM, (\d+) loading", text)
     if not (total and time and memory and start and ept):
         raise SystemExit(f"Linux did not get to init\n{text[-3000:]}")
     lines = [f"- VM exits from kernel entry to init: **{total[1]}** (aim: under 3000; KVM + QEMU: 12647)",
