@@ -46,6 +46,9 @@ static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
     for (unsigned n = 0; left && n < STRING_BATCH; n++) {
         uint32_t value = 0;
         if (in) {
+            /* Where it goes is found out first: a device gives a byte away only once. */
+            if (linear_writable(v, linear, size) < 0)
+                return EXIT_RESUME;
             value = bus_port_read(&v->vm->bus, IO_PORT(e->qualification), size);
             if (linear_write(v, linear, &value, size) < 0)
                 return EXIT_RESUME;

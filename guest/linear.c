@@ -117,6 +117,22 @@ static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size
     return 0;
 }
 
+int linear_writable(struct vcpu *v, uint64_t linear, size_t size)
+{
+    unsigned access = WALK_WRITE | (vcpu_cpl() == 3 ? WALK_USER : 0);
+    uint64_t gpa, last = linear + size - 1;
+    uint32_t error;
+
+    for (uint64_t at = linear;; at = last) {
+        if (linear_translate(v, at, access, &gpa, &error) < 0) {
+            vcpu_page_fault(v, at, error);
+            return -EFAULT;
+        }
+        if ((at ^ last) < PAGE_SIZE)
+            return 0;
+    }
+}
+
 int linear_read(struct vcpu *v, uint64_t linear, void *data, size_t size)
 {
     return copy(v, linear, data, NULL, size);

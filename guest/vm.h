@@ -217,6 +217,8 @@ int linear_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t 
 /* Copy, a #PF noted in the vCPU and -EFAULT when the guest's tables forbid it. */
 int linear_read(struct vcpu *v, uint64_t linear, void *data, size_t size) MUST_CHECK;
 int linear_write(struct vcpu *v, uint64_t linear, const void *data, size_t size) MUST_CHECK;
+/* Whether size bytes (1 to 8) could be written; else as linear_write(). */
+int linear_writable(struct vcpu *v, uint64_t linear, size_t size) MUST_CHECK;
 /* 16, 32 or 64: the width of code at CS:RIP. */
 unsigned vcpu_code_width(const struct vcpu *v);
 unsigned vcpu_cpl(void);

@@ -35,6 +35,22 @@ static uint64_t multiply_divide(uint64_t a, uint64_t b, uint64_t c)
     return quotient;
 }
 
+/*
+ * CPUs whose leaf 15h has the ratio but not the crystal: leaf 16h's frequency is a round number for people, and 0.2 %
+ * off is minutes a day. The crystal is one of a few; 0 when none of them fits.
+ */
+static uint64_t hz_by_crystal(uint32_t numerator, uint32_t denominator, uint64_t base_hz)
+{
+    static const uint32_t crystals[] = {24000000, 25000000, 19200000, 38400000};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(crystals); i++) {
+        uint64_t hz = (uint64_t)crystals[i] * numerator / denominator;
+        if ((hz > base_hz ? hz - base_hz : base_hz - hz) <= base_hz / 100)
+            return hz;
+    }
+    return 0;
+}
+
 /* SDM, "Determining the Processor Base Frequency"; leaf 40000010h is the hypervisors' common one
  * (kHz). */
 static uint64_t hz_from_cpuid(const char **source)
@@ -54,9 +70,10 @@ static uint64_t hz_from_cpuid(const char **source)
         *source = "CPUID leaf 15h";
         if (r.eax && r.ebx && r.ecx)
             return (uint64_t)r.ecx * r.ebx / r.eax;
-        *source = "CPUID leaf 16h";
+        *source = "CPUID leaves 15h and 16h";
         if (r.eax && r.ebx && max >= LEAF_FREQUENCY)
-            return (cpuid(LEAF_FREQUENCY, 0).eax & 0xffff) * 1000000ULL;
+            return hz_by_crystal(r.ebx, r.eax,
+                                 (cpuid(LEAF_FREQUENCY, 0).eax & 0xffff) * 1000000ULL);
     }
     return 0;
 }
