@@ -1,7 +1,8 @@
 /*
  * What goes into the guest with the next VM entry: first an event whose delivery an exit cut short
  * or that emulation raised, then an NMI, then an external interrupt from the 8259s or the local
- * APIC. What cannot go now opens a window.
+ * APIC. What cannot go now opens a window. This may run more than once between an exit and the
+ * entry: what the first run has put into the VMCS stays.
  */
 #include "guest/vm.h"
 #include "vmx/cpu.h"
@@ -40,7 +41,7 @@ static void deliver_interrupt(struct vcpu *v, bool taken)
     bool external;
     int vector = pending_interrupt(v, &external);
 
-    if (vector >= 0 && !taken && vmx_can_take_interrupt()) {
+    if (vector >= 0 && !taken && vmx_can_take_interrupt() && !vmx_injection_pending()) {
         if (external)
             vector = pic_acknowledge(&v->vm->pic);
         else
@@ -63,7 +64,7 @@ void vcpu_deliver_events(struct vcpu *v)
         taken = true;
     }
     if (UNLIKELY(v->nmi_pending)) {
-        if (!taken && vmx_can_take_nmi()) {
+        if (!taken && vmx_can_take_nmi() && !vmx_injection_pending()) {
             const struct vmx_event e = {.info =
                                             (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
             vmx_inject(&e);
@@ -92,7 +93,7 @@ void vcpu_deliver_events(struct vcpu *v)
 bool vcpu_wakes(struct vcpu *v)
 {
     if ((v->event.info & INTR_VALID) || vmx_injection_pending() ||
-        (v->nmi_pending && vmx_can_take_nmi()))
+        (v->nmi_pending && vmx_can_take_nmi()) || vmx_trap_pending())
         return true;
     if (!vmx_can_take_interrupt())
         return false;

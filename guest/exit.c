@@ -99,6 +99,7 @@ static enum exit_result exit_external_interrupt(struct vcpu *v, struct vm_exit *
      * nothing to do. */
     if (LIKELY(e->intr & INTR_VALID))
         interrupt_dispatch(INTR_VECTOR(e->intr));
+    v->timer_armed = 0; /* it may have been the timer, and a one-shot timer may be early */
     vcpu_ask(v, REQUEST_TIMER | REQUEST_CONSOLE);
     return EXIT_RESUME;
 }
@@ -111,8 +112,9 @@ static enum exit_result exit_window(struct vcpu *v, struct vm_exit *e)
 
 static enum exit_result exit_preemption_timer(struct vcpu *v, struct vm_exit *e)
 {
-    if (LIKELY(vcpu_run_timers(v)))
-        vcpu_deliver_events(v);
+    /* Nothing may be due any more: reading the APIC's current count has fired the timer. */
+    vcpu_run_timers(v);
+    vcpu_deliver_events(v);
     return EXIT_RESUME;
 }
 
@@ -155,11 +157,6 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
         vcpu_exception(v, vector, e->error);
     }
     return EXIT_RESUME;
-}
-
-static enum exit_result exit_machine_check(struct vcpu *v, struct vm_exit *e)
-{
-    panic("machine check during VM entry of %s", v->vm->name);
 }
 
 static enum exit_result exit_triple_fault(struct vcpu *v, struct vm_exit *e)
@@ -258,7 +255,6 @@ static const struct exit_row {
     [EXIT_MWAIT] = PLAIN(exit_undefined),
     [EXIT_MONITOR] = PLAIN(exit_undefined),
     [EXIT_PAUSE] = PLAIN(exit_skip),
-    [EXIT_MACHINE_CHECK] = PLAIN(exit_machine_check),
     [EXIT_TPR_THRESHOLD] = PLAIN(exit_window),
     [EXIT_APIC_ACCESS] = NEEDS(exit_apic_access, NEED_QUALIFICATION | NEED_VECTORING),
     [EXIT_EOI] = NEEDS(exit_eoi, NEED_QUALIFICATION),
@@ -338,6 +334,8 @@ static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e)
 
 static enum exit_result unusual_exit(struct vcpu *v, uint32_t reason)
 {
+    if ((reason & 0xffff) == EXIT_MACHINE_CHECK)
+        panic("machine check during VM entry of %s", v->vm->name);
     if (reason & BIT(31)) {
         vmx_report_entry_failure(&v->hw);
         vm_kill(v, "the processor refused to enter the guest's state (%s)",

@@ -38,12 +38,13 @@ static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
     if (width > 64)
         width = 64;
     uint64_t mask = width == 64 ? ~0ULL : BIT(width) - 1;
-    uint64_t left = rep ? v->hw.gpr[RCX] & mask : 1;
-    uint64_t step = vmx_rflags() & RFLAGS_DF ? -(uint64_t)size : size;
+    uint64_t left = rep ? v->hw.gpr[RCX] & mask : 1, rflags = vmx_rflags();
+    uint64_t step = rflags & RFLAGS_DF ? -(uint64_t)size : size;
     enum gpr pointer = in ? RDI : RSI;
     uint64_t linear = e->gla;
+    unsigned batch = rflags & RFLAGS_TF ? 1 : STRING_BATCH; /* each repetition traps */
 
-    for (unsigned n = 0; left && n < STRING_BATCH; n++) {
+    for (unsigned n = 0; left && n < batch; n++) {
         uint32_t value = 0;
         if (in) {
             /* Where it goes is found out first: a device gives a byte away only once. */
@@ -63,7 +64,10 @@ static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
         if (rep)
             v->hw.gpr[RCX] = add_masked(v->hw.gpr[RCX], (uint64_t)-1, width);
     }
-    return left ? EXIT_RESUME : EXIT_SKIP;
+    if (!left)
+        return EXIT_SKIP;
+    vmx_end_repetition();
+    return EXIT_RESUME;
 }
 
 enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)

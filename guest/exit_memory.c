@@ -147,10 +147,10 @@ static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t
     }
     vmx_set_gpr(&v->hw, RSP, v->hw.gpr[RSP]);
     vmx_set_rflags(rflags);
-    if (result ==
-        1) /* one element of a repeated string instruction: interrupts may come in between */
-        return EXIT_RESUME;
-    vmx_skip_bytes(insn.length);
+    if (result == 1) /* one element of a repeated string instruction: interrupts may come next */
+        vmx_end_repetition();
+    else
+        vmx_skip_bytes(insn.length);
     return EXIT_RESUME;
 }
 

@@ -222,10 +222,11 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
 /* HLT: wait for what wakes the guest, with the processor halted too. */
 static void halt(struct vcpu *v)
 {
-    uint64_t start = rdtsc(), armed = 0;
+    uint64_t start = rdtsc();
 
     for (;;) {
-        vcpu_run_timers(v);
+        if (vcpu_run_timers(v))
+            vcpu_ask(v, REQUEST_EVENT);
         console_pump();
         if ((v->requests & REQUEST_LEAVE) || vcpu_wakes(v))
             break;
@@ -237,9 +238,7 @@ static void halt(struct vcpu *v)
         }
         if (!serial_interrupts())
             wake = MIN(wake, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
-        if (wake != armed)
-            apic_timer_set(wake);
-        armed = wake;
+        apic_timer_set(wake); /* each time: a one-shot timer may have fired early */
         cpu_idle_once();
     }
     apic_timer_stop();

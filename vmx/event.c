@@ -3,6 +3,9 @@
 #include "arch/x86/cpu.h"
 #include "vmx/cpu.h"
 
+#define PENDING_BS   BIT(14) /* pending debug exceptions: single-step */
+#define DEBUGCTL_BTF BIT(1)  /* TF means branches, not instructions */
+
 /* Vectors that push an error code (SDM, "Error Code"). */
 #define HAS_ERROR                                                                                  \
     (BIT(VECTOR_DF) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) |          \
@@ -85,17 +88,50 @@ void vmx_inject(const struct vmx_event *e)
     vmwrite32(VMCS_ENTRY_INTR_INFO, info);
 }
 
+bool vmx_trap_pending(void)
+{
+    return (vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF) &&
+           (vmread_natural(VMCS_GUEST_PENDING_DEBUG) & PENDING_BS);
+}
+
+/* A trap comes before interrupts, and an entry that injects one drops it (SDM, "Delivery of Pending
+ * Debug Exceptions after VM Entry"). */
 bool vmx_can_take_interrupt(void)
 {
-    return (vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
-           !(vmread32(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+    uint64_t rflags = vmread_natural(VMCS_GUEST_RFLAGS);
+
+    return (rflags & RFLAGS_IF) &&
+           !(vmread32(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) &&
+           (LIKELY(!(rflags & RFLAGS_TF)) || !vmx_trap_pending());
 }
 
 bool vmx_can_take_nmi(void)
 {
     /* An NMI may not be injected in the shadow of MOV SS; some CPUs refuse STI's too. */
     return !(vmread32(VMCS_GUEST_INTERRUPTIBILITY) &
-             (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI));
+             (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI)) &&
+           !vmx_trap_pending();
+}
+
+static void single_step(uint64_t rflags)
+{
+    if ((rflags & RFLAGS_TF) && !(vmread64(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG,
+                        vmread_natural(VMCS_GUEST_PENDING_DEBUG) | PENDING_BS);
+}
+
+void vmx_end_traced(void)
+{
+    uint64_t rflags = vmread_natural(VMCS_GUEST_RFLAGS);
+
+    vmwrite_natural(VMCS_GUEST_RFLAGS, rflags & ~(uint64_t)RFLAGS_RF);
+    single_step(rflags);
+}
+
+void vmx_end_repetition(void)
+{
+    vmx_end_shadow();
+    single_step(vmread_natural(VMCS_GUEST_RFLAGS));
 }
 
 static void set_primary(struct vmx_vcpu *v, uint32_t bit, bool on)
@@ -129,12 +165,12 @@ void vmx_debug_exception(uint64_t qualification)
         dr6 &= ~BIT(16);
     write_dr6(dr6);
     vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~BIT(13));
+    vmwrite64(VMCS_GUEST_DEBUGCTL, vmread64(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_BTF);
     /* The exit cleared pending debug exceptions; with TF and a shadow the entry check wants BS
      * back. */
     if ((vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF) &&
-        (vmread32(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) &&
-        !(vmread64(VMCS_GUEST_DEBUGCTL) & BIT(1)))
-        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, BIT(14));
+        (vmread32(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
+        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, PENDING_BS);
 }
 
 void vmx_block_nmi(void)

@@ -32,34 +32,47 @@ void vmx_inject(const struct vmx_event *e);
 /* Whether the guest could take an external interrupt or an NMI right now. */
 bool vmx_can_take_interrupt(void);
 bool vmx_can_take_nmi(void);
+/* Whether a single-step trap waits for the next VM entry: it ends a HLT like an interrupt does. */
+bool vmx_trap_pending(void);
 /* Exit as soon as it can. */
 void vmx_request_interrupt_window(struct vmx_vcpu *v, bool on);
 void vmx_request_nmi_window(struct vmx_vcpu *v, bool on);
 
+static inline void vmx_end_shadow(void)
+{
+    uint32_t blocking = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
+
+    if (UNLIKELY(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
+        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,
+                  blocking & ~(uint32_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+}
+
+/* An instruction under TF or RF is complete: the trap, and RF's end. */
+void vmx_end_traced(void);
+
 /*
  * RIP past an instruction of that length, with what its completion means: STI and MOV SS blocking
- * end, TF traps. Only exits by instructions tell the length; for EPT violations it is undefined on
- * silicon and the decoder's must be used.
+ * end, RF is cleared, TF traps. Only exits by instructions tell the length; for EPT violations it
+ * is undefined on silicon and the decoder's must be used.
  */
 static inline void vmx_skip_bytes(uint32_t length)
 {
     vmwrite_hot_natural(VMCS_GUEST_RIP, vmread_natural(VMCS_GUEST_RIP) + length);
-    uint32_t blocking = vmread32(VMCS_GUEST_INTERRUPTIBILITY);
-    if (UNLIKELY(blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
-        vmwrite32(VMCS_GUEST_INTERRUPTIBILITY,
-                  blocking & ~(uint32_t)(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
-    if (UNLIKELY(vmread_natural(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
-        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG,
-                        vmread_natural(VMCS_GUEST_PENDING_DEBUG) | BIT(14));
+    vmx_end_shadow();
+    if (UNLIKELY(vmread_natural(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)))
+        vmx_end_traced();
 }
+
+/* A string instruction did some of its repetitions: TF traps after them, RF stays for the rest. */
+void vmx_end_repetition(void);
 
 static inline void vmx_skip_instruction(void)
 {
     vmx_skip_bytes(vmread32(VMCS_EXIT_INSTRUCTION_LENGTH));
 }
 
-/* A #DB that exited: DR6 and DR7.GD as the guest's handler must find them. qualification is the
- * exit's. */
+/* A #DB that exited: DR6, DR7.GD and BTF as the guest's handler must find them. qualification is
+ * the exit's. */
 void vmx_debug_exception(uint64_t qualification);
 /* NMIs are blocked again, as before the IRET that faulted. */
 void vmx_block_nmi(void);
