@@ -44,9 +44,9 @@ static bool guest_write_cr0(struct vcpu *v, uint64_t cr0)
     if (((cr0 & CR0_PG) && !(cr0 & CR0_PE)) || ((cr0 & CR0_NW) && !(cr0 & CR0_CD)))
         return false;
     if (paging_on && (efer & EFER_LME)) {
-        struct vmx_segment cs;
-        vmx_get_segment(SEG_CS, &cs);
-        if (!(cr4 & CR4_PAE) || (cs.access & BIT(13)))
+        /* A 16-bit TSS has no place in IA-32e mode (type 3: busy; 11 is the larger one). */
+        if (!(cr4 & CR4_PAE) || (vmx_segment_access(SEG_CS) & BIT(13)) ||
+            (vmx_segment_access(SEG_TR) & 0xf) != 11)
             return false;
     }
     if (!(cr0 & CR0_PG) && (old & CR0_PG) && ((cr4 & CR4_PCIDE) || vcpu_code_width(v) == 64))

@@ -125,8 +125,10 @@ static void hold_back(struct vm *vm, uint64_t since)
         return;
     log_warn("%s: restarts after less than %u ms: held back for the rest of them", vm->name,
              RESTART_MIN_MS);
-    while (rdtsc() - since < least)
+    while (rdtsc() - since < least) {
+        serial_poll();
         tsc_delay_us(1000);
+    }
 }
 
 static void run_vm(struct vm *vm, const struct vm_files *files)

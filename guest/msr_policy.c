@@ -101,8 +101,8 @@ static void pass(uint8_t *bitmap, uint32_t msr)
  */
 static void pass_x2apic(uint8_t *bitmap, const struct msr_features *f)
 {
-    static const uint8_t plain[] = {0x02, 0x03, 0x0d, 0x0f, 0x28, 0x2f, 0x32,
-                                    0x33, 0x34, 0x35, 0x36, 0x37, 0x38, 0x3e};
+    static const uint8_t plain[] = {0x02, 0x03, 0x0d, 0x0f, 0x28, 0x32, 0x33,
+                                    0x34, 0x35, 0x36, 0x37, 0x38, 0x3e};
     uint8_t *write = bitmap + WRITE_BITMAP;
 
     pass(bitmap, MSR_X2APIC_TPR);

@@ -142,7 +142,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
         .msr_bitmap = v->msr_bitmap,
         .virtual_apic_page = v->lapic_page,
         .apic_access_page = vm->apic_access_page,
-        .vpid = (uint16_t)(1 + vm->id * CONFIG_MAX_CPUS + id),
+        .vpid = (uint16_t)(1 + (vm->id * CONFIG_MAX_CPUS + id) % UINT16_MAX), /* never 0 */
         .tsc_offset = v->tsc_offset,
         /* OSXSAVE and PKE show in CPUID; MCE must stay on for the host; VMXE is not the guest's. */
         .cr4_allowed =

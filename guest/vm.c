@@ -56,7 +56,9 @@ static int create_memory(struct vm *vm)
     if (vm->ioapic_page == FRAME_NONE)
         return no_memory(vm, "its I/O APIC's page");
     memset(phys_to_virt(vm->ioapic_page), 0, PAGE_SIZE);
-    if (ept_map(&vm->ept, IOAPIC_BASE, vm->ioapic_page, PAGE_SIZE, EPT_READ) < 0)
+    /* Write-back whatever the guest's PAT says: we write it through a cached mapping. */
+    if (ept_map_type(&vm->ept, IOAPIC_BASE, vm->ioapic_page, PAGE_SIZE, EPT_READ, MEMORY_WB, true) <
+        0)
         return no_memory(vm, "its page tables");
     if (!vmx_features.virtualize_apic_accesses)
         return 0;

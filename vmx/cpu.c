@@ -160,17 +160,28 @@ void vmx_flush_linear(struct vmx_vcpu *v)
         invvpid(INV_ALL, 0);
 }
 
-void vmx_flush_ept(struct ept *ept)
+static void flush_eptp(uint64_t eptp)
 {
     if (vmx_features.invept_single)
-        invept(INV_SINGLE, ept_pointer(ept));
+        invept(INV_SINGLE, eptp);
     else
         invept(INV_ALL, 0);
 }
 
+void vmx_flush_ept(struct ept *ept)
+{
+    flush_eptp(ept_pointer(ept));
+}
+
+void vmx_flush_current(struct vmx_vcpu *v)
+{
+    vmx_flush_linear(v);
+    flush_eptp(vmread64(VMCS_EPTP));
+}
+
 void vmx_flush_all(void)
 {
-    if (vmx_features.invept)
+    if (vmx_features.invept_all)
         invept(INV_ALL, 0);
     if (vmx_features.vpid && vmx_features.invvpid_all)
         invvpid(INV_ALL, 0);

@@ -69,6 +69,18 @@ void fpu_reset(struct vmx_vcpu *v)
     v->xss = 0;
 }
 
+/* Components that XCR0 takes only in these combinations (SDM, "Extended Control Registers"). */
+static bool xcr0_consistent(uint64_t xcr0)
+{
+    static const uint64_t together[] = {0x18, 0xe0, 0x60000}; /* MPX, AVX-512, AMX */
+
+    for (unsigned i = 0; i < ARRAY_SIZE(together); i++)
+        if ((xcr0 & together[i]) && (xcr0 & together[i]) != together[i])
+            return false;
+    return (xcr0 & XCR0_X87) && (!(xcr0 & BIT(2)) || (xcr0 & BIT(1))) &&
+           (!(xcr0 & 0xe0) || (xcr0 & BIT(2)));
+}
+
 /* XRSTOR and XSETBV fault on what they refuse, and would do so in root mode. */
 bool fpu_valid(const struct vmx_vcpu *v)
 {
@@ -84,6 +96,6 @@ bool fpu_valid(const struct vmx_vcpu *v)
     for (unsigned i = 1; i < 8; i++)
         if (header[i])
             return false; /* the standard form: XCOMP_BV and the reserved bytes are 0 */
-    return !(header[0] & ~fpu_all_features()) && (v->xcr0 & XCR0_X87) &&
+    return !(header[0] & ~fpu_all_features()) && xcr0_consistent(v->xcr0) &&
            !(v->xcr0 & ~fpu_all_features()) && v->xss == 0;
 }

@@ -163,7 +163,7 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)
     }
     v->secondary = secondary;
     vmwrite32(VMCS_SECONDARY_CONTROLS, secondary);
-    vmx_flush_linear(v); /* translations of the APIC-access page may be cached */
+    vmx_flush_current(v); /* translations to the APIC-access page are cached as what they were */
 }
 
 int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)

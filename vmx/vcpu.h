@@ -187,6 +187,8 @@ static inline void vmx_set_preemption_timer(uint64_t ticks, unsigned shift)
 /* Forget all translations of this vCPU (INVVPID) and all of its EPT (INVEPT) on this CPU. */
 void vmx_flush_linear(struct vmx_vcpu *v);
 void vmx_flush_ept(struct ept *ept);
+/* Both, for the loaded vCPU. */
+void vmx_flush_current(struct vmx_vcpu *v);
 /* xAPIC: APIC-access page; x2APIC: virtualized MSRs; disabled: neither. */
 enum vmx_apic_mode { VMX_APIC_DISABLED, VMX_APIC_XAPIC, VMX_APIC_X2APIC };
 void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode);

@@ -413,7 +413,7 @@ static void test_bitmap_in_x2apic_mode(void **unused)
     msr_bitmap_build(bitmap, &env.features);
     static const uint32_t reads[] = {0x802, 0x803, 0x808, 0x80a, 0x80d, 0x80f,
                                      0x810, 0x827, 0x828, 0x832, 0x838, 0x83e};
-    static const uint32_t read_exits[] = {0x800, 0x801, 0x804, 0x80b, 0x80e,
+    static const uint32_t read_exits[] = {0x800, 0x801, 0x804, 0x80b, 0x80e, 0x82f,
                                           0x830, 0x831, 0x839, 0x83f, 0x840};
     for (unsigned i = 0; i < ARRAY_SIZE(reads); i++)
         assert_false(exits(reads[i], false));
