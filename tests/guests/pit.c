@@ -60,6 +60,6 @@ void test(void)
     uint64_t start = rdtsc();
     while (!(inb(0x61) & 0x20) && rdtsc() - start < tsc_hz() / 100)
         ;
-    uint64_t us = (rdtsc() - start) / (tsc_hz() / 1000000);
+    uint64_t us = (rdtsc() - start) * 1000000 / tsc_hz();
     CHECK(us > 780 && us < 900, "1000 counts took %lu us, not 838", us);
 }

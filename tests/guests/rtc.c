@@ -27,13 +27,13 @@ void test(void)
     uint64_t rising = rdtsc();
     while ((cmos_read(0xa) & 0x80) && rdtsc() - rising < limit)
         ;
-    uint64_t us = (rdtsc() - rising) / (tsc_hz() / 1000000);
+    uint64_t us = (rdtsc() - rising) * 1000000 / tsc_hz();
     CHECK(us < 3000, "update in progress for %lu us", us);
     CHECK(cmos_read(0) != before || us == 0, "the update did not change the second %x", before);
     start = rdtsc();
     while (!(cmos_read(0xa) & 0x80) && rdtsc() - start < limit)
         ;
-    us = (rdtsc() - rising) / (tsc_hz() / 1000000);
+    us = (rdtsc() - rising) * 1000000 / tsc_hz();
     CHECK(us > 990000 && us < 1010000, "from update to update %lu us", us);
     cmos_write(0x40, 0xa5);
     cmos_write(0x41, 0x5a);
