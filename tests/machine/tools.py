@@ -6,11 +6,10 @@ import re
 import select
 import signal
 import subprocess
-import tempfile
 import termios
 import time
 
-from harness import (BOOT, BUILD, COMMAND, FIRMWARE, PATIENCE, TOP, Failure, check_lines, expect, expect_in, linux,
+from harness import (BOOT, BUILD, COMMAND, FIRMWARE, PATIENCE, TOP, Failure, expect, expect_in, linux,
                      scenario, vm)
 
 ESP = 2048 * 512
@@ -185,9 +184,7 @@ def check_nothing_is_left(lab, terminal):
             pass
 
 
-@scenario(bound=100)
-def make_run(lab):
-    """`make run` on a terminal: the boot log, a shell, commands, poweroff, the summary, status 0; nothing is left."""
+def run_to_poweroff(lab):
     t = Terminal(lab)
     try:
         t.read_until(rb"^corbel: Corbel on ", FIRMWARE + BOOT)
@@ -204,27 +201,30 @@ def make_run(lab):
         t.close()
 
 
-@scenario(bound=60)
-def make_run_ctrl_c(lab):
-    """Ctrl-C ends `make run` cleanly, early and late."""
-    conf = lab.file("run.conf", linux())
+def run_until_ctrl_c(lab, pattern):
+    t = Terminal(lab, f"CONFIG={lab.file('run.conf', linux())}")
+    try:
+        t.read_until(pattern, FIRMWARE + BOOT)
+        time.sleep(1)
+        t.type(b"\x03")
+        t.wait(20)
+        expect_in(r"ended by Ctrl-C|ended by a signal", t.output.decode(errors="replace"), "the terminal")
+        check_nothing_is_left(lab, t)
+    finally:
+        t.close()
+
+
+@scenario(bound=240)
+def make_run(lab):
+    """`make run`: on a terminal to poweroff and to Ctrl-C, early and late; without a terminal; nothing is left behind."""
+    # One after the other: they share build/run.img.
+    run_to_poweroff(lab)
+    lab.verdict("make run: boot log, shell, poweroff, status 0, nothing left")
     for pattern in (rb"run: Bochs", rb"^corbel: linux: starts with"):
-        t = Terminal(lab, f"CONFIG={conf}")
-        try:
-            t.read_until(pattern, FIRMWARE + BOOT)
-            time.sleep(1)
-            t.type(b"\x03")
-            t.wait(20)
-            expect_in(r"ended by Ctrl-C|ended by a signal", t.output.decode(errors="replace"), "the terminal")
-            check_nothing_is_left(lab, t)
-        finally:
-            t.close()
-
-
-@scenario(bound=60)
-def make_run_without_a_terminal(lab):
-    """Input and output that are no terminal, and no input at all."""
+        run_until_ctrl_c(lab, pattern)
+    lab.verdict("make run: Ctrl-C")
     conf = lab.file("run.conf", vm("a", lab.guest("cpuid_signature"), memory="16M"))
     p = make("run", "MACHINE=bochs", "MEMORY=256", f"CONFIG={conf}", timeout=2 * FIRMWARE * PATIENCE)
     expect(p.returncode == 0, f"make run returns {p.returncode}:\n{p.stdout[-2000:]}")
     expect_in(r"^PASS cpuid_signature$", p.stdout.replace("\r", ""))
+    lab.verdict("make run: no terminal, no input")
