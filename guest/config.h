@@ -59,6 +59,7 @@ enum config_host_key {
     CONFIG_HOST_WITHOUT,
     CONFIG_HOST_ON_PANIC,
     CONFIG_HOST_TEST_RELOAD,
+    CONFIG_HOST_TEST_INVALID,
     CONFIG_HOST_KEYS
 };
 
@@ -83,11 +84,12 @@ struct vm_config {
 };
 
 struct config {
-    uint32_t log;       /* enum log_level */
-    uint32_t when_idle; /* enum config_idle */
-    uint32_t on_panic;  /* enum config_panic */
-    uint32_t test_reload; /* exits; 0: off */
-    uint32_t without;   /* BIT(enum config_without) */
+    uint32_t log;          /* enum log_level */
+    uint32_t when_idle;    /* enum config_idle */
+    uint32_t on_panic;     /* enum config_panic */
+    uint32_t test_reload;  /* exits; 0: off */
+    uint32_t test_invalid; /* which VM, from 1; 0: none */
+    uint32_t without;      /* BIT(enum config_without) */
     uint32_t key_line[CONFIG_HOST_KEYS];
     uint32_t host_line; /* of [host]; 0 when there is none */
     uint32_t problems;  /* found, reported one by one or not */

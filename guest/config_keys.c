@@ -45,6 +45,14 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                  .initial = "0",
                                  .help = "for tests: save, wipe and reload a VM's state at random "
                                          "exits, one in so many; 0: never"},
+    [CONFIG_HOST_TEST_INVALID] = {.name = "test_invalid",
+                                  .type = CONFIG_NUMBER,
+                                  .offset = offsetof(struct config, test_invalid),
+                                  .min = 0,
+                                  .max = CONFIG_MAX_VMS,
+                                  .initial = "0",
+                                  .help = "for tests: enter the VM of this number in invalid "
+                                          "state; 0: none"},
 };
 
 const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {

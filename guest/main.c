@@ -173,6 +173,10 @@ static void run_configured(unsigned id, const struct vm_config *c)
     if (vm_boot(vm, &files) == 0) {
         log_info("%s: starts with %lu MiB and %u vCPU", vm->name, c->memory / MIB, c->cpus);
         vm->start_ticks = rdtsc() - handover->tsc_handover;
+        if (config.test_invalid == id + 1) {
+            const struct vmx_segment none = {.access = BIT(16)};
+            vmx_set_segment(SEG_TR, &none); /* which must always be usable */
+        }
         run_vm(vm, &files);
     }
     vm_destroy(vm);

@@ -224,3 +224,14 @@ def when_idle_stay(lab):
     except MachineError:
         return
     raise Failure("the machine switched itself off")
+
+
+# --- guests ---
+
+
+@scenario(bound=40)
+def invalid_guest_state(lab):
+    """The processor refuses to enter the guest: what is wrong is named, and the next VM runs."""
+    refused(lab, host(test_invalid=1) + vm("invalid", lab.guest(NEXT), memory="16M"),
+            r"^error: invalid: killed: the processor refused to enter the guest's state",
+            r"^invalid: killed after", r"TR.*usable")
