@@ -190,6 +190,16 @@ bench: $(B)/BOOTX64.EFI $(B)/confscan $(B)/guests/exits $(B)/default/vmlinuz $(B
 	@$(MAKE) --no-print-directory B=$(B)/count COUNT=-DCORBEL_COUNT loader
 	@tests/bench/run.py $(B) $(B)/count
 
+# Under KVM, which Bochs carries: see tests/nested/run.py. That Linux is of one package, kernel and modules.
+$(B)/nested/vmlinuz: tools/debian-kernel
+	@tools/debian-kernel cloud $@ $(B)/nested/modules irqbypass kvm kvm-intel
+$(B)/nested/poll_uart: tests/nested/poll_uart.c
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(CC) -static -Os -Wall -Wextra -s $< -o $@
+test-nested: $(B)/BOOTX64.EFI $(B)/confscan guest guests $(B)/nested/vmlinuz $(B)/nested/poll_uart
+	@tools/verdict nested tests/nested/run.py
+
 check: $(ZYDIS_FETCHED)
 	@tools/check '$(B)' $(ZYDIS_CFLAGS)
 
@@ -206,11 +216,11 @@ help:
 	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
-	@echo "     unit, fuzz           only those"
+	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "make bench                measure, and print the figures of docs/NUMBERS.md"
 	@echo "make check                clang-format, cppcheck, clang-tidy"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all bench kernel loader guest image run unit fuzz test test-all check clean help
+.PHONY: all bench kernel loader guest image run unit fuzz test test-all test-nested check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
