@@ -36,7 +36,9 @@ static int pending_interrupt(struct vcpu *v, bool *external)
     return v->virtual_delivery ? -1 : lapic_pending_vector(&v->lapic);
 }
 
-static void deliver_interrupt(struct vcpu *v, bool taken)
+/* Out of line, like what follows: the road with virtual-interrupt delivery is short without them.
+ */
+static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool taken)
 {
     bool external;
     int vector = pending_interrupt(v, &external);
@@ -54,6 +56,19 @@ static void deliver_interrupt(struct vcpu *v, bool taken)
     vmx_request_interrupt_window(&v->hw, vector >= 0);
 }
 
+static __attribute__((noinline)) bool deliver_nmi(struct vcpu *v, bool taken)
+{
+    const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
+    bool now = !taken && vmx_can_take_nmi() && !vmx_injection_pending();
+
+    if (now) {
+        vmx_inject(&e);
+        v->nmi_pending = false;
+    }
+    vmx_request_nmi_window(&v->hw, v->nmi_pending);
+    return now;
+}
+
 void vcpu_deliver_events(struct vcpu *v)
 {
     bool taken = false;
@@ -63,16 +78,8 @@ void vcpu_deliver_events(struct vcpu *v)
         v->event.info = 0;
         taken = true;
     }
-    if (UNLIKELY(v->nmi_pending)) {
-        if (!taken && vmx_can_take_nmi() && !vmx_injection_pending()) {
-            const struct vmx_event e = {.info =
-                                            (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
-            vmx_inject(&e);
-            v->nmi_pending = false;
-            taken = true;
-        }
-        vmx_request_nmi_window(&v->hw, v->nmi_pending);
-    }
+    if (UNLIKELY(v->nmi_pending))
+        taken |= deliver_nmi(v, taken);
     lapic_sync(&v->lapic);
     if (v->virtual_delivery) {
         int vector = lapic_highest_irr(&v->lapic);

@@ -106,7 +106,7 @@ static enum exit_result exit_external_interrupt(struct vcpu *v, struct vm_exit *
 
 static enum exit_result exit_window(struct vcpu *v, struct vm_exit *e)
 {
-    vcpu_ask(v, REQUEST_EVENT);
+    vcpu_deliver_events(v);
     return EXIT_RESUME;
 }
 

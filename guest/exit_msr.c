@@ -2,6 +2,10 @@
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
 
+#define X2APIC_LVT_TIMER (MSR_X2APIC + LAPIC_LVT_TIMER / 16)
+#define X2APIC_TMICT     (MSR_X2APIC + LAPIC_TMICT / 16)
+#define X2APIC_TDCR      (MSR_X2APIC + LAPIC_TDCR / 16)
+
 enum exit_result exit_rdmsr(struct vcpu *v, struct vm_exit *e)
 {
     uint64_t value;
@@ -24,6 +28,17 @@ static void write_tsc_deadline(struct vcpu *v, uint64_t value)
         vcpu_deliver_events(v);
 }
 
+/* IPIs and EOIs: what they make deliverable goes in with this entry. */
+static bool write_x2apic(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+    if (UNLIKELY(lapic_msr_write(&v->lapic, msr, value) < 0))
+        return false;
+    if (UNLIKELY(msr == X2APIC_LVT_TIMER || msr == X2APIC_TMICT || msr == X2APIC_TDCR))
+        vcpu_update_deadline(v);
+    vcpu_deliver_events(v);
+    return true;
+}
+
 enum exit_result exit_wrmsr(struct vcpu *v, struct vm_exit *e)
 {
     uint32_t msr = (uint32_t)v->hw.gpr[RCX];
@@ -33,11 +48,13 @@ enum exit_result exit_wrmsr(struct vcpu *v, struct vm_exit *e)
         write_tsc_deadline(v, value);
         return EXIT_SKIP;
     }
+    if (LIKELY((msr & ~0xffu) == MSR_X2APIC) && write_x2apic(v, msr, value))
+        return EXIT_SKIP;
     if (UNLIKELY(msr_write(&v->msr, &v->msr_env, msr, value) < 0)) {
         vcpu_exception(v, VECTOR_GP, 0);
         return EXIT_RESUME;
     }
-    if ((msr & ~0xffu) == MSR_X2APIC || msr == MSR_APIC_BASE) {
+    if (msr == MSR_APIC_BASE) {
         vcpu_update_deadline(v);
         vcpu_ask(v, REQUEST_EVENT);
     }
