@@ -185,6 +185,11 @@ test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHIN
 test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/default/vmlinuz-generic)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
 
+# Stored faults, put into copies of the source one at a time: each must turn a test red. MACHINE_TESTS=1 adds those that
+# only a machine shows.
+mutants: $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
+	@tests/mutants/run.py $(if $(MACHINE_TESTS),--machine)
+
 # Everything in docs/NUMBERS.md; the second Corbel counts VMREADs, VMWRITEs and MSR accesses.
 bench: $(B)/BOOTX64.EFI $(B)/confscan $(B)/guests/exits $(B)/default/vmlinuz $(B)/default/initrd
 	@$(MAKE) --no-print-directory B=$(B)/count COUNT=-DCORBEL_COUNT loader
@@ -217,10 +222,11 @@ help:
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
+	@echo "make mutants              put stored faults into copies of the source: are they noticed? MACHINE_TESTS=1: more"
 	@echo "make bench                measure, and print the figures of docs/NUMBERS.md"
 	@echo "make check                clang-format, cppcheck, clang-tidy"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all bench kernel loader guest image run unit fuzz test test-all test-nested check clean help
+.PHONY: all bench kernel loader guest image run unit fuzz test test-all test-nested mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,0 +1,314 @@
+#!/usr/bin/env python3
+"""Put stored faults into copies of the source, one at a time: for each, the test that is named for it must turn red.
+
+usage: tests/mutants/run.py [--machine] [-j N] [-k PATTERN] [--list]
+
+The lists are tests/mutants/*.txt; a fault is
+
+    NAME  FILE  TEST...
+    - the line, or a part of it, that is in the file once (several such lines: one piece of text)
+    + what stands there instead (no such line: nothing does)
+
+and TEST is a program of tests/unit, or "guests A,B [KEY=VALUE]": test guests that are booted with these keys of [host].
+The latter boot an emulator each, and run with --machine only. Before any fault the tests have to be green. Prints
+"pass NAME" for a fault that was noticed, "FAIL NAME" for one that was not, and a last line of counts.
+"""
+import argparse
+import glob
+import os
+import queue
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.dont_write_bytecode = True
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+UNIT_SECONDS, MAKE_SECONDS = 60, 600
+# Without the outer make's flags and job server; without warnings, which are not what a fault is to be found by.
+MAKE = ["make", "--no-print-directory", "WARN=-w"]
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+
+
+class Fault:
+    """One row: what to replace where, and the test that must notice."""
+
+    def __init__(self, place, area, head):
+        self.place, self.area = place, area
+        self.name, self.file, *self.tests = head.split()
+        self.old, self.new = [], []
+        self.machine = bool(self.tests) and self.tests[0] == "guests"
+
+    def apply(self, text):
+        return text.replace("\n".join(self.old), "\n".join(self.new))
+
+    def problem(self):
+        """None, or why the row itself is wrong."""
+        path = os.path.join(TOP, self.file)
+        if not self.tests or (self.machine and len(self.tests) < 2):
+            return "it names no test"
+        for test in self.tests if not self.machine else []:
+            if not os.path.exists(os.path.join(TOP, f"tests/unit/{test}.c")):
+                return f"there is no tests/unit/{test}.c"
+        for guest in self.tests[1].split(",") if self.machine else []:
+            if not os.path.exists(os.path.join(TOP, f"tests/guests/{guest}.c")):
+                return f"there is no tests/guests/{guest}.c"
+        if not os.path.exists(path):
+            return f"there is no {self.file}"
+        with open(path) as f:
+            text = f.read()
+        if not self.old or text.count("\n".join(self.old)) != 1:
+            return f"{self.file} has this {text.count(chr(10).join(self.old)) if self.old else 0} times: {' '.join(self.old)}"
+        return "it changes nothing" if self.apply(text) == text else None
+
+
+def read_lists():
+    faults = []
+    for path in sorted(glob.glob(os.path.join(TOP, "tests/mutants/*.txt"))):
+        area = None
+        with open(path) as f:
+            for number, line in enumerate(f, 1):
+                line = line.rstrip("\n")
+                if not line.strip() or line.startswith("#"):
+                    continue
+                if line.startswith("["):
+                    area = line.strip("[]")
+                elif line == "-" or line.startswith("- "):
+                    faults[-1].old.append(line[2:])
+                elif line == "+" or line.startswith("+ "):
+                    faults[-1].new.append(line[2:])
+                else:
+                    faults.append(Fault(f"{os.path.relpath(path, TOP)}:{number}", area, line))
+    return faults
+
+
+# --- running one thing, bounded ---
+
+
+def run(command, seconds, cwd):
+    """Exit status (None: ended because it hung) and output."""
+    p = subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, start_new_session=True)
+    running.add(p)
+    try:
+        out, _ = p.communicate(timeout=seconds)
+        return p.returncode, out.decode(errors="replace")
+    except subprocess.TimeoutExpired:
+        os.killpg(p.pid, signal.SIGKILL)
+        out, _ = p.communicate()
+        return None, out.decode(errors="replace")
+    finally:
+        running.discard(p)
+
+
+running = set()
+
+
+def end_all(*_):
+    for p in list(running):
+        try:
+            os.killpg(p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    os._exit(130)
+
+
+def why(status, out):
+    """What a red test says, in a few words."""
+    if status is None:
+        return "it hung"
+    for pattern in (r"^\[  FAILED  \] (\w+)$", r"runtime error: (.*)", r"ERROR: (\w+Sanitizer: \S+)", r"^RED (.*)"):
+        match = re.search(pattern, out, re.MULTILINE)
+        if match:
+            return match[1][:100]
+    return f"status {status}"
+
+
+# --- test guests in a machine, in a process of their own ---
+
+
+def boot(guests, keys):
+    """0: all passed; 1: one did not; 2: no machine could be started."""
+    sys.path.insert(0, os.path.join(TOP, "tests/machine"))
+    import guests as library
+    import harness
+
+    class Red(BaseException):
+        pass
+
+    def results(name, error, *_):
+        if error:
+            print("RED", name + ":", error.splitlines()[0], flush=True)
+            raise Red
+
+    with tempfile.TemporaryDirectory(prefix="corbel-mutants-") as folder:
+        lab = harness.Lab("mutants", folder, results)
+        try:
+            library.run_guests(lab, guests, host="\n".join(keys))
+            return 0
+        except Red:
+            return 1
+        except harness.MachineError as error:
+            print("RED", str(error).splitlines()[0])
+            return 1
+        finally:
+            lab.close()
+
+
+def boot_command(fault_or_tests):
+    return [sys.executable, "tests/mutants/run.py", "--boot", *fault_or_tests[1:]]
+
+
+# --- copies of the tree ---
+
+
+def make_copy(folder):
+    """The files as they stand here; from the build only what no fault changes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    names = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=TOP, check=True,
+                           stdout=subprocess.PIPE).stdout.decode().split("\0")
+    for name in filter(None, names):
+        if os.path.exists(os.path.join(TOP, name)):
+            os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+            shutil.copy2(os.path.join(TOP, name), os.path.join(folder, name))
+    os.makedirs(os.path.join(folder, "build"))
+    for name in ("zydis", "guests"):
+        if os.path.exists(os.path.join(TOP, "build", name)):
+            os.symlink(os.path.join(TOP, "build", name), os.path.join(folder, "build", name))
+    with open(os.path.join(folder, "build/deps.mk"), "w"):
+        pass
+    return folder
+
+
+def judge(fault, folder, bound):
+    """Whether the fault was noticed, and how; None: the row is wrong."""
+    targets = ["build/BOOTX64.EFI", "build/confscan"] if fault.machine else [f"build/unit/{t}" for t in fault.tests]
+    status, out = run(MAKE + targets, MAKE_SECONDS, folder)
+    if status != 0:
+        return None, "it cannot be built:\n" + out[-2000:]
+    if fault.machine:
+        status, out = run(boot_command(fault.tests), bound, folder)
+        return (None, out[-2000:]) if status == 2 else (status != 0, why(status, out))
+    for target in targets:
+        status, out = run([target], UNIT_SECONDS, folder)
+        if status != 0:
+            return True, f"{os.path.basename(target)}: {why(status, out)}"
+    return False, " ".join(fault.tests)
+
+
+def worker(folder, waiting, bounds, report):
+    while True:
+        try:
+            fault = waiting.get_nowait()
+        except queue.Empty:
+            return
+        started, path = time.monotonic(), os.path.join(folder, fault.file)
+        with open(path) as f:
+            text = f.read()
+        with open(path, "w") as f:
+            f.write(fault.apply(text))
+        noticed, detail = judge(fault, folder, bounds.get(" ".join(fault.tests[2:])))
+        with open(path, "w") as f:
+            f.write(text)
+        for test in fault.tests if not fault.machine else []:
+            if os.path.exists(os.path.join(folder, "build/unit", test)):
+                os.unlink(os.path.join(folder, "build/unit", test))
+        report(fault, noticed, detail, time.monotonic() - started)
+
+
+# --- before any fault ---
+
+
+def green_units(faults):
+    """Names of tests that are red without a fault."""
+    tests = sorted({t for f in faults if not f.machine for t in f.tests})
+    return [t for t in tests if run([f"build/unit/{t}"], UNIT_SECONDS, TOP)[0] != 0]
+
+
+def green_guests(faults, folder):
+    """Boot the guests of each set of keys together; the time that took bounds a boot with a fault."""
+    bounds, red = {}, []
+    for keys in sorted({" ".join(f.tests[2:]) for f in faults if f.machine}):
+        guests = sorted({g for f in faults if f.machine and " ".join(f.tests[2:]) == keys
+                         for g in f.tests[1].split(",")})
+        started = time.monotonic()
+        status, out = run(boot_command(["guests", ",".join(guests), *keys.split()]), 900, folder)
+        bounds[keys] = 60 + 2 * (time.monotonic() - started)
+        if status != 0:
+            red.append(f"guests {keys}: {why(status, out)}")
+    return red, bounds
+
+
+def main():
+    p = argparse.ArgumentParser(prog="tests/mutants/run.py")
+    p.add_argument("--machine", action="store_true", help="those, too, that only an emulator shows")
+    p.add_argument("-j", metavar="N", type=int, default=int(os.environ.get("CORBEL_JOBS", os.cpu_count() or 1)))
+    p.add_argument("-k", metavar="PATTERN", help="faults whose name matches this regular expression")
+    p.add_argument("--list", action="store_true", help="list them, and how many each area has")
+    p.add_argument("--boot", nargs="+", help=argparse.SUPPRESS)
+    a = p.parse_args()
+    if a.boot:
+        return boot(a.boot[0].split(","), a.boot[1:])
+    faults = read_lists()
+    wrong = [f"{f.place}: {f.name}: {f.problem()}" for f in faults if f.problem()]
+    names = [f.name for f in faults]
+    wrong += [f"{f.place}: {f.name} is there twice" for f in faults if names.count(f.name) > 1]
+    if a.list:
+        for area in dict.fromkeys(f.area for f in faults):
+            print(f"{area}: " + " ".join(f.name for f in faults if f.area == area))
+        print(f"{sum(not f.machine for f in faults)} by unit tests, {sum(f.machine for f in faults)} by test guests")
+    if wrong or a.list:
+        print("\n".join(wrong), end="\n" if wrong else "")
+        return bool(wrong)
+    faults = [f for f in faults if (a.machine or not f.machine) and (not a.k or re.search(a.k, f.name))]
+    signal.signal(signal.SIGTERM, end_all)
+    signal.signal(signal.SIGINT, end_all)
+
+    copies = [make_copy(os.path.join(TOP, "build/mutants", str(i))) for i in range(max(1, a.j))]
+    red, bounds = green_units(faults), {}
+    if any(f.machine for f in faults):
+        status, out = run(MAKE + ["build/BOOTX64.EFI", "build/confscan"], MAKE_SECONDS, copies[0])
+        more, bounds = green_guests(faults, copies[0]) if status == 0 else ([out[-2000:]], {})
+        red += more
+    if red:
+        print("red without any fault:", *red, sep="\n  ")
+        return 1
+
+    counts, lock, survivors = [0, 0], threading.Lock(), []
+
+    def report(fault, noticed, detail, seconds):
+        with lock:
+            counts[not noticed] += 1
+            if noticed:
+                print(f"pass {fault.name} ({detail}; {seconds:.1f} s)", flush=True)
+                return
+            text = f"FAIL {fault.name} ({fault.place})\n    "
+            if noticed is None:
+                text += detail
+            else:
+                survivors.append(fault.name)
+                text += f"{fault.file} with this fault passes {detail}:\n"
+                text += "\n".join([f"    - {t}" for t in fault.old] + [f"    + {t}" for t in fault.new])
+            print(text, flush=True)
+
+    # Boots last long: they go first.
+    waiting = queue.Queue()
+    for fault in sorted(faults, key=lambda f: not f.machine):
+        waiting.put(fault)
+    threads = [threading.Thread(target=worker, args=(c, waiting, bounds, report), daemon=True) for c in copies]
+    for t in threads:
+        t.start()
+    for t in threads:
+        while t.is_alive():
+            t.join(0.5)
+    if survivors:
+        print("not noticed:", " ".join(survivors))
+    print(f"{counts[0]} passed, {counts[1]} failed")
+    return 1 if counts[1] or not counts[0] else 0
+
+
+sys.exit(main())
