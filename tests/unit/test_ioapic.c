@@ -301,6 +301,29 @@ static void test_save_and_load(void **state)
     assert_int_equal(get(0), 9u << 24);
 }
 
+/* What the guest reads without an exit is what a read would give, whatever changed it. */
+static void test_read_page(void **state)
+{
+    static uint32_t page[PAGE_SIZE / 4];
+
+    route(4, LEVEL | 0x31);
+    ioapic_set_read_page(&io, page);
+    assert_int_equal(page[0], 0x18);
+    assert_int_equal(page[4], LEVEL | 0x31);
+    ioapic_set_irq(&io, 4, true);
+    assert_int_equal(page[4], LEVEL | 0x4000 | 0x31);
+    ioapic_set_irq(&io, 4, false);
+    ioapic_eoi(&io, 0x31);
+    assert_int_equal(page[4], LEVEL | 0x31);
+    out(0x10, 0x32);
+    assert_int_equal(page[4], 0x32);
+    out(0, 1);
+    assert_int_equal(page[4], 0x00170020);
+    io.device.ops->reset(&io.device);
+    assert_int_equal(page[0], 0);
+    assert_int_equal(page[4], 9u << 24);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -313,6 +336,7 @@ int main(void)
         cmocka_unit_test_setup(test_level_nobody_accepts, setup),
         cmocka_unit_test_setup(test_two_pins_one_vector, setup),
         cmocka_unit_test_setup(test_eoi_bitmap, setup),
+        cmocka_unit_test_setup(test_read_page, setup),
         cmocka_unit_test_setup(test_save_and_load, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

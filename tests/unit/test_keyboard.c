@@ -88,6 +88,12 @@ static void answers_interrupt(void **state)
     assert_true(mock_round_trip(&vm));
     assert_int_equal(mock_in(&vm, DATA), 0x77);
     assert_false(vm.irq[1]);
+    send(0x60, 0x00); /* the interrupt is off: the answer waits in silence */
+    send(0xd2, 0x78);
+    assert_false(vm.irq[1]);
+    send(0x60, 0x01);
+    assert_true(vm.irq[1]);
+    assert_int_equal(mock_in(&vm, DATA), 0x78);
 }
 
 static void there_is_no_keyboard(void **state)

@@ -337,6 +337,24 @@ static void test_level_triggered(void **state)
     assert_int_equal(get(l, LAPIC_TMR + 0x30), 0);
 }
 
+/* The EOI of a level-triggered vector exits, whether it is requested or in service; an edge's does
+ * not. */
+static void test_eoi_bitmap(void **state)
+{
+    uint64_t bitmap[4] = {0};
+
+    software_enable(l);
+    post(0xb2, true);
+    lapic_accept(l, 0xb2);
+    post(0xe0, false);
+    lapic_accept(l, 0xe0);
+    post(0x33, false);
+    post(0x71, true);
+    lapic_eoi_bitmap(l, bitmap);
+    assert_true(bitmap[1] == BIT(0x71 - 64) && bitmap[2] == BIT(0xb2 - 128));
+    assert_true(!bitmap[0] && !bitmap[3]);
+}
+
 static void test_hardware_delivers(void **state)
 {
     software_enable(l);
@@ -456,6 +474,7 @@ int main(void)
         cmocka_unit_test_setup(test_task_priority, setup),
         cmocka_unit_test_setup(test_post_and_notify, setup),
         cmocka_unit_test_setup(test_level_triggered, setup),
+        cmocka_unit_test_setup(test_eoi_bitmap, setup),
         cmocka_unit_test_setup(test_hardware_delivers, setup),
         cmocka_unit_test_setup(test_after_write, setup),
         cmocka_unit_test_setup(test_errors, setup),

@@ -79,6 +79,23 @@ static void test_destinations(void **state)
     assert_int_equal(receivers(2u << 24, 0x4740), 0);
 }
 
+/* SDM "Logical Destination Mode in x2APIC Mode": sixteen in a cluster, by the id. */
+static void test_x2apic_clusters(void **state)
+{
+    static uint32_t page[PAGE_SIZE / 4];
+    struct lapic far;
+
+    lapic_init(&far, page, 0x1d, false, BUS_SHIFT);
+    x2apic(&far);
+    assert_int_equal(lapic_register(&far, LAPIC_LDR), 0x12000);
+    assert_true(lapic_matches(&far, 0x12000, true));
+    assert_true(lapic_matches(&far, 0x1f00f, true));
+    assert_false(lapic_matches(&far, 0x1dfff, true));
+    assert_false(lapic_matches(&far, 0x02000, true));
+    assert_false(lapic_matches(&far, 0x2ffff, true));
+    assert_true(lapic_matches(&far, APIC_BROADCAST, true));
+}
+
 static void test_lowest_priority(void **state)
 {
     for (unsigned i = 0; i < CPUS; i++) {
@@ -189,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_self_ipi, setup),
         cmocka_unit_test_setup(test_destinations, setup),
+        cmocka_unit_test_setup(test_x2apic_clusters, setup),
         cmocka_unit_test_setup(test_lowest_priority, setup),
         cmocka_unit_test_setup(test_init_and_startup, setup),
         cmocka_unit_test_setup(test_message_from_io_apic, setup),
