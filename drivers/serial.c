@@ -181,6 +181,11 @@ size_t serial_write(const void *data, size_t size)
     return taken;
 }
 
+bool serial_sending(void)
+{
+    return tx_head != tx_tail;
+}
+
 int serial_read(void)
 {
     return rx_head == rx_tail ? -1 : rx[rx_tail++ % RX_SIZE];

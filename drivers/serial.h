@@ -17,6 +17,8 @@ bool serial_interrupts(void);
  * without a port). */
 size_t serial_write(const void *data, size_t size);
 size_t serial_room(void);
+/* Whether something waits to be sent. */
+bool serial_sending(void);
 /* The next byte received, or -1. */
 int serial_read(void);
 /* Called with IF=0 after bytes have arrived. */

@@ -77,6 +77,19 @@ void console_attach(struct vm *vm)
     attached = vm;
 }
 
+/*
+ * The port's interrupt may be held back for as long as the guest runs with interrupts off (Bochs
+ * does that): what waits to be sent is looked after at timer exits, too.
+ */
+static void watch_port(void)
+{
+    struct vcpu *v = attached->vcpu[0];
+
+    v->console_waits = serial_sending();
+    if (v->console_waits)
+        v->next_exit = MIN(v->next_exit, rdtsc() + tsc_hz / CONSOLE_HZ);
+}
+
 bool console_put(void *context, uint8_t byte)
 {
     if (context != attached)
@@ -86,6 +99,8 @@ bool console_put(void *context, uint8_t byte)
     in_guest_line = byte != '\n';
     if (UNLIKELY(!in_guest_line && (deferred_length || deferred_lost)))
         flush_deferred();
+    if (!attached->vcpu[0]->console_waits)
+        watch_port();
     return true;
 }
 
@@ -105,4 +120,5 @@ void console_pump(void)
         uint8_t byte = (uint8_t)c;
         uart_receive(&attached->uart, &byte, 1);
     }
+    watch_port();
 }

@@ -112,6 +112,8 @@ static enum exit_result exit_window(struct vcpu *v, struct vm_exit *e)
 
 static enum exit_result exit_preemption_timer(struct vcpu *v, struct vm_exit *e)
 {
+    if (UNLIKELY(v->console_waits))
+        console_pump();
     /* Nothing may be due any more: reading the APIC's current count has fired the timer. */
     vcpu_run_timers(v);
     vcpu_deliver_events(v);

@@ -249,7 +249,8 @@ static void halt(struct vcpu *v)
 
 void vcpu_run(struct vcpu *v)
 {
-    vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT | (test_reload ? REQUEST_RELOAD : 0));
+    vcpu_ask(v,
+             REQUEST_TIMER | REQUEST_EVENT | REQUEST_CONSOLE | (test_reload ? REQUEST_RELOAD : 0));
     for (;;) {
         int leave = vcpu_prepare(v);
         if (leave == VCPU_STAY)

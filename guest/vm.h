@@ -33,6 +33,10 @@ enum vcpu_leave {
     VCPU_REQUEST, /* the VM wants to end or to restart */
 };
 
+/* How often a second a vCPU exits for output that waits for the serial port: less often than a FIFO
+ * of 16 empties. */
+#define CONSOLE_HZ 500
+
 /* Bits of struct vcpu.requests: looked at before each VM entry. */
 #define REQUEST_EVENT   BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
 #define REQUEST_TIMER   BIT(1) /* a deadline may have passed */
@@ -47,6 +51,7 @@ struct vcpu {
     /* --- the exit path's part --- */
     uint32_t requests; /* atomic: other CPUs set bits */
     bool halted;
+    bool console_waits;    /* for the serial port: exit now and then, see guest/console.c */
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
     bool tpr_shadow;
     bool nmi_pending;
@@ -92,7 +97,8 @@ struct vm {
 
     uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
     uint64_t started;    /* host TSC */
-    /* From the loader's hand-over to its first instruction, and what of that cleared its RAM and loaded its files. */
+    /* From the loader's hand-over to its first instruction, and what of that cleared its RAM and
+     * loaded its files. */
     uint64_t start_ticks, clear_ticks, load_ticks;
     unsigned resets;
     /* the reload test */
