@@ -369,6 +369,30 @@ static void test_xcr0_rules(void **state)
     assert_false(cpuid_xcr0_valid(&t, 1));
 }
 
+/* AVX's component, and then one that has to begin at a multiple of 64, as ZMM's do on some CPUs. */
+static void odd_sizes(void *context, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+{
+    all_ones(context, leaf, subleaf, out);
+    if (leaf == 0xd && subleaf == 1)
+        out->eax = 0xf; /* XSAVEC among them */
+    if (leaf == 0xd && subleaf >= 2)
+        *out = (struct cpuid_regs){0x48, 0x240 + 0x80 * subleaf, subleaf & 1 ? 2 : 0, 0};
+}
+
+static void test_compacted_size(void **state)
+{
+    struct cpuid_inputs in = {
+        .tsc_hz = 1000000000, .vcpus = 1, .xcr0 = 0x2e7, .physical_bits = 39, .xsaves = true};
+    struct cpuid_table t;
+    cpuid_build(&t, &in, odd_sizes, NULL);
+    assert_int_equal(t.xcr0_mask, 0x2e7);
+    cpuid_set_xcr0(&t, 7, 0);
+    assert_int_equal(cpuid_lookup(&t, 0xd, 1).ebx, 576 + 0x48);
+    cpuid_set_xcr0(&t, 0xe7, 0); /* 2, 5 aligned, 6, 7 aligned */
+    assert_int_equal(cpuid_lookup(&t, 0xd, 1).ebx, 576 + 0x80 + 0x48 + 0x48 + 0x30 + 0x48);
+    assert_int_equal(cpuid_lookup(&t, 0xd, 0).ebx, 0x240 + 0x80 * 7 + 0x48);
+}
+
 static void test_partial_avx512_is_none(void **state)
 {
     struct cpuid_inputs in = {.tsc_hz = 1000000000, .vcpus = 1, .xcr0 = 0x67, .physical_bits = 39};
@@ -396,6 +420,7 @@ int main(void)
         cmocka_unit_test_setup(test_topology, build_haswell),
         cmocka_unit_test_setup(test_mirrored_bits, build_haswell),
         cmocka_unit_test(test_xcr0_rules),
+        cmocka_unit_test(test_compacted_size),
         cmocka_unit_test(test_partial_avx512_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

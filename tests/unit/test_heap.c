@@ -126,8 +126,10 @@ static void test_wrong_free(void **state)
     errors = 0;
     heap_free(p + 4);
     assert_int_equal(errors, 1);
+    heap_free(p + 64); /* an address that an object of another size could have */
+    assert_int_equal(errors, 2);
     heap_free(p);
-    assert_int_equal(errors, 1);
+    assert_int_equal(errors, 2);
 }
 
 static void test_random(void **state)

@@ -22,6 +22,7 @@ static void busy_state(void)
     software_enable(l);
     set(l, LAPIC_TPR, 0x20);
     set(l, LAPIC_LVT_TIMER, 0x20040);
+    set(l, LAPIC_TDCR, 0xb);
     set(l, LAPIC_TMICT, 77);
     post(0x71, true);
     lapic_accept(l, 0x71);
@@ -46,6 +47,8 @@ static void test_save_and_load(void **state)
             assert_int_equal(wrmsr(MSR_TSC_DEADLINE, now + 5), 0);
         }
         size_t size = save(l, first, sizeof(first));
+        uint32_t count = get(l, LAPIC_TMCCT);
+        assert_int_equal(count, mode == 2 ? 0 : 77);
         lapic_update_ppr(l);
         static uint32_t before[PAGE_SIZE / 4];
         memcpy(before, pages[0], sizeof(before));
@@ -54,6 +57,7 @@ static void test_save_and_load(void **state)
         struct state_reader r = {.data = first, .size = size};
         assert_int_equal(lapic_load(l, &r), 0);
         assert_memory_equal(before, pages[0], sizeof(before));
+        assert_int_equal(get(l, LAPIC_TMCCT), count); /* at the same rate */
         assert_int_equal(save(l, second, sizeof(second)), size);
         assert_memory_equal(first, second, size);
         lapic_sync(l);

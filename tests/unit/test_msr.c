@@ -308,6 +308,7 @@ static void test_mtrrs(void **unused)
         put_faults(0x200 + i, 0x106);
         put_faults(0x200 + i, 1ULL << 40);
         put_faults(0x201 + i, 1);
+        put_faults(0x201 + i, 0xffc0000c00);
         put_faults(0x201 + i, 1ULL << 63);
     }
     for (uint32_t i = 0; i < 16; i += 2) {
@@ -458,8 +459,8 @@ static void test_save_and_load(void **unused)
     assert_int_equal(msr_load(&loaded, &env.features, &r), 0);
     assert_memory_equal(&loaded, &state, sizeof(state));
 
-    /* A load that fails leaves things as they were: cut short at every length, and an MTRR type
-     * that does not exist. */
+    /* A load that fails leaves things as they were: cut short at every length, and with values that
+     * the registers do not take. */
     before = loaded;
     for (size_t size = 0; size < w.used; size++) {
         uint8_t *cut = malloc(size);
@@ -470,10 +471,19 @@ static void test_save_and_load(void **unused)
         assert_int_equal(msr_load(&loaded, &env.features, &r), -EBADMSG);
         free(cut);
     }
-    data[24 + 16] = 0x02;
-    r = (struct state_reader){.data = data, .size = w.used};
-    assert_int_equal(msr_load(&loaded, &env.features, &r), -EBADMSG);
-    assert_memory_equal(&loaded, &before, sizeof(before));
+    /* a type that is none in each kind of MTRR, a mask's reserved bit, a bit of UMWAIT_CONTROL */
+    static const struct {
+        uint8_t at, value;
+    } bad[] = {{16, 0x02},  {24, 0x02},  {24 + 8 * 10 + 7, 0x07},
+               {112, 0x02}, {120, 0x01}, {8, 0x02}};
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        uint8_t good = data[24 + bad[i].at];
+        data[24 + bad[i].at] = bad[i].value;
+        r = (struct state_reader){.data = data, .size = w.used};
+        assert_int_equal(msr_load(&loaded, &env.features, &r), -EBADMSG);
+        assert_memory_equal(&loaded, &before, sizeof(before));
+        data[24 + bad[i].at] = good;
+    }
 }
 
 int main(void)

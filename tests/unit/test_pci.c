@@ -202,9 +202,13 @@ static void hostile_state_is_refused(void **state)
      * differ. */
     static const struct {
         unsigned offset;
+        uint8_t bits;
         int error;
-    } changed[] = {
-        {4, -EBADMSG}, {5, -EBADMSG}, {4 + 257 + 1 + PCI_CLASS, -EBADMSG}, {4 + 257 + 1 + 0xf0, 0}};
+    } changed[] = {{4, 0x40, -EBADMSG},
+                   {5, 0x40, -EBADMSG},
+                   {5, 0x01, -EBADMSG},
+                   {4 + 257 + 1 + PCI_CLASS, 0x40, -EBADMSG},
+                   {4 + 257 + 1 + 0xf0, 0x40, 0}};
     uint8_t data[1024];
 
     for (unsigned i = 0; i < ARRAY_SIZE(changed); i++) {
@@ -212,7 +216,7 @@ static void hostile_state_is_refused(void **state)
         struct state_reader r = {.data = data};
 
         bus_save(&vm.bus, &w);
-        data[24 + changed[i].offset] ^= 0x40;
+        data[24 + changed[i].offset] ^= changed[i].bits;
         r.size = w.used;
         assert_int_equal(bus_load(&vm.bus, &r), changed[i].error);
         assert_true(mock_round_trip(&vm));

@@ -285,6 +285,8 @@ static void special_mask_mode(void **state)
     assert_false(intr);
     mock_out(&vm, 0x20, 0x68); /* a masked input in service blocks nobody any more */
     assert_true(intr);
+    assert_true(mock_round_trip(&vm));
+    assert_true(intr);
     assert_int_equal(pic_acknowledge(&p), 0x36);
     assert_int_equal(isr(0), 0x48);
     eoi(0); /* does not see the masked one */

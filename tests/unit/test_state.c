@@ -81,12 +81,14 @@ static void wrong_sections_are_refused(void **state)
 {
     size_t size = write_sample(buffer, sizeof(buffer));
     struct state_reader name = {.data = buffer, .size = size}, version = name, header = name;
-    struct state_reader left = name;
+    struct state_reader left = name, newer = name;
 
     assert_int_equal(state_enter(&name, "second", 3), -EBADMSG);
     assert_non_null(strstr(name.error, "another section"));
     assert_int_equal(state_enter(&version, "first", 2), -EBADMSG);
     assert_non_null(strstr(version.error, "version"));
+    assert_int_equal(state_enter(&newer, "first", 4), -EBADMSG);
+    assert_non_null(strstr(newer.error, "version"));
     assert_int_equal(state_enter(&left, "first", 3), 0);
     state_get_u8(&left);
     assert_int_equal(state_leave(&left), -EBADMSG);
