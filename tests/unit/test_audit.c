@@ -138,6 +138,7 @@ static const struct mutation flips[] = {
     ROW(LONG, VMCS_EPTP, 0x8, "EPT pointer", "page-walk length minus 1 is 2"),
     ROW(LONG, VMCS_EPTP, 0x80, "EPT pointer", "shadow-stack"),
     ROW(LONG, VMCS_EPTP, 0x100, "EPT pointer", "11:8"),
+    ROW(LONG, VMCS_EPTP, 0x800, "EPT pointer", "11:8"),
     ROW(LONG, VMCS_EPTP, TOO_HIGH, "EPT pointer", "beyond"),
     ROW(LONG, VMCS_PML_ADDRESS, 8, "PML address", "aligned", VMCS_SECONDARY_CONTROLS, SEC_PML),
     ROW(LONG, VMCS_VM_FUNCTION_CONTROLS, 2, "VM-function", "lacks", VMCS_SECONDARY_CONTROLS,
@@ -181,6 +182,8 @@ static const struct mutation flips[] = {
         "6 delivers no"),
     ROW(LONG, VMCS_ENTRY_INTR_INFO, INTR_VALID | 0x30d, "interruption-information",
         "13 delivers an"),
+    ROW(LONG, VMCS_ENTRY_INTR_INFO, INTR_VALID | 0x311, "interruption-information",
+        "17 delivers an"),
     ROW(REAL, VMCS_ENTRY_INTR_INFO, GP_INFO, "interruption-information", "protected mode"),
     ROW(LONG, VMCS_ENTRY_INTR_INFO, EXT_INFO | BIT(12), "interruption-information", "30:12"),
     ROW(LONG, VMCS_ENTRY_ERROR_CODE, BIT(16), "error code", "31:16", VMCS_ENTRY_INTR_INFO, GP_INFO),
@@ -268,6 +271,7 @@ static const struct mutation flips[] = {
     ROW(LONG, VMCS_GUEST_TR_ACCESS, BIT(4), "guest TR access rights", "S must be 0"),
     ROW(LONG, VMCS_GUEST_TR_ACCESS, SEGMENT_UNUSABLE, "guest TR access rights", "usable"),
     ROW(LONG, VMCS_GUEST_TR_ACCESS, BIT(15), "guest TR access rights", "G must be 0"),
+    ROW(LONG, VMCS_GUEST_TR_LIMIT, BIT(20), "guest TR access rights", "G must be 1"),
     ROW(REAL, VMCS_GUEST_SS_ACCESS, 0x60, "guest SS access rights", "DPL must be 0"),
     ROW(V86, VMCS_GUEST_DS_BASE, 16, "guest DS base", "times 16"),
     ROW(V86, VMCS_GUEST_GS_LIMIT, 1, "guest GS limit", "0xffff"),
@@ -398,11 +402,19 @@ static void depends_on_the_cpu(void **state)
     fields[VMCS_ENTRY_INTR_INFO] = EXT_INFO;
     fields[VMCS_GUEST_ACTIVITY] = ACTIVITY_HLT;
     expect_good();
+    fields[VMCS_ENTRY_INTR_INFO] = INTR_VALID | 0x312; /* so does a machine check */
+    expect_good();
     fields[VMCS_ENTRY_INTR_INFO] = NMI_INFO;
     fields[VMCS_GUEST_ACTIVITY] = ACTIVITY_SHUTDOWN;
     expect_good();
     caps.misc &= ~BIT(7);
     expect_report("guest activity", "does not support");
+    good_state(&controls, LONG);
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = BLOCKING_BY_STI;
+    expect_good();
+    good_state(&controls, PAE);
+    fields[VMCS_GUEST_PDPTE0 + 4] = 0x1e6; /* not present: nothing is reserved */
+    expect_good();
     good_state(&controls, REAL);
     fields[VMCS_GUEST_CS_ACCESS] = 0x93; /* real mode with a data segment in CS */
     expect_good();
@@ -490,12 +502,22 @@ static void behind_pointers(void **state)
     msr.index = 0x808;
     memcpy(memory_page, &msr, sizeof(msr));
     expect_report("VM-entry MSR-load address", "0x808");
+    msr.index = 0x8ff;
+    memcpy(memory_page, &msr, sizeof(msr));
+    expect_report("VM-entry MSR-load address", "0x8ff");
+    msr.index = 0x7ff;
+    memcpy(memory_page, &msr, sizeof(msr));
+    expect_good();
     msr.index = 0xc0000102;
     memcpy(memory_page, &msr, sizeof(msr));
     expect_good();
     msr.reserved = 1;
     memcpy(memory_page, &msr, sizeof(msr));
     expect_report("VM-entry MSR-load address", "0xc0000102");
+    good_state(&controls, LONG);
+    fields[VMCS_EXIT_MSR_STORE_COUNT] = 1;
+    fields[VMCS_EXIT_MSR_STORE_ADDR] = (1ULL << caps.physical_bits) - 16; /* just so */
+    expect_good();
 
     good_state(&controls, LONG);
     fields[VMCS_LINK_POINTER] = 0x2000;

@@ -256,6 +256,25 @@ static void insists(void **state)
     cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, NULL, NULL), 0);
     assert_false(f.vpid || words.secondary & SEC_VPID);
+
+    cpu_load(&cpu, "corei7_haswell_4770");
+    *cpu_msr(&cpu, 0x48c) &= ~(BIT(41) | BIT(42)); /* INVVPID of single addresses only */
+    assert_int_equal(choose_again(), 0);
+    assert_false(f.vpid || words.secondary & SEC_VPID);
+
+    cpu_load(&cpu, "corei7_haswell_4770");
+    *cpu_msr(&cpu, 0x48e) |= CPU_RDTSC;
+    assert_int_equal(choose_again(), 1);
+    assert_non_null(strstr(sentences, "insists on RDTSC exiting"));
+
+    /* What the CPU insists on stays, although CPUID does not show the instruction. */
+    cpu_load(&cpu, "corei7_skylake_x_bochs30");
+    *cpu_msr(&cpu, 0x48b) |= SEC_XSAVES;
+    cpu_probe(&cpu, &caps);
+    caps.xsaves = false;
+    assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, note, NULL), 0);
+    assert_false(f.xsaves);
+    obey();
 }
 
 /* Features that hang on another one, or on CPUID. */

@@ -341,7 +341,9 @@ static void test_bytes_that_are_no_text(void **state)
 #define NOT_TEXT(what) "the value of 'initrd' in [vm a] has " what "; it must be UTF-8 text"
     expect_broken("initrd = \xff", NOT_TEXT("bytes that are not UTF-8"));
     expect_broken("initrd = a\xc3", NOT_TEXT("bytes that are not UTF-8"));
-    expect_broken("initrd = \xc0\xaf", NOT_TEXT("bytes that are not UTF-8"));     /* overlong '/' */
+    expect_broken("initrd = \xc0\xaf", NOT_TEXT("bytes that are not UTF-8")); /* overlong '/' */
+    expect_broken("initrd = \xe0\x80\xaf", NOT_TEXT("bytes that are not UTF-8"));
+    expect_broken("initrd = \xf0\x80\x80\xaf", NOT_TEXT("bytes that are not UTF-8"));
     expect_broken("initrd = \xed\xa0\x80", NOT_TEXT("bytes that are not UTF-8")); /* a surrogate */
     expect_broken("initrd = \xf4\x90\x80\x80",
                   NOT_TEXT("bytes that are not UTF-8")); /* above 10FFFFh */
@@ -349,6 +351,8 @@ static void test_bytes_that_are_no_text(void **state)
     expect_broken("initrd = a\rb", NOT_TEXT("a control character"));
     assert_int_equal(parse("[vm a]\nkernel = \xc3\xa4/\xe2\x82\xac/\xf0\x9f\x98\x80 # \xff\n"), 1);
     assert_int_equal(told_count, 0);
+    assert_int_equal(parse("[vm a]\nkernel = \xe2\x82"), 0); /* the file ends within a letter */
+    assert_int_equal(told_count, 1);
     parse_bytes(nul, sizeof(nul) - 1);
     assert_int_equal(told_count, 1);
     assert_string_equal(told[0].sentence,
