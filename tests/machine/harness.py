@@ -32,7 +32,7 @@ from machine import Machine, MachineError, _die_with_parent  # noqa: E402
 
 ALL = os.environ.get("CORBEL_TEST_ALL") == "1"  # make test-all
 # A busy machine is slower than the one on which the bounds were set.
-PATIENCE = float(os.environ.get("CORBEL_PATIENCE", "3"))
+PATIENCE = float(os.environ.get("CORBEL_PATIENCE", "4"))
 SCENARIOS = {}
 
 # Waits within a scenario, in seconds of an idle machine: they end what hangs, and measure nothing.
