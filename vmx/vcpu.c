@@ -287,7 +287,10 @@ void vmx_vcpu_reset(struct vmx_vcpu *v)
 
 static uint64_t audit_read(void *ctx, enum vmcs_field field)
 {
-    return vmread_any(field);
+    uint64_t value;
+
+    vmread_checked(field, &value); /* a field that this CPU lacks reads 0 */
+    return value;
 }
 
 static void audit_report(void *ctx, const char *sentence)
