@@ -28,9 +28,10 @@ import time
 
 sys.dont_write_bytecode = True
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-UNIT_SECONDS, MAKE_SECONDS = 60, 600
+UNIT_SECONDS, BOOT_SECONDS, MAKE_SECONDS = 300, 900, 600  # more than any takes on a busy machine
 # Without the outer make's flags and job server; without warnings, which are not what a fault is to be found by.
 MAKE = ["make", "--no-print-directory", "WARN=-w"]
+MACHINE_TARGETS = ["build/BOOTX64.EFI", "build/confscan"]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
 
 
@@ -42,6 +43,10 @@ class Fault:
         self.name, self.file, *self.tests = head.split()
         self.old, self.new = [], []
         self.machine = bool(self.tests) and self.tests[0] == "guests"
+
+    def keys(self):
+        """Of a boot: "guests" and the keys of [host]."""
+        return " ".join(["guests", *self.tests[2:]])
 
     def apply(self, text):
         return text.replace("\n".join(self.old), "\n".join(self.new))
@@ -159,8 +164,8 @@ def boot(guests, keys):
             lab.close()
 
 
-def boot_command(fault_or_tests):
-    return [sys.executable, "tests/mutants/run.py", "--boot", *fault_or_tests[1:]]
+def boot_command(tests):
+    return [sys.executable, "tests/mutants/run.py", "--boot", *tests[1:]]
 
 
 # --- copies of the tree ---
@@ -184,19 +189,19 @@ def make_copy(folder):
     return folder
 
 
-def judge(fault, folder, bound):
+def judge(fault, folder, bounds):
     """Whether the fault was noticed, and how; None: the row is wrong."""
-    targets = ["build/BOOTX64.EFI", "build/confscan"] if fault.machine else [f"build/unit/{t}" for t in fault.tests]
+    targets = MACHINE_TARGETS if fault.machine else [f"build/unit/{t}" for t in fault.tests]
     status, out = run(MAKE + targets, MAKE_SECONDS, folder)
     if status != 0:
         return None, "it cannot be built:\n" + out[-2000:]
     if fault.machine:
-        status, out = run(boot_command(fault.tests), bound, folder)
+        status, out = run(boot_command(fault.tests), bounds[fault.keys()], folder)
         return (None, out[-2000:]) if status == 2 else (status != 0, why(status, out))
-    for target in targets:
-        status, out = run([target], UNIT_SECONDS, folder)
+    for test, target in zip(fault.tests, targets):
+        status, out = run([target], bounds[test], folder)
         if status != 0:
-            return True, f"{os.path.basename(target)}: {why(status, out)}"
+            return True, f"{test}: {why(status, out)}"
     return False, " ".join(fault.tests)
 
 
@@ -211,7 +216,7 @@ def worker(folder, waiting, bounds, report):
             text = f.read()
         with open(path, "w") as f:
             f.write(fault.apply(text))
-        noticed, detail = judge(fault, folder, bounds.get(" ".join(fault.tests[2:])))
+        noticed, detail = judge(fault, folder, bounds)
         with open(path, "w") as f:
             f.write(text)
         for test in fault.tests if not fault.machine else []:
@@ -220,27 +225,28 @@ def worker(folder, waiting, bounds, report):
         report(fault, noticed, detail, time.monotonic() - started)
 
 
-# --- before any fault ---
+# --- before any fault: what is red, and how long each test may take (a fault can make it hang) ---
 
 
-def green_units(faults):
-    """Names of tests that are red without a fault."""
-    tests = sorted({t for f in faults if not f.machine for t in f.tests})
-    return [t for t in tests if run([f"build/unit/{t}"], UNIT_SECONDS, TOP)[0] != 0]
+def measure(name, command, seconds, cwd, bounds, red):
+    started = time.monotonic()
+    status, out = run(command, seconds, cwd)
+    bounds[name] = 10 + 3 * (time.monotonic() - started)
+    if status != 0:
+        red.append(f"{name}: {why(status, out)}")
 
 
-def green_guests(faults, folder):
-    """Boot the guests of each set of keys together; the time that took bounds a boot with a fault."""
-    bounds, red = {}, []
-    for keys in sorted({" ".join(f.tests[2:]) for f in faults if f.machine}):
-        guests = sorted({g for f in faults if f.machine and " ".join(f.tests[2:]) == keys
-                         for g in f.tests[1].split(",")})
-        started = time.monotonic()
-        status, out = run(boot_command(["guests", ",".join(guests), *keys.split()]), 900, folder)
-        bounds[keys] = 60 + 2 * (time.monotonic() - started)
-        if status != 0:
-            red.append(f"guests {keys}: {why(status, out)}")
-    return red, bounds
+def measure_units(faults, bounds, red):
+    for test in sorted({t for f in faults if not f.machine for t in f.tests}):
+        measure(test, [f"build/unit/{test}"], UNIT_SECONDS, TOP, bounds, red)
+
+
+def measure_boots(faults, folder, bounds, red):
+    """Guests with the same keys are booted together."""
+    for keys in sorted({f.keys() for f in faults if f.machine}):
+        guests = sorted({g for f in faults if f.machine and f.keys() == keys for g in f.tests[1].split(",")})
+        command = boot_command(["guests", ",".join(guests), *keys.split()[1:]])
+        measure(keys, command, BOOT_SECONDS, folder, bounds, red)
 
 
 def main():
@@ -269,11 +275,11 @@ def main():
     signal.signal(signal.SIGINT, end_all)
 
     copies = [make_copy(os.path.join(TOP, "build/mutants", str(i))) for i in range(max(1, a.j))]
-    red, bounds = green_units(faults), {}
+    red, bounds = [], {}
+    measure_units(faults, bounds, red)
     if any(f.machine for f in faults):
-        status, out = run(MAKE + ["build/BOOTX64.EFI", "build/confscan"], MAKE_SECONDS, copies[0])
-        more, bounds = green_guests(faults, copies[0]) if status == 0 else ([out[-2000:]], {})
-        red += more
+        measure("build", MAKE + MACHINE_TARGETS, MAKE_SECONDS, copies[0], bounds, red)
+        measure_boots(faults, copies[0], bounds, red)
     if red:
         print("red without any fault:", *red, sep="\n  ")
         return 1

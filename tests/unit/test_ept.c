@@ -146,6 +146,10 @@ static void split_and_lower(void **state)
     assert_int_equal(ept.generation, before + 1);
     assert_int_equal(ept_map(&ept, 0, 4 * GIB, GIB, EPT_RWX), 0); /* other memory */
     assert_int_equal(ept.generation, before + 2);
+    assert_int_equal(ept_map(&ept, 0, 4 * GIB, GIB, EPT_READ), 0); /* fewer rights */
+    assert_int_equal(ept.generation, before + 3);
+    assert_int_equal(ept_map(&ept, 0, 4 * GIB, GIB, EPT_READ | EPT_WRITE), 0); /* more */
+    assert_int_equal(ept.generation, before + 3);
 }
 
 static void unmap_tables(void **state)

@@ -101,6 +101,10 @@ static void fixed(void **state)
     msrs[0x2ff] = 0x800 | MEMORY_WB; /* fixed ones off */
     take();
     assert_int_equal(mtrr_type(&m, 0xa0000, NULL), MEMORY_WB);
+    setup(0xc00 | MEMORY_WB, 0);
+    msrs[0xfe] = 0x400; /* on, but the CPU has none */
+    take();
+    assert_int_equal(mtrr_type(&m, 0xa0000, NULL), MEMORY_WB);
 }
 
 static void switched_off(void **state)
@@ -110,6 +114,11 @@ static void switched_off(void **state)
     assert_int_equal(mtrr_type(&m, 0, NULL), MEMORY_UC);
     mtrr_read(&m, false, 36, mock_rdmsr, NULL);
     assert_int_equal(mtrr_type(&m, 0, NULL), MEMORY_WB);
+    setup(0x800 | MEMORY_WB, 1); /* a register that is not in use keeps its old contents */
+    variable(0, 0x80000000, 0xf80000000, MEMORY_WC);
+    msrs[0x201] &= ~0x800ULL;
+    take();
+    assert_int_equal(mtrr_type(&m, 0x80000000, NULL), MEMORY_WB);
     setup(0x800 | 7, 0); /* reserved type */
     take();
     assert_int_equal(mtrr_type(&m, 0, NULL), MEMORY_UC);
