@@ -278,8 +278,11 @@ static int serve_requests(struct vcpu *v)
     uint32_t requests;
     bool halt = false, test = v->requests & REQUEST_RELOAD;
 
-    if (UNLIKELY(test))
+    if (UNLIKELY(test)) {
+        requests = v->requests; /* which the reset within forgets */
         vm_reload_test(v, test_reload);
+        vcpu_ask(v, requests);
+    }
     while ((requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQUIRE))) {
         if (requests & REQUEST_LEAVE)
             return VCPU_REQUEST;
@@ -334,11 +337,27 @@ static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e)
     return row->handle(v, e);
 }
 
+/*
+ * EIP wraps at 4 GiB behind an instruction that was skipped there. Code of any privilege can do
+ * that, and nobody does: so it is left for the refused VM entry to find out.
+ */
+static bool wrap_rip(struct vcpu *v)
+{
+    uint64_t rip = vmx_rip();
+
+    if (rip >> 32 == 0 || vcpu_code_width(v) == 64)
+        return false;
+    vmx_set_rip((uint32_t)rip);
+    return true;
+}
+
 static enum exit_result unusual_exit(struct vcpu *v, uint32_t reason)
 {
     if ((reason & 0xffff) == EXIT_MACHINE_CHECK)
         panic("machine check during VM entry of %s", v->vm->name);
     if (reason & BIT(31)) {
+        if ((reason & 0xffff) == EXIT_INVALID_GUEST_STATE && wrap_rip(v))
+            return EXIT_RESUME;
         vmx_report_entry_failure(&v->hw);
         vm_kill(v, "the processor refused to enter the guest's state (%s)",
                 vmx_exit_name(reason & 0xffff));

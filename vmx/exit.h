@@ -38,6 +38,7 @@ enum exit_reason {
     EXIT_IO = 30,
     EXIT_RDMSR = 31,
     EXIT_WRMSR = 32,
+    EXIT_INVALID_GUEST_STATE = 33,
     EXIT_MWAIT = 36,
     EXIT_MONITOR_TRAP = 37,
     EXIT_MONITOR = 39,

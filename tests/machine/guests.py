@@ -13,7 +13,8 @@ SURVIVED = {
 CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "vmx_undefined", "cr_bits",
        "tsc_aux"]
 EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_interrupts", "fault_in_emulation",
-          "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state"]
+          "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state",
+          "eip_wrap"]
 MEMORY = ["mode_switch", "segments", "paging_bits", "smap_smep", "caches", "memory_hole", "mmio_forms", "mmio_strings",
           "io_strings"]
 TIME = ["tsc", "tsc_deadline", "apic_timer", "two_timers", "apic_modes", "ipi_priority", "ioapic", "pic", "pit"]
