@@ -79,7 +79,8 @@ $(B)/corbel.elf: $(KERNEL_OBJ) $(ZYDIS_LIB) linker.ld tools/symbols.py
 kernel: $(B)/corbel.elf
 
 # --- the loader: a UEFI application by GNU-EFI, with the microkernel inside -------------------------------------------
-LOADER_C   := $(wildcard boot/*.c) $(wildcard guest/config*.c) arch/x86/lib/string.c arch/x86/lib/format.c
+LOADER_C   := $(wildcard boot/*.c) $(wildcard guest/config*.c) arch/x86/lib/string.c arch/x86/lib/format.c \
+        arch/x86/lib/cpu_id.c
 LOADER_OBJ := $(LOADER_C:%.c=$(B)/loader/%.o) $(B)/loader/boot/switch.asm.o $(B)/loader/boot/embed.asm.o
 LOADER_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 \
         -DGNU_EFI_USE_MS_ABI -maccumulate-outgoing-args -ffreestanding -fpic -fvisibility=hidden -fshort-wchar \

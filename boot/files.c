@@ -161,6 +161,20 @@ static int read_file(const char *path, size_t length, uint64_t most, uint64_t *b
     return 0;
 }
 
+uint32_t config_load(EFI_HANDLE image, struct handover *h)
+{
+    struct config config;
+
+    open_volume(image);
+    config_defaults(&config);
+    h->config_status =
+        read_file(CONFIG_NAME, strlen(CONFIG_NAME), CONFIG_MAX, &h->config, &h->config_size);
+    if (h->config_status == 0) /* [host] alone: with room for no VM */
+        config_parse((const char *)(uintptr_t)h->config, h->config_size, &config, NULL, 0, NULL,
+                     NULL);
+    return config.mode;
+}
+
 /* The files that the config names. What is wrong with the config itself, the microkernel tells. */
 static int find_files(struct handover *h, struct config_file **files, size_t *count)
 {
@@ -178,15 +192,12 @@ static int find_files(struct handover *h, struct config_file **files, size_t *co
     return 0;
 }
 
-int files_load(EFI_HANDLE image, struct handover *h)
+int files_load(struct handover *h)
 {
     struct config_file *files;
     struct handover_file *out;
     size_t count;
 
-    open_volume(image);
-    h->config_status =
-        read_file(CONFIG_NAME, strlen(CONFIG_NAME), CONFIG_MAX, &h->config, &h->config_size);
     if (h->config_status)
         return 0;
     if (find_files(h, &files, &count) < 0)

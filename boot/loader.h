@@ -24,8 +24,11 @@ void progress_end(int status);
 /* --- requirements.c: can this processor run Corbel? ---------------------------------------------
  */
 
-/* 0, or -ENODEV after the sentence that says why not and what to do. */
-int requirements_check(void);
+/*
+ * 0, or -ENODEV after the sentence that says why not and what to do. With check_only no VT-x is
+ * needed: the microkernel starts and reports.
+ */
+int requirements_check(bool check_only);
 
 /* --- memory.c -----------------------------------------------------------------------------------
  */
@@ -56,8 +59,13 @@ int cpus_gather(struct handover *h);
 /* --- files.c: the config and what it names -------------------------------------------------------
  */
 
+/*
+ * Read the config and return its mode (enum config_mode). Without a readable config that is
+ * CONFIG_MODE_RUN, and h->config_status says why.
+ */
+uint32_t config_load(EFI_HANDLE image, struct handover *h);
 /* Only lack of memory for the bookkeeping fails; what is wrong with a file goes into its status. */
-int files_load(EFI_HANDLE image, struct handover *h);
+int files_load(struct handover *h);
 
 /* --- leave.c ------------------------------------------------------------------------------------
  */

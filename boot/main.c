@@ -1,5 +1,6 @@
 #include "boot/cpu.h"
 #include "boot/loader.h"
+#include "guest/config.h"
 
 EFI_SYSTEM_TABLE *firmware;
 
@@ -38,6 +39,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     uint64_t start = rdtsc(), entry;
     struct handover *h;
     void *reserve;
+    bool check_only;
 
     firmware = system_table;
     print_init();
@@ -45,8 +47,6 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     /* Reading gigabytes from a slow stick may outlast the five minutes that firmware grants. */
     (void)firmware->BootServices->SetWatchdogTimer(0, 0, 0, NULL);
 
-    if (requirements_check() < 0)
-        return fail(EFI_UNSUPPORTED);
     h = memory_allocate(sizeof(*h));
     if (!h) {
         say("no memory at all is free: the machine needs more memory.");
@@ -56,11 +56,14 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     h->version = HANDOVER_VERSION;
     h->size = sizeof(*h);
     h->tsc_start = start;
+    check_only = config_load(image, h) == CONFIG_MODE_CHECK;
+    if (requirements_check(check_only) < 0)
+        return fail(EFI_UNSUPPORTED);
     if (kernel_load(h, &entry) < 0)
         return fail(EFI_LOAD_ERROR);
     facts_gather(h);
     reserve = memory_allocate(RESERVE);
-    if (cpus_gather(h) == 0 && reserve && files_load(image, h) == 0) {
+    if (cpus_gather(h) == 0 && reserve && (check_only || files_load(h) == 0)) {
         memory_free(reserve, RESERVE);
         if (leave_prepare(h) == 0)
             return leave(image, h, entry);

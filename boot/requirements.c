@@ -1,5 +1,6 @@
 #include "boot/cpu.h"
 #include "boot/loader.h"
+#include "arch/x86/lib/cpu_id.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 
@@ -12,28 +13,11 @@
 #define IA32_MISC_ENABLE       0x1a0
 #define MISC_ENABLE_XD_DISABLE BIT(34)
 
-/* The processor's name by CPUID's brand string, without the blanks that pad it; "unnamed" where it
- * has none. */
-static void brand(char name[49])
+static void read_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
 {
-    size_t from = 0, length = 48;
+    struct cpuid r = cpuid(leaf);
 
-    memset(name, 0, 49);
-    if (cpuid(0x80000000).eax >= 0x80000004)
-        for (uint32_t i = 0; i < 3; i++) {
-            struct cpuid r = cpuid(0x80000002 + i);
-
-            memcpy(name + 16 * i, &r, 16);
-        }
-    length = strnlen(name, 48);
-    while (from < length && name[from] == ' ')
-        from++;
-    while (length > from && name[length - 1] == ' ')
-        length--;
-    memmove(name, name + from, length - from);
-    name[length - from] = '\0';
-    if (!name[0])
-        memcpy(name, "unnamed", 8);
+    memcpy(regs, &r, sizeof(r));
 }
 
 static int vmx_check(bool intel, const char *vendor, const char *name)
@@ -52,29 +36,21 @@ static int vmx_check(bool intel, const char *vendor, const char *name)
     control = rdmsr(IA32_FEATURE_CONTROL);
     if ((control & FEATURE_CONTROL_LOCKED) && !(control & FEATURE_CONTROL_VMXON)) {
         say("VT-x is switched off and locked by firmware: enable Intel Virtualization Technology "
-            "in "
-            "setup, then switch the machine off and on again.");
+            "in setup, then switch the machine off and on again.");
         return -ENODEV;
     }
     return 0;
 }
 
-int requirements_check(void)
+int requirements_check(bool check_only)
 {
-    struct cpuid r = cpuid(0);
-    char vendor[13] = {0}, name[49];
+    struct cpu_id id;
     bool intel;
-    int status;
 
-    memcpy(vendor, &r.ebx, 4);
-    memcpy(vendor + 4, &r.edx, 4);
-    memcpy(vendor + 8, &r.ecx, 4);
-    intel = strcmp(vendor, "GenuineIntel") == 0;
-    brand(name);
-
-    status = vmx_check(intel, vendor, name);
-    if (status)
-        return status;
+    cpu_identify(&id, read_cpuid, NULL);
+    intel = strcmp(id.vendor, "GenuineIntel") == 0;
+    if (!check_only && vmx_check(intel, id.vendor, id.name) < 0)
+        return -ENODEV;
     if (read_cr4() & CR4_LA57) {
         say("firmware runs with 5-level paging, which Corbel does not: switch it off in setup.");
         return -ENODEV;
@@ -83,9 +59,10 @@ int requirements_check(void)
     if (!(cpuid(0x80000001).edx & CPUID_80000001_EDX_NX) && intel)
         wrmsr(IA32_MISC_ENABLE, rdmsr(IA32_MISC_ENABLE) & ~MISC_ENABLE_XD_DISABLE);
     if (!(cpuid(0x80000001).edx & CPUID_80000001_EDX_NX)) {
-        say("this CPU cannot forbid execution of data (NX): %s. Corbel needs a later one.", name);
+        say("this CPU cannot forbid execution of data (NX): %s. Corbel needs a later one.",
+            id.name);
         return -ENODEV;
     }
-    say("processor: %s", name);
+    say("processor: %s", id.name);
     return 0;
 }

@@ -24,6 +24,7 @@ struct config_span {
     size_t length;
 };
 
+enum config_mode { CONFIG_MODE_RUN, CONFIG_MODE_CHECK };
 enum config_idle { CONFIG_IDLE_POWEROFF, CONFIG_IDLE_STAY };
 enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
 
@@ -54,6 +55,7 @@ enum config_without {
 };
 
 enum config_host_key {
+    CONFIG_HOST_MODE,
     CONFIG_HOST_LOG,
     CONFIG_HOST_WHEN_IDLE,
     CONFIG_HOST_WITHOUT,
@@ -84,6 +86,7 @@ struct vm_config {
 };
 
 struct config {
+    uint32_t mode;         /* enum config_mode */
     uint32_t log;          /* enum log_level */
     uint32_t when_idle;    /* enum config_idle */
     uint32_t on_panic;     /* enum config_panic */

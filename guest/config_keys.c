@@ -3,6 +3,7 @@
 #include "guest/config.h"
 #include "guest/load/layout.h"
 
+static const char *const mode_names[] = {"run", "check", NULL};
 static const char *const log_names[] = {"error", "warn", "info", "debug", NULL};
 static const char *const idle_names[] = {"poweroff", "stay", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
@@ -14,6 +15,12 @@ const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1] = {
 _Static_assert(CONFIG_WITHOUT_COUNT <= 32, "struct config holds one bit per feature");
 
 const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
+    [CONFIG_HOST_MODE] = {.name = "mode",
+                          .type = CONFIG_CHOICE,
+                          .offset = offsetof(struct config, mode),
+                          .choices = mode_names,
+                          .initial = "run",
+                          .help = "run the VMs, or check this machine and start none"},
     [CONFIG_HOST_LOG] = {.name = "log",
                          .type = CONFIG_CHOICE,
                          .offset = offsetof(struct config, log),

@@ -10,6 +10,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/machine.h"
 #include "drivers/serial.h"
+#include "guest/check.h"
 #include "guest/console.h"
 #include "guest/summary.h"
 #include "guest/vm.h"
@@ -182,14 +183,14 @@ static void run_configured(unsigned id, const struct vm_config *c)
     vm_destroy(vm);
 }
 
-static NORETURN void idle(void)
+static NORETURN void idle(const char *why)
 {
     if (config.when_idle == CONFIG_IDLE_POWEROFF) {
-        log_info("no VM is left: power off");
+        log_info("%s: power off", why);
         serial_flush();
         machine_poweroff();
     }
-    log_info("no VM is left: the machine stays on (when_idle = stay)");
+    log_info("%s: the machine stays on (when_idle = stay)", why);
     for (;;) {
         serial_poll();
         cpu_idle_once();
@@ -213,9 +214,13 @@ NORETURN void corbel_main(struct handover *h)
     frame_stats(&frames);
     log_info("Corbel on %u processor%s at %lu MHz, %lu MiB free", h->cpu_count,
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
+    if (config.mode == CONFIG_MODE_CHECK) {
+        check_machine(h, without_bits());
+        idle("the check is done");
+    }
     if (vmx_probe(without_bits()) < 0 || vmx_cpu_start(&boot_vmx_cpu) < 0) {
         log_error("no VM can run on this machine");
-        idle();
+        idle("no VM is left");
     }
     vmx_log_features();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
@@ -227,5 +232,5 @@ NORETURN void corbel_main(struct handover *h)
     for (unsigned i = 0; i < config.vm_count; i++)
         if (!vms[i].broken)
             run_configured(i, &vms[i]);
-    idle();
+    idle("no VM is left");
 }

@@ -33,12 +33,18 @@ static void report_missing(void *ctx, const char *sentence)
     log_error("%s", sentence);
 }
 
-int vmx_probe(uint32_t without)
+void vmx_read_caps(void)
 {
     const struct vmx_probe probe = {.rdmsr = probe_rdmsr, .cpuid = probe_cpuid};
-    const char *sentence;
 
     vmx_caps_read(&vmx_caps, &probe);
+}
+
+int vmx_probe(uint32_t without)
+{
+    const char *sentence;
+
+    vmx_read_caps();
     if (vmx_check_firmware(&vmx_caps, &sentence) == VMX_FIRMWARE_OFF) {
         log_error("%s", sentence);
         return -ENOTSUP;

@@ -27,6 +27,8 @@ extern struct vmx_features vmx_features;
 /* Two pages of ones: every port access of every guest exits. */
 extern paddr vmx_io_bitmaps;
 
+/* Read vmx_caps. Touches no MSR that is VMX's where CPUID does not show VMX. */
+void vmx_read_caps(void);
 /*
  * Find out what VMX this machine has and choose the control words; says on the log what is missing
  * and what to do about it. `without` is a set of VMX_WITHOUT bits. 0, or -ENOTSUP.

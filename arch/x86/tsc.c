@@ -4,6 +4,7 @@
 #include "arch/x86/lib/log.h"
 
 uint64_t tsc_hz;
+const char *tsc_source = "a guess", *tsc_confirmed;
 
 #define PIT_HZ        1193182u
 #define PIT_CHANNEL_2 0x42
@@ -36,8 +37,8 @@ static uint64_t multiply_divide(uint64_t a, uint64_t b, uint64_t c)
 }
 
 /*
- * CPUs whose leaf 15h has the ratio but not the crystal: leaf 16h's frequency is a round number for people, and 0.2 %
- * off is minutes a day. The crystal is one of a few; 0 when none of them fits.
+ * CPUs whose leaf 15h has the ratio but not the crystal: leaf 16h's frequency is a round number for
+ * people, and 0.2 % off is minutes a day. The crystal is one of a few; 0 when none of them fits.
  */
 static uint64_t hz_by_crystal(uint32_t numerator, uint32_t denominator, uint64_t base_hz)
 {
@@ -139,11 +140,14 @@ void tsc_init(uint16_t pm_timer)
     if (!measured ||
         (told && told / 100 >= (told > measured ? told - measured : measured - told))) {
         tsc_hz = told;
+        tsc_source = source;
+        tsc_confirmed = measured ? clock : NULL;
         log_info("TSC runs at %lu.%03lu MHz by %s%s%s", told / 1000000, told / 1000 % 1000, source,
                  measured ? ", confirmed by " : ", unconfirmed", measured ? clock : "");
         return;
     }
     tsc_hz = measured;
+    tsc_source = clock;
     if (told)
         log_warn("%s says the TSC runs at %lu MHz; %s says %lu MHz and is believed", source,
                  told / 1000000, clock, measured / 1000000);

@@ -4,6 +4,8 @@
 #include "arch/x86/lib/types.h"
 
 extern uint64_t tsc_hz;
+/* Where tsc_hz comes from, and by which clock that was confirmed (NULL: by none), in words. */
+extern const char *tsc_source, *tsc_confirmed;
 
 /*
  * Find tsc_hz: what CPUID says, checked against the 8254 for 10 ms or, where that stands still, the
