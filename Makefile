@@ -181,10 +181,13 @@ run: $(IMAGE_NEEDS)
 
 # --- all tests, checks of the source ----------------------------------------------------------------------------------
 TEST_MACHINE := $(wildcard tests/machine/run.py)
+TEST_NESTED_NEEDS := $(B)/nested/vmlinuz $(B)/nested/poll_uart
 test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
-test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/default/vmlinuz-generic)
-	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
+test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/default/vmlinuz-generic) \
+        $(TEST_NESTED_NEEDS)
+	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
+	    tests/nested/run.py
 
 # Stored faults, put into copies of the source one at a time: each must turn a test red. MACHINE_TESTS=1 adds those that
 # only a machine shows.
@@ -203,7 +206,7 @@ $(B)/nested/poll_uart: tests/nested/poll_uart.c
 	@mkdir -p $(@D)
 	$(call say,CC  )
 	$(Q)$(CC) -static -Os -Wall -Wextra -s $< -o $@
-test-nested: $(B)/BOOTX64.EFI $(B)/confscan guest guests $(B)/nested/vmlinuz $(B)/nested/poll_uart
+test-nested: $(B)/BOOTX64.EFI $(B)/confscan guest guests $(TEST_NESTED_NEEDS)
 	@tools/verdict nested tests/nested/run.py
 
 check: $(ZYDIS_FETCHED)

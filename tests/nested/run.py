@@ -32,17 +32,18 @@ OUTER_MEMORY = 1280
 OUTER_CMDLINE = ("console=ttyS0,115200 quiet tsc_early_khz=400000 lpj=1600000 tsc=reliable mitigations=off "
                  "init_on_alloc=0 cryptomgr.notests")
 QEMU = "/usr/bin/qemu-system-x86_64"
-QEMU_FILES = ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd", "/usr/share/qemu/kvmvapic.bin")
+QEMU_FILES = ("/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/kvmvapic.bin")
 MODULES = ("irqbypass.ko", "kvm.ko", "kvm-intel.ko")
 
 # The test guests, by what Corbel is told to do without. Not here: port_all, whose 400,000 exits prove no more than the
-# ones before and take minutes.
+# ones before and take minutes; and nmi: Bochs' VM entry sets blocking by NMI where the VMCS says so but does not clear
+# it where it does not, so that it leaks from KVM's one VMCS into the other.
 EVERYTHING = """cpuid_features cpuid_signature cpuid_topology xsetbv msr_unknown vmx_undefined cr_bits tsc_aux
     mode_switch segments paging_bits smap_smep caches memory_hole mmio_forms mmio_strings io_strings xsave_state
     debug_registers msr_all""".split()
 # KVM fills the tables it runs a nested guest on as memory is touched, also by an interrupt's delivery; and when that is
 # virtual-interrupt delivery, Bochs 2.7 tells it of another event, an earlier one, that has been cut short.
-WITHOUT_VID = """sti_shadow mov_ss single_step software_interrupts fault_in_emulation event_delivery nmi hlt_timer
+WITHOUT_VID = """sti_shadow mov_ss single_step software_interrupts fault_in_emulation event_delivery hlt_timer
     hlt_nmi tsc tsc_deadline apic_timer apic_modes ipi_priority ioapic pic pit rtc uart cli_loop triple_fault
     keyboard_reset garbage idt_in_mmio hlt_forever""".split()
 # Any end will do, as long as Corbel is alive afterwards.
