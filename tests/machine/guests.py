@@ -2,7 +2,7 @@
 import re
 import time
 
-from harness import ALL, MachineError, scenario
+from harness import ALL, FIRMWARE, PATIENCE, MachineError, scenario
 
 # Guests for which any end will do, as long as Corbel is alive afterwards; how the line must go on, if that matters.
 SURVIVED = {
@@ -127,7 +127,7 @@ def guests_reloaded(lab):
 def guest_that_loops_for_ever(lab):
     """Nothing that Corbel or the guest has said may be held back by a guest that never exits again."""
     m = lab.boot("[host]\nlog = info\n[vm a]\nkernel = " + lab.guest("cli_forever") + "\nmemory = 16M\n")
-    m.read_until("^PASS cli_forever\r?$", 100)
+    m.read_until("^PASS cli_forever\r?$", FIRMWARE * PATIENCE)
 
 
 if ALL:
