@@ -12,23 +12,26 @@ vpath %.asm tests/guests tests/bench tests/guests/lib
 
 $(B)/guests/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(GUEST_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC  )
+	$(Q)$(CC) $(GUEST_CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/guests/obj/%.asm.o: %.asm
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -g -F dwarf -MD $(@:.o=.d) $< -o $@
+	$(call say,ASM )
+	$(Q)$(NASM) -f elf64 -g -F dwarf -MD $(@:.o=.d) $< -o $@
 
 $(B)/guests/obj/%.name.o: | $(B)/guests/obj/runtime.o
-	echo 'extern const char test_name[]; const char test_name[] = "$*";' | $(CC) $(GUEST_CFLAGS) -xc -c - -o $@
+	$(Q)echo 'extern const char test_name[]; const char test_name[] = "$*";' | $(CC) $(GUEST_CFLAGS) -xc -c - -o $@
 
 .SECONDEXPANSION:
 $(B)/guests/%.elf: $(B)/guests/obj/%.o $(B)/guests/obj/%.name.o \
         $$(addprefix $(B)/guests/obj/,$$(addsuffix .o,$$(notdir $$(wildcard tests/guests/$$*.asm tests/bench/$$*.asm)))) $(GUEST_LIB) tests/guests/lib/guest.ld
-	$(LD) -nostdlib -static -z noexecstack --no-warn-rwx-segments -T tests/guests/lib/guest.ld -o $@ $(filter %.o,$^)
+	$(Q)$(LD) -nostdlib -static -z noexecstack --no-warn-rwx-segments -T tests/guests/lib/guest.ld -o $@ $(filter %.o,$^)
 
 # The file starts with the setup sectors and ends where the image does: bss is the loader's to clear.
 $(GUESTS): $(B)/guests/%: $(B)/guests/%.elf
-	objcopy -O binary -j .setup -j .text -j .note $< $@
+	$(call say,COPY)
+	$(Q)objcopy -O binary -j .setup -j .text -j .note $< $@
 
 guests: $(GUESTS)
 .PHONY: guests
