@@ -31,19 +31,23 @@ $(ZYDIS_FETCHED): tools/fetch-zydis.sh
 
 $(ZYDIS_PARTS:%=$(ZYDIS_DIR)/kernel/%.o): $(ZYDIS_DIR)/kernel/%.o: $(ZYDIS_FETCHED) tools/zydis.mk
 	@mkdir -p $(@D)
-	$(CC) -O2 $(ZYDIS_KERNEL_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_SOURCE)/src -c $(ZYDIS_SOURCE)/src/$*.c -o $@
+	$(call say,CC  )
+	$(Q)$(CC) -O2 $(ZYDIS_KERNEL_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_SOURCE)/src -c $(ZYDIS_SOURCE)/src/$*.c -o $@
 
 $(ZYDIS_HOST_PARTS:%=$(ZYDIS_DIR)/host/%.o): $(ZYDIS_DIR)/host/%.o: $(ZYDIS_FETCHED) tools/zydis.mk
 	@mkdir -p $(@D)
-	$(CC) -O2 -g $(ZYDIS_HOST_CFLAGS) -I$(ZYDIS_SOURCE)/src -c $(ZYDIS_SOURCE)/src/$*.c -o $@
+	$(call say,CC  )
+	$(Q)$(CC) -O2 -g $(ZYDIS_HOST_CFLAGS) -I$(ZYDIS_SOURCE)/src -c $(ZYDIS_SOURCE)/src/$*.c -o $@
 
 $(ZYDIS_LIB): $(ZYDIS_PARTS:%=$(ZYDIS_DIR)/kernel/%.o)
 	@rm -f $@
-	ar rcsD $@ $^
+	$(call say,AR  )
+	$(Q)ar rcsD $@ $^
 
 $(ZYDIS_HOST_LIB): $(ZYDIS_HOST_PARTS:%=$(ZYDIS_DIR)/host/%.o)
 	@rm -f $@
-	ar rcsD $@ $^
+	$(call say,AR  )
+	$(Q)ar rcsD $@ $^
 
 # Whoever includes Zydis' headers needs them fetched first.
 $(B)/kernel/guest/insn/decode.o: | $(ZYDIS_FETCHED)
