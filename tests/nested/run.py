@@ -35,17 +35,18 @@ QEMU = "/usr/bin/qemu-system-x86_64"
 QEMU_FILES = ("/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/kvmvapic.bin")
 MODULES = ("irqbypass.ko", "kvm.ko", "kvm-intel.ko")
 
-# The test guests, by what Corbel is told to do without. Not here: port_all, whose 400,000 exits prove no more than the
-# ones before and take minutes; and nmi: Bochs' VM entry sets blocking by NMI where the VMCS says so but does not clear
-# it where it does not, so that it leaks from KVM's one VMCS into the other.
+# The test guests, by what Corbel is told to do without. Those that measure time are not here, as every exit is late by
+# what two more layers cost; nor port_all, whose 400,000 exits take minutes. Two more are spoilt by Bochs 2.7:
+# - nmi: its VM entry sets blocking by NMI where the VMCS says so, but does not clear it where the VMCS does not, so that
+#   it leaks from one of KVM's two VMCSs into the other;
+# - single_step: its EPT violations leave a trap pending, which comes too early when KVM fills its own tables.
 EVERYTHING = """cpuid_features cpuid_signature cpuid_topology xsetbv msr_unknown vmx_undefined cr_bits tsc_aux
     mode_switch segments paging_bits smap_smep caches memory_hole mmio_forms mmio_strings io_strings xsave_state
     debug_registers msr_all""".split()
 # KVM fills the tables it runs a nested guest on as memory is touched, also by an interrupt's delivery; and when that is
 # virtual-interrupt delivery, Bochs 2.7 tells it of another event, an earlier one, that has been cut short.
-WITHOUT_VID = """sti_shadow mov_ss single_step software_interrupts fault_in_emulation event_delivery hlt_timer
-    hlt_nmi tsc tsc_deadline apic_timer apic_modes ipi_priority ioapic pic pit rtc uart cli_loop triple_fault
-    keyboard_reset garbage idt_in_mmio hlt_forever""".split()
+WITHOUT_VID = """sti_shadow mov_ss software_interrupts fault_in_emulation event_delivery hlt_timer hlt_nmi tsc
+    apic_modes ipi_priority ioapic""".split()
 # Any end will do, as long as Corbel is alive afterwards.
 SURVIVED = {"idt_in_mmio", "hlt_forever", "garbage"}
 
