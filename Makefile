@@ -222,7 +222,7 @@ help:
 	@echo "make                      build Corbel: $(B)/BOOTX64.EFI"
 	@echo "make run                  start it with Debian's cloud kernel on the right emulator, and connect this terminal"
 	@echo "     MACHINE=auto|bochs|kvm|qemu CPUS=1 MEMORY=512 (MiB) CONFIG=path/to/corbel.conf"
-	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img"
+	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img (or OUT=disk.iso: a hybrid ISO)"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
