@@ -90,7 +90,7 @@ struct bus {
     uint8_t *port_page[256];          /* port >> 8 -> 256 device indices, or NULL */
     struct bus_mmio mmio[BUS_RANGES]; /* sorted by base */
     unsigned mmio_count;
-    unsigned mmio_last; /* index of the range that was accessed last */
+    unsigned mmio_last;     /* index of the range that was accessed last */
     uint64_t next_deadline; /* earliest of all devices' timers */
 };
 

@@ -74,9 +74,10 @@ void vm_print_summary(const struct vm *vm)
         log_info("  state saved, wiped and reloaded %u times", vm->reloads);
     log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,
              vm->ept.frames * PAGE_SIZE / KIB, frames.kernel / KIB + frames.metadata / KIB);
-    log_info("  start: %lu ticks from the hand-over to the first instruction: %lu clearing RAM, %lu "
-             "loading",
-             vm->start_ticks, vm->clear_ticks, vm->load_ticks);
+    log_info(
+        "  start: %lu ticks from the hand-over to the first instruction: %lu clearing RAM, %lu "
+        "loading",
+        vm->start_ticks, vm->clear_ticks, vm->load_ticks);
     log_info("  VM exits: %lu", total);
     if (total)
         print_exits(vm, total);

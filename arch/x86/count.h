@@ -1,6 +1,6 @@
 /*
- * Accesses that cost much on silicon or when nested, counted in the build that `make bench` makes for it: VMREAD,
- * VMWRITE, RDMSR and WRMSR. In every other build nothing is left of this.
+ * Accesses that cost much on silicon or when nested, counted in the build that `make bench` makes
+ * for it: VMREAD, VMWRITE, RDMSR and WRMSR. In every other build nothing is left of this.
  */
 #pragma once
 

@@ -17,10 +17,10 @@ struct ioapic {
     uint64_t entry[IOAPIC_PINS]; /* redirection table; Remote IRR is kept in remote_irr */
     uint32_t asserted;   /* levels of the pins; true is asserted, whatever the polarity bit says */
     uint32_t remote_irr; /* level-triggered pins whose message awaits its EOI */
-    /* A page that reads as the I/O APIC does, kept so at every change: reading needs no VM exit. May
-     * be NULL. */
+    /* A page that reads as the I/O APIC does, kept so at every change: reading needs no VM exit.
+     * May be NULL. */
     uint32_t *read_page;
-    uint8_t select;      /* IOREGSEL */
+    uint8_t select; /* IOREGSEL */
     uint8_t id;
     uint8_t power_on_id;
 };

@@ -1,13 +1,14 @@
 /*
- * What a VM exit costs, in instructions as the guest's TSC sees them where time counts instructions (Bochs): for each
- * operation the least of many runs, less what two RDTSC in a row cost. Prints "bench NAME TICKS" lines. In a build of
- * Corbel that counts (make bench), "count NAME VMREADS VMWRITES MSRS" per operation as well.
+ * What a VM exit costs, in instructions as the guest's TSC sees them where time counts instructions
+ * (Bochs): for each operation the least of many runs, less what two RDTSC in a row cost. Prints
+ * "bench NAME TICKS" lines. In a build of Corbel that counts (make bench), "count NAME VMREADS
+ * VMWRITES MSRS" per operation as well.
  */
 #include "guest.h"
 
-#define RUNS          200
-#define DRAIN_US      20000 /* until what was said last has left the serial port: that costs exits */
-#define VECTOR        0x61
+#define RUNS            200
+#define DRAIN_US        20000 /* until what was said last has left the serial port: that costs exits */
+#define VECTOR          0x61
 #define HYPERCALL_COUNT 0x436f756e74ULL /* "Count": exists only in the counting build */
 
 static uint64_t empty;
@@ -59,7 +60,8 @@ static inline uint64_t ticks(void)
     } while (0)
 
 #define WRMSR(msr, value)                                                                          \
-    asm volatile("wrmsr" ::"c"(msr), "a"((uint32_t)(value)), "d"((uint32_t)((value) >> 32)) : "memory")
+    asm volatile("wrmsr" ::"c"(msr), "a"((uint32_t)(value)), "d"((uint32_t)((value) >> 32))        \
+                 : "memory")
 #define RDMSR(msr)                                                                                 \
     do {                                                                                           \
         uint32_t low_, high_;                                                                      \
@@ -109,7 +111,8 @@ static void instructions(void)
 
 static void devices(void)
 {
-    volatile uint32_t *select = (volatile uint32_t *)IOAPIC, *window = (volatile uint32_t *)(IOAPIC + 0x10);
+    volatile uint32_t *select = (volatile uint32_t *)IOAPIC,
+                      *window = (volatile uint32_t *)(IOAPIC + 0x10);
 
     MEASURE("port_read_uart", , (void)inb(COM1 + 7));
     MEASURE("port_write_uart", , outb(COM1 + 7, 0x5a));
@@ -118,7 +121,10 @@ static void devices(void)
     MEASURE("mmio_write_ioapic_select", , asm volatile("mov %1, %0" : "=m"(*select) : "r"(1)));
     MEASURE("mmio_read_ioapic_window", , (void)*window);
     *select = 0x10 + 2 * 20; /* an unused pin's redirection entry, masked */
-    MEASURE("mmio_write_ioapic_window", , asm volatile("mov %1, %0" : "=m"(*window) : "r"(0x10000)));
+    MEASURE("mmio_write_ioapic_window", ,
+            asm volatile("mov %1, %0"
+                         : "=m"(*window)
+                         : "r"(0x10000)));
 }
 
 static void timers(void)
@@ -134,7 +140,8 @@ static void timers(void)
     MEASURE("deadline_future_set", , WRMSR(0x6e0, ticks() + 100000000));
     WRMSR(0x6e0, 0UL);
     delay_us(DRAIN_US);
-    /* From the deadline to the handler's first RDTSC, and the WRMSR that set it: the wait is excluded. */
+    /* From the deadline to the handler's first RDTSC, and the WRMSR that set it: the wait is
+     * excluded. */
     for (int i = 0; i < RUNS; i++) {
         taken = 0;
         uint64_t start = ticks(), deadline = start + 20000;

@@ -1,4 +1,5 @@
-/* Firmware that has VT-x switched off and locked: this program does so in its place, and then starts Corbel. */
+/* Firmware that has VT-x switched off and locked: this program does so in its place, and then
+ * starts Corbel. */
 #include <efi.h>
 
 #define IA32_FEATURE_CONTROL 0x3a

@@ -1,6 +1,6 @@
 /*
- * Makes Linux look at COM1 on each tick instead of waiting for its interrupt: Bochs' UART does not repeat the
- * transmitter's, and Linux, which notices, would look 5 times a second only.
+ * Makes Linux look at COM1 on each tick instead of waiting for its interrupt: Bochs' UART does not
+ * repeat the transmitter's, and Linux, which notices, would look 5 times a second only.
  */
 #include <fcntl.h>
 #include <linux/serial.h>
