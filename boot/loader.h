@@ -7,8 +7,7 @@
 
 extern EFI_SYSTEM_TABLE *firmware;
 
-/* --- print.c: the firmware's console and COM1 --------------------------------------------------
- */
+/* --- print.c: the firmware's console and COM1 --- */
 
 void print_init(void);
 /* Boot services are gone: from here on only COM1 is written. */
@@ -21,8 +20,7 @@ void progress_begin(const char *name, uint32_t name_length, uint64_t total);
 void progress_step(uint64_t done);
 void progress_end(int status);
 
-/* --- requirements.c: can this processor run Corbel? ---------------------------------------------
- */
+/* --- requirements.c: can this processor run Corbel? --- */
 
 /*
  * 0, or -ENODEV after the sentence that says why not and what to do. With check_only no VT-x is
@@ -30,8 +28,7 @@ void progress_end(int status);
  */
 int requirements_check(bool check_only);
 
-/* --- memory.c -----------------------------------------------------------------------------------
- */
+/* --- memory.c --- */
 
 /* Zeroed pages (EfiLoaderData) above 1 MiB for at least size bytes, or NULL. Lives on after the
  * hand-over. */
@@ -42,22 +39,19 @@ uint64_t *memory_page(void);
 /* One page below 1 MiB but not the first, or 0. */
 uint64_t memory_low_page(void);
 
-/* --- kernel.c: the microkernel's ELF ------------------------------------------------------------
- */
+/* --- kernel.c: the microkernel's ELF --- */
 
 /* Copy the embedded ELF's segments to h->kernel_base. 0 or negative, with a sentence. */
 int kernel_load(struct handover *h, uint64_t *entry);
 /* Build h->page_table as boot/handover.h promises; trampoline is the page that runs the switch. */
 int kernel_map(struct handover *h, uint64_t trampoline);
 
-/* --- facts.c, cpus.c: what the machine is --------------------------------------------------------
- */
+/* --- facts.c, cpus.c: what the machine is --- */
 
 void facts_gather(struct handover *h);
 int cpus_gather(struct handover *h);
 
-/* --- files.c: the config and what it names -------------------------------------------------------
- */
+/* --- files.c: the config and what it names --- */
 
 /*
  * Read the config and return its mode (enum config_mode). Without a readable config that is
@@ -67,8 +61,7 @@ uint32_t config_load(EFI_HANDLE image, struct handover *h);
 /* Only lack of memory for the bookkeeping fails; what is wrong with a file goes into its status. */
 int files_load(struct handover *h);
 
-/* --- leave.c ------------------------------------------------------------------------------------
- */
+/* --- leave.c --- */
 
 /* Prepare everything that leaving needs. 0 or negative, with a sentence. */
 int leave_prepare(struct handover *h);
