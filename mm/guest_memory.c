@@ -8,11 +8,12 @@
  * One word for each 2 MiB of guest-physical space that a range touches: an address, and in its low
  * bits what is there. A 1 GiB block is 512 such words, the first of which gives it back.
  */
-#define KIND_NONE  0u
-#define KIND_2M    1u                /* a 2 MiB block */
-#define KIND_1G    2u                /* this chunk's part of a 1 GiB block */
-#define KIND_TABLE GUEST_CHUNK_TABLE /* a frame with one word per page: 0, or the page's address   \
-                                      */
+#define KIND_NONE 0u
+#define KIND_2M   1u /* a 2 MiB block */
+#define KIND_1G   2u /* this chunk's part of a 1 GiB block */
+#define KIND_TABLE                                                                                 \
+    GUEST_CHUNK_TABLE /* a frame with one word per page: 0, or the page's address                  \
+                       */
 #define KIND_MASK GUEST_CHUNK_KIND
 
 #define TABLE_ENTRIES 512u
