@@ -11,7 +11,7 @@ SURVIVED = {
     "garbage": r"(ended|killed) after",
 }
 CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "vmx_undefined", "cr_bits",
-       "tsc_aux"]
+       "tsc_aux", "registers"]
 EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_interrupts", "fault_in_emulation",
           "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state",
           "eip_wrap"]
