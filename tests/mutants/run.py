@@ -10,8 +10,9 @@ The lists are tests/mutants/*.txt; a fault is
     + what stands there instead (no such line: nothing does)
 
 and TEST is a program of tests/unit, or "guests A,B [KEY=VALUE]": test guests that are booted with these keys of [host].
-The latter boot an emulator each, and run with --machine only. Before any fault the tests have to be green. Prints
-"pass NAME" for a fault that was noticed, "FAIL NAME" for one that was not, and a last line of counts.
+The latter boot an emulator each, and run with --machine only. "nobody REASON" instead of a test says why none of them
+can notice. Before any fault the tests have to be green. Prints "pass NAME" for a fault that was noticed, "FAIL NAME" for
+one that was not, and a last line of counts.
 """
 import argparse
 import glob
@@ -31,6 +32,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 UNIT_SECONDS, BOOT_SECONDS, MAKE_SECONDS = 300, 900, 600  # more than any takes on a busy machine
 # Without the outer make's flags and job server; without warnings, which are not what a fault is to be found by.
 MAKE = ["make", "--no-print-directory", "WARN=-w"]
+NOTICED = 3
 MACHINE_TARGETS = ["build/BOOTX64.EFI", "build/confscan"]
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
 
@@ -42,7 +44,8 @@ class Fault:
         self.place, self.area = place, area
         self.name, self.file, *self.tests = head.split()
         self.old, self.new = [], []
-        self.machine = bool(self.tests) and self.tests[0] == "guests"
+        self.machine = self.tests[:1] == ["guests"]
+        self.reason = " ".join(self.tests[1:]) if self.tests[:1] == ["nobody"] else None
 
     def keys(self):
         """Of a boot: "guests" and the keys of [host]."""
@@ -54,16 +57,13 @@ class Fault:
     def problem(self):
         """None, or why the row itself is wrong."""
         path = os.path.join(TOP, self.file)
-        if not self.tests or (self.machine and len(self.tests) < 2):
+        if not self.tests or self.reason == "" or (self.machine and len(self.tests) < 2):
             return "it names no test"
-        for test in self.tests if not self.machine else []:
-            if not os.path.exists(os.path.join(TOP, f"tests/unit/{test}.c")):
-                return f"there is no tests/unit/{test}.c"
-        for guest in self.tests[1].split(",") if self.machine else []:
-            if not os.path.exists(os.path.join(TOP, f"tests/guests/{guest}.c")):
-                return f"there is no tests/guests/{guest}.c"
-        if not os.path.exists(path):
-            return f"there is no {self.file}"
+        needed = ([] if self.reason else [f"tests/guests/{g}.c" for g in self.tests[1].split(",")] if self.machine
+                  else [f"tests/unit/{t}.c" for t in self.tests])
+        for name in [self.file, *needed]:
+            if not os.path.exists(os.path.join(TOP, name)):
+                return f"there is no {name}"
         with open(path) as f:
             text = f.read()
         if not self.old or text.count("\n".join(self.old)) != 1:
@@ -95,10 +95,11 @@ def read_lists():
 
 
 def run(command, seconds, cwd):
-    """Exit status (None: ended because it hung) and output."""
-    p = subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, start_new_session=True)
-    running.add(p)
+    """Exit status (None: ended because it hung) and output. Temporary files go with the process."""
+    folder = tempfile.mkdtemp(prefix="corbel-mutants-")
+    p = subprocess.Popen(command, cwd=cwd, env=dict(ENVIRONMENT, TMPDIR=folder), stdin=subprocess.DEVNULL,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    running[p] = folder
     try:
         out, _ = p.communicate(timeout=seconds)
         return p.returncode, out.decode(errors="replace")
@@ -107,18 +108,20 @@ def run(command, seconds, cwd):
         out, _ = p.communicate()
         return None, out.decode(errors="replace")
     finally:
-        running.discard(p)
+        del running[p]
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-running = set()
+running = {}  # processes and their folders
 
 
 def end_all(*_):
-    for p in list(running):
+    for p, folder in list(running.items()):
         try:
             os.killpg(p.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        shutil.rmtree(folder, ignore_errors=True)
     os._exit(130)
 
 
@@ -137,7 +140,7 @@ def why(status, out):
 
 
 def boot(guests, keys):
-    """0: all passed; 1: one did not; 2: no machine could be started."""
+    """0: all passed; NOTICED: one did not. (Python's own status for an error of ours is 1.)"""
     sys.path.insert(0, os.path.join(TOP, "tests/machine"))
     import guests as library
     import harness
@@ -150,18 +153,17 @@ def boot(guests, keys):
             print("RED", name + ":", error.splitlines()[0], flush=True)
             raise Red
 
-    with tempfile.TemporaryDirectory(prefix="corbel-mutants-") as folder:
-        lab = harness.Lab("mutants", folder, results)
-        try:
-            library.run_guests(lab, guests, host="\n".join(keys))
-            return 0
-        except Red:
-            return 1
-        except harness.MachineError as error:
-            print("RED", str(error).splitlines()[0])
-            return 1
-        finally:
-            lab.close()
+    lab = harness.Lab("mutants", tempfile.gettempdir(), results)
+    try:
+        library.run_guests(lab, guests, host="\n".join(keys))
+        return 0
+    except Red:
+        return NOTICED
+    except harness.MachineError as error:
+        print("RED", str(error).splitlines()[0])
+        return NOTICED
+    finally:
+        lab.close()
 
 
 def boot_command(tests):
@@ -197,7 +199,7 @@ def judge(fault, folder, bounds):
         return None, "it cannot be built:\n" + out[-2000:]
     if fault.machine:
         status, out = run(boot_command(fault.tests), bounds[fault.keys()], folder)
-        return (None, out[-2000:]) if status == 2 else (status != 0, why(status, out))
+        return (status != 0, why(status, out)) if status in (0, NOTICED, None) else (None, out[-2000:])
     for test, target in zip(fault.tests, targets):
         status, out = run([target], bounds[test], folder)
         if status != 0:
@@ -231,14 +233,15 @@ def worker(folder, waiting, bounds, report):
 def measure(name, command, seconds, cwd, bounds, red):
     started = time.monotonic()
     status, out = run(command, seconds, cwd)
-    bounds[name] = 10 + 3 * (time.monotonic() - started)
+    bounds[name] = 10 + 2 * (time.monotonic() - started)
     if status != 0:
-        red.append(f"{name}: {why(status, out)}")
+        red.append(f"{name}: {why(status, out)}\n{out[-1000:]}")
 
 
-def measure_units(faults, bounds, red):
+def measure_units(faults, folder, bounds, red):
+    """As the outer make has built them, but in a copy: that has all that they read."""
     for test in sorted({t for f in faults if not f.machine for t in f.tests}):
-        measure(test, [f"build/unit/{test}"], UNIT_SECONDS, TOP, bounds, red)
+        measure(test, [os.path.join(TOP, "build/unit", test)], UNIT_SECONDS, folder, bounds, red)
 
 
 def measure_boots(faults, folder, bounds, red):
@@ -266,22 +269,29 @@ def main():
     if a.list:
         for area in dict.fromkeys(f.area for f in faults):
             print(f"{area}: " + " ".join(f.name for f in faults if f.area == area))
-        print(f"{sum(not f.machine for f in faults)} by unit tests, {sum(f.machine for f in faults)} by test guests")
+        machine, nobody = sum(f.machine for f in faults), sum(bool(f.reason) for f in faults)
+        print(f"{len(faults) - machine - nobody} by unit tests, {machine} by test guests, {nobody} by nobody")
+    if wrong:
+        print(*wrong, f"0 passed, {len(wrong)} failed", sep="\n")
     if wrong or a.list:
-        print("\n".join(wrong), end="\n" if wrong else "")
         return bool(wrong)
     faults = [f for f in faults if (a.machine or not f.machine) and (not a.k or re.search(a.k, f.name))]
+    for f in faults:
+        if f.reason:
+            print(f"skip {f.name} ({f.reason})", flush=True)
+    skipped = sum(bool(f.reason) for f in faults)
+    faults = [f for f in faults if not f.reason]
     signal.signal(signal.SIGTERM, end_all)
     signal.signal(signal.SIGINT, end_all)
 
     copies = [make_copy(os.path.join(TOP, "build/mutants", str(i))) for i in range(max(1, a.j))]
     red, bounds = [], {}
-    measure_units(faults, bounds, red)
+    measure_units(faults, copies[0], bounds, red)
     if any(f.machine for f in faults):
         measure("build", MAKE + MACHINE_TARGETS, MAKE_SECONDS, copies[0], bounds, red)
         measure_boots(faults, copies[0], bounds, red)
     if red:
-        print("red without any fault:", *red, sep="\n  ")
+        print("red without any fault:", *red, f"0 passed, {len(red)} failed", sep="\n")
         return 1
 
     counts, lock, survivors = [0, 0], threading.Lock(), []
@@ -313,8 +323,11 @@ def main():
             t.join(0.5)
     if survivors:
         print("not noticed:", " ".join(survivors))
-    print(f"{counts[0]} passed, {counts[1]} failed")
-    return 1 if counts[1] or not counts[0] else 0
+    left = len(faults) - sum(counts)
+    if left:
+        print(f"{left} were not tried: a worker ended early")
+    print(f"{counts[0]} passed, {counts[1] + left} failed" + (f", {skipped} skipped" if skipped else ""))
+    return 1 if counts[1] or left or not counts[0] else 0
 
 
 sys.exit(main())
