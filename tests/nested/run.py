@@ -37,7 +37,7 @@ MODULES = ("irqbypass.ko", "kvm.ko", "kvm-intel.ko")
 
 # The test guests, by what Corbel is told to do without. Those that measure time are not here, as every exit is late by
 # what two more layers cost; nor port_all, whose 400,000 exits take minutes. Two more are spoilt by Bochs 2.7:
-# - nmi: its VM entry sets blocking by NMI where the VMCS says so, but does not clear it where the VMCS does not, so that
+# - nmi: its VM entry sets blocking by NMI where the VMCS says so, but does not clear it where it does not, so that
 #   it leaks from one of KVM's two VMCSs into the other;
 # - single_step: its EPT violations leave a trap pending, which comes too early when KVM fills its own tables.
 EVERYTHING = """cpuid_features cpuid_signature cpuid_topology xsetbv msr_unknown vmx_undefined cr_bits tsc_aux
