@@ -233,7 +233,7 @@ def worker(folder, waiting, bounds, report):
 def measure(name, command, seconds, cwd, bounds, red):
     started = time.monotonic()
     status, out = run(command, seconds, cwd)
-    bounds[name] = 10 + 2 * (time.monotonic() - started)
+    bounds[name] = 60 + 4 * (time.monotonic() - started)  # others may come to work here meanwhile
     if status != 0:
         red.append(f"{name}: {why(status, out)}\n{out[-1000:]}")
 
