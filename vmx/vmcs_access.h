@@ -23,7 +23,7 @@ static inline uint64_t vmread_any(enum vmcs_field field)
     return value;
 }
 
-/* A refused VMWRITE is counted by vmx_fail_count, which the VM-entry failure report prints. */
+/* Says on the log which field a refused VMWRITE was for. */
 void vmwrite_failed(enum vmcs_field field, uint64_t value);
 
 static inline void vmwrite_any(enum vmcs_field field, uint64_t value)
