@@ -167,6 +167,22 @@ static void set_number(struct parser *p, const struct config_key *key, struct co
     }
 }
 
+static void set_processors(struct parser *p, const struct config_key *key, struct config_span value,
+                           struct config_cpus *field)
+{
+    struct config_quote q, s;
+    struct config_cpus set;
+
+    if (config_parse_processors(value, key->max, &set)) {
+        *field = set;
+        return;
+    }
+    problem(p,
+            "%s = '%s' in %s is not a list of processors; write numbers from 0 to %llu and ranges, "
+            "such as 0,2-3",
+            key->name, config_quote(&q, value), section_name(p, &s), (unsigned long long)key->max);
+}
+
 /* Store value in the field of *object (struct config or struct vm_config) that key describes. */
 static void set_value(struct parser *p, const struct config_key *key, struct config_span value,
                       void *object)
@@ -189,6 +205,9 @@ static void set_value(struct parser *p, const struct config_key *key, struct con
         break;
     case CONFIG_NUMBER:
         set_number(p, key, value, field);
+        break;
+    case CONFIG_PROCESSOR_SET:
+        set_processors(p, key, value, field);
         break;
     }
 }
@@ -222,7 +241,7 @@ static void unknown_key(struct parser *p, const struct config_key *keys, int cou
     const char *best = NULL;
     unsigned best_distance = 3;
     struct config_quote q, s;
-    char list[80];
+    char list[160];
     const char *names[CONFIG_HOST_KEYS + CONFIG_VM_KEYS + 1] = {NULL};
 
     for (int i = 0; i < count; i++) {

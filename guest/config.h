@@ -72,15 +72,36 @@ enum config_vm_key {
     CONFIG_VM_MEMORY,
     CONFIG_VM_CPUS,
     CONFIG_VM_HOLE,
+    CONFIG_VM_WEIGHT,
+    CONFIG_VM_CAP,
+    CONFIG_VM_AFFINITY,
+    CONFIG_VM_AUTOSTART,
+    CONFIG_VM_ON_CRASH,
+    CONFIG_VM_ON_REBOOT,
+    CONFIG_VM_ON_POWEROFF,
     CONFIG_VM_KEYS
 };
 
+/* A set of processors by number; empty where the config does not give one. */
+#define CONFIG_PROCESSORS 256
+struct config_cpus {
+    uint64_t bits[CONFIG_PROCESSORS / 64];
+};
+
+/* What is done when a VM ends in one way or another. */
+enum config_end { CONFIG_END_RESTART, CONFIG_END_STOP, CONFIG_END_PAUSE };
+
 struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
-    uint64_t memory;       /* bytes; a multiple of 4 KiB */
-    uint64_t hole;         /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
-    uint32_t cpus;         /* 1..CONFIG_MAX_CPUS */
-    uint32_t section_line; /* of [vm NAME] */
+    uint64_t memory;    /* bytes; a multiple of 4 KiB */
+    uint64_t hole;      /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
+    uint32_t cpus;      /* 1..CONFIG_MAX_CPUS */
+    uint32_t weight;    /* of its share of the processors */
+    uint32_t cap;       /* percent of one processor; 0: none */
+    uint32_t autostart; /* 0 or 1 */
+    uint32_t on_crash, on_reboot, on_poweroff; /* enum config_end */
+    struct config_cpus affinity;
+    uint32_t section_line;             /* of [vm NAME] */
     uint32_t key_line[CONFIG_VM_KEYS]; /* 0: not given, the default holds */
     bool broken; /* something is wrong with it, which has been reported: not to be run */
 };
@@ -148,7 +169,8 @@ enum config_type {
     CONFIG_PATH,
     CONFIG_TEXT,
     CONFIG_SIZE,
-    CONFIG_NUMBER
+    CONFIG_NUMBER,
+    CONFIG_PROCESSOR_SET
 };
 
 struct config_key {

@@ -6,6 +6,8 @@
 static const char *const mode_names[] = {"run", "check", NULL};
 static const char *const log_names[] = {"error", "warn", "info", "debug", NULL};
 static const char *const idle_names[] = {"poweroff", "stay", NULL};
+static const char *const switch_names[] = {"no", "yes", NULL};
+static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
 
 #define WITHOUT_NAME(symbol, name, what) name,
@@ -105,4 +107,48 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                         .initial = "3G",
                         .help =
                             "guest-physical address from which on, up to 4 GiB, there is no RAM"},
+    [CONFIG_VM_WEIGHT] = {.name = "weight",
+                          .type = CONFIG_NUMBER,
+                          .offset = offsetof(struct vm_config, weight),
+                          .min = 1,
+                          .max = 10000,
+                          .initial = "100",
+                          .help = "the VM's share of the processors, relative to other VMs'"},
+    [CONFIG_VM_CAP] = {.name = "cap",
+                       .type = CONFIG_NUMBER,
+                       .offset = offsetof(struct vm_config, cap),
+                       .min = 0,
+                       .max = 100 * CONFIG_PROCESSORS,
+                       .initial = "0",
+                       .help = "the most processor time that the VM gets, in percent of one "
+                               "processor; 0: all it can get"},
+    [CONFIG_VM_AFFINITY] = {.name = "affinity",
+                            .type = CONFIG_PROCESSOR_SET,
+                            .offset = offsetof(struct vm_config, affinity),
+                            .max = CONFIG_PROCESSORS - 1,
+                            .help = "the processors on which the VM may run, such as `0,2-3`"},
+    [CONFIG_VM_AUTOSTART] = {.name = "autostart",
+                             .type = CONFIG_CHOICE,
+                             .offset = offsetof(struct vm_config, autostart),
+                             .choices = switch_names,
+                             .initial = "yes",
+                             .help = "whether the VM starts with the machine"},
+    [CONFIG_VM_ON_CRASH] = {.name = "on_crash",
+                            .type = CONFIG_CHOICE,
+                            .offset = offsetof(struct vm_config, on_crash),
+                            .choices = end_names,
+                            .initial = "stop",
+                            .help = "what to do after the VM did what cannot be carried on with"},
+    [CONFIG_VM_ON_REBOOT] = {.name = "on_reboot",
+                             .type = CONFIG_CHOICE,
+                             .offset = offsetof(struct vm_config, on_reboot),
+                             .choices = end_names,
+                             .initial = "restart",
+                             .help = "what to do after the guest has reset itself"},
+    [CONFIG_VM_ON_POWEROFF] = {.name = "on_poweroff",
+                               .type = CONFIG_CHOICE,
+                               .offset = offsetof(struct vm_config, on_poweroff),
+                               .choices = end_names,
+                               .initial = "stop",
+                               .help = "what to do after the guest has switched itself off"},
 };

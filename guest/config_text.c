@@ -150,6 +150,32 @@ bool config_parse_size(struct config_span s, uint64_t *value)
     return false;
 }
 
+bool config_parse_processors(struct config_span s, uint64_t max, struct config_cpus *set)
+{
+    memset(set, 0, sizeof(*set));
+    do {
+        struct config_span rest = config_cut(&s, ','), first = config_trim(s);
+        struct config_span last = config_cut(&first, '-');
+        uint64_t from, to;
+
+        if (!config_parse_number(config_trim(first), &from)) {
+            return false;
+        }
+        to = from;
+        if (last.data && !config_parse_number(config_trim(last), &to)) {
+            return false;
+        }
+        if (from > to || to > max) {
+            return false;
+        }
+        for (; from <= to; from++) {
+            set->bits[from / 64] |= BIT(from % 64);
+        }
+        s = rest;
+    } while (s.data);
+    return true;
+}
+
 /* A size as one would write it in the config. */
 const char *config_size_text(struct config_quote *q, uint64_t size)
 {

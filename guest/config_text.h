@@ -26,6 +26,8 @@ const char *config_text_fault(struct config_span s);
 bool config_parse_number(struct config_span s, uint64_t *value);
 /* A number with K, M or G; too large a size becomes UINT64_MAX. */
 bool config_parse_size(struct config_span s, uint64_t *value);
+/* "0,2-3": numbers and ranges up to max, below CONFIG_PROCESSORS; the result is not empty. */
+bool config_parse_processors(struct config_span s, uint64_t max, struct config_cpus *set);
 bool config_find_choice(const char *const *choices, struct config_span s, uint32_t *index);
 
 /* --- for messages: each returns the text that it has written --- */

@@ -250,15 +250,69 @@ static void test_numbers(void **state)
     expect_broken("cpus = 1x", "cpus = '1x' in [vm a] is not a number; it must be from 1 to 64");
 }
 
+#define VM_KEYS                                                                                    \
+    "kernel, initrd, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, on_crash, "    \
+    "on_reboot or on_poweroff"
+
+static void test_processors(void **state)
+{
+    static const char *const bad[] = {"x",
+                                      "1-",
+                                      "-1",
+                                      "3-1",
+                                      "256",
+                                      "0-256",
+                                      "1,,2",
+                                      ",",
+                                      "1, x",
+                                      "1 2",
+                                      "0-99999999999999999999999"};
+    char line[80];
+
+    parse("[vm a]\nkernel=k\naffinity = 0, 2-3 ,63-64,255\n");
+    assert_int_equal(told_count, 0);
+    assert_true(vms[0].affinity.bits[0] == (BIT(0) | BIT(2) | BIT(3) | BIT(63)));
+    assert_true(vms[0].affinity.bits[1] == 1 && vms[0].affinity.bits[2] == 0);
+    assert_true(vms[0].affinity.bits[3] == BIT(63));
+    parse("[vm a]\nkernel=k\n");
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(vms[0].affinity.bits[i] == 0);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        snprintf(line, sizeof(line), "[vm a]\nkernel=k\naffinity = %s\n", bad[i]);
+        parse(line);
+        assert_int_equal(told_count, 1);
+        assert_non_null(strstr(told[0].sentence, "is not a list of processors"));
+        assert_true(vms[0].broken);
+    }
+}
+
+static void test_scheduling_keys(void **state)
+{
+    parse("[vm a]\nkernel=k\nweight=10000\ncap=25\nautostart=no\non_crash=restart\n"
+          "on_reboot=stop\non_poweroff=pause\n[vm b]\nkernel=k\n");
+    assert_int_equal(vms[0].weight, 10000);
+    assert_int_equal(vms[0].cap, 25);
+    assert_int_equal(vms[0].autostart, 0);
+    assert_int_equal(vms[0].on_crash, CONFIG_END_RESTART);
+    assert_int_equal(vms[0].on_reboot, CONFIG_END_STOP);
+    assert_int_equal(vms[0].on_poweroff, CONFIG_END_PAUSE);
+    assert_int_equal(vms[1].weight, 100);
+    assert_int_equal(vms[1].cap, 0);
+    assert_int_equal(vms[1].autostart, 1);
+    assert_int_equal(vms[1].on_crash, CONFIG_END_STOP);
+    assert_int_equal(vms[1].on_reboot, CONFIG_END_RESTART);
+    assert_int_equal(vms[1].on_poweroff, CONFIG_END_STOP);
+    expect_broken("weight = 0", "weight = 0 in [vm a] is too small; it must be from 1 to 10000");
+    expect_broken("on_crash = explode",
+                  "on_crash = 'explode' is not known; it must be restart, stop or pause");
+}
+
 static void test_keys(void **state)
 {
     expect_broken("memroy = 1G", "unknown key 'memroy' in [vm a]; did you mean 'memory'?");
     expect_broken("Kernel = x", "unknown key 'Kernel' in [vm a]; did you mean 'kernel'?");
-    expect_broken("frobnicate = 1", "unknown key 'frobnicate' in [vm a]; it must be kernel, "
-                                    "initrd, cmdline, memory, cpus or hole");
-    expect_broken(
-        "= 1",
-        "unknown key '' in [vm a]; it must be kernel, initrd, cmdline, memory, cpus or hole");
+    expect_broken("frobnicate = 1", "unknown key 'frobnicate' in [vm a]; it must be " VM_KEYS);
+    expect_broken("= 1", "unknown key '' in [vm a]; it must be " VM_KEYS);
     expect_broken("log = info", "'log' does not belong in [vm a] but in [host]");
     expect_broken("kernel = other",
                   "'kernel' is given twice in [vm a], first in line 2; keep one of them");
@@ -495,6 +549,8 @@ int main(void)
         cmocka_unit_test(test_cmdline),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_numbers),
+        cmocka_unit_test(test_processors),
+        cmocka_unit_test(test_scheduling_keys),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_a_bad_host_value_leaves_the_default),
         cmocka_unit_test(test_sections),
