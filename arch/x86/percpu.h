@@ -32,6 +32,8 @@ struct PACKED tss {
  * nothing may lie behind. */
 _Static_assert(sizeof(struct tss) == 0x68, "TSS");
 
+struct cpu_work;
+
 struct percpu {
     struct percpu *self; /* first: this_cpu() reads it at %gs:0 */
     uint32_t number;     /* 0 is the boot processor */
@@ -45,6 +47,12 @@ struct percpu {
     uint64_t trap_recovery; /* trap_try()'s stack pointer while it runs, else 0 */
     uint64_t interrupts;    /* taken or dispatched */
     uint64_t spurious;
+    struct cpu_work *calls; /* what other CPUs want done here, newest first: arch/x86/smp.h */
+    uint64_t kicks;         /* VECTOR_KICK interrupts taken */
+    uint64_t calls_served;
+    int64_t tsc_skew;    /* of this CPU's TSC against the boot processor's, as last measured */
+    uint32_t lock_ranks; /* held now: one bit each, in a debug build */
+    uint32_t stopped;    /* 1: halted for good */
     struct tss tss __attribute__((aligned(16)));
     uint64_t gdt[GDT_ENTRIES] __attribute__((aligned(16)));
 };

@@ -1,0 +1,106 @@
+/*
+ * Ticket locks: first come, first served. Root mode runs with IF=0, so nobody who holds a lock is
+ * interrupted by somebody who wants it; NMI and machine-check handlers take none. A lock is held
+ * for a short, bounded time: never across a VM entry, cpu_idle_once() or cpu_call()
+ * (arch/x86/smp.h).
+ *
+ *     static struct spinlock lock = SPINLOCK(RANK_HEAP);
+ *     spin_lock(&lock); ... spin_unlock(&lock);
+ */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+
+/*
+ * Who holds a lock takes only locks of a higher rank: thus nobody waits in a circle. A build with
+ * CORBEL_DEBUG (make debug) checks that, and panics.
+ *
+ *     rank            owner                  one per   protects
+ *     RANK_BOARD      guest/                 VM        its device models
+ *     RANK_SCHED      guest/sched            CPU       its run queue
+ *     RANK_GUEST      mm/guest_memory, EPT   VM        its RAM's blocks, its EPT's tables
+ *     RANK_CONSOLE    guest/                 one       guests' consoles and what they keep
+ *     RANK_SPACE      mm/space               one       the microkernel's page tables
+ *     RANK_HEAP       mm/heap                one       slabs
+ *     RANK_FRAMES     mm/frame               one       free lists, owners, pins
+ *     RANK_LOG        drivers/console        one       the log's ring, the screen, whose line the
+ *                                                      serial port is in (console_lock())
+ *     RANK_SERIAL     drivers/serial         one       the UART and its two rings
+ */
+enum lock_rank {
+    RANK_BOARD = 1,
+    RANK_SCHED,
+    RANK_GUEST,
+    RANK_CONSOLE,
+    RANK_SPACE,
+    RANK_HEAP,
+    RANK_FRAMES,
+    RANK_LOG,
+    RANK_SERIAL,
+};
+
+struct spinlock {
+    uint16_t next;  /* the ticket that the next CPU draws */
+    uint16_t owner; /* the ticket whose turn it is */
+    uint8_t rank;   /* enum lock_rank */
+};
+
+#define SPINLOCK(r)                                                                                \
+    {                                                                                              \
+        .rank = (r)                                                                                \
+    }
+
+/* For a lock in memory that was allocated. */
+static inline void spin_init(struct spinlock *l, enum lock_rank rank)
+{
+    *l = (struct spinlock)SPINLOCK((uint8_t)rank);
+}
+
+/*
+ * Set for good when all other CPUs have been stopped (panic, power off): who held a lock will never
+ * release it, so nobody waits any more.
+ */
+extern bool spin_forsaken;
+
+/* The slow way: wait for the ticket's turn. */
+void spin_wait(struct spinlock *l, uint16_t ticket);
+
+/* The rank check; nothing in an ordinary build. */
+#if defined(CORBEL_DEBUG) && !__STDC_HOSTED__
+void spin_check_lock(const struct spinlock *l);
+void spin_check_unlock(const struct spinlock *l);
+#else
+static inline void spin_check_lock(const struct spinlock *l)
+{
+}
+static inline void spin_check_unlock(const struct spinlock *l)
+{
+}
+#endif
+
+static inline void spin_lock(struct spinlock *l)
+{
+    spin_check_lock(l);
+    uint16_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+    if (UNLIKELY(__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket))
+        spin_wait(l, ticket);
+}
+
+static inline void spin_unlock(struct spinlock *l)
+{
+    /* Only the holder writes owner: no locked instruction is needed. */
+    __atomic_store_n(&l->owner, (uint16_t)(l->owner + 1), __ATOMIC_RELEASE);
+    spin_check_unlock(l);
+}
+
+/* True when the lock was free and is ours now. */
+static inline bool spin_trylock(struct spinlock *l)
+{
+    uint16_t ticket = __atomic_load_n(&l->owner, __ATOMIC_RELAXED);
+
+    if (!__atomic_compare_exchange_n(&l->next, &ticket, (uint16_t)(ticket + 1), false,
+                                     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+        return false;
+    spin_check_lock(l);
+    return true;
+}
