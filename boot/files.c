@@ -176,18 +176,21 @@ uint32_t config_load(EFI_HANDLE image, struct handover *h)
 }
 
 /* The files that the config names. What is wrong with the config itself, the microkernel tells. */
-static int find_files(struct handover *h, struct config_file **files, size_t *count)
+static int find_files(struct handover *h, struct config_file **files, size_t *count, size_t *room)
 {
     const char *text = (const char *)(uintptr_t)h->config;
     size_t vm_count = config_count_vms(text, h->config_size);
     static struct config config;
     struct vm_config *vms = memory_allocate(vm_count * sizeof(*vms));
 
-    *files = memory_allocate(2 * vm_count * sizeof(**files));
-    if (!vms || !*files)
+    if (!vms)
         return -ENOMEM;
     config_parse(text, h->config_size, &config, vms, vm_count, NULL, NULL);
-    *count = config_files(vms, config.vm_count, *files, 2 * vm_count);
+    *room = config_files(vms, config.vm_count, NULL, 0);
+    *files = memory_allocate(*room * sizeof(**files));
+    if (!*files)
+        return -ENOMEM;
+    *count = config_files(vms, config.vm_count, *files, *room);
     memory_free(vms, vm_count * sizeof(*vms));
     return 0;
 }
@@ -196,11 +199,11 @@ int files_load(struct handover *h)
 {
     struct config_file *files;
     struct handover_file *out;
-    size_t count;
+    size_t count, room;
 
     if (h->config_status)
         return 0;
-    if (find_files(h, &files, &count) < 0)
+    if (find_files(h, &files, &count, &room) < 0)
         return -ENOMEM;
     out = memory_allocate(count * sizeof(*out));
     if (!out)
@@ -211,8 +214,7 @@ int files_load(struct handover *h)
         out[i].status = read_file(files[i].path.data, files[i].path.length, UINT64_MAX - PAGE_SIZE,
                                   &out[i].base, &out[i].size);
     }
-    memory_free(files, 2 * config_count_vms((const char *)(uintptr_t)h->config, h->config_size) *
-                           sizeof(*files));
+    memory_free(files, room * sizeof(*files));
     h->files = (uintptr_t)out;
     h->file_count = (uint32_t)count;
     return 0;

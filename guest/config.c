@@ -111,6 +111,35 @@ static void set_string(struct parser *p, const struct config_key *key, struct co
     *field = value;
 }
 
+/* Add `file args` to the modules so far. */
+static void add_module(struct parser *p, const struct config_key *key, struct config_span value,
+                       struct config_modules *modules)
+{
+    struct config_module module = {.file = value, .args = {"", 0}, .line = p->line};
+    struct config_span whole = {NULL, 0};
+    struct config_quote s;
+
+    set_string(p, key, value, &whole);
+    if (!whole.data) {
+        return;
+    }
+    for (size_t i = 0; i < module.file.length; i++) {
+        if (config_is_blank(value.data[i])) {
+            module.args = config_trim(config_span_of(value.data + i, value.length - i));
+            module.file.length = i;
+        }
+    }
+    if (module.file.length > CONFIG_MAX_PATH) {
+        problem(p, "the file of a %s in %s is %zu bytes long; at most %u are possible", key->name,
+                section_name(p, &s), module.file.length, CONFIG_MAX_PATH);
+    } else if (modules->count == CONFIG_MAX_MODULES) {
+        problem(p, "%s has one %s too many: at most %u are possible", section_name(p, &s),
+                key->name, CONFIG_MAX_MODULES);
+    } else {
+        modules->item[modules->count++] = module;
+    }
+}
+
 static bool check_range(struct parser *p, const struct config_key *key, struct config_span value,
                         uint64_t v)
 {
@@ -200,6 +229,9 @@ static void set_value(struct parser *p, const struct config_key *key, struct con
     case CONFIG_TEXT:
         set_string(p, key, value, field);
         break;
+    case CONFIG_MODULES:
+        add_module(p, key, value, field);
+        break;
     case CONFIG_SIZE:
         set_size(p, key, value, field);
         break;
@@ -278,11 +310,11 @@ static void parse_key(struct parser *p, struct config_span name, struct config_s
 
     if (i < 0) {
         unknown_key(p, keys, count, name);
-    } else if (key_line[i]) {
+    } else if (key_line[i] && keys[i].type != CONFIG_MODULES) {
         problem(p, "'%s' is given twice in %s, first in line %u; keep one of them", keys[i].name,
                 section_name(p, &s), key_line[i]);
     } else {
-        key_line[i] = p->line;
+        key_line[i] = key_line[i] ? key_line[i] : p->line;
         if (value.length == 0 && keys[i].type != CONFIG_TEXT) {
             problem(p, "'%s' in %s has no value; give it one or remove the line", keys[i].name,
                     section_name(p, &s));
@@ -506,31 +538,46 @@ uint32_t config_vm_line(const struct vm_config *vm, enum config_vm_key key)
     return vm->key_line[key] ? vm->key_line[key] : vm->section_line;
 }
 
+struct file_list {
+    struct config_file *files;
+    size_t max, found;
+};
+
+static void add_file(struct file_list *list, struct config_file file)
+{
+    for (size_t i = 0; i < MIN(list->found, list->max); i++) {
+        if (config_span_equal(list->files[i].path, file.path)) {
+            return;
+        }
+    }
+    if (list->found < list->max) {
+        list->files[list->found] = file;
+    }
+    list->found++;
+}
+
 size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
                     size_t max)
 {
-    size_t found = 0;
+    struct file_list list = {files, max, 0};
 
-    for (size_t i = 0; i < 2 * count; i++) {
-        const struct vm_config *vm = &vms[i / 2];
-        bool kernel = i % 2 == 0, known = false;
-        struct config_span path = kernel ? vm->kernel : vm->initrd;
+    for (size_t i = 0; i < count; i++) {
+        const struct vm_config *vm = &vms[i];
 
-        for (size_t j = 0; j < MIN(found, max) && !known; j++) {
-            known = config_span_equal(files[j].path, path);
-        }
-        if (vm->broken || !path.data || known) {
+        if (vm->broken) {
             continue;
         }
-        if (found < max) {
-            files[found] = (struct config_file){
-                .path = path,
-                .line = config_vm_line(vm, kernel ? CONFIG_VM_KERNEL : CONFIG_VM_INITRD),
-                .vm = (uint32_t)(i / 2),
-                .kernel = kernel,
-            };
+        add_file(&list, (struct config_file){vm->kernel, config_vm_line(vm, CONFIG_VM_KERNEL),
+                                             (uint32_t)i, true});
+        if (vm->initrd.data) {
+            add_file(&list, (struct config_file){vm->initrd, config_vm_line(vm, CONFIG_VM_INITRD),
+                                                 (uint32_t)i, false});
         }
-        found++;
+        for (size_t j = 0; j < vm->modules.count; j++) {
+            const struct config_module *m = &vm->modules.item[j];
+
+            add_file(&list, (struct config_file){m->file, m->line, (uint32_t)i, false});
+        }
     }
-    return found;
+    return list.found;
 }

@@ -13,6 +13,8 @@
 #define CONFIG_MAX_NAME    31
 #define CONFIG_MAX_PATH    511
 #define CONFIG_MAX_CMDLINE 2047
+#define CONFIG_MAX_MODULES 16   /* of one VM */
+#define CONFIG_MAX_MODULE  1023 /* a module's file and arguments */
 #define CONFIG_MAX_REPORTS                                                                         \
     100                    /* problems told one by one; then one line says that there are more */
 #define CONFIG_MESSAGE 256 /* a report's sentence, with its terminator, fits into this */
@@ -68,6 +70,7 @@ enum config_host_key {
 enum config_vm_key {
     CONFIG_VM_KERNEL,
     CONFIG_VM_INITRD,
+    CONFIG_VM_MODULE,
     CONFIG_VM_CMDLINE,
     CONFIG_VM_MEMORY,
     CONFIG_VM_CPUS,
@@ -91,8 +94,20 @@ struct config_cpus {
 /* What is done when a VM ends in one way or another. */
 enum config_end { CONFIG_END_RESTART, CONFIG_END_STOP, CONFIG_END_PAUSE };
 
+/* One `module = file args`: both are spans of the same line, file first. */
+struct config_module {
+    struct config_span file, args; /* args: length 0 when there are none */
+    uint32_t line;
+};
+
+struct config_modules {
+    uint32_t count;
+    struct config_module item[CONFIG_MAX_MODULES];
+};
+
 struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
+    struct config_modules modules;
     uint64_t memory;    /* bytes; a multiple of 4 KiB */
     uint64_t hole;      /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
     uint32_t cpus;      /* 1..CONFIG_MAX_CPUS */
@@ -150,13 +165,13 @@ struct config_file {
     struct config_span path;
     uint32_t line;
     uint32_t vm; /* index of the VM that names it first */
-    bool kernel; /* named there as kernel, else as initrd */
+    bool kernel; /* named there as kernel, else as initrd or module */
 };
 
 /*
  * The distinct files of vms[0..count) that are not broken, in the order of the VMs, kernel before
- * initrd. Fills at most max elements of files (2 * count always suffice) and returns how many
- * there are; what did not fit may be counted more than once.
+ * initrd before modules. Fills at most max elements of files and returns how many there are; what
+ * did not fit may be counted more than once. So as many as with max 0 always suffice.
  */
 size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
                     size_t max);
@@ -167,6 +182,7 @@ enum config_type {
     CONFIG_CHOICE,
     CONFIG_FLAGS,
     CONFIG_PATH,
+    CONFIG_MODULES, /* a path, a blank and text; the one type whose key may repeat */
     CONFIG_TEXT,
     CONFIG_SIZE,
     CONFIG_NUMBER,
@@ -178,7 +194,7 @@ struct config_key {
     enum config_type type;
     uint16_t offset; /* of the value in struct config or struct vm_config */
     bool required;
-    uint64_t min, max, multiple; /* CONFIG_SIZE, CONFIG_NUMBER; CONFIG_PATH, CONFIG_TEXT: lengths */
+    uint64_t min, max, multiple; /* CONFIG_SIZE, CONFIG_NUMBER; others: lengths */
     const char *const *choices;  /* CONFIG_CHOICE, CONFIG_FLAGS: value or bit by index; NULL ends */
     const char *initial;         /* the default as one would write it; NULL: none */
     const char *help;

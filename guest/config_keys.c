@@ -78,6 +78,13 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                           .min = 1,
                           .max = CONFIG_MAX_PATH,
                           .help = "the initial RAM disk's file, relative to the config's folder"},
+    [CONFIG_VM_MODULE] = {.name = "module",
+                          .type = CONFIG_MODULES,
+                          .offset = offsetof(struct vm_config, modules),
+                          .min = 1,
+                          .max = CONFIG_MAX_MODULE,
+                          .help = "a file to load beside the kernel, and after a blank its "
+                                  "arguments; may repeat"},
     [CONFIG_VM_CMDLINE] = {.name = "cmdline",
                            .type = CONFIG_TEXT,
                            .offset = offsetof(struct vm_config, cmdline),

@@ -91,7 +91,7 @@ static uint32_t without_bits(void)
 /* --- files --- */
 
 /* The loaded file that the config calls by that path; an error names the line. */
-static int find_file(const struct vm_config *vm, enum config_vm_key key, struct config_span path,
+static int find_file(const struct vm_config *vm, uint32_t line, struct config_span path,
                      struct file *out)
 {
     const struct handover_file *files = phys_to_virt(handover->files);
@@ -109,10 +109,20 @@ static int find_file(const struct vm_config *vm, enum config_vm_key key, struct 
         }
         break;
     }
-    log_error("corbel.conf:%u: [vm %.*s]: '%.*s' cannot be loaded: %s", config_vm_line(vm, key),
-              (int)vm->name.length, vm->name.data, (int)path.length, path.data,
-              status_text(status));
+    log_error("corbel.conf:%u: [vm %.*s]: '%.*s' cannot be loaded: %s", line, (int)vm->name.length,
+              vm->name.data, (int)path.length, path.data, status_text(status));
     return status;
+}
+
+static int find_files(const struct vm_config *c, struct vm_files *out)
+{
+    int e = find_file(c, config_vm_line(c, CONFIG_VM_KERNEL), c->kernel, &out->kernel);
+
+    if (e == 0 && c->initrd.data)
+        e = find_file(c, config_vm_line(c, CONFIG_VM_INITRD), c->initrd, &out->initrd);
+    for (unsigned i = 0; i < c->modules.count && e == 0; i++)
+        e = find_file(c, c->modules.item[i].line, c->modules.item[i].file, &out->module[i]);
+    return e;
 }
 
 /* --- VMs --- */
@@ -165,9 +175,7 @@ static void run_configured(unsigned id, const struct vm_config *c)
                   config_vm_line(c, CONFIG_VM_CPUS), (int)c->name.length, c->name.data, c->cpus);
         return;
     }
-    if (find_file(c, CONFIG_VM_KERNEL, c->kernel, &files.kernel) < 0)
-        return;
-    if (c->initrd.data && find_file(c, CONFIG_VM_INITRD, c->initrd, &files.initrd) < 0)
+    if (find_files(c, &files) < 0)
         return;
     if (vm_create(&vm, id, c) < 0)
         return;

@@ -191,28 +191,37 @@ void vcpu_reset(struct vcpu *v)
 
 void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
 {
+    bool real = start->mode == GUEST_REAL;
     const struct vmx_segment code = {
         .selector = start->code_selector,
-        .limit = 0xffffffff,
-        .access = start->long_mode ? 0xa09b : 0xc09b,
+        .limit = real ? 0xffff : 0xffffffff,
+        .access = real                        ? 0x9b
+                  : start->mode == GUEST_LONG ? 0xa09b
+                                              : 0xc09b,
     };
-    const struct vmx_segment data = {
-        .selector = start->data_selector, .limit = 0xffffffff, .access = 0xc093};
-    const struct vmx_segment tr = {.limit = 0xffff, .access = 0x8b};
+    const struct vmx_segment data = {.selector = start->data_selector,
+                                     .limit = real ? 0xffff : 0xffffffff,
+                                     .access = real ? 0x93 : 0xc093};
+    const struct vmx_segment tr = {.limit = 0x67, .access = 0x8b}; /* as PVH wants it */
 
     vmx_set_segment(SEG_CS, &code);
     for (enum segment s = SEG_ES; s <= SEG_GS; s++)
         if (s != SEG_CS)
             vmx_set_segment(s, &data);
     vmx_set_segment(SEG_TR, &tr);
-    vmx_set_descriptor_table(false, start->gdt_base, start->gdt_limit);
+    if (!real)
+        vmx_set_descriptor_table(false, start->gdt_base, start->gdt_limit);
     vmx_set_efer(&v->hw, start->efer & ~EFER_LMA);
     vmx_set_cr4(&v->hw, start->cr4);
     vmx_set_cr3(&v->hw, start->cr3);
     vmx_set_cr0(&v->hw, start->cr0);
     vmx_set_rip(start->rip);
     vmx_set_gpr(&v->hw, RSP, start->rsp);
+    vmx_set_gpr(&v->hw, RAX, start->rax);
+    vmx_set_gpr(&v->hw, RBX, start->rbx);
+    vmx_set_gpr(&v->hw, RDX, start->rdx);
     vmx_set_gpr(&v->hw, RSI, start->rsi);
+    vmx_set_gpr(&v->hw, RDI, start->rdi);
     lapic_virtual_wire(&v->lapic); /* as firmware would leave it */
     vcpu_apic_mode(v);
 }

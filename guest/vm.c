@@ -9,7 +9,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "guest/load/acpi.h"
-#include "guest/load/linux.h"
+#include "guest/load/kernel.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
@@ -146,35 +146,65 @@ static int load_acpi(struct vm *vm)
     return size;
 }
 
-int vm_boot(struct vm *vm, const struct vm_files *files)
+/* The config's line to blame for a loader's error; see kernel_load(). */
+static uint32_t line_of_error(const struct vm_config *config, int error)
 {
-    const struct linux_image image = {
+    return config_vm_line(config, error == -ENOMEM    ? CONFIG_VM_MEMORY
+                                  : error == -E2BIG   ? CONFIG_VM_CMDLINE
+                                  : error == -ERANGE  ? CONFIG_VM_INITRD
+                                  : error == -ENOTSUP ? CONFIG_VM_MODULE
+                                                      : CONFIG_VM_KERNEL);
+}
+
+static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest_start *start)
+{
+    const struct vm_config *config = vm->config;
+    const struct guest_sink sink = {.write = sink_write, .zero = sink_zero, .ctx = vm};
+    char error[LOAD_ERROR];
+    struct guest_image image = {
         .kernel = files->kernel.data,
         .kernel_size = files->kernel.size,
+        .path = config->kernel.data,
+        .path_size = config->kernel.length,
+        .cmdline = config->cmdline.data,
+        .cmdline_size = config->cmdline.length,
         .initrd = files->initrd.data,
         .initrd_size = files->initrd.size,
-        .cmdline = vm->config->cmdline.data,
-        .cmdline_size = vm->config->cmdline.length,
+        .initrd_path = config->initrd.data,
+        .initrd_path_size = config->initrd.length,
+        .module_count = config->modules.count,
         .rsdp = GPA_ACPI,
     };
-    const struct guest_sink sink = {.write = sink_write, .zero = sink_zero, .ctx = vm};
+
+    for (unsigned i = 0; i < config->modules.count; i++) {
+        const struct config_module *m = &config->modules.item[i];
+        image.module[i] = (struct guest_module){
+            .data = files->module[i].data,
+            .size = files->module[i].size,
+            .path = m->file.data,
+            .path_size = m->file.length,
+            .args = m->args.data,
+            .args_size = m->args.length,
+        };
+    }
+    int result = kernel_load(&image, &vm->layout, &sink, start, error);
+    if (result < 0)
+        log_error("corbel.conf:%u: [vm %s]: %.*s %s", line_of_error(config, result), vm->name,
+                  (int)config->kernel.length, config->kernel.data, error);
+    return result;
+}
+
+int vm_boot(struct vm *vm, const struct vm_files *files)
+{
     struct guest_start start;
-    char error[LINUX_ERROR];
     uint64_t from = rdtsc();
     int result = load_acpi(vm);
 
     if (result < 0)
         return no_memory(vm, "its ACPI tables");
-    result = linux_load(&image, &vm->layout, &sink, &start, error);
-    if (result < 0) {
-        enum config_vm_key key = result == -ENOMEM   ? CONFIG_VM_MEMORY
-                                 : result == -E2BIG  ? CONFIG_VM_CMDLINE
-                                 : result == -ERANGE ? CONFIG_VM_INITRD
-                                                     : CONFIG_VM_KERNEL;
-        log_error("corbel.conf:%u: [vm %s]: %.*s %s", config_vm_line(vm->config, key), vm->name,
-                  (int)vm->config->kernel.length, vm->config->kernel.data, error);
+    result = load_kernel(vm, files, &start);
+    if (result < 0)
         return result;
-    }
     vcpu_start_at(vm->vcpu[0], &start);
     vm->load_ticks = rdtsc() - from;
     vm->state = VM_RUNNING;

@@ -131,6 +131,7 @@ struct file {
  * lives. */
 struct vm_files {
     struct file kernel, initrd;
+    struct file module[CONFIG_MAX_MODULES]; /* as many as the config names */
 };
 
 /* `[host] test_reload`: exits between two reloads on average; 0: none. (main.c) */

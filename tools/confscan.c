@@ -65,6 +65,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < config.vm_count; i++) {
         path(text, vms[i].kernel);
         path(text, vms[i].initrd);
+        for (size_t j = 0; j < vms[i].modules.count; j++)
+            path(text, vms[i].modules.item[j].file);
     }
     free(vms);
     free(text);

@@ -6,6 +6,8 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "guest/load/bytes.h"
+#include "guest/load/entry.h"
 
 /* Offsets of the setup header's fields, the same in the file and in boot_params. */
 #define HDR_START         0x1f1
@@ -47,52 +49,14 @@
 #define BP_E820_COUNT 0x1e8
 #define BP_E820       0x2d0
 
-static uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-    return get16(p) | (uint32_t)get16(p + 2) << 16;
-}
-
-static uint64_t get64(const uint8_t *p)
-{
-    return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
-
-static void put32(uint8_t *p, uint32_t v)
-{
-    memcpy(p, &v, sizeof(v));
-}
-
-static unsigned long long mib_up(uint64_t size)
-{
-    return (size + MIB - 1) / MIB;
-}
-
 /* --- the kernel's file --- */
 
-/* Say what the file seems to be instead of a bzImage. */
-static void describe_other(const uint8_t *k, uint64_t size, char *error)
+bool linux_recognise(const void *kernel, uint64_t size)
 {
-    const char *what = "it has no setup header";
+    const uint8_t *k = kernel;
 
-    if (size == 0) {
-        what = "it is empty";
-    } else if (size >= 4 && memcmp(k,
-                                   "\x7f"
-                                   "ELF",
-                                   4) == 0) {
-        what =
-            "it is an ELF file; take the bzImage (arch/x86/boot/bzImage, Debian's /boot/vmlinuz-*)";
-    } else if (size >= 2 && k[0] == 0x1f && k[1] == 0x8b) {
-        what = "it is a gzip file; if a bzImage is inside, decompress it";
-    } else if (size < HDR_END) {
-        what = "it is too short";
-    }
-    format(error, LINUX_ERROR, "is not a Linux bzImage: %s", what);
+    return size >= HDR_VERSION && get16(k + HDR_BOOT_FLAG) == BOOT_FLAG &&
+           get32(k + HDR_MAGIC) == MAGIC_HDRS;
 }
 
 int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, char *error)
@@ -102,28 +66,28 @@ int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, 
 
     *header = (struct linux_header){0};
     error[0] = '\0';
-    if (size < HDR_END || get16(k + HDR_BOOT_FLAG) != BOOT_FLAG ||
-        get32(k + HDR_MAGIC) != MAGIC_HDRS) {
-        describe_other(k, size, error);
+    if (size < HDR_END || !linux_recognise(k, size)) {
+        format(error, LOAD_ERROR, "is not a Linux bzImage: it %s",
+               size < HDR_END ? "is too short" : "has no setup header");
         return -EBADMSG;
     }
     header->version = get16(k + HDR_VERSION);
     if (header->version < VERSION_MIN || !(k[HDR_LOADFLAGS] & LOADED_HIGH)) {
         format(
-            error, LINUX_ERROR,
+            error, LOAD_ERROR,
             "is too old: it speaks boot protocol %u.%02u, and 2.12 (Linux 3.8) or newer is needed",
             header->version >> 8, header->version & 0xff);
         return -EBADMSG;
     }
     if (!(get16(k + HDR_XLOADFLAGS) & XLF_KERNEL_64)) {
-        format(error, LINUX_ERROR, "is a 32-bit kernel; a 64-bit one (Debian's amd64) is needed");
+        format(error, LOAD_ERROR, "is a 32-bit kernel; a 64-bit one (Debian's amd64) is needed");
         return -EBADMSG;
     }
     header->setup_size =
         (uint64_t)(k[HDR_SETUP_SECTS] ? k[HDR_SETUP_SECTS] : SETUP_SECTS_OLD) * SECTOR + SECTOR;
     whole = header->setup_size + (uint64_t)get32(k + HDR_SYSSIZE) * PARAGRAPH;
     if (size <= header->setup_size + ENTRY_64 || size + PARAGRAPH <= whole) {
-        format(error, LINUX_ERROR, "is truncated: it has %llu bytes of %llu; copy it again",
+        format(error, LOAD_ERROR, "is truncated: it has %llu bytes of %llu; copy it again",
                (unsigned long long)size,
                (unsigned long long)MAX(whole, header->setup_size + ENTRY_64 + 1));
         return -EBADMSG;
@@ -140,13 +104,13 @@ int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, 
     header->load_address = get64(k + HDR_PREF_ADDRESS);
     if (header->load_address < GPA_HIGH || header->load_address >= GPA_HOLE_MAX ||
         !IS_ALIGNED(header->load_address, PAGE_SIZE)) {
-        format(error, LINUX_ERROR,
+        format(error, LOAD_ERROR,
                "asks to be loaded at %#llx; it must be a page from 1 MiB to 3584 MiB",
                (unsigned long long)header->load_address);
         return -EBADMSG;
     }
     if (header->init_size > GPA_HOLE_MAX - header->load_address) {
-        format(error, LINUX_ERROR, "asks for %lluM from %lluM on; it must end below 3584 MiB",
+        format(error, LOAD_ERROR, "asks for %lluM from %lluM on; it must end below 3584 MiB",
                mib_up(header->init_size), header->load_address / (unsigned long long)MIB);
         return -EBADMSG;
     }
@@ -167,27 +131,27 @@ uint64_t linux_memory_needed(const struct linux_header *header, uint64_t initrd_
 
 /* Find the initrd's address: as high as possible, so that it is out of the way of whatever the
  * kernel does first. */
-static int place_initrd(const struct linux_header *header, const struct linux_image *image,
+static int place_initrd(const struct linux_header *header, const struct guest_image *image,
                         const struct gpa_layout *layout, uint64_t *address, char *error)
 {
     uint64_t needed = linux_memory_needed(header, image->initrd_size);
     uint64_t limit = ALIGN_DOWN(MIN(header->initrd_max + 1, GPA_HOLE_MAX), PAGE_SIZE);
 
     if (image->initrd_size && image->initrd_size > limit - MIN(limit, kernel_end(header))) {
-        format(error, LINUX_ERROR,
+        format(error, LOAD_ERROR,
                "cannot use an initrd of %lluM: it must lie between %lluM and %lluM",
                mib_up(image->initrd_size), mib_up(kernel_end(header)),
                limit / (unsigned long long)MIB);
         return -ERANGE;
     }
     if (needed > layout->hole) {
-        format(error, LINUX_ERROR,
+        format(error, LOAD_ERROR,
                "needs hole=%lluM at least, as kernel and initrd lie below it; it is %lluM",
                mib_up(ALIGN_UP(needed, GPA_HOLE_ALIGN)), mib_up(layout->hole));
         return -ENOMEM;
     }
     if (needed > layout->memory) {
-        format(error, LINUX_ERROR,
+        format(error, LOAD_ERROR,
                "needs memory=%lluM at least (%lluM up to the end of the kernel%s); it has %lluM",
                mib_up(needed), mib_up(kernel_end(header)),
                image->initrd_size ? ", then the initrd" : "", mib_up(layout->memory));
@@ -199,55 +163,19 @@ static int place_initrd(const struct linux_header *header, const struct linux_im
 
 /* --- writing guest memory --- */
 
-static int put(const struct guest_sink *sink, uint64_t gpa, const void *data, uint64_t size)
-{
-    return size ? sink->write(sink->ctx, gpa, data, size) : 0;
-}
-
 /* Linux takes the end of base memory and the start of the EBDA from here when it looks for room
  * below 1 MiB. */
 static int write_bios_data(const struct guest_sink *sink)
 {
     const uint16_t ebda_segment = GPA_EBDA >> 4, base_memory_kib = GPA_EBDA / KIB;
     const uint8_t ebda_kib = (GPA_VGA_HOLE - GPA_EBDA) / KIB;
-    int e = put(sink, GPA_BDA + 0x0e, &ebda_segment, sizeof(ebda_segment));
+    int e = load_put(sink, GPA_BDA + 0x0e, &ebda_segment, sizeof(ebda_segment));
 
-    e = e ? e : put(sink, GPA_BDA + 0x13, &base_memory_kib, sizeof(base_memory_kib));
-    return e ? e : put(sink, GPA_EBDA, &ebda_kib, sizeof(ebda_kib));
+    e = e ? e : load_put(sink, GPA_BDA + 0x13, &base_memory_kib, sizeof(base_memory_kib));
+    return e ? e : load_put(sink, GPA_EBDA, &ebda_kib, sizeof(ebda_kib));
 }
 
-/* Selectors 10h and 18h are what the 64-bit boot protocol asks for (__BOOT_CS, __BOOT_DS). */
-static const uint64_t gdt[] = {0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff};
-
-#define PAGE_PRESENT_WRITE 3ULL
-#define PAGE_LARGE         BIT(7)
-#define TABLE_ENTRIES      512u
-#define DIRECTORIES        4u /* of 1 GiB each */
-
-/* Identity page tables for the first 4 GiB in 2 MiB pages: PML4, PDPT, then the page directories.
- */
-static int write_page_tables(const struct guest_sink *sink)
-{
-    uint64_t entry[64];
-    uint64_t directories = GPA_PAGE_TABLES + 2 * PAGE_SIZE;
-    int e = sink->zero(sink->ctx, GPA_PAGE_TABLES, 2 * PAGE_SIZE);
-
-    entry[0] = (GPA_PAGE_TABLES + PAGE_SIZE) | PAGE_PRESENT_WRITE;
-    e = e ? e : put(sink, GPA_PAGE_TABLES, entry, sizeof(entry[0]));
-    for (unsigned i = 0; i < DIRECTORIES; i++) {
-        entry[i] = (directories + i * PAGE_SIZE) | PAGE_PRESENT_WRITE;
-    }
-    e = e ? e : put(sink, GPA_PAGE_TABLES + PAGE_SIZE, entry, DIRECTORIES * sizeof(entry[0]));
-    for (unsigned i = 0; i < DIRECTORIES * TABLE_ENTRIES && !e; i += ARRAY_SIZE(entry)) {
-        for (unsigned j = 0; j < ARRAY_SIZE(entry); j++) {
-            entry[j] = (i + j) * 2 * MIB | PAGE_PRESENT_WRITE | PAGE_LARGE;
-        }
-        e = put(sink, directories + i * sizeof(entry[0]), entry, sizeof(entry));
-    }
-    return e;
-}
-
-static int write_boot_params(const struct guest_sink *sink, const struct linux_image *image,
+static int write_boot_params(const struct guest_sink *sink, const struct guest_image *image,
                              const struct linux_header *header, const struct gpa_layout *layout,
                              uint64_t initrd)
 {
@@ -272,32 +200,26 @@ static int write_boot_params(const struct guest_sink *sink, const struct linux_i
     put32(hdr + HDR_RAMDISK_SIZE, (uint32_t)image->initrd_size);
     put32(hdr + HDR_CMDLINE, GPA_CMDLINE);
     e = sink->zero(sink->ctx, GPA_BOOT_PARAMS, PAGE_SIZE);
-    e = e ? e : put(sink, GPA_BOOT_PARAMS, hdr, sizeof(hdr));
-    return e ? e : put(sink, GPA_BOOT_PARAMS + BP_E820, map, count * sizeof(map[0]));
+    e = e ? e : load_put(sink, GPA_BOOT_PARAMS, hdr, sizeof(hdr));
+    return e ? e : load_put(sink, GPA_BOOT_PARAMS + BP_E820, map, count * sizeof(map[0]));
 }
 
-static int write_all(const struct guest_sink *sink, const struct linux_image *image,
+static int write_all(const struct guest_sink *sink, const struct guest_image *image,
                      const struct linux_header *header, const struct gpa_layout *layout,
                      uint64_t initrd)
 {
     int e = write_bios_data(sink);
 
-    e = e ? e : put(sink, GPA_GDT, gdt, sizeof(gdt));
-    e = e ? e : write_page_tables(sink);
     e = e ? e : write_boot_params(sink, image, header, layout, initrd);
-    e = e ? e : put(sink, GPA_CMDLINE, image->cmdline, image->cmdline_size);
-    e = e ? e : put(sink, GPA_CMDLINE + image->cmdline_size, "", 1);
+    e = e ? e : load_put(sink, GPA_CMDLINE, image->cmdline, image->cmdline_size);
+    e = e ? e : load_put(sink, GPA_CMDLINE + image->cmdline_size, "", 1);
     e = e ? e
-          : put(sink, header->load_address, (const uint8_t *)image->kernel + header->setup_size,
-                header->payload_size);
-    return e ? e : put(sink, initrd, image->initrd, image->initrd_size);
+          : load_put(sink, header->load_address,
+                     (const uint8_t *)image->kernel + header->setup_size, header->payload_size);
+    return e ? e : load_put(sink, initrd, image->initrd, image->initrd_size);
 }
 
-#define CR0_PE_ET_NE_WP_PG 0x80010031
-#define CR4_PAE            0x20
-#define EFER_LME_LMA       0x500
-
-int linux_load(const struct linux_image *image, const struct gpa_layout *layout,
+int linux_load(const struct guest_image *image, const struct gpa_layout *layout,
                const struct guest_sink *sink, struct guest_start *start, char *error)
 {
     struct linux_header header;
@@ -308,32 +230,25 @@ int linux_load(const struct linux_image *image, const struct gpa_layout *layout,
         return e;
     }
     if (image->cmdline_size > MIN(header.cmdline_size, PAGE_SIZE - 1)) {
-        format(error, LINUX_ERROR, "takes a command line of at most %u bytes; cmdline has %zu",
+        format(error, LOAD_ERROR, "takes a command line of at most %u bytes; cmdline has %zu",
                (unsigned)MIN(header.cmdline_size, PAGE_SIZE - 1), image->cmdline_size);
         return -E2BIG;
+    }
+    if (image->module_count) {
+        format(error, LOAD_ERROR, "is a Linux bzImage, which takes an initrd but no modules");
+        return -ENOTSUP;
     }
     e = place_initrd(&header, image, layout, &initrd, error);
     if (e) {
         return e;
     }
     e = write_all(sink, image, &header, layout, initrd);
+    e = e ? e : entry_long_mode(sink, header.load_address + ENTRY_64, start);
     if (e) {
-        format(error, LINUX_ERROR, "could not be copied into the VM's memory (error %d)", -e);
+        format(error, LOAD_ERROR, "could not be copied into the VM's memory (error %d)", -e);
         return e;
     }
-    *start = (struct guest_start){
-        .rip = header.load_address + ENTRY_64,
-        .rsp = GPA_STACK_TOP,
-        .rsi = GPA_BOOT_PARAMS,
-        .cr0 = CR0_PE_ET_NE_WP_PG,
-        .cr3 = GPA_PAGE_TABLES,
-        .cr4 = CR4_PAE,
-        .efer = EFER_LME_LMA,
-        .gdt_base = GPA_GDT,
-        .gdt_limit = sizeof(gdt) - 1,
-        .code_selector = 0x10,
-        .data_selector = 0x18,
-        .long_mode = true,
-    };
+    start->rsi = GPA_BOOT_PARAMS;
+    start->rsp = GPA_STACK_TOP;
     return 0;
 }

@@ -3,17 +3,8 @@
 
 #include "arch/x86/lib/types.h"
 #include "guest/load/e820.h"
+#include "guest/load/image.h"
 #include "guest/load/sink.h"
-
-struct linux_image {
-    const void *kernel; /* the whole file */
-    uint64_t kernel_size;
-    const void *initrd; /* NULL and 0 when there is none */
-    uint64_t initrd_size;
-    const char *cmdline; /* not terminated; may be NULL when cmdline_size is 0 */
-    size_t cmdline_size;
-    uint64_t rsdp; /* guest-physical address of the RSDP, or 0 */
-};
 
 /* What the setup header says, checked against the file's size. */
 struct linux_header {
@@ -26,14 +17,11 @@ struct linux_header {
     uint16_t version;
 };
 
-#define LINUX_ERROR 256 /* an error sentence, with its terminator, fits into this */
+/* Whether a file of size bytes begins as a bzImage does, whatever else is wrong with it. */
+bool linux_recognise(const void *kernel, uint64_t size);
 
-/*
- * Every error leaves a sentence in error[LINUX_ERROR] that is to be written after the kernel's file
- * name, such as "is not a Linux bzImage" or "needs memory=96M at least".
+/* Check a kernel file's setup header. Returns 0 or -EBADMSG, and a sentence in error[LOAD_ERROR].
  */
-
-/* Check a kernel file's setup header. Returns 0 or -EBADMSG. */
 int linux_parse(const void *kernel, uint64_t size, struct linux_header *header,
                 char *error) MUST_CHECK;
 
@@ -42,10 +30,11 @@ int linux_parse(const void *kernel, uint64_t size, struct linux_header *header,
  * the first 4 GiB and BIOS data area through sink, and fill *start. Returns 0; -EBADMSG: the
  * kernel's file is not usable; -ENOMEM: the VM's memory (or the part below its hole) is too small,
  * the sentence names how much it takes; -E2BIG: the command line is too long for this kernel;
- * -ERANGE: the initrd is too large for it, whatever the memory; or the sink's error. Memory not
- * written is expected to be zero, as a fresh VM's is.
+ * -ERANGE: the initrd is too large for it, whatever the memory; -ENOTSUP: there are modules, which
+ * it cannot take; or the sink's error. Memory not written is expected to be zero, as a fresh VM's
+ * is.
  */
-int linux_load(const struct linux_image *image, const struct gpa_layout *layout,
+int linux_load(const struct guest_image *image, const struct gpa_layout *layout,
                const struct guest_sink *sink, struct guest_start *start, char *error) MUST_CHECK;
 
 /* The least memory, a multiple of 1 MiB, with which linux_load() finds room, if the hole lies

@@ -11,17 +11,22 @@ struct guest_sink {
     void *ctx;
 };
 
+enum guest_mode {
+    GUEST_REAL,      /* base 0, limit 64 KiB, whatever the selectors; GDT as at reset */
+    GUEST_PROTECTED, /* 32-bit, without paging (cr3 and efer 0) */
+    GUEST_LONG,      /* 64-bit */
+};
+
 /*
- * The boot processor's start: flat segments from the GDT at gdt_base, interrupts off, every
- * register not named 0. long_mode false: 32-bit protected mode without paging (cr3 and efer 0).
+ * The boot processor's start: flat segments (unless in real mode) from the GDT at gdt_base,
+ * interrupts off, every register not named 0.
  */
 struct guest_start {
-    uint64_t rip, rsp, rsi;
+    enum guest_mode mode;
+    uint64_t rip, rsp, rax, rbx, rdx, rsi, rdi;
     uint64_t cr0, cr3, cr4, efer;
     uint64_t gdt_base;
     uint16_t gdt_limit;
-    uint16_t
-        code_selector; /* 64-bit code (L=1) in long mode, else 32-bit; base 0, limit 4 GiB, DPL 0 */
+    uint16_t code_selector; /* base 0, limit 4 GiB, DPL 0; L=1 in long mode */
     uint16_t data_selector; /* DS, ES, SS, FS, GS: base 0, limit 4 GiB, writable */
-    bool long_mode;
 };

@@ -47,9 +47,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct listener listener = {0, 1};
     struct config config;
-    size_t count = config_count_vms((const char *)data, size), runnable, alive = 0, files;
+    size_t count = config_count_vms((const char *)data, size), runnable, alive = 0, most, files;
     struct vm_config *vms = calloc(count + 1, sizeof(*vms));
-    struct config_file *found = calloc(2 * count + 1, sizeof(*found));
+    struct config_file *found;
 
     text = (const char *)data;
     text_size = size;
@@ -68,6 +68,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require_inside(vm->kernel, CONFIG_MAX_PATH);
         require_inside(vm->initrd, CONFIG_MAX_PATH);
         require_inside(vm->cmdline, CONFIG_MAX_CMDLINE);
+        REQUIRE(vm->modules.count <= CONFIG_MAX_MODULES);
+        for (size_t j = 0; j < vm->modules.count; j++) {
+            const struct config_module *m = &vm->modules.item[j];
+
+            require_inside(m->file, CONFIG_MAX_PATH);
+            REQUIRE(m->file.length > 0 && m->line >= 1 && m->line <= listener.lines);
+            REQUIRE(m->args.length == 0 || m->args.data > m->file.data + m->file.length);
+            REQUIRE(m->args.length <= CONFIG_MAX_MODULE);
+            if (m->args.length) {
+                require_inside(m->args, CONFIG_MAX_MODULE);
+            }
+        }
         REQUIRE(vm->cpus >= 1 && vm->cpus <= CONFIG_MAX_CPUS);
         REQUIRE(vm->memory >= 2 * MIB && vm->memory <= 1024 * GIB && vm->memory % PAGE_SIZE == 0);
         REQUIRE(vm->hole >= 16 * MIB && vm->hole <= 3584 * MIB && vm->hole % (2 * MIB) == 0);
@@ -77,8 +89,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         alive += !vm->broken;
     }
     REQUIRE(alive == runnable);
-    files = config_files(vms, config.vm_count, found, 2 * count);
-    REQUIRE(files <= 2 * runnable && (files > 0) == (runnable > 0));
+    most = config_files(vms, config.vm_count, NULL, 0);
+    found = calloc(most + 1, sizeof(*found));
+    files = config_files(vms, config.vm_count, found, most);
+    REQUIRE(files <= most && (files > 0) == (runnable > 0));
+    REQUIRE(most <= (2 + CONFIG_MAX_MODULES) * runnable);
     free(found);
     free(vms);
     return 0;

@@ -1,4 +1,4 @@
-/* links: guest/load/linux.c guest/load/e820.c arch/x86/lib/format.c */
+/* links: guest/load/linux.c guest/load/entry.c guest/load/e820.c arch/x86/lib/format.c */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,9 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct gpa_layout layout;
     struct memory memory = {&layout, 0, 0};
     struct guest_sink sink = {sink_write, sink_zero, &memory};
-    struct linux_image image = {.initrd = initrd, .rsdp = 0xf0000};
+    struct guest_image image = {.initrd = initrd, .rsdp = 0xf0000};
     struct guest_start start = {0};
-    char error[LINUX_ERROR];
+    char error[LOAD_ERROR];
     uint8_t *exact;
     int e;
 
@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(error, 0xa5, sizeof(error));
     e = linux_load(&image, &layout, &sink, &start, error);
     if (e == 0) {
-        REQUIRE(start.long_mode && gpa_layout_is_ram(&layout, start.rip, 1));
+        REQUIRE(start.mode == GUEST_LONG && gpa_layout_is_ram(&layout, start.rip, 1));
         REQUIRE(memory.writes > 30);
     } else {
         REQUIRE(e == -EBADMSG || e == -ENOMEM || e == -E2BIG || e == -ERANGE);

@@ -251,7 +251,8 @@ static void test_numbers(void **state)
 }
 
 #define VM_KEYS                                                                                    \
-    "kernel, initrd, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, on_crash, "    \
+    "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
+    "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 
 static void test_processors(void **state)
@@ -341,6 +342,64 @@ static void test_a_bad_host_value_leaves_the_default(void **state)
     assert_int_equal(config.without, VMX_WITHOUT_VID);
     parse("[host]\nwithout = ,vid,\n");
     assert_int_equal(told_count, 2);
+}
+
+static void test_modules(void **state)
+{
+    char text[2000], value[1100];
+    struct config_file files[5];
+    int n;
+
+    assert_int_equal(
+        parse("[vm a]\nkernel = k\nmodule = m1\nmodule = m2 \t a=b  c # no\ninitrd = m1\n"
+              "module = dir/m3\targ\n"),
+        1);
+    assert_int_equal(vms[0].modules.count, 3);
+    expect_span(vms[0].modules.item[0].file, "m1");
+    expect_span(vms[0].modules.item[0].args, "");
+    assert_int_equal(vms[0].modules.item[0].line, 3);
+    expect_span(vms[0].modules.item[1].file, "m2");
+    expect_span(vms[0].modules.item[1].args, "a=b  c");
+    assert_int_equal(vms[0].modules.item[1].line, 4);
+    expect_span(vms[0].modules.item[2].file, "dir/m3");
+    expect_span(vms[0].modules.item[2].args, "arg");
+    assert_int_equal(config_vm_line(&vms[0], CONFIG_VM_MODULE), 3);
+    assert_int_equal(config_files(vms, 1, NULL, 0), 5);
+    assert_int_equal(config_files(vms, 1, files, ARRAY_SIZE(files)), 4);
+    expect_span(files[0].path, "k");
+    expect_span(files[1].path, "m1");
+    assert_int_equal(files[1].line, 5); /* the initrd comes first */
+    expect_span(files[2].path, "m2");
+    assert_int_equal(files[2].line, 4);
+    assert_false(files[2].kernel);
+    expect_span(files[3].path, "dir/m3");
+    /* limits */
+    n = sprintf(text, "[vm a]\nkernel = k\n");
+    for (unsigned i = 0; i < CONFIG_MAX_MODULES; i++) {
+        n += sprintf(text + n, "module = m%u\n", i);
+    }
+    assert_int_equal(parse(text), 1);
+    assert_int_equal(vms[0].modules.count, CONFIG_MAX_MODULES);
+    sprintf(text + n, "module = x\n");
+    expect_one(text, 3 + CONFIG_MAX_MODULES,
+               "[vm a] has one module too many: at most 16 are possible");
+    memset(value, 'x', sizeof(value));
+    sprintf(value + 512, " y");
+    snprintf(text, sizeof(text), "module = %s", value);
+    expect_broken(text,
+                  "the file of a module in [vm a] is 512 bytes long; at most 511 are possible");
+    snprintf(text, sizeof(text), "[vm a]\nkernel=k\nmodule = %s", value + 1);
+    assert_int_equal(parse(text), 1);
+    memset(value, 'x', sizeof(value));
+    value[3] = ' ';
+    value[1024] = '\0';
+    snprintf(text, sizeof(text), "module = %s", value);
+    expect_broken(text, "module in [vm a] is 1024 bytes long; at most 1023 are possible");
+    snprintf(text, sizeof(text), "[vm a]\nkernel=k\nmodule = %.1023s", value);
+    assert_int_equal(parse(text), 1);
+    expect_broken("module =", "'module' in [vm a] has no value; give it one or remove the line");
+    expect_broken("module = m \x01", "the value of 'module' in [vm a] has a control character; it "
+                                     "must be UTF-8 text");
 }
 
 static void test_sections(void **state)
@@ -553,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_scheduling_keys),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_a_bad_host_value_leaves_the_default),
+        cmocka_unit_test(test_modules),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_bytes_that_are_no_text),
