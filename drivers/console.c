@@ -22,9 +22,9 @@ static void ring_write(const char *text, size_t length)
 /* A line is never lost for want of room: wait for the transmitter instead. */
 static void serial_line(const char *line, size_t length)
 {
-    if (serial_room() < length)
-        serial_flush();
-    serial_write(line, length);
+    if (serial_room(&com1) < length)
+        serial_flush(&com1);
+    serial_write(&com1, line, length);
 }
 
 static void sink(enum log_level level, const char *text, size_t length)
@@ -65,12 +65,12 @@ static void panic_write(const char *text, size_t length)
 
     ring_write(text, length);
     framebuffer_write(text, length, FB_RED);
-    serial_flush();
+    serial_flush(&com1);
     if (!begun)
-        serial_write("\r\n", 2); /* a guest's line may stand unfinished */
+        serial_write(&com1, "\r\n", 2); /* a guest's line may stand unfinished */
     begun = true;
-    serial_write(text, length);
-    serial_flush();
+    serial_write(&com1, text, length);
+    serial_flush(&com1);
 }
 
 void console_init(void)

@@ -68,8 +68,8 @@ static void bring_up_interrupts(void)
     boot_cpu.apic_id = apic_id();
     error = host_ioapic_init();
     if (!error)
-        error = serial_enable_interrupts();
-    if (error && serial_present())
+        error = serial_enable_interrupts(&com1);
+    if (error && serial_present(&com1))
         log_warn("no interrupts from the serial port (error %d): it is polled", -error);
     log_debug("APIC id %u in %s mode, timer %s", boot_cpu.apic_id,
               apic_is_x2apic() ? "x2APIC" : "xAPIC",
@@ -104,7 +104,8 @@ __attribute__((no_stack_protector)) void kernel_start(struct handover *h)
 {
     early_cpu();
     stack_guard_init();
-    (void)serial_init();
+    (void)serial_init(&com1);
+    (void)serial_init(&com2);
     console_init();
     if (h->magic != HANDOVER_MAGIC || h->version != HANDOVER_VERSION || h->size < sizeof(*h))
         panic("loader and microkernel do not fit together (hand-over version %u, expected %u)",

@@ -137,7 +137,7 @@ void machine_poweroff(void)
     static const char bochs[] = "Shutdown";
 
     cpu_cli();
-    serial_flush();
+    serial_flush(&com1);
     poweroff_acpi();
     poweroff_piix4();
     reset_firmware(EFI_RESET_SHUTDOWN);
@@ -145,7 +145,7 @@ void machine_poweroff(void)
     for (const char *c = bochs; *c; c++)
         outb(0x8900, (uint8_t)*c);
     log_warn("this machine does not say how to switch it off; it is safe to do it by hand now");
-    serial_flush();
+    serial_flush(&com1);
     for (;;)
         cpu_hlt();
 }
@@ -177,7 +177,7 @@ void machine_reset(void)
     static const struct descriptor_table empty;
 
     cpu_cli();
-    serial_flush();
+    serial_flush(&com1);
     reset_acpi();
     reset_firmware(EFI_RESET_COLD);
     outb(RESET_CONTROL, RESET_CONTROL_HARD);

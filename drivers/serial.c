@@ -6,21 +6,19 @@
 #include "arch/x86/trap.h"
 #include "drivers/ioapic.h"
 
-/* 16550 registers (PC16550D datasheet), from COM1's base. */
-#define COM1     0x3f8
-#define RBR      (COM1 + 0) /* receiver buffer, read */
-#define THR      (COM1 + 0) /* transmitter holding, write */
-#define DLL      (COM1 + 0) /* divisor, with DLAB */
-#define DLM      (COM1 + 1)
-#define IER      (COM1 + 1)
-#define IIR      (COM1 + 2)
-#define FCR      (COM1 + 2)
-#define LCR      (COM1 + 3)
-#define MCR      (COM1 + 4)
-#define LSR      (COM1 + 5)
-#define MSR      (COM1 + 6)
-#define SCRATCH  (COM1 + 7)
-#define COM1_IRQ 4
+/* 16550 registers (PC16550D datasheet), from the port's base. */
+#define RBR     0 /* receiver buffer, read */
+#define THR     0 /* transmitter holding, write */
+#define DLL     0 /* divisor, with DLAB */
+#define DLM     1
+#define IER     1
+#define IIR     2
+#define FCR     2
+#define LCR     3
+#define MCR     4
+#define LSR     5
+#define MSR     6
+#define SCRATCH 7
 
 #define IER_RX        0x01
 #define IER_TX        0x02
@@ -37,175 +35,179 @@
 #define LSR_THRE      0x20
 #define LSR_IDLE      0x40
 
-#define FIFO_SIZE 16
-#define TX_SIZE   16384u /* powers of two */
-#define RX_SIZE   1024u
 /* A port read takes about a microsecond on hardware: more than a FIFO's 1.4 ms many times over. */
 #define STUCK_POLLS 1000000u
 
-static bool present;
-static bool interrupts;
-static uint8_t ier; /* as last written */
-static void (*rx_handler)(void);
+struct serial_port com1 = {.name = "COM1", .base = 0x3f8, .isa_irq = 4};
+struct serial_port com2 = {.name = "COM2", .base = 0x2f8, .isa_irq = 3};
 
-static uint8_t tx[TX_SIZE], rx[RX_SIZE];
-static unsigned tx_head, tx_tail, rx_head,
-    rx_tail; /* free-running; head is written, tail is read */
-
-static bool probe(void)
+static uint8_t in(const struct serial_port *p, unsigned reg)
 {
-    uint8_t modem = inb(MCR), status;
+    return inb((uint16_t)(p->base + reg));
+}
 
-    outb(SCRATCH, 0x5a);
-    if (inb(SCRATCH) != 0x5a)
+static void out(const struct serial_port *p, unsigned reg, uint8_t value)
+{
+    outb((uint16_t)(p->base + reg), value);
+}
+
+static bool probe(const struct serial_port *p)
+{
+    uint8_t modem = in(p, MCR), status;
+
+    out(p, SCRATCH, 0x5a);
+    if (in(p, SCRATCH) != 0x5a)
         return false;
-    outb(SCRATCH, 0xa5);
-    if (inb(SCRATCH) != 0xa5)
+    out(p, SCRATCH, 0xa5);
+    if (in(p, SCRATCH) != 0xa5)
         return false;
     /* In loopback the modem outputs RTS and OUT2 come back as CTS and DCD. */
-    outb(MCR, MCR_LOOPBACK | 0x0a);
-    status = inb(MSR) & 0xf0;
-    outb(MCR, modem);
+    out(p, MCR, MCR_LOOPBACK | 0x0a);
+    status = in(p, MSR) & 0xf0;
+    out(p, MCR, modem);
     return status == 0x90;
 }
 
-int serial_init(void)
+int serial_init(struct serial_port *p)
 {
-    if (!probe())
+    if (!probe(p))
         return -ENODEV;
-    outb(IER, 0);
-    outb(LCR, LCR_DLAB | LCR_8N1);
-    outb(DLL, 1); /* 115200 */
-    outb(DLM, 0);
-    outb(LCR, LCR_8N1);
-    outb(FCR, FCR_ENABLE | FCR_RESET | FCR_TRIGGER_8);
-    outb(MCR, MCR_DTR_RTS | MCR_OUT2);
-    present = true;
+    out(p, IER, 0);
+    out(p, LCR, LCR_DLAB | LCR_8N1);
+    out(p, DLL, 1); /* 115200 */
+    out(p, DLM, 0);
+    out(p, LCR, LCR_8N1);
+    out(p, FCR, FCR_ENABLE | FCR_RESET | FCR_TRIGGER_8);
+    out(p, MCR, MCR_DTR_RTS | MCR_OUT2);
+    p->present = true;
     return 0;
 }
 
-bool serial_present(void)
+bool serial_present(const struct serial_port *p)
 {
-    return present;
+    return p->present;
 }
 
-static void set_ier(uint8_t value)
+static void set_ier(struct serial_port *p, uint8_t value)
 {
-    if (value == ier)
+    if (value == p->ier)
         return;
-    ier = value;
-    outb(IER, value);
+    p->ier = value;
+    out(p, IER, value);
 }
 
-static void receive(void)
+static void receive(struct serial_port *p)
 {
     bool any = false;
 
     /* Bounded: a port that is not there any more reads as all ones. */
-    for (int i = 0; i < 4 * FIFO_SIZE && (inb(LSR) & LSR_DATA); i++) {
-        uint8_t byte = inb(RBR);
+    for (unsigned i = 0; i < 4 * SERIAL_FIFO && (in(p, LSR) & LSR_DATA); i++) {
+        uint8_t byte = in(p, RBR);
 
-        if (rx_head - rx_tail < RX_SIZE)
-            rx[rx_head++ % RX_SIZE] = byte;
+        if (p->rx_head - p->rx_tail < SERIAL_RX_SIZE)
+            p->rx[p->rx_head++ % SERIAL_RX_SIZE] = byte;
         any = true;
     }
-    if (any && rx_handler)
-        rx_handler();
+    if (any && p->rx_handler)
+        p->rx_handler();
 }
 
-static void transmit(void)
+static void transmit(struct serial_port *p)
 {
-    if (tx_head != tx_tail && (inb(LSR) & LSR_THRE))
-        for (int i = 0; i < FIFO_SIZE && tx_head != tx_tail; i++)
-            outb(THR, tx[tx_tail++ % TX_SIZE]);
+    if (p->tx_head != p->tx_tail && (in(p, LSR) & LSR_THRE))
+        for (unsigned i = 0; i < SERIAL_FIFO && p->tx_head != p->tx_tail; i++)
+            out(p, THR, p->tx[p->tx_tail++ % SERIAL_TX_SIZE]);
     /* The transmitter interrupts only while there is something left to send. */
-    if (interrupts)
-        set_ier(IER_RX | (tx_head != tx_tail ? IER_TX : 0));
+    if (p->interrupts)
+        set_ier(p, IER_RX | (p->tx_head != p->tx_tail ? IER_TX : 0));
 }
 
-void serial_poll(void)
+void serial_poll(struct serial_port *p)
 {
-    if (!present)
+    if (!p->present)
         return;
-    receive();
-    transmit();
+    receive(p);
+    transmit(p);
 }
 
 static void interrupt(void *arg)
 {
+    struct serial_port *p = arg;
+
     /* The line is edge-triggered: it must have been low once before it can rise again, so every
      * cause must go. */
-    for (int i = 0; i < 32 && !(inb(IIR) & IIR_NONE); i++) {
-        serial_poll();
-        (void)inb(MSR);
+    for (int i = 0; i < 32 && !(in(p, IIR) & IIR_NONE); i++) {
+        serial_poll(p);
+        (void)in(p, MSR);
     }
 }
 
-bool serial_interrupts(void)
+bool serial_interrupts(const struct serial_port *p)
 {
-    return interrupts;
+    return p->interrupts;
 }
 
-int serial_enable_interrupts(void)
+int serial_enable_interrupts(struct serial_port *p)
 {
+    unsigned vector = VECTOR_ISA + p->isa_irq;
     int error;
 
-    if (!present)
+    if (!p->present)
         return -ENODEV;
-    error = interrupt_register(VECTOR_ISA + COM1_IRQ, interrupt, NULL);
+    error = interrupt_register(vector, interrupt, p);
     if (!error)
-        error = ioapic_route_isa(COM1_IRQ, VECTOR_ISA + COM1_IRQ, apic_id());
+        error = ioapic_route_isa(p->isa_irq, vector, apic_id());
     if (error)
         return error;
-    interrupts = true;
-    serial_poll();
+    p->interrupts = true;
+    serial_poll(p);
     return 0;
 }
 
-size_t serial_room(void)
+size_t serial_room(const struct serial_port *p)
 {
-    return present ? TX_SIZE - (tx_head - tx_tail) : TX_SIZE;
+    return p->present ? SERIAL_TX_SIZE - (p->tx_head - p->tx_tail) : SERIAL_TX_SIZE;
 }
 
-size_t serial_write(const void *data, size_t size)
+size_t serial_write(struct serial_port *p, const void *data, size_t size)
 {
     const uint8_t *bytes = data;
     size_t taken;
 
-    if (!present)
+    if (!p->present)
         return size;
-    taken = MIN(size, serial_room());
+    taken = MIN(size, serial_room(p));
     for (size_t i = 0; i < taken; i++)
-        tx[tx_head++ % TX_SIZE] = bytes[i];
-    transmit();
+        p->tx[p->tx_head++ % SERIAL_TX_SIZE] = bytes[i];
+    transmit(p);
     return taken;
 }
 
-bool serial_sending(void)
+bool serial_sending(const struct serial_port *p)
 {
-    return tx_head != tx_tail;
+    return p->tx_head != p->tx_tail;
 }
 
-int serial_read(void)
+int serial_read(struct serial_port *p)
 {
-    return rx_head == rx_tail ? -1 : rx[rx_tail++ % RX_SIZE];
+    return p->rx_head == p->rx_tail ? -1 : p->rx[p->rx_tail++ % SERIAL_RX_SIZE];
 }
 
-void serial_set_rx_handler(void (*fn)(void))
+void serial_set_rx_handler(struct serial_port *p, void (*fn)(void))
 {
-    rx_handler = fn;
+    p->rx_handler = fn;
 }
 
-void serial_flush(void)
+void serial_flush(struct serial_port *p)
 {
     unsigned polls = 0;
 
-    while (present && tx_head != tx_tail && polls < STUCK_POLLS) {
-        unsigned before = tx_tail;
+    while (p->present && p->tx_head != p->tx_tail && polls < STUCK_POLLS) {
+        unsigned before = p->tx_tail;
 
-        transmit();
-        polls = tx_tail == before ? polls + 1 : 0;
+        transmit(p);
+        polls = p->tx_tail == before ? polls + 1 : 0;
     }
-    for (polls = 0; present && !(inb(LSR) & LSR_IDLE) && polls < STUCK_POLLS; polls++)
+    for (polls = 0; p->present && !(in(p, LSR) & LSR_IDLE) && polls < STUCK_POLLS; polls++)
         cpu_pause();
 }

@@ -1,29 +1,48 @@
-/* The host's first serial port: a 16550 at 3f8h, 115200 8n1. Without one every call does nothing.
+/*
+ * The host's serial ports, 16550s at 115200 8n1: com1 is the console, com2 carries the trace. On a
+ * port that is not there every call does nothing.
  */
 #pragma once
 
 #include "arch/x86/lib/types.h"
 
+#define SERIAL_TX_SIZE 16384u /* powers of two */
+#define SERIAL_RX_SIZE 1024u
+#define SERIAL_FIFO    16u
+
+struct serial_port {
+    const char *name;
+    uint16_t base;
+    uint8_t isa_irq;
+    bool present;
+    bool interrupts;          /* in use */
+    uint8_t ier;              /* as last written */
+    void (*rx_handler)(void); /* called with IF=0 after bytes have arrived */
+    uint8_t tx[SERIAL_TX_SIZE], rx[SERIAL_RX_SIZE];
+    unsigned tx_head, tx_tail, rx_head, rx_tail; /* free-running; head is written, tail is read */
+};
+
+extern struct serial_port com1, com2;
+
 /* Probe and set up; polled until serial_enable_interrupts(). Returns 0 or -ENODEV. */
-int serial_init(void);
-bool serial_present(void);
-/* Use IRQ 4 by way of the I/O APIC. 0, or a negative errno: then serial_poll() must be called now
- * and then. */
-int serial_enable_interrupts(void);
+int serial_init(struct serial_port *p);
+bool serial_present(const struct serial_port *p);
+/* Use the port's IRQ by way of the I/O APIC. 0, or a negative errno: then serial_poll() must be
+ * called now and then. */
+int serial_enable_interrupts(struct serial_port *p);
 /* Whether interrupts are in use. Without them serial_poll() must be called now and then. */
-bool serial_interrupts(void);
+bool serial_interrupts(const struct serial_port *p);
 
 /* Take as much as there is room for, and send it by and by. Returns how much was taken (everything
  * without a port). */
-size_t serial_write(const void *data, size_t size);
-size_t serial_room(void);
+size_t serial_write(struct serial_port *p, const void *data, size_t size);
+size_t serial_room(const struct serial_port *p);
 /* Whether something waits to be sent. */
-bool serial_sending(void);
+bool serial_sending(const struct serial_port *p);
 /* The next byte received, or -1. */
-int serial_read(void);
-/* Called with IF=0 after bytes have arrived. */
-void serial_set_rx_handler(void (*fn)(void));
+int serial_read(struct serial_port *p);
+void serial_set_rx_handler(struct serial_port *p, void (*fn)(void));
 /* Move bytes between the rings and the UART without waiting. */
-void serial_poll(void);
+void serial_poll(struct serial_port *p);
 /* Wait until everything is sent (at most about a second for each FIFO of a port that is stuck). */
-void serial_flush(void);
+void serial_flush(struct serial_port *p);

@@ -22,13 +22,13 @@ static void send_line(const char *line, size_t length)
     uint64_t limit = rdtsc() + tsc_hz;
 
     while (length && rdtsc() < limit) {
-        size_t taken = serial_write(line, length);
+        size_t taken = serial_write(&com1, line, length);
         if (taken)
             limit = rdtsc() + tsc_hz;
         line += taken;
         length -= taken;
         if (length)
-            serial_poll();
+            serial_poll(&com1);
     }
 }
 
@@ -65,7 +65,7 @@ static void input_arrived(void)
 void console_mux_init(void)
 {
     console_set_serial_line_sink(corbel_line);
-    serial_set_rx_handler(input_arrived);
+    serial_set_rx_handler(&com1, input_arrived);
 }
 
 void console_attach(struct vm *vm)
@@ -85,7 +85,7 @@ static void watch_port(void)
 {
     struct vcpu *v = attached->vcpu[0];
 
-    v->console_waits = serial_sending();
+    v->console_waits = serial_sending(&com1);
     if (v->console_waits)
         v->next_exit = MIN(v->next_exit, rdtsc() + tsc_hz / CONSOLE_HZ);
 }
@@ -94,7 +94,7 @@ bool console_put(void *context, uint8_t byte)
 {
     if (context != attached)
         return true;
-    if (serial_write(&byte, 1) == 0)
+    if (serial_write(&com1, &byte, 1) == 0)
         return false;
     in_guest_line = byte != '\n';
     if (UNLIKELY(!in_guest_line && (deferred_length || deferred_lost)))
@@ -108,15 +108,15 @@ void console_pump(void)
 {
     int c;
 
-    serial_poll();
+    serial_poll(&com1);
     if (!attached) {
-        while (serial_read() >= 0)
+        while (serial_read(&com1) >= 0)
             ;
         return;
     }
     if (uart_output_waits(&attached->uart))
         uart_output_ready(&attached->uart);
-    while (uart_receive_room(&attached->uart) && (c = serial_read()) >= 0) {
+    while (uart_receive_room(&attached->uart) && (c = serial_read(&com1)) >= 0) {
         uint8_t byte = (uint8_t)c;
         uart_receive(&attached->uart, &byte, 1);
     }

@@ -137,7 +137,7 @@ static void hold_back(struct vm *vm, uint64_t since)
     log_warn("%s: restarts after less than %u ms: held back for the rest of them", vm->name,
              RESTART_MIN_MS);
     while (rdtsc() - since < least) {
-        serial_poll();
+        serial_poll(&com1);
         tsc_delay_us(1000);
     }
 }
@@ -195,12 +195,12 @@ static NORETURN void idle(const char *why)
 {
     if (config.when_idle == CONFIG_IDLE_POWEROFF) {
         log_info("%s: power off", why);
-        serial_flush();
+        serial_flush(&com1);
         machine_poweroff();
     }
     log_info("%s: the machine stays on (when_idle = stay)", why);
     for (;;) {
-        serial_poll();
+        serial_poll(&com1);
         cpu_idle_once();
     }
 }

@@ -245,7 +245,7 @@ static void halt(struct vcpu *v)
                        "halted for good: interrupts off and no timer set");
             break;
         }
-        if (!serial_interrupts())
+        if (!serial_interrupts(&com1))
             wake = MIN(wake, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
         apic_timer_set(wake); /* each time: a one-shot timer may have fired early */
         cpu_idle_once();

@@ -78,13 +78,15 @@ class Machine:
     extra       Bochs: further lines for bochsrc; QEMU: further arguments
     replace     Bochs: {directive: line} instead of the line that begins with "directive:"
     log         file that COM1's output is copied to, as it comes
+    com2        file that the second serial port's output goes to; None: there is no such port
     firmware    Bochs: the files that make up the flash image; QEMU: (code, variables)
     """
 
     def __init__(self, image, kind="bochs", cpus=1, memory=512, model=None, ips=DEFAULT_IPS, extra=(), replace=None,
-                 log=None, firmware=None, bochs="bochs", qemu="qemu-system-x86_64"):
+                 log=None, com2=None, firmware=None, bochs="bochs", qemu="qemu-system-x86_64"):
         self.image, self.kind, self.cpus, self.memory = image, kind, cpus, memory
         self.model, self.ips, self.extra, self.replace = model, ips, list(extra), dict(replace or {})
+        self.com2 = com2 and os.path.abspath(com2)
         self.log_path, self.firmware, self.bochs, self.qemu = log, firmware, bochs, qemu
         self.output = bytearray()  # all of COM1 since the start
         self.read_to = 0  # where the next read_until() begins
@@ -161,6 +163,8 @@ class Machine:
             "panic: action=fatal",
             "clock: sync=none, time0=local",
         ]
+        if self.com2:
+            lines.append(f"com2: enabled=1, mode=file, dev={self.com2}")
         lines = [line for line in lines if line.split(":")[0] not in self.replace]
         lines += list(self.replace.values()) + self.extra
         with open(os.path.join(self.folder, "bochsrc"), "w") as f:
@@ -181,7 +185,7 @@ class Machine:
                 "-drive", "if=pflash,format=raw,file=variables.fd",
                 "-drive", f"format=raw,file={os.path.basename(disk)}",
                 "-chardev", f"socket,id=com1,host=127.0.0.1,port={port},nodelay=on", "-serial", "chardev:com1",
-                *self.extra]
+                *(["-serial", f"file:{self.com2}"] if self.com2 else []), *self.extra]
 
     # --- COM1 ---
 
