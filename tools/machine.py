@@ -85,7 +85,8 @@ class Machine:
     def __init__(self, image, kind="bochs", cpus=1, memory=512, model=None, ips=DEFAULT_IPS, extra=(), replace=None,
                  log=None, com2=None, firmware=None, bochs="bochs", qemu="qemu-system-x86_64"):
         self.image, self.kind, self.cpus, self.memory = image, kind, cpus, memory
-        self.model, self.ips, self.extra, self.replace = model, ips, list(extra), dict(replace or {})
+        self.model = model or (DEFAULT_MODEL if kind == "bochs" else None)
+        self.ips, self.extra, self.replace = ips, list(extra), dict(replace or {})
         self.com2 = com2 and os.path.abspath(com2)
         self.log_path, self.firmware, self.bochs, self.qemu = log, firmware, bochs, qemu
         self.output = bytearray()  # all of COM1 since the start
@@ -142,7 +143,7 @@ class Machine:
                 with open(part, "rb") as f:
                     shutil.copyfileobj(f, out)
         size = sum(os.path.getsize(p) for p in parts)
-        cpu = f"model={self.model or DEFAULT_MODEL}, count={self.cpus}, ips={self.ips}, reset_on_triple_fault=0"
+        cpu = f"model={self.model}, count={self.cpus}, ips={self.ips}, reset_on_triple_fault=0"
         lines = [
             "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, iodebug=1",
             'display_library: rfb, options="timeout=0"',
@@ -169,9 +170,9 @@ class Machine:
         lines += list(self.replace.values()) + self.extra
         with open(os.path.join(self.folder, "bochsrc"), "w") as f:
             f.write("\n".join(lines) + "\n")
-        # Debian's Bochs starts in its debugger, which waits for "continue".
+        # Debian's Bochs starts in its debugger, which waits for "continue", and again when the machine resets itself.
         with open(os.path.join(self.folder, "debugger"), "w") as f:
-            f.write("c\n")
+            f.write(8 * "c\n")
         return [self.bochs, "-q", "-f", "bochsrc", "-rc", "debugger"]
 
     def _qemu(self, disk, port):
@@ -288,10 +289,21 @@ class Machine:
             self.log.close()
             self.log = None
         if self.folder:
-            self.last_words = self._emulator_says()
+            self.last_words, self.last_name = self._emulator_says(), self.emulator()
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
         atexit.unregister(self.kill)
+
+    def emulator(self):
+        """What it runs on: "Bochs" with its version, "KVM" or "QEMU TCG"."""
+        if self.kind != "bochs":
+            return {"kvm": "KVM", "qemu": "QEMU TCG"}[self.kind]
+        try:
+            with open(os.path.join(self.folder, "emulator.txt"), "rb") as f:
+                version = re.search(rb"Bochs x86 Emulator (\d+\.\d+)", f.read())
+            return f"Bochs {version[1].decode()}" if version else "Bochs"
+        except (OSError, TypeError):  # it has ended, or never started
+            return getattr(self, "last_name", "Bochs")
 
     def _bochs_log(self):
         if not self.folder:

@@ -69,7 +69,7 @@ void vmx_log_features(void)
               c->secondary, c->exit, c->entry);
     log_debug("vmx: cr0 fixed %lx/%lx cr4 fixed %lx/%lx vmfunc %lx vmcs-enum %lx", c->cr0_fixed0,
               c->cr0_fixed1, c->cr4_fixed0, c->cr4_fixed1, c->vmfunc, c->vmcs_enum);
-    log_info("vmx: EPT leaves up to %s, %s, guest APIC: %s, preemption by %s",
+    log_info("vmx: EPT leaves up to %s, %s, guest APIC: %s, preemption by %s; guests have%s%s%s%s",
              f->ept_1g   ? "1 GiB"
              : f->ept_2m ? "2 MiB"
                          : "4 KiB",
@@ -78,7 +78,9 @@ void vmx_log_features(void)
              : f->apic_register ? "APIC-register virtualization"
              : f->tpr_shadow    ? "TPR shadow"
                                 : "in software",
-             f->preemption_timer ? "VMX timer" : "APIC timer");
+             f->preemption_timer ? "VMX timer" : "APIC timer", f->rdtscp ? " RDTSCP" : "",
+             f->invpcid ? " INVPCID" : "", f->xsaves ? " XSAVES" : "",
+             f->rdtscp || f->invpcid || f->xsaves ? "" : " no RDTSCP, INVPCID or XSAVES");
 }
 
 /* VMXON and VMPTRLD fail by CF (no current VMCS) or ZF (error number): success is "above". */

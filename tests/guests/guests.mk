@@ -33,5 +33,11 @@ $(GUESTS): $(B)/guests/%: $(B)/guests/%.elf
 	$(call say,COPY)
 	$(Q)objcopy -O binary -j .setup -j .text -j .note $< $@
 
-guests: $(GUESTS)
+# The boot sector that starts one without Corbel.
+$(B)/guests/bios: tests/guests/lib/bios.asm
+	@mkdir -p $(@D)
+	$(call say,ASM )
+	$(Q)$(NASM) -f bin $< -o $@
+
+guests: $(GUESTS) $(B)/guests/bios
 .PHONY: guests

@@ -40,14 +40,14 @@ def mtools(*command):
 # --- the machine ---
 
 
-@scenario(bound=60)
+@scenario(bound=60, row="start")
 def no_vmx_in_qemu(lab):
     """A processor without VMX: QEMU's TCG."""
     m = lab.boot(linux(), kind="qemu", memory=512)
-    m.read_until(r"^corbel: .*(no VT-x \(Intel VMX\)|needs an Intel processor with VT-x)", 2 * FIRMWARE * PATIENCE)
+    m.read_until(r"^corbel: .*(no VT-x \(Intel VMX\)|needs an Intel processor with VT-x).*\n", 2 * FIRMWARE * PATIENCE)
 
 
-@scenario(bound=60)
+@scenario(bound=60, row="start")
 def no_vmx_on_amd(lab):
     """An AMD processor."""
     m = lab.boot(linux(), model="ryzen", memory=512)
@@ -99,7 +99,7 @@ def machine_too_small(lab):
     m.read_until(r"^corbel: .*(does not fit|more of it|more memory).*", FIRMWARE * PATIENCE)
 
 
-@scenario(bound=50)
+@scenario(bound=50, row="start")
 def penryn_and_lynnfield(lab):
     """VMX without EPT, and EPT without unrestricted guest: what is missing is named."""
     for model, sentence in (("core2_penryn_t9600", r"EPT"), ("corei5_lynnfield_750", r"[Uu]nrestricted")):

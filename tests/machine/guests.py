@@ -71,39 +71,39 @@ def run_guests(lab, guests, variant="", host="", memory="16M", machine=256, each
         left = left[at + 1:]
 
 
-@scenario(bound=240)
+@scenario(bound=240, row="guests")
 def guests(lab):
     run_guests(lab, EVERY)
 
 
-@scenario(bound=200)
+@scenario(bound=200, row="without vid")
 def guests_without_vid(lab):
     """Interrupts by injection, the local APIC's registers by exits."""
     run_guests(lab, EVENTS + MEMORY + TIME, " without=vid", "without = vid")
 
 
-@scenario(bound=200)
+@scenario(bound=200, row="without all")
 def guests_without_tpr(lab):
     """No APIC virtualization of any kind, no preemption timer, small EPT leaves, no VPIDs."""
     run_guests(lab, CPU + EVENTS + TIME + ["cli_loop"], " without=tpr,preempt,...",
                "without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves")
 
 
-@scenario(bound=120)
+@scenario(bound=240 if ALL else 120, row="guests")
 def guests_on_skylake_x(lab):
     """AVX-512, XSAVES, protection keys' hole in leaf 0Dh, a wrong frequency in leaf 15h."""
-    run_guests(lab, CPU + EVENTS + ["msr_all"], " on skylake_x", model="corei7_skylake_x")
+    run_guests(lab, EVERY if ALL else CPU + EVENTS + ["msr_all"], " on skylake_x", model="corei7_skylake_x")
 
 
-@scenario(bound=100)
+@scenario(bound=240 if ALL else 100, row="guests")
 def guests_on_arrandale(lab):
     """The oldest CPU that Corbel knows: no XSAVE, no APIC virtualization beyond TPR."""
-    run_guests(lab, CPU + EVENTS + TIME, " on arrandale", model="corei5_arrandale_m520")
+    run_guests(lab, EVERY if ALL else CPU + EVENTS + TIME, " on arrandale", model="corei5_arrandale_m520")
 
 
-@scenario(bound=100)
+@scenario(bound=240 if ALL else 100, row="guests")
 def guests_on_tigerlake(lab):
-    run_guests(lab, CPU + EVENTS + TIME, " on tigerlake", model="tigerlake")
+    run_guests(lab, EVERY if ALL else CPU + EVENTS + TIME, " on tigerlake", model="tigerlake")
 
 
 @scenario(bound=60)
@@ -112,7 +112,7 @@ def guest_with_ram_above_the_hole(lab):
     run_guests(lab, ["e820"], " with a low hole", memory="192M", machine=512, more="hole = 64M")
 
 
-@scenario(bound=80)
+@scenario(bound=80, row="reload")
 def guests_reloaded(lab):
     """Everything saved, wiped and reloaded at random exits; that takes time, which guests that measure it would see."""
     # When a host interrupt comes while a virtual one is pending, Bochs 2.7 delivers the virtual one in spite of IF = 0;
@@ -136,4 +136,4 @@ if ALL:
         def _on(lab, model=_model):
             run_guests(lab, EVERY, f" on {model}", model=model)
         _on.__name__ = f"guests_on_{_model}"
-        scenario(bound=240)(_on)
+        scenario(bound=240, row="guests")(_on)

@@ -28,6 +28,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 BUILD = os.path.join(TOP, "build")
 LOGS = os.path.join(BUILD, "machine")
 sys.path.insert(0, os.path.join(TOP, "tools"))
+import results  # noqa: E402
 from machine import Machine, MachineError, _die_with_parent  # noqa: E402
 
 ALL = os.environ.get("CORBEL_TEST_ALL") == "1"  # make test-all
@@ -41,10 +42,11 @@ BOOT = 90  # from there to Linux' shell
 COMMAND = 30  # a command there
 
 
-def scenario(bound, slow=False, name=None):
-    """Register a scenario: bound in seconds on an idle machine; slow ones run under `make test-all` only."""
+def scenario(bound, slow=False, name=None, row=None):
+    """Register a scenario: bound in seconds on an idle machine; slow ones run under `make test-all` only; row is the one
+    of docs/EVIDENCE.md's table that it says something about."""
     def register(function):
-        function.bound, function.slow = bound * PATIENCE, slow
+        function.bound, function.slow, function.row = bound * PATIENCE, slow, row
         SCENARIOS[name or function.__name__] = function
         return function
     return register
@@ -65,8 +67,8 @@ class OutOfTime(BaseException):
 class Lab:
     """One scenario's folder, machines and verdicts."""
 
-    def __init__(self, name, folder, results):
-        self.name, self.folder, self.results = name, folder, results
+    def __init__(self, name, folder, report):
+        self.name, self.folder, self.report = name, folder, report
         self.machines = []
 
     # --- files and images ---
@@ -126,7 +128,7 @@ class Lab:
 
     def verdict(self, name, error=None):
         """Count something on its own: passed, or failed with this error."""
-        self.results(name, error)
+        self.report(name, error)
 
     def close(self):
         for machine in self.machines:
@@ -223,29 +225,30 @@ def run_one(name, folder):
     """Run a scenario; its verdicts go to standard output as lines of JSON."""
     function = SCENARIOS[name]
 
-    def results(part, error, skipped=False):
+    def report(part, error, skipped=False):
+        machines = [results.machine_facts(m) for m in lab.machines] if part is None else []
         sys.stdout.flush()
-        sys.stdout.buffer.write(MARK + json.dumps([part, error, skipped]).encode() + b"\n")
+        sys.stdout.buffer.write(MARK + json.dumps([part, error, skipped, machines]).encode() + b"\n")
         sys.stdout.buffer.flush()
 
     def out_of_time(*_):
         raise OutOfTime
 
-    lab = Lab(name, folder, results)
+    lab = Lab(name, folder, report)
     signal.signal(signal.SIGALRM, out_of_time)
     signal.alarm(max(1, int(function.bound)))
     try:
         function(lab)
-        results(None, None)
+        report(None, None)
     except Skip as e:
-        results(None, str(e), True)
+        report(None, str(e), True)
     except (Failure, MachineError) as e:
         text = str(e)
-        results(None, text if "COM1's last lines" in text else f"{text}\n{lab.tail()}")
+        report(None, text if "COM1's last lines" in text else f"{text}\n{lab.tail()}")
     except OutOfTime:
-        results(None, f"it hung: ended after {function.bound:.0f} s\n{lab.tail()}")
+        report(None, f"it hung: ended after {function.bound:.0f} s\n{lab.tail()}")
     except Exception:  # the scenario itself is wrong
-        results(None, f"{traceback.format_exc()}\n{lab.tail()}")
+        report(None, f"{traceback.format_exc()}\n{lab.tail()}")
     finally:
         signal.alarm(0)
         lab.close()
@@ -290,17 +293,21 @@ class Runner:
                 if not line.startswith(MARK):
                     noise += line + b"\n"
                     continue
-                part, error, skipped = json.loads(line[len(MARK):])
-                took = f"{time.monotonic() - started:.0f} s"
+                part, error, skipped, machines = json.loads(line[len(MARK):])
+                seconds = round(time.monotonic() - started)
+                verdict = "skip" if skipped else "FAIL" if error else "pass"
+                results.record(scenario=name, part=part, verdict=verdict, why=error, row=SCENARIOS[name].row,
+                               seconds=seconds, machines=machines)
+                took = f"{seconds} s"
                 if part is not None:
                     parts += 1
-                    self.report("FAIL" if error else "pass", part, "", error)
+                    self.report(verdict, part, "", error)
                     continue
                 done = True
                 if skipped:
                     self.report("skip", name, error)
                 elif error or not parts:
-                    self.report("FAIL" if error else "pass", name, took, error)
+                    self.report(verdict, name, took, error)
             if not data:
                 break
         if p.poll() is None and not done:
@@ -312,6 +319,8 @@ class Runner:
         p.stdout.close()
         self.processes.discard(p)
         if not done:
+            results.record(scenario=name, part=None, verdict="FAIL", why="it ended without a verdict",
+                           row=SCENARIOS[name].row, seconds=round(time.monotonic() - started), machines=[])
             self.report("FAIL", name, "", f"it ended without a verdict (status {p.returncode})\n" +
                         (noise + held).decode(errors="replace"))
         if self.keep:

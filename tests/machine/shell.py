@@ -104,7 +104,7 @@ def check_summary(text):
     expect(len(text.splitlines()) <= 24, f"the summary is longer than a screen:\n{text}")
 
 
-@scenario(bound=200)
+@scenario(bound=200, row="cloud")
 def shell(lab):
     """Cloud kernel: commands, interrupts, time, dmesg; reboot, and all again; poweroff and the summary."""
     initrd, digest = random_initrd(lab)
@@ -170,7 +170,7 @@ def low_hole(lab):
     boot_and_prove(lab, memory="256M", hole="128M", check=check)
 
 
-@scenario(bound=120)
+@scenario(bound=120, row="reload")
 def reload(lab):
     """Every device's state is saved, wiped and reloaded at random exits of a boot, and the shell answers all the same."""
     text = boot_and_prove(lab, host(test_reload=50), check=lambda s: check_interrupts(s.run("cat /proc/interrupts")))
@@ -181,18 +181,18 @@ def reload(lab):
 # --- the generic kernel ---
 
 
-@scenario(bound=400, slow=True)
+@scenario(bound=400, slow=True, row="generic")
 def generic_128M(lab):
     """Debian's generic kernel with the least that its header allows, or 128 MiB."""
     boot_and_prove(lab, kernel="vmlinuz-generic", memory="128M")
 
 
-@scenario(bound=400, slow=True)
+@scenario(bound=400, slow=True, row="generic")
 def generic_256M(lab):
     boot_and_prove(lab, kernel="vmlinuz-generic", memory="256M")
 
 
-@scenario(bound=400, slow=True)
+@scenario(bound=400, slow=True, row="generic")
 def generic_1G(lab):
     boot_and_prove(lab, kernel="vmlinuz-generic", memory="1G", machine=2048, check=check_memory(850, 1024))
 
@@ -220,7 +220,7 @@ def on_model(name):
 
 
 for _feature in FALLBACKS:
-    scenario(bound=100, slow=_feature != "vid", name=f"without_{_feature}")(without(_feature))
-scenario(bound=120, name="without_all")(without(", ".join(FALLBACKS)))
+    scenario(bound=100, slow=_feature != "vid", name=f"without_{_feature}", row=f"without {_feature}")(without(_feature))
+scenario(bound=120, name="without_all", row="without all")(without(", ".join(FALLBACKS)))
 for _model in MODELS:
-    scenario(bound=120, slow=True, name=f"linux_on_{_model}")(on_model(_model))
+    scenario(bound=120, slow=True, name=f"linux_on_{_model}", row="cloud")(on_model(_model))

@@ -20,6 +20,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.join(TOP, "build")
 sys.path.insert(0, os.path.join(TOP, "tools"))
+import results  # noqa: E402
 from machine import Machine, MachineError  # noqa: E402
 
 # A busy machine is slower than the one on which the bounds were set.
@@ -129,14 +130,19 @@ def vm(name, kernel, memory="16M", more=""):
     return f"[vm {name}]\nkernel = {os.path.join(BUILD, kernel)}\nmemory = {memory}\n{more}\n"
 
 
-def verdict(name, error=None):
+def verdict(name, error=None, row=None):
+    """Say it, and leave it for docs/EVIDENCE.md's table, if it has a row there."""
     print(f"{'FAIL' if error else 'pass'} nested: {name}", flush=True)
     if error:
         print("\n".join("    " + line for line in error.splitlines()), flush=True)
     verdict.failed |= bool(error)
+    results.record(scenario="nested", part=name, verdict="FAIL" if error else "pass", why=error, row=row,
+                   machines=[verdict.machine])
 
 
 verdict.failed = False
+KVM = {"emulator": "nested KVM", "model": None}
+verdict.machine = KVM
 
 
 def guest_error(name, text):
@@ -152,19 +158,20 @@ def guest_error(name, text):
     return f"no PASS: {end[0]}"
 
 
-def run_guests(m, names):
+def run_guests(m, names, row="guests"):
     for name in names:
         until = time.monotonic() + 60 * PATIENCE
         while (error := guest_error(name, m.text())) is None:
             if time.monotonic() > until or m.pump(1) is None:
                 raise MachineError(f"guest {name} did not end\n{m.tail()}")
-        verdict(f"guest {name}", error)
+        verdict(f"guest {name}", error, row)
 
 
 def start(m):
     m.start()
     m.read_until(r"^outer: Linux \S+ nested=Y", 60 * PATIENCE)
-    m.read_until(r"^corbel: vmx: ", 150 * PATIENCE)
+    m.read_until(r"^corbel: vmx: .*\n", 150 * PATIENCE)
+    verdict.machine = {**results.machine_facts(m), **KVM}
 
 
 def end(m):
@@ -187,7 +194,7 @@ def everything_on(folder):
         m.read_until(r"corbel:/root# ", 120 * PATIENCE)
         m.send("echo $((6 * 7)) of $(nproc)\n")
         m.read_until(r"^42 of 1", 30 * PATIENCE)
-        verdict("Linux to a shell")
+        verdict("Linux to a shell", row="cloud")
         m.send("poweroff\n")
         m.read_until(r"^corbel: linux: ended after", 40 * PATIENCE)
         end(m)
@@ -198,7 +205,7 @@ def without_vid(folder):
     config = "[host]\nlog = info\nwithout = vid\n" + "".join(vm(name, f"guests/{name}") for name in WITHOUT_VID)
     with machine(folder, "without-vid", config) as m:
         start(m)
-        run_guests(m, WITHOUT_VID)
+        run_guests(m, WITHOUT_VID, "without vid")
         end(m)
 
 
@@ -209,7 +216,7 @@ def main():
                 scenario(folder)
                 verdict(f"power off, {scenario.__name__.replace('_', ' ')}")
             except MachineError as error:
-                verdict(scenario.__name__, str(error))
+                verdict(scenario.__name__, str(error), "start")
     return 1 if verdict.failed else 0
 
 

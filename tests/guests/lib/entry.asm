@@ -2,11 +2,12 @@
 bits 64
 default rel
 
-extern runtime_start, runtime_trap, bss_start, bss_end
+extern entry32, runtime_start, runtime_trap, bss_start, bss_end
 global entry, trap_stubs, stack_top, boot_gdt, gdt_end, tss, ist_nmi_top, ist_df_top
 
 section .head progbits alloc exec write
-        times 0x200 int3                ; the 32-bit entry, which nobody uses
+        jmp     strict near entry32     ; the 32-bit entry, which bios.asm takes
+        times 0x200 - ($ - $$) int3
 entry:
         cli
         cld

@@ -1,8 +1,10 @@
 ; A second way in, by the PVH note that QEMU's -kernel understands: a test guest can so be run on QEMU's own processor
-; model, to tell a wrong test from a wrong hypervisor. Sets up what Corbel's loader would, and goes to the same entry.
+; model, to tell a wrong test from a wrong hypervisor. Sets up what Corbel's loader would, and goes to the same entry; so
+; does the bzImage's 32-bit entry, with boot_params at ESI.
 bits 32
 
 extern entry
+global entry32
 section .note.pvh progbits alloc noexec nowrite align=4
         dd      4, 4, 18                ; name size, descriptor size, XEN_ELFNOTE_PHYS32_ENTRY
         db      "Xen", 0
@@ -10,6 +12,8 @@ section .note.pvh progbits alloc noexec nowrite align=4
 
 section .text
 pvh_entry:
+        mov     esi, 0x8000             ; boot_params: none
+entry32:
         cli
         mov     edi, 0x2000             ; PML4, PDPT, four page directories
         mov     ecx, 6 * 1024
@@ -38,7 +42,6 @@ pvh_entry:
         mov     eax, 0x80010031
         mov     cr0, eax
         lgdt    [pointer]
-        mov     esi, 0x8000             ; boot_params: none
         jmp     0x10:entry
 
 section .data
