@@ -191,6 +191,12 @@ static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest
     if (result < 0)
         log_error("corbel.conf:%u: [vm %s]: %.*s %s", line_of_error(config, result), vm->name,
                   (int)config->kernel.length, config->kernel.data, error);
+    else if (start->mode == GUEST_REAL)
+        log_info("%s: a boot sector starts in real mode at 0:7c00, without BIOS services",
+                 vm->name);
+    else
+        log_debug("%s: %.*s is %s", vm->name, (int)config->kernel.length, config->kernel.data,
+                  kernel_kind(image.kernel, image.kernel_size));
     return result;
 }
 

@@ -5,7 +5,8 @@
 
 /* An error sentence, with its terminator, fits into this. It is to be written after the kernel's
  * file name, such as "is truncated" or "needs memory=96M at least". */
-#define LOAD_ERROR 256
+#define LOAD_ERROR      256
+#define LOAD_NOT_COPIED "could not be copied into the VM's memory (error %d)"
 
 #define LOAD_MODULES 17 /* the initrd, and as many modules as the config may name */
 

@@ -163,18 +163,6 @@ static int place_initrd(const struct linux_header *header, const struct guest_im
 
 /* --- writing guest memory --- */
 
-/* Linux takes the end of base memory and the start of the EBDA from here when it looks for room
- * below 1 MiB. */
-static int write_bios_data(const struct guest_sink *sink)
-{
-    const uint16_t ebda_segment = GPA_EBDA >> 4, base_memory_kib = GPA_EBDA / KIB;
-    const uint8_t ebda_kib = (GPA_VGA_HOLE - GPA_EBDA) / KIB;
-    int e = load_put(sink, GPA_BDA + 0x0e, &ebda_segment, sizeof(ebda_segment));
-
-    e = e ? e : load_put(sink, GPA_BDA + 0x13, &base_memory_kib, sizeof(base_memory_kib));
-    return e ? e : load_put(sink, GPA_EBDA, &ebda_kib, sizeof(ebda_kib));
-}
-
 static int write_boot_params(const struct guest_sink *sink, const struct guest_image *image,
                              const struct linux_header *header, const struct gpa_layout *layout,
                              uint64_t initrd)
@@ -208,7 +196,7 @@ static int write_all(const struct guest_sink *sink, const struct guest_image *im
                      const struct linux_header *header, const struct gpa_layout *layout,
                      uint64_t initrd)
 {
-    int e = write_bios_data(sink);
+    int e = load_bios_data(sink);
 
     e = e ? e : write_boot_params(sink, image, header, layout, initrd);
     e = e ? e : load_put(sink, GPA_CMDLINE, image->cmdline, image->cmdline_size);
@@ -245,7 +233,7 @@ int linux_load(const struct guest_image *image, const struct gpa_layout *layout,
     e = write_all(sink, image, &header, layout, initrd);
     e = e ? e : entry_long_mode(sink, header.load_address + ENTRY_64, start);
     if (e) {
-        format(error, LOAD_ERROR, "could not be copied into the VM's memory (error %d)", -e);
+        format(error, LOAD_ERROR, LOAD_NOT_COPIED, -e);
         return e;
     }
     start->rsi = GPA_BOOT_PARAMS;
