@@ -7,6 +7,7 @@
 
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/types.h"
+#include "guest/trace/record.h"
 
 #define CONFIG_MAX_VMS     1024
 #define CONFIG_MAX_CPUS    64
@@ -48,6 +49,10 @@ enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
     X(MTF, "mtf", "the monitor trap flag")                                                         \
     X(PML, "pml", "page-modification logging")
 
+/* `trace` in [host]: after the classes of guest/trace/record.h. */
+#define CONFIG_TRACE_ALL TRACE_CLASSES
+#define CONFIG_TRACE_OFF (TRACE_CLASSES + 1)
+
 /* The same order as the VMX_WITHOUT bits of vmx/controls.h. */
 enum config_without {
 #define CONFIG_WITHOUT_ENUM(symbol, name, what) CONFIG_WITHOUT_##symbol,
@@ -62,6 +67,8 @@ enum config_host_key {
     CONFIG_HOST_WHEN_IDLE,
     CONFIG_HOST_WITHOUT,
     CONFIG_HOST_ON_PANIC,
+    CONFIG_HOST_TRACE,
+    CONFIG_HOST_TRACE_MEMORY,
     CONFIG_HOST_TEST_RELOAD,
     CONFIG_HOST_TEST_INVALID,
     CONFIG_HOST_KEYS
@@ -126,6 +133,8 @@ struct config {
     uint32_t log;          /* enum log_level */
     uint32_t when_idle;    /* enum config_idle */
     uint32_t on_panic;     /* enum config_panic */
+    uint32_t trace;        /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
+    uint64_t trace_memory; /* bytes per processor */
     uint32_t test_reload;  /* exits; 0: off */
     uint32_t test_invalid; /* which VM, from 1; 0: none */
     uint32_t without;      /* BIT(enum config_without) */

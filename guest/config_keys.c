@@ -10,6 +10,9 @@ static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
 
+#define TRACE_NAME(symbol, name, what) name,
+static const char *const trace_names[] = {TRACE_CLASS_LIST(TRACE_NAME) "all", "off", NULL};
+
 #define WITHOUT_NAME(symbol, name, what) name,
 const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1] = {
     CONFIG_WITHOUT_LIST(WITHOUT_NAME)};
@@ -46,6 +49,20 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                               .choices = panic_names,
                               .initial = "halt",
                               .help = "what to do after Corbel itself has failed"},
+    [CONFIG_HOST_TRACE] = {.name = "trace",
+                           .type = CONFIG_FLAGS,
+                           .offset = offsetof(struct config, trace),
+                           .choices = trace_names,
+                           .help = "events to record and send over the second serial port, "
+                                   "separated by commas"},
+    [CONFIG_HOST_TRACE_MEMORY] = {.name = "trace_memory",
+                                  .type = CONFIG_SIZE,
+                                  .offset = offsetof(struct config, trace_memory),
+                                  .min = 16 * KIB,
+                                  .max = 64 * MIB,
+                                  .multiple = PAGE_SIZE,
+                                  .initial = "1M",
+                                  .help = "the memory of each processor for its records"},
     [CONFIG_HOST_TEST_RELOAD] = {.name = "test_reload",
                                  .type = CONFIG_NUMBER,
                                  .offset = offsetof(struct config, test_reload),

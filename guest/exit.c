@@ -315,6 +315,14 @@ static inline __attribute__((always_inline)) void arm_timer(struct vcpu *v, uint
     }
 }
 
+void vcpu_leave_by(struct vcpu *v, uint64_t tsc)
+{
+    if (v->next_exit <= tsc)
+        return;
+    v->next_exit = tsc;
+    arm_timer(v, rdtsc());
+}
+
 int vcpu_prepare(struct vcpu *v)
 {
     int leave = serve_requests(v);

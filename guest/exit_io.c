@@ -6,7 +6,6 @@
 
 /* Exit qualification for I/O instructions */
 #define IO_SIZE(q) (((unsigned)(q)&7) + 1)
-#define IO_IN      BIT(3)
 #define IO_STRING  BIT(4)
 #define IO_REP     BIT(5)
 #define IO_PORT(q) ((uint16_t)((q) >> 16))

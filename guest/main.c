@@ -13,6 +13,7 @@
 #include "guest/check.h"
 #include "guest/console.h"
 #include "guest/summary.h"
+#include "guest/trace/trace.h"
 #include "guest/vm.h"
 #include "guest/wall_clock.h"
 #include "mm/heap.h"
@@ -191,8 +192,19 @@ static void run_configured(unsigned id, const struct vm_config *c)
     vm_destroy(vm);
 }
 
+static void start_trace(void)
+{
+    uint32_t events = config.trace & BIT(CONFIG_TRACE_ALL) ? TRACE_EVERYTHING
+                                                           : config.trace & TRACE_EVERYTHING;
+
+    trace_init(vms, config.vm_count, config.trace_memory);
+    if (events && !(config.trace & BIT(CONFIG_TRACE_OFF)) && trace_on(TRACE_ALL_VMS, events) == 0)
+        log_info("trace: on; %lu KiB of memory for each processor", config.trace_memory / KIB);
+}
+
 static NORETURN void idle(const char *why)
 {
+    trace_flush();
     if (config.when_idle == CONFIG_IDLE_POWEROFF) {
         log_info("%s: power off", why);
         serial_flush(&com1);
@@ -233,6 +245,7 @@ NORETURN void corbel_main(struct handover *h)
     vmx_log_features();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
+    start_trace();
     for (unsigned i = 0; i < config.vm_count; i++)
         runnable += !vms[i].broken;
     if (!runnable)

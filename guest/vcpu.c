@@ -9,6 +9,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/serial.h"
 #include "guest/console.h"
+#include "guest/trace/trace.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
@@ -247,6 +248,7 @@ static void halt(struct vcpu *v)
         }
         if (!serial_interrupts(&com1))
             wake = MIN(wake, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
+        wake = MIN(wake, trace_pump());
         apic_timer_set(wake); /* each time: a one-shot timer may have fired early */
         cpu_idle_once();
     }
@@ -262,8 +264,11 @@ void vcpu_run(struct vcpu *v)
              REQUEST_TIMER | REQUEST_EVENT | REQUEST_CONSOLE | (test_reload ? REQUEST_RELOAD : 0));
     for (;;) {
         int leave = vcpu_prepare(v);
-        if (leave == VCPU_STAY)
+        if (leave == VCPU_STAY) {
+            trace_run(v);
             leave = vmx_run(&v->hw);
+            trace_leave(v, leave);
+        }
         if (leave == VMX_ENTRY_FAILED) {
             vmx_report_entry_failure(&v->hw);
             vm_kill(v, "the processor refused VM entry");

@@ -72,6 +72,8 @@ struct vcpu {
     struct msr_env msr_env;
     paddr lapic_page, msr_bitmap;
     uint64_t halt_ticks;
+    uint32_t trace;            /* BIT(enum trace_class): what is recorded of it */
+    uint8_t traced_vector;     /* requested of virtual-interrupt delivery, when last looked at */
     uint16_t interrupt_status; /* what the VMCS holds */
     uint8_t tpr_threshold;     /* what the VMCS holds */
 };
@@ -176,6 +178,8 @@ static inline void vcpu_ask(struct vcpu *v, uint32_t request)
 
 /* Serve what was asked for and arm the timer before vmx_run(); an enum vcpu_leave. */
 int vcpu_prepare(struct vcpu *v);
+/* Between vcpu_exit() and VM entry: leave the guest at that host TSC at the latest. */
+void vcpu_leave_by(struct vcpu *v, uint64_t tsc);
 
 enum exit_result { EXIT_RESUME, EXIT_SKIP /* RIP moves past the instruction */ };
 

@@ -8,8 +8,10 @@ bits 64
 section .text
 
 extern vcpu_exit
+extern vcpu_exit_watched
 global vmx_run
 global vmx_exit_entry
+global vmx_exit_entry_watched
 
 ; The guest's general registers from the vCPU at RDI.
 %macro LOAD_GUEST 0
@@ -62,8 +64,8 @@ failed:                                 ; no VM exit happened: registers are sti
         mov     eax, -1
         jmp     leave_guest
 
-; VM exit: RSP is [VMCS_HOST_RSP], every other general register the guest's.
-vmx_exit_entry:
+; VM exit: RSP is [VMCS_HOST_RSP], every other general register the guest's. %1 decides what follows.
+%macro VM_EXIT 1
         push    rdi
         mov     rdi, [rsp + 8]
         mov     [rdi + VCPU_RAX], rax
@@ -100,9 +102,17 @@ vmx_exit_entry:
         sub     [rdi + VCPU_ROOT_TICKS], rdx    ; the next entry adds its TSC
         mov     esi, FIELD_EXIT_REASON
         vmread  rsi, rsi
-        call    vcpu_exit               ; (v, exit reason)
+        call    %1                      ; (v, exit reason)
         test    eax, eax
         jz      resume
+%endmacro
+
+vmx_exit_entry_watched:
+        VM_EXIT vcpu_exit_watched
+        jmp     leave_guest
+
+vmx_exit_entry:
+        VM_EXIT vcpu_exit
 
 leave_guest:
         pop     rdi

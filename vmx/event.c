@@ -183,6 +183,15 @@ bool vmx_injection_pending(void)
     return vmread32(VMCS_ENTRY_INTR_INFO) & INTR_VALID;
 }
 
+bool vmx_pending_injection(struct vmx_event *out)
+{
+    out->info = vmread32(VMCS_ENTRY_INTR_INFO);
+    if (!(out->info & INTR_VALID))
+        return false;
+    out->error = out->info & INTR_HAS_ERROR ? vmread32(VMCS_ENTRY_ERROR_CODE) : 0;
+    return true;
+}
+
 void vmx_set_cr2(uint64_t address)
 {
     write_cr2(address); /* root mode takes no page faults: CR2 stays the guest's */

@@ -78,6 +78,8 @@ void vmx_debug_exception(uint64_t qualification);
 void vmx_block_nmi(void);
 /* Whether the next VM entry will deliver something. */
 bool vmx_injection_pending(void);
+/* The same, and what it is. */
+bool vmx_pending_injection(struct vmx_event *out);
 
 static inline uint32_t vmx_exit_instruction_length(void)
 {
@@ -92,6 +94,12 @@ static inline void vmx_set_requested_vector(uint8_t vector)
 
     if ((uint8_t)status != vector)
         vmwrite16(VMCS_GUEST_INTR_STATUS, (status & 0xff00) | vector);
+}
+
+/* The highest vector that is requested, 0 when none is. */
+static inline uint8_t vmx_requested_vector(void)
+{
+    return (uint8_t)vmread16(VMCS_GUEST_INTR_STATUS);
 }
 
 /* Virtual-interrupt delivery: SVI << 8 | RVI, and the vectors whose EOI exits. */

@@ -106,6 +106,9 @@ static inline void vmx_decode_exit(struct vm_exit *e, uint32_t needs)
     }
 }
 
+/* I/O instruction: exit qualification */
+#define IO_IN BIT(3)
+
 /* EPT violation: exit qualification */
 #define EPT_VIOLATION_READ           BIT(0)
 #define EPT_VIOLATION_WRITE          BIT(1)

@@ -17,7 +17,9 @@
 #include "vmx/exit_names.h"
 #include "vmx/fpu.h"
 
-void vmx_exit_entry(void); /* entry.asm: VMCS_HOST_RIP */
+/* entry.asm: VMCS_HOST_RIP */
+void vmx_exit_entry(void);
+void vmx_exit_entry_watched(void);
 
 /* Real-mode entry of a CPU after RESET: CS base ffff0000h, everything else flat and zero. */
 #define RESET_CR0 (CR0_CD | CR0_NW | CR0_ET)
@@ -157,8 +159,14 @@ void vmx_vcpu_destroy(struct vmx_vcpu *v)
     v->fpu = NULL;
 }
 
+static void write_host_rip(const struct vmx_vcpu *v)
+{
+    vmwrite_natural(VMCS_HOST_RIP,
+                    (uint64_t)(v->watched ? vmx_exit_entry_watched : vmx_exit_entry));
+}
+
 /* Host state that differs from CPU to CPU; the rest of it never changes after vmx_cpu_start(). */
-static void write_host_state(void)
+static void write_host_state(const struct vmx_vcpu *v)
 {
     struct percpu *cpu = this_cpu();
 
@@ -182,7 +190,15 @@ static void write_host_state(void)
     vmwrite_natural(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
     vmwrite_natural(VMCS_HOST_GDTR_BASE, read_gdtr().base);
     vmwrite_natural(VMCS_HOST_IDTR_BASE, read_idtr().base);
-    vmwrite_natural(VMCS_HOST_RIP, (uint64_t)vmx_exit_entry);
+    write_host_rip(v);
+}
+
+void vmx_watch_exits(struct vmx_vcpu *v, bool on)
+{
+    if (v->watched == on)
+        return;
+    v->watched = on;
+    write_host_rip(v);
 }
 
 void vmx_vcpu_load(struct vmx_vcpu *v)
@@ -195,7 +211,7 @@ void vmx_vcpu_load(struct vmx_vcpu *v)
     cpu->current = v;
     v->host_rsp = 0;
     if (v->last_cpu != cpu) {
-        write_host_state();
+        write_host_state(v);
         vmx_flush_linear(v);
         v->last_cpu = cpu;
     }

@@ -69,6 +69,7 @@ struct vmx_vcpu {
     uint32_t primary, secondary; /* what the VMCS holds */
     uint32_t entry_controls;
     uint16_t vpid;
+    bool watched;        /* VM exits lead to vcpu_exit_watched() */
     bool x2apic_virtual; /* "virtualize x2APIC mode" rather than "virtualize APIC accesses" */
 
     uint64_t shared_msr[SHARED_MSR_COUNT];
@@ -116,6 +117,14 @@ int vmx_run(struct vmx_vcpu *v);
  * vmx_account_entry().
  */
 int vcpu_exit(struct vmx_vcpu *v, uint64_t reason);
+
+/*
+ * Have VM exits of the loaded vCPU lead to vcpu_exit_watched(), the same contract, which the owner
+ * supplies, too: the VMCS holds another exit address then, so that whoever is not watched pays
+ * nothing.
+ */
+void vmx_watch_exits(struct vmx_vcpu *v, bool on);
+int vcpu_exit_watched(struct vmx_vcpu *v, uint64_t reason);
 
 /* Root mode ends at this moment of the host's TSC: the counterpart of what entry.asm does at the
  * exit. */

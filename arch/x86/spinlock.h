@@ -25,6 +25,7 @@
  *     RANK_FRAMES     mm/frame               one       free lists, owners, pins
  *     RANK_LOG        drivers/console        one       the log's ring, the screen, whose line the
  *                                                      serial port is in (console_lock())
+ *     RANK_TRACE      guest/trace            one       who sends the trace's packets
  *     RANK_SERIAL     drivers/serial         one       the UART and its two rings
  */
 enum lock_rank {
@@ -36,6 +37,7 @@ enum lock_rank {
     RANK_HEAP,
     RANK_FRAMES,
     RANK_LOG,
+    RANK_TRACE,
     RANK_SERIAL,
 };
 

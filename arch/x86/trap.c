@@ -20,6 +20,8 @@ struct handler {
     void *arg;
 };
 
+static void (*observer)(unsigned vector);
+
 extern const uint8_t interrupt_stubs[IDT_ENTRIES][STUB_SIZE];
 extern bool trap_try_run(void (*fn)(void *), void *arg, uint64_t *recovery);
 extern const uint8_t trap_try_failed[];
@@ -78,6 +80,11 @@ int interrupt_register(unsigned vector, void (*fn)(void *), void *arg)
     return 0;
 }
 
+void interrupt_set_observer(void (*fn)(unsigned vector))
+{
+    observer = fn;
+}
+
 void interrupt_dispatch(unsigned vector)
 {
     struct percpu *cpu = this_cpu();
@@ -86,6 +93,8 @@ void interrupt_dispatch(unsigned vector)
     if (vector < VECTOR_EXCEPTIONS || vector >= IDT_ENTRIES)
         return;
     cpu->interrupts++;
+    if (UNLIKELY(observer))
+        observer(vector);
     h = &handlers[vector - VECTOR_EXCEPTIONS];
     if (h->fn)
         h->fn(h->arg);

@@ -28,6 +28,8 @@ void idt_load(void);
 int interrupt_register(unsigned vector, void (*fn)(void *), void *arg);
 /* An external interrupt that the IDT did not see: from a VM exit that acknowledged it. IF is 0. */
 void interrupt_dispatch(unsigned vector);
+/* Called with each vector that is dispatched, before its handler; NULL: nobody. */
+void interrupt_set_observer(void (*fn)(unsigned vector));
 
 /*
  * After an NMI exit host NMIs stay blocked until an IRET (SDM, "Event Blocking"): count the NMI and

@@ -1,0 +1,67 @@
+/*
+ * What is traced: events of six classes, each in a record of fixed size. docs/TRACE.md says what
+ * the fields of each mean and how they travel; tools/trace_stream.py reads them.
+ */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+
+/* X(symbol, name in the config and the monitor, what it is). The number of a class is also that of
+ * its records' kind: new ones go to the end. */
+#define TRACE_CLASS_LIST(X)                                                                        \
+    X(EXITS, "exits", "VM exits, with what they cost")                                             \
+    X(INJECTIONS, "injections", "what a VM entry delivers into the guest")                         \
+    X(SCHEDULING, "scheduling", "vCPUs that come to a processor and leave it")                     \
+    X(INTERRUPTS, "interrupts", "the machine's own interrupts")                                    \
+    X(HYPERCALLS, "hypercalls", "VMCALLs, with their arguments")                                   \
+    X(DEVICES, "devices", "virtual devices: interrupt lines, timers")
+
+enum trace_class {
+#define TRACE_CLASS_ENUM(symbol, name, what) TRACE_##symbol,
+    TRACE_CLASS_LIST(TRACE_CLASS_ENUM)
+#undef TRACE_CLASS_ENUM
+        TRACE_CLASSES
+};
+
+#define TRACE_EVERYTHING ((uint32_t)BIT(TRACE_CLASSES) - 1)
+
+/* Class SCHEDULING: what has happened to the vCPU. X(symbol, word) */
+#define TRACE_SCHED_LIST(X)                                                                        \
+    X(RUN, "runs")                                                                                 \
+    X(HALTED, "halted")                                                                            \
+    X(PREEMPTED, "preempted")                                                                      \
+    X(STOPPED, "stopped")
+
+enum trace_sched {
+#define TRACE_SCHED_ENUM(symbol, word) TRACE_SCHED_##symbol,
+    TRACE_SCHED_LIST(TRACE_SCHED_ENUM)
+#undef TRACE_SCHED_ENUM
+};
+
+/* Class DEVICES: what a device has done. X(symbol, word) */
+#define TRACE_DEVICE_LIST(X)                                                                       \
+    X(LINE, "line")                                                                                \
+    X(TIMERS, "timers")
+
+enum trace_device {
+#define TRACE_DEVICE_ENUM(symbol, word) TRACE_DEVICE_##symbol,
+    TRACE_DEVICE_LIST(TRACE_DEVICE_ENUM)
+#undef TRACE_DEVICE_ENUM
+};
+
+/* Class INJECTIONS: beside the interruption information's bits, "by virtual-interrupt delivery". */
+#define TRACE_INJECT_VIRTUAL BIT(12)
+
+#define TRACE_NO_VM 0xffff
+
+struct trace_record {
+    uint64_t time; /* host TSC */
+    uint64_t rip;  /* the guest's; 0 where the class has none */
+    uint64_t a, b; /* by class and code */
+    uint32_t cost; /* TSC ticks, 0 where the class has none */
+    uint32_t code; /* exit reason, interruption information, vector, enum trace_sched, ... */
+    uint16_t vm;   /* its number in the config, from 0; TRACE_NO_VM */
+    uint16_t vcpu;
+    uint8_t kind; /* enum trace_class */
+};
+_Static_assert(sizeof(struct trace_record) == 48, "a trace record's size is documented");

@@ -1,0 +1,255 @@
+#include "guest/trace/trace.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/smp.h"
+#include "arch/x86/spinlock.h"
+#include "arch/x86/trap.h"
+#include "arch/x86/tsc.h"
+#include "drivers/serial.h"
+#include "guest/trace/ring.h"
+#include "guest/trace/wire.h"
+#include "guest/vm.h"
+#include "mm/heap.h"
+
+/* A FIFO of the port at 115200 baud, ten bits a byte. */
+#define FIFO_PER_SECOND (11520 / SERIAL_FIFO)
+/* Who joins the stream late has to wait so long for names and clock. */
+#define INFO_PER_SECOND 2
+
+uint32_t trace_events;
+unsigned trace_vm = TRACE_ALL_VMS;
+
+static struct trace_ring *rings[SMP_CPUS_MAX];
+static size_t ring_bytes;
+static struct trace_info info;
+
+/* The stream: whoever holds the lock sends. */
+static struct spinlock stream_lock = SPINLOCK(RANK_TRACE);
+static unsigned next_ring;
+static size_t next_name;
+static uint16_t sequence;
+static uint64_t next_send, next_info;
+
+/* --- on and off --- */
+
+void trace_init(const struct vm_config *vms, size_t vm_count, size_t bytes)
+{
+    info.vms = vms;
+    info.vm_count = vm_count;
+    ring_bytes = bytes;
+}
+
+static int allocate_rings(void)
+{
+    for (unsigned i = 0; i < info.cpus; i++) {
+        struct trace_ring *r;
+
+        if (rings[i])
+            continue;
+        r = heap_alloc(sizeof(*r));
+        void *records = r ? heap_alloc(ring_bytes) : NULL;
+        if (!records) {
+            heap_free(r);
+            log_error("trace: no memory for processor %u: %lu KiB", i, ring_bytes / KIB);
+            return -ENOMEM;
+        }
+        trace_ring_init(r, records, ring_bytes);
+        rings[i] = r;
+    }
+    return 0;
+}
+
+static void interrupt_taken(unsigned vector)
+{
+    const struct trace_record r = {
+        .time = rdtsc(), .kind = TRACE_INTERRUPTS, .code = vector, .vm = TRACE_NO_VM};
+
+    trace_put(&r);
+}
+
+int trace_on(unsigned vm, uint32_t events)
+{
+    int error;
+
+    info.cpus = 1;
+    error = allocate_rings();
+    if (error)
+        return error;
+    info.tsc_hz = tsc_hz;
+    info.start = rdtsc();
+    info.events = events;
+    next_info = 0;
+    trace_vm = vm;
+    interrupt_set_observer(events & BIT(TRACE_INTERRUPTS) ? interrupt_taken : NULL);
+    trace_events = events;
+    if (!serial_present(&com2))
+        log_warn("trace: there is no second serial port (2F8h): records stay in memory");
+    return 0;
+}
+
+void trace_off(void)
+{
+    interrupt_set_observer(NULL);
+    trace_events = 0;
+    info.events = 0;
+}
+
+/* --- the stream --- */
+
+static size_t next_packet(uint64_t now, uint8_t packet[TRACE_PACKET_MAX])
+{
+    if (now >= next_info) {
+        next_info = now + tsc_hz / INFO_PER_SECOND;
+        info.now = now;
+        return trace_pack_info(&info, &next_name, sequence++, packet);
+    }
+    for (unsigned i = 0; i < info.cpus; i++) {
+        unsigned cpu = next_ring++ % info.cpus;
+        size_t length = trace_pack_records(rings[cpu], (uint16_t)cpu, sequence, packet);
+
+        if (length) {
+            sequence++;
+            return length;
+        }
+    }
+    return 0;
+}
+
+/* With the lock held. Packets are made only as fast as they are sent: the more wait, the more go
+ * into one. Returns whether something is left to send. */
+static bool send(uint64_t now)
+{
+    uint8_t packet[TRACE_PACKET_MAX];
+
+    if (!serial_sending(&com2)) {
+        size_t length = next_packet(now, packet);
+
+        if (!length)
+            return false;
+        serial_write(&com2, packet, length);
+    } else {
+        serial_poll(&com2);
+    }
+    next_send = now + tsc_hz / FIFO_PER_SECOND;
+    return true;
+}
+
+static bool streaming(void)
+{
+    return info.start && serial_present(&com2);
+}
+
+uint64_t trace_pump(void)
+{
+    uint64_t now = rdtsc(), next = UINT64_MAX;
+
+    if (!streaming())
+        return UINT64_MAX;
+    if (now < next_send)
+        return next_send;
+    if (!spin_trylock(&stream_lock))
+        return UINT64_MAX; /* another CPU sends */
+    if (send(now))
+        next = next_send;
+    spin_unlock(&stream_lock);
+    return next;
+}
+
+void trace_flush(void)
+{
+    uint8_t packet[TRACE_PACKET_MAX];
+    size_t length;
+
+    if (!streaming())
+        return;
+    trace_off();
+    if (!spin_trylock(&stream_lock))
+        return;
+    next_info = 0;
+    while ((length = next_packet(rdtsc(), packet))) {
+        serial_write(&com2, packet, length);
+        serial_flush(&com2);
+        if (serial_sending(&com2))
+            break;
+    }
+    spin_unlock(&stream_lock);
+}
+
+/* --- where things happen --- */
+
+void trace_put(const struct trace_record *r)
+{
+    struct trace_ring *ring = rings[this_cpu()->number];
+
+    if (LIKELY(ring))
+        trace_ring_put(ring, r);
+}
+
+static uint32_t wanted(const struct vm *vm)
+{
+    return trace_vm == TRACE_ALL_VMS || trace_vm == vm->id ? trace_events : 0;
+}
+
+static void record_sched(const struct vcpu *v, enum trace_sched code)
+{
+    const struct trace_record r = {.time = rdtsc(),
+                                   .kind = TRACE_SCHEDULING,
+                                   .code = code,
+                                   .vm = (uint16_t)v->vm->id,
+                                   .vcpu = (uint16_t)v->id};
+
+    trace_put(&r);
+}
+
+void trace_run(struct vcpu *v)
+{
+    v->trace = wanted(v->vm);
+    vmx_watch_exits(&v->hw, v->trace != 0);
+    if (v->trace & BIT(TRACE_SCHEDULING))
+        record_sched(v, TRACE_SCHED_RUN);
+    if (v->trace & BIT(TRACE_INJECTIONS))
+        trace_injection(v);
+}
+
+void trace_leave(struct vcpu *v, int leave)
+{
+    if (v->trace & BIT(TRACE_SCHEDULING))
+        record_sched(v, leave == VCPU_HALTED ? TRACE_SCHED_HALTED : TRACE_SCHED_STOPPED);
+}
+
+void trace_record_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b)
+{
+    const struct trace_record r = {.time = rdtsc(),
+                                   .kind = TRACE_DEVICES,
+                                   .code = code,
+                                   .vm = (uint16_t)vm->id,
+                                   .a = a,
+                                   .b = b};
+
+    if (wanted(vm))
+        trace_put(&r);
+}
+
+/* --- words --- */
+
+int trace_class_by_name(const char *name, size_t length, uint32_t *events)
+{
+#define TRACE_CLASS_NAME(symbol, word, what) word,
+    static const char *const names[TRACE_CLASSES] = {TRACE_CLASS_LIST(TRACE_CLASS_NAME)};
+#undef TRACE_CLASS_NAME
+
+    if (length == 3 && memcmp(name, "all", 3) == 0) {
+        *events |= TRACE_EVERYTHING;
+        return 0;
+    }
+    for (unsigned i = 0; i < TRACE_CLASSES; i++) {
+        if (strlen(names[i]) == length && memcmp(names[i], name, length) == 0) {
+            *events |= (uint32_t)BIT(i);
+            return 0;
+        }
+    }
+    return -ENOENT;
+}

@@ -1,0 +1,64 @@
+/*
+ * Tracing: each CPU writes records of what it sees into a ring of its own, and the rings are
+ * streamed over the second serial port by and by.
+ *
+ * Switched off it costs nothing on the exit path: a vCPU whose exits are recorded has another exit
+ * address in its VMCS (vmx_watch_exits), and leads to vcpu_exit_watched() in trace/exits.c. Rarer
+ * events are behind one test of trace_events.
+ */
+#pragma once
+
+#include "guest/trace/record.h"
+
+struct vcpu;
+struct vm;
+struct vm_config;
+
+/* Which classes are recorded, BIT(enum trace_class), and of which VM. */
+extern uint32_t trace_events;
+extern unsigned trace_vm;
+#define TRACE_ALL_VMS 0xffffffffu
+
+/*
+ * Which classes a word stands for: their bit, or all; -ENOENT for a word that stands for none. For
+ * the config and the monitor.
+ */
+int trace_class_by_name(const char *name, size_t length, uint32_t *events);
+
+/* Whose names the stream carries, and how large each CPU's ring is to be. Once, before
+ * trace_on(). */
+void trace_init(const struct vm_config *vms, size_t vm_count, size_t ring_bytes);
+/*
+ * Record events (BIT(enum trace_class)) of one VM, or of TRACE_ALL_VMS, from now on; vCPUs follow
+ * when they next come to their processor's loop. 0; -ENOMEM, logged.
+ */
+int trace_on(unsigned vm, uint32_t events) MUST_CHECK;
+/* Stop recording. What the rings hold stays there. */
+void trace_off(void);
+
+/*
+ * Send what waits as far as the port takes it without waiting. Returns the host TSC at which it
+ * will take more; UINT64_MAX when there is nothing to send. Any CPU, with no lock held.
+ */
+uint64_t trace_pump(void);
+/* Wait until all of it is sent, or until the port has been stuck for a second. */
+void trace_flush(void);
+
+/* --- where things happen --- */
+
+void trace_put(const struct trace_record *r);
+
+/* Around vmx_run(), for the loaded vCPU: it adopts what is to be recorded of it. leave is what
+ * vmx_run() returned. */
+void trace_run(struct vcpu *v);
+void trace_leave(struct vcpu *v, int leave);
+
+void trace_record_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b);
+static inline void trace_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b)
+{
+    if (UNLIKELY(trace_events & BIT(TRACE_DEVICES)))
+        trace_record_device(vm, code, a, b);
+}
+
+/* What the next VM entry injects into the loaded vCPU, if it does. */
+void trace_injection(struct vcpu *v);
