@@ -1,0 +1,212 @@
+/* Between CPUs: where to wake, and who pulls from whom.
+ *
+ * Each queue's progress is its mean virtual time on a scale that all CPUs share: of two spinning
+ * vCPUs, the one with less progress has had less than its share. An idle CPU takes whatever waits
+ * elsewhere; a busy one takes who is far behind it. */
+#include "guest/sched/queue.h"
+
+/* How far apart two CPUs may come before the difference is forgotten, in gaps. */
+#define MEMORY_GAPS 2
+
+static uint64_t load_word(const struct sched_cpus *set, unsigned i)
+{
+    return __atomic_load_n(&set->word[i], __ATOMIC_RELAXED);
+}
+
+/* Does set, which others change, have cpu? */
+static bool has(const struct sched_cpus *set, unsigned cpu)
+{
+    return load_word(set, cpu / 64) >> (cpu % 64) & 1;
+}
+
+/* The first CPU after the given one, in a circle, that is in both sets, or SCHED_NONE. */
+static int next_in_both(const struct sched_cpus *a, const struct sched_cpus *b, unsigned after)
+{
+    unsigned start = (after + 1) % SCHED_MAX_CPUS;
+
+    for (unsigned i = 0; i <= ARRAY_SIZE(a->word); i++) {
+        unsigned w = (start / 64 + i) % ARRAY_SIZE(a->word);
+        uint64_t both = load_word(a, w) & load_word(b, w);
+        if (i == 0)
+            both &= ~0ULL << (start % 64);
+        if (i == ARRAY_SIZE(a->word))
+            both &= ~(~0ULL << (start % 64));
+        if (both)
+            return (int)(w * 64) + __builtin_ctzll(both);
+    }
+    return SCHED_NONE;
+}
+
+/* --- what others see -------------------------------------------------------------------------- */
+
+void sched_publish(struct sched *s, struct sched_queue *q)
+{
+    const struct sched_node *root = q->ready.root;
+    uint64_t bit = BIT(q->cpu % 64), *word = &s->waiting.word[q->cpu / 64];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(q->wanted.word); i++)
+        __atomic_store_n(&q->wanted.word[i], root ? root->any.word[i] : 0, __ATOMIC_RELAXED);
+    if (has(&s->waiting, q->cpu) == (root != NULL))
+        return;
+    if (root)
+        __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST);
+    else
+        __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+}
+
+bool sched_anybody_waits(const struct sched *s)
+{
+    uint64_t any = 0;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(s->waiting.word); i++)
+        any |= load_word(&s->waiting, i);
+    return any != 0;
+}
+
+bool sched_claim_idle(struct sched *s, unsigned cpu)
+{
+    uint64_t bit = BIT(cpu % 64);
+
+    return __atomic_fetch_and(&s->idle.word[cpu / 64], ~bit, __ATOMIC_SEQ_CST) & bit;
+}
+
+int sched_call_idle(struct sched *s, const struct sched_queue *q)
+{
+    if (!q->ready.root)
+        return SCHED_NONE;
+    /* A CPU that goes idle says so first and looks at the queues then; here it is the other way
+     * round. So one of the two sees the other. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    for (;;) {
+        int cpu = next_in_both(&s->idle, &q->wanted, q->cpu);
+        if (cpu < 0 || sched_claim_idle(s, (unsigned)cpu))
+            return cpu;
+    }
+}
+
+/* --- waking ----------------------------------------------------------------------------------- */
+
+unsigned sched_next_home(struct sched *s)
+{
+    uint32_t last = __atomic_load_n(&s->last_home, __ATOMIC_RELAXED);
+    int next = next_in_both(&s->online, &s->online, last);
+
+    __atomic_store_n(&s->last_home, (uint32_t)next, __ATOMIC_RELAXED);
+    return (unsigned)next;
+}
+
+/* The least loaded of all CPUs that v may run on: only for those that may not stay where they are.
+ */
+static unsigned least_loaded(const struct sched *s, const struct sched_vcpu *v, unsigned home)
+{
+    uint64_t least = UINT64_MAX;
+    unsigned best = home;
+
+    for (unsigned cpu = 0; cpu < SCHED_MAX_CPUS; cpu++) {
+        if (!has(&s->online, cpu) || !sched_may_run(v, cpu))
+            continue;
+        uint64_t load = __atomic_load_n(&s->queue[cpu]->load, __ATOMIC_RELAXED);
+        if (load < least) {
+            least = load;
+            best = cpu;
+        }
+    }
+    return best;
+}
+
+unsigned sched_target(const struct sched *s, const struct sched_vcpu *v)
+{
+    unsigned home = __atomic_load_n(&v->cpu, __ATOMIC_RELAXED);
+    int idle = next_in_both(&s->idle, &v->node.cpus, (home + SCHED_MAX_CPUS - 1) % SCHED_MAX_CPUS);
+
+    if (idle >= 0)
+        return (unsigned)idle;
+    return sched_may_run(v, home) ? home : least_loaded(s, v, home);
+}
+
+/* --- pulling ---------------------------------------------------------------------------------- */
+
+static bool has_nothing(const struct sched_queue *q)
+{
+    return __atomic_load_n(&q->load, __ATOMIC_RELAXED) == 0;
+}
+
+/* From a half to one and a half of s->balance, by chance: at a fixed beat it could be the same one
+ * that waits on the other CPU each time, and the same one that runs. */
+static uint64_t next_interval(const struct sched *s, struct sched_queue *q)
+{
+    q->dice = q->dice * 1103515245 + 12345;
+    return s->balance / 2 + (s->balance * (q->dice >> 16) >> 16);
+}
+
+int sched_pull_source(struct sched *s, unsigned cpu, uint64_t now)
+{
+    struct sched_queue *q = s->queue[cpu];
+    bool idle = has_nothing(q);
+    int from = (int)cpu;
+
+    if (!idle) {
+        if (sched_before(now, q->balance_at))
+            return SCHED_NONE;
+        q->balance_at = now + next_interval(s, q);
+        from = (int)q->probed;
+    }
+    for (unsigned tries = 0; tries < SCHED_MAX_CPUS; tries++) {
+        from = next_in_both(&s->waiting, &s->online, (unsigned)from);
+        if (from < 0)
+            return SCHED_NONE;
+        if (from != (int)cpu && has(&s->queue[from]->wanted, cpu)) {
+            q->probed = (unsigned)from;
+            return from;
+        }
+    }
+    return SCHED_NONE;
+}
+
+/* Is c, which waits on a CPU that makes less progress, so far behind to's that it should come? Its
+ * lag there is what it says in *lag. What lies further back than the memory reaches is forgotten.
+ */
+static bool far_behind(const struct sched *s, struct sched_queue *to,
+                       const struct sched_queue *from, const struct sched_vcpu *c, int64_t *lag)
+{
+    int64_t gap = sched_virtual(s->gap, c->inverse);
+    int64_t most = MEMORY_GAPS * gap;
+
+    *lag = (int64_t)(queue_mean(to) + to->offset - (c->vtime + from->offset));
+    if (*lag < -most || *lag > most) {
+        int64_t kept = *lag < 0 ? -most : most;
+        to->offset -= (uint64_t)(*lag - kept);
+        *lag = kept;
+    }
+    return *lag > gap;
+}
+
+struct sched_vcpu *sched_pull(struct sched *s, unsigned cpu, unsigned from, uint64_t now)
+{
+    struct sched_queue *to = s->queue[cpu], *other = s->queue[from];
+    struct sched_vcpu *c = sched_vcpu_of(sched_tree_first_on(&other->ready, cpu));
+    int64_t lag = 0;
+
+    if (!c)
+        return NULL;
+    queue_charge(s, to, now);
+    if (has_nothing(to)) {
+        to->offset = c->vtime + other->offset - queue_mean(to);
+    } else {
+        /* Who is worth half of both CPUs or more is better off where it is: others leave it. */
+        if (to->load >= other->load || 2UL * c->weight >= to->load + other->load ||
+            !far_behind(s, to, other, c, &lag))
+            return NULL;
+        /* It makes up for its lag in one go, but those that wake still come first. */
+        c->left = MAX(c->left, s->gap);
+    }
+    queue_unwait(other, c);
+    queue_leave(other, c, now);
+    queue_join(s, to, c, lag);
+    queue_wait(to, c, now);
+    c->stats.moves++;
+    to->pulls++;
+    sched_publish(s, other);
+    sched_publish(s, to);
+    return c;
+}

@@ -1,0 +1,154 @@
+/* One CPU's queue: virtual time and who waits. */
+#include "guest/sched/queue.h"
+
+#define LAG_SLICES  8  /* the most that a vCPU is behind when it joins: */
+#define DEBT_SLICES 64 /* and the most that it is ahead */
+
+#define WEIGHT_SCALE 64 /* so that a weight of 1 can be split among 64 vCPUs */
+
+void sched_enter(struct sched_vcpu *v, enum sched_state state, uint64_t now)
+{
+    uint64_t *spent[] = {
+        [SCHED_READY] = &v->stats.waited,
+        [SCHED_PARKED] = &v->stats.parked,
+    };
+
+    if (v->state < ARRAY_SIZE(spent) && spent[v->state] && sched_before(v->changed_at, now))
+        *spent[v->state] += now - v->changed_at;
+    v->state = (uint8_t)state;
+    v->changed_at = now;
+}
+
+/* --- virtual time ----------------------------------------------------------------------------- */
+
+static uint32_t runnable(const struct sched_group *g)
+{
+    uint32_t n = __atomic_load_n(&g->runnable, __ATOMIC_RELAXED);
+
+    return MIN(MAX(n, 1U), (uint32_t)SCHED_MAX_VCPUS);
+}
+
+/* A group's weight is split evenly among those of its vCPUs that do not sleep. */
+static void take_weight(const struct sched *s, struct sched_vcpu *v)
+{
+    uint32_t n = runnable(v->group);
+    uint64_t weight = v->group->weight;
+
+    v->weight = (uint32_t)MAX(weight * WEIGHT_SCALE * s->reciprocal[n] >> 16, 1UL);
+    v->inverse = v->group->inverse * n;
+}
+
+static void count(struct sched_queue *q, const struct sched_vcpu *v)
+{
+    q->sum += (int64_t)v->weight * (int64_t)(v->vtime - q->zero);
+    __atomic_store_n(&q->load, q->load + v->weight, __ATOMIC_RELAXED);
+}
+
+static void uncount(struct sched_queue *q, const struct sched_vcpu *v)
+{
+    q->sum -= (int64_t)v->weight * (int64_t)(v->vtime - q->zero);
+    __atomic_store_n(&q->load, q->load - v->weight, __ATOMIC_RELAXED);
+    if (q->load == 0)
+        q->zero = v->vtime;
+}
+
+uint64_t queue_mean(const struct sched_queue *q)
+{
+    return q->zero + (q->load ? (uint64_t)(q->sum / (int64_t)q->load) : 0);
+}
+
+void queue_charge(const struct sched *s, struct sched_queue *q, uint64_t now)
+{
+    struct sched_vcpu *v = q->current;
+
+    if (!v || !sched_before(q->charged, now))
+        return;
+    uint64_t ran = now - q->charged;
+    q->charged = now;
+    v->stats.ran += ran;
+    ran = MIN(ran, s->second);
+    v->grant -= (int64_t)ran;
+
+    /* By the larger number of runnable siblings: who lets them sleep at the right moment gains
+     * little. */
+    int64_t by = sched_virtual(ran, MAX(v->inverse, v->group->inverse * runnable(v->group)));
+    int64_t step = (int64_t)v->weight * by;
+    uint64_t mean_by = (uint64_t)step / q->load;
+    v->vtime += (uint64_t)by;
+    q->clock += mean_by;
+    q->zero += mean_by;
+    q->sum += step - (int64_t)(q->load * mean_by);
+
+    if (v->left > ran) {
+        v->left -= ran;
+    } else {
+        v->request = MIN(2 * v->request, s->slice);
+        v->left = v->request;
+    }
+}
+
+/* --- coming and going ------------------------------------------------------------------------- */
+
+static int64_t clamp_lag(const struct sched *s, const struct sched_vcpu *v, int64_t lag,
+                         uint64_t slices)
+{
+    int64_t most = sched_virtual(slices * s->slice, v->inverse);
+    int64_t least = -sched_virtual(DEBT_SLICES * s->slice, v->inverse);
+
+    return MAX(MIN(lag, most), least);
+}
+
+void queue_join(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v, int64_t lag)
+{
+    take_weight(s, v);
+    v->cpu = q->cpu;
+    v->vtime = queue_mean(q) - (uint64_t)clamp_lag(s, v, lag, LAG_SLICES);
+    count(q, v);
+}
+
+void queue_leave(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
+{
+    v->lag = (int64_t)(queue_mean(q) - v->vtime);
+    v->lag_clock = q->clock;
+    v->slept_at = now;
+    uncount(q, v);
+}
+
+void queue_refresh(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v)
+{
+    uint64_t mean = queue_mean(q);
+    int64_t lag = (int64_t)(mean - v->vtime);
+
+    uncount(q, v);
+    take_weight(s, v);
+    v->vtime = mean - (uint64_t)clamp_lag(s, v, lag, LAG_SLICES);
+    count(q, v);
+}
+
+/* Who sleeps falls behind as the others' virtual time goes by, so what it ran too much is forgotten
+ * then, and it gains up to one slice: enough to run soon after it wakes, too little to live on. */
+int64_t queue_lag_now(const struct sched *s, const struct sched_queue *q,
+                      const struct sched_vcpu *v, uint64_t now)
+{
+    struct sched_vcpu by_now = *v;
+
+    take_weight(s, &by_now);
+    if (now - v->slept_at > s->second)
+        return sched_virtual(s->slice, by_now.inverse);
+    return clamp_lag(s, &by_now, v->lag + (int64_t)(q->clock - v->lag_clock), 1);
+}
+
+void queue_wait(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
+{
+    v->node.key = sched_deadline(v);
+    v->node.value = v->vtime;
+    sched_tree_insert(&q->ready, &v->node);
+    sched_enter(v, SCHED_READY, now);
+}
+
+void queue_unwait(struct sched_queue *q, struct sched_vcpu *v)
+{
+    sched_tree_remove(&q->ready, &v->node);
+    if (q->favoured == v)
+        q->favoured = NULL;
+}

@@ -1,0 +1,358 @@
+/* vCPUs come, wake, are chosen, yield, sleep. */
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "guest/sched/queue.h"
+
+/* --- set-up ----------------------------------------------------------------------------------- */
+
+void sched_init(struct sched *s, uint64_t hz)
+{
+    uint64_t us = hz / 1000000;
+
+    memset(s, 0, sizeof(*s));
+    s->second = hz;
+    s->slice = SCHED_SLICE_US * us;
+    s->wake_slice = SCHED_WAKE_SLICE_US * us;
+    s->cap_period = SCHED_CAP_PERIOD_US * us;
+    s->cap_grain = SCHED_CAP_GRAIN_US * us;
+    s->balance = SCHED_BALANCE_US * us;
+    s->gap = SCHED_GAP_US * us;
+    s->uncontended = SCHED_UNCONTENDED_US * us;
+    for (uint32_t n = 1; n <= SCHED_MAX_VCPUS; n++)
+        s->reciprocal[n] = 65536 / n;
+}
+
+void sched_add_cpu(struct sched *s, struct sched_queue *q, unsigned cpu, uint64_t now)
+{
+    memset(q, 0, sizeof(*q));
+    q->cpu = cpu;
+    q->charged = now;
+    q->balance_at = now;
+    q->probed = q->dice = cpu;
+    s->queue[cpu] = q;
+    __atomic_fetch_or(&s->online.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+    __atomic_fetch_or(&s->idle.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+}
+
+void sched_group_init(struct sched_group *g, uint64_t now)
+{
+    memset(g, 0, sizeof(*g));
+    g->weight = SCHED_WEIGHT_DEFAULT;
+    g->inverse = BIT(32) / SCHED_WEIGHT_DEFAULT;
+    g->refill_at = now;
+}
+
+int sched_set_weight(struct sched_group *g, unsigned weight)
+{
+    if (weight < 1 || weight > SCHED_WEIGHT_MAX)
+        return -EINVAL;
+    g->weight = weight;
+    g->inverse = BIT(32) / weight;
+    return 0;
+}
+
+int sched_set_cap(const struct sched *s, struct sched_group *g, unsigned percent)
+{
+    if (percent > SCHED_CAP_MAX)
+        return -EINVAL;
+    g->cap = percent;
+    g->quota = s->cap_period * percent / 100;
+    return 0;
+}
+
+void sched_add(struct sched *s, struct sched_vcpu *v, struct sched_group *g, uint64_t now)
+{
+    memset(v, 0, sizeof(*v));
+    memset(&v->node.cpus, 0xff, sizeof(v->node.cpus));
+    v->group = g;
+    v->cpu = sched_next_home(s);
+    v->lag_clock = s->queue[v->cpu]->clock;
+    v->slept_at = v->changed_at = now;
+    v->round = g->round - 1;
+}
+
+/* --- sleeping and waking ---------------------------------------------------------------------- */
+
+/* v, which is not running, leaves q's ready or parked tree. */
+static void take_out(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
+{
+    if (v->state == SCHED_PARKED) {
+        sched_tree_remove(&q->parked, &v->node);
+    } else {
+        queue_unwait(q, v);
+        queue_leave(q, v, now);
+    }
+}
+
+/* v, which is on no tree any more, sleeps. */
+static void fall_asleep(struct sched_vcpu *v, uint64_t now)
+{
+    __atomic_fetch_sub(&v->group->runnable, 1, __ATOMIC_RELAXED);
+    v->yielded = false;
+    sched_enter(v, SCHED_BLOCKED, now);
+}
+
+/* q's current vCPU gives the CPU up. */
+static struct sched_vcpu *stop_current(const struct sched *s, struct sched_queue *q, uint64_t now)
+{
+    struct sched_vcpu *v = q->current;
+
+    if (v) {
+        queue_charge(s, q, now);
+        cap_settle(v);
+        q->current = NULL;
+    }
+    return v;
+}
+
+void sched_block(struct sched *s, struct sched_vcpu *v, uint64_t now)
+{
+    struct sched_queue *q = s->queue[v->cpu];
+
+    if (v->state == SCHED_BLOCKED)
+        return;
+    if (v->state == SCHED_RUNNING) {
+        stop_current(s, q, now);
+        queue_leave(q, v, now);
+    } else {
+        take_out(q, v, now);
+    }
+    fall_asleep(v, now);
+    sched_publish(s, q);
+}
+
+/* v joins q after a sleep, or after its cap kept it away, with a short request: so it runs soon if
+ * it used less than its share before. */
+static void rejoin(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v, int64_t lag,
+                   uint64_t now)
+{
+    v->request = v->left = s->wake_slice;
+    queue_join(s, q, v, lag);
+    queue_wait(q, v, now);
+}
+
+/* Must q's CPU choose again now that v waits? Yes if v should run before the current one does on,
+ * or if that one was told to run longer than it may beside others. */
+static bool preempts(const struct sched_queue *q, const struct sched_vcpu *v, uint64_t now)
+{
+    const struct sched_vcpu *current = q->current;
+
+    if (sched_before(now + current->left, q->until))
+        return true;
+    return !sched_before(queue_mean(q), v->vtime) &&
+           sched_before(v->node.key, sched_deadline(current));
+}
+
+int sched_wake(struct sched *s, struct sched_vcpu *v, unsigned cpu, uint64_t now)
+{
+    struct sched_queue *home = s->queue[v->cpu], *q = s->queue[cpu];
+
+    if (v->state != SCHED_BLOCKED)
+        return SCHED_NONE;
+    if (!sched_may_run(v, cpu))
+        return SCHED_AGAIN;
+    queue_charge(s, home, now);
+    queue_charge(s, q, now);
+    int64_t lag = queue_lag_now(s, home, v, now);
+    __atomic_fetch_add(&v->group->runnable, 1, __ATOMIC_RELAXED);
+    v->stats.moves += home != q;
+    v->stats.wakes++;
+    v->woken = true;
+    rejoin(s, q, v, lag, now);
+    sched_publish(s, q);
+
+    if (!q->current)
+        return sched_claim_idle(s, cpu) ? (int)cpu : SCHED_NONE;
+    int idle = sched_call_idle(s, q);
+    if (idle >= 0)
+        return idle;
+    return preempts(q, v, now) ? (int)cpu : SCHED_NONE;
+}
+
+int sched_set_affinity(struct sched *s, struct sched_vcpu *v, const struct sched_cpus *set,
+                       uint64_t now)
+{
+    bool moves = !sched_cpus_have(set, v->cpu);
+    struct sched_queue *q = s->queue[v->cpu];
+    uint64_t usable = 0;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(set->word); i++)
+        usable |= set->word[i] & __atomic_load_n(&s->online.word[i], __ATOMIC_RELAXED);
+    if (!usable)
+        return -EINVAL;
+    if (v->state == SCHED_BLOCKED || v->state == SCHED_RUNNING) {
+        v->node.cpus = *set;
+        return v->state == SCHED_RUNNING && moves ? SCHED_MUST_KICK : 0;
+    }
+    if (moves) {
+        sched_block(s, v, now);
+        v->node.cpus = *set;
+        return SCHED_MUST_WAKE;
+    }
+    if (v->state == SCHED_PARKED) {
+        v->node.cpus = *set;
+        return 0;
+    }
+    queue_unwait(q, v);
+    v->node.cpus = *set;
+    sched_tree_insert(&q->ready, &v->node);
+    sched_publish(s, q);
+    return 0;
+}
+
+/* --- choosing --------------------------------------------------------------------------------- */
+
+static void park(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
+{
+    queue_leave(q, v, now);
+    v->node.key = v->node.value = v->group->refill_at;
+    sched_tree_insert(&q->parked, &v->node);
+    sched_enter(v, SCHED_PARKED, now);
+}
+
+/* Those whose group's budget was due to be filled again wait for the CPU again. */
+static void unpark(const struct sched *s, struct sched_queue *q, uint64_t now)
+{
+    struct sched_vcpu *v;
+
+    while ((v = sched_vcpu_of(sched_tree_first(&q->parked))) && !sched_before(now, v->node.key)) {
+        sched_tree_remove(&q->parked, &v->node);
+        rejoin(s, q, v, queue_lag_now(s, q, v, now), now);
+    }
+}
+
+/* May the one that a yield named go first? Not if it ran ahead of its share that way already. */
+static struct sched_vcpu *favoured(const struct sched *s, const struct sched_queue *q)
+{
+    struct sched_vcpu *v = q->favoured;
+    int64_t ahead = v ? (int64_t)(v->vtime - queue_mean(q)) : 0;
+
+    return v && ahead <= sched_virtual(s->slice, v->inverse) ? v : NULL;
+}
+
+/* Take out of q who runs next, and for how long it may by its cap: of those that did not have more
+ * than their share so far, the one whose request is due first. After a yield there may be none of
+ * those; then it is anybody. */
+static struct sched_vcpu *choose(const struct sched *s, struct sched_queue *q, uint64_t now,
+                                 uint64_t *ticks)
+{
+    struct sched_vcpu *v;
+
+    while (q->ready.root) {
+        v = favoured(s, q);
+        if (!v)
+            v = sched_vcpu_of(sched_tree_first_until(&q->ready, queue_mean(q)));
+        if (!v)
+            v = sched_vcpu_of(sched_tree_first(&q->ready));
+        queue_unwait(q, v);
+        *ticks = cap_take(s, v, v->left, now);
+        if (*ticks > 0)
+            return v;
+        park(q, v, now);
+    }
+    return NULL;
+}
+
+/* v becomes current. */
+static void start(struct sched_queue *q, struct sched_vcpu *v, const struct sched_vcpu *last,
+                  uint64_t now)
+{
+    uint64_t waited = sched_before(v->changed_at, now) ? now - v->changed_at : 0;
+
+    if (v->woken) {
+        v->woken = false;
+        v->stats.wake_sum += waited;
+        v->stats.wake_max = MAX(v->stats.wake_max, waited);
+    }
+    if (v != last) {
+        v->stats.runs++;
+        q->switches++;
+    }
+    sched_enter(v, SCHED_RUNNING, now);
+    q->current = v;
+    q->charged = now;
+}
+
+struct sched_choice sched_pick(struct sched *s, unsigned cpu, uint64_t now)
+{
+    struct sched_choice choice = {.until = SCHED_NEVER, .kick = SCHED_NONE};
+    struct sched_queue *q = s->queue[cpu];
+    struct sched_vcpu *last = stop_current(s, q, now), *v = NULL;
+    bool stays = last && sched_may_run(last, cpu);
+    uint64_t ticks = 0;
+
+    sched_claim_idle(s, cpu);
+    if (stays) {
+        queue_refresh(s, q, last);
+    } else if (last) {
+        queue_leave(q, last, now);
+        fall_asleep(last, now);
+        choice.rehome = last;
+    }
+    unpark(s, q, now);
+    if (stays && last->yielded)
+        v = choose(s, q, now, &ticks);
+    if (stays) {
+        last->yielded = false;
+        queue_wait(q, last, now);
+    }
+    if (!v)
+        v = choose(s, q, now, &ticks);
+
+    if (v) {
+        start(q, v, last, now);
+        choice.vcpu = v;
+        choice.until = now + ticks;
+        if (!q->ready.root && v->group->quota == 0)
+            choice.until = now + (sched_anybody_waits(s) ? s->balance : s->uncontended);
+    }
+    const struct sched_node *parked = sched_tree_first(&q->parked);
+    if (parked && (!v || sched_before(parked->key, choice.until)))
+        choice.until = parked->key;
+    q->until = choice.until;
+    sched_publish(s, q);
+    if (!v)
+        __atomic_fetch_or(&s->idle.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
+    choice.kick = sched_call_idle(s, q);
+    return choice;
+}
+
+/* Bring to, which waits on another CPU, here, with its lag. */
+static void fetch(struct sched *s, struct sched_queue *q, struct sched_vcpu *to, uint64_t now)
+{
+    struct sched_queue *other = s->queue[to->cpu];
+
+    queue_unwait(other, to);
+    queue_leave(other, to, now);
+    queue_join(s, q, to, to->lag);
+    queue_wait(q, to, now);
+    to->stats.moves++;
+    sched_publish(s, other);
+    sched_publish(s, q);
+}
+
+void sched_yield_to(struct sched *s, struct sched_vcpu *v, struct sched_vcpu *to, uint64_t now)
+{
+    struct sched_queue *q = s->queue[v->cpu];
+
+    v->yielded = true;
+    v->stats.yields++;
+    if (!to || to == v || to->state != SCHED_READY || !sched_may_run(to, q->cpu))
+        return;
+    if (to->cpu != q->cpu)
+        fetch(s, q, to, now);
+    q->favoured = to;
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+struct sched_stats sched_stats(const struct sched *s, const struct sched_vcpu *v, uint64_t now)
+{
+    const struct sched_queue *q = s->queue[v->cpu];
+    struct sched_vcpu by_now = *v;
+
+    if (v->state == SCHED_RUNNING && sched_before(q->charged, now))
+        by_now.stats.ran += now - q->charged;
+    sched_enter(&by_now, SCHED_BLOCKED, now);
+    return by_now.stats;
+}

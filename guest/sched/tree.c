@@ -1,0 +1,164 @@
+#include "guest/sched/tree.h"
+
+#ifdef CORBEL_HOSTED
+uint64_t sched_tree_steps;
+#define STEP() (sched_tree_steps++)
+#else
+#define STEP() ((void)0)
+#endif
+
+static uint32_t height(const struct sched_node *n)
+{
+    return n ? n->height : 0;
+}
+
+/* Make n's summaries right again; its children's are. */
+static void summarise(struct sched_node *n)
+{
+    n->height = 1 + MAX(height(n->child[0]), height(n->child[1]));
+    n->lowest = n->value;
+    n->any = n->cpus;
+    for (unsigned side = 0; side < 2; side++) {
+        const struct sched_node *c = n->child[side];
+
+        if (!c)
+            continue;
+        if (sched_before(c->lowest, n->lowest))
+            n->lowest = c->lowest;
+        for (unsigned i = 0; i < ARRAY_SIZE(n->any.word); i++)
+            n->any.word[i] |= c->any.word[i];
+    }
+}
+
+/* c, which may be NULL, stands where n stood under n's parent. */
+static void replace(struct sched_tree *t, const struct sched_node *n, struct sched_node *c)
+{
+    if (!n->parent)
+        t->root = c;
+    else
+        n->parent->child[n->parent->child[1] == n] = c;
+    if (c)
+        c->parent = n->parent;
+}
+
+/* n's child on side goes up, n goes down on the other one. Returns who stands above. */
+static struct sched_node *rotate(struct sched_tree *t, struct sched_node *n, unsigned side)
+{
+    struct sched_node *up = n->child[side];
+    struct sched_node *inner = up->child[!side];
+
+    replace(t, n, up);
+    up->child[!side] = n;
+    n->parent = up;
+    n->child[side] = inner;
+    if (inner)
+        inner->parent = n;
+    summarise(n);
+    summarise(up);
+    return up;
+}
+
+/* Balance and summarise from n up to the root. */
+static void retrace(struct sched_tree *t, struct sched_node *n)
+{
+    for (; n; n = n->parent) {
+        STEP();
+        summarise(n);
+        int lean = (int)height(n->child[1]) - (int)height(n->child[0]);
+        if (lean >= -1 && lean <= 1)
+            continue;
+        unsigned side = lean > 0;
+        struct sched_node *c = n->child[side];
+        if (height(c->child[!side]) > height(c->child[side]))
+            rotate(t, c, !side);
+        n = rotate(t, n, side);
+    }
+}
+
+void sched_tree_insert(struct sched_tree *t, struct sched_node *n)
+{
+    struct sched_node *parent = NULL, **link = &t->root;
+
+    while (*link) {
+        STEP();
+        parent = *link;
+        link = &parent->child[!sched_before(n->key, parent->key)];
+    }
+    *link = n;
+    n->parent = parent;
+    n->child[0] = n->child[1] = NULL;
+    t->count++;
+    retrace(t, n);
+}
+
+void sched_tree_remove(struct sched_tree *t, struct sched_node *n)
+{
+    struct sched_node *next = n->child[1];
+    struct sched_node *from = n->parent;
+
+    if (next && n->child[0]) {
+        for (; next->child[0]; next = next->child[0])
+            STEP();
+        from = next;
+        if (next->parent != n) {
+            from = next->parent;
+            replace(t, next, next->child[1]);
+            next->child[1] = n->child[1];
+            next->child[1]->parent = next;
+        }
+        next->child[0] = n->child[0];
+        next->child[0]->parent = next;
+    } else if (!next) {
+        next = n->child[0];
+    }
+    replace(t, n, next);
+    t->count--;
+    retrace(t, from);
+}
+
+struct sched_node *sched_tree_first(const struct sched_tree *t)
+{
+    struct sched_node *n = t->root;
+
+    while (n && n->child[0]) {
+        STEP();
+        n = n->child[0];
+    }
+    return n;
+}
+
+struct sched_node *sched_tree_first_until(const struct sched_tree *t, uint64_t limit)
+{
+    struct sched_node *n = t->root;
+
+    if (!n || sched_before(limit, n->lowest))
+        return NULL;
+    for (;;) {
+        STEP();
+        struct sched_node *left = n->child[0];
+        if (left && !sched_before(limit, left->lowest))
+            n = left;
+        else if (!sched_before(limit, n->value))
+            return n;
+        else
+            n = n->child[1];
+    }
+}
+
+struct sched_node *sched_tree_first_on(const struct sched_tree *t, unsigned cpu)
+{
+    struct sched_node *n = t->root;
+
+    if (!n || !sched_cpus_have(&n->any, cpu))
+        return NULL;
+    for (;;) {
+        STEP();
+        struct sched_node *left = n->child[0];
+        if (left && sched_cpus_have(&left->any, cpu))
+            n = left;
+        else if (sched_cpus_have(&n->cpus, cpu))
+            return n;
+        else
+            n = n->child[1];
+    }
+}

@@ -1,0 +1,384 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "guest/sched/queue.h"
+#include "tests/unit/sched_sim.h"
+
+uint64_t sim_random(struct sim *m, uint64_t below)
+{
+    m->random ^= m->random << 13;
+    m->random ^= m->random >> 7;
+    m->random ^= m->random << 17;
+    return below ? m->random % below : 0;
+}
+
+struct sim *sim_new(unsigned cpus, unsigned room)
+{
+    struct sim *m = calloc(1, sizeof(*m));
+
+    assert_non_null(m);
+    m->cpus = cpus;
+    m->room = room;
+    m->cpu = calloc(cpus, sizeof(*m->cpu));
+    m->actors = calloc(room, sizeof(struct actor *));
+    m->sleepers = calloc(room, sizeof(struct actor *));
+    assert_true(m->cpu && m->actors && m->sleepers);
+    m->now = 0xfffffffff0000000; /* wraps soon */
+    m->random = 88172645463325252;
+    sched_init(&m->s, SIM_HZ);
+    for (unsigned i = 0; i < cpus; i++) {
+        sched_add_cpu(&m->s, &m->cpu[i].queue, i, m->now);
+        m->cpu[i].until = SCHED_NEVER;
+    }
+    return m;
+}
+
+void sim_free(struct sim *m)
+{
+    for (unsigned i = 0; i < m->actor_count; i++)
+        free(m->actors[i]);
+    free(m->actors);
+    free(m->sleepers);
+    free(m->cpu);
+    free(m);
+}
+
+/* --- sleepers --------------------------------------------------------------------------------- */
+
+static bool earlier(const struct sim *m, uint64_t i, uint64_t j)
+{
+    return sched_before(m->sleepers[i]->wake_at, m->sleepers[j]->wake_at);
+}
+
+static void set_sleeper(struct sim *m, uint64_t i, struct actor *a)
+{
+    m->sleepers[i] = a;
+    a->asleep = i + 1;
+}
+
+static void swap_sleepers(struct sim *m, uint64_t i, uint64_t j)
+{
+    struct actor *a = m->sleepers[i], *b = m->sleepers[j];
+
+    set_sleeper(m, i, b);
+    set_sleeper(m, j, a);
+}
+
+static void sift(struct sim *m, uint64_t i)
+{
+    for (; i > 0 && earlier(m, i, (i - 1) / 2); i = (i - 1) / 2)
+        swap_sleepers(m, i, (i - 1) / 2);
+    for (;;) {
+        uint64_t first = i;
+        for (uint64_t c = 2 * i + 1; c <= 2 * i + 2 && c < m->sleeper_count; c++) {
+            if (earlier(m, c, first))
+                first = c;
+        }
+        if (first == i)
+            return;
+        swap_sleepers(m, i, first);
+        i = first;
+    }
+}
+
+static void sleep_until(struct sim *m, struct actor *a, uint64_t when)
+{
+    a->wake_at = when;
+    set_sleeper(m, m->sleeper_count++, a);
+    sift(m, a->asleep - 1);
+}
+
+static void wake_from(struct sim *m, struct actor *a)
+{
+    uint64_t i = a->asleep - 1;
+
+    m->sleeper_count--;
+    if (i != m->sleeper_count) {
+        set_sleeper(m, i, m->sleepers[m->sleeper_count]);
+        sift(m, i);
+    }
+    a->asleep = 0;
+}
+
+/* --- CPUs ------------------------------------------------------------------------------------- */
+
+static void kick(struct sim *m, int cpu)
+{
+    if (cpu < 0 || m->cpu[cpu].kicked)
+        return;
+    m->cpu[cpu].kicked = true;
+    m->cpu[cpu].kicked_at = m->now + sim_random(m, m->late);
+}
+
+static void wake(struct sim *m, struct actor *a)
+{
+    int result;
+
+    do
+        result = sched_wake(&m->s, &a->v, sched_target(&m->s, &a->v), m->now);
+    while (result == SCHED_AGAIN);
+    kick(m, result);
+}
+
+void sim_wake(struct sim *m, struct actor *a)
+{
+    if (a->asleep)
+        wake_from(m, a);
+    if (a->v.state == SCHED_BLOCKED && a->run)
+        a->left = a->run + sim_random(m, a->jitter);
+    wake(m, a);
+}
+
+/* What the vCPU on c did since it was looked at last. */
+static void progress(struct sim *m, struct sim_cpu *c)
+{
+    struct actor *a = c->running;
+    uint64_t ran = m->now - c->since;
+
+    c->since = m->now;
+    if (!a)
+        return;
+    a->spun += ran;
+    if (a->run)
+        a->left -= MIN(ran, a->left);
+}
+
+static void cpu_loop(struct sim *m, unsigned cpu)
+{
+    struct sim_cpu *c = &m->cpu[cpu];
+    struct sched_choice choice;
+
+    progress(m, c);
+    c->kicked = false;
+    if (c->running && c->running->run && c->running->left == 0) {
+        sched_block(&m->s, &c->running->v, m->now);
+        sleep_until(m, c->running, m->now + c->running->sleep + sim_random(m, c->running->jitter));
+    } else if (c->running && c->running->spin && c->running->spun >= c->running->spin) {
+        struct actor *to = c->running->waits_for;
+        c->running->spun = 0;
+        sched_yield_to(&m->s, &c->running->v, to ? &to->v : NULL, m->now);
+    }
+    do {
+        int from = sched_pull_source(&m->s, cpu, m->now);
+        if (from >= 0) {
+            assert_int_not_equal(from, cpu);
+            sched_pull(&m->s, cpu, (unsigned)from, m->now);
+        }
+        choice = sched_pick(&m->s, cpu, m->now);
+        m->picks++;
+        if (choice.rehome)
+            wake(m, CONTAINER_OF(choice.rehome, struct actor, v));
+        kick(m, choice.kick);
+    } while (!choice.vcpu && sched_pull_source(&m->s, cpu, m->now) >= 0);
+
+    c->running = choice.vcpu ? CONTAINER_OF(choice.vcpu, struct actor, v) : NULL;
+    c->until = choice.until;
+    if (choice.until != SCHED_NEVER) {
+        assert_true(sched_before(m->now, choice.until));
+        c->until += sim_random(m, m->late);
+    }
+}
+
+/* When c has to be looked at next; SCHED_NEVER if not. */
+static uint64_t next_event(const struct sim *m, const struct sim_cpu *c)
+{
+    uint64_t next = c->until;
+    const struct actor *a = c->running;
+
+    if (c->kicked && (next == SCHED_NEVER || sched_before(c->kicked_at, next)))
+        next = c->kicked_at;
+    if (a && a->run && sched_before(c->since + a->left, next))
+        next = c->since + a->left;
+    if (a && a->spin && a->spun < a->spin && sched_before(c->since + a->spin - a->spun, next))
+        next = c->since + a->spin - a->spun;
+    return next;
+}
+
+void sim_run(struct sim *m, uint64_t ticks)
+{
+    uint64_t end = m->now + ticks;
+
+    for (;;) {
+        uint64_t next = end;
+        int who = -1;
+        for (unsigned i = 0; i < m->cpus; i++) {
+            uint64_t t = next_event(m, &m->cpu[i]);
+            if (t != SCHED_NEVER && sched_before(t, next)) {
+                next = t;
+                who = (int)i;
+            }
+        }
+        struct actor *sleeper = m->sleeper_count ? m->sleepers[0] : NULL;
+        if (sleeper && sched_before(sleeper->wake_at, next)) {
+            next = sleeper->wake_at;
+            who = -2;
+        }
+        if (sched_before(m->now, next))
+            m->now = next;
+        if (who == -1)
+            return;
+        if (who == -2)
+            sim_wake(m, sleeper);
+        else
+            cpu_loop(m, (unsigned)who);
+        if (m->check)
+            sim_check(m);
+    }
+}
+
+/* --- vCPUs ------------------------------------------------------------------------------------ */
+
+struct actor *sim_add(struct sim *m, struct sched_group *g, uint64_t run, uint64_t sleep,
+                      uint64_t after)
+{
+    struct actor *a = calloc(1, sizeof(*a));
+
+    assert_non_null(a);
+    assert_true(m->actor_count < m->room);
+    m->actors[m->actor_count++] = a;
+    sched_add(&m->s, &a->v, g, m->now);
+    a->run = run;
+    a->sleep = sleep;
+    if (after)
+        sleep_until(m, a, m->now + after);
+    else
+        sim_wake(m, a);
+    return a;
+}
+
+void sim_remove(struct sim *m, struct actor *a)
+{
+    if (a->v.state == SCHED_RUNNING) {
+        unsigned cpu = a->v.cpu;
+        sched_block(&m->s, &a->v, m->now);
+        m->cpu[cpu].running = NULL;
+        cpu_loop(m, cpu);
+    } else {
+        sched_block(&m->s, &a->v, m->now);
+    }
+    if (a->asleep)
+        wake_from(m, a);
+    a->removed = true;
+}
+
+void sim_affinity(struct sim *m, struct actor *a, const struct sched_cpus *set)
+{
+    int todo = sched_set_affinity(&m->s, &a->v, set, m->now);
+
+    assert_true(todo >= 0);
+    if (todo == SCHED_MUST_WAKE)
+        wake(m, a);
+    if (todo == SCHED_MUST_KICK)
+        kick(m, (int)a->v.cpu);
+}
+
+struct sched_stats sim_stats(const struct sim *m, const struct actor *a)
+{
+    return sched_stats(&m->s, &a->v, m->now);
+}
+
+uint64_t sim_ran(const struct sim *m, const struct sched_group *g)
+{
+    uint64_t ran = 0;
+
+    for (unsigned i = 0; i < m->actor_count; i++) {
+        if (m->actors[i]->v.group == g)
+            ran += sim_stats(m, m->actors[i]).ran;
+    }
+    return ran;
+}
+
+/* --- invariants ------------------------------------------------------------------------------- */
+
+/* Checks a subtree; returns its size. */
+static unsigned check_tree(const struct sched_node *n, const struct sched_node *parent,
+                           const struct sched_queue *q, enum sched_state state, int64_t *sum,
+                           uint64_t *load)
+{
+    struct sched_cpus any;
+    unsigned size = 1;
+    uint32_t heights[2] = {0, 0};
+    uint64_t lowest;
+
+    if (!n)
+        return 0;
+    const struct sched_vcpu *v = CONTAINER_OF(n, struct sched_vcpu, node);
+    assert_ptr_equal(n->parent, parent);
+    assert_int_equal(v->state, state);
+    assert_int_equal(v->cpu, q->cpu);
+    lowest = n->value;
+    any = n->cpus;
+    for (unsigned side = 0; side < 2; side++) {
+        const struct sched_node *c = n->child[side];
+        if (!c)
+            continue;
+        assert_false(side == 0 ? sched_before(n->key, c->key) : sched_before(c->key, n->key));
+        size += check_tree(c, n, q, state, sum, load);
+        heights[side] = c->height;
+        if (sched_before(c->lowest, lowest))
+            lowest = c->lowest;
+        for (unsigned i = 0; i < ARRAY_SIZE(any.word); i++)
+            any.word[i] |= c->any.word[i];
+    }
+    assert_true(heights[0] <= heights[1] + 1 && heights[1] <= heights[0] + 1);
+    assert_int_equal(n->height, 1 + MAX(heights[0], heights[1]));
+    assert_true(lowest == n->lowest);
+    assert_memory_equal(&any, &n->any, sizeof(any));
+    if (state == SCHED_READY) {
+        assert_true(sched_cpus_have(&n->cpus, q->cpu));
+        assert_true(n->value == v->vtime);
+        *sum += (int64_t)v->weight * (int64_t)(v->vtime - q->zero);
+        *load += v->weight;
+    }
+    return size;
+}
+
+static void check_queue(const struct sim *m, const struct sched_queue *q, unsigned *seen)
+{
+    int64_t sum = 0;
+    uint64_t load = 0;
+    unsigned ready = check_tree(q->ready.root, NULL, q, SCHED_READY, &sum, &load);
+    unsigned parked = check_tree(q->parked.root, NULL, q, SCHED_PARKED, &sum, &load);
+
+    assert_int_equal(ready, q->ready.count);
+    assert_int_equal(parked, q->parked.count);
+    if (q->current) {
+        assert_int_equal(q->current->state, SCHED_RUNNING);
+        assert_int_equal(q->current->cpu, q->cpu);
+        sum += (int64_t)q->current->weight * (int64_t)(q->current->vtime - q->zero);
+        load += q->current->weight;
+    }
+    assert_true(sum == q->sum);
+    assert_true(load == q->load);
+    assert_int_equal(sched_cpus_have(&m->s.waiting, q->cpu), ready > 0);
+    assert_true(!q->favoured || (q->favoured->state == SCHED_READY && q->favoured->cpu == q->cpu));
+    *seen += ready + parked + (q->current != NULL);
+}
+
+void sim_check(const struct sim *m)
+{
+    unsigned awake = 0, seen = 0;
+    bool kicks = false;
+
+    for (unsigned i = 0; i < m->actor_count; i++)
+        awake += m->actors[i]->v.state != SCHED_BLOCKED;
+    for (unsigned i = 0; i < m->cpus; i++) {
+        check_queue(m, &m->cpu[i].queue, &seen);
+        assert_ptr_equal(m->cpu[i].queue.current, m->cpu[i].running ? &m->cpu[i].running->v : NULL);
+        kicks |= m->cpu[i].kicked;
+    }
+    assert_int_equal(awake, seen);
+
+    /* While a kick is on its way, a CPU may be idle beside work. */
+    for (unsigned i = 0; i < m->cpus && !kicks; i++) {
+        assert_int_equal(sched_cpus_have(&m->s.idle, i), m->cpu[i].running == NULL);
+        for (unsigned j = 0; j < m->cpus && !m->cpu[i].running; j++) {
+            const struct sched_node *root = m->cpu[j].queue.ready.root;
+            assert_false(root && sched_cpus_have(&root->any, i));
+        }
+    }
+}
