@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define HANDOVER_MAGIC   0x564f4c4542524f43ULL /* "CORBELOV" */
-#define HANDOVER_VERSION 1u
+#define HANDOVER_VERSION 2u
 
 enum handover_mem_type {
     HANDOVER_MEM_USABLE,   /* free for the microkernel, boot services' memory included */
@@ -61,7 +61,7 @@ struct handover {
 
     uint64_t kernel_base, kernel_size; /* where the microkernel's image lies; page aligned */
     uint64_t page_table;               /* the loader's initial page tables (CR3) */
-    uint64_t low_page; /* one page below 1 MiB kept for starting processors; 0 when none */
+    uint64_t low_pages; /* two pages below 640 KiB kept for starting processors; 0 when none */
 
     uint64_t memory; /* struct handover_mem[memory_count] */
     uint32_t memory_count;

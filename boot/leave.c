@@ -23,7 +23,7 @@ int leave_prepare(struct handover *h)
     EFI_BOOT_SERVICES *bs = firmware->BootServices;
     UINT32 version;
 
-    h->low_page = memory_low_page();
+    h->low_pages = memory_low_pages();
     trampoline = memory_page();
     stack = memory_allocate(STACK_SIZE);
     if (!trampoline || !stack)

@@ -36,8 +36,8 @@ void *memory_allocate(uint64_t size);
 void memory_free(void *p, uint64_t size);
 /* One zeroed page. */
 uint64_t *memory_page(void);
-/* One page below 1 MiB but not the first, or 0. */
-uint64_t memory_low_page(void);
+/* Two pages below 640 KiB, but not the first of all, or 0. */
+uint64_t memory_low_pages(void);
 
 /* --- kernel.c: the microkernel's ELF --- */
 

@@ -29,12 +29,12 @@ uint64_t *memory_page(void)
     return memory_allocate(PAGE_SIZE);
 }
 
-uint64_t memory_low_page(void)
+uint64_t memory_low_pages(void)
 {
     /* Vectors of startup IPIs A0h to BFh are reserved, and the top of low memory is the EBDA's. */
     EFI_PHYSICAL_ADDRESS address = 0x9ffff;
 
-    if (firmware->BootServices->AllocatePages(AllocateMaxAddress, EfiLoaderData, 1, &address) !=
+    if (firmware->BootServices->AllocatePages(AllocateMaxAddress, EfiLoaderData, 2, &address) !=
             EFI_SUCCESS ||
         address < PAGE_SIZE)
         return 0;

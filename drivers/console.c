@@ -3,12 +3,15 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/panic.h"
+#include "arch/x86/spinlock.h"
 #include "drivers/framebuffer.h"
 #include "drivers/serial.h"
 
 #define RING_SIZE 16384u
 #define LINE_SIZE 320
 
+/* Over the ring, the framebuffer, and whose turn it is on the serial port. */
+static struct spinlock lock = SPINLOCK(RANK_LOG);
 static char ring[RING_SIZE];
 static unsigned ring_head; /* free-running */
 static void (*serial_line_sink)(const char *line, size_t length);
@@ -49,6 +52,7 @@ static void sink(enum log_level level, const char *text, size_t length)
     line[used] = '\r';
     line[used + 1] = '\n';
 
+    spin_lock(&lock);
     ring_write(line, (size_t)used);
     ring_write("\n", 1);
     framebuffer_write(line, (size_t)used + 2, levels[level].color);
@@ -56,6 +60,7 @@ static void sink(enum log_level level, const char *text, size_t length)
         serial_line_sink(line, (size_t)used + 2);
     else
         serial_line(line, (size_t)used + 2);
+    spin_unlock(&lock);
 }
 
 /* Nothing may be waited for but the UART: interrupts may never come again. */
@@ -79,6 +84,16 @@ void console_init(void)
     panic_set_writer(panic_write);
 }
 
+void console_lock(void)
+{
+    spin_lock(&lock);
+}
+
+void console_unlock(void)
+{
+    spin_unlock(&lock);
+}
+
 void console_set_serial_line_sink(void (*fn)(const char *line, size_t length))
 {
     serial_line_sink = fn;
@@ -86,11 +101,14 @@ void console_set_serial_line_sink(void (*fn)(const char *line, size_t length))
 
 size_t console_history(char *out, size_t size)
 {
-    unsigned length = MIN(ring_head, RING_SIZE), start;
+    unsigned length, start;
 
+    spin_lock(&lock);
+    length = MIN(ring_head, RING_SIZE);
     length = (unsigned)MIN((size_t)length, size);
     start = ring_head - length;
     for (unsigned i = 0; i < length; i++)
         out[i] = ring[(start + i) % RING_SIZE];
+    spin_unlock(&lock);
     return length;
 }

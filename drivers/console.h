@@ -11,8 +11,17 @@
 void console_init(void);
 
 /*
+ * The lock under which log lines are written (RANK_LOG), for whoever sends other text to the serial
+ * port: what is sent meanwhile is not mixed with Corbel's lines. Nothing may be logged while it is
+ * held.
+ */
+void console_lock(void);
+void console_unlock(void);
+
+/*
  * From now on complete lines for the serial port (with prefix, ending CR LF) go to fn, which must
- * send them by serial_write() when no guest line is unfinished. NULL: straight to the port again.
+ * send them by serial_write() when no guest line is unfinished. It is called under console_lock().
+ * NULL: straight to the port again.
  */
 void console_set_serial_line_sink(void (*fn)(const char *line, size_t length));
 

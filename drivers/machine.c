@@ -6,33 +6,30 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
-#include "arch/x86/percpu.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
 #include "drivers/acpi.h"
 #include "drivers/console.h"
 #include "drivers/framebuffer.h"
 #include "drivers/ioapic.h"
+#include "drivers/processors.h"
 #include "drivers/serial.h"
 #include "mm/space.h"
-
-/* Printing a panic takes most of a page; a machine check may interrupt that. */
-#define STACK_NMI           4096
-#define STACK_DOUBLE_FAULT  8192
-#define STACK_MACHINE_CHECK 8192
 
 extern uint8_t boot_stack_base[], boot_stack_top[];
 
 static struct percpu boot_cpu;
 static struct handover handover;
 
+static const struct stack boot_stack = {(uint64_t)boot_stack_base, (uint64_t)boot_stack_top};
+
 /* Until there is an address space with guard pages, faults share the lower half of the boot stack.
  */
 static void early_cpu(void)
 {
-    uint64_t middle = (uint64_t)boot_stack_base + (uint64_t)(boot_stack_top - boot_stack_base) / 2;
-    struct percpu_stacks stacks = {.main = (uint64_t)boot_stack_top,
-                                   .ist = {middle, middle, middle}};
+    struct stack half = {boot_stack.base, boot_stack.base + (boot_stack.top - boot_stack.base) / 2};
+    struct percpu_stacks stacks = {.main = boot_stack, .ist = {half, half, half}};
 
     percpu_load(&boot_cpu, 0, 0, &stacks);
     idt_init();
@@ -41,14 +38,10 @@ static void early_cpu(void)
 
 static void final_cpu(void)
 {
-    struct percpu_stacks stacks = {.main = (uint64_t)boot_stack_top};
+    struct percpu_stacks stacks = {.main = boot_stack};
 
-    stacks.ist[IST_NMI - 1] = stack_alloc(STACK_NMI);
-    stacks.ist[IST_DOUBLE_FAULT - 1] = stack_alloc(STACK_DOUBLE_FAULT);
-    stacks.ist[IST_MACHINE_CHECK - 1] = stack_alloc(STACK_MACHINE_CHECK);
-    for (unsigned i = 0; i < IST_COUNT; i++)
-        if (!stacks.ist[i])
-            panic("no memory for the boot processor's stacks");
+    if (processor_stacks(&stacks))
+        panic("no memory for the boot processor's stacks");
     percpu_load(&boot_cpu, 0, 0, &stacks);
 }
 
@@ -66,6 +59,7 @@ static void bring_up_interrupts(void)
         panic("this CPU has no local APIC");
     apic_enable();
     boot_cpu.apic_id = apic_id();
+    smp_add_cpu(&boot_cpu);
     error = host_ioapic_init();
     if (!error)
         error = serial_enable_interrupts(&com1);

@@ -4,6 +4,8 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
+#include "arch/x86/smp.h"
+#include "arch/x86/spinlock.h"
 #include "drivers/acpi.h"
 #include "drivers/machine.h"
 #include "drivers/serial.h"
@@ -132,12 +134,29 @@ static void reset_firmware(uint64_t type)
     trap_try(call_firmware, &type);
 }
 
+/*
+ * Go on as the boot processor, for which firmware's code is made, and the only one that runs. After
+ * a panic the others are stopped already: then it is the one that panicked.
+ */
+static void run_alone(void (*fn)(void *))
+{
+    cpu_cli();
+    if (this_cpu()->number != 0 && !spin_forsaken)
+        cpu_call(0, fn, NULL);
+    (void)smp_stop_others();
+    serial_flush(&com1);
+}
+
+static void poweroff_here(void *arg)
+{
+    machine_poweroff();
+}
+
 void machine_poweroff(void)
 {
     static const char bochs[] = "Shutdown";
 
-    cpu_cli();
-    serial_flush(&com1);
+    run_alone(poweroff_here);
     poweroff_acpi();
     poweroff_piix4();
     reset_firmware(EFI_RESET_SHUTDOWN);
@@ -172,12 +191,16 @@ static void reset_acpi(void)
 #define KEYBOARD_COMMAND   0x64
 #define KEYBOARD_RESET     0xfe
 
+static void reset_here(void *arg)
+{
+    machine_reset();
+}
+
 void machine_reset(void)
 {
     static const struct descriptor_table empty;
 
-    cpu_cli();
-    serial_flush(&com1);
+    run_alone(reset_here);
     reset_acpi();
     reset_firmware(EFI_RESET_COLD);
     outb(RESET_CONTROL, RESET_CONTROL_HARD);

@@ -1,6 +1,7 @@
 /* Starting the other processors (SDM, "Multiple-Processor (MP) Initialization"). */
 #pragma once
 
+#include "arch/x86/percpu.h"
 #include "boot/handover.h"
 
 /*
@@ -11,3 +12,6 @@
  * told on the log and left out. Called once, by the boot processor.
  */
 void smp_start(const struct handover *h, void (*ap_main)(void));
+
+/* Guarded stacks for one CPU; the main one only when it has none yet. 0 or -ENOMEM. */
+int processor_stacks(struct percpu_stacks *stacks) MUST_CHECK;

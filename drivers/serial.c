@@ -38,8 +38,10 @@
 /* A port read takes about a microsecond on hardware: more than a FIFO's 1.4 ms many times over. */
 #define STUCK_POLLS 1000000u
 
-struct serial_port com1 = {.name = "COM1", .base = 0x3f8, .isa_irq = 4};
-struct serial_port com2 = {.name = "COM2", .base = 0x2f8, .isa_irq = 3};
+struct serial_port com1 = {
+    .name = "COM1", .base = 0x3f8, .isa_irq = 4, .lock = SPINLOCK(RANK_SERIAL)};
+struct serial_port com2 = {
+    .name = "COM2", .base = 0x2f8, .isa_irq = 3, .lock = SPINLOCK(RANK_SERIAL)};
 
 static uint8_t in(const struct serial_port *p, unsigned reg)
 {
@@ -96,7 +98,8 @@ static void set_ier(struct serial_port *p, uint8_t value)
     out(p, IER, value);
 }
 
-static void receive(struct serial_port *p)
+/* Returns whether anything came. */
+static bool receive(struct serial_port *p)
 {
     bool any = false;
 
@@ -108,8 +111,7 @@ static void receive(struct serial_port *p)
             p->rx[p->rx_head++ % SERIAL_RX_SIZE] = byte;
         any = true;
     }
-    if (any && p->rx_handler)
-        p->rx_handler();
+    return any;
 }
 
 static void transmit(struct serial_port *p)
@@ -124,10 +126,16 @@ static void transmit(struct serial_port *p)
 
 void serial_poll(struct serial_port *p)
 {
+    bool any;
+
     if (!p->present)
         return;
-    receive(p);
+    spin_lock(&p->lock);
+    any = receive(p);
     transmit(p);
+    spin_unlock(&p->lock);
+    if (any && p->rx_handler)
+        p->rx_handler();
 }
 
 static void interrupt(void *arg)
@@ -176,10 +184,12 @@ size_t serial_write(struct serial_port *p, const void *data, size_t size)
 
     if (!p->present)
         return size;
+    spin_lock(&p->lock);
     taken = MIN(size, serial_room(p));
     for (size_t i = 0; i < taken; i++)
         p->tx[p->tx_head++ % SERIAL_TX_SIZE] = bytes[i];
     transmit(p);
+    spin_unlock(&p->lock);
     return taken;
 }
 
@@ -190,7 +200,15 @@ bool serial_sending(const struct serial_port *p)
 
 int serial_read(struct serial_port *p)
 {
-    return p->rx_head == p->rx_tail ? -1 : p->rx[p->rx_tail++ % SERIAL_RX_SIZE];
+    int byte = -1;
+
+    if (p->rx_head == p->rx_tail)
+        return -1;
+    spin_lock(&p->lock);
+    if (p->rx_head != p->rx_tail)
+        byte = p->rx[p->rx_tail++ % SERIAL_RX_SIZE];
+    spin_unlock(&p->lock);
+    return byte;
 }
 
 void serial_set_rx_handler(struct serial_port *p, void (*fn)(void))
@@ -205,7 +223,9 @@ void serial_flush(struct serial_port *p)
     while (p->present && p->tx_head != p->tx_tail && polls < STUCK_POLLS) {
         unsigned before = p->tx_tail;
 
+        spin_lock(&p->lock); /* for one FIFO at a time: all of it may take a second */
         transmit(p);
+        spin_unlock(&p->lock);
         polls = p->tx_tail == before ? polls + 1 : 0;
     }
     for (polls = 0; p->present && !(in(p, LSR) & LSR_IDLE) && polls < STUCK_POLLS; polls++)

@@ -1,10 +1,12 @@
 /*
  * The host's serial ports, 16550s at 115200 8n1: com1 is the console, com2 carries the trace. On a
- * port that is not there every call does nothing.
+ * port that is not there every call does nothing. Any CPU may call; what one serial_write() takes
+ * stays together.
  */
 #pragma once
 
 #include "arch/x86/lib/types.h"
+#include "arch/x86/spinlock.h"
 
 #define SERIAL_TX_SIZE 16384u /* powers of two */
 #define SERIAL_RX_SIZE 1024u
@@ -16,8 +18,9 @@ struct serial_port {
     uint8_t isa_irq;
     bool present;
     bool interrupts;          /* in use */
+    void (*rx_handler)(void); /* after bytes have arrived: IF=0, any CPU, maybe with locks held */
+    struct spinlock lock;     /* over all below, and the UART */
     uint8_t ier;              /* as last written */
-    void (*rx_handler)(void); /* called with IF=0 after bytes have arrived */
     uint8_t tx[SERIAL_TX_SIZE], rx[SERIAL_RX_SIZE];
     unsigned tx_head, tx_tail, rx_head, rx_tail; /* free-running; head is written, tail is read */
 };

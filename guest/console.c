@@ -70,11 +70,13 @@ void console_mux_init(void)
 
 void console_attach(struct vm *vm)
 {
+    console_lock();
     if (in_guest_line)
         send_line("\r\n", 2);
     in_guest_line = false;
     flush_deferred();
     attached = vm;
+    console_unlock();
 }
 
 /*
@@ -94,11 +96,15 @@ bool console_put(void *context, uint8_t byte)
 {
     if (context != attached)
         return true;
-    if (serial_write(&com1, &byte, 1) == 0)
+    console_lock();
+    if (serial_write(&com1, &byte, 1) == 0) {
+        console_unlock();
         return false;
+    }
     in_guest_line = byte != '\n';
     if (UNLIKELY(!in_guest_line && (deferred_length || deferred_lost)))
         flush_deferred();
+    console_unlock();
     if (!attached->vcpu[0]->console_waits)
         watch_port();
     return true;

@@ -7,8 +7,10 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/panic.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "drivers/machine.h"
+#include "drivers/processors.h"
 #include "drivers/serial.h"
 #include "guest/check.h"
 #include "guest/console.h"
@@ -217,6 +219,15 @@ static NORETURN void idle(const char *why)
     }
 }
 
+/* The other processors: nothing to do but what they are asked. */
+static NORETURN void park_forever(void)
+{
+    for (;;) {
+        cpu_serve_calls();
+        cpu_idle_once();
+    }
+}
+
 static uint64_t read_mtrr_msr(void *ctx, uint32_t msr)
 {
     return rdmsr(msr);
@@ -235,6 +246,7 @@ NORETURN void corbel_main(struct handover *h)
     log_info("Corbel on %u processor%s at %lu MHz, %lu MiB free", h->cpu_count,
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
     if (config.mode == CONFIG_MODE_CHECK) {
+        smp_start(h, park_forever);
         check_machine(h, without_bits());
         idle("the check is done");
     }
@@ -243,6 +255,7 @@ NORETURN void corbel_main(struct handover *h)
         idle("no VM is left");
     }
     vmx_log_features();
+    smp_start(h, park_forever);
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
     start_trace();

@@ -2,6 +2,7 @@
 
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/spinlock.h"
 #include "boot/handover.h"
 
 /* Low memory is for those who ask for a page of it by address; firmware and its leftovers live
@@ -28,6 +29,8 @@ struct free_block {
     paddr next, previous; /* FRAME_NONE at the ends */
 };
 
+/* Over all of the below; frame_count and where frames is do not change. */
+static struct spinlock lock = SPINLOCK(RANK_FRAMES);
 static struct frame *frames;
 static uint64_t frame_count;
 static paddr free_lists[ORDER_COUNT];
@@ -146,7 +149,7 @@ static void insert_range(paddr base, uint64_t size)
     }
 }
 
-paddr frame_alloc(unsigned order, uint16_t owner)
+static paddr take(unsigned order, uint16_t owner)
 {
     unsigned from = order;
     struct frame *f;
@@ -170,6 +173,16 @@ paddr frame_alloc(unsigned order, uint16_t owner)
     return pa;
 }
 
+paddr frame_alloc(unsigned order, uint16_t owner)
+{
+    paddr pa;
+
+    spin_lock(&lock);
+    pa = take(order, owner);
+    spin_unlock(&lock);
+    return pa;
+}
+
 static bool pinned(const struct frame *f, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
@@ -178,7 +191,7 @@ static bool pinned(const struct frame *f, uint64_t count)
     return false;
 }
 
-void frame_free(paddr base, unsigned order)
+static void give_back(paddr base, unsigned order)
 {
     struct frame *f = frame_at(base);
     uint16_t owner;
@@ -200,19 +213,18 @@ void frame_free(paddr base, unsigned order)
     insert(base, order);
 }
 
-paddr frame_run_alloc(uint64_t pages, uint16_t owner)
+void frame_free(paddr base, unsigned order)
 {
-    unsigned order = 0;
+    spin_lock(&lock);
+    give_back(base, order);
+    spin_unlock(&lock);
+}
+
+/* Cut a block into the pieces of a run of pages, largest first, and give the rest back. */
+static void cut(paddr base, unsigned order, uint64_t pages, uint16_t owner)
+{
     uint64_t rest, position;
-    paddr base;
 
-    while (order <= ORDER_MAX && (1ULL << order) < pages)
-        order++;
-    base = pages ? frame_alloc(order, owner) : FRAME_NONE;
-    if (base == FRAME_NONE || pages == 1ULL << order)
-        return base;
-
-    /* Cut the block into the pieces of the run, largest first, and give the rest back. */
     for (position = base, rest = pages; rest;) {
         unsigned piece = fitting_order(position, rest * PAGE_SIZE);
         struct frame *f = frame_at(position);
@@ -227,20 +239,36 @@ paddr frame_run_alloc(uint64_t pages, uint16_t owner)
     set_owner(frame_at(position), rest / PAGE_SIZE, FRAME_FREE);
     change_owner(owner, FRAME_FREE, rest);
     insert_range(position, rest);
+}
+
+paddr frame_run_alloc(uint64_t pages, uint16_t owner)
+{
+    unsigned order = 0;
+    paddr base;
+
+    while (order <= ORDER_MAX && (1ULL << order) < pages)
+        order++;
+    spin_lock(&lock);
+    base = pages ? take(order, owner) : FRAME_NONE;
+    if (base != FRAME_NONE && pages != 1ULL << order)
+        cut(base, order, pages, owner);
+    spin_unlock(&lock);
     return base;
 }
 
 void frame_run_free(paddr base)
 {
-    for (;;) {
-        struct frame *f = frame_at(base);
-        uint8_t state = f ? f->state : 0;
+    uint8_t state;
 
-        frame_free(base, state & STATE_ORDER);
-        if (!(state & STATE_USED) || !(state & STATE_CONTINUES))
-            return;
+    spin_lock(&lock);
+    do {
+        struct frame *f = frame_at(base);
+
+        state = f ? f->state : 0;
+        give_back(base, state & STATE_ORDER);
         base += block_size(state & STATE_ORDER);
-    }
+    } while ((state & STATE_USED) && (state & STATE_CONTINUES));
+    spin_unlock(&lock);
 }
 
 /* Frames of [base, base + size) that belong to owner go to the allocator, in as large pieces as
@@ -272,13 +300,17 @@ void frame_release(paddr base, uint64_t size)
         log_error("cannot release memory at %lx+%lx: not whole pages", base, size);
         return;
     }
+    spin_lock(&lock);
     release_owned(base, size, FRAME_LOADER);
     release_owned(base, size, FRAME_RESERVED);
+    spin_unlock(&lock);
 }
 
 void frame_release_loader(void)
 {
+    spin_lock(&lock);
     release_owned(0, frame_count * PAGE_SIZE, FRAME_LOADER);
+    spin_unlock(&lock);
 }
 
 uint16_t frame_owner(paddr frame)
@@ -293,21 +325,27 @@ void frame_pin(paddr frame)
 {
     struct frame *f = frame_at(frame);
 
+    spin_lock(&lock);
     if (f && f->pins < UINT8_MAX)
         f->pins++;
+    spin_unlock(&lock);
 }
 
 void frame_unpin(paddr frame)
 {
     struct frame *f = frame_at(frame);
 
+    spin_lock(&lock);
     if (f && f->pins && f->pins < UINT8_MAX)
         f->pins--;
+    spin_unlock(&lock);
 }
 
 void frame_stats(struct frame_stats *out)
 {
+    spin_lock(&lock);
     *out = stats;
+    spin_unlock(&lock);
 }
 
 static bool is_ram(const struct handover_mem *m)

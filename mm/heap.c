@@ -2,6 +2,7 @@
 
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/spinlock.h"
 #include "mm/frame.h"
 
 /*
@@ -27,6 +28,7 @@ struct slab {
 };
 _Static_assert(sizeof(struct slab) == 32, "objects are aligned to 16");
 
+static struct spinlock lock = SPINLOCK(RANK_HEAP);
 static struct slab *partial[KINDS];
 
 static void list_add(struct slab *s)
@@ -69,14 +71,11 @@ static struct slab *slab_new(unsigned kind)
     return s;
 }
 
-static void *small_alloc(size_t size)
+static struct object *take(unsigned kind)
 {
-    unsigned kind = 0;
     struct object *o;
     struct slab *s;
 
-    while (sizes[kind] < size)
-        kind++;
     s = partial[kind] ? partial[kind] : slab_new(kind);
     if (!s)
         return NULL;
@@ -85,10 +84,25 @@ static void *small_alloc(size_t size)
     s->used++;
     if (!s->free)
         list_remove(s);
+    return o;
+}
+
+static void *small_alloc(size_t size)
+{
+    unsigned kind = 0;
+    struct object *o;
+
+    while (sizes[kind] < size)
+        kind++;
+    spin_lock(&lock);
+    o = take(kind);
+    spin_unlock(&lock);
+    if (!o)
+        return NULL;
     return memset(o, 0, sizes[kind]);
 }
 
-static void small_free(void *p)
+static void give_back(void *p)
 {
     struct slab *s = (struct slab *)ALIGN_DOWN((uintptr_t)p, PAGE_SIZE);
     struct object *o = p;
@@ -109,6 +123,13 @@ static void small_free(void *p)
     list_remove(s);
     s->magic = 0;
     frame_free(virt_to_phys(s), FRAME_ORDER_4K);
+}
+
+static void small_free(void *p)
+{
+    spin_lock(&lock);
+    give_back(p);
+    spin_unlock(&lock);
 }
 
 void *heap_alloc(size_t size)

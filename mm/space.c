@@ -4,6 +4,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
+#include "arch/x86/spinlock.h"
 #include "mm/paging.h"
 
 #define MMIO_SIZE      (64 * GIB)
@@ -20,6 +21,7 @@ extern uint8_t kernel_data_start[], kernel_data_end[];
 extern uint8_t kernel_symbols_start[];
 extern uint8_t boot_stack_guard[], boot_stack_base[], boot_stack_top[];
 
+static struct spinlock lock = SPINLOCK(RANK_SPACE);
 static struct paging space;
 static uint64_t mmio_next = SPACE_MMIO, stack_next = SPACE_STACKS;
 
@@ -94,7 +96,6 @@ void space_init(const struct handover *h)
         panic("no memory for page tables");
     map_image(h);
     map_direct(h);
-    panic_add_stack((uint64_t)boot_stack_base, (uint64_t)boot_stack_top);
     /* The loader's tables may have used global pages: they go only when PGE is switched off. */
     write_cr4(read_cr4() & ~CR4_PGE);
     write_cr3(space.root);
@@ -114,27 +115,39 @@ bool direct_map_covers(paddr base, uint64_t size)
     return false;
 }
 
-static void *map_window(paddr base, uint64_t size, uint64_t flags)
+/* Addresses for length bytes that begin at offset first in a page; 0 when there are none left. */
+static uint64_t window_alloc(paddr first, uint64_t length)
 {
-    paddr first = ALIGN_DOWN(base, PAGE_SIZE);
-    uint64_t length = ALIGN_UP(base + size, PAGE_SIZE) - first, va = mmio_next;
+    uint64_t va = mmio_next;
 
-    if (!size || base + size < base || length > MMIO_SIZE)
-        return NULL;
     /* Large ranges get the same offset within a large page as in physical memory, so that large
      * pages fit. */
     if (length >= LARGE)
         va = ALIGN_UP(va, LARGE) + (first & (LARGE - 1));
     if (va + length + PAGE_SIZE > SPACE_MMIO + MMIO_SIZE)
-        return NULL;
+        return 0;
     /* A page stays free behind each; and the addresses of a mapping that failed half-way are not
      * used again. */
     mmio_next = va + length + PAGE_SIZE;
-    if (paging_map(&space, va, first, length, flags)) {
-        log_error("cannot map %lx+%lx: out of memory for page tables", base, size);
+    return va;
+}
+
+static void *map_window(paddr base, uint64_t size, uint64_t flags)
+{
+    paddr first = ALIGN_DOWN(base, PAGE_SIZE);
+    uint64_t length = ALIGN_UP(base + size, PAGE_SIZE) - first, va;
+    int error = 0;
+
+    if (!size || base + size < base || length > MMIO_SIZE)
         return NULL;
-    }
-    return (void *)(va + (base - first));
+    spin_lock(&lock);
+    va = window_alloc(first, length);
+    if (va)
+        error = paging_map(&space, va, first, length, flags);
+    spin_unlock(&lock);
+    if (error)
+        log_error("cannot map %lx+%lx: out of memory for page tables", base, size);
+    return va && !error ? (void *)(va + (base - first)) : NULL;
 }
 
 /* By the PAT that cpu_setup() loads: entry 1 (PWT) is write-combining, entry 3 (PCD and PWT)
@@ -154,25 +167,38 @@ const void *map_table(paddr base, uint64_t size)
     return map_window(base, size, PTE_GLOBAL | PTE_NX);
 }
 
-uint64_t stack_alloc(uint64_t size)
+int stack_alloc(uint64_t size, struct stack *out)
 {
-    uint64_t base = stack_next + PAGE_SIZE, top = base + ALIGN_UP(size, PAGE_SIZE);
+    uint64_t base;
+    int error = 0;
 
-    stack_next = top; /* the next stack's guard page is this one's upper neighbour */
-    for (uint64_t va = base; va < top; va += PAGE_SIZE) {
+    spin_lock(&lock);
+    base = stack_next + PAGE_SIZE;
+    *out = (struct stack){base, base + ALIGN_UP(size, PAGE_SIZE)};
+    stack_next = out->top; /* the next stack's guard page is this one's upper neighbour */
+    for (uint64_t va = base; va < out->top && !error; va += PAGE_SIZE) {
         paddr frame = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
 
-        if (frame == FRAME_NONE || paging_map(&space, va, frame, PAGE_SIZE, RAM_FLAGS))
-            return 0;
+        error = frame == FRAME_NONE ? -ENOMEM : paging_map(&space, va, frame, PAGE_SIZE, RAM_FLAGS);
     }
-    panic_add_stack(base, top);
-    return top;
+    spin_unlock(&lock);
+    return error;
+}
+
+static int map_one_to_one(paddr base, uint64_t size, uint64_t flags)
+{
+    int error;
+
+    spin_lock(&lock);
+    error = paging_map(&space, base, base, size, flags);
+    spin_unlock(&lock);
+    return error;
 }
 
 int space_map_runtime(const struct handover_mem *map, unsigned count)
 {
     for (unsigned i = 0; i < count; i++) {
-        int error = paging_map(&space, map[i].base, map[i].base, map[i].size, PTE_WRITE);
+        int error = map_one_to_one(map[i].base, map[i].size, PTE_WRITE);
 
         if (error && error != -EEXIST)
             return error;
@@ -182,11 +208,13 @@ int space_map_runtime(const struct handover_mem *map, unsigned count)
 
 int space_map_identity(paddr page)
 {
-    return paging_map(&space, page, page, PAGE_SIZE, PTE_WRITE);
+    return map_one_to_one(page, PAGE_SIZE, 0);
 }
 
 void space_unmap_identity(paddr page)
 {
+    spin_lock(&lock);
     paging_unmap(&space, page);
+    spin_unlock(&lock);
     invlpg((void *)page);
 }

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "arch/x86/percpu.h"
 #include "boot/handover.h"
 #include "mm/frame.h"
 
@@ -28,13 +29,15 @@ const void *map_table(paddr base, uint64_t size);
 /* Whether the direct map covers the range. */
 bool direct_map_covers(paddr base, uint64_t size);
 
-/* A stack of size bytes (whole pages) with an unmapped page on either side; its top, or 0. */
-uint64_t stack_alloc(uint64_t size);
+/* A stack of size bytes (whole pages) with an unmapped page on either side. 0 or -ENOMEM. */
+int stack_alloc(uint64_t size, struct stack *out) MUST_CHECK;
 
 /* Map these ranges one to one, writable and executable: for the last call into firmware. 0 or
  * -ENOMEM. */
 int space_map_runtime(const struct handover_mem *map, unsigned count);
-/* An identity mapping of one executable page below 1 MiB, for starting processors; and its removal.
+/*
+ * An identity mapping of one executable page below 1 MiB, not writable, for starting processors;
+ * and its removal, which other CPUs notice when they load CR3.
  */
 int space_map_identity(paddr page);
 void space_unmap_identity(paddr page);

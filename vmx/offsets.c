@@ -1,5 +1,6 @@
 /* Structure offsets for the assembly, generated: never written as literals there. Compiled to text,
  * not linked. */
+#include "arch/x86/trampoline.h"
 #include "vmx/vcpu.h"
 
 #define DEFINE(name, value) __asm__ volatile("\n#OFFSET " #name " %0" ::"i"(value))
@@ -26,6 +27,17 @@ void offsets(void)
     DEFINE(VCPU_HOST_RSP, offsetof(struct vmx_vcpu, host_rsp));
     DEFINE(VCPU_ROOT_TICKS, offsetof(struct vmx_vcpu, root_ticks));
     DEFINE(VCPU_LAUNCHED, offsetof(struct vmx_vcpu, launched));
+    DEFINE(TRAMPOLINE_TOKEN, offsetof(struct trampoline_data, token));
+    DEFINE(TRAMPOLINE_CR3, offsetof(struct trampoline_data, cr3));
+    DEFINE(TRAMPOLINE_CR4, offsetof(struct trampoline_data, cr4));
+    DEFINE(TRAMPOLINE_GDT, offsetof(struct trampoline_data, gdt_limit));
+    DEFINE(TRAMPOLINE_PROTECTED, offsetof(struct trampoline_data, protected_offset));
+    DEFINE(TRAMPOLINE_LONG, offsetof(struct trampoline_data, long_offset));
+    DEFINE(TRAMPOLINE_STACK, offsetof(struct trampoline_data, stack));
+    DEFINE(TRAMPOLINE_ENTRY, offsetof(struct trampoline_data, entry));
+    DEFINE(TRAMPOLINE_ARGUMENT, offsetof(struct trampoline_data, argument));
+    DEFINE(TRAMPOLINE_DATA_SIZE, sizeof(struct trampoline_data));
+    DEFINE(TRAMPOLINE_DATA_SELECTOR, TRAMPOLINE_DATA);
     DEFINE(FIELD_HOST_RSP, VMCS_HOST_RSP);
     DEFINE(FIELD_EXIT_REASON, VMCS_EXIT_REASON);
 }

@@ -2,10 +2,11 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/format.h"
+#include "arch/x86/percpu.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/symbols.h"
 #include "arch/x86/trap.h"
 
-#define STACKS_MAX    16
 #define BACKTRACE_MAX 24
 
 uintptr_t __stack_chk_guard = 0x7ad1f8b3c2e94500ULL;
@@ -16,10 +17,6 @@ extern const uint8_t kernel_symbols_start[], kernel_symbols_end[];
 
 static void (*writer)(const char *text, size_t length);
 static void (*action)(void);
-static struct {
-    uint64_t base, top;
-} stacks[STACKS_MAX];
-static unsigned stack_count;
 static int depth;
 
 void panic_set_writer(void (*fn)(const char *text, size_t length))
@@ -30,14 +27,6 @@ void panic_set_writer(void (*fn)(const char *text, size_t length))
 void panic_set_action(void (*fn)(void))
 {
     action = fn;
-}
-
-void panic_add_stack(uint64_t base, uint64_t top)
-{
-    if (stack_count == STACKS_MAX)
-        return;
-    stacks[stack_count].base = base;
-    stacks[stack_count++].top = top;
 }
 
 const char *symbol_lookup(uint64_t address, uint64_t *offset)
@@ -63,20 +52,32 @@ static void print(const char *fmt, ...)
     writer(line, MIN((size_t)length, sizeof(line) - 1));
 }
 
+/* The calling CPU's stacks, by number; NULL behind the last. */
+static const struct stack *own_stack(unsigned i)
+{
+    const struct percpu_stacks *stacks = &this_cpu()->stacks;
+
+    return i == 0 ? &stacks->main : i <= IST_COUNT ? &stacks->ist[i - 1] : NULL;
+}
+
 static bool on_stack(uint64_t address)
 {
+    const struct stack *s;
+
     if (!IS_ALIGNED(address, 8))
         return false;
-    for (unsigned i = 0; i < stack_count; i++)
-        if (address >= stacks[i].base && address + 16 <= stacks[i].top)
+    for (unsigned i = 0; (s = own_stack(i)) != NULL; i++)
+        if (address >= s->base && address + 16 <= s->top)
             return true;
     return false;
 }
 
 static bool below_stack(uint64_t address)
 {
-    for (unsigned i = 0; i < stack_count; i++)
-        if (address < stacks[i].base && stacks[i].base - address <= PAGE_SIZE)
+    const struct stack *s;
+
+    for (unsigned i = 0; (s = own_stack(i)) != NULL; i++)
+        if (address < s->base && s->base - address <= PAGE_SIZE)
             return true;
     return false;
 }
@@ -109,11 +110,28 @@ static void print_backtrace(uint64_t rip, uint64_t rbp)
     }
 }
 
-/* A panic while panicking prints no more; the third does nothing but stop. */
+/*
+ * A panic while panicking prints no more; the third does nothing but stop. With other CPUs stopped
+ * nobody else writes, and depth is this CPU's alone.
+ */
 static bool enter(void)
 {
+    unsigned running;
+
     cpu_cli();
-    return ++depth == 1;
+    running = smp_stop_others();
+    if (++depth > 1)
+        return false;
+    if (running)
+        print("corbel: %u of the other processors could not be stopped\r\n", running);
+    return true;
+}
+
+/* Which CPU's panic it is matters when there are several. */
+static void print_processor(void)
+{
+    if (smp_cpus > 1)
+        print("corbel: on processor %u\r\n", this_cpu()->number);
 }
 
 static NORETURN void finish(void)
@@ -140,6 +158,7 @@ void panic(const char *fmt, ...)
         vformat(message, sizeof(message), fmt, args);
         va_end(args);
         print("corbel: panic: %s\r\n", message);
+        print_processor();
         print_backtrace((uint64_t)__builtin_return_address(0) - 1,
                         *(const uint64_t *)__builtin_frame_address(0));
     }
@@ -161,6 +180,7 @@ void panic_exception(const struct trap_frame *f)
     if (enter()) {
         print("corbel: panic: %s in the microkernel, error code %lx\r\n",
               exception_name((unsigned)f->vector), f->error);
+        print_processor();
         if (f->vector == VECTOR_PF)
             print_page_fault(f->error, read_cr2());
         if (f->vector == VECTOR_DF && below_stack(read_cr2()))

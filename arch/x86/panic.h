@@ -1,4 +1,7 @@
-/* The end: registers, a symbolised backtrace, then halt or what panic_set_action() chose. */
+/*
+ * The end: the other CPUs are stopped, registers and a symbolised backtrace printed, then halt or
+ * what panic_set_action() chose. Of several CPUs that panic, the first prints.
+ */
 #pragma once
 
 #include "arch/x86/lib/types.h"
@@ -14,8 +17,6 @@ NORETURN void panic_exception(const struct trap_frame *frame);
 void panic_set_writer(void (*fn)(const char *text, size_t length));
 /* What to do after printing: a function that does not return (machine_reset), or NULL to halt. */
 void panic_set_action(void (*fn)(void));
-/* Memory [base, top) is a stack: backtraces may read it. At most 16, further ones are ignored. */
-void panic_add_stack(uint64_t base, uint64_t top);
 
 /* The symbol at or below address, or NULL; *offset is the distance from it. */
 const char *symbol_lookup(uint64_t address, uint64_t *offset);

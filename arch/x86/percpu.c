@@ -46,10 +46,10 @@ void percpu_load(struct percpu *p, uint32_t number, uint32_t apic_id,
     p->self = p;
     p->number = number;
     p->apic_id = apic_id;
-    p->stack_top = stacks->main;
-    p->tss.rsp[0] = stacks->main;
+    p->stacks = *stacks;
+    p->tss.rsp[0] = stacks->main.top;
     for (unsigned i = 0; i < IST_COUNT; i++)
-        p->tss.ist[i] = stacks->ist[i];
+        p->tss.ist[i] = stacks->ist[i].top;
     p->tss.io_map_base = sizeof(p->tss);
     gdt_fill(p);
 

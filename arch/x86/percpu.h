@@ -32,15 +32,25 @@ struct PACKED tss {
  * nothing may lie behind. */
 _Static_assert(sizeof(struct tss) == 0x68, "TSS");
 
+/* A stack's memory; it has unmapped pages on either side. */
+struct stack {
+    uint64_t base, top;
+};
+
+struct percpu_stacks {
+    struct stack main;
+    struct stack ist[IST_COUNT];
+};
+
 struct cpu_work;
 
 struct percpu {
     struct percpu *self; /* first: this_cpu() reads it at %gs:0 */
     uint32_t number;     /* 0 is the boot processor */
     uint32_t apic_id;
-    void *current;               /* the vCPU whose state is loaded; guest/'s */
-    void *vmx;                   /* struct vmx_cpu of this CPU; vmx/'s */
-    uint64_t stack_top;          /* of the ordinary stack */
+    void *current; /* the vCPU whose state is loaded; guest/'s */
+    void *vmx;     /* struct vmx_cpu of this CPU; vmx/'s */
+    struct percpu_stacks stacks;
     volatile uint64_t nmi_count; /* NMIs taken in root mode */
     volatile uint32_t nmi_flag;  /* set by each NMI, cleared by who waits for it */
     uint32_t reserved;
@@ -63,12 +73,6 @@ static inline struct percpu *this_cpu(void)
     __asm__("movq %%gs:0, %0" : "=r"(p));
     return p;
 }
-
-/* Stack tops for percpu_load(); every stack has a guard page below. */
-struct percpu_stacks {
-    uint64_t main;
-    uint64_t ist[IST_COUNT];
-};
 
 /*
  * Fill in p and make it the calling CPU's: GDT, segment registers, TSS, GS base. The IDT is

@@ -17,6 +17,8 @@ extern unsigned smp_cpus;
 
 /* n must be below smp_cpus. */
 struct percpu *cpu_by_number(unsigned n);
+/* The CPU with the next number is online; the boot processor is the first. Called by it alone. */
+void smp_add_cpu(struct percpu *cpu);
 
 /* --- cross-CPU work --- */
 
@@ -39,16 +41,18 @@ struct cpu_work {
 void cpu_kick(unsigned n);
 
 /*
- * Run work->fn on CPU n soon, in root mode with IF=0, in the order of calls; does not wait. On the
- * calling CPU it runs at once. Returns false when the work was queued already and has not begun: it
- * will run once, after whatever the caller wrote before.
+ * Run work->fn on CPU n soon, in root mode with IF=0 and no lock held, in the order of calls; does
+ * not wait. On the calling CPU, too, it runs when the queue is served next. Returns false when the
+ * work was queued already and has not begun: it will run once, and see whatever the caller wrote
+ * before.
  */
 bool cpu_call_async(unsigned n, struct cpu_work *work);
 
 /*
  * Run fn(arg) on CPU n as above and wait until it has returned. Meanwhile the calling CPU serves
- * its own queue, so that two CPUs may call each other. A CPU that does not answer within 100 us
- * gets an NMI, and another each millisecond. No lock may be held.
+ * its own queue, so that two CPUs may call each other; fn itself must not wait for another CPU. A
+ * CPU that does not answer within 100 us gets an NMI, and another each millisecond. No lock may be
+ * held.
  */
 void cpu_call(unsigned n, void (*fn)(void *arg), void *arg);
 

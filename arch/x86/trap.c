@@ -5,6 +5,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/percpu.h"
+#include "arch/x86/smp.h"
 
 #define IDT_ENTRIES    256
 #define STUB_SIZE      16
@@ -116,6 +117,7 @@ void trap_handle(struct trap_frame *frame)
     if (frame->vector == VECTOR_NMI) {
         this_cpu()->nmi_count++;
         this_cpu()->nmi_flag = 1;
+        smp_stop_if_asked(this_cpu());
     } else if (frame->vector >= VECTOR_EXCEPTIONS) {
         interrupt_dispatch((unsigned)frame->vector);
     } else if (recoverable(frame)) {

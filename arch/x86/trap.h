@@ -42,7 +42,7 @@ static inline void nmi_dispatch(void)
 
 /*
  * Run fn once; when it raises an exception, give up and return false instead of panicking. For
- * probing MSRs that may not exist and for calling firmware. Not nested, one CPU at a time.
+ * probing MSRs that may not exist and for calling firmware. Not nested.
  */
 bool trap_try(void (*fn)(void *), void *arg);
 /* RDMSR and WRMSR that survive a #GP: false then. */

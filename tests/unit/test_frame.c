@@ -1,4 +1,4 @@
-/* links: mm/frame.c arch/x86/lib/log.c arch/x86/lib/format.c */
+/* links: mm/frame.c arch/x86/lib/log.c arch/x86/lib/format.c arch/x86/spinlock.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
