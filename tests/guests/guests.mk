@@ -39,5 +39,6 @@ $(B)/guests/bios: tests/guests/lib/bios.asm
 	$(call say,ASM )
 	$(Q)$(NASM) -f bin $< -o $@
 
-guests: $(GUESTS) $(B)/guests/bios
+include tests/guests/kernels/kernels.mk
+guests: $(GUESTS) $(KERNELS) $(B)/guests/bios
 .PHONY: guests

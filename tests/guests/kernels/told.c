@@ -1,0 +1,197 @@
+/*
+ * Kernels that check what Corbel's loaders told them: built as Multiboot kernels (ELF of both
+ * classes, and flat), as a PVH kernel, and, in 64 bits, as a plain ELF64. tests/machine/kernels.py
+ * gives them a command line and two modules.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#define COM1        0x3f8
+#define PM1_CONTROL 0x604
+
+#define CMDLINE "a=b  c"
+#define FIRST   "the first module"
+#define ARGS    "with arguments"
+#define SECOND  "another"
+
+/* Multiboot Specification, "Boot information format". */
+struct info {
+    uint32_t flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4];
+    uint32_t mmap_length, mmap_addr, drives[2], config_table, boot_loader_name;
+};
+
+struct info_module {
+    uint32_t start, end, string, reserved;
+};
+
+struct info_memory {
+    uint32_t size;
+    uint64_t base, length;
+    uint32_t type;
+} __attribute__((packed));
+
+/* Xen, public/arch-x86/hvm/start_info.h. */
+struct start_info {
+    uint32_t magic, version, flags, nr_modules;
+    uint64_t modlist, cmdline, rsdp, memmap;
+    uint32_t memmap_entries, reserved;
+};
+
+struct start_module {
+    uint64_t address, size, cmdline, reserved;
+};
+
+struct start_memory {
+    uint64_t base, length;
+    uint32_t type, reserved;
+};
+
+void told_by_multiboot(uint32_t magic, const struct info *info);
+void told_by_start_info(const struct start_info *info);
+
+static volatile uint32_t initialised = 0x12345678; /* data came from the file ... */
+static volatile uint32_t zero[1000];               /* ... and the rest is zero */
+
+static inline void outb(uint16_t port, uint8_t value)
+{
+    __asm__ volatile("outb %0, %1" ::"a"(value), "Nd"(port));
+}
+
+static void say(const char *text)
+{
+    for (; *text; text++) {
+        uint8_t status;
+
+        do {
+            __asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((uint16_t)(COM1 + 5)));
+        } while (!(status & 0x20));
+        outb(COM1, (uint8_t)*text);
+    }
+}
+
+static void end(void)
+{
+    uint8_t status;
+
+    do {
+        __asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((uint16_t)(COM1 + 5)));
+    } while (!(status & 0x40));
+    __asm__ volatile("outw %0, %1" ::"a"((uint16_t)(5 << 10 | 1 << 13)), "Nd"(PM1_CONTROL));
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+static void check(bool good, const char *what)
+{
+    if (good)
+        return;
+    say("FAIL ");
+    say(what);
+    say("\r\n");
+    end();
+}
+
+#define CHECK(condition) check(condition, #condition)
+
+static const char *text_at(uint64_t address)
+{
+    return (const char *)(uintptr_t)address;
+}
+
+/* The length of b when a begins with it. */
+static unsigned begins(const char *a, const char *b)
+{
+    unsigned n = 0;
+
+    while (b[n] && a[n] == b[n])
+        n++;
+    return b[n] ? 0 : n;
+}
+
+static bool same(const char *a, const char *b)
+{
+    unsigned n = begins(a, b);
+
+    return n && a[n] == '\0';
+}
+
+/* The text behind the first word. */
+static const char *second_word(const char *a)
+{
+    while (*a && *a != ' ')
+        a++;
+    return *a ? a + 1 : a;
+}
+
+static void check_processor(void)
+{
+    uintptr_t flags, cr0;
+
+    __asm__ volatile("pushf; pop %0" : "=r"(flags));
+    __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
+    CHECK((flags & 0x200) == 0);
+    CHECK((cr0 & 1) == 1);
+    CHECK((cr0 >> 31) == (sizeof(void *) == 8));
+    CHECK(initialised == 0x12345678);
+    for (unsigned i = 0; i < sizeof(zero) / sizeof(zero[0]); i++)
+        CHECK(zero[i] == 0);
+}
+
+static void check_modules(uint64_t first, uint64_t first_size, uint64_t second,
+                          uint64_t second_size)
+{
+    CHECK(first_size == sizeof(FIRST) - 1 && begins(text_at(first), FIRST));
+    CHECK(second_size == sizeof(SECOND) - 1 && begins(text_at(second), SECOND));
+    CHECK((first & 0xfff) == 0 && (second & 0xfff) == 0 && first != second);
+    CHECK(first >= (uintptr_t)(zero + 1000));
+}
+
+void told_by_multiboot(uint32_t magic, const struct info *info)
+{
+    const struct info_module *m = (const void *)(uintptr_t)info->mods_addr;
+    const char *cmdline = text_at(info->cmdline);
+    uint64_t high = 0;
+
+    check_processor();
+    CHECK(magic == 0x2badb002);
+    CHECK(info->flags == 0x24d);
+    CHECK(begins(cmdline, "multiboot") && same(second_word(cmdline), CMDLINE));
+    CHECK(same(text_at(info->boot_loader_name), "Corbel"));
+    CHECK(info->mods_count == 2);
+    check_modules(m[0].start, m[0].end - m[0].start, m[1].start, m[1].end - m[1].start);
+    CHECK(same(second_word(text_at(m[0].string)), ARGS));
+    CHECK(begins(text_at(m[1].string), "two") == 3);
+    for (uint32_t at = 0; at < info->mmap_length;) {
+        const struct info_memory *e = (const void *)(uintptr_t)(info->mmap_addr + at);
+
+        if (e->base == 0x100000 && e->type == 1)
+            high = e->length;
+        at += e->size + 4;
+    }
+    CHECK(high == 15 * 1024 * 1024 && high / 1024 == info->mem_upper);
+    CHECK(info->mem_lower == 639);
+    say("PASS multiboot\r\n");
+    end();
+}
+
+void told_by_start_info(const struct start_info *info)
+{
+    const struct start_module *m = (const void *)(uintptr_t)info->modlist;
+    const struct start_memory *e = (const void *)(uintptr_t)info->memmap;
+    uint64_t high = 0;
+
+    check_processor();
+    CHECK(info->magic == 0x336ec578 && info->version == 1 && info->flags == 0);
+    CHECK(same(text_at(info->cmdline), CMDLINE));
+    CHECK(begins(text_at(info->rsdp), "RSD PTR "));
+    CHECK(info->nr_modules == 2);
+    check_modules(m[0].address, m[0].size, m[1].address, m[1].size);
+    CHECK(same(text_at(m[0].cmdline), ARGS));
+    CHECK(m[1].cmdline == 0);
+    for (uint32_t i = 0; i < info->memmap_entries; i++)
+        if (e[i].base == 0x100000 && e[i].type == 1)
+            high = e[i].length;
+    CHECK(high == 15 * 1024 * 1024);
+    say(sizeof(void *) == 8 ? "PASS elf64\r\n" : "PASS pvh\r\n");
+    end();
+}
