@@ -67,7 +67,8 @@ bool sched_claim_idle(struct sched *s, unsigned cpu)
 {
     uint64_t bit = BIT(cpu % 64);
 
-    return __atomic_fetch_and(&s->idle.word[cpu / 64], ~bit, __ATOMIC_SEQ_CST) & bit;
+    return has(&s->idle, cpu) &&
+           (__atomic_fetch_and(&s->idle.word[cpu / 64], ~bit, __ATOMIC_SEQ_CST) & bit) != 0;
 }
 
 int sched_call_idle(struct sched *s, const struct sched_queue *q)

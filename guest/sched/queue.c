@@ -4,6 +4,9 @@
 #define LAG_SLICES  8  /* the most that a vCPU is behind when it joins: */
 #define DEBT_SLICES 64 /* and the most that it is ahead */
 
+/* What a weight below this one asks for at a time is shorter, so that it need not wait longer. */
+#define FULL_REQUEST_WEIGHT 100
+
 #define WEIGHT_SCALE 64 /* so that a weight of 1 can be split among 64 vCPUs */
 
 void sched_enter(struct sched_vcpu *v, enum sched_state state, uint64_t now)
@@ -35,7 +38,15 @@ static void take_weight(const struct sched *s, struct sched_vcpu *v)
     uint64_t weight = v->group->weight;
 
     v->weight = (uint32_t)MAX(weight * WEIGHT_SCALE * s->reciprocal[n] >> 16, 1UL);
-    v->inverse = v->group->inverse * n;
+    v->group_inverse = v->group->inverse;
+    v->inverse = v->group_inverse * n;
+}
+
+uint64_t queue_request(const struct sched *s, const struct sched_vcpu *v, uint64_t ticks)
+{
+    uint64_t full = s->slice * MIN(v->group->weight, FULL_REQUEST_WEIGHT) / FULL_REQUEST_WEIGHT;
+
+    return MIN(ticks, MAX(full, s->grain));
 }
 
 static void count(struct sched_queue *q, const struct sched_vcpu *v)
@@ -50,6 +61,16 @@ static void uncount(struct sched_queue *q, const struct sched_vcpu *v)
     __atomic_store_n(&q->load, q->load - v->weight, __ATOMIC_RELAXED);
     if (q->load == 0)
         q->zero = v->vtime;
+}
+
+/* The mean becomes zero, so that the sum stays small. */
+static uint64_t recentre(struct sched_queue *q)
+{
+    uint64_t mean = queue_mean(q);
+
+    q->sum -= (int64_t)(q->load * (mean - q->zero));
+    q->zero = mean;
+    return mean;
 }
 
 uint64_t queue_mean(const struct sched_queue *q)
@@ -71,7 +92,7 @@ void queue_charge(const struct sched *s, struct sched_queue *q, uint64_t now)
 
     /* By the larger number of runnable siblings: who lets them sleep at the right moment gains
      * little. */
-    int64_t by = sched_virtual(ran, MAX(v->inverse, v->group->inverse * runnable(v->group)));
+    int64_t by = sched_virtual(ran, MAX(v->inverse, v->group_inverse * runnable(v->group)));
     int64_t step = (int64_t)v->weight * by;
     uint64_t mean_by = (uint64_t)step / q->load;
     v->vtime += (uint64_t)by;
@@ -82,7 +103,7 @@ void queue_charge(const struct sched *s, struct sched_queue *q, uint64_t now)
     if (v->left > ran) {
         v->left -= ran;
     } else {
-        v->request = MIN(2 * v->request, s->slice);
+        v->request = queue_request(s, v, 2 * v->request);
         v->left = v->request;
     }
 }
@@ -101,27 +122,27 @@ static int64_t clamp_lag(const struct sched *s, const struct sched_vcpu *v, int6
 void queue_join(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v, int64_t lag)
 {
     take_weight(s, v);
-    v->cpu = q->cpu;
-    v->vtime = queue_mean(q) - (uint64_t)clamp_lag(s, v, lag, LAG_SLICES);
+    __atomic_store_n(&v->cpu, q->cpu, __ATOMIC_RELAXED);
+    v->vtime = recentre(q) - (uint64_t)clamp_lag(s, v, lag, LAG_SLICES);
     count(q, v);
 }
 
 void queue_leave(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
 {
+    uncount(q, v);
     v->lag = (int64_t)(queue_mean(q) - v->vtime);
     v->lag_clock = q->clock;
     v->slept_at = now;
-    uncount(q, v);
 }
 
 void queue_refresh(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v)
 {
-    uint64_t mean = queue_mean(q);
+    uint64_t mean = recentre(q);
     int64_t lag = (int64_t)(mean - v->vtime);
 
     uncount(q, v);
     take_weight(s, v);
-    v->vtime = mean - (uint64_t)clamp_lag(s, v, lag, LAG_SLICES);
+    v->vtime = mean - (uint64_t)clamp_lag(s, v, lag, v->yielded ? 1 : LAG_SLICES);
     count(q, v);
 }
 

@@ -36,16 +36,21 @@ uint64_t queue_mean(const struct sched_queue *q);
 /* Charge q's current vCPU with what it ran since it was charged last. */
 void queue_charge(const struct sched *s, struct sched_queue *q, uint64_t now);
 
-/* v joins those that share q's CPU, lag behind the mean; or leaves, and keeps its lag in v->lag. */
+/* v joins those that share q's CPU, lag behind their mean; or leaves, and v->lag is what it is
+ * behind those that stay: so that leaving and joining again changes nothing. */
 void queue_join(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v, int64_t lag);
 void queue_leave(struct sched_queue *q, struct sched_vcpu *v, uint64_t now);
 
-/* As both, one after the other: v's weight is what its group's is by now. */
+/* As both, one after the other: v's weight is what its group's is by now. Who yields keeps little
+ * of its lag. */
 void queue_refresh(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v);
 
 /* The lag of v, which left q, by now. */
 int64_t queue_lag_now(const struct sched *s, const struct sched_queue *q,
                       const struct sched_vcpu *v, uint64_t now);
+
+/* ticks, or what v may ask for at a time if that is less. */
+uint64_t queue_request(const struct sched *s, const struct sched_vcpu *v, uint64_t ticks);
 
 /* v, who has joined, waits for the CPU; or does not any more. */
 void queue_wait(struct sched_queue *q, struct sched_vcpu *v, uint64_t now);

@@ -14,7 +14,7 @@ void sched_init(struct sched *s, uint64_t hz)
     s->slice = SCHED_SLICE_US * us;
     s->wake_slice = SCHED_WAKE_SLICE_US * us;
     s->cap_period = SCHED_CAP_PERIOD_US * us;
-    s->cap_grain = SCHED_CAP_GRAIN_US * us;
+    s->grain = SCHED_GRAIN_US * us;
     s->balance = SCHED_BALANCE_US * us;
     s->gap = SCHED_GAP_US * us;
     s->uncontended = SCHED_UNCONTENDED_US * us;
@@ -126,7 +126,7 @@ void sched_block(struct sched *s, struct sched_vcpu *v, uint64_t now)
 static void rejoin(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v, int64_t lag,
                    uint64_t now)
 {
-    v->request = v->left = s->wake_slice;
+    v->request = v->left = queue_request(s, v, s->wake_slice);
     queue_join(s, q, v, lag);
     queue_wait(q, v, now);
 }
@@ -172,32 +172,21 @@ int sched_wake(struct sched *s, struct sched_vcpu *v, unsigned cpu, uint64_t now
 int sched_set_affinity(struct sched *s, struct sched_vcpu *v, const struct sched_cpus *set,
                        uint64_t now)
 {
-    bool moves = !sched_cpus_have(set, v->cpu);
-    struct sched_queue *q = s->queue[v->cpu];
     uint64_t usable = 0;
+    int todo = 0;
 
     for (unsigned i = 0; i < ARRAY_SIZE(set->word); i++)
         usable |= set->word[i] & __atomic_load_n(&s->online.word[i], __ATOMIC_RELAXED);
     if (!usable)
         return -EINVAL;
-    if (v->state == SCHED_BLOCKED || v->state == SCHED_RUNNING) {
-        v->node.cpus = *set;
-        return v->state == SCHED_RUNNING && moves ? SCHED_MUST_KICK : 0;
-    }
-    if (moves) {
+    if (v->state == SCHED_READY || v->state == SCHED_PARKED) {
         sched_block(s, v, now);
-        v->node.cpus = *set;
-        return SCHED_MUST_WAKE;
+        todo = SCHED_MUST_WAKE;
+    } else if (v->state == SCHED_RUNNING && !sched_cpus_have(set, v->cpu)) {
+        todo = SCHED_MUST_KICK;
     }
-    if (v->state == SCHED_PARKED) {
-        v->node.cpus = *set;
-        return 0;
-    }
-    queue_unwait(q, v);
     v->node.cpus = *set;
-    sched_tree_insert(&q->ready, &v->node);
-    sched_publish(s, q);
-    return 0;
+    return todo;
 }
 
 /* --- choosing --------------------------------------------------------------------------------- */

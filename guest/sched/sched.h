@@ -39,7 +39,7 @@
 #define SCHED_SLICE_US       1000  /* what a vCPU asks for at a time */
 #define SCHED_WAKE_SLICE_US  250   /* one that just woke asks for less, and so gets it sooner */
 #define SCHED_CAP_PERIOD_US  10000 /* how often a capped group's budget is filled again */
-#define SCHED_CAP_GRAIN_US   50    /* the least that is taken from a budget */
+#define SCHED_GRAIN_US       50    /* the least that it asks for, or takes from a cap's budget */
 #define SCHED_BALANCE_US     2000  /* how often a busy CPU looks at another's queue, on average */
 #define SCHED_GAP_US         4000  /* how far behind a vCPU has to be to be pulled by a busy CPU */
 #define SCHED_UNCONTENDED_US 10000 /* how long a vCPU runs when nobody waits */
@@ -81,12 +81,14 @@ struct sched_vcpu {
     struct sched_group *group;
     uint32_t cpu; /* home: whose queue it is in, or was last */
     uint8_t state;
-    bool woken;       /* has not run since it woke */
-    bool yielded;     /* lets another one go first, once */
-    uint32_t weight;  /* its part of the group's, as summed in the queue's load */
-    uint64_t inverse; /* virtual time per tick of running, times 2^16 */
-    uint64_t vtime;   /* grows by ticks run, divided by weight */
-    int64_t lag;      /* while blocked or parked: by how much it was behind the queue, and when: */
+    bool woken;      /* has not run since it woke */
+    bool yielded;    /* lets another one go first, once */
+    uint32_t weight; /* its part of the group's, as summed in the queue's load */
+    uint64_t
+        inverse; /* virtual time per tick of running, times 2^16: of the group, times siblings */
+    uint64_t group_inverse;
+    uint64_t vtime; /* grows by ticks run, divided by weight */
+    int64_t lag;    /* while blocked or parked: by how much it was behind the queue, and when: */
     uint64_t lag_clock;
     uint64_t slept_at;
     uint64_t request, left; /* ticks that it asks for at a time; that are left of this time */
@@ -132,7 +134,7 @@ struct sched {
     struct sched_cpus waiting; /* CPUs in whose queue somebody waits */
     uint32_t last_home;        /* that a new vCPU got */
     uint64_t second;           /* ticks */
-    uint64_t slice, wake_slice, cap_period, cap_grain, balance, gap, uncontended;
+    uint64_t slice, wake_slice, cap_period, grain, balance, gap, uncontended;
     uint32_t reciprocal[SCHED_MAX_VCPUS + 1]; /* 2^16 / n */
 };
 
@@ -163,9 +165,9 @@ void sched_add(struct sched *s, struct sched_vcpu *v, struct sched_group *g, uin
 int sched_set_weight(struct sched_group *g, unsigned weight) MUST_CHECK;
 int sched_set_cap(const struct sched *s, struct sched_group *g, unsigned percent) MUST_CHECK;
 
-/* Where v may run. -EINVAL if no CPU of set is online; else 0, or SCHED_MUST_WAKE if v was ready
- * and has to be woken now (it is blocked), or SCHED_MUST_KICK if v->cpu has to be kicked.
- * Touches v's home. */
+/* Where v may run. -EINVAL if no CPU of set is online; else 0, or SCHED_MUST_WAKE if v waited and
+ * is blocked now: wake it, so that it waits where it may; or SCHED_MUST_KICK: v runs where it may
+ * not, kick v->cpu. Touches v's home. */
 #define SCHED_MUST_WAKE 1
 #define SCHED_MUST_KICK 2
 int sched_set_affinity(struct sched *s, struct sched_vcpu *v, const struct sched_cpus *set,

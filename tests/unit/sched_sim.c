@@ -129,7 +129,7 @@ void sim_wake(struct sim *m, struct actor *a)
     if (a->asleep)
         wake_from(m, a);
     if (a->v.state == SCHED_BLOCKED && a->run)
-        a->left = a->run + sim_random(m, a->jitter);
+        a->left = a->run;
     wake(m, a);
 }
 
@@ -147,39 +147,51 @@ static void progress(struct sim *m, struct sim_cpu *c)
         a->left -= MIN(ran, a->left);
 }
 
+static void note_run(struct sim *m, struct actor *a, unsigned cpu)
+{
+    assert_true(sched_cpus_have(&a->v.node.cpus, cpu));
+    assert_int_equal(a->v.state, SCHED_RUNNING);
+    assert_false(a->removed);
+    a->longest = MAX(a->longest, a->v.stats.waited - a->waited);
+    a->waited = a->v.stats.waited;
+}
+
 static void cpu_loop(struct sim *m, unsigned cpu)
 {
     struct sim_cpu *c = &m->cpu[cpu];
     struct sched_choice choice;
+    uint64_t now = m->now + (uint64_t)c->skew;
 
     progress(m, c);
     c->kicked = false;
     if (c->running && c->running->run && c->running->left == 0) {
-        sched_block(&m->s, &c->running->v, m->now);
+        sched_block(&m->s, &c->running->v, now);
         sleep_until(m, c->running, m->now + c->running->sleep + sim_random(m, c->running->jitter));
     } else if (c->running && c->running->spin && c->running->spun >= c->running->spin) {
         struct actor *to = c->running->waits_for;
         c->running->spun = 0;
-        sched_yield_to(&m->s, &c->running->v, to ? &to->v : NULL, m->now);
+        sched_yield_to(&m->s, &c->running->v, to ? &to->v : NULL, now);
     }
     do {
-        int from = sched_pull_source(&m->s, cpu, m->now);
+        int from = sched_pull_source(&m->s, cpu, now);
         if (from >= 0) {
             assert_int_not_equal(from, cpu);
-            sched_pull(&m->s, cpu, (unsigned)from, m->now);
+            sched_pull(&m->s, cpu, (unsigned)from, now);
         }
-        choice = sched_pick(&m->s, cpu, m->now);
+        choice = sched_pick(&m->s, cpu, now);
         m->picks++;
         if (choice.rehome)
             wake(m, CONTAINER_OF(choice.rehome, struct actor, v));
         kick(m, choice.kick);
-    } while (!choice.vcpu && sched_pull_source(&m->s, cpu, m->now) >= 0);
+    } while (!choice.vcpu && sched_pull_source(&m->s, cpu, now) >= 0);
 
     c->running = choice.vcpu ? CONTAINER_OF(choice.vcpu, struct actor, v) : NULL;
+    if (c->running)
+        note_run(m, c->running, cpu);
     c->until = choice.until;
     if (choice.until != SCHED_NEVER) {
-        assert_true(sched_before(m->now, choice.until));
-        c->until += sim_random(m, m->late);
+        assert_true(sched_before(now, choice.until));
+        c->until += sim_random(m, m->late) - (uint64_t)c->skew;
     }
 }
 

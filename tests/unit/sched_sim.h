@@ -20,7 +20,8 @@ struct actor {
     uint64_t left;            /* of this run */
     uint64_t spun;            /* since it last yielded */
     uint64_t wake_at, asleep; /* index in the heap of sleepers, plus one */
-    uint64_t ready_since;     /* for the bound on waiting */
+    uint64_t longest;         /* wait for a CPU, cap aside, from one run to the next */
+    uint64_t waited;          /* by the last run */
     bool removed;
 };
 
@@ -28,6 +29,7 @@ struct sim_cpu {
     struct sched_queue queue;
     struct actor *running;
     uint64_t since, until;
+    int64_t skew; /* of its TSC */
     bool kicked;
     uint64_t kicked_at;
 };
