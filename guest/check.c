@@ -3,7 +3,6 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
-#include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
 #include "drivers/acpi.h"
 #include "drivers/framebuffer.h"
@@ -19,20 +18,6 @@ static void read_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs
     regs[1] = r.ebx;
     regs[2] = r.ecx;
     regs[3] = r.edx;
-}
-
-/* Intel's has its revision in the upper half, filled in by CPUID (SDM, "Determining the
- * Signature"); AMD's in the lower. */
-static uint64_t microcode(bool intel)
-{
-    uint64_t value = 0;
-
-    if (intel && !wrmsr_safe(MSR_BIOS_SIGN_ID, 0))
-        return 0;
-    (void)cpuid(1, 0);
-    if (!rdmsr_safe(MSR_BIOS_SIGN_ID, &value))
-        return 0;
-    return intel ? value >> 32 : value & 0xffffffff;
 }
 
 static void count_memory(struct check_facts *f, const struct handover *h)
@@ -98,7 +83,7 @@ void check_machine(const struct handover *h, uint32_t without)
         log_set_level(LOG_INFO);
     vmx_read_caps();
     cpu_identify(&f.cpu, read_cpuid, NULL);
-    f.microcode = microcode(vmx_caps.intel);
+    f.microcode = cpu_microcode(vmx_caps.intel);
     count_memory(&f, h);
     count_processors(&f, h);
     f.vmxon = try_vmxon(without);

@@ -94,8 +94,6 @@ static bool env_paging(void *context)
 
 static void build_msr_env(struct vcpu *v)
 {
-    uint64_t host_microcode = rdmsr(MSR_BIOS_SIGN_ID);
-
     v->msr_env = (struct msr_env){
         .name = v->vm->name,
         .context = v,
@@ -105,7 +103,7 @@ static void build_msr_env(struct vcpu *v)
                 .xsaves = vmx_features.xsaves,
                 .efer_valid = v->cpuid.efer_valid,
                 .physical_bits = v->cpuid.physical_bits,
-                .microcode = (uint32_t)(host_microcode >> 32),
+                .microcode = cpu_microcode(true),
             },
         .lapic_read = env_lapic_read,
         .lapic_write = env_lapic_write,

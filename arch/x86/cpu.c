@@ -1,5 +1,7 @@
 #include "arch/x86/cpu.h"
 
+#include "arch/x86/trap.h"
+
 /* PAT entry 1 (PWT) becomes write-combining; the others stay as after reset, entry 3 (PCD, PWT) is
  * uncached. */
 #define PAT_VALUE 0x0007040600070106ULL
@@ -52,4 +54,17 @@ bool cpu_random(uint64_t *out)
             return true;
     }
     return false;
+}
+
+/* SDM, "Determining the Signature": CPUID fills the MSR in. An emulator may lack it. */
+uint32_t cpu_microcode(bool intel)
+{
+    uint64_t value = 0;
+
+    if (intel && !wrmsr_safe(MSR_BIOS_SIGN_ID, 0))
+        return 0;
+    (void)cpuid(1, 0);
+    if (!rdmsr_safe(MSR_BIOS_SIGN_ID, &value))
+        return 0;
+    return intel ? value >> 32 : (uint32_t)value;
 }

@@ -214,3 +214,7 @@ void cpu_setup(void);
 
 /* Random bits from RDRAND when the CPU has it and it answers; false otherwise. */
 bool cpu_random(uint64_t *out);
+
+/* The revision of the microcode; 0 where none is told. It is another half of the MSR that has it
+ * where the CPU is not Intel's. */
+uint32_t cpu_microcode(bool intel);
