@@ -23,8 +23,13 @@ import tempfile
 import time
 
 OVMF = "/usr/share/OVMF"
-# Bochs maps 2 MiB below 4 GiB for firmware: the pair of that size, variables first.
+# Bochs 2.7 maps 2 MiB below 4 GiB for firmware: the pair of that size, variables first. Debian 13, whose Bochs can have
+# more, has the pair of 4 MiB only.
 BOCHS_FIRMWARE = (f"{OVMF}/OVMF_VARS.fd", f"{OVMF}/OVMF_CODE.fd")
+if not os.path.exists(BOCHS_FIRMWARE[1]):
+    BOCHS_FIRMWARE = (f"{OVMF}/OVMF_VARS_4M.fd", f"{OVMF}/OVMF_CODE_4M.fd")
+TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BOCHS_3 = os.path.join(TOP, "build", "bochs3", "bochs")  # make bochs3
 BOCHS_HOST_MEMORY = 2048  # MiB: more it cannot keep in memory at once
 DEFAULT_MODEL = "corei7_haswell_4770"
 DEFAULT_IPS = 100_000_000
@@ -66,6 +71,11 @@ def host_has_vmx():
         return False
 
 
+def default_bochs():
+    """The installed Bochs, or Bochs 3 where the environment has BOCHS=3."""
+    return BOCHS_3 if os.environ.get("BOCHS") == "3" else "bochs"
+
+
 class Machine:
     """One run of one machine.
 
@@ -80,15 +90,19 @@ class Machine:
     log         file that COM1's output is copied to, as it comes
     com2        file that the second serial port's output goes to; None: there is no such port
     firmware    Bochs: the files that make up the flash image; QEMU: (code, variables)
+    bochs       which Bochs: a program; else what is installed, or Bochs 3 with BOCHS=3 in the environment
+    cpu         Bochs: further options of the line cpu:
     """
 
     def __init__(self, image, kind="bochs", cpus=1, memory=512, model=None, ips=DEFAULT_IPS, extra=(), replace=None,
-                 log=None, com2=None, firmware=None, bochs="bochs", qemu="qemu-system-x86_64"):
+                 log=None, com2=None, firmware=None, bochs=None, qemu="qemu-system-x86_64",
+                 cpu=""):
         self.image, self.kind, self.cpus, self.memory = image, kind, cpus, memory
         self.model = model or (DEFAULT_MODEL if kind == "bochs" else None)
         self.ips, self.extra, self.replace = ips, list(extra), dict(replace or {})
         self.com2 = com2 and os.path.abspath(com2)
-        self.log_path, self.firmware, self.bochs, self.qemu = log, firmware, bochs, qemu
+        self.log_path, self.firmware, self.bochs, self.qemu = log, firmware, bochs or default_bochs(), qemu
+        self.cpu = cpu
         self.output = bytearray()  # all of COM1 since the start
         self.read_to = 0  # where the next read_until() begins
         self.process = self.folder = self.wire = self.log = self.started = None
@@ -143,7 +157,7 @@ class Machine:
                 with open(part, "rb") as f:
                     shutil.copyfileobj(f, out)
         size = sum(os.path.getsize(p) for p in parts)
-        cpu = f"model={self.model}, count={self.cpus}, ips={self.ips}, reset_on_triple_fault=0"
+        cpu = f"model={self.model}, count={self.cpus}, ips={self.ips}, reset_on_triple_fault=0{self.cpu}"
         lines = [
             "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, iodebug=1",
             'display_library: rfb, options="timeout=0"',

@@ -48,10 +48,11 @@ def prove(shell, digest):
     expect(answer == [digest, "/random"], f"the file's hash is {digest}, and the guest says {answer}")
 
 
-def boot_and_prove(lab, options="", kernel="vmlinuz", machine=512, model=None, check=None, **keys):
-    """Boot one VM to its shell, prove it, power it off; returns what COM1 has said."""
+def boot_and_prove(lab, options="", kernel="vmlinuz", machine=512, check=None, hardware=None, **keys):
+    """Boot one VM to its shell, prove it, power it off; returns what COM1 has said. machine is the machine's memory in
+    MiB, hardware what else it is made of, and keys are the VM's."""
     initrd, digest = random_initrd(lab)
-    m = lab.boot(options + linux(kernel=kernel, initrd=initrd, **keys), memory=machine, model=model)
+    m = lab.boot(options + linux(kernel=kernel, initrd=initrd, **keys), memory=machine, **(hardware or {}))
     shell = Shell(m)
     prove(shell, digest)
     if check:
@@ -214,7 +215,7 @@ def without(names):
 
 def on_model(name):
     def run(lab):
-        boot_and_prove(lab, model=name)
+        boot_and_prove(lab, hardware={"model": name})
     run.__doc__ = f"Cloud kernel on Bochs' {name}"
     return run
 
