@@ -47,34 +47,34 @@ def bochs3_linux(model):
 
 
 for _model in MODELS:
-    scenario(bound=240, slow=True, name=f"bochs3_guests_{short(_model)}")(bochs3_guests(_model))
-    scenario(bound=120, slow=True, name=f"bochs3_linux_{short(_model)}")(bochs3_linux(_model))
+    scenario(bound=240, slow=True, name=f"bochs3_guests_{short(_model)}", row="guests")(bochs3_guests(_model))
+    scenario(bound=120, slow=True, name=f"bochs3_linux_{short(_model)}", row="cloud")(bochs3_linux(_model))
 
 
-@scenario(bound=120, slow=True)
+@scenario(bound=120, slow=True, row="without all")
 def bochs3_without_all(lab):
     """Cloud kernel in Bochs 3.0, without any optional feature."""
     boot_and_prove(lab, host(without=", ".join(FALLBACKS)),
                    hardware={"bochs": bochs_3(), "model": "corei7_skylake_x"})
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, slow=True, row="generic")
 def bochs3_linux_generic(lab):
     boot_and_prove(lab, kernel="vmlinuz-generic", memory="256M", hardware={"bochs": bochs_3()})
 
 
-@scenario(bound=240, slow=True)
+@scenario(bound=240, slow=True, row="strict")
 def bochs3_guests_strict_msrs(lab):
     """Stray accesses to MSRs would fault in Corbel."""
     run_guests(lab, EVERY, " on Bochs 3 with strict MSRs", bochs=bochs_3(), model="corei7_skylake_x", cpu=strict(lab))
 
 
-@scenario(bound=120, slow=True)
+@scenario(bound=120, slow=True, row="strict")
 def bochs3_linux_strict_msrs(lab):
     boot_and_prove(lab, hardware={"bochs": bochs_3(), "cpu": strict(lab)})
 
 
-@scenario(bound=120, slow=True)
+@scenario(bound=120, slow=True, row="strict")
 def linux_strict_msrs(lab):
     """In the installed Bochs, too."""
     boot_and_prove(lab, hardware={"cpu": strict(lab)})
