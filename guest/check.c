@@ -3,6 +3,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "drivers/acpi.h"
 #include "drivers/framebuffer.h"
@@ -38,6 +39,7 @@ static void count_processors(struct check_facts *f, const struct handover *h)
     const struct handover_cpu *cpus = phys_to_virt(h->cpus);
 
     f->processors = h->cpu_count;
+    f->running = smp_cpus;
     for (uint32_t i = 0; i < h->cpu_count; i++)
         f->enabled += (cpus[i].flags & HANDOVER_CPU_ENABLED) != 0;
 }

@@ -19,7 +19,7 @@ struct check_facts {
     uint32_t without;   /* VMX_WITHOUT bits */
     uint64_t microcode; /* 0: not told */
     enum check_vmxon vmxon;
-    unsigned processors, enabled;
+    unsigned processors, enabled, running; /* in the list, by firmware, by Corbel */
     uint64_t ram, left, free; /* bytes: in the machine, left by firmware, free for VMs now */
     uint64_t tsc_hz;
     const char *tsc_source, *tsc_confirmed; /* the latter NULL: by nothing */

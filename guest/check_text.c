@@ -62,8 +62,12 @@ static void put_processor(struct report *r, const struct check_facts *f)
     put(r, LABEL, "processor", "%s, by %s", f->cpu.name, f->cpu.vendor);
     put(r, LABEL, "", "family %Xh, model %Xh, stepping %u%s; %u-bit addresses", f->cpu.family,
         f->cpu.model, f->cpu.stepping, microcode, f->caps->physical_bits);
-    put(r, LABEL, "processors", "%u, %u of them enabled; Corbel uses one", f->processors,
-        f->enabled);
+    if (f->running == f->enabled)
+        put(r, LABEL, "processors", "%u, %u of them enabled; all of these answer", f->processors,
+            f->enabled);
+    else
+        put(r, LABEL, "processors", "%u, %u of them enabled; only %u of these answer",
+            f->processors, f->enabled, f->running);
 }
 
 static void put_machine(struct report *r, const struct check_facts *f)

@@ -71,6 +71,8 @@ enum config_host_key {
     CONFIG_HOST_TRACE_MEMORY,
     CONFIG_HOST_TEST_RELOAD,
     CONFIG_HOST_TEST_INVALID,
+    CONFIG_HOST_TEST_SMP,
+    CONFIG_HOST_TEST_PANIC,
     CONFIG_HOST_KEYS
 };
 
@@ -137,6 +139,8 @@ struct config {
     uint64_t trace_memory; /* bytes per processor */
     uint32_t test_reload;  /* exits; 0: off */
     uint32_t test_invalid; /* which VM, from 1; 0: none */
+    uint32_t test_smp;     /* rounds; 0: off */
+    uint32_t test_panic;   /* which processor, from 1; 0: none */
     uint32_t without;      /* BIT(enum config_without) */
     uint32_t key_line[CONFIG_HOST_KEYS];
     uint32_t host_line; /* of [host]; 0 when there is none */

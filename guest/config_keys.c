@@ -79,6 +79,22 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                   .initial = "0",
                                   .help = "for tests: enter the VM of this number in invalid "
                                           "state; 0: none"},
+    [CONFIG_HOST_TEST_SMP] = {.name = "test_smp",
+                              .type = CONFIG_NUMBER,
+                              .offset = offsetof(struct config, test_smp),
+                              .min = 0,
+                              .max = 1000000,
+                              .initial = "0",
+                              .help = "for tests: let all processors call each other, so many "
+                                      "times; 0: not at all"},
+    [CONFIG_HOST_TEST_PANIC] = {.name = "test_panic",
+                                .type = CONFIG_NUMBER,
+                                .offset = offsetof(struct config, test_panic),
+                                .min = 0,
+                                .max = CONFIG_PROCESSORS,
+                                .initial = "0",
+                                .help = "for tests: panic on the processor of this number, from 1; "
+                                        "0: none"},
 };
 
 const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {

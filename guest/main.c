@@ -11,6 +11,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/machine.h"
 #include "drivers/processors.h"
+#include "drivers/processors_test.h"
 #include "drivers/serial.h"
 #include "guest/check.h"
 #include "guest/console.h"
@@ -196,8 +197,8 @@ static void run_configured(unsigned id, const struct vm_config *c)
 
 static void start_trace(void)
 {
-    uint32_t events = config.trace & BIT(CONFIG_TRACE_ALL) ? TRACE_EVERYTHING
-                                                           : config.trace & TRACE_EVERYTHING;
+    uint32_t events =
+        config.trace & BIT(CONFIG_TRACE_ALL) ? TRACE_EVERYTHING : config.trace & TRACE_EVERYTHING;
 
     trace_init(vms, config.vm_count, config.trace_memory);
     if (events && !(config.trace & BIT(CONFIG_TRACE_OFF)) && trace_on(TRACE_ALL_VMS, events) == 0)
@@ -228,6 +229,17 @@ static NORETURN void park_forever(void)
     }
 }
 
+static void start_processors(struct handover *h)
+{
+    if (config.test_smp)
+        processors_test_list(h);
+    smp_start(h, park_forever);
+    if (config.test_smp)
+        processors_test(config.test_smp);
+    if (config.test_panic)
+        processors_test_panic(config.test_panic - 1);
+}
+
 static uint64_t read_mtrr_msr(void *ctx, uint32_t msr)
 {
     return rdmsr(msr);
@@ -246,7 +258,7 @@ NORETURN void corbel_main(struct handover *h)
     log_info("Corbel on %u processor%s at %lu MHz, %lu MiB free", h->cpu_count,
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
     if (config.mode == CONFIG_MODE_CHECK) {
-        smp_start(h, park_forever);
+        start_processors(h);
         check_machine(h, without_bits());
         idle("the check is done");
     }
@@ -255,7 +267,7 @@ NORETURN void corbel_main(struct handover *h)
         idle("no VM is left");
     }
     vmx_log_features();
-    smp_start(h, park_forever);
+    start_processors(h);
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
     start_trace();

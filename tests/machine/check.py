@@ -31,7 +31,7 @@ def check_haswell(lab):
     text = report(lab, lab.image(host(mode="check", without="tpr") + linux()))
     expect_all(text, r"^processor     Intel\(R\) Core\(TM\) i7-4770 CPU @ 3\.40GHz, by GenuineIntel$",
                r"^              family 6h, model 3Ch, stepping 3",
-                  r"^processors    1, 1 of them enabled", r"^memory        2[45]\d MiB; firmware leaves 2\d\d MiB",
+                  r"^processors    1, 1 of them enabled; all of these answer$", r"^memory        2[45]\d MiB; firmware leaves 2\d\d MiB",
                r"^clock         TSC at \d+\.\d{3} MHz by ", r"^firmware      UEFI; ACPI tables: (yes|none)",
                r"^serial port   COM1 at 3F8h, 115200 baud, 8N1$", r"^screen        ",
                r"^IOMMU         VT-d \(DMAR table\): no",

@@ -45,6 +45,7 @@ static void machine(const char *name)
         .microcode = 0x28,
         .processors = 8,
         .enabled = 4,
+        .running = 4,
         .ram = 512 * MIB,
         .left = 500 * MIB,
         .free = 490 * MIB + 1,
@@ -83,7 +84,7 @@ static void test_haswell_as_a_whole(void **state)
         "What this machine has, and what Corbel would use (mode = check):\n"
         "processor     Intel(R) Core(TM) i7-4770 CPU @ 3.40GHz, by GenuineIntel\n"
         "              family 6h, model 3Ch, stepping 3, microcode 28h; 40-bit addresses\n"
-        "processors    8, 4 of them enabled; Corbel uses one\n"
+        "processors    8, 4 of them enabled; all of these answer\n"
         "memory        512 MiB; firmware leaves 500 MiB, of which VMs can have 490 MiB\n"
         "clock         TSC at 3400.012 MHz by CPUID leaf 15h, confirmed by the 8254\n"
         "firmware      UEFI; ACPI tables: yes\n"
@@ -223,6 +224,7 @@ static void test_fits_everywhere(void **state)
         machine(names[i]);
         facts.ram = facts.left = facts.free = 64 * 1024 * GIB - 1;
         facts.processors = facts.enabled = 4096;
+        facts.running = 4095;
         facts.microcode = UINT32_MAX;
         facts.serial = facts.acpi = facts.screen_text = facts.iommu = false;
         facts.screen_width = facts.screen_height = 16384;
