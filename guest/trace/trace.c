@@ -74,7 +74,7 @@ int trace_on(unsigned vm, uint32_t events)
 {
     int error;
 
-    info.cpus = 1;
+    info.cpus = (uint16_t)smp_cpus;
     error = allocate_rings();
     if (error)
         return error;
