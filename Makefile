@@ -145,7 +145,7 @@ fuzz: $(FUZZERS)
 # --- disk images and the default guest --------------------------------------------------------------------------------
 HOST_TOOL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -DCORBEL_HOSTED
 CONFSCAN_C := tools/confscan.c $(wildcard guest/config*.c) arch/x86/lib/format.c
-$(B)/confscan: $(CONFSCAN_C) guest/config.h guest/config_text.h
+$(B)/confscan: $(CONFSCAN_C) guest/config.h guest/config_text.h guest/trace/record.h
 	@mkdir -p $(@D)
 	$(call say,CC  )
 	$(Q)$(CC) $(HOST_TOOL_CFLAGS) $(CONFSCAN_C) -o $@
@@ -160,7 +160,7 @@ $(B)/default/initrd: tools/initramfs /bin/busybox
 guest: $(B)/default/vmlinuz $(B)/default/initrd
 
 # CONFIG and OUT are relative to who calls: with `make -C`, that is not the folder in which make works.
-CONFIG ?= $(CURDIR)/tools/default/corbel.conf
+CONFIG ?= $(CURDIR)/tools/default/$(if $(filter trace,$(MAKECMDGOALS)),trace,corbel).conf
 CALLER  = $(shell if grep -qzE '^(-[a-zA-Z]*C|--directory)' /proc/$$PPID/cmdline && \
         [[ "$(CONFIG)" == /* || -e "$(PWD)/$(CONFIG)" ]]; then echo "$(PWD)"; else echo "$(CURDIR)"; fi)
 MAKE_IMAGE = cd "$(CALLER)" && $(CURDIR)/tools/image $(CURDIR)/$(B)/BOOTX64.EFI $(CURDIR)/$(B)/confscan "$(CONFIG)"
@@ -185,6 +185,14 @@ MEMORY  ?= 512
 run: $(IMAGE_NEEDS) $(BOCHS_NEEDED)
 	@$(MAKE_IMAGE) $(CURDIR)/$(B)/run.img
 	@tools/run $(B)/run.img --machine $(MACHINE) --cpus $(CPUS) --memory $(MEMORY)
+
+# A boot with everything recorded, and what tools/trace makes of it (docs/TRACE.md).
+trace: $(IMAGE_NEEDS)
+	@mkdir -p $(B)/trace
+	@$(MAKE_IMAGE) $(CURDIR)/$(B)/trace/disk.img
+	@echo poweroff | tools/run $(B)/trace/disk.img --machine $(MACHINE) --cpus $(CPUS) --memory $(MEMORY) --com2 $(B)/trace/stream
+	@tools/trace $(B)/trace/stream --svg $(B)/trace/trace.svg --json $(B)/trace/trace.json --ctf $(B)/trace/ctf
+	@echo "trace: see $(B)/trace/trace.svg; trace.json opens in ui.perfetto.dev; babeltrace2 $(B)/trace/ctf"
 
 # --- all tests, checks of the source ----------------------------------------------------------------------------------
 TEST_MACHINE := $(wildcard tests/machine/run.py)
@@ -231,6 +239,7 @@ help:
 	@echo "     MACHINE=auto|bochs|kvm|qemu CPUS=1 MEMORY=512 (MiB) CONFIG=path/to/corbel.conf"
 	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img (or OUT=disk.iso: a hybrid ISO)"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
+	@echo "make trace                boot it with everything recorded: a picture and viewers' formats in $(B)/trace/ (docs/TRACE.md)"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "     BOCHS=3              in Bochs 3.0, which \`make bochs3\` fetches, instead of Debian 12's 2.7"
@@ -239,6 +248,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all bench bochs3 kernel loader guest image run unit fuzz test test-all test-nested mutants check clean help
+.PHONY: all bench bochs3 kernel loader guest image run trace unit fuzz test test-all test-nested mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,4 +1,4 @@
-/* links: guest/trace/ring.c guest/trace/wire.c guest/trace/text.c vmx/exit_names.c arch/x86/lib/format.c */
+/* links: guest/trace/ring.c guest/trace/wire.c guest/trace/text.c guest/trace/view.c vmx/exit_names.c arch/x86/lib/format.c */
 /* The trace's rings, packets and lines. That tools/trace understands them is
  * tests/machine/trace.py's to show. */
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 
 #include "guest/trace/ring.h"
 #include "guest/trace/text.h"
+#include "guest/trace/view.h"
 #include "guest/trace/wire.h"
 
 #define SLOTS 8
@@ -92,6 +93,62 @@ static void get_looks_without_taking(void **state)
     }
     assert_false(trace_ring_get(&ring, SLOTS + 3, &r));
     assert_int_equal(ring.tail, 0);
+}
+
+static void a_view_merges_rings_by_time(void **state)
+{
+    static struct trace_record others[SLOTS];
+    struct trace_ring other;
+    struct trace_ring *const rings[] = {&ring, &other};
+    struct trace_view view;
+    struct trace_record r;
+    unsigned which;
+
+    trace_ring_init(&other, others, sizeof(others));
+    trace_view_open(&view, rings, 2, 100);
+    assert_false(trace_view_next(&view, &r, &which));
+    for (uint64_t n = 0; n < 10; n++) {
+        const struct trace_record late = {.time = n * 2 + 1};
+        put(n * 2);
+        if (n < 5)
+            trace_ring_put(&other, &late);
+    }
+    static const uint64_t newest[] = {7, 8, 9, 10, 12, 14, 16, 18};
+    trace_view_open(&view, rings, 2, ARRAY_SIZE(newest));
+    for (unsigned i = 0; i < ARRAY_SIZE(newest); i++) {
+        assert_true(trace_view_next(&view, &r, &which));
+        assert_int_equal(r.time, newest[i]);
+    }
+    assert_false(trace_view_next(&view, &r, &which));
+    trace_view_open(&view, rings, 2, 100);
+    unsigned seen = 0;
+    uint64_t before = 0;
+    while (trace_view_next(&view, &r, &which)) {
+        assert_true(r.time >= before);
+        assert_int_equal(r.time & 1, which);
+        before = r.time;
+        seen++;
+    }
+    assert_int_equal(seen, SLOTS - 1 + 5);
+}
+
+static void a_view_leaves_out_what_is_overwritten(void **state)
+{
+    struct trace_ring *const rings[] = {&ring};
+    struct trace_view view;
+    struct trace_record r;
+    unsigned which;
+
+    for (uint64_t n = 0; n < 6; n++)
+        put(n);
+    trace_view_open(&view, rings, 1, 4);
+    assert_true(trace_view_next(&view, &r, &which));
+    assert_int_equal(r.time, 2);
+    for (uint64_t n = 6; n < 12; n++)
+        put(n);
+    assert_true(trace_view_next(&view, &r, &which));
+    assert_int_equal(r.time, 5);
+    assert_false(trace_view_next(&view, &r, &which)); /* later ones are not part of it */
 }
 
 /* --- packets --- */
@@ -356,6 +413,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(records_come_out_in_order, fresh),
         cmocka_unit_test_setup(the_newest_push_out_the_oldest, fresh),
         cmocka_unit_test_setup(get_looks_without_taking, fresh),
+        cmocka_unit_test_setup(a_view_merges_rings_by_time, fresh),
+        cmocka_unit_test_setup(a_view_leaves_out_what_is_overwritten, fresh),
         cmocka_unit_test_setup(a_packet_byte_by_byte, fresh),
         cmocka_unit_test_setup(the_largest_records_fit, fresh),
         cmocka_unit_test_setup(a_packet_tells_what_was_lost, fresh),
