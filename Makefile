@@ -209,6 +209,10 @@ test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MA
 mutants: $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
 	@tests/mutants/run.py $(if $(MACHINE_TESTS),--machine)
 
+# Checks that cost too much for every day: the order in which locks are taken.
+debug: $(B)/confscan
+	@$(MAKE) --no-print-directory B=$(B)/debug COUNT=-DCORBEL_DEBUG loader
+
 # Everything in docs/NUMBERS.md; the second Corbel counts VMREADs, VMWRITEs and MSR accesses.
 bench: $(B)/BOOTX64.EFI $(B)/confscan $(B)/guests/exits $(B)/default/vmlinuz $(B)/default/initrd
 	@$(MAKE) --no-print-directory B=$(B)/count COUNT=-DCORBEL_COUNT loader
@@ -240,6 +244,7 @@ help:
 	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img (or OUT=disk.iso: a hybrid ISO)"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
 	@echo "make trace                boot it with everything recorded: a picture and viewers' formats in $(B)/trace/ (docs/TRACE.md)"
+	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "     BOCHS=3              in Bochs 3.0, which \`make bochs3\` fetches, instead of Debian 12's 2.7"
@@ -248,6 +253,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all bench bochs3 kernel loader guest image run trace unit fuzz test test-all test-nested mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image run trace unit fuzz test test-all test-nested mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -276,5 +276,8 @@ void smp_start(const struct handover *h, void (*ap_main)(void))
         start_all(phys_to_virt(h->cpus), h->cpu_count, page);
         space_unmap_identity(page);
     }
+    log_debug("%u processor%s, APICs in %s mode, timers %s", smp_cpus,
+              smp_cpus == 1 ? " runs" : "s run", apic_is_x2apic() ? "x2APIC" : "xAPIC",
+              apic_timer_is_deadline() ? "by TSC deadline" : "one-shot");
     __atomic_store_n(&gate, 1, __ATOMIC_RELEASE);
 }

@@ -92,11 +92,10 @@ class Lab:
             f.write(data.encode() if isinstance(data, str) else data)
         return path
 
-    def image(self, config):
+    def image(self, config, efi=os.path.join(BUILD, "BOOTX64.EFI")):
         """A disk image of Corbel with this config (text or bytes)."""
         path, out = self.file("corbel.conf", config), self.path(f"disk{len(self.machines)}.img")
-        p = subprocess.run([os.path.join(TOP, "tools", "image"), os.path.join(BUILD, "BOOTX64.EFI"),
-                            os.path.join(BUILD, "confscan"), path, out], stdin=subprocess.DEVNULL,
+        p = subprocess.run([os.path.join(TOP, "tools", "image"), efi, os.path.join(BUILD, "confscan"), path, out], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if p.returncode:
             raise Failure(f"no image: {p.stdout.decode(errors='replace')}")
