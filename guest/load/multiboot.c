@@ -86,10 +86,10 @@ bool multiboot_recognise(const void *kernel, uint64_t size)
 static int place_flat(struct placement *p, const struct guest_image *image, const struct header *h,
                       uint64_t *entry, char *error)
 {
-    uint64_t before = h->header_addr - (uint64_t)h->load_addr; /* of the header, in memory */
+    uint64_t before = h->header_addr - (uint64_t)h->load_addr; /* of the header, in memory; wraps */
     uint64_t offset = h->offset - before, bytes, memory;
 
-    if (h->header_addr < h->load_addr || before > h->offset) {
+    if (before > h->offset) {
         format(error, LOAD_ERROR,
                "has a Multiboot header at byte %llu that cannot lie at %#x when loading starts at "
                "%#x",

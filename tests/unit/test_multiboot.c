@@ -323,6 +323,7 @@ static void test_too_little_memory(void **state)
     assert_int_equal(load(ELF_FILE, 64 * MIB, 16 * MIB), -ENOMEM);
     assert_string_equal(error, "needs hole=20M at least, as kernel and modules lie below it; it "
                                "is 16M");
+    assert_int_equal(load(ELF_FILE, 64 * MIB, 18 * MIB), -ENOMEM);
     assert_int_equal(load(ELF_FILE, 64 * MIB, 20 * MIB), 0);
     /* what no memory helps */
     image.module_count = 2;
