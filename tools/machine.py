@@ -11,6 +11,7 @@ lock file, no terminal. All waits are bounded.
 """
 import atexit
 import ctypes
+import functools
 import glob
 import os
 import re
@@ -74,6 +75,18 @@ def host_has_vmx():
 def default_bochs():
     """The installed Bochs, or Bochs 3 where the environment has BOCHS=3."""
     return BOCHS_3 if os.environ.get("BOCHS") == "3" else "bochs"
+
+
+@functools.cache
+def bochs_version(program):
+    """Which Bochs a program is, "2.7" for one; "" for none at all."""
+    try:
+        said = subprocess.run([program, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, check=False, timeout=30).stdout
+        version = re.search(rb"Bochs x86 Emulator (\d+\.\d+)", said)
+        return version[1].decode() if version else ""
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
 
 
 class Machine:
@@ -303,21 +316,16 @@ class Machine:
             self.log.close()
             self.log = None
         if self.folder:
-            self.last_words, self.last_name = self._emulator_says(), self.emulator()
+            self.last_words = self._emulator_says()
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None
         atexit.unregister(self.kill)
 
     def emulator(self):
         """What it runs on: "Bochs" with its version, "KVM" or "QEMU TCG"."""
-        if self.kind != "bochs":
-            return {"kvm": "KVM", "qemu": "QEMU TCG"}[self.kind]
-        try:
-            with open(os.path.join(self.folder, "emulator.txt"), "rb") as f:
-                version = re.search(rb"Bochs x86 Emulator (\d+\.\d+)", f.read())
-            return f"Bochs {version[1].decode()}" if version else "Bochs"
-        except (OSError, TypeError):  # it has ended, or never started
-            return getattr(self, "last_name", "Bochs")
+        if self.kind == "bochs":
+            return f"Bochs {bochs_version(self.bochs)}"
+        return "KVM" if self.kind == "kvm" else "QEMU TCG"
 
     def _bochs_log(self):
         if not self.folder:

@@ -13,8 +13,7 @@ static void on_timer(struct frame *f)
 void test(void)
 {
     static const uint8_t divide[8] = {0xb, 0, 1, 2, 3, 8, 9, 0xa}; /* 1, 2, 4 ... 128 */
-    struct regs r = cpuid(0x15, 0);
-    uint64_t ratio = r.ebx / r.eax;
+    uint64_t ratio = tsc_hz() / apic_hz();
     for (unsigned mode = 0; mode < 2; mode++) {
         lapic_on(mode);
         handle(0x62, on_timer);

@@ -20,12 +20,9 @@ void test(void)
     struct regs one = cpuid(1, 0), seven = cpuid(7, 0), extended = cpuid(0x80000001, 0), d1 = {0};
     uint64_t scratch = 0, other;
 
-    CHECK(cpuid(0, 0).eax >= 0x16, "highest basic leaf is %x", cpuid(0, 0).eax);
     CHECK(one.edx >> 9 & 1, "no APIC");
     CHECK(one.ecx >> 21 & 1, "no x2APIC");
     CHECK(one.ecx >> 24 & 1, "no TSC deadline");
-    CHECK(!(one.ecx & (1 << 3 | 1 << 5 | 1 << 6)), "MONITOR, VMX or SMX in %x", one.ecx);
-    CHECK(cpuid(0xa, 0).eax == 0, "a PMU is shown: %x", cpuid(0xa, 0).eax);
     CHECK(!(one.ecx >> 27 & 1), "OSXSAVE is set while CR4.OSXSAVE is not");
 
     USABLE(one.ecx >> 20 & 1, "SSE4.2", "crc32q %1, %0", : "+r"(scratch) : "r"(scratch) : "memory");
@@ -89,8 +86,14 @@ void test(void)
         USABLE(seven.ebx >> 5 & 1, "AVX2", "vpaddd %%ymm1, %%ymm2, %%ymm3", ::: "memory");
         USABLE(seven.ebx >> 16 & 1, "AVX512F", "vaddps %%zmm1, %%zmm2, %%zmm3", ::: "memory");
     }
+
+    /* what Corbel adds and hides */
+    CHECK(cpuid(0, 0).eax >= 0x16, "highest basic leaf is %x", cpuid(0, 0).eax);
+    CHECK(!(one.ecx & (1 << 3 | 1 << 5 | 1 << 6)), "MONITOR, VMX or SMX in %x", one.ecx);
+    CHECK(cpuid(0xa, 0).eax == 0, "a PMU is shown: %x", cpuid(0xa, 0).eax);
     int vector = TRY("monitor", ::"a"(area), "c"(0), "d"(0) : "memory");
     CHECK(vector == UD, "MONITOR is hidden, but gives vector %d", vector);
-    vector = TRY("mwait", ::"a"(0), "c"(0) : "memory");
+    if (vector == UD) /* else it would wait */
+        vector = TRY("mwait", ::"a"(0), "c"(0) : "memory");
     CHECK(vector == UD, "MWAIT is hidden, but gives vector %d", vector);
 }

@@ -2,7 +2,7 @@
  */
 #include "guest.h"
 
-static unsigned order[16], count;
+static unsigned order[16], count, spurious;
 
 static void on_interrupt(struct frame *f)
 {
@@ -14,6 +14,11 @@ static void on_interrupt(struct frame *f)
 static void without_eoi(struct frame *f)
 {
     order[count++] = (unsigned)f->vector;
+}
+
+static void on_spurious(struct frame *f)
+{
+    spurious++;
 }
 
 static void let_in(void)
@@ -93,10 +98,12 @@ void test(void)
 {
     for (unsigned v = 0x20; v < 0xff; v++)
         handle(v, on_interrupt);
+    handle(0xff, on_spurious);
     lapic_on(false);
     run("xAPIC");
     handle(0x52, on_interrupt);
     lapic_on(true);
     run("x2APIC");
     CHECK(lapic_read(0x280) == 0, "ESR is %x", lapic_read(0x280));
+    CHECK(spurious == 0, "%u spurious interrupts", spurious);
 }

@@ -4,7 +4,7 @@
 
 void test(void)
 {
-    static const uint64_t holes[] = {0xd0000000, 0xe0000000, 0xfed00000, 0xfffff000};
+    static const uint64_t holes[] = {0xd0000000, 0xe0000000, 0xfffff000, 0xfed00000};
     for (unsigned i = 0; i < ARRAY_SIZE(holes); i++) {
         volatile uint8_t *p8 = (volatile uint8_t *)holes[i];
         for (unsigned n = 0; n < 200; n++)

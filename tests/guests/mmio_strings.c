@@ -23,14 +23,8 @@ void test(void)
     asm volatile("std; rep stosl; cld" : "+D"(rdi), "+c"(rcx) : "a"(0x5a000000) : "memory");
     CHECK(read32(IOAPIC + 0x10) == 0x5a000000 && rdi == IOAPIC + 0xc && rcx == 0,
           "std; rep stosd: rdi %lx, rcx %lx", rdi, rcx);
-    /* the local APIC's registers lie 16 bytes apart: four doublewords from each */
     lapic_on(false);
     uint32_t id = read32(LAPIC + 0x20), version = read32(LAPIC + 0x30);
-    rsi = LAPIC + 0x20, rdi = (uint64_t)ram, rcx = 5;
-    asm volatile("rep movsl" : "+S"(rsi), "+D"(rdi), "+c"(rcx)::"memory");
-    CHECK(rcx == 0 && rsi == LAPIC + 0x34, "rep movsd: rcx %lx, rsi %lx", rcx, rsi);
-    CHECK(ram[0] == id && ram[4] == version, "rep movsd: %x and %x, not %x and %x", ram[0], ram[4],
-          id, version);
     rsi = LAPIC + 0x20, rdi = (uint64_t)ram, rcx = 0;
     asm volatile("rep movsl" : "+S"(rsi), "+D"(rdi), "+c"(rcx)::"memory");
     CHECK(rsi == LAPIC + 0x20, "rep movsd of nothing moved");
@@ -41,4 +35,10 @@ void test(void)
     rsi = LAPIC + 0x30, rdi = (uint64_t)&version;
     asm volatile("cmpsl; sete %0" : "=q"(equal), "+S"(rsi), "+D"(rdi)::"memory");
     CHECK(equal, "cmpsd");
+    /* the local APIC's registers lie 16 bytes apart: four doublewords from each */
+    rsi = LAPIC + 0x20, rdi = (uint64_t)ram, rcx = 5;
+    asm volatile("rep movsl" : "+S"(rsi), "+D"(rdi), "+c"(rcx)::"memory");
+    CHECK(rcx == 0 && rsi == LAPIC + 0x34, "rep movsd: rcx %lx, rsi %lx", rcx, rsi);
+    CHECK(ram[0] == id && ram[4] == version, "rep movsd: %x and %x, not %x and %x", ram[0], ram[4],
+          id, version);
 }

@@ -45,7 +45,7 @@ compatibility:
         wrmsr                           ; LME off
         xor     eax, eax
         cpuid
-        cmp     eax, 0x16
+        cmp     ebx, 0x756e6547         ; "Genu"
         jne     .real
         or      ebp, 1
 .real:  jmp     0x18:(sixteen - modes_code)
@@ -85,7 +85,7 @@ sixteen:
         out     dx, al
         xor     eax, eax
         cpuid
-        cmp     eax, 0x16
+        cmp     ebx, 0x756e6547         ; "Genu"
         jne     .back
         mov     dx, 0x3ff
         in      al, dx

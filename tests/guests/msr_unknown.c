@@ -4,8 +4,8 @@
 void test(void)
 {
     static const uint32_t unknown[] = {0x2,        0x1c9,      0x3f,       0x48,       0x10a,
-                                       0x480,      0x606,      0x1fff,     0x2000,     0x3fffffff,
-                                       0x4b564d00, 0xbfffffff, 0xc0000007, 0xc0002000, 0xffffffff};
+                                       0x606,      0x1fff,     0x2000,     0x3fffffff, 0x4b564d00,
+                                       0xbfffffff, 0xc0000007, 0xc0002000, 0xffffffff, 0x480};
     for (unsigned i = 0; i < ARRAY_SIZE(unknown); i++) {
         uint32_t low = 0x11111111, high = 0x22222222;
         int vector = TRY("rdmsr", : "+a"(low), "+d"(high) : "c"(unknown[i]) : "memory");

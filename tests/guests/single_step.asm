@@ -1,7 +1,7 @@
 ; Instructions to be stepped over, and where each ends.
 bits 64
 default rel
-global step_run, step_marks, step_count
+global step_run, step_marks, step_count, step_hypercall
 
 %macro mark 0
 %%at:
@@ -27,7 +27,7 @@ step_run:
         mark
         cpuid
         mark
-        mov     ecx, 0x1a0
+        mov     ecx, 0x2ff               ; IA32_MTRR_DEF_TYPE
         mark
         rdmsr
         mark
@@ -39,6 +39,7 @@ step_run:
         mark
         mov     eax, 0x1234
         mark
+step_hypercall:
         vmcall
         mark
         wbinvd

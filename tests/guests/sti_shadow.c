@@ -28,7 +28,7 @@ void test(void)
     SHADOW("NOP", "nop", ::"memory");
     SHADOW("CPUID", "cpuid", : "a"(0), "c"(0) : "rbx", "rdx", "memory");
     SHADOW("OUT", "outb %%al, $0x80", : "a"(0) : "memory");
-    SHADOW("RDMSR", "rdmsr", : "c"(0x1a0) : "rax", "rdx", "memory");
+    SHADOW("RDMSR", "rdmsr", : "c"(0x2ff) : "rax", "rdx", "memory");
     CHECK(count == 4, "%u interrupts of 4", count);
     lapic_self_ipi(0x50);
     asm volatile("sti; cli; nop" ::: "memory");

@@ -25,10 +25,9 @@ void test(void)
     handle(0x60, on_apic);
     pit_start(2, 298);
     /* A little longer than the PIT's period, so that one moves across the other. */
-    uint32_t crystal = cpuid(0x15, 0).ecx;
     lapic_write(0x3e0, 0xb);
     lapic_write(0x320, 0x20060); /* periodic */
-    lapic_write(0x380, (uint32_t)((uint64_t)crystal * 2985 / 11931820));
+    lapic_write(0x380, (uint32_t)(apic_hz() * 2985 / 11931820));
     outb(0x21, 0xfe);
     sti();
     uint64_t end = rdtsc() + tsc_hz() * 2 / 5;

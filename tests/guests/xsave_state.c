@@ -28,7 +28,7 @@ static void disturb(void)
     inb(COM1 + 7);
     inl(PM_TIMER);
     read32(IOAPIC + 0x10);
-    rdmsr(0x1a0);
+    rdmsr(0x2ff);
     asm volatile("wbinvd" ::: "memory");
     ticks = 0;
     wrmsr(0x6e0, rdtsc() + 20000);

@@ -225,7 +225,10 @@ def run_one(name, folder):
     function = SCENARIOS[name]
 
     def report(part, error, skipped=False):
-        machines = [results.machine_facts(m) for m in lab.machines] if part is None else []
+        machines = []
+        for facts in map(results.machine_facts, lab.machines if part is None else ()):
+            if facts not in machines:
+                machines.append(facts)
         sys.stdout.flush()
         sys.stdout.buffer.write(MARK + json.dumps([part, error, skipped, machines]).encode() + b"\n")
         sys.stdout.buffer.flush()

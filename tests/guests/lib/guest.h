@@ -23,12 +23,14 @@ void test(void);
 
 void say(const char *fmt, ...) PRINTF(1, 2);
 void fail(const char *fmt, ...) PRINTF(1, 2) NORETURN;
+/* A failure in a VM; on a PC without Corbel a difference, behind which the test goes on. */
+void wrong(const char *fmt, ...) PRINTF(1, 2);
 void pass(void) NORETURN;
 void power_off(void) NORETURN;
 #define CHECK(condition, ...)                                                                      \
     do {                                                                                           \
         if (!(condition))                                                                          \
-            fail(__VA_ARGS__);                                                                     \
+            wrong(__VA_ARGS__);                                                                    \
     } while (0)
 
 /* --- instructions --- */
@@ -181,6 +183,8 @@ extern uint8_t tss[];
 
 /* The TSC's frequency by CPUID leaf 15h; 100 MHz where there is none. */
 uint64_t tsc_hz(void);
+/* The APIC timer's: the crystal's of CPUID leaf 15h; the TSC's where there is none, as in Bochs. */
+uint64_t apic_hz(void);
 void delay_us(uint64_t us);
 /* Local APIC on, in xAPIC or x2APIC mode, spurious vector ffh, everything else masked. */
 void lapic_on(bool x2apic);
