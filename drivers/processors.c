@@ -22,7 +22,6 @@
 #define PASS_US   100000  /* until the trampoline's first instructions */
 #define ARRIVE_US 1000000 /* from there to C */
 #define SYNC_US   1000000
-#define SEQUENCES 2
 
 /* Printing a panic takes most of a page; a machine check may interrupt that. */
 #define STACK_MAIN          16384
@@ -137,12 +136,10 @@ static struct trampoline_data *place_trampoline(paddr page)
 }
 
 /* Both startup IPIs even if the first is enough; who is past the token ignores the second. */
-static bool start_sequence(struct ap *ap, struct trampoline_data *data, paddr page)
+static bool send_sipis(struct ap *ap, struct trampoline_data *data, paddr page)
 {
     uint32_t id = ap->cpu.apic_id;
 
-    apic_send_init(id);
-    tsc_delay_us(INIT_US);
     __atomic_store_n(&data->token, 1, __ATOMIC_RELEASE);
     apic_send_sipi(id, (uint8_t)(page / PAGE_SIZE));
     if (wait_for_pass(data, SIPI_US))
@@ -151,13 +148,17 @@ static bool start_sequence(struct ap *ap, struct trampoline_data *data, paddr pa
     return wait_for_pass(data, PASS_US);
 }
 
-/* Returns what was seen of it when it does not come up, else NULL. */
+/* It has had its INIT. Returns what was seen of it when it does not come up, else NULL. */
 static const char *start(struct ap *ap, struct trampoline_data *data, paddr page)
 {
     data->stack = ap->stacks.main.top;
     data->argument = (uint64_t)ap;
-    for (int i = 0; i < SEQUENCES && !ap->passed; i++)
-        ap->passed = start_sequence(ap, data, page);
+    ap->passed = send_sipis(ap, data, page);
+    if (!ap->passed) {
+        apic_send_init(ap->cpu.apic_id);
+        tsc_delay_us(INIT_US);
+        ap->passed = send_sipis(ap, data, page);
+    }
     if (ap->passed && wait_for_state(ap, AP_ARRIVED, ARRIVE_US)) {
         tsc_sync_answer(&sync);
         if (wait_for_state(ap, AP_SYNCED, SYNC_US))
@@ -217,62 +218,64 @@ static struct ap *make_ap(void)
     return ap;
 }
 
-/* One after another; returns how many were left out. */
-static unsigned start_all(const struct handover_cpu *list, uint32_t count, paddr page)
+/* Start the processor with this APIC id. Why that is not possible, or NULL. *spare is memory that
+ * no processor has seen, or NULL. */
+static const char *bring_up(uint32_t id, struct trampoline_data *data, paddr page,
+                            struct ap **spare)
+{
+    struct ap *ap;
+    const char *why;
+
+    if (smp_cpus == SMP_CPUS_MAX)
+        return "there are too many";
+    ap = *spare ? *spare : make_ap();
+    if (!ap)
+        return "no memory is left for it";
+    ap->cpu.number = smp_cpus;
+    ap->cpu.apic_id = id;
+    tsc_sync_init(&sync);
+    why = start(ap, data, page);
+    /* What a processor may have begun to use stays its own, even if it is lost. */
+    *spare = ap->passed ? NULL : ap;
+    if (why)
+        return why;
+    smp_add_cpu(&ap->cpu);
+    report(ap);
+    return NULL;
+}
+
+/* One after another, but all wait for the end of INIT at the same time. */
+static void start_all(const struct handover_cpu *list, uint32_t count, paddr page)
 {
     struct trampoline_data *data = place_trampoline(page);
-    unsigned left_out = 0;
-    struct ap *ap = NULL;
+    struct ap *spare = NULL;
 
+    for (uint32_t i = 0; i < count; i++)
+        if (processor_verdict(list, i, apic_id(), apic_is_x2apic()) == PROCESSOR_START)
+            apic_send_init(list[i].apic_id);
+    tsc_delay_us(INIT_US);
     for (uint32_t i = 0; i < count; i++) {
         enum processor_verdict verdict = processor_verdict(list, i, apic_id(), apic_is_x2apic());
         const char *why = why_not(verdict);
 
-        if (verdict == PROCESSOR_START) {
-            if (!ap)
-                ap = make_ap();
-            why = smp_cpus == SMP_CPUS_MAX ? "there are too many"
-                  : !ap                    ? "no memory is left for it"
-                                           : NULL;
-            if (!why) {
-                ap->cpu.number = smp_cpus;
-                ap->cpu.apic_id = list[i].apic_id;
-                tsc_sync_init(&sync);
-                why = start(ap, data, page);
-            }
-            if (!why) {
-                smp_add_cpu(&ap->cpu);
-                report(ap);
-            }
-            /* What a processor may have begun to use stays its own, even if it is lost. */
-            if (ap && ap->passed)
-                ap = NULL;
-        }
-        if (why) {
+        if (verdict == PROCESSOR_START)
+            why = bring_up(list[i].apic_id, data, page, &spare);
+        if (why)
             log_warn("processor with APIC id %u is not used: %s", list[i].apic_id, why);
-            left_out++;
-        }
     }
-    return left_out;
 }
 
 void smp_start(const struct handover *h, void (*ap_main)(void))
 {
     paddr page = h->low_pages;
-    int error;
 
     main_function = ap_main;
     mtrr_copy_read(&mtrrs);
     if (h->cpu_count > 1 && !page) {
-        log_warn("firmware has no memory below 640 KiB left to start processors from: one is used");
-        return;
-    }
-    error = h->cpu_count > 1 ? space_map_identity(page) : 0;
-    if (error) {
-        log_warn("no memory to start processors from: one is used");
-        return;
-    }
-    if (h->cpu_count > 1) {
+        log_warn("firmware has no memory below 640 KiB left: the other processors are not used");
+    } else if (h->cpu_count > 1 && space_map_identity(page)) {
+        log_warn("no memory is left to start the other processors: they are not used");
+    } else if (h->cpu_count > 1) {
         start_all(phys_to_virt(h->cpus), h->cpu_count, page);
         space_unmap_identity(page);
     }

@@ -94,13 +94,22 @@ static bool vmxon(paddr region)
 
 int vmx_cpu_start(struct vmx_cpu *cpu)
 {
+    struct vmx_caps own = vmx_caps;
     const char *sentence;
 
     memset(cpu, 0, sizeof(*cpu));
-    if (vmx_check_firmware(&vmx_caps, &sentence) == VMX_FIRMWARE_OPEN &&
-        !(rdmsr(MSR_FEATURE_CONTROL) & FEATURE_CONTROL_LOCK)) {
-        wrmsr(MSR_FEATURE_CONTROL, vmx_feature_control_value(&vmx_caps));
+    /* Each processor has its own switch, and firmware may have forgotten some of them. */
+    own.feature_control = rdmsr(MSR_FEATURE_CONTROL);
+    switch (vmx_check_firmware(&own, &sentence)) {
+    case VMX_FIRMWARE_OPEN:
+        wrmsr(MSR_FEATURE_CONTROL, vmx_feature_control_value(&own));
         log_debug("vmx: feature control was left open by firmware: set and locked");
+        break;
+    case VMX_FIRMWARE_ON:
+        break;
+    case VMX_FIRMWARE_OFF:
+        log_error("processor %u: %s", this_cpu()->number, sentence);
+        return -ENOTSUP;
     }
     cpu->vmxon_region = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     if (cpu->vmxon_region == FRAME_NONE)
