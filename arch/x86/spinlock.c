@@ -17,7 +17,7 @@ void spin_wait(struct spinlock *l, uint16_t ticket)
 #include "arch/x86/panic.h"
 #include "arch/x86/percpu.h"
 
-void spin_check_lock(const struct spinlock *l)
+void spin_check_lock(const struct spinlock *l, bool waits)
 {
     struct percpu *cpu = this_cpu();
 
@@ -25,7 +25,7 @@ void spin_check_lock(const struct spinlock *l)
         return;
     if (read_rflags() & RFLAGS_IF)
         panic("lock %p of rank %u is taken with interrupts on", (const void *)l, l->rank);
-    if (cpu->lock_ranks >> l->rank)
+    if (waits && cpu->lock_ranks >> l->rank)
         panic("lock %p of rank %u is taken while others of ranks %x (bits) are held",
               (const void *)l, l->rank, cpu->lock_ranks);
     cpu->lock_ranks |= 1u << l->rank;

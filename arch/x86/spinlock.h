@@ -67,12 +67,12 @@ extern bool spin_forsaken;
 /* The slow way: wait for the ticket's turn. */
 void spin_wait(struct spinlock *l, uint16_t ticket);
 
-/* The rank check; nothing in an ordinary build. */
+/* The rank check, unless nobody waits for the lock; nothing in an ordinary build. */
 #if defined(CORBEL_DEBUG) && !__STDC_HOSTED__
-void spin_check_lock(const struct spinlock *l);
+void spin_check_lock(const struct spinlock *l, bool waits);
 void spin_check_unlock(const struct spinlock *l);
 #else
-static inline void spin_check_lock(const struct spinlock *l)
+static inline void spin_check_lock(const struct spinlock *l, bool waits)
 {
 }
 static inline void spin_check_unlock(const struct spinlock *l)
@@ -82,7 +82,7 @@ static inline void spin_check_unlock(const struct spinlock *l)
 
 static inline void spin_lock(struct spinlock *l)
 {
-    spin_check_lock(l);
+    spin_check_lock(l, true);
     uint16_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
     if (UNLIKELY(__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket))
         spin_wait(l, ticket);
@@ -95,7 +95,7 @@ static inline void spin_unlock(struct spinlock *l)
     spin_check_unlock(l);
 }
 
-/* True when the lock was free and is ours now. */
+/* True when the lock was free and is ours now; of any rank, as it does not wait. */
 static inline bool spin_trylock(struct spinlock *l)
 {
     uint16_t ticket = __atomic_load_n(&l->owner, __ATOMIC_RELAXED);
@@ -103,6 +103,6 @@ static inline bool spin_trylock(struct spinlock *l)
     if (!__atomic_compare_exchange_n(&l->next, &ticket, (uint16_t)(ticket + 1), false,
                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
         return false;
-    spin_check_lock(l);
+    spin_check_lock(l, false);
     return true;
 }
