@@ -15,7 +15,7 @@ LD   := ld
 NASM := nasm
 
 # Make remakes a makefile before anything else: so what this machine lacks is installed first, and once.
-ifneq ($(filter-out clean help,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help test-fresh,$(or $(MAKECMDGOALS),all)),)
 include $(B)/deps.mk
 endif
 $(B)/deps.mk: tools/deps
@@ -204,6 +204,10 @@ test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MA
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py
 
+# On a fresh Debian 12 and a fresh 13, as root and as a user with sudo: see tests/fresh/run.py.
+test-fresh:
+	@FRESH='$(FRESH)' tools/verdict fresh tests/fresh/run.py
+
 # Stored faults, put into copies of the source one at a time: each must turn a test red. MACHINE_TESTS=1 adds those that
 # only a machine shows.
 mutants: $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
@@ -248,11 +252,12 @@ help:
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "     BOCHS=3              in Bochs 3.0, which \`make bochs3\` fetches, instead of Debian 12's 2.7"
+	@echo "make test-fresh           as root: on a fresh Debian 12 and 13, made here; FRESH=\"12-root 13-user\": only some"
 	@echo "make mutants              put stored faults into copies of the source: are they noticed? MACHINE_TESTS=1: more"
 	@echo "make bench                measure, and print the figures of docs/NUMBERS.md"
 	@echo "make check                clang-format, cppcheck, clang-tidy"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image run trace unit fuzz test test-all test-nested mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image run trace unit fuzz test test-all test-nested test-fresh mutants check clean help
 -include tests/guests/guests.mk
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -path $(B)/fresh -prune -o -name '*.d' -print 2>/dev/null)
