@@ -19,10 +19,10 @@ mkdir -p "$private/lists/partial" "$private/cache/archives/partial" "$private/fi
 options=(-q -o Dir::State::lists="$private/lists" -o Dir::Cache="$private/cache" -o Acquire::Languages=none
     -o APT::Sandbox::User=root -o APT::Update::Post-Invoke-Success= -o Acquire::Retries=2 -o Acquire::http::Timeout=20)
 
-# Where the system gets Debian from, whatever form its sources have.
+# Where the system gets Debian from, whichever that is and whatever form its sources have.
 mirror=$(apt-get "${options[@]}" update --print-uris 2>>"$log" |
-    sed -n "s@^'\(.*debian.*\)/dists/$suite/InRelease' .*@\1@p" | head -n 1)
-[ -n "$mirror" ] || fail "apt's sources name no archive of Debian $suite"
+    sed -n "s@^'\(.*debian.*\)/dists/[a-z]*/InRelease' .*@\1@p" | head -n 1)
+[ -n "$mirror" ] || fail "apt's sources name no archive of Debian"
 [ -r "$keyring" ] || fail "$keyring is missing (package debian-archive-keyring)"
 echo "Fetching Zydis $zydis from $mirror"
 
