@@ -104,14 +104,15 @@ $(B)/corbel-stripped.elf: $(B)/corbel.elf
 $(B)/loader/boot/embed.asm.o: NASM_DEFINES = -DKERNEL='"$(B)/corbel-stripped.elf"'
 $(B)/loader/boot/embed.asm.o: $(B)/corbel-stripped.elf
 
+# Debian 12's crt0 calls efi_main, Debian 13's _entry, with the same arguments.
 $(B)/loader.so: $(LOADER_OBJ)
 	$(call say,LD  )
-	$(Q)$(LD) -nostdlib -shared -Bsymbolic -znocombreloc --no-undefined --build-id=none -T /usr/lib/elf_x86_64_efi.lds \
-	    /usr/lib/crt0-efi-x86_64.o $(LOADER_OBJ) /usr/lib/libgnuefi.a -o $@
+	$(Q)$(LD) -nostdlib -shared -Bsymbolic --defsym=_entry=efi_main -znocombreloc --no-undefined --build-id=none \
+	    -T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o $(LOADER_OBJ) /usr/lib/libgnuefi.a -o $@
 
 $(B)/BOOTX64.EFI: $(B)/loader.so
 	$(call say,COPY)
-	$(Q)objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' -j .reloc \
+	$(Q)objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j '.rel*' -j '.rela*' -j .reloc \
 	    --output-target=efi-app-x86_64 --subsystem=10 $< $@
 
 loader: $(B)/BOOTX64.EFI

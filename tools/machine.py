@@ -24,11 +24,9 @@ import tempfile
 import time
 
 OVMF = "/usr/share/OVMF"
-# Bochs 2.7 maps 2 MiB below 4 GiB for firmware: the pair of that size, variables first. Debian 13, whose Bochs can have
-# more, has the pair of 4 MiB only.
-BOCHS_FIRMWARE = (f"{OVMF}/OVMF_VARS.fd", f"{OVMF}/OVMF_CODE.fd")
-if not os.path.exists(BOCHS_FIRMWARE[1]):
-    BOCHS_FIRMWARE = (f"{OVMF}/OVMF_VARS_4M.fd", f"{OVMF}/OVMF_CODE_4M.fd")
+# Debian 12's Bochs has room for 2 MiB of firmware below 4 GiB; Debian 13 has only OVMF of 4 MiB, and a Bochs for it.
+OVMF_SIZE = "" if os.path.exists(f"{OVMF}/OVMF_CODE.fd") else "_4M"
+OVMF_CODE, OVMF_VARS = f"{OVMF}/OVMF_CODE{OVMF_SIZE}.fd", f"{OVMF}/OVMF_VARS{OVMF_SIZE}.fd"
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BOCHS_3 = os.path.join(TOP, "build", "bochs3", "bochs")  # make bochs3
 BOCHS_HOST_MEMORY = 2048  # MiB: more it cannot keep in memory at once
@@ -164,7 +162,7 @@ class Machine:
         raise MachineError(f"{self.kind} did not start: {self._emulator_says()}")
 
     def _bochs(self, disk, port):
-        parts = self.firmware or BOCHS_FIRMWARE
+        parts = self.firmware or (OVMF_VARS, OVMF_CODE)
         with open(os.path.join(self.folder, "firmware.fd"), "wb") as out:
             for part in parts:
                 with open(part, "rb") as f:
@@ -203,7 +201,7 @@ class Machine:
         return [self.bochs, "-q", "-f", "bochsrc", "-rc", "debugger"]
 
     def _qemu(self, disk, port):
-        code, variables = self.firmware or (f"{OVMF}/OVMF_CODE.fd", f"{OVMF}/OVMF_VARS.fd")
+        code, variables = self.firmware or (OVMF_CODE, OVMF_VARS)
         shutil.copyfile(variables, os.path.join(self.folder, "variables.fd"))
         accelerator = ["-accel", "kvm", "-cpu", self.model or "host"] if self.kind == "kvm" else [
             "-accel", "tcg", "-cpu", self.model or "qemu64"]
