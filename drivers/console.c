@@ -55,6 +55,7 @@ static void sink(enum log_level level, const char *text, size_t length)
     spin_lock(&lock);
     ring_write(line, (size_t)used);
     ring_write("\n", 1);
+    framebuffer_write("\r\x1b[K", 4, FB_WHITE); /* the monitor's prompt may stand there */
     framebuffer_write(line, (size_t)used + 2, levels[level].color);
     if (serial_line_sink)
         serial_line_sink(line, (size_t)used + 2);

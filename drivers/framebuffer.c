@@ -32,6 +32,7 @@ static unsigned stride;           /* in pixels */
 static bool swap_red_blue;
 static struct cell *cells; /* what stands on the screen, row by row */
 static unsigned columns, rows, column, row;
+static enum { TEXT, AFTER_ESC, SEQUENCE } escape; /* ECMA-48: ESC [ parameters letter */
 
 static uint32_t pixel(enum framebuffer_color color)
 {
@@ -116,12 +117,51 @@ static void newline(void)
         scroll();
 }
 
+static void erase(unsigned from, unsigned to)
+{
+    for (unsigned i = from; i < to; i++)
+        put(i % columns, i / columns, (struct cell){.text = ' '});
+}
+
+/* The last byte of a sequence. Parameters do not matter for those that are sent here. */
+static void control(char letter)
+{
+    unsigned here = row * columns + MIN(column, columns - 1);
+
+    if (letter == 'H')
+        row = column = 0;
+    else if (letter == 'J')
+        erase(here, rows * columns);
+    else if (letter == 'K')
+        erase(here, (row + 1) * columns);
+}
+
+/* Whether the character belongs to an escape sequence. */
+static bool escaped(char c)
+{
+    if (escape == TEXT && c != 0x1b)
+        return false;
+    if (c == 0x1b) {
+        escape = AFTER_ESC;
+    } else if (escape == AFTER_ESC) {
+        escape = c == '[' ? SEQUENCE : TEXT;
+    } else if (c < '0' || c > '?') {
+        escape = TEXT;
+        control(c);
+    }
+    return true;
+}
+
 void framebuffer_write(const char *text, size_t length, enum framebuffer_color color)
 {
     if (!pixels)
         return;
     for (size_t i = 0; i < length; i++) {
+        if (escaped(text[i]))
+            continue;
         switch (text[i]) {
+        case '\a':
+            break;
         case '\n':
             newline();
             break;

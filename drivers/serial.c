@@ -211,6 +211,20 @@ int serial_read(struct serial_port *p)
     return byte;
 }
 
+bool serial_received(struct serial_port *p, uint8_t byte)
+{
+    bool found = false;
+
+    spin_lock(&p->lock);
+    for (unsigned i = p->rx_tail; i != p->rx_head && !found; i++)
+        if (p->rx[i % SERIAL_RX_SIZE] == byte) {
+            p->rx_tail = i;
+            found = true;
+        }
+    spin_unlock(&p->lock);
+    return found;
+}
+
 void serial_set_rx_handler(struct serial_port *p, void (*fn)(void))
 {
     p->rx_handler = fn;

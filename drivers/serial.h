@@ -44,6 +44,8 @@ size_t serial_room(const struct serial_port *p);
 bool serial_sending(const struct serial_port *p);
 /* The next byte received, or -1. */
 int serial_read(struct serial_port *p);
+/* Drop what was received before the first such byte; whether there is one. */
+bool serial_received(struct serial_port *p, uint8_t byte);
 void serial_set_rx_handler(struct serial_port *p, void (*fn)(void));
 /* Move bytes between the rings and the UART without waiting. */
 void serial_poll(struct serial_port *p);

@@ -227,6 +227,7 @@ static void set_value(struct parser *p, const struct config_key *key, struct con
         break;
     case CONFIG_PATH:
     case CONFIG_TEXT:
+    case CONFIG_NAME:
         set_string(p, key, value, field);
         break;
     case CONFIG_MODULES:
@@ -498,6 +499,23 @@ void config_defaults(struct config *out)
     set_defaults(&p, config_host_keys, CONFIG_HOST_KEYS, out);
 }
 
+static void check_attach(struct parser *p)
+{
+    struct config_span name = p->out->attach;
+    struct config_quote q;
+
+    if (!name.data || config_span_is(name, CONFIG_MONITOR))
+        return;
+    for (size_t i = 0; i < p->out->vm_count; i++)
+        if (config_span_equal(p->vms[i].name, name))
+            return;
+    report_line(
+        p, p->out->key_line[CONFIG_HOST_ATTACH],
+        "attach = '%s': there is no such VM; it must be the name of one, or " CONFIG_MONITOR,
+        config_quote(&q, name));
+    p->out->attach.data = NULL;
+}
+
 size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,
                     size_t max_vms, config_report report, void *ctx)
 {
@@ -528,6 +546,7 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
         }
         runnable += !vm->broken;
     }
+    check_attach(&p);
     return runnable;
 }
 

@@ -12,6 +12,7 @@
 #define CONFIG_MAX_VMS     1024
 #define CONFIG_MAX_CPUS    64
 #define CONFIG_MAX_NAME    31
+#define CONFIG_MONITOR     "monitor" /* in a VM's place, for `attach` */
 #define CONFIG_MAX_PATH    511
 #define CONFIG_MAX_CMDLINE 2047
 #define CONFIG_MAX_MODULES 16   /* of one VM */
@@ -65,6 +66,7 @@ enum config_host_key {
     CONFIG_HOST_MODE,
     CONFIG_HOST_LOG,
     CONFIG_HOST_WHEN_IDLE,
+    CONFIG_HOST_ATTACH,
     CONFIG_HOST_WITHOUT,
     CONFIG_HOST_ON_PANIC,
     CONFIG_HOST_TRACE,
@@ -134,6 +136,7 @@ struct config {
     uint32_t mode;         /* enum config_mode */
     uint32_t log;          /* enum log_level */
     uint32_t when_idle;    /* enum config_idle */
+    struct config_span attach; /* a VM's name, or "monitor" */
     uint32_t on_panic;     /* enum config_panic */
     uint32_t trace;        /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
     uint64_t trace_memory; /* bytes per processor */
@@ -197,6 +200,7 @@ enum config_type {
     CONFIG_PATH,
     CONFIG_MODULES, /* a path, a blank and text; the one type whose key may repeat */
     CONFIG_TEXT,
+    CONFIG_NAME, /* a VM's, or a word in its place */
     CONFIG_SIZE,
     CONFIG_NUMBER,
     CONFIG_PROCESSOR_SET

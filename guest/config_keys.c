@@ -38,6 +38,14 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                .choices = idle_names,
                                .initial = "poweroff",
                                .help = "what to do after the last VM has ended"},
+    [CONFIG_HOST_ATTACH] = {.name = "attach",
+                            .type = CONFIG_NAME,
+                            .offset = offsetof(struct config, attach),
+                            .min = 1,
+                            .max = CONFIG_MAX_NAME,
+                            .help =
+                                "whose console is in front at first: a VM's name, or `monitor`; "
+                                "without it the first VM's"},
     [CONFIG_HOST_WITHOUT] = {.name = "without",
                              .type = CONFIG_FLAGS,
                              .offset = offsetof(struct config, without),

@@ -1,130 +1,520 @@
 #include "guest/console.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "drivers/console.h"
+#include "drivers/framebuffer.h"
 #include "drivers/serial.h"
+#include "guest/control.h"
+#include "guest/monitor/monitor.h"
+#include "guest/replay.h"
 #include "guest/vm.h"
+#include "mm/heap.h"
+#include "vmx/cpu.h"
 
-/* Corbel's lines that wait for the end of a guest's line. */
-#define DEFERRED_SIZE 4096
+/* Corbel's lines that wait for the end of a guest's line, or for room. */
+#define DEFERRED_SIZE 8192
+#define ESCAPE        0x1d /* Ctrl-] */
+#define INPUT_MAX     64   /* bytes that are looked at in one go */
+#define DEFERRED_LINE 512
+/* Kept free in the port's ring, so that whoever comes to the front can say so at once. */
+#define RESERVE 256u
+#define CHUNK   256u /* of what is kept, sent at once */
 
-static struct vm *attached;
+/* What a guest has said, the newest CONSOLE_KEPT bytes of it. */
+struct kept {
+    uint32_t head; /* bytes ever said; free-running */
+    uint32_t sent; /* up to where the terminal has seen it */
+    char bytes[CONSOLE_KEPT];
+};
+
+static struct kept **kept; /* by VM number; NULL until it says something */
+static unsigned kept_count;
+
+/* From here on to deferred_lost: under console_lock(). */
+static enum { NOBODY, GUEST, MONITOR } front;
+static struct vm_slot *guest; /* in front, or behind the monitor */
+static struct replay replay;  /* of what it said before it came to the front */
+static bool replaying;
+static bool ended;        /* the guest in front has; what it said may still be on its way */
+static bool person;       /* somebody has used Ctrl-] */
+static bool just_entered; /* the monitor: no key was typed there yet */
+static uint64_t deadline = MONITOR_NEVER;
+
 static bool in_guest_line;
 static char deferred[DEFERRED_SIZE];
 static size_t deferred_length;
 static unsigned deferred_lost;
+static const char lost[] = "corbel: warning: lines were lost here: the monitor's log has more\r\n";
 
-/* Send all of it, waiting for the port as long as that makes progress. */
-static void send_line(const char *line, size_t length)
+/* --- in time for what comes next --- */
+
+/* On processor 0. */
+static struct vcpu *loaded(void)
 {
-    uint64_t limit = rdtsc() + tsc_hz;
+    struct vmx_cpu *cpu = vmx_this_cpu();
 
-    while (length && rdtsc() < limit) {
-        size_t taken = serial_write(&com1, line, length);
-        if (taken)
-            limit = rdtsc() + tsc_hz;
-        line += taken;
-        length -= taken;
-        if (length)
-            serial_poll(&com1);
-    }
+    return cpu && this_cpu()->number == 0 ? (struct vcpu *)cpu->current : NULL;
+}
+
+/* Let the vCPU on this processor be left in time for the next console_pump(). */
+static void watch(void)
+{
+    struct vcpu *v = loaded();
+
+    if (serial_sending(&com1) || replaying || (deferred_length && front == GUEST && !in_guest_line))
+        deadline = MIN(deadline, rdtsc() + tsc_hz / CONSOLE_HZ);
+    if (!v)
+        return;
+    v->console_waits = deadline != MONITOR_NEVER;
+    v->next_exit = MIN(v->next_exit, deadline);
+}
+
+/* --- Corbel's lines --- */
+
+/* Nobody runs yet, or any more: so there is time to wait for the port. */
+static void send_waiting(const char *line, size_t length)
+{
+    if (serial_room(&com1) < length)
+        serial_flush(&com1);
+    serial_write(&com1, line, length);
+}
+
+static bool send_line(const char *line, size_t length)
+{
+    if (front == MONITOR || in_guest_line || replaying || serial_room(&com1) < length + RESERVE)
+        return false;
+    serial_write(&com1, line, length);
+    return true;
+}
+
+static size_t first_deferred(void)
+{
+    const char *end = memchr(deferred, '\n', deferred_length);
+
+    return end ? (size_t)(end - deferred) + 1 : 0;
+}
+
+static void drop_deferred(size_t length)
+{
+    deferred_length -= length;
+    memmove(deferred, deferred + length, deferred_length);
 }
 
 static void flush_deferred(void)
 {
-    static const char lost[] =
-        "corbel: warning: some lines were lost while the guest's line went on\r\n";
+    size_t length;
 
-    send_line(deferred, deferred_length);
-    deferred_length = 0;
-    if (deferred_lost)
-        send_line(lost, sizeof(lost) - 1);
-    deferred_lost = 0;
+    while ((length = first_deferred()) && send_line(deferred, length))
+        drop_deferred(length);
+    if (!deferred_length && deferred_lost && send_line(lost, sizeof(lost) - 1))
+        deferred_lost = 0;
 }
 
+/* Above the monitor's prompt; on processor 0, without the lock. */
+static void show_deferred(void)
+{
+    char line[DEFERRED_LINE];
+    size_t length;
+
+    while ((deferred_length || deferred_lost) && serial_room(&com1) >= MONITOR_ROOM &&
+           monitor_hide()) {
+        console_lock();
+        length = first_deferred();
+        if (length > sizeof(line))
+            length = sizeof(line);
+        memcpy(line, length ? deferred : lost, length ? length : sizeof(lost) - 1);
+        if (length)
+            drop_deferred(length);
+        else
+            deferred_lost = 0;
+        console_unlock();
+        serial_write(&com1, line, length ? length : sizeof(lost) - 1); /* the screen has it */
+        monitor_show();
+    }
+}
+
+/* For console_pump() to be called soon. */
+static void ask_for_pump(void)
+{
+    deadline = 0;
+    cpu_kick(0);
+    watch();
+}
+
+/* The log's; under console_lock(), on any processor. */
 static void corbel_line(const char *line, size_t length)
 {
-    if (!in_guest_line) {
-        send_line(line, length);
-    } else if (length <= DEFERRED_SIZE - deferred_length) {
+    if (front == NOBODY) {
+        if (deferred_length) {
+            serial_flush(&com1);
+            flush_deferred();
+        }
+        send_waiting(line, length);
+        return;
+    }
+    if (!deferred_length && send_line(line, length))
+        return;
+    if (length <= DEFERRED_SIZE - deferred_length) {
         memcpy(deferred + deferred_length, line, length);
         deferred_length += length;
     } else {
         deferred_lost++;
     }
+    if (!in_guest_line)
+        ask_for_pump();
 }
+
+/* --- what guests have said --- */
+
+static struct kept *kept_of(unsigned id)
+{
+    return id < kept_count ? kept[id] : NULL;
+}
+
+/* seen: the terminal has it. */
+static void keep(struct kept *k, uint8_t byte, bool seen)
+{
+    k->bytes[k->head++ % CONSOLE_KEPT] = (char)byte;
+    if (seen)
+        k->sent = k->head;
+    else if (k->head - k->sent > CONSOLE_KEPT)
+        k->sent = k->head - CONSOLE_KEPT;
+}
+
+/* Where the oldest whole line begins. */
+static uint32_t oldest_line(const struct kept *k)
+{
+    uint32_t at = k->head - MIN(k->head, CONSOLE_KEPT);
+
+    if (k->head <= CONSOLE_KEPT)
+        return at;
+    while (at != k->head && k->bytes[at++ % CONSOLE_KEPT] != '\n')
+        ;
+    return at;
+}
+
+/* Where the line begins that was cut off when the console was left. */
+static uint32_t cut_line(const struct kept *k)
+{
+    uint32_t at = k->sent, least = k->head - MIN(k->head, CONSOLE_KEPT);
+
+    while (at != least && k->sent - at < CHUNK && k->bytes[(at - 1) % CONSOLE_KEPT] != '\n')
+        at--;
+    return at;
+}
+
+/* Send what is kept as the port takes it. */
+static void send_kept(void)
+{
+    struct kept *k = guest ? kept_of(guest->id) : NULL;
+    char in[CHUNK], out[CHUNK + REPLAY_HELD];
+
+    while (replaying && serial_room(&com1) >= sizeof(out) + RESERVE) {
+        size_t length = MIN(k->head - k->sent, CHUNK), used;
+        for (size_t i = 0; i < length; i++)
+            in[i] = k->bytes[k->sent++ % CONSOLE_KEPT];
+        used = replay_filter(&replay, in, length, out);
+        serial_write(&com1, out, used);
+        if (used)
+            in_guest_line = out[used - 1] != '\n';
+        replaying = k->head != k->sent;
+    }
+}
+
+bool console_unseen(const struct vm_slot *slot)
+{
+    const struct kept *k = kept_of(slot->id);
+
+    return k && k->head != k->sent;
+}
+
+/* --- who is in front --- */
+
+static void end_guest_line(void)
+{
+    if (in_guest_line)
+        serial_write(&com1, "\r\n", 2);
+    in_guest_line = false;
+}
+
+/* Whoever is in front leaves. */
+static void leave(void)
+{
+    if (front == MONITOR)
+        monitor_leave();
+    console_lock();
+    end_guest_line();
+    replaying = false;
+    front = NOBODY;
+    flush_deferred();
+    console_unlock();
+}
+
+static void show_guest(uint32_t (*from)(const struct kept *k))
+{
+    struct kept *k = kept_of(guest->id);
+
+    console_lock();
+    front = GUEST;
+    ended = false;
+    memset(&replay, 0, sizeof(replay));
+    if (k)
+        k->sent = from(k);
+    replaying = k && k->head != k->sent;
+    send_kept();
+    console_unlock();
+}
+
+void console_attach(struct vm_slot *slot)
+{
+    char line[CONFIG_MAX_NAME + 80];
+
+    leave();
+    guest = slot;
+    format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n", slot->name,
+           person && !slot->vm ? ", which is off" : "");
+    console_write(line, strlen(line));
+    show_guest(oldest_line);
+}
+
+void console_monitor(void)
+{
+    leave();
+    console_lock();
+    front = MONITOR;
+    console_unlock();
+    just_entered = true;
+    monitor_enter();
+}
+
+void console_back(void)
+{
+    if (!guest)
+        return;
+    leave();
+    show_guest(cut_line);
+}
+
+struct vm_slot *console_front(void)
+{
+    return guest;
+}
+
+/* --- what happens to VMs --- */
+
+/* The VM in front has ended, and all that it said is out. */
+static void move_on(void)
+{
+    ended = false;
+    if (person) {
+        console_monitor();
+        return;
+    }
+    leave();
+    for (unsigned i = 0; i < control_count(); i++) {
+        struct vm_slot *slot = control_slot(i);
+        if (slot != guest && (slot->vm || console_unseen(slot))) {
+            console_attach(slot);
+            ended = !slot->vm;
+            return;
+        }
+    }
+}
+
+void console_vm_starts(struct vm_slot *slot)
+{
+    if (front == NOBODY && !person)
+        console_attach(slot);
+}
+
+void console_vm_ends(struct vm_slot *slot, bool restarts)
+{
+    if (front != GUEST || guest != slot)
+        return;
+    console_lock();
+    if (!replaying) {
+        end_guest_line();
+        flush_deferred();
+    }
+    console_unlock();
+    ended = !restarts;
+    if (ended && !replaying)
+        move_on();
+}
+
+/* --- bytes --- */
+
+/* Under the lock. */
+static bool put(struct kept *k, unsigned id, uint8_t byte)
+{
+    bool ours = front == GUEST && guest->id == id;
+
+    if (ours && replaying && k->head - k->sent == CONSOLE_KEPT)
+        return false;
+    if (ours && !replaying && (serial_room(&com1) <= RESERVE || serial_write(&com1, &byte, 1) == 0))
+        return false;
+    if (LIKELY(k))
+        keep(k, byte, ours && !replaying);
+    if (!ours || replaying)
+        return true;
+    in_guest_line = byte != '\n';
+    if (UNLIKELY(!in_guest_line && (deferred_length || deferred_lost)))
+        flush_deferred();
+    return true;
+}
+
+bool console_put(void *context, uint8_t byte)
+{
+    const struct vm *vm = context;
+    struct kept *k = kept_of(vm->id);
+    bool taken;
+
+    if (UNLIKELY(!k) && vm->id < kept_count)
+        k = kept[vm->id] = heap_alloc(sizeof(*k)); /* before the lock, whose rank is higher */
+    console_lock();
+    taken = put(k, vm->id, byte);
+    console_unlock();
+    if (deadline == MONITOR_NEVER)
+        watch();
+    return taken;
+}
+
+static void type_into_guest(uint8_t byte)
+{
+    if (guest->vm)
+        uart_receive(&guest->vm->uart, &byte, 1);
+}
+
+/* A guest that does not read must not keep anybody from leaving its console: after a second what is
+ * typed before Ctrl-] is lost. */
+static bool guest_takes_input(void)
+{
+    static uint64_t full_since;
+
+    if (!guest->vm || uart_receive_room(&guest->vm->uart)) {
+        full_since = 0;
+        return true;
+    }
+    if (!full_since)
+        full_since = rdtsc();
+    return rdtsc() - full_since > tsc_hz && serial_received(&com1, ESCAPE);
+}
+
+static bool take_input(void)
+{
+    int c;
+
+    if (front == NOBODY || (front == GUEST && !guest_takes_input()) ||
+        (front == MONITOR && console_room() < MONITOR_ROOM) || (c = serial_read(&com1)) < 0)
+        return false;
+    if (front == GUEST && c == ESCAPE) {
+        person = true;
+        console_monitor();
+    } else if (front == GUEST) {
+        type_into_guest((uint8_t)c);
+    } else if (c == ESCAPE) {
+        bool literal = just_entered;
+        console_back();
+        if (literal && guest)
+            type_into_guest(ESCAPE);
+    } else {
+        just_entered = false;
+        monitor_input((uint8_t)c);
+    }
+    return true;
+}
+
+uint64_t console_pump(void)
+{
+    serial_poll(&com1);
+    deadline = MONITOR_NEVER;
+    console_lock();
+    send_kept();
+    flush_deferred();
+    console_unlock();
+    if (ended && !replaying)
+        move_on();
+    if (front == GUEST && guest->vm && uart_output_waits(&guest->vm->uart))
+        uart_output_ready(&guest->vm->uart);
+    for (unsigned i = 0; take_input(); i++)
+        if (i == INPUT_MAX) {
+            deadline = 0;
+            break;
+        }
+    deadline = MIN(deadline, monitor_work());
+    if (front == MONITOR)
+        show_deferred();
+    watch();
+    return deadline;
+}
+
+uint64_t console_deadline(void)
+{
+    return deadline;
+}
+
+void console_flush(void)
+{
+    do {
+        serial_flush(&com1);
+        console_lock();
+        send_kept();
+        console_unlock();
+    } while (replaying && serial_room(&com1) > CHUNK + RESERVE);
+    if (front == MONITOR)
+        show_deferred();
+    leave();
+    serial_flush(&com1);
+    console_lock();
+    flush_deferred();
+    console_unlock();
+    serial_flush(&com1);
+}
+
+/* --- for the monitor --- */
+
+size_t console_room(void)
+{
+    return serial_room(&com1);
+}
+
+void console_write(const char *text, size_t length)
+{
+    console_lock();
+    serial_write(&com1, text, length);
+    framebuffer_write(text, length, FB_GREEN);
+    console_unlock();
+}
+
+/* --- beginning --- */
 
 static void input_arrived(void)
 {
-    if (attached)
-        vcpu_ask(attached->vcpu[0], REQUEST_CONSOLE);
+    struct vcpu *v = loaded();
+
+    if (v)
+        vcpu_ask(v, REQUEST_CONSOLE);
 }
 
 void console_mux_init(void)
 {
     console_set_serial_line_sink(corbel_line);
     serial_set_rx_handler(&com1, input_arrived);
+    monitor_init();
 }
 
-void console_attach(struct vm *vm)
+void console_begin(int attach)
 {
-    console_lock();
-    if (in_guest_line)
-        send_line("\r\n", 2);
-    in_guest_line = false;
-    flush_deferred();
-    attached = vm;
-    console_unlock();
-}
-
-/*
- * The port's interrupt may be held back for as long as the guest runs with interrupts off (Bochs
- * does that): what waits to be sent is looked after at timer exits, too.
- */
-static void watch_port(void)
-{
-    struct vcpu *v = attached->vcpu[0];
-
-    v->console_waits = serial_sending(&com1);
-    if (v->console_waits)
-        v->next_exit = MIN(v->next_exit, rdtsc() + tsc_hz / CONSOLE_HZ);
-}
-
-bool console_put(void *context, uint8_t byte)
-{
-    if (context != attached)
-        return true;
-    console_lock();
-    if (serial_write(&com1, &byte, 1) == 0) {
-        console_unlock();
-        return false;
-    }
-    in_guest_line = byte != '\n';
-    if (UNLIKELY(!in_guest_line && (deferred_length || deferred_lost)))
-        flush_deferred();
-    console_unlock();
-    if (!attached->vcpu[0]->console_waits)
-        watch_port();
-    return true;
-}
-
-void console_pump(void)
-{
-    int c;
-
-    serial_poll(&com1);
-    if (!attached) {
-        while (serial_read(&com1) >= 0)
-            ;
-        return;
-    }
-    if (uart_output_waits(&attached->uart))
-        uart_output_ready(&attached->uart);
-    while (uart_receive_room(&attached->uart) && (c = serial_read(&com1)) >= 0) {
-        uint8_t byte = (uint8_t)c;
-        uart_receive(&attached->uart, &byte, 1);
-    }
-    watch_port();
+    kept_count = control_count();
+    kept = heap_alloc((kept_count + 1) * sizeof(*kept));
+    if (!kept)
+        kept_count = 0;
+    if (attach < 0)
+        console_monitor();
+    else
+        console_attach(control_slot((unsigned)attach));
 }

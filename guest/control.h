@@ -8,6 +8,7 @@
 #include "guest/config.h"
 
 struct vm;
+struct vcpu;
 
 enum slot_state {
     SLOT_OFF,     /* nothing of it exists */
@@ -35,6 +36,8 @@ struct vm_slot {
 
 #define CONTROL_ERROR 160 /* a sentence fits into this */
 
+/* A slot for each of vms[0..count), which stay in place. 0, -ENOMEM. */
+int control_init(const struct vm_config *vms, unsigned count) MUST_CHECK;
 unsigned control_count(void);
 /* The slot number index, below control_count(). */
 struct vm_slot *control_slot(unsigned index);
@@ -60,3 +63,9 @@ int control_kill(struct vm_slot *slot, char *error) MUST_CHECK;
 /* key = weight, cap or affinity, as in the config. */
 int control_set(struct vm_slot *slot, const char *key, size_t key_length, const char *value,
                 size_t value_length, char *error) MUST_CHECK;
+/*
+ * Call fn with a vCPU of a VM that runs or is paused, loaded on this processor, so that its VMCS
+ * can be read. Where it ran meanwhile it goes on afterwards. fn must be short and change nothing.
+ */
+int control_inspect(struct vm_slot *slot, unsigned vcpu, void (*fn)(struct vcpu *v, void *arg),
+                    void *arg, char *error) MUST_CHECK;

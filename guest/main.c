@@ -2,6 +2,7 @@
  * The hypervisor proper: from a machine whose basics work to VMs that run, one after another in the
  * config's order, and what is done when the last one has ended.
  */
+#include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
@@ -15,6 +16,7 @@
 #include "drivers/serial.h"
 #include "guest/check.h"
 #include "guest/console.h"
+#include "guest/control.h"
 #include "guest/summary.h"
 #include "guest/trace/trace.h"
 #include "guest/vm.h"
@@ -146,25 +148,32 @@ static void hold_back(struct vm *vm, uint64_t since)
     }
 }
 
-static void run_vm(struct vm *vm, const struct vm_files *files)
+static void run_vm(struct vm_slot *slot, struct vm *vm, const struct vm_files *files)
 {
-    console_attach(vm);
+    slot->vm = vm;
+    slot->state = SLOT_RUNNING;
+    slot->starts++;
+    console_vm_starts(slot);
     for (;;) {
         uint64_t start = rdtsc();
         vcpu_run(vm->vcpu[0]);
         if (vm->killed || vm->request != VM_REQUEST_RESET)
             break;
-        console_attach(vm); /* ends an unfinished line */
+        console_vm_ends(slot, true);
         log_info("%s: restarts: %s", vm->name, vm->why);
         hold_back(vm, start);
         vm->resets++;
+        slot->starts++;
         vm_reset(vm);
         guest_memory_clear(&vm->memory);
         if (vm_boot(vm, files) < 0)
             break;
     }
-    console_attach(NULL);
+    slot->vm = NULL;
+    slot->state = SLOT_OFF;
+    slot->ended = vm->killed ? SLOT_KILLED : SLOT_POWERED_OFF;
     vm->state = vm->killed ? VM_KILLED : VM_POWERED_OFF;
+    console_vm_ends(slot, false);
     vm_print_summary(vm);
 }
 
@@ -190,7 +199,7 @@ static void run_configured(unsigned id, const struct vm_config *c)
             const struct vmx_segment none = {.access = BIT(16)};
             vmx_set_segment(SEG_TR, &none); /* which must always be usable */
         }
-        run_vm(vm, &files);
+        run_vm(control_slot(id), vm, &files);
     }
     vm_destroy(vm);
 }
@@ -205,17 +214,42 @@ static void start_trace(void)
         log_info("trace: on; %lu KiB of memory for each processor", config.trace_memory / KIB);
 }
 
+static void run_one(unsigned i)
+{
+    if (!vms[i].broken)
+        run_configured(i, &vms[i]);
+    console_vm_ends(control_slot(i), false); /* it may not have started at all */
+}
+
+/* Whose console is in front at first: a VM's number, or -1 for the monitor. */
+static int attach_at_first(void)
+{
+    unsigned i;
+
+    if (config_span_equal(config.attach, (struct config_span){CONFIG_MONITOR, 7}))
+        return -1;
+    for (i = 0; i < config.vm_count; i++)
+        if (config_span_equal(vms[i].name, config.attach))
+            return (int)i;
+    for (i = 0; i + 1 < config.vm_count && vms[i].broken; i++)
+        ;
+    return (int)i;
+}
+
 static NORETURN void idle(const char *why)
 {
     trace_flush();
     if (config.when_idle == CONFIG_IDLE_POWEROFF) {
         log_info("%s: power off", why);
-        serial_flush(&com1);
+        console_flush();
         machine_poweroff();
     }
     log_info("%s: the machine stays on (when_idle = stay)", why);
+    console_monitor();
     for (;;) {
-        serial_poll(&com1);
+        uint64_t wake = console_pump();
+        if (wake != UINT64_MAX)
+            apic_timer_set(wake);
         cpu_idle_once();
     }
 }
@@ -275,8 +309,11 @@ NORETURN void corbel_main(struct handover *h)
         runnable += !vms[i].broken;
     if (!runnable)
         log_error("the configuration has no VM that can run");
+    if (control_init(vms, (unsigned)config.vm_count) < 0)
+        panic("no memory for the VMs' slots");
+    if (runnable)
+        console_begin(attach_at_first());
     for (unsigned i = 0; i < config.vm_count; i++)
-        if (!vms[i].broken)
-            run_configured(i, &vms[i]);
+        run_one(i);
     idle("no VM is left");
 }

@@ -3,18 +3,10 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/tsc.h"
+#include "guest/exits.h"
 #include "guest/vm.h"
 
 #define ROWS 12
-
-static uint64_t exits_of(const struct vm *vm, unsigned reason)
-{
-    uint64_t n = 0;
-
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        n += vm->vcpu[i]->exits[reason];
-    return n;
-}
 
 /* part of whole in hundredths of a percent */
 static uint64_t share(uint64_t part, uint64_t whole)
@@ -22,43 +14,28 @@ static uint64_t share(uint64_t part, uint64_t whole)
     return whole ? part / (whole / 10000 + 1) : 0;
 }
 
-static void print_exits(const struct vm *vm, uint64_t total)
+static void print_exits(const struct exit_row *rows, unsigned count, uint64_t total)
 {
-    uint64_t below = UINT64_MAX; /* rows in descending order; equal counts by their number */
-    unsigned last = 0, rows = 0;
-    uint64_t shown = 0;
+    uint64_t left = total;
 
-    while (rows < ROWS) {
-        uint64_t best = 0;
-        unsigned reason = 0;
-        for (unsigned i = 0; i < VMX_EXIT_REASONS; i++) {
-            uint64_t n = exits_of(vm, i);
-            bool later = n < below || (n == below && rows && i > last);
-            if (n > best && later) {
-                best = n;
-                reason = i;
-            }
-        }
-        if (!best)
-            break;
-        log_info("  %-28s %10lu  %3lu%%", vmx_exit_name(reason), best, best * 100 / total);
-        shown += best;
-        below = best;
-        last = reason;
-        rows++;
+    for (unsigned i = 0; i < MIN(count, ROWS); i++) {
+        log_info("  %-28s %10lu  %3lu%%", vmx_exit_name(rows[i].reason), rows[i].count,
+                 rows[i].count * 100 / total);
+        left -= rows[i].count;
     }
-    if (shown < total)
-        log_info("  %-28s %10lu  %3lu%%", "others", total - shown, (total - shown) * 100 / total);
+    if (left)
+        log_info("  %-28s %10lu  %3lu%%", "others", left, left * 100 / total);
 }
 
 void vm_print_summary(const struct vm *vm)
 {
     uint64_t ran = vm->started ? rdtsc() - vm->started : 0;
     uint64_t ms = tsc_to_ns(ran) / 1000000, total = 0, root = 0, halted = 0;
+    struct exit_row rows[VMX_EXIT_REASONS];
     struct frame_stats frames;
+    unsigned count;
 
-    for (unsigned i = 0; i < VMX_EXIT_REASONS; i++)
-        total += exits_of(vm, i);
+    count = vm_exit_rows(vm, rows, &total);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         root += vm->vcpu[i]->hw.root_ticks;
         halted += vm->vcpu[i]->halt_ticks;
@@ -79,6 +56,5 @@ void vm_print_summary(const struct vm *vm)
         "loading",
         vm->start_ticks, vm->clear_ticks, vm->load_ticks);
     log_info("  VM exits: %lu", total);
-    if (total)
-        print_exits(vm, total);
+    print_exits(rows, count, total);
 }

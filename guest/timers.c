@@ -3,7 +3,7 @@
  * one of a vCPU becomes next_exit, on the host's TSC; between exits nothing counts.
  */
 #include "arch/x86/cpu.h"
-#include "arch/x86/tsc.h"
+#include "guest/console.h"
 #include "guest/vm.h"
 
 /* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on
@@ -31,7 +31,7 @@ static inline void find_deadline(struct vcpu *v, uint64_t now)
     if (v->id == 0)
         ticks = MIN(ticks, ticks_until(v->vm->bus.next_deadline, now + v->vm->tsc_offset));
     if (UNLIKELY(v->console_waits))
-        ticks = MIN(ticks, tsc_hz / CONSOLE_HZ);
+        ticks = MIN(ticks, ticks_until(console_deadline(), now));
     v->next_exit = now + ticks;
 }
 

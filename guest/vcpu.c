@@ -230,15 +230,16 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
 /* HLT: wait for what wakes the guest, with the processor halted too. */
 static void halt(struct vcpu *v)
 {
-    uint64_t start = rdtsc();
+    uint64_t before = v->halt_ticks, start = rdtsc();
 
     for (;;) {
+        v->halt_ticks = before + rdtsc() - start; /* somebody may be looking */
         if (vcpu_run_timers(v))
             vcpu_ask(v, REQUEST_EVENT);
-        console_pump();
+        uint64_t pump = console_pump();
         if ((v->requests & REQUEST_LEAVE) || vcpu_wakes(v))
             break;
-        uint64_t wake = v->next_exit;
+        uint64_t wake = MIN(v->next_exit, pump);
         if (vcpu_timers_off(v) && !(vmx_rflags() & RFLAGS_IF)) {
             vm_request(v->vm, VM_REQUEST_POWEROFF,
                        "halted for good: interrupts off and no timer set");
@@ -253,7 +254,12 @@ static void halt(struct vcpu *v)
     apic_timer_stop();
     v->timer_armed = 0;
     v->halted = false;
-    v->halt_ticks += rdtsc() - start;
+    v->halt_ticks = before + rdtsc() - start;
+}
+
+uint64_t vcpu_ran(const struct vcpu *v)
+{
+    return v->vm->started ? rdtsc() - v->vm->started - v->halt_ticks : 0;
 }
 
 void vcpu_run(struct vcpu *v)

@@ -165,6 +165,8 @@ void vcpu_reset(struct vcpu *v);
 void vcpu_start_at(struct vcpu *v, const struct guest_start *start);
 /* Run until the VM ends: the loaded vCPU of a VM that has one. */
 void vcpu_run(struct vcpu *v);
+/* Host TSC ticks that it has held a processor, and not been halted. */
+uint64_t vcpu_ran(const struct vcpu *v);
 /* An exception for the guest; combined with one that was being delivered as the SDM says. */
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error);
 void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error);
@@ -242,5 +244,7 @@ void platform_reset(struct vm *vm);
 
 /* --- dump.c --- */
 
-/* The vCPU's registers, the exit's cause and the code bytes at RIP, on the log. */
+/* The vCPU's registers, the exit's cause and the code bytes at RIP, line by line; it is loaded. */
+void vcpu_describe(struct vcpu *v, void (*line)(void *ctx, const char *text), void *ctx);
+/* The same on the log. */
 void vcpu_dump(struct vcpu *v);

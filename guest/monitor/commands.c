@@ -1,0 +1,317 @@
+/* The table of all commands, and those that steer. */
+#include "guest/monitor/commands.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "drivers/machine.h"
+#include "guest/console.h"
+#include "guest/control.h"
+
+#define HELP_WIDTH 26 /* of name and arguments */
+
+/* --- help --- */
+
+static void help_line(const struct command *c)
+{
+    int width = HELP_WIDTH - (int)strlen(c->name) - 1;
+
+    job_line("  %s %-*s %s", c->name, width, c->arguments, c->help);
+}
+
+static void help_command(const struct command *c)
+{
+    job_line("%s%s%s: %s", c->name, c->arguments[0] ? " " : "", c->arguments, c->help);
+    job_line("for example: %s", c->example);
+}
+
+static bool command_help(struct job *job)
+{
+    if (job->words.count > 1) {
+        struct word name = job->words.word[1];
+        const struct command *c = command_find(commands, command_count, name);
+        if (c)
+            help_command(c);
+        else
+            job_line("there is no command '%.*s': help lists them", (int)MIN(name.length, 40),
+                     name.text);
+        return false;
+    }
+    if (job->step < command_count) {
+        help_line(&commands[job->step]);
+        return true;
+    }
+    job_line(
+        "Tab completes commands and VM names; cursor up brings earlier lines back; Ctrl-C ends");
+    job_line("what runs; Ctrl-] goes back to the guest, and twice sends it a Ctrl-].");
+    return false;
+}
+
+/* --- consoles --- */
+
+static bool command_console(struct job *job)
+{
+    struct vm_slot *slot = job->words.count > 1 ? job_vm(job, 1) : console_front();
+
+    if (slot)
+        console_attach(slot);
+    else if (job->words.count == 1)
+        job_line("whose? usage: console VM");
+    return false;
+}
+
+/* --- lifecycle --- */
+
+static bool steer(struct job *job, int (*action)(struct vm_slot *slot, char *error),
+                  const char *done)
+{
+    struct vm_slot *slot = job_vm(job, 1);
+    char error[CONTROL_ERROR];
+
+    if (!slot)
+        return false;
+    if (action(slot, error) < 0)
+        job_line("%s", error);
+    else
+        job_line("%s: %s", slot->name, done);
+    return false;
+}
+
+static bool command_start(struct job *job)
+{
+    return steer(job, control_start, "starts");
+}
+
+static bool command_stop(struct job *job)
+{
+    return steer(job, control_stop, "its power button was pressed; what follows is the guest's");
+}
+
+static bool command_pause(struct job *job)
+{
+    return steer(job, control_pause, "stands still");
+}
+
+static bool command_resume(struct job *job)
+{
+    return steer(job, control_resume, "goes on");
+}
+
+static bool command_reset(struct job *job)
+{
+    return steer(job, control_reset, "is reset");
+}
+
+static bool command_kill(struct job *job)
+{
+    return steer(job, control_kill, "is killed");
+}
+
+static bool command_set(struct job *job)
+{
+    struct vm_slot *slot = job_vm(job, 1);
+    char error[CONTROL_ERROR];
+
+    for (unsigned i = 2; slot && i < job->words.count; i++) {
+        struct word key = job->words.word[i];
+        const char *equals = memchr(key.text, '=', key.length);
+        if (!equals) {
+            job_line("'%.*s' is not KEY=VALUE, such as weight=200", (int)MIN(key.length, 40),
+                     key.text);
+            break;
+        }
+        size_t name = (size_t)(equals - key.text);
+        if (control_set(slot, key.text, name, equals + 1, key.length - name - 1, error) < 0) {
+            job_line("%s", error);
+            break;
+        }
+        job_line("%s: %.*s", slot->name, (int)key.length, key.text);
+    }
+    return false;
+}
+
+/* --- the machine --- */
+
+#define ASK_AGAIN_HZ 10
+
+/* VMs that have not ended yet; presses their power buttons the first time. */
+static unsigned ask_vms_to_end(struct job *job)
+{
+    char error[CONTROL_ERROR];
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < control_count(); i++) {
+        struct vm_slot *slot = control_slot(i);
+        if (slot->state == SLOT_OFF)
+            continue;
+        left++;
+        if (job->step == 0 && control_stop(slot, error) < 0)
+            job_line("%s", error);
+    }
+    return left;
+}
+
+/* Whether the machine may go down: at once, or when all VMs have ended. */
+static bool may_go_down(struct job *job, bool *wait)
+{
+    unsigned left;
+
+    *wait = false;
+    if (job->words.count > 1) {
+        if (word_is(job->words.word[1], "now"))
+            return true;
+        job_line("'%.*s' is not 'now'", (int)MIN(job->words.word[1].length, 40),
+                 job->words.word[1].text);
+        return false;
+    }
+    left = ask_vms_to_end(job);
+    if (!left)
+        return true;
+    if (job->step == 0)
+        job_line("waiting for %u VM%s to shut down; Ctrl-C: no longer; '%s now' does not wait",
+                 left, left == 1 ? "" : "s", job->command->name);
+    job->wake = rdtsc() + tsc_hz / ASK_AGAIN_HZ;
+    *wait = true;
+    return false;
+}
+
+static bool command_poweroff(struct job *job)
+{
+    bool wait;
+
+    if (may_go_down(job, &wait)) {
+        console_flush();
+        machine_poweroff();
+    }
+    return wait;
+}
+
+static bool command_reboot(struct job *job)
+{
+    bool wait;
+
+    if (may_go_down(job, &wait)) {
+        console_flush();
+        machine_reset();
+    }
+    return wait;
+}
+
+/* --- all of them --- */
+
+#define VM      ARGUMENT_VM
+#define SETTING ARGUMENT_SETTING
+
+const struct command commands[] = {
+    {"help",
+     "[COMMAND]",
+     0,
+     1,
+     {ARGUMENT_COMMAND},
+     "all commands, or one with an example",
+     "help stats",
+     command_help},
+    {"list",
+     "",
+     0,
+     0,
+     {ARGUMENT_NONE},
+     "the VMs: state, size, what their consoles have to say",
+     "list",
+     command_list},
+    {"console",
+     "[VM]",
+     0,
+     1,
+     {VM},
+     "that VM's console; without VM the one seen last",
+     "console debian, and Ctrl-] to come back",
+     command_console},
+    {"start", "VM", 1, 1, {VM}, "start a VM that is off", "start debian", command_start},
+    {"stop",
+     "VM",
+     1,
+     1,
+     {VM},
+     "press its power button: the guest shuts itself down",
+     "stop debian",
+     command_stop},
+    {"pause", "VM", 1, 1, {VM}, "let it stand still, its clock too", "pause debian", command_pause},
+    {"resume", "VM", 1, 1, {VM}, "let it go on after pause", "resume debian", command_resume},
+    {"reset",
+     "VM",
+     1,
+     1,
+     {VM},
+     "start it again at once, as by a reset button",
+     "reset debian",
+     command_reset},
+    {"kill",
+     "VM",
+     1,
+     1,
+     {VM},
+     "end it at once, without asking the guest",
+     "kill debian",
+     command_kill},
+    {"set",
+     "VM KEY=VALUE ...",
+     2,
+     COMMAND_WORDS - 1,
+     {VM, SETTING, SETTING, SETTING},
+     "its weight, cap (percent of a CPU) or affinity",
+     "set debian weight=200 cap=50 affinity=0,2-3",
+     command_set},
+    {"top",
+     "",
+     0,
+     0,
+     {ARGUMENT_NONE},
+     "who uses the processors, live; q leaves",
+     "top",
+     command_top},
+    {"stats",
+     "VM",
+     1,
+     1,
+     {VM},
+     "its time, and its VM exits by reason",
+     "stats debian",
+     command_stats},
+    {"show", "VM", 1, 1, {VM}, "its configuration", "show debian", command_show},
+    {"dump",
+     "VM [VCPU]",
+     1,
+     2,
+     {VM, ARGUMENT_OTHER},
+     "registers, VMCS, code at RIP",
+     "dump debian 0",
+     command_dump},
+    {"cpus", "", 0, 0, {ARGUMENT_NONE}, "this machine's processors", "cpus", command_cpus},
+    {"memory",
+     "",
+     0,
+     0,
+     {ARGUMENT_NONE},
+     "who has this machine's memory",
+     "memory",
+     command_memory},
+    {"log", "[LINES]", 0, 1, {ARGUMENT_OTHER}, "what Corbel has said last", "log 20", command_log},
+    {"poweroff",
+     "[now]",
+     0,
+     1,
+     {ARGUMENT_OTHER},
+     "stop all VMs and switch the machine off; now: at once",
+     "poweroff",
+     command_poweroff},
+    {"reboot",
+     "[now]",
+     0,
+     1,
+     {ARGUMENT_OTHER},
+     "stop all VMs and start the machine again; now: at once",
+     "reboot",
+     command_reboot},
+};
+const unsigned command_count = ARRAY_SIZE(commands);

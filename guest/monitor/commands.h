@@ -1,0 +1,14 @@
+/* The monitor's commands: each prints the next piece of its output, and says whether there is more.
+ */
+#pragma once
+
+#include "guest/monitor/monitor.h"
+
+bool command_list(struct job *job); /* info.c */
+bool command_show(struct job *job);
+bool command_cpus(struct job *job);
+bool command_memory(struct job *job);
+bool command_log(struct job *job);
+bool command_stats(struct job *job); /* stats.c */
+bool command_top(struct job *job);   /* top.c */
+bool command_dump(struct job *job);  /* dump.c */

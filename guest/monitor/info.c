@@ -1,0 +1,238 @@
+/* Commands that tell about VMs and the machine. */
+#include "guest/monitor/commands.h"
+
+#include "arch/x86/percpu.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "drivers/console.h"
+#include "guest/console.h"
+#include "guest/control.h"
+#include "guest/monitor/text.h"
+#include "guest/vm.h"
+#include "mm/frame.h"
+#include "mm/heap.h"
+
+static void print_row(const struct column *columns, unsigned count, const char *const *cells)
+{
+    char row[TEXT_ROW];
+
+    text_row(row, columns, count, cells);
+    job_line("%s", row);
+}
+
+/* --- list --- */
+
+static const char *state_text(const struct vm_slot *slot)
+{
+    static const char *const ended[] = {
+        [SLOT_NEVER_RAN] = "off", [SLOT_POWERED_OFF] = "powered off", [SLOT_CRASHED] = "crashed",
+        [SLOT_KILLED] = "killed", [SLOT_FAILED] = "failed",
+    };
+
+    return slot->state == SLOT_OFF ? ended[slot->ended] : control_state_text(slot);
+}
+
+bool command_list(struct job *job)
+{
+    static const struct column columns[] = {
+        {"VM", 16, false},   {"STATE", 12, false}, {"CPUS", 4, true},     {"MEMORY", 7, true},
+        {"WEIGHT", 6, true}, {"STARTS", 6, true},  {"CONSOLE", 7, false},
+    };
+    char cpus[TEXT_CELL], memory[TEXT_CELL], weight[TEXT_CELL], starts[TEXT_CELL];
+
+    if (job->step == 0) {
+        print_row(columns, ARRAY_SIZE(columns), NULL);
+        return control_count() > 0;
+    }
+    const struct vm_slot *slot = control_slot(job->step - 1);
+    const char *const cells[] = {
+        slot->name,
+        state_text(slot),
+        text_number(cpus, slot->config->cpus),
+        text_size(memory, slot->config->memory),
+        text_number(weight, slot->weight),
+        text_number(starts, slot->starts),
+        slot == console_front() ? "Ctrl-]"
+        : console_unseen(slot)  ? "new"
+                                : "",
+    };
+    print_row(columns, ARRAY_SIZE(columns), cells);
+    return job->step < control_count();
+}
+
+/* --- show --- */
+
+static void processors_text(char *text, size_t size, const struct config_cpus *set)
+{
+    size_t used = 0;
+
+    text[0] = '\0';
+    for (unsigned i = 0; i < CONFIG_PROCESSORS && used < size; i++)
+        if (set->bits[i / 64] & BIT(i % 64))
+            used += (size_t)format(text + used, size - used, "%s%u", used ? "," : "", i);
+    if (!used)
+        format(text, size, "all");
+}
+
+static void show_modules(const struct config_modules *modules)
+{
+    for (unsigned i = 0; i < modules->count; i++)
+        job_line("  %-12s %.*s %.*s", "module", (int)modules->item[i].file.length,
+                 modules->item[i].file.data, (int)modules->item[i].args.length,
+                 modules->item[i].args.data);
+}
+
+static void show_key(const struct vm_slot *slot, enum config_vm_key i)
+{
+    const struct config_key *key = &config_vm_keys[i];
+    const char *field = (const char *)slot->config + key->offset;
+    const struct config_span *span = (const struct config_span *)field;
+    char text[128];
+
+    switch (key->type) {
+    case CONFIG_PATH:
+    case CONFIG_TEXT:
+    case CONFIG_NAME:
+        if (span->data)
+            job_line("  %-12s %.*s", key->name, (int)span->length, span->data);
+        return;
+    case CONFIG_MODULES:
+        show_modules((const struct config_modules *)field);
+        return;
+    case CONFIG_SIZE:
+        text_size(text, *(const uint64_t *)field);
+        break;
+    case CONFIG_CHOICE:
+        format(text, sizeof(text), "%s", key->choices[*(const uint32_t *)field]);
+        break;
+    case CONFIG_PROCESSOR_SET:
+        processors_text(text, sizeof(text), &slot->affinity);
+        break;
+    default:
+        format(text, sizeof(text), "%u",
+               i == CONFIG_VM_WEIGHT ? slot->weight
+               : i == CONFIG_VM_CAP  ? slot->cap
+                                     : *(const uint32_t *)field);
+    }
+    job_line("  %-12s %s", key->name, text);
+}
+
+bool command_show(struct job *job)
+{
+    const struct vm_slot *slot = job_vm(job, 1);
+
+    if (!slot)
+        return false;
+    job_line("[vm %s], line %u of corbel.conf; it is %s", slot->name, slot->config->section_line,
+             state_text(slot));
+    for (enum config_vm_key i = 0; i < CONFIG_VM_KEYS; i++)
+        show_key(slot, i);
+    return false;
+}
+
+/* --- the machine --- */
+
+bool command_cpus(struct job *job)
+{
+    static const struct column columns[] = {
+        {"CPU", 3, true}, {"APIC", 4, true}, {"INTERRUPTS", 10, true}, {"SPURIOUS", 8, true}};
+    const struct percpu *cpu = this_cpu();
+    char number[TEXT_CELL], apic[TEXT_CELL], interrupts[TEXT_CELL], spurious[TEXT_CELL];
+    const char *const cells[] = {text_number(number, cpu->number), text_number(apic, cpu->apic_id),
+                                 text_number(interrupts, cpu->interrupts),
+                                 text_number(spurious, cpu->spurious)};
+
+    print_row(columns, ARRAY_SIZE(columns), NULL);
+    print_row(columns, ARRAY_SIZE(columns), cells);
+    job_line("TSC: %lu MHz", tsc_hz / 1000000);
+    return false;
+}
+
+static void memory_line(const char *what, uint64_t bytes, uint64_t total)
+{
+    char size[TEXT_CELL], share[TEXT_CELL];
+
+    job_line("  %-20s %8s %6s %%", what, text_size(size, bytes), text_percent(share, bytes, total));
+}
+
+bool command_memory(struct job *job)
+{
+    struct frame_stats s;
+    char size[TEXT_CELL], tables[TEXT_CELL];
+
+    if (job->step == 0) {
+        frame_stats(&s);
+        job_line("%s of RAM", text_size(size, s.total));
+        memory_line("free", s.free, s.total);
+        memory_line("VMs", s.vm, s.total);
+        memory_line("Corbel", s.kernel, s.total);
+        memory_line("Corbel's frame table", s.metadata, s.total);
+        memory_line("files of the boot disk", s.loader, s.total);
+        return control_count() > 0;
+    }
+    const struct vm_slot *slot = control_slot(job->step - 1);
+    if (slot->vm)
+        job_line("  %s: %s of RAM, %s of page tables", slot->name,
+                 text_size(size, slot->vm->memory.size),
+                 text_size(tables, slot->vm->ept.frames * PAGE_SIZE));
+    return job->step < control_count();
+}
+
+/* --- log --- */
+
+#define LOG_SIZE 16384u
+
+struct log_copy {
+    size_t length;
+    char text[LOG_SIZE];
+};
+
+/* Where the last so many lines begin. */
+static size_t last_lines(const struct log_copy *log, uint64_t lines)
+{
+    size_t at = log->length;
+
+    while (at && (log->text[at - 1] != '\n' || at == log->length || lines--))
+        at--;
+    return at;
+}
+
+static bool log_begin(struct job *job)
+{
+    uint64_t lines = UINT64_MAX - 1;
+    struct log_copy *log;
+
+    if (job->words.count > 1 && word_number(job->words.word[1], 100000, &lines) < 0) {
+        job_line("'%.*s' is not a number of lines", (int)MIN(job->words.word[1].length, 40),
+                 job->words.word[1].text);
+        return false;
+    }
+    job->data = log = heap_alloc(sizeof(*log));
+    if (!log) {
+        job_line("there is no memory for it");
+        return false;
+    }
+    log->length = console_history(log->text, sizeof(log->text));
+    job->next = lines ? (unsigned)last_lines(log, lines - 1) : (unsigned)log->length;
+    return true;
+}
+
+bool command_log(struct job *job)
+{
+    const struct log_copy *log;
+    const char *line, *end;
+
+    if (job->step == 0 && !log_begin(job))
+        return false;
+    log = job->data;
+    if (job->next >= log->length)
+        return false;
+    line = log->text + job->next;
+    end = memchr(line, '\n', log->length - job->next);
+    if (!end)
+        end = log->text + log->length;
+    job_line("%.*s", (int)(end - line), line);
+    job->next = (unsigned)(end - log->text) + 1;
+    return true;
+}

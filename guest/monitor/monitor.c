@@ -1,0 +1,197 @@
+#include "guest/monitor/monitor.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "guest/console.h"
+#include "guest/control.h"
+#include "guest/monitor/editor.h"
+#include "mm/heap.h"
+
+#define CTRL_C      0x03
+#define TYPED_AHEAD 256u /* a power of two */
+#define STEPS       8    /* of a command in one go */
+
+static const char prompt[] = "corbel> ";
+
+static struct editor editor;
+static bool in_front;
+static struct job job; /* command is NULL while the prompt waits */
+static char job_words[EDITOR_LINE + 1];
+/* What is typed while a command runs. */
+static uint8_t ahead[TYPED_AHEAD];
+static unsigned ahead_head, ahead_tail; /* free-running */
+
+/* --- output --- */
+
+static void editor_send(void *ctx, const char *text, size_t length)
+{
+    console_write(text, length);
+}
+
+void job_text(const char *text, size_t length)
+{
+    console_write(text, length);
+}
+
+void job_line(const char *fmt, ...)
+{
+    char line[256];
+    va_list args;
+    int length;
+
+    va_start(args, fmt);
+    length = vformat(line, sizeof(line) - 2, fmt, args);
+    va_end(args);
+    length = MIN(length, (int)sizeof(line) - 3);
+    for (int i = 0; i < length; i++)
+        if (line[i] < ' ' || line[i] > '~')
+            line[i] = '?';
+    line[length] = '\r';
+    line[length + 1] = '\n';
+    console_write(line, (size_t)length + 2);
+}
+
+bool monitor_hide(void)
+{
+    if (!job.command)
+        editor_erase(&editor);
+    return !job.keys;
+}
+
+void monitor_show(void)
+{
+    if (!job.command)
+        editor_redraw(&editor);
+}
+
+/* --- completion --- */
+
+static const char *setting(unsigned n)
+{
+    static const char *const settings[] = {"weight=", "cap=", "affinity="};
+
+    return n < ARRAY_SIZE(settings) ? settings[n] : NULL;
+}
+
+static const char *choice(void *ctx, const char *before, size_t length, unsigned n)
+{
+    switch (command_expects(commands, command_count, before, length)) {
+    case ARGUMENT_COMMAND:
+        return n < command_count ? commands[n].name : NULL;
+    case ARGUMENT_VM:
+        return n < control_count() ? control_slot(n)->name : NULL;
+    case ARGUMENT_SETTING:
+        return setting(n);
+    default:
+        return NULL;
+    }
+}
+
+struct vm_slot *job_vm(const struct job *j, unsigned i)
+{
+    struct word w = j->words.word[i];
+    struct vm_slot *slot = control_find(w.text, w.length);
+
+    if (!slot)
+        job_line("there is no VM '%.*s': list shows them", (int)MIN(w.length, 40), w.text);
+    return slot;
+}
+
+/* --- commands --- */
+
+static void end_job(void)
+{
+    if (job.keys)
+        job_text("\x1b[?25h", 6); /* the cursor, which it may have hidden */
+    heap_free(job.data);
+    memset(&job, 0, sizeof(job));
+    if (in_front)
+        editor_begin(&editor);
+}
+
+static void start_job(void)
+{
+    char error[COMMAND_ERROR];
+    const struct command *c;
+
+    memcpy(job_words, editor.line, sizeof(job_words));
+    c = command_parse(commands, command_count, job_words, editor.length, &job.words, error);
+    if (!c) {
+        if (error[0])
+            job_line("%s", error);
+        editor_begin(&editor);
+        return;
+    }
+    job.command = c;
+}
+
+static void type(uint8_t byte)
+{
+    enum editor_event event = editor_input(&editor, byte);
+
+    if (event == EDITOR_ENTER)
+        start_job();
+    else if (event == EDITOR_END)
+        console_back();
+}
+
+void monitor_input(uint8_t byte)
+{
+    if (!job.command) {
+        type(byte);
+    } else if (byte == CTRL_C) {
+        job_text("^C\r\n", 4);
+        ahead_tail = ahead_head;
+        end_job();
+    } else if (job.keys) {
+        job.key = byte;
+    } else if (ahead_head - ahead_tail < TYPED_AHEAD) {
+        ahead[ahead_head++ % TYPED_AHEAD] = byte;
+    }
+}
+
+uint64_t monitor_work(void)
+{
+    for (unsigned i = 0; in_front && console_room() >= MONITOR_ROOM; i++) {
+        if (i == STEPS)
+            return rdtsc(); /* again soon, but guests first */
+        if (!job.command) {
+            if (ahead_tail == ahead_head)
+                return MONITOR_NEVER;
+            type(ahead[ahead_tail++ % TYPED_AHEAD]);
+            continue;
+        }
+        if (!job.key && job.wake > rdtsc())
+            return job.wake;
+        if (!job.command->run(&job)) {
+            end_job();
+            continue;
+        }
+        job.step++;
+        job.key = 0;
+    }
+    return MONITOR_NEVER;
+}
+
+/* --- coming and going --- */
+
+void monitor_init(void)
+{
+    editor_init(&editor, prompt, editor_send, choice, NULL);
+}
+
+void monitor_enter(void)
+{
+    in_front = true;
+    editor_begin(&editor);
+}
+
+void monitor_leave(void)
+{
+    in_front = false;
+    if (job.command)
+        end_job();
+    else
+        editor_erase(&editor);
+}

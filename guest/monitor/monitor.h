@@ -1,0 +1,53 @@
+/*
+ * The monitor: the prompt at which a person sees and steers all VMs. It runs on processor 0 between
+ * guest entries, in pieces: a command prints a little whenever the terminal has room for it, so
+ * that neither long output nor a slow terminal holds up a guest.
+ */
+#pragma once
+
+#include "guest/monitor/command.h"
+
+struct vm_slot;
+
+/* Room that the terminal must have for what one byte of input, or one step of a command, sends. */
+#define MONITOR_ROOM 4096
+
+#define MONITOR_NEVER UINT64_MAX
+
+void monitor_init(void);
+/* The monitor comes to the front: its prompt. */
+void monitor_enter(void);
+/* Something else comes to the front: prompt and line go; a command that runs ends. */
+void monitor_leave(void);
+/* A byte typed while the monitor is in front. */
+void monitor_input(uint8_t byte);
+/* Do what there is to do. Returns the host TSC at which to call it again at the latest. */
+uint64_t monitor_work(void);
+/* Take the prompt away for a line to stand in its place; false: not now, a command has the whole
+ * screen. monitor_show() brings it back. */
+bool monitor_hide(void);
+void monitor_show(void);
+
+/* --- for commands --- */
+
+/* A command that runs. */
+struct job {
+    const struct command *command;
+    struct words words;
+    unsigned step; /* how often run() was called before */
+    uint64_t wake; /* host TSC before which not to be called again, except for a key */
+    bool keys;     /* it takes keys, and draws the whole screen */
+    uint8_t key;   /* the one typed since the last call; 0: none */
+    unsigned next; /* the command's own, 0 at first: where to go on */
+    void *data;    /* the command's own, from the heap, freed at its end */
+};
+
+extern const struct command commands[];
+extern const unsigned command_count;
+
+/* A line, formatted as by format(); what is not printable becomes '?'. */
+void job_line(const char *fmt, ...) PRINTF(1, 2);
+/* As it is: for terminal control. */
+void job_text(const char *text, size_t length);
+/* The VM that argument number i (1 is the first) names; NULL after saying that there is none. */
+struct vm_slot *job_vm(const struct job *job, unsigned i);

@@ -1,0 +1,165 @@
+/* `top`: who uses the processors, drawn again each second in the same place. */
+#include "guest/monitor/commands.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "guest/control.h"
+#include "guest/monitor/text.h"
+#include "guest/vm.h"
+#include "mm/frame.h"
+#include "mm/heap.h"
+
+#define ROWS 18 /* of VMs; a terminal has 24 */
+
+/* Without scrolling: each line is written over the old one, and what is longer there erased. */
+#define HOME         "\x1b[H"
+#define ERASE_TO_END "\x1b[K"
+#define ERASE_BELOW  "\x1b[J"
+#define HIDE_CURSOR  "\x1b[?25l"
+#define CLEAR        "\x1b[2J"
+
+struct sample {
+    const struct vm *vm; /* NULL: it was off */
+    uint64_t ran, exits; /* ticks of its vCPUs on processors, VM exits; so far */
+};
+
+struct row {
+    const struct vm_slot *slot;
+    uint64_t ran, exits; /* since the last time */
+};
+
+struct screen {
+    uint64_t taken; /* host TSC of the samples; 0: none yet */
+    unsigned count; /* VMs of which there is a sample */
+    struct sample samples[];
+};
+
+static void draw(const char *fmt, ...) PRINTF(1, 2);
+
+static void draw(const char *fmt, ...)
+{
+    char line[TEXT_ROW + 8];
+    va_list args;
+    int length;
+
+    va_start(args, fmt);
+    length = vformat(line, sizeof(line), fmt, args);
+    va_end(args);
+    job_text(line, (size_t)MIN(length, 79));
+    job_text(ERASE_TO_END "\r\n", strlen(ERASE_TO_END) + 2);
+}
+
+static struct sample take(const struct vm_slot *slot)
+{
+    struct sample s = {.vm = slot->vm};
+
+    for (unsigned i = 0; s.vm && i < s.vm->vcpu_count; i++) {
+        const struct vcpu *v = s.vm->vcpu[i];
+        s.ran += vcpu_ran(v);
+        for (unsigned reason = 0; reason < VMX_EXIT_REASONS; reason++)
+            s.exits += v->exits[reason];
+    }
+    return s;
+}
+
+/* Keep the ROWS that used most, in order; equal ones as in the config. */
+static unsigned insert(struct row *rows, unsigned count, struct row row)
+{
+    unsigned at = count;
+
+    if (count == ROWS && rows[ROWS - 1].ran >= row.ran)
+        return count;
+    at = MIN(count, ROWS - 1);
+    for (; at && rows[at - 1].ran < row.ran; at--)
+        rows[at] = rows[at - 1];
+    rows[at] = row;
+    return MIN(count + 1, ROWS);
+}
+
+static unsigned sample_all(struct screen *s, struct row *rows, unsigned *running, uint64_t *ran)
+{
+    unsigned count = 0;
+
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct vm_slot *slot = control_slot(i);
+        struct sample now = take(slot), *before = &s->samples[i];
+        struct row row = {.slot = slot};
+        if (before->vm == now.vm && now.ran >= before->ran && now.exits >= before->exits) {
+            row.ran = now.ran - before->ran;
+            row.exits = now.exits - before->exits;
+        }
+        *before = now;
+        *running += slot->state == SLOT_RUNNING;
+        *ran += row.ran;
+        count = insert(rows, count, row);
+    }
+    return count;
+}
+
+static void draw_row(const struct row *r, uint64_t passed)
+{
+    char share[TEXT_CELL], exits[TEXT_CELL], memory[TEXT_CELL];
+    const struct vm_slot *slot = r->slot;
+
+    draw("%-20s %-8s %6s %10s %8s %5u %6u", slot->name, control_state_text(slot),
+         slot->vm ? text_percent(share, r->ran, passed) : "",
+         slot->vm ? text_number(exits, r->exits * 1000 / MAX(tsc_to_ns(passed) / 1000000, 1)) : "",
+         slot->vm ? text_size(memory, slot->vm->memory.size) : "", slot->config->cpus,
+         slot->weight);
+}
+
+static void draw_screen(struct screen *s)
+{
+    struct row rows[ROWS];
+    unsigned running = 0, count;
+    uint64_t now = rdtsc(), passed = s->taken ? now - s->taken : 0, ran = 0;
+    struct frame_stats frames;
+    char used[TEXT_CELL], free[TEXT_CELL], up[TEXT_CELL];
+
+    count = sample_all(s, rows, &running, &ran);
+    s->taken = now;
+    frame_stats(&frames);
+    job_text(HOME, strlen(HOME));
+    draw("corbel up %s; %u of %u VMs run, on %s %% of a CPU; %s free; q leaves",
+         text_duration(up, tsc_to_ns(now) / 1000000), running, s->count,
+         text_percent(used, ran, passed), text_size(free, frames.free));
+    draw("%s", "");
+    draw("%-20s %-8s %6s %10s %8s %5s %6s", "VM", "STATE", "CPU %", "EXITS/s", "MEMORY", "CPUS",
+         "WEIGHT");
+    for (unsigned i = 0; i < count; i++)
+        draw_row(&rows[i], passed);
+    if (count < s->count)
+        draw("... and %u more", s->count - count);
+    job_text(ERASE_BELOW, strlen(ERASE_BELOW));
+}
+
+static bool begin(struct job *job)
+{
+    struct screen *s = heap_alloc(sizeof(*s) + control_count() * sizeof(s->samples[0]));
+
+    if (!s) {
+        job_line("there is no memory for it");
+        return false;
+    }
+    s->count = control_count();
+    job->data = s;
+    job->keys = true;
+    job_text(HIDE_CURSOR CLEAR, strlen(HIDE_CURSOR CLEAR));
+    return true;
+}
+
+bool command_top(struct job *job)
+{
+    if (job->step == 0 && !begin(job))
+        return false;
+    if (job->key == 'q' || job->key == 'Q')
+        return false;
+    if (job->key && job->wake > rdtsc())
+        return true; /* any other key */
+    draw_screen(job->data);
+    /* The first picture shows what has been since then; so the second comes soon. */
+    job->wake = rdtsc() + (job->step ? tsc_hz : tsc_hz / 4);
+    return true;
+}
