@@ -32,7 +32,7 @@ void processors_test_list(struct handover *h)
 
 static struct {
     unsigned rounds;
-    uint64_t answered[SMP_CPUS_MAX]; /* calls, by who was called */
+    uint64_t *answered; /* calls, by who was called */
     struct spinlock lock;
     uint64_t counted; /* under lock, not atomic */
     uint32_t ready, done;
@@ -142,10 +142,13 @@ static void measure(void)
 
 void processors_test(unsigned rounds)
 {
-    static struct cpu_work works[SMP_CPUS_MAX];
+    struct cpu_work *works = heap_alloc(smp_cpus * sizeof(*works));
     struct frame_stats before, after;
     uint64_t answered = 0, expected = (uint64_t)smp_cpus * (smp_cpus - 1) * rounds;
 
+    test.answered = heap_alloc(smp_cpus * sizeof(*test.answered));
+    if (!works || !test.answered)
+        return;
     test.rounds = rounds;
     spin_init(&test.lock, RANK_BOARD);
     frame_stats(&before);

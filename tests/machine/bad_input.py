@@ -58,27 +58,32 @@ def no_vmx_on_amd(lab):
 @scenario(bound=60)
 def vmx_locked_by_firmware(lab):
     """Firmware has locked IA32_FEATURE_CONTROL with VMX off; here a program does so that starts Corbel afterwards."""
-    locker = os.path.join(BUILD, "machine-lock", "LOCK.EFI")
-    build_locker(locker)
     image = lab.image(linux())
-    esp = f"{image}@@{ESP}"
-    mtools("mmove", "-i", esp, "::/EFI/BOOT/BOOTX64.EFI", "::/EFI/BOOT/CORBEL.EFI")
-    mtools("mcopy", "-i", esp, locker, "::/EFI/BOOT/BOOTX64.EFI")
+    start_through(image, "LOCKED")
     m = lab.start(image, memory=512)
     m.read_until(r"^corbel: VT-x is switched off and locked by firmware: .*", FIRMWARE * PATIENCE)
 
 
-def build_locker(out):
-    """tests/machine/lock.c as a UEFI application."""
-    source = os.path.join(TOP, "tests/machine/lock.c")
+def start_through(image, kind):
+    """Let tests/machine/firmware.c of that kind (LOCKED, UNEVEN) start Corbel in this image."""
+    program = os.path.join(BUILD, "machine-firmware", f"{kind}.EFI")
+    build_firmware(program, kind)
+    esp = f"{image}@@{ESP}"
+    mtools("mmove", "-i", esp, "::/EFI/BOOT/BOOTX64.EFI", "::/EFI/BOOT/CORBEL.EFI")
+    mtools("mcopy", "-i", esp, program, "::/EFI/BOOT/BOOTX64.EFI")
+
+
+def build_firmware(out, kind):
+    """tests/machine/firmware.c as a UEFI application."""
+    source = os.path.join(TOP, "tests/machine/firmware.c")
     if os.path.exists(out) and os.path.getmtime(out) > os.path.getmtime(source):
         return
     os.makedirs(os.path.dirname(out), exist_ok=True)
     stem = out[:-4]
     for command in (
-        f"gcc -std=gnu11 -O2 -Wall -Wextra -Werror -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 "
-        f"-DGNU_EFI_USE_MS_ABI -maccumulate-outgoing-args -ffreestanding -fpic -fshort-wchar -mno-red-zone "
-        f"-fno-stack-protector -fcf-protection=none -c {source} -o {stem}.o",
+        f"gcc -std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -isystem /usr/include/efi "
+        f"-isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI -maccumulate-outgoing-args -ffreestanding -fpic -fshort-wchar -mno-red-zone "
+        f"-fno-stack-protector -fcf-protection=none -D{kind} -c {source} -o {stem}.o",
         f"ld -nostdlib -shared -Bsymbolic -znocombreloc --no-undefined -T /usr/lib/elf_x86_64_efi.lds "
         f"/usr/lib/crt0-efi-x86_64.o {stem}.o /usr/lib/libgnuefi.a -o {stem}.so",
         f"objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j .rel* -j .rela* -j .reloc "

@@ -1,8 +1,7 @@
 """`mode = check`: a report in place of VMs, on processors with and without VT-x."""
-import os
 
-from bad_input import ESP, build_locker, mtools
-from harness import (BUILD, FIRMWARE, PATIENCE, corbel_lines, expect, expect_in, host, linux, scenario,
+from bad_input import start_through
+from harness import (FIRMWARE, PATIENCE, corbel_lines, expect, expect_in, host, linux, scenario,
                      wait_for_power_off)
 
 
@@ -60,12 +59,8 @@ def check_ryzen(lab):
 @scenario(bound=60)
 def check_locked(lab):
     """Firmware has locked VT-x: the report says so, and what Corbel would use all the same."""
-    locker = os.path.join(BUILD, "machine-lock", "LOCK.EFI")
-    build_locker(locker)
     image = lab.image(host(mode="check"))
-    esp = f"{image}@@{ESP}"
-    mtools("mmove", "-i", esp, "::/EFI/BOOT/BOOTX64.EFI", "::/EFI/BOOT/CORBEL.EFI")
-    mtools("mcopy", "-i", esp, locker, "::/EFI/BOOT/BOOTX64.EFI")
+    start_through(image, "LOCKED")
     expect_all(report(lab, image), r"^VT-x          there, but locked by firmware: off$", r"^  TPR shadow +used$",
                r"^Corbel cannot run here: VT-x is switched off and locked by firmware: enable")
 

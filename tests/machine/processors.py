@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 
+from bad_input import start_through
 from harness import BUILD, FIRMWARE, PATIENCE, TOP, expect, expect_in, host, scenario, wait_for_power_off
 
 EFI = os.path.join(BUILD, "BOOTX64.EFI")
@@ -88,3 +89,28 @@ def locks_in_order(lab):
     """`make debug`, whose Corbel panics when locks are taken out of order or with interrupts on."""
     subprocess.run(["make", "-C", TOP, "debug"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
     prove(lab, 3, 10, efi=os.path.join(BUILD, "debug", "BOOTX64.EFI"), kind="qemu", model="Nehalem,-vmx")
+
+
+def uneven(lab, model):
+    """Two processors whose firmware has left one TSC 5,000,000 ticks ahead, and one MTRR different."""
+    image = lab.image(host(mode="check", log="debug"))
+    start_through(image, "UNEVEN")
+    m = lab.start(image, cpus=2, memory=256, model=model)
+    m.read_until("^corbel: What this machine has", FIRMWARE * PATIENCE)
+    wait_for_power_off(m)
+    expect_in(r"^corbel: processor 1 \(APIC id 1\): firmware gave it other MTRRs", m.text())
+    return m.text()
+
+
+@scenario(bound=60)
+def uneven_processors(lab):
+    """TSC_ADJUST takes off exactly what firmware had put on, and the MTRR becomes the boot processor's."""
+    expect_in(r"^corbel: processor 1 \(APIC id 1\): its TSC was (5000\d\d\d|49999\d\d) ticks ahead: corrected$",
+              uneven(lab, None))
+
+
+@scenario(bound=60, slow=True)
+def uneven_processors_for_good(lab):
+    """A processor without TSC_ADJUST: the log tells by how much they differ, to the length of one answer."""
+    expect_in(r"^corbel: warning: processor 1 \(APIC id 1\): its TSC is (5000\d\d\d|4999\d\d\d) ticks ahead of the boot "
+              "processor's, and cannot be corrected$", uneven(lab, "corei5_arrandale_m520"))
