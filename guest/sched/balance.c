@@ -73,8 +73,6 @@ bool sched_claim_idle(struct sched *s, unsigned cpu)
 
 int sched_call_idle(struct sched *s, const struct sched_queue *q)
 {
-    if (!q->ready.root)
-        return SCHED_NONE;
     /* A CPU that goes idle says so first and looks at the queues then; here it is the other way
      * round. So one of the two sees the other. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -83,6 +81,20 @@ int sched_call_idle(struct sched *s, const struct sched_queue *q)
         if (cpu < 0 || sched_claim_idle(s, (unsigned)cpu))
             return cpu;
     }
+}
+
+int sched_pass_call(struct sched *s, const struct sched_queue *q)
+{
+    int called = sched_call_idle(s, q);
+    int first = next_in_both(&s->waiting, &s->online, q->cpu);
+
+    for (int at = first; called < 0 && at >= 0;) {
+        called = sched_call_idle(s, s->queue[at]);
+        at = next_in_both(&s->waiting, &s->online, (unsigned)at);
+        if (at == first)
+            break;
+    }
+    return called;
 }
 
 /* --- waking ----------------------------------------------------------------------------------- */
@@ -104,7 +116,7 @@ static unsigned least_loaded(const struct sched *s, const struct sched_vcpu *v, 
     unsigned best = home;
 
     for (unsigned cpu = 0; cpu < SCHED_MAX_CPUS; cpu++) {
-        if (!has(&s->online, cpu) || !sched_may_run(v, cpu))
+        if (!has(&s->online, cpu) || !has(&v->node.cpus, cpu))
             continue;
         uint64_t load = __atomic_load_n(&s->queue[cpu]->load, __ATOMIC_RELAXED);
         if (load < least) {
@@ -122,7 +134,7 @@ unsigned sched_target(const struct sched *s, const struct sched_vcpu *v)
 
     if (idle >= 0)
         return (unsigned)idle;
-    return sched_may_run(v, home) ? home : least_loaded(s, v, home);
+    return has(&v->node.cpus, home) ? home : least_loaded(s, v, home);
 }
 
 /* --- pulling ---------------------------------------------------------------------------------- */
@@ -152,14 +164,15 @@ int sched_pull_source(struct sched *s, unsigned cpu, uint64_t now)
         q->balance_at = now + next_interval(s, q);
         from = (int)q->probed;
     }
-    for (unsigned tries = 0; tries < SCHED_MAX_CPUS; tries++) {
-        from = next_in_both(&s->waiting, &s->online, (unsigned)from);
-        if (from < 0)
-            return SCHED_NONE;
+    int first = next_in_both(&s->waiting, &s->online, (unsigned)from);
+    for (from = first; from >= 0;) {
         if (from != (int)cpu && has(&s->queue[from]->wanted, cpu)) {
             q->probed = (unsigned)from;
             return from;
         }
+        from = next_in_both(&s->waiting, &s->online, (unsigned)from);
+        if (from == first)
+            break;
     }
     return SCHED_NONE;
 }

@@ -3,7 +3,7 @@
  * and what was overdrawn is paid back. */
 #include "guest/sched/queue.h"
 
-static void refill(const struct sched *s, struct sched_group *g, uint64_t now)
+static void refill(const struct sched *s, struct sched_group *g, uint64_t quota, uint64_t now)
 {
     uint64_t due = __atomic_load_n(&g->refill_at, __ATOMIC_RELAXED);
 
@@ -18,7 +18,7 @@ static void refill(const struct sched *s, struct sched_group *g, uint64_t now)
 
     int64_t budget = __atomic_load_n(&g->budget, __ATOMIC_RELAXED), full;
     do
-        full = MIN(budget, 0) + (int64_t)g->quota;
+        full = MIN(budget, 0) + (int64_t)quota;
     while (!__atomic_compare_exchange_n(&g->budget, &budget, full, false, __ATOMIC_RELAXED,
                                         __ATOMIC_RELAXED));
     if (full > 0)
@@ -28,10 +28,11 @@ static void refill(const struct sched *s, struct sched_group *g, uint64_t now)
 uint64_t cap_take(const struct sched *s, struct sched_vcpu *v, uint64_t want, uint64_t now)
 {
     struct sched_group *g = v->group;
+    uint64_t quota = cap_of(g);
 
-    if (g->quota == 0)
+    if (quota == 0)
         return want;
-    refill(s, g, now);
+    refill(s, g, quota, now);
 
     /* Each may run once per refill, even if others were faster to take what there was: else one
      * that comes late each time would never run. */
@@ -42,7 +43,7 @@ uint64_t cap_take(const struct sched *s, struct sched_vcpu *v, uint64_t want, ui
 
     uint32_t n = __atomic_load_n(&g->runnable, __ATOMIC_RELAXED);
     n = MIN(MAX(n, 1U), (uint32_t)SCHED_MAX_VCPUS);
-    uint64_t part = MAX(g->quota * s->reciprocal[n] >> 16, s->grain);
+    uint64_t part = MAX(quota * s->reciprocal[n] >> 16, s->grain);
     v->grant = (int64_t)MIN(want, part);
     __atomic_fetch_sub(&g->budget, v->grant, __ATOMIC_RELAXED);
     return (uint64_t)v->grant;
@@ -50,7 +51,7 @@ uint64_t cap_take(const struct sched *s, struct sched_vcpu *v, uint64_t want, ui
 
 void cap_settle(struct sched_vcpu *v)
 {
-    if (v->group->quota)
+    if (cap_of(v->group))
         __atomic_fetch_add(&v->group->budget, v->grant, __ATOMIC_RELAXED);
     v->grant = 0;
 }

@@ -35,16 +35,17 @@ static uint32_t runnable(const struct sched_group *g)
 static void take_weight(const struct sched *s, struct sched_vcpu *v)
 {
     uint32_t n = runnable(v->group);
-    uint64_t weight = v->group->weight;
+    uint32_t weight = __atomic_load_n(&v->group->weight, __ATOMIC_RELAXED);
 
-    v->weight = (uint32_t)MAX(weight * WEIGHT_SCALE * s->reciprocal[n] >> 16, 1UL);
-    v->group_inverse = v->group->inverse;
-    v->inverse = v->group_inverse * n;
+    v->weight = (uint32_t)MAX((uint64_t)weight * WEIGHT_SCALE * s->reciprocal[n] >> 16, 1UL);
+    v->group_inverse = UINT32_MAX / weight;
+    v->inverse = (uint64_t)v->group_inverse * n;
 }
 
 uint64_t queue_request(const struct sched *s, const struct sched_vcpu *v, uint64_t ticks)
 {
-    uint64_t full = s->slice * MIN(v->group->weight, FULL_REQUEST_WEIGHT) / FULL_REQUEST_WEIGHT;
+    uint32_t weight = __atomic_load_n(&v->group->weight, __ATOMIC_RELAXED);
+    uint64_t full = s->slice * MIN(weight, FULL_REQUEST_WEIGHT) / FULL_REQUEST_WEIGHT;
 
     return MIN(ticks, MAX(full, s->grain));
 }
@@ -92,7 +93,8 @@ void queue_charge(const struct sched *s, struct sched_queue *q, uint64_t now)
 
     /* By the larger number of runnable siblings: who lets them sleep at the right moment gains
      * little. */
-    int64_t by = sched_virtual(ran, MAX(v->inverse, v->group_inverse * runnable(v->group)));
+    int64_t by =
+        sched_virtual(ran, MAX(v->inverse, (uint64_t)v->group_inverse * runnable(v->group)));
     int64_t step = (int64_t)v->weight * by;
     uint64_t mean_by = (uint64_t)step / q->load;
     v->vtime += (uint64_t)by;

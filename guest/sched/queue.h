@@ -58,6 +58,12 @@ void queue_unwait(struct sched_queue *q, struct sched_vcpu *v);
 
 /* --- cap.c: a group's budget ------------------------------------------------------------------ */
 
+/* Ticks per period; 0: no cap. */
+static inline uint64_t cap_of(const struct sched_group *g)
+{
+    return __atomic_load_n(&g->quota, __ATOMIC_RELAXED);
+}
+
 /* Ticks that v may run for now, want at most: 0 if it has to wait until v->group->refill_at. */
 uint64_t cap_take(const struct sched *s, struct sched_vcpu *v, uint64_t want, uint64_t now);
 
@@ -74,6 +80,10 @@ unsigned sched_next_home(struct sched *s);
 
 /* An idle CPU that could run one of those that wait on q, and is to be kicked, or SCHED_NONE. */
 int sched_call_idle(struct sched *s, const struct sched_queue *q);
+
+/* The same for q and then all others: q's CPU, which was idle, may have taken other work than what
+ * it was called for. */
+int sched_pass_call(struct sched *s, const struct sched_queue *q);
 
 /* Does a vCPU wait on any CPU? */
 bool sched_anybody_waits(const struct sched *s);

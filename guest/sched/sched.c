@@ -38,7 +38,6 @@ void sched_group_init(struct sched_group *g, uint64_t now)
 {
     memset(g, 0, sizeof(*g));
     g->weight = SCHED_WEIGHT_DEFAULT;
-    g->inverse = BIT(32) / SCHED_WEIGHT_DEFAULT;
     g->refill_at = now;
 }
 
@@ -46,8 +45,7 @@ int sched_set_weight(struct sched_group *g, unsigned weight)
 {
     if (weight < 1 || weight > SCHED_WEIGHT_MAX)
         return -EINVAL;
-    g->weight = weight;
-    g->inverse = BIT(32) / weight;
+    __atomic_store_n(&g->weight, weight, __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -55,8 +53,8 @@ int sched_set_cap(const struct sched *s, struct sched_group *g, unsigned percent
 {
     if (percent > SCHED_CAP_MAX)
         return -EINVAL;
-    g->cap = percent;
-    g->quota = s->cap_period * percent / 100;
+    __atomic_store_n(&g->cap, percent, __ATOMIC_RELAXED);
+    __atomic_store_n(&g->quota, s->cap_period * percent / 100, __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -185,7 +183,8 @@ int sched_set_affinity(struct sched *s, struct sched_vcpu *v, const struct sched
     } else if (v->state == SCHED_RUNNING && !sched_cpus_have(set, v->cpu)) {
         todo = SCHED_MUST_KICK;
     }
-    v->node.cpus = *set;
+    for (unsigned i = 0; i < ARRAY_SIZE(set->word); i++)
+        __atomic_store_n(&v->node.cpus.word[i], set->word[i], __ATOMIC_RELAXED);
     return todo;
 }
 
@@ -194,7 +193,7 @@ int sched_set_affinity(struct sched *s, struct sched_vcpu *v, const struct sched
 static void park(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
 {
     queue_leave(q, v, now);
-    v->node.key = v->node.value = v->group->refill_at;
+    v->node.key = v->node.value = __atomic_load_n(&v->group->refill_at, __ATOMIC_RELAXED);
     sched_tree_insert(&q->parked, &v->node);
     sched_enter(v, SCHED_PARKED, now);
 }
@@ -262,6 +261,12 @@ static void start(struct sched_queue *q, struct sched_vcpu *v, const struct sche
     q->charged = now;
 }
 
+/* How long until q's CPU looks at another's queue. */
+static uint64_t until_balance(const struct sched *s, const struct sched_queue *q, uint64_t now)
+{
+    return sched_before(now, q->balance_at) ? q->balance_at - now : s->balance;
+}
+
 struct sched_choice sched_pick(struct sched *s, unsigned cpu, uint64_t now)
 {
     struct sched_choice choice = {.until = SCHED_NEVER, .kick = SCHED_NONE};
@@ -292,8 +297,9 @@ struct sched_choice sched_pick(struct sched *s, unsigned cpu, uint64_t now)
         start(q, v, last, now);
         choice.vcpu = v;
         choice.until = now + ticks;
-        if (!q->ready.root && v->group->quota == 0)
-            choice.until = now + (sched_anybody_waits(s) ? s->balance : s->uncontended);
+        if (!q->ready.root && !cap_of(v->group))
+            choice.until =
+                now + (sched_anybody_waits(s) ? until_balance(s, q, now) : s->uncontended);
     }
     const struct sched_node *parked = sched_tree_first(&q->parked);
     if (parked && (!v || sched_before(parked->key, choice.until)))
@@ -302,7 +308,8 @@ struct sched_choice sched_pick(struct sched *s, unsigned cpu, uint64_t now)
     sched_publish(s, q);
     if (!v)
         __atomic_fetch_or(&s->idle.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
-    choice.kick = sched_call_idle(s, q);
+    else
+        choice.kick = last ? sched_call_idle(s, q) : sched_pass_call(s, q);
     return choice;
 }
 

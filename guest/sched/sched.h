@@ -56,7 +56,6 @@ struct sched_group {
     uint32_t weight;   /* 1..SCHED_WEIGHT_MAX: of the VM, however many vCPUs it has */
     uint32_t cap;      /* percent of one CPU for all vCPUs together; 0: no cap */
     uint32_t runnable; /* vCPUs that do not sleep */
-    uint64_t inverse;  /* 2^32 / weight */
     uint64_t quota;    /* ticks per cap period; 0: no cap */
     int64_t budget;    /* ticks left until refill_at; below 0: owed */
     uint64_t refill_at;
@@ -86,9 +85,9 @@ struct sched_vcpu {
     uint32_t weight; /* its part of the group's, as summed in the queue's load */
     uint64_t
         inverse; /* virtual time per tick of running, times 2^16: of the group, times siblings */
-    uint64_t group_inverse;
-    uint64_t vtime; /* grows by ticks run, divided by weight */
-    int64_t lag;    /* while blocked or parked: by how much it was behind the queue, and when: */
+    uint32_t group_inverse; /* 2^32 / the group's weight */
+    uint64_t vtime;         /* grows by ticks run, divided by weight */
+    int64_t lag; /* while blocked or parked: by how much it was behind the queue, and when: */
     uint64_t lag_clock;
     uint64_t slept_at;
     uint64_t request, left; /* ticks that it asks for at a time; that are left of this time */

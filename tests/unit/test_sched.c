@@ -172,6 +172,44 @@ static void test_weight_changes(void **state)
     sim_free(m);
 }
 
+/* A heavy VM does not run ahead and then wait: its lead stays at about a slice. */
+static void test_heavy_vm_runs_evenly(void **state)
+{
+    struct sim *m = sim_new(1, 11);
+    struct sched_group g[11];
+
+    spinners(m, &g[0], 1000, 0, 1);
+    for (unsigned i = 1; i < 11; i++)
+        spinners(m, &g[i], 100, 0, 1);
+    sim_run(m, 100 * MS);
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t before = sim_ran(m, &g[0]);
+        sim_run(m, 5 * MS);
+        assert_in_range(sim_ran(m, &g[0]) - before, 3 * MS / 2, 7 * MS / 2);
+    }
+    sim_free(m);
+}
+
+/* One that may not move and one that may share a CPU beat for beat: the one that may is met, too.
+ */
+static void test_pulls_meet_everybody(void **state)
+{
+    struct sim *m = sim_new(2, 3);
+    struct sched_group g[3];
+    struct sched_cpus one = cpus(1), all = cpus(3);
+    const uint64_t due[] = {667, 667, 667};
+
+    for (unsigned i = 0; i < 3; i++) {
+        group(m, &g[i], 100, 0);
+        sim_affinity(m, sim_add(m, &g[i], 0, 0, 1 + i), i < 2 ? &one : &all);
+    }
+    sim_run(m, 10 * MS);
+    sim_affinity(m, m->actors[1], &all);
+    sim_run(m, SIM_HZ / 10);
+    assert_second(m, g, due, 3, 20);
+    sim_free(m);
+}
+
 /* --- caps ------------------------------------------------------------------------------------- */
 
 static void test_cap_alone(void **state)
@@ -200,6 +238,24 @@ static void test_cap_with_late_kicks(void **state)
     spinners(m, &g[1], 100, 0, 1);
     sim_run(m, SIM_HZ);
     assert_near(sim_ran(m, &g[0]), SIM_HZ / 4, 15);
+    sim_free(m);
+}
+
+/* What a VM leaves of its cap is gone. */
+static void test_cap_is_not_saved_up(void **state)
+{
+    struct sim *m = sim_new(1, 1);
+    struct sched_group g;
+
+    group(m, &g, 100, 25);
+    struct actor *a = sim_add(m, &g, 100 * US, 10 * MS, 1);
+    sim_run(m, SIM_HZ);
+    while (a->v.state != SCHED_BLOCKED)
+        sim_run(m, 10 * US);
+    a->run = 0;
+    uint64_t before = sim_ran(m, &g);
+    sim_run(m, 100 * MS);
+    assert_near(sim_ran(m, &g) - before, 25 * MS, 110);
     sim_free(m);
 }
 
@@ -287,8 +343,6 @@ static void test_latency_beside_spinners(void **state)
         sim_run(m, 20 * SIM_HZ);
         struct sched_stats stats = sim_stats(m, a);
         assert_true(stats.wakes > 100);
-        print_message("%u wakes, waited %lu at most, %lu on average\n", (unsigned)stats.wakes,
-                      stats.wake_max, stats.wake_sum / stats.wakes);
         assert_true(stats.wake_max <= SCHED_WAKE_SLICE_US * US);
         assert_true(stats.wake_sum / stats.wakes <= 5 * US);
         sim_free(m);
@@ -332,6 +386,26 @@ static void test_sleeping_in_turns_gains_little(void **state)
         sim_add(m, &g[1], 200 * US + i, 200 * US, 1 + i * 50 * US);
     sim_run(m, 2 * SIM_HZ);
     assert_true(sim_ran(m, &g[0]) >= SIM_HZ * 9 / 10);
+    sim_free(m);
+}
+
+/* Whoever was told to run long, because nobody waited, makes room when somebody does, even for one
+ * that has had its share. */
+static void test_waits_a_slice_at_most(void **state)
+{
+    struct sim *m = sim_new(1, 2);
+    struct sched_group g[2];
+
+    spinners(m, &g[0], 100, 0, 1);
+    group(m, &g[1], 100, 0);
+    struct actor *a = sim_add(m, &g[1], 1, 3600 * SIM_HZ, 3600 * SIM_HZ);
+    sim_run(m, 100 * MS);
+    a->v.lag = -(int64_t)(64 * MS << 16); /* much ahead */
+    a->v.slept_at = m->now;
+    sim_wake(m, a);
+    sim_run(m, 10 * US);
+    assert_int_equal(a->v.state, SCHED_READY);
+    assert_true(m->cpu[0].until - m->now <= SCHED_SLICE_US * US);
     sim_free(m);
 }
 
@@ -393,6 +467,44 @@ static void test_directed_yield(void **state)
         sim_run(m, 10 * US);
     sched_yield_to(&m->s, &a->v, &b->v, m->now);
     assert_ptr_equal(sched_pick(&m->s, 0, m->now).vcpu, &b->v);
+    sim_free(m);
+}
+
+/* After a yield to nobody in particular, somebody else runs, though the yielder is still behind. */
+static void test_yield(void **state)
+{
+    struct sim *m = sim_new(1, 2);
+    struct sched_group g[2];
+
+    spinners(m, &g[0], 100, 0, 1);
+    spinners(m, &g[1], 100, 0, 1);
+    sim_run(m, 100 * MS);
+    struct actor *a = m->cpu[0].running;
+    while (m->cpu[0].running == a)
+        sim_run(m, 100 * US);
+    for (unsigned i = 0; i < 10; i++) {
+        struct sched_vcpu *v = m->cpu[0].queue.current;
+        m->now += 10 * US;
+        sched_yield_to(&m->s, v, NULL, m->now);
+        assert_ptr_not_equal(sched_pick(&m->s, 0, m->now).vcpu, v);
+    }
+    sim_free(m);
+}
+
+/* A VM whose vCPUs all yield to one of them gets no more than its share. */
+static void test_yields_to_one(void **state)
+{
+    struct sim *m = sim_new(1, 40);
+    struct sched_group g[2];
+
+    spinners(m, &g[0], 100, 0, 1);
+    spinners(m, &g[1], 100, 0, 33);
+    for (unsigned i = 2; i < 34; i++) {
+        m->actors[i]->spin = 10 * US;
+        m->actors[i]->waits_for = m->actors[1];
+    }
+    sim_run(m, 2 * SIM_HZ);
+    assert_true(sim_ran(m, &g[0]) >= SIM_HZ * 98 / 100);
     sim_free(m);
 }
 
@@ -560,8 +672,6 @@ static void test_cost(void **state)
     assert_true(picks == more_picks);
     for (unsigned n = 8, log = 3; n <= 4096; n *= 4, log += 2) {
         steps = cost(n, 0, &picks);
-        print_message("%u runnable: %lu.%02lu steps per choice\n", n, steps / picks,
-                      steps % picks * 100 / picks);
         assert_true(steps < picks * (8 + 6 * log));
     }
 }
@@ -666,8 +776,11 @@ int main(void)
         cmocka_unit_test(test_sleeping_siblings_cost_no_weight),
         cmocka_unit_test(test_shares_across_cpus),
         cmocka_unit_test(test_weight_changes),
+        cmocka_unit_test(test_heavy_vm_runs_evenly),
+        cmocka_unit_test(test_pulls_meet_everybody),
         cmocka_unit_test(test_cap_alone),
         cmocka_unit_test(test_cap_with_late_kicks),
+        cmocka_unit_test(test_cap_is_not_saved_up),
         cmocka_unit_test(test_caps_of_vms),
         cmocka_unit_test(test_small_cap_starves_no_sibling),
         cmocka_unit_test(test_cap_changes),
@@ -675,9 +788,12 @@ int main(void)
         cmocka_unit_test(test_latency_beside_spinners),
         cmocka_unit_test(test_sleeping_gains_nothing),
         cmocka_unit_test(test_sleeping_in_turns_gains_little),
+        cmocka_unit_test(test_waits_a_slice_at_most),
         cmocka_unit_test(test_wakes_on_idle_cpu),
         cmocka_unit_test(test_idle_is_idle),
         cmocka_unit_test(test_directed_yield),
+        cmocka_unit_test(test_yield),
+        cmocka_unit_test(test_yields_to_one),
         cmocka_unit_test(test_yields_keep_shares),
         cmocka_unit_test(test_yield_fetches),
         cmocka_unit_test(test_affinity),
