@@ -30,6 +30,9 @@ static void test_doubles(void **state)
 
     for (uint32_t i = 0; i < ARRAY_SIZE(list); i++)
         assert_int_equal(processor_verdict(list, i, 0, true), verdicts[i]);
+    /* The first and the last. */
+    assert_int_equal(processor_verdict(&list[2], 0, 9, true), PROCESSOR_START);
+    assert_int_equal(processor_verdict(&list[2], 1, 9, true), PROCESSOR_TWICE);
 }
 
 static void test_ids_out_of_reach(void **state)
