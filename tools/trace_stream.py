@@ -200,7 +200,12 @@ def load(data):
     records = stream.feed(data) + stream.end()
     if stream.start is None and records:
         stream.start = min(r.time for r in records)
-    return stream, sorted(records, key=lambda r: r.time)
+    return stream, ordered(records)
+
+
+def ordered(records):
+    """By time. What `trace save` has sent once more is there once."""
+    return sorted(dict.fromkeys(records), key=lambda r: r.time)
 
 
 # --- in words ---

@@ -2,6 +2,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/smp.h"
@@ -79,7 +80,8 @@ int trace_on(unsigned vm, uint32_t events)
     if (error)
         return error;
     info.tsc_hz = tsc_hz;
-    info.start = rdtsc();
+    if (!info.start)
+        info.start = rdtsc();
     info.events = events;
     next_info = 0;
     trace_vm = vm;
@@ -176,6 +178,58 @@ void trace_flush(void)
             break;
     }
     spin_unlock(&stream_lock);
+}
+
+int64_t trace_save(void)
+{
+    int64_t records = 0;
+
+    if (!streaming())
+        return -ENODEV;
+    if (!spin_trylock(&stream_lock))
+        return -EBUSY;
+    for (unsigned i = 0; i < info.cpus; i++) {
+        struct trace_ring *r = rings[i];
+        r->tail = MIN(r->tail, trace_ring_oldest(r));
+        records += (int64_t)(r->head - r->tail);
+    }
+    next_info = 0;
+    spin_unlock(&stream_lock);
+    return records;
+}
+
+/* --- for the monitor --- */
+
+struct trace_state trace_state(void)
+{
+    struct trace_state s = {.port = serial_present(&com2)};
+
+    for (unsigned i = 0; i < info.cpus && rings[i]; i++) {
+        s.recorded += rings[i]->head;
+        s.waiting += rings[i]->head - rings[i]->tail;
+        s.lost += rings[i]->lost;
+    }
+    return s;
+}
+
+void trace_show(struct trace_view *v, unsigned newest)
+{
+    trace_view_open(v, rings, info.start ? info.cpus : 0, newest);
+}
+
+bool trace_show_next(struct trace_view *v, char line[TRACE_TEXT])
+{
+    struct trace_record r;
+    char name[CONFIG_MAX_NAME + 1] = "?";
+    unsigned cpu;
+
+    if (!trace_view_next(v, &r, &cpu))
+        return false;
+    if (r.vm < info.vm_count)
+        format(name, sizeof(name), "%.*s", (int)info.vms[r.vm].name.length,
+               info.vms[r.vm].name.data);
+    trace_text(line, &r, cpu, name, tsc_to_ns(r.time - info.start) / 1000);
+    return true;
 }
 
 /* --- where things happen --- */

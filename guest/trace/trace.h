@@ -8,7 +8,8 @@
  */
 #pragma once
 
-#include "guest/trace/record.h"
+#include "guest/trace/text.h"
+#include "guest/trace/view.h"
 
 struct vcpu;
 struct vm;
@@ -41,8 +42,26 @@ void trace_off(void);
  * will take more; UINT64_MAX when there is nothing to send. Any CPU, with no lock held.
  */
 uint64_t trace_pump(void);
+/* Send once more all that is still in memory, for a reader that was not there before. Returns how
+ * many records that is; -ENODEV without a port. */
+int64_t trace_save(void);
 /* Wait until all of it is sent, or until the port has been stuck for a second. */
 void trace_flush(void);
+
+/* --- for the monitor --- */
+
+struct trace_state {
+    bool port;         /* there is one to send over */
+    uint64_t recorded; /* records since the start, of all processors */
+    uint64_t waiting;  /* of those, not sent yet */
+    uint64_t lost;     /* pushed out before they were sent */
+};
+
+struct trace_state trace_state(void);
+/* The newest records, as they are now. */
+void trace_show(struct trace_view *v, unsigned newest);
+/* The next line of it; false at the end. */
+bool trace_show_next(struct trace_view *v, char line[TRACE_TEXT]);
 
 /* --- where things happen --- */
 

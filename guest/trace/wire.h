@@ -17,7 +17,7 @@ enum trace_packet { TRACE_PACKET_INFO = 1, TRACE_PACKET_RECORDS = 2 };
 /* What a reader has to know to make sense of records. */
 struct trace_info {
     uint64_t tsc_hz;
-    uint64_t now, start; /* host TSC: now, and when tracing was switched on */
+    uint64_t now, start; /* host TSC: now, and when tracing was switched on first */
     uint32_t events;     /* BIT(enum trace_class): what is being recorded */
     uint16_t cpus;
     const struct vm_config *vms; /* for the names */

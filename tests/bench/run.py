@@ -68,8 +68,8 @@ def run(build, config, folder, timeout, memory=512):
         return m.text()
 
 
-def exits(build, without, folder):
-    config = "[host]\n" + (f"without = {without}\n" if without else "") + \
+def exits(build, without, folder, host=""):
+    config = "[host]\n" + host + (f"without = {without}\n" if without else "") + \
              f"[vm bench]\nkernel = {ROOT}/build/guests/exits\nmemory = 16M\n"
     text = run(build, config, folder, 300)
     costs = {n: int(v) for n, v in re.findall(r"^bench (\w+) (\d+)$", text, re.M)}
@@ -89,11 +89,11 @@ def linux(build, folder, without=""):
     return run(build, config, folder, 900)
 
 
-def table_of_exits(plain, counted):
-    lines = ["| exit | Corbel | without vid | without tpr | aim | KVM | VMREAD | VMWRITE | MSR |",
-             "|---|---|---|---|---|---|---|---|---|"]
+def table_of_exits(plain, traced, counted):
+    lines = ["| exit | Corbel | without vid | without tpr | trace = all | aim | KVM | VMREAD | VMWRITE | MSR |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for name, what, kvm, aim, aim_plain in ROWS:
-        cells = [str(plain[v][0].get(name, "-")) for v, _ in VARIANTS]
+        cells = [str(plain[v][0].get(name, "-")) for v, _ in VARIANTS] + [str(traced[0].get(name, "-"))]
         counts = counted[1].get(name)
         target = "" if aim is None and aim_plain is None else \
             str(aim) if aim == aim_plain else f"{'-' if aim is None else 'no exit' if aim == 0 else aim} / {aim_plain}"
@@ -131,9 +131,11 @@ def main():
         for without, what in VARIANTS:
             print(f"bench: exits, {what}", file=sys.stderr, flush=True)
             plain[without] = exits(build, without, folder)
+        print("bench: exits, traced", file=sys.stderr, flush=True)
+        traced = exits(build, "", folder, "trace = all\n")
         print("bench: exits, counting accesses", file=sys.stderr, flush=True)
         counted = exits(count_build, "", folder)
-        out += table_of_exits(plain, counted)
+        out += table_of_exits(plain, traced, counted)
         if not quick:
             print("bench: Debian's cloud kernel to init", file=sys.stderr, flush=True)
             out += [""] + table_of_linux(linux(build, folder))
