@@ -203,12 +203,12 @@ static void a_packet_byte_by_byte(void **state)
                                         .vcpu = 2,
                                         .kind = TRACE_INJECTIONS};
     const struct trace_record host = {
-        .time = 999, .code = 0x34, .vm = TRACE_NO_VM, .kind = TRACE_INTERRUPTS};
+        .time = 999, .code = 0x34, .vm = TRACE_NO_VM, .vcpu = 2, .kind = TRACE_INTERRUPTS};
     const uint8_t expected[] = {
         3,    0, 0,    0, 0,    0,    0xe8, 3, 0,    0, 0, 0, 0, 0, /* CPU 3, none lost, 1000 */
         0x60, 2, 2,    0, 10,   0x80, 0x40, 5, 0x80, 1, /* RIP 1000h as a difference: 2000h */
         0xb1, 1, 0xac, 2, 1,    0,    1,                /* one tick and one byte earlier */
-        0x03, 0, 0,    0, 0x34, 0,
+        0x03, 0, 2,    0, 0x34, 0,
     };
     trace_ring_put(&ring, &exit);
     trace_ring_put(&ring, &before);
@@ -250,6 +250,30 @@ static void the_largest_records_fit(void **state)
     }
     assert_in_range(taken, 2, SLOTS - 1);
     assert_int_equal(ring.lost, 0);
+}
+
+static void packets_end_in_time(void **state)
+{
+    static struct trace_record many[64];
+    struct trace_ring r;
+    const struct trace_record small = {.time = 1, .vm = TRACE_NO_VM};
+    const struct trace_record large = {.time = UINT64_MAX / 2 + 2,
+                                       .rip = UINT64_MAX / 2,
+                                       .a = UINT64_MAX,
+                                       .b = UINT64_MAX,
+                                       .cost = UINT32_MAX,
+                                       .code = UINT32_MAX,
+                                       .vm = 0xfffe,
+                                       .vcpu = 0xffff};
+
+    for (unsigned before = 0; before < 60; before++) {
+        trace_ring_init(&r, many, sizeof(many));
+        for (unsigned i = 0; i < before; i++)
+            trace_ring_put(&r, &small);
+        trace_ring_put(&r, &large);
+        for (size_t length; (length = trace_pack_records(&r, 0, 0, packet));)
+            check_packet(length, TRACE_PACKET_RECORDS, 0);
+    }
 }
 
 static void a_packet_tells_what_was_lost(void **state)
@@ -417,6 +441,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(a_view_leaves_out_what_is_overwritten, fresh),
         cmocka_unit_test_setup(a_packet_byte_by_byte, fresh),
         cmocka_unit_test_setup(the_largest_records_fit, fresh),
+        cmocka_unit_test(packets_end_in_time),
         cmocka_unit_test_setup(a_packet_tells_what_was_lost, fresh),
         cmocka_unit_test(names_take_turns),
         cmocka_unit_test(one_name_is_told_once),
