@@ -30,6 +30,7 @@ struct config_span {
 
 enum config_mode { CONFIG_MODE_RUN, CONFIG_MODE_CHECK };
 enum config_idle { CONFIG_IDLE_POWEROFF, CONFIG_IDLE_STAY };
+enum config_start { CONFIG_START_TOGETHER, CONFIG_START_IN_TURN };
 enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
 
 /* Optional CPU features that `without` in [host] can switch off: X(symbol, name in the config, what
@@ -65,6 +66,7 @@ enum config_without {
 enum config_host_key {
     CONFIG_HOST_MODE,
     CONFIG_HOST_LOG,
+    CONFIG_HOST_START,
     CONFIG_HOST_WHEN_IDLE,
     CONFIG_HOST_ATTACH,
     CONFIG_HOST_WITHOUT,
@@ -135,6 +137,7 @@ struct vm_config {
 struct config {
     uint32_t mode;         /* enum config_mode */
     uint32_t log;          /* enum log_level */
+    uint32_t start;        /* enum config_start */
     uint32_t when_idle;    /* enum config_idle */
     struct config_span attach; /* a VM's name, or "monitor" */
     uint32_t on_panic;     /* enum config_panic */

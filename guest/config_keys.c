@@ -5,6 +5,7 @@
 
 static const char *const mode_names[] = {"run", "check", NULL};
 static const char *const log_names[] = {"error", "warn", "info", "debug", NULL};
+static const char *const start_names[] = {"together", "in-turn", NULL};
 static const char *const idle_names[] = {"poweroff", "stay", NULL};
 static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
@@ -32,6 +33,12 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                          .choices = log_names,
                          .initial = "info",
                          .help = "the least important lines that Corbel prints"},
+    [CONFIG_HOST_START] = {.name = "start",
+                           .type = CONFIG_CHOICE,
+                           .offset = offsetof(struct config, start),
+                           .choices = start_names,
+                           .initial = "together",
+                           .help = "start all VMs, or each after the one before it has ended"},
     [CONFIG_HOST_WHEN_IDLE] = {.name = "when_idle",
                                .type = CONFIG_CHOICE,
                                .offset = offsetof(struct config, when_idle),

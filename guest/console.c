@@ -11,9 +11,9 @@
 #include "guest/control.h"
 #include "guest/monitor/monitor.h"
 #include "guest/replay.h"
+#include "guest/run.h"
 #include "guest/vm.h"
 #include "mm/heap.h"
-#include "vmx/cpu.h"
 
 /* Corbel's lines that wait for the end of a guest's line, or for room. */
 #define DEFERRED_SIZE 8192
@@ -23,6 +23,10 @@
 /* Kept free in the port's ring, so that whoever comes to the front can say so at once. */
 #define RESERVE 256u
 #define CHUNK   256u /* of what is kept, sent at once */
+/* How often a second the port is looked at while output waits for it: its interrupt may be held back
+ * for as long as a guest runs with interrupts off (Bochs does that). Less often than a FIFO of 16
+ * empties. */
+#define CONSOLE_HZ 500
 
 /* What a guest has said, the newest CONSOLE_KEPT bytes of it. */
 struct kept {
@@ -52,25 +56,17 @@ static const char lost[] = "corbel: warning: lines were lost here: the monitor's
 
 /* --- in time for what comes next --- */
 
-/* On processor 0. */
-static struct vcpu *loaded(void)
-{
-    struct vmx_cpu *cpu = vmx_this_cpu();
-
-    return cpu && this_cpu()->number == 0 ? (struct vcpu *)cpu->current : NULL;
-}
-
-/* Let the vCPU on this processor be left in time for the next console_pump(). */
+/* Let processor 0 come to console_pump() in time. */
 static void watch(void)
 {
-    struct vcpu *v = loaded();
-
     if (serial_sending(&com1) || replaying || (deferred_length && front == GUEST && !in_guest_line))
         deadline = MIN(deadline, rdtsc() + tsc_hz / CONSOLE_HZ);
-    if (!v)
+    if (deadline == MONITOR_NEVER)
         return;
-    v->console_waits = deadline != MONITOR_NEVER;
-    v->next_exit = MIN(v->next_exit, deadline);
+    if (this_cpu()->number == 0)
+        run_again_at(deadline);
+    else
+        run_attention(0);
 }
 
 /* --- Corbel's lines --- */
@@ -140,9 +136,7 @@ static void show_deferred(void)
 /* For console_pump() to be called soon. */
 static void ask_for_pump(void)
 {
-    deadline = 0;
-    cpu_kick(0);
-    watch();
+    run_attention(0);
 }
 
 /* The log's; under console_lock(), on any processor. */
@@ -385,8 +379,11 @@ bool console_put(void *context, uint8_t byte)
 
 static void type_into_guest(uint8_t byte)
 {
-    if (guest->vm)
-        uart_receive(&guest->vm->uart, &byte, 1);
+    if (!guest->vm)
+        return;
+    spin_lock(&guest->vm->board);
+    uart_receive(&guest->vm->uart, &byte, 1);
+    spin_unlock(&guest->vm->board);
 }
 
 /* A guest that does not read must not keep anybody from leaving its console: after a second what is
@@ -438,8 +435,11 @@ uint64_t console_pump(void)
     console_unlock();
     if (ended && !replaying)
         move_on();
-    if (front == GUEST && guest->vm && uart_output_waits(&guest->vm->uart))
+    if (front == GUEST && guest->vm && uart_output_waits(&guest->vm->uart)) {
+        spin_lock(&guest->vm->board);
         uart_output_ready(&guest->vm->uart);
+        spin_unlock(&guest->vm->board);
+    }
     for (unsigned i = 0; take_input(); i++)
         if (i == INPUT_MAX) {
             deadline = 0;
@@ -449,11 +449,6 @@ uint64_t console_pump(void)
     if (front == MONITOR)
         show_deferred();
     watch();
-    return deadline;
-}
-
-uint64_t console_deadline(void)
-{
     return deadline;
 }
 
@@ -494,10 +489,7 @@ void console_write(const char *text, size_t length)
 
 static void input_arrived(void)
 {
-    struct vcpu *v = loaded();
-
-    if (v)
-        vcpu_ask(v, REQUEST_CONSOLE);
+    run_attention(0);
 }
 
 void console_mux_init(void)

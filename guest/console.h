@@ -47,8 +47,6 @@ bool console_put(void *context, uint8_t byte);
  * UINT64_MAX for never.
  */
 uint64_t console_pump(void);
-/* What console_pump() returned last. */
-uint64_t console_deadline(void);
 /* Send all that waits, waiting for the port as long as that makes progress. */
 void console_flush(void);
 

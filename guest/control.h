@@ -32,12 +32,24 @@ struct vm_slot {
     uint32_t weight, cap; /* cap in percent of one processor, 0: none */
     struct config_cpus affinity;
     unsigned starts; /* how often it was started, restarts included */
+    /* control.c's own */
+    uint64_t began, paused_at, restart_at; /* host TSC */
+    bool forced;                           /* a person ends it, not the guest */
 };
 
 #define CONTROL_ERROR 160 /* a sentence fits into this */
 
-/* A slot for each of vms[0..count), which stay in place. 0, -ENOMEM. */
-int control_init(const struct vm_config *vms, unsigned count) MUST_CHECK;
+/* A slot for each of the config's VMs; handover is the TSC at which the loader left. 0, -ENOMEM. */
+int control_init(const struct config *config, const struct vm_config *vms,
+                 uint64_t handover) MUST_CHECK;
+/*
+ * For the loop of processor 0: start and restart what is due. Returns the host TSC at which it
+ * wants to be called again.
+ */
+uint64_t control_work(void);
+/* Nothing is left to do: what `when_idle` says. Returns when the machine stays on. */
+void control_when_idle(const struct config *config, const char *why);
+
 unsigned control_count(void);
 /* The slot number index, below control_count(). */
 struct vm_slot *control_slot(unsigned index);
@@ -64,8 +76,8 @@ int control_kill(struct vm_slot *slot, char *error) MUST_CHECK;
 int control_set(struct vm_slot *slot, const char *key, size_t key_length, const char *value,
                 size_t value_length, char *error) MUST_CHECK;
 /*
- * Call fn with a vCPU of a VM that runs or is paused, loaded on this processor, so that its VMCS
- * can be read. Where it ran meanwhile it goes on afterwards. fn must be short and change nothing.
+ * Call fn with a vCPU of a VM that runs or is paused, loaded, so that its VMCS can be read. Where it
+ * ran meanwhile it goes on afterwards. fn must be short and change nothing.
  */
 int control_inspect(struct vm_slot *slot, unsigned vcpu, void (*fn)(struct vcpu *v, void *arg),
                     void *arg, char *error) MUST_CHECK;

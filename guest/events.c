@@ -36,6 +36,14 @@ static int pending_interrupt(struct vcpu *v, bool *external)
     return v->virtual_delivery ? -1 : lapic_pending_vector(&v->lapic);
 }
 
+static int acknowledge_pic(struct vm *vm)
+{
+    spin_lock(&vm->board);
+    int vector = pic_acknowledge(&vm->pic);
+    spin_unlock(&vm->board);
+    return vector;
+}
+
 /* Out of line, like what follows: the road with virtual-interrupt delivery is short without them.
  */
 static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool taken)
@@ -45,7 +53,7 @@ static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool tak
 
     if (vector >= 0 && !taken && vmx_can_take_interrupt() && !vmx_injection_pending()) {
         if (external)
-            vector = pic_acknowledge(&v->vm->pic);
+            vector = acknowledge_pic(v->vm);
         else
             lapic_accept(&v->lapic, (uint8_t)vector);
         const struct vmx_event e = {
@@ -62,10 +70,10 @@ static __attribute__((noinline)) bool deliver_nmi(struct vcpu *v, bool taken)
     bool now = !taken && vmx_can_take_nmi() && !vmx_injection_pending();
 
     if (now) {
+        __atomic_store_n(&v->nmi_pending, false, __ATOMIC_SEQ_CST);
         vmx_inject(&e);
-        v->nmi_pending = false;
     }
-    vmx_request_nmi_window(&v->hw, v->nmi_pending);
+    vmx_request_nmi_window(&v->hw, __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST));
     return now;
 }
 
@@ -84,7 +92,8 @@ void vcpu_deliver_events(struct vcpu *v)
     if (v->virtual_delivery) {
         int vector = lapic_highest_irr(&v->lapic);
         vmx_set_requested_vector(vector < 0 ? 0 : (uint8_t)vector);
-        if (LIKELY(!pic_output(&v->vm->pic)) && !(v->hw.primary & CPU_INTERRUPT_WINDOW))
+        if ((v->id != 0 || LIKELY(!pic_output(&v->vm->pic))) &&
+            !(v->hw.primary & CPU_INTERRUPT_WINDOW))
             return;
     }
     deliver_interrupt(v, taken);
@@ -142,7 +151,28 @@ void vcpu_write_eoi_bitmap(struct vcpu *v)
 
     if (!vmx_features.vid)
         return;
+    spin_lock(&v->vm->board);
     ioapic_eoi_bitmap(&v->vm->ioapic, bitmap);
+    spin_unlock(&v->vm->board);
     lapic_eoi_bitmap(&v->lapic, bitmap);
     vmx_set_eoi_bitmap(bitmap);
+}
+
+/* SDM, "MP Initialization Protocol Algorithm for MP Systems"; one start-up IPI after an INIT
+ * counts. */
+void vcpu_startup_message(struct vcpu *v, uint32_t requests)
+{
+    if (requests & REQUEST_INIT) {
+        vcpu_init_reset(v);
+        v->wait_for_startup = true;
+    }
+    if ((requests & REQUEST_STARTUP) && v->wait_for_startup) {
+        const struct vmx_segment code = {.selector = (uint16_t)(v->startup_vector << 8),
+                                         .base = (uint64_t)v->startup_vector << 12,
+                                         .limit = 0xffff,
+                                         .access = 0x9b};
+        vmx_set_segment(SEG_CS, &code);
+        vmx_set_rip(0);
+        v->wait_for_startup = false;
+    }
 }

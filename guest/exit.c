@@ -7,7 +7,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/trap.h"
-#include "guest/console.h"
+#include "guest/run.h"
 #include "guest/vm.h"
 #include "guest/vm_state.h"
 #include "vmx/cpu.h"
@@ -87,6 +87,14 @@ static enum exit_result exit_skip(struct vcpu *v, struct vm_exit *e)
     return EXIT_SKIP;
 }
 
+/* Pause-loop exiting: it spins, perhaps for a vCPU that is not running. */
+static enum exit_result exit_pause(struct vcpu *v, struct vm_exit *e)
+{
+    v->spins = true;
+    vcpu_ask(v, REQUEST_RESCHEDULE);
+    return EXIT_SKIP;
+}
+
 static enum exit_result exit_hlt(struct vcpu *v, struct vm_exit *e)
 {
     vcpu_ask(v, REQUEST_HALT | REQUEST_EVENT);
@@ -100,7 +108,7 @@ static enum exit_result exit_external_interrupt(struct vcpu *v, struct vm_exit *
     if (LIKELY(e->intr & INTR_VALID))
         interrupt_dispatch(INTR_VECTOR(e->intr));
     v->timer_armed = 0; /* it may have been the timer, and a one-shot timer may be early */
-    vcpu_ask(v, REQUEST_TIMER | REQUEST_CONSOLE);
+    vcpu_ask(v, REQUEST_TIMER | (run_wanted() ? REQUEST_RESCHEDULE : 0));
     return EXIT_RESUME;
 }
 
@@ -112,8 +120,6 @@ static enum exit_result exit_window(struct vcpu *v, struct vm_exit *e)
 
 static enum exit_result exit_preemption_timer(struct vcpu *v, struct vm_exit *e)
 {
-    if (UNLIKELY(v->console_waits))
-        console_pump();
     /* Nothing may be due any more: reading the APIC's current count has fired the timer. */
     vcpu_run_timers(v);
     vcpu_deliver_events(v);
@@ -143,7 +149,8 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
     unsigned vector = INTR_VECTOR(e->intr);
 
     if (INTR_TYPE(e->intr) == INTR_NMI) {
-        nmi_dispatch();
+        nmi_dispatch(); /* another CPU asks for something, and could not wait for an interrupt */
+        vcpu_ask(v, REQUEST_RESCHEDULE);
         return EXIT_RESUME;
     }
     if ((e->intr & INTR_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))
@@ -256,7 +263,7 @@ static const struct exit_row {
     [EXIT_WRMSR] = PLAIN(exit_wrmsr),
     [EXIT_MWAIT] = PLAIN(exit_undefined),
     [EXIT_MONITOR] = PLAIN(exit_undefined),
-    [EXIT_PAUSE] = PLAIN(exit_skip),
+    [EXIT_PAUSE] = PLAIN(exit_pause),
     [EXIT_TPR_THRESHOLD] = PLAIN(exit_window),
     [EXIT_APIC_ACCESS] = NEEDS(exit_apic_access, NEED_QUALIFICATION | NEED_VECTORING),
     [EXIT_EOI] = NEEDS(exit_eoi, NEED_QUALIFICATION),
@@ -276,7 +283,7 @@ static const struct exit_row {
 static int serve_requests(struct vcpu *v)
 {
     uint32_t requests;
-    bool halt = false, test = v->requests & REQUEST_RELOAD;
+    bool reschedule = false, test = v->requests & REQUEST_RELOAD;
 
     if (UNLIKELY(test)) {
         requests = v->requests; /* which the reset within forgets */
@@ -284,11 +291,16 @@ static int serve_requests(struct vcpu *v)
         vcpu_ask(v, requests);
     }
     while ((requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQUIRE))) {
-        if (requests & REQUEST_LEAVE)
+        if (requests & REQUEST_LEAVE) {
+            vcpu_ask(v, requests); /* for when it comes back */
             return VCPU_REQUEST;
-        halt |= (requests & REQUEST_HALT) != 0;
-        if (requests & REQUEST_CONSOLE)
-            console_pump();
+        }
+        if (UNLIKELY(requests & (REQUEST_INIT | REQUEST_STARTUP)))
+            vcpu_startup_message(v, requests);
+        if (UNLIKELY(requests & REQUEST_EOI_EXITS))
+            vcpu_write_eoi_bitmap(v);
+        v->halted |= (requests & REQUEST_HALT) != 0;
+        reschedule |= (requests & REQUEST_RESCHEDULE) != 0;
         if (requests & REQUEST_TIMER)
             vcpu_run_timers(v);
         if (requests & (REQUEST_EVENT | REQUEST_TIMER))
@@ -296,11 +308,14 @@ static int serve_requests(struct vcpu *v)
     }
     if (UNLIKELY(test))
         vcpu_ask(v, REQUEST_RELOAD);
-    if (halt && !vcpu_wakes(v)) {
-        v->halted = true;
+    if (UNLIKELY(v->wait_for_startup))
         return VCPU_HALTED;
+    if (v->halted) {
+        v->halted = !vcpu_wakes(v);
+        if (v->halted)
+            return VCPU_HALTED;
     }
-    return VCPU_STAY;
+    return reschedule ? VCPU_PREEMPTED : VCPU_STAY;
 }
 
 /* Before the guest runs again: the next exit for a timer. now is the host's TSC. */

@@ -13,6 +13,21 @@
 /* Elements done by one exit, so that interrupts get in between. */
 #define STRING_BATCH 256
 
+static inline uint32_t port_read(struct vm *vm, uint16_t port, unsigned size)
+{
+    spin_lock(&vm->board);
+    uint32_t value = bus_port_read(&vm->bus, port, size);
+    spin_unlock(&vm->board);
+    return value;
+}
+
+static inline void port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
+{
+    spin_lock(&vm->board);
+    bus_port_write(&vm->bus, port, size, value);
+    spin_unlock(&vm->board);
+}
+
 static uint64_t add_masked(uint64_t value, uint64_t delta, unsigned width)
 {
     /* 16-bit registers keep their upper part, 32-bit ones lose it. */
@@ -49,13 +64,13 @@ static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
             /* Where it goes is found out first: a device gives a byte away only once. */
             if (linear_writable(v, linear, size) < 0)
                 return EXIT_RESUME;
-            value = bus_port_read(&v->vm->bus, IO_PORT(e->qualification), size);
+            value = port_read(v->vm, IO_PORT(e->qualification), size);
             if (linear_write(v, linear, &value, size) < 0)
                 return EXIT_RESUME;
         } else {
             if (linear_read(v, linear, &value, size) < 0)
                 return EXIT_RESUME;
-            bus_port_write(&v->vm->bus, IO_PORT(e->qualification), size, value);
+            port_write(v->vm, IO_PORT(e->qualification), size, value);
         }
         linear += step;
         left--;
@@ -77,7 +92,7 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
     if (UNLIKELY(q & IO_STRING))
         return string_io(v, e);
     if (q & IO_IN) {
-        uint32_t value = bus_port_read(&v->vm->bus, IO_PORT(q), size);
+        uint32_t value = port_read(v->vm, IO_PORT(q), size);
         if (size == 4)
             v->hw.gpr[RAX] = value;
         else if (size == 1)
@@ -86,8 +101,7 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
             v->hw.gpr[RAX] = (v->hw.gpr[RAX] & ~0xffffULL) | (uint16_t)value;
     } else {
         uint32_t value = (uint32_t)v->hw.gpr[RAX];
-        bus_port_write(&v->vm->bus, IO_PORT(q), size,
-                       size == 4 ? value : value & ((1u << size * 8) - 1));
+        port_write(v->vm, IO_PORT(q), size, size == 4 ? value : value & ((1u << size * 8) - 1));
     }
     /* A guest that waits for its UART with interrupts off: the host's port may not be able to
      * interrupt it. */

@@ -18,9 +18,10 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 
     if ((gpa & ~0xfffULL) == LAPIC_BASE && lapic_claims_mmio(&v->lapic))
         return lapic_mmio_read(&v->lapic, gpa & 0xfff, size);
-    if (bus_mmio_read(&v->vm->bus, gpa, size, &value))
-        return value;
-    return ~0ULL;
+    spin_lock(&v->vm->board);
+    bool device = bus_mmio_read(&v->vm->bus, gpa, size, &value);
+    spin_unlock(&v->vm->board);
+    return device ? value : ~0ULL;
 }
 
 static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
@@ -31,7 +32,9 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
         vcpu_ask(v, REQUEST_EVENT);
         return;
     }
+    spin_lock(&v->vm->board);
     bus_mmio_write(&v->vm->bus, gpa, size, value);
+    spin_unlock(&v->vm->board);
 }
 
 /* --- the emulator's view of memory --- */

@@ -43,8 +43,12 @@ void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
     uint64_t before = bus->next_deadline;
 
     bus_timer_set(bus, d, timer, deadline);
-    if (bus->next_deadline != before)
+    if (bus->next_deadline == before)
+        return;
+    if (d->vm->vcpu[0] == this_cpu()->current)
         vcpu_update_deadline(d->vm->vcpu[0]);
+    else if (bus->next_deadline < before)
+        vcpu_notify(d->vm->vcpu[0], REQUEST_TIMER);
 }
 
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)
@@ -88,7 +92,7 @@ void lapic_send(struct lapic *from, const struct apic_message *m)
 
 void lapic_notify(struct lapic *target)
 {
-    vcpu_ask(vcpu_of(target), REQUEST_EVENT);
+    vcpu_notify(vcpu_of(target), REQUEST_EVENT);
 }
 
 void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
@@ -97,22 +101,37 @@ void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
 
     switch (mode) {
     case APIC_NMI:
-        v->nmi_pending = true;
-        vcpu_ask(v, REQUEST_EVENT);
+        __atomic_store_n(&v->nmi_pending, true, __ATOMIC_SEQ_CST);
+        vcpu_notify(v, REQUEST_EVENT);
         break;
     case APIC_INIT:
         /* The boot processor after INIT would run the firmware's reset vector, and there is no
          * firmware. */
-        vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
+        if (v->id == 0)
+            vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
+        else
+            vcpu_notify(v, REQUEST_INIT);
         break;
-    default: /* SMI: no SMM; SIPI: only after INIT; ExtINT: the 8259s are asked by themselves */
+    case APIC_STARTUP:
+        /* One that does not wait for it, now or after the INIT that it has not seen yet, ignores
+         * it. */
+        if (!v->wait_for_startup && !(v->requests & REQUEST_INIT))
+            break;
+        __atomic_store_n(&v->startup_vector, vector, __ATOMIC_SEQ_CST);
+        vcpu_notify(v, REQUEST_STARTUP);
+        break;
+    default: /* SMI: no SMM; ExtINT: the 8259s are asked by themselves */
         break;
     }
 }
 
 void lapic_broadcast_eoi(struct lapic *l, uint8_t vector)
 {
-    ioapic_eoi(&vcpu_of(l)->vm->ioapic, vector);
+    struct vm *vm = vcpu_of(l)->vm;
+
+    spin_lock(&vm->board);
+    ioapic_eoi(&vm->ioapic, vector);
+    spin_unlock(&vm->board);
 }
 
 void lapic_mode_changed(struct lapic *l)
@@ -134,7 +153,7 @@ void ioapic_changed(struct ioapic *io)
     struct vm *vm = io->device.vm;
 
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vcpu_write_eoi_bitmap(vm->vcpu[i]);
+        vcpu_notify(vm->vcpu[i], REQUEST_EOI_EXITS);
 }
 
 static void pic_intr(void *context, bool level)
@@ -143,7 +162,7 @@ static void pic_intr(void *context, bool level)
 
     lapic_set_lint(&vm->vcpu[0]->lapic, 0, level);
     if (level)
-        vcpu_ask(vm->vcpu[0], REQUEST_EVENT);
+        vcpu_notify(vm->vcpu[0], REQUEST_EVENT);
 }
 
 /* --- life --- */
@@ -184,6 +203,8 @@ void platform_destroy(struct vm *vm)
 
 void platform_reset(struct vm *vm)
 {
+    spin_lock(&vm->board);
     vm->irq_lines = 0;
     bus_reset(&vm->bus);
+    spin_unlock(&vm->board);
 }

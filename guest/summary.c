@@ -4,6 +4,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/tsc.h"
 #include "guest/exits.h"
+#include "guest/run.h"
 #include "guest/vm.h"
 
 #define ROWS 12
@@ -27,10 +28,10 @@ static void print_exits(const struct exit_row *rows, unsigned count, uint64_t to
         log_info("  %-28s %10lu  %3lu%%", "others", left, left * 100 / total);
 }
 
-void vm_print_summary(const struct vm *vm)
+void vm_print_summary(struct vm *vm)
 {
     uint64_t ran = vm->started ? rdtsc() - vm->started : 0;
-    uint64_t ms = tsc_to_ns(ran) / 1000000, total = 0, root = 0, halted = 0;
+    uint64_t ms = tsc_to_ns(ran) / 1000000, total = 0, root = 0, halted = 0, busy = 0;
     struct exit_row rows[VMX_EXIT_REASONS];
     struct frame_stats frames;
     unsigned count;
@@ -39,14 +40,15 @@ void vm_print_summary(const struct vm *vm)
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         root += vm->vcpu[i]->hw.root_ticks;
         halted += vm->vcpu[i]->halt_ticks;
+        busy += run_stats(vm->vcpu[i]).ran;
     }
     frame_stats(&frames);
     log_info("%s: %s after %lu.%03lu s%s%s", vm->name, vm->killed ? "killed" : "ended", ms / 1000,
              ms % 1000, vm->why[0] ? ": " : "", vm->why);
     log_info(
         "  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
-        tsc_to_ns(halted) / 1000000, share(root, ran - halted) / 100,
-        share(root, ran - halted) % 100, root, ran - halted, vm->resets);
+        tsc_to_ns(halted) / 1000000, share(root, busy) / 100, share(root, busy) % 100, root, busy,
+        vm->resets);
     if (vm->reloads)
         log_info("  state saved, wiped and reloaded %u times", vm->reloads);
     log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,

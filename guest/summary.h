@@ -3,4 +3,4 @@
 
 struct vm;
 
-void vm_print_summary(const struct vm *vm);
+void vm_print_summary(struct vm *vm);

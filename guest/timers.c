@@ -3,7 +3,7 @@
  * one of a vCPU becomes next_exit, on the host's TSC; between exits nothing counts.
  */
 #include "arch/x86/cpu.h"
-#include "guest/console.h"
+#include "arch/x86/tsc.h"
 #include "guest/vm.h"
 
 /* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on
@@ -22,6 +22,12 @@ static inline uint64_t ticks_until(uint64_t deadline, uint64_t now)
     return deadline > now ? deadline - now : 0;
 }
 
+/* The boot vCPU looks after the devices' timers; any vCPU may set them. */
+static inline uint64_t bus_deadline(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->bus.next_deadline, __ATOMIC_RELAXED);
+}
+
 static inline void find_deadline(struct vcpu *v, uint64_t now)
 {
     uint64_t ticks = TIMER_MAX_TICKS;
@@ -29,10 +35,8 @@ static inline void find_deadline(struct vcpu *v, uint64_t now)
     /* An APIC timer or bus that is off has the largest deadline there is. */
     ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->tsc_offset));
     if (v->id == 0)
-        ticks = MIN(ticks, ticks_until(v->vm->bus.next_deadline, now + v->vm->tsc_offset));
-    if (UNLIKELY(v->console_waits))
-        ticks = MIN(ticks, ticks_until(console_deadline(), now));
-    v->next_exit = now + ticks;
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->tsc_offset));
+    v->next_exit = now + MIN(ticks, ticks_until(v->run_until, now));
 }
 
 void vcpu_update_deadline(struct vcpu *v)
@@ -40,10 +44,15 @@ void vcpu_update_deadline(struct vcpu *v)
     find_deadline(v, rdtsc());
 }
 
-bool vcpu_timers_off(const struct vcpu *v)
+uint64_t vcpu_timer_deadline(const struct vcpu *v)
 {
-    return v->lapic.timer_deadline == LAPIC_TIMER_OFF &&
-           (v->id != 0 || v->vm->bus.next_deadline == TIMER_OFF);
+    uint64_t now = rdtsc(), ticks = ticks_until(v->lapic.timer_deadline, now + v->tsc_offset);
+
+    if (v->lapic.timer_deadline == LAPIC_TIMER_OFF)
+        ticks = UINT64_MAX;
+    if (v->id == 0 && bus_deadline(v->vm) != TIMER_OFF)
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->tsc_offset));
+    return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
 }
 
 bool vcpu_run_timers(struct vcpu *v)
@@ -55,10 +64,14 @@ bool vcpu_run_timers(struct vcpu *v)
         lapic_timer_expired(&v->lapic, now + v->tsc_offset);
         fired = true;
     }
-    if (v->id == 0 && UNLIKELY(v->vm->bus.next_deadline <= now + v->vm->tsc_offset)) {
+    if (v->id == 0 && UNLIKELY(bus_deadline(v->vm) <= now + v->vm->tsc_offset)) {
+        spin_lock(&v->vm->board);
         bus_run_timers(&v->vm->bus, now + v->vm->tsc_offset);
+        spin_unlock(&v->vm->board);
         fired = true;
     }
+    if (UNLIKELY(now >= v->run_until))
+        vcpu_ask(v, REQUEST_RESCHEDULE);
     find_deadline(v, now);
     /* A guest may program a period shorter than its handling takes: it gets to run all the same. */
     if (fired)

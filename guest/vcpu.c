@@ -13,9 +13,6 @@
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
-/* Without serial interrupts the port is looked at this often while the guest sleeps. */
-#define SERIAL_POLL_HZ 100
-
 static void host_cpuid(void *context, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 {
     struct cpuid r = cpuid(leaf, subleaf);
@@ -160,8 +157,6 @@ void vcpu_destroy(struct vcpu *v)
 {
     if (!v)
         return;
-    if (v->hw.cpu)
-        vmx_vcpu_put(&v->hw);
     vmx_vcpu_destroy(&v->hw);
     if (v->lapic_page != FRAME_NONE && v->lapic_page)
         frame_free(v->lapic_page, FRAME_ORDER_4K);
@@ -170,12 +165,42 @@ void vcpu_destroy(struct vcpu *v)
     heap_free(v);
 }
 
+bool vcpu_hold(struct vcpu *v)
+{
+    if (v->hw.cpu)
+        return false;
+    vmx_vcpu_load(&v->hw);
+    return true;
+}
+
+void vcpu_release(struct vcpu *v, bool held)
+{
+    if (held)
+        vmx_vcpu_put(&v->hw);
+}
+
+void vcpu_init_reset(struct vcpu *v)
+{
+    vmx_vcpu_init_reset(&v->hw);
+    v->event.info = 0;
+    v->nmi_pending = false;
+    v->halted = false;
+    cpuid_set_cr4(&v->cpuid, 0);
+    lapic_init_reset(&v->lapic);
+    vmx_request_interrupt_window(&v->hw, false);
+    vmx_request_nmi_window(&v->hw, false);
+    vcpu_apic_mode(v);
+}
+
 void vcpu_reset(struct vcpu *v)
 {
+    bool held = vcpu_hold(v);
+
     vmx_vcpu_reset(&v->hw);
     v->event.info = 0;
     v->nmi_pending = false;
     v->halted = false;
+    v->wait_for_startup = v->id != 0;
     v->tsc_offset = v->vm->tsc_offset;
     vmx_set_tsc_offset(v->tsc_offset);
     msr_reset(&v->msr);
@@ -185,7 +210,8 @@ void vcpu_reset(struct vcpu *v)
     vmx_request_interrupt_window(&v->hw, false);
     vmx_request_nmi_window(&v->hw, false);
     vcpu_apic_mode(v);
-    v->requests = 0;
+    v->requests = REQUEST_TIMER | REQUEST_EVENT | (test_reload ? REQUEST_RELOAD : 0);
+    vcpu_release(v, held);
 }
 
 void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
@@ -202,6 +228,7 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
                                      .limit = real ? 0xffff : 0xffffffff,
                                      .access = real ? 0x93 : 0xc093};
     const struct vmx_segment tr = {.limit = 0x67, .access = 0x8b}; /* as PVH wants it */
+    bool held = vcpu_hold(v);
 
     vmx_set_segment(SEG_CS, &code);
     for (enum segment s = SEG_ES; s <= SEG_GS; s++)
@@ -223,63 +250,24 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
     vmx_set_gpr(&v->hw, RDI, start->rdi);
     lapic_virtual_wire(&v->lapic); /* as firmware would leave it */
     vcpu_apic_mode(v);
+    vcpu_release(v, held);
 }
 
 /* --- running --- */
 
-/* HLT: wait for what wakes the guest, with the processor halted too. */
-static void halt(struct vcpu *v)
+int vcpu_run(struct vcpu *v)
 {
-    uint64_t before = v->halt_ticks, start = rdtsc();
+    int leave = vcpu_prepare(v);
 
-    for (;;) {
-        v->halt_ticks = before + rdtsc() - start; /* somebody may be looking */
-        if (vcpu_run_timers(v))
-            vcpu_ask(v, REQUEST_EVENT);
-        uint64_t pump = console_pump();
-        if ((v->requests & REQUEST_LEAVE) || vcpu_wakes(v))
-            break;
-        uint64_t wake = MIN(v->next_exit, pump);
-        if (vcpu_timers_off(v) && !(vmx_rflags() & RFLAGS_IF)) {
-            vm_request(v->vm, VM_REQUEST_POWEROFF,
-                       "halted for good: interrupts off and no timer set");
-            break;
-        }
-        if (!serial_interrupts(&com1))
-            wake = MIN(wake, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
-        wake = MIN(wake, trace_pump());
-        apic_timer_set(wake); /* each time: a one-shot timer may have fired early */
-        cpu_idle_once();
+    if (leave == VCPU_STAY) {
+        trace_run(v);
+        leave = vmx_run(&v->hw);
+        trace_leave(v, leave);
     }
-    apic_timer_stop();
-    v->timer_armed = 0;
-    v->halted = false;
-    v->halt_ticks = before + rdtsc() - start;
-}
-
-uint64_t vcpu_ran(const struct vcpu *v)
-{
-    return v->vm->started ? rdtsc() - v->vm->started - v->halt_ticks : 0;
-}
-
-void vcpu_run(struct vcpu *v)
-{
-    vcpu_ask(v,
-             REQUEST_TIMER | REQUEST_EVENT | REQUEST_CONSOLE | (test_reload ? REQUEST_RELOAD : 0));
-    for (;;) {
-        int leave = vcpu_prepare(v);
-        if (leave == VCPU_STAY) {
-            trace_run(v);
-            leave = vmx_run(&v->hw);
-            trace_leave(v, leave);
-        }
-        if (leave == VMX_ENTRY_FAILED) {
-            vmx_report_entry_failure(&v->hw);
-            vm_kill(v, "the processor refused VM entry");
-        }
-        if (leave == VCPU_HALTED)
-            halt(v);
-        if (v->vm->ending)
-            return;
+    if (leave == VMX_ENTRY_FAILED) {
+        vmx_report_entry_failure(&v->hw);
+        vm_kill(v, "the processor refused VM entry");
+        return VCPU_REQUEST;
     }
+    return leave;
 }

@@ -10,6 +10,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/load/acpi.h"
 #include "guest/load/kernel.h"
+#include "guest/run.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
@@ -80,6 +81,8 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
         return -ENOMEM;
     vm->id = id;
     vm->config = config;
+    spin_init(&vm->board, RANK_BOARD);
+    sched_group_init(&vm->group, rdtsc());
     vm->apic_access_page = FRAME_NONE;
     vm->ioapic_page = FRAME_NONE;
     memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
@@ -94,8 +97,8 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
         vm->lapic[i] = &vm->vcpu[i]->lapic;
         vm->vcpu_count++;
         lapic_init(vm->lapic[i], phys_to_virt(vm->vcpu[i]->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
+        run_add(vm->vcpu[i]);
     }
-    vmx_vcpu_load(&vm->vcpu[0]->hw);
     if ((result = platform_init(vm)) < 0) {
         no_memory(vm, "its devices");
         goto failed;
@@ -112,11 +115,11 @@ void vm_reset(struct vm *vm)
 {
     vm->ending = false;
     vm->killed = false;
+    vm->dead = 0;
     vm->why[0] = '\0';
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_reset(vm->vcpu[i]);
     platform_reset(vm);
-    vm->state = VM_READY;
 }
 
 /* --- loading --- */
@@ -213,9 +216,6 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
         return result;
     vcpu_start_at(vm->vcpu[0], &start);
     vm->load_ticks = rdtsc() - from;
-    vm->state = VM_RUNNING;
-    if (!vm->started)
-        vm->started = rdtsc();
     return 0;
 }
 
@@ -223,13 +223,25 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
 
 void vm_request(struct vm *vm, enum vm_request request, const char *why)
 {
-    if (vm->ending)
+    if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST))
         return;
-    vm->ending = true;
     vm->request = request;
     format(vm->why, sizeof(vm->why), "%s", why);
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vcpu_ask(vm->vcpu[i], REQUEST_LEAVE);
+    run_leave(vm);
+}
+
+void vm_move_clock(struct vm *vm, uint64_t delta)
+{
+    vm->tsc_offset += delta;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *v = vm->vcpu[i];
+        bool held = vcpu_hold(v);
+
+        v->tsc_offset += delta;
+        vmx_set_tsc_offset(v->tsc_offset);
+        vcpu_release(v, held);
+        vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT);
+    }
 }
 
 void vm_kill(struct vcpu *v, const char *why, ...)
@@ -237,7 +249,7 @@ void vm_kill(struct vcpu *v, const char *why, ...)
     struct vm *vm = v->vm;
     va_list args;
 
-    if (vm->killed)
+    if (__atomic_exchange_n(&vm->killed, true, __ATOMIC_SEQ_CST))
         return;
     vm->ending = false; /* a fault ends the VM whatever the guest had asked for */
     va_start(args, why);
@@ -247,16 +259,15 @@ void vm_kill(struct vcpu *v, const char *why, ...)
     log_error("%s: killed: %s", vm->name, text);
     vcpu_dump(v);
     vm_request(vm, VM_REQUEST_POWEROFF, text);
-    vm->killed = true;
 }
 
 void vm_destroy(struct vm *vm)
 {
+    run_flush(vm);
     for (unsigned i = 0; i < vm->config->cpus; i++)
         vcpu_destroy(vm->vcpu[i]);
     platform_destroy(vm);
     ept_destroy(&vm->ept);
-    vmx_flush_all();
     if (vm->ioapic_page != FRAME_NONE)
         frame_free(vm->ioapic_page, FRAME_ORDER_4K);
     if (vm->apic_access_page != FRAME_NONE)

@@ -1,6 +1,8 @@
 /* A virtual machine and its virtual CPUs. */
 #pragma once
 
+#include "arch/x86/smp.h"
+#include "arch/x86/spinlock.h"
 #include "guest/config.h"
 #include "guest/cpuid.h"
 #include "guest/device.h"
@@ -18,6 +20,7 @@
 #include "guest/insn/insn.h"
 #include "guest/load/sink.h"
 #include "guest/msr.h"
+#include "guest/sched/sched.h"
 #include "mm/guest_memory.h"
 #include "vmx/ept.h"
 #include "vmx/exit.h"
@@ -29,21 +32,21 @@
 /* Why vmx_run() came back; 0 is what vcpu_exit() returns to stay in the guest. */
 enum vcpu_leave {
     VCPU_STAY,
-    VCPU_HALTED,  /* HLT with nothing to deliver */
-    VCPU_REQUEST, /* the VM wants to end or to restart */
+    VCPU_HALTED,    /* HLT, or waits for a start-up IPI, with nothing that would end that */
+    VCPU_PREEMPTED, /* the processor has something else to do */
+    VCPU_REQUEST,   /* the VM wants to end, to restart or to be paused */
 };
 
-/* How often a second a vCPU exits for output that waits for the serial port: less often than a FIFO
- * of 16 empties. */
-#define CONSOLE_HZ 500
-
 /* Bits of struct vcpu.requests: looked at before each VM entry. */
-#define REQUEST_EVENT   BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
-#define REQUEST_TIMER   BIT(1) /* a deadline may have passed */
-#define REQUEST_HALT    BIT(2)
-#define REQUEST_CONSOLE BIT(5) /* the serial port has moved */
-#define REQUEST_RELOAD  BIT(4) /* kept set while the reload test is on: see vm_state.h */
-#define REQUEST_LEAVE   BIT(3) /* see struct vm.ending */
+#define REQUEST_EVENT      BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
+#define REQUEST_TIMER      BIT(1) /* a deadline may have passed */
+#define REQUEST_HALT       BIT(2)
+#define REQUEST_LEAVE      BIT(3) /* see struct vm.ending and struct vm.pausing */
+#define REQUEST_RELOAD     BIT(4) /* kept set while the reload test is on: see vm_state.h */
+#define REQUEST_RESCHEDULE BIT(5) /* the processor's loop is to decide who runs (run.c) */
+#define REQUEST_INIT       BIT(6) /* an INIT has arrived */
+#define REQUEST_STARTUP    BIT(7) /* a start-up IPI has arrived: startup_vector */
+#define REQUEST_EOI_EXITS  BIT(8) /* the I/O APIC's level-triggered vectors have changed */
 
 struct vcpu {
     struct vmx_vcpu hw; /* first: the exit path goes from one to the other for nothing */
@@ -51,12 +54,13 @@ struct vcpu {
     /* --- the exit path's part --- */
     uint32_t requests; /* atomic: other CPUs set bits */
     bool halted;
-    bool console_waits;    /* for the serial port: exit now and then, see guest/console.c */
+    bool wait_for_startup; /* INIT has stopped it */
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
     bool tpr_shadow;
-    bool nmi_pending;
+    bool nmi_pending;     /* atomic: other CPUs set it */
     uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
-    uint64_t next_exit;   /* host TSC at which the guest must be left for a timer */
+    uint64_t run_until;   /* host TSC at which its processor's loop wants to decide again */
+    uint64_t next_exit;   /* host TSC at which the guest must be left: a timer, or run_until */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
     uint64_t exits[VMX_EXIT_REASONS];
     struct vm_exit exit; /* the one being handled */
@@ -71,23 +75,36 @@ struct vcpu {
     struct msr_state msr;
     struct msr_env msr_env;
     paddr lapic_page, msr_bitmap;
-    uint64_t halt_ticks;
     uint32_t trace;            /* BIT(enum trace_class): what is recorded of it */
     uint8_t traced_vector;     /* requested of virtual-interrupt delivery, when last looked at */
     uint16_t interrupt_status; /* what the VMCS holds */
     uint8_t tpr_threshold;     /* what the VMCS holds */
-};
+    uint8_t startup_vector;    /* of REQUEST_STARTUP */
 
-enum vm_state { VM_READY, VM_RUNNING, VM_POWERED_OFF, VM_KILLED };
+    /* --- run.c's part --- */
+    struct sched_vcpu sched;
+    struct sched_node sleep; /* while sleeping: until a timer's moment */
+    bool sleeping;
+    bool away;          /* not to be scheduled: new, paused or at its end */
+    bool dead;          /* halted, and only another vCPU could wake it */
+    bool spins;         /* waits for a lock whose holder may not be running */
+    int on_cpu;         /* atomic: the processor that runs it, or -1 */
+    unsigned loaded_on; /* the processor that holds its state, if one does */
+    uint64_t halted_at, halt_ticks;
+};
 
 struct vm {
     char name[CONFIG_MAX_NAME + 1];
     unsigned id;
     const struct vm_config *config;
-    enum vm_state state;
 
-    bool ending; /* a request below is waiting for the vCPUs to leave */
+    bool ending; /* a request below is waiting for the vCPUs to leave; atomic */
     bool killed;
+    unsigned active;        /* vCPUs that have not left yet; atomic */
+    unsigned dead;          /* vCPUs that nothing will wake; atomic */
+    struct cpu_work parked; /* what processor 0 does when the last one has left */
+    struct sched_group group;
+    struct sched_cpus ran_on; /* processors that may hold translations of it */
     enum vm_request request;
     char why[120];
 
@@ -111,6 +128,9 @@ struct vm {
     struct lapic *lapic[CONFIG_MAX_CPUS];
     unsigned vcpu_count;
 
+    /* Held around everything that follows but what is said to be atomic: device models are run by
+     * one CPU at a time. */
+    struct spinlock board;
     struct bus bus;
     struct uart uart;
     struct pic pic;
@@ -154,27 +174,38 @@ void vm_reset(struct vm *vm);
 void vm_destroy(struct vm *vm);
 /* The guest did what cannot be carried on with: say why, with the vCPU's state, and end the VM. */
 void vm_kill(struct vcpu *v, const char *why, ...) PRINTF(2, 3);
+/* End or restart it, when its vCPUs have left their processors. The first request counts. */
 void vm_request(struct vm *vm, enum vm_request request, const char *why);
+/* Its vCPUs are away: its clock goes on delta ticks later than it would. */
+void vm_move_clock(struct vm *vm, uint64_t delta);
 
 /* --- vcpu.c: one vCPU's life and its stay in the guest --- */
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id) MUST_CHECK;
 void vcpu_destroy(struct vcpu *v);
+/* Power-on and INIT state; the latter only for the vCPU that is loaded. */
 void vcpu_reset(struct vcpu *v);
-/* Put it, loaded, at the state in which a guest's software starts. */
+void vcpu_init_reset(struct vcpu *v);
+/* Have it loaded on this CPU, unless it is already; vcpu_release() with the result undoes that. */
+bool vcpu_hold(struct vcpu *v);
+void vcpu_release(struct vcpu *v, bool held);
+/* Put it at the state in which a guest's software starts. */
 void vcpu_start_at(struct vcpu *v, const struct guest_start *start);
-/* Run until the VM ends: the loaded vCPU of a VM that has one. */
-void vcpu_run(struct vcpu *v);
-/* Host TSC ticks that it has held a processor, and not been halted. */
-uint64_t vcpu_ran(const struct vcpu *v);
+/* Run the loaded vCPU until there is a reason to leave; an enum vcpu_leave. */
+int vcpu_run(struct vcpu *v);
 /* An exception for the guest; combined with one that was being delivered as the SDM says. */
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error);
 void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error);
 
+/* Ask something of the vCPU that this CPU runs, or of one that is not running anywhere. */
 static inline void vcpu_ask(struct vcpu *v, uint32_t request)
 {
-    __atomic_fetch_or(&v->requests, request, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&v->requests, request, __ATOMIC_SEQ_CST);
 }
+
+/* The same of any vCPU: one that runs on another CPU leaves its guest for it, one that is halted
+ * wakes. */
+void vcpu_notify(struct vcpu *v, uint32_t request);
 
 /* --- exit.c: what VM exits mean --- */
 
@@ -201,6 +232,8 @@ enum exit_result exit_wrmsr(struct vcpu *v, struct vm_exit *e);
 void vcpu_deliver_events(struct vcpu *v);
 /* Whether a halted vCPU has something that ends the halt. */
 bool vcpu_wakes(struct vcpu *v);
+/* INIT and start-up IPIs have arrived: REQUEST_INIT, REQUEST_STARTUP. */
+void vcpu_startup_message(struct vcpu *v, uint32_t requests);
 /* The APIC's mode changed: VMX controls, MSR bitmap and CPUID follow. */
 void vcpu_apic_mode(struct vcpu *v);
 void vcpu_write_eoi_bitmap(struct vcpu *v);
@@ -212,8 +245,8 @@ uint64_t vcpu_tsc(const struct vcpu *v);
 /* Fire what is due of the local APIC's and (boot vCPU) the devices' timers, and find the next
  * deadline. */
 bool vcpu_run_timers(struct vcpu *v);
-/* Whether no timer of it is set. */
-bool vcpu_timers_off(const struct vcpu *v);
+/* The host TSC at which its next timer fires; UINT64_MAX when none is set. */
+uint64_t vcpu_timer_deadline(const struct vcpu *v);
 /* Find the next deadline anew after one of them has changed. */
 void vcpu_update_deadline(struct vcpu *v);
 

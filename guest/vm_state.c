@@ -7,7 +7,7 @@
 #include "mm/heap.h"
 #include "vmx/state.h"
 
-#define VERSION 1
+#define VERSION 2
 
 static void save_vcpu(struct vcpu *v, struct state_writer *w)
 {
@@ -19,6 +19,7 @@ static void save_vcpu(struct vcpu *v, struct state_writer *w)
     state_put_u32(w, v->event.length);
     state_put_u8(w, v->nmi_pending);
     state_put_u8(w, v->halted);
+    state_put_u8(w, v->wait_for_startup);
     state_end(w);
     vmx_vcpu_save(&v->hw, w);
     lapic_save(&v->lapic, w);
@@ -37,6 +38,7 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
     v->event.length = state_get_u32(r);
     v->nmi_pending = state_get_u8(r);
     v->halted = state_get_u8(r);
+    v->wait_for_startup = state_get_u8(r);
     if (state_leave(r) < 0 || vmx_vcpu_restore(&v->hw, r) < 0 || lapic_load(&v->lapic, r) < 0 ||
         msr_load(&v->msr, &v->msr_env.features, r) < 0)
         return -EBADMSG;
@@ -55,7 +57,9 @@ void vm_save(struct vm *vm, struct state_writer *w)
     state_put_u32(w, vm->irq_lines);
     state_put_u32(w, vm->vcpu_count);
     state_end(w);
+    spin_lock(&vm->board);
     bus_save(&vm->bus, w);
+    spin_unlock(&vm->board);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         save_vcpu(vm->vcpu[i], w);
 }
@@ -69,7 +73,12 @@ int vm_load(struct vm *vm, struct state_reader *r)
     vm->tsc_offset = state_get_u64(r) - rdtsc();
     lines = state_get_u32(r);
     count = state_get_u32(r);
-    if (state_leave(r) < 0 || count != vm->vcpu_count || bus_load(&vm->bus, r) < 0)
+    if (state_leave(r) < 0 || count != vm->vcpu_count)
+        goto bad;
+    spin_lock(&vm->board);
+    int result = bus_load(&vm->bus, r);
+    spin_unlock(&vm->board);
+    if (result < 0)
         goto bad;
     vm->irq_lines = lines & 0xffffff;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
@@ -104,7 +113,6 @@ static void reload(struct vcpu *v)
     w = (struct state_writer){.data = data, .capacity = size};
     vm_save(vm, &w);
     vm_reset(vm);
-    vm->state = VM_RUNNING;
     struct state_reader r = {.data = data, .size = w.used};
     if (w.used > size || vm_load(vm, &r) < 0)
         vm_kill(v, "its state did not come back: %s", r.error ? r.error : "its size changed");
@@ -116,7 +124,7 @@ void vm_reload_test(struct vcpu *v, unsigned every)
 {
     struct vm *vm = v->vm;
 
-    if (vm->reload_in-- > 0 || vm->ending)
+    if (vm->reload_in-- > 0 || vm->ending || vm->vcpu_count > 1)
         return;
     vm->reload_in = next_random(vm) % (2 * every);
     reload(v);

@@ -254,7 +254,7 @@ static void reset_segment(enum segment s, uint16_t selector, uint64_t base, uint
     vmx_set_segment(s, &segment);
 }
 
-void vmx_vcpu_reset(struct vmx_vcpu *v)
+void vmx_vcpu_init_reset(struct vmx_vcpu *v)
 {
     memset(v->gpr, 0, sizeof(v->gpr));
     v->gpr[RDX] = cpuid(1, 0).eax;
@@ -272,11 +272,6 @@ void vmx_vcpu_reset(struct vmx_vcpu *v)
     vmx_set_cr0(v, RESET_CR0);
     vmx_set_cr3(v, 0);
     vmx_set_cr4(v, 0);
-    vmwrite64(VMCS_GUEST_PAT, RESET_PAT);
-    vmwrite64(VMCS_GUEST_DEBUGCTL, 0);
-    vmwrite32(VMCS_GUEST_SYSENTER_CS, 0);
-    vmwrite_natural(VMCS_GUEST_SYSENTER_ESP, 0);
-    vmwrite_natural(VMCS_GUEST_SYSENTER_EIP, 0);
     vmwrite_natural(VMCS_GUEST_DR7, 0x400);
     vmwrite_natural(VMCS_GUEST_RSP, 0);
     vmx_set_rip(0xfff0);
@@ -285,16 +280,26 @@ void vmx_vcpu_reset(struct vmx_vcpu *v)
     vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, 0);
     vmwrite32(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
     vmwrite32(VMCS_ENTRY_INTR_INFO, 0);
-    memset(v->shared_msr, 0, sizeof(v->shared_msr));
-    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
-        if (has_shared_msr(i))
-            wrmsr(shared_msr_number[i], 0);
     write_dr0(0);
     write_dr1(0);
     write_dr2(0);
     write_dr3(0);
     write_dr6(0xffff0ff0);
     write_cr2(0);
+}
+
+void vmx_vcpu_reset(struct vmx_vcpu *v)
+{
+    vmx_vcpu_init_reset(v);
+    vmwrite64(VMCS_GUEST_PAT, RESET_PAT);
+    vmwrite64(VMCS_GUEST_DEBUGCTL, 0);
+    vmwrite32(VMCS_GUEST_SYSENTER_CS, 0);
+    vmwrite_natural(VMCS_GUEST_SYSENTER_ESP, 0);
+    vmwrite_natural(VMCS_GUEST_SYSENTER_EIP, 0);
+    memset(v->shared_msr, 0, sizeof(v->shared_msr));
+    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
+        if (has_shared_msr(i))
+            wrmsr(shared_msr_number[i], 0);
     fpu_reset(v);
     fpu_load(v);
 }

@@ -101,7 +101,9 @@ void vmx_vcpu_destroy(struct vmx_vcpu *v);
 void vmx_vcpu_load(struct vmx_vcpu *v);
 /* Save what the CPU's registers hold of it and VMCLEAR, so that any CPU may load it next. */
 void vmx_vcpu_put(struct vmx_vcpu *v);
-/* INIT/power-on register state (SDM, "Processor State After Reset"). */
+/* Register state after INIT, which leaves FPU and most MSRs alone, and after power-on (SDM,
+ * "Processor State After Reset"). */
+void vmx_vcpu_init_reset(struct vmx_vcpu *v);
 void vmx_vcpu_reset(struct vmx_vcpu *v);
 
 /* --- running --- */

@@ -53,7 +53,7 @@ struct percpu {
     struct percpu_stacks stacks;
     volatile uint64_t nmi_count; /* NMIs taken in root mode */
     volatile uint32_t nmi_flag;  /* set by each NMI, cleared by who waits for it */
-    uint32_t reserved;
+    uint32_t attention; /* atomic: this CPU's loop has something to decide; guest/'s */
     uint64_t trap_recovery; /* trap_try()'s stack pointer while it runs, else 0 */
     uint64_t interrupts;    /* taken or dispatched */
     uint64_t spurious;

@@ -7,6 +7,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/control.h"
 #include "guest/monitor/text.h"
+#include "guest/run.h"
 #include "guest/vm.h"
 #include "mm/frame.h"
 #include "mm/heap.h"
@@ -56,8 +57,8 @@ static struct sample take(const struct vm_slot *slot)
     struct sample s = {.vm = slot->vm};
 
     for (unsigned i = 0; s.vm && i < s.vm->vcpu_count; i++) {
-        const struct vcpu *v = s.vm->vcpu[i];
-        s.ran += vcpu_ran(v);
+        struct vcpu *v = s.vm->vcpu[i];
+        s.ran += run_time(v);
         for (unsigned reason = 0; reason < VMX_EXIT_REASONS; reason++)
             s.exits += v->exits[reason];
     }

@@ -157,7 +157,7 @@ def bad_config(lab):
         (b"nonsense", r"'nonsense' is neither a section's header nor 'key = value'"),
         (b"[vm g]", None),
         (b"kernel = " + lab.guest(NEXT).encode(), None),
-        (b"cpus = 2", r"\[vm g\]: cpus = 2: this version runs one vCPU per VM; write cpus = 1"),
+        (b"affinity = 1-0", r"affinity = '1-0' in \[vm g\] is not a list of processors"),
         (b"[vm h]", None),
         (b"kernel = " + lab.file("a folder/file")[:-5].encode(), r"\[vm h\]: '\S+' cannot be loaded: it is a directory"),
         (b"[vm i]", None),
@@ -237,6 +237,6 @@ def when_idle_stay(lab):
 @scenario(bound=40)
 def invalid_guest_state(lab):
     """The processor refuses to enter the guest: what is wrong is named, and the next VM runs."""
-    refused(lab, host(test_invalid=1) + vm("invalid", lab.guest(NEXT), memory="16M"),
+    refused(lab, host(test_invalid=1, start="in-turn") + vm("invalid", lab.guest(NEXT), memory="16M"),
             r"^error: invalid: killed: the processor refused to enter the guest's state",
             r"^invalid: killed after", r"TR.*usable")

@@ -44,7 +44,7 @@ def run_guests(lab, guests, variant="", host="", memory="16M", machine=256, each
     """Boot them all in one go; one that hangs is left out of a second boot with the rest."""
     left = list(guests)
     while left:
-        config = f"[host]\nlog = info\n{host}\n" + "".join(
+        config = f"[host]\nlog = info\nstart = in-turn\n{host}\n" + "".join(
             f"[vm {g}]\nkernel = {lab.guest(g)}\nmemory = {memory}\n{more}\n" for g in left)
         m = lab.boot(config, memory=machine, **options)
         started, at = time.monotonic(), 0

@@ -4,7 +4,7 @@ import os
 import re
 import struct
 
-from harness import Shell, Skip, expect, expect_in, linux, scenario, vm, wait_for_power_off
+from harness import Shell, Skip, expect, expect_in, host, linux, scenario, vm, wait_for_power_off
 
 # Kernels of tests/guests/kernels, and what they say.
 TOLD = {"multiboot32": "multiboot", "multiboot64": "multiboot", "multiboot_flat": "multiboot", "pvh": "pvh",
@@ -23,7 +23,7 @@ def told(lab, name):
 @scenario(bound=60)
 def kernels(lab):
     """Multiboot (ELF of both classes, flat), PVH, ELF64, a boot sector, one VM after the other."""
-    config = "".join(told(lab, name) for name in TOLD)
+    config = host(start="in-turn") + "".join(told(lab, name) for name in TOLD)
     config += "".join(vm(name.replace(".", "_"), lab.guest(name), memory="16M") for name in BARE)
     m = lab.boot(config)
     wait_for_power_off(m)

@@ -185,7 +185,7 @@ def end(m):
 
 def everything_on(folder):
     """Guests, and Linux to a shell, with all that Corbel can use."""
-    config = "[host]\nlog = info\n" + "".join(vm(name, f"guests/{name}") for name in EVERYTHING)
+    config = "[host]\nlog = info\nstart = in-turn\n" + "".join(vm(name, f"guests/{name}") for name in EVERYTHING)
     config += vm("linux", "default/vmlinuz", "128M",
                  f"initrd = {BUILD}/default/initrd\ncmdline = console=ttyS0 quiet")
     with machine(folder, "everything-on", config) as m:
@@ -202,7 +202,7 @@ def everything_on(folder):
 
 def without_vid(folder):
     """Interrupts by injection, in xAPIC and x2APIC mode."""
-    config = "[host]\nlog = info\nwithout = vid\n" + "".join(vm(name, f"guests/{name}") for name in WITHOUT_VID)
+    config = "[host]\nlog = info\nstart = in-turn\nwithout = vid\n" + "".join(vm(name, f"guests/{name}") for name in WITHOUT_VID)
     with machine(folder, "without-vid", config) as m:
         start(m)
         run_guests(m, WITHOUT_VID, "without vid")
