@@ -43,5 +43,5 @@ def com1_without_input(lab):
     not mix."""
     m = lab.boot(host(log="debug") + linux(cmdline="console=ttyS0 rdinit=/bin/poweroff -- -f"), memory=512)
     wait_for_power_off(m)
-    expect_in(r"^\[ +\d+\.\d+\] Linux version 6\.1\.", m.text())
+    expect_in(r"^\[ +\d+\.\d+\] Linux version 6\.\d+\.", m.text())
     expect_in(r"^corbel: linux: ended after", m.text())
