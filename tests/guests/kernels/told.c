@@ -76,7 +76,8 @@ static void end(void)
     do {
         __asm__ volatile("inb %1, %0" : "=a"(status) : "Nd"((uint16_t)(COM1 + 5)));
     } while (!(status & 0x40));
-    __asm__ volatile("outw %0, %1" ::"a"((uint16_t)(5 << 10 | 1 << 13)), "Nd"(PM1_CONTROL));
+    __asm__ volatile("outw %0, %1" ::"a"((uint16_t)(5 << 10 | 1 << 13)),
+                     "Nd"((uint16_t)PM1_CONTROL));
     for (;;)
         __asm__ volatile("cli; hlt");
 }
