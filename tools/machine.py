@@ -29,6 +29,10 @@ OVMF_SIZE = "" if os.path.exists(f"{OVMF}/OVMF_CODE.fd") else "_4M"
 OVMF_CODE, OVMF_VARS = f"{OVMF}/OVMF_CODE{OVMF_SIZE}.fd", f"{OVMF}/OVMF_VARS{OVMF_SIZE}.fd"
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BOCHS_3 = os.path.join(TOP, "build", "bochs3", "bochs")  # make bochs3
+# Bochs 3.0 checks on processors with CET that no page becomes dirty which may not be written, forgets that CR0.WP must be
+# set for that, and panics in OVMF: on these its processor's panics are reports.
+CET_MODELS = ("tigerlake", "sapphire_rapids", "arrow_lake")
+CET_PANIC = ", cpu0=report"
 BOCHS_HOST_MEMORY = 2048  # MiB: more it cannot keep in memory at once
 DEFAULT_MODEL = "corei7_haswell_4770"
 DEFAULT_IPS = 100_000_000
@@ -186,7 +190,7 @@ class Machine:
             "log: bochs.log",
             "info: action=ignore",
             "error: action=ignore",
-            "panic: action=fatal",
+            f"panic: action=fatal{CET_PANIC if self.model in CET_MODELS else ''}",
             "clock: sync=none, time0=local",
         ]
         if self.com2:

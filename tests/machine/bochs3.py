@@ -7,7 +7,7 @@ from harness import Skip, host, scenario
 from machine import BOCHS_3
 from shell import FALLBACKS, boot_and_prove, check_interrupts
 
-MODELS = ("corei7_haswell_4770", "corei7_skylake_x", "tigerlake")
+MODELS = ("corei7_haswell_4770", "corei7_skylake_x", "tigerlake", "sapphire_rapids", "arrow_lake")
 
 # MSRs that each Intel processor with VMX has, that firmware reads, and that Bochs lacks: with such a file it knows these,
 # reads 0 there and keeps no writes.
@@ -28,7 +28,7 @@ def strict(lab):
 
 
 def short(model):
-    return model.replace("corei7_", "").replace("_4770", "")
+    return model.removeprefix("corei7_").removesuffix("_4770")
 
 
 def bochs3_guests(model):
