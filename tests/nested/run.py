@@ -210,6 +210,7 @@ def without_vid(folder):
 
 
 def main():
+    started = time.monotonic()
     for scenario in (everything_on, without_vid):
         with tempfile.TemporaryDirectory(prefix="corbel-nested-") as folder:
             try:
@@ -217,6 +218,8 @@ def main():
                 verdict(f"power off, {scenario.__name__.replace('_', ' ')}")
             except MachineError as error:
                 verdict(scenario.__name__, str(error), "start")
+    results.record(scenario="nested", part=None, verdict="FAIL" if verdict.failed else "pass", why=None, row=None,
+                   seconds=round(time.monotonic() - started), machines=[verdict.machine])
     return 1 if verdict.failed else 0
 
 
