@@ -24,19 +24,6 @@ int load_put(const struct guest_sink *sink, uint64_t gpa, const void *data, uint
     return size ? sink->write(sink->ctx, gpa, data, size) : 0;
 }
 
-/* Linux takes the end of base memory and the start of the EBDA from here when it looks for room
- * below 1 MiB. */
-int load_bios_data(const struct guest_sink *sink)
-{
-    const uint16_t com1 = 0x3f8, ebda_segment = GPA_EBDA >> 4, base_memory_kib = GPA_EBDA / KIB;
-    const uint8_t ebda_kib = (GPA_VGA_HOLE - GPA_EBDA) / KIB;
-    int e = load_put(sink, GPA_BDA, &com1, sizeof(com1));
-
-    e = e ? e : load_put(sink, GPA_BDA + 0x0e, &ebda_segment, sizeof(ebda_segment));
-    e = e ? e : load_put(sink, GPA_BDA + 0x13, &base_memory_kib, sizeof(base_memory_kib));
-    return e ? e : load_put(sink, GPA_EBDA, &ebda_kib, sizeof(ebda_kib));
-}
-
 /* PML4, PDPT, then the page directories. */
 static int write_page_tables(const struct guest_sink *sink)
 {

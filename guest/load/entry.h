@@ -9,10 +9,6 @@
 int load_put(const struct guest_sink *sink, uint64_t gpa, const void *data,
              uint64_t size) MUST_CHECK;
 
-/* The BIOS data area's few words that are read without a BIOS, too: COM1's port, the size of base
- * memory and the EBDA. */
-int load_bios_data(const struct guest_sink *sink) MUST_CHECK;
-
 /* Each fills *start and returns 0, or the sink's error; the caller adds what its protocol puts into
  * general registers. */
 

@@ -5,7 +5,7 @@
 
 /* Below 640 KiB: what the loaders leave for the kernel's first instructions. */
 #define GPA_BDA         0x400ULL /* BIOS data area: Linux reads the size of base memory there */
-#define GPA_BIOS_STUBS  0x600ULL /* for boot sectors only */
+#define GPA_BIOS_STUBS  0x600ULL /* see bios.h */
 #define GPA_GDT         0x1000ULL
 #define GPA_PAGE_TABLES 0x2000ULL /* PML4, PDPT, four page directories: 0x2000-0x7fff */
 #define GPA_BOOT_PARAMS 0x8000ULL /* one page */

@@ -6,6 +6,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "guest/load/bios.h"
 #include "guest/load/bytes.h"
 #include "guest/load/entry.h"
 
@@ -196,7 +197,7 @@ static int write_all(const struct guest_sink *sink, const struct guest_image *im
                      const struct linux_header *header, const struct gpa_layout *layout,
                      uint64_t initrd)
 {
-    int e = load_bios_data(sink);
+    int e = bios_write_data(sink);
 
     e = e ? e : write_boot_params(sink, image, header, layout, initrd);
     e = e ? e : load_put(sink, GPA_CMDLINE, image->cmdline, image->cmdline_size);

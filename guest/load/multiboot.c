@@ -3,6 +3,7 @@
 #include "guest/load/multiboot.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
+#include "guest/load/bios.h"
 #include "guest/load/bytes.h"
 #include "guest/load/entry.h"
 #include "guest/load/place.h"
@@ -109,7 +110,7 @@ static int place_flat(struct placement *p, const struct guest_image *image, cons
     }
     if (bytes > image->kernel_size - offset) {
         format(error, LOAD_ERROR, "is truncated: it has %llu bytes of %llu; copy it again",
-               (unsigned long long)image->kernel_size, (unsigned long long)(offset + bytes));
+               (unsigned long long)image->kernel_size, offset + (unsigned long long)bytes);
         return -EBADMSG;
     }
     if (h->entry_addr < h->load_addr || h->entry_addr - (uint64_t)h->load_addr >= memory) {
@@ -228,7 +229,8 @@ int multiboot_load(const struct guest_image *image, const struct gpa_layout *lay
     if (e) {
         return e;
     }
-    e = place_write(&p, sink);
+    e = bios_write_services(sink); /* some call it before they look at what they are told */
+    e = e ? e : place_write(&p, sink);
     e = e ? e : write_info(sink, image, layout, &p, &info);
     e = e ? e : entry_protected_mode(sink, (uint32_t)entry, start);
     if (e) {

@@ -1,4 +1,4 @@
-/* links: guest/load/linux.c guest/load/entry.c guest/load/e820.c arch/x86/lib/format.c */
+/* links: guest/load/linux.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>

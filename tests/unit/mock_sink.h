@@ -11,7 +11,7 @@
 
 static uint8_t *mock_memory;
 static struct gpa_layout mock_layout;
-static uint64_t mock_written;
+static unsigned mock_writes;
 static uint64_t mock_refuse_at = UINT64_MAX;
 
 static inline int mock_sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
@@ -22,7 +22,7 @@ static inline int mock_sink_write(void *ctx, uint64_t gpa, const void *data, uin
         return -EFAULT;
     }
     memcpy(mock_memory + gpa, data, size);
-    mock_written += size;
+    mock_writes++;
     return 0;
 }
 
@@ -40,7 +40,7 @@ static inline void mock_sink_fresh(uint64_t memory, uint64_t hole)
     free(mock_memory);
     assert_int_equal(gpa_layout_init(&mock_layout, memory, hole), 0);
     mock_memory = calloc(1, mock_layout.low_top);
-    mock_written = 0;
+    mock_writes = 0;
 }
 
 static inline uint64_t mock_get(uint64_t gpa, unsigned size)

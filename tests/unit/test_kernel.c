@@ -1,4 +1,4 @@
-/* links: guest/load/kernel.c guest/load/linux.c guest/load/multiboot.c guest/load/pvh.c guest/load/sector.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/e820.c arch/x86/lib/format.c */
+/* links: guest/load/kernel.c guest/load/linux.c guest/load/multiboot.c guest/load/pvh.c guest/load/sector.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +26,7 @@ static int load(uint64_t size)
     image.rsdp = GPA_ACPI;
     strcpy(error, "untouched");
     e = kernel_load(&image, &mock_layout, &mock_sink, &start, error);
-    assert_true(e == 0 || mock_written == 0 || mock_refuse_at != UINT64_MAX);
+    assert_true(e == 0 || mock_writes == 0 || mock_refuse_at != UINT64_MAX);
     free(copy);
     return e;
 }

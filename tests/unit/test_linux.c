@@ -1,4 +1,4 @@
-/* links: guest/load/linux.c guest/load/entry.c guest/load/e820.c arch/x86/lib/format.c */
+/* links: guest/load/linux.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,36 +10,8 @@
 #include <stdlib.h>
 #include "guest/load/linux.h"
 #include "tests/unit/bzimage.h"
+#include "tests/unit/mock_sink.h"
 
-static uint8_t *memory; /* the VM's memory below its hole */
-static struct gpa_layout layout;
-static unsigned writes;
-static uint64_t written;
-static uint64_t refuse_at = UINT64_MAX;
-
-static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
-{
-    assert_ptr_equal(ctx, &memory);
-    assert_true(gpa_layout_is_ram(&layout, gpa, size));
-    assert_true(gpa + size <= layout.low_top);
-    assert_true(size > 0);
-    if (gpa <= refuse_at && refuse_at < gpa + size) {
-        return -EFAULT;
-    }
-    memcpy(memory + gpa, data, size);
-    writes++;
-    written += size;
-    return 0;
-}
-
-static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
-{
-    assert_true(gpa_layout_is_ram(&layout, gpa, size));
-    memset(memory + gpa, 0, size);
-    return 0;
-}
-
-static const struct guest_sink sink = {sink_write, sink_zero, &memory};
 static uint8_t kernel[BZ_SIZE];
 static char error[LOAD_ERROR];
 static struct guest_start start;
@@ -59,33 +31,21 @@ static struct guest_image image_of(const void *initrd, uint64_t initrd_size, con
 
 static int load(const struct guest_image *image, uint64_t size, uint64_t hole)
 {
-    free(memory);
-    assert_int_equal(gpa_layout_init(&layout, size, hole), 0);
-    memory = calloc(1, layout.low_top);
-    writes = 0;
-    written = 0;
+    mock_sink_fresh(size, hole);
     memset(&start, 0xa5, sizeof(start));
     strcpy(error, "untouched");
-    return linux_load(image, &layout, &sink, &start, error);
-}
-
-static uint64_t get(uint64_t gpa, unsigned size)
-{
-    uint64_t v = 0;
-
-    memcpy(&v, memory + gpa, size);
-    return v;
+    return linux_load(image, &mock_layout, &mock_sink, &start, error);
 }
 
 /* Walk the guest's page tables as the CPU would. */
 static uint64_t translate(uint64_t cr3, uint64_t va)
 {
-    uint64_t e = get(cr3 + (va >> 39 & 511) * 8, 8);
+    uint64_t e = mock_get(cr3 + (va >> 39 & 511) * 8, 8);
 
     assert_true(e & 1);
-    e = get((e & ~0xfffULL) + (va >> 30 & 511) * 8, 8);
+    e = mock_get((e & ~0xfffULL) + (va >> 30 & 511) * 8, 8);
     assert_true(e & 1);
-    e = get((e & ~0xfffULL) + (va >> 21 & 511) * 8, 8);
+    e = mock_get((e & ~0xfffULL) + (va >> 21 & 511) * 8, 8);
     assert_int_equal(e & 0x83, 0x83);
     return (e & ~0x1fffffULL) + (va & 0x1fffff);
 }
@@ -103,8 +63,8 @@ static void test_load(void **state)
     }
     assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
     /* the kernel, in one piece, at its preferred address */
-    assert_memory_equal(memory + 16 * MIB, kernel + BZ_SETUP, BZ_PAYLOAD);
-    assert_true(writes < 60);
+    assert_memory_equal(mock_memory + 16 * MIB, kernel + BZ_SETUP, BZ_PAYLOAD);
+    assert_true(mock_writes < 60);
     /* the start */
     assert_int_equal(start.rip, 16 * MIB + 0x200);
     assert_int_equal(start.rsi, GPA_BOOT_PARAMS);
@@ -115,36 +75,38 @@ static void test_load(void **state)
     assert_int_equal(start.code_selector, 0x10);
     assert_int_equal(start.data_selector, 0x18);
     assert_int_equal(start.gdt_limit, 0x1f);
-    assert_int_equal(get(start.gdt_base + 0x10, 8), 0x00af9b000000ffff);
-    assert_int_equal(get(start.gdt_base + 0x18, 8), 0x00cf93000000ffff);
+    assert_int_equal(mock_get(start.gdt_base + 0x10, 8), 0x00af9b000000ffff);
+    assert_int_equal(mock_get(start.gdt_base + 0x18, 8), 0x00cf93000000ffff);
     for (uint64_t va = 0; va < GPA_4G; va += 2 * MIB) {
         assert_int_equal(translate(start.cr3, va + 0x12345), va + 0x12345);
     }
     /* boot_params: the header, and what the loader adds to it */
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x202, 4), 0x53726448);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x206, 2), 0x020f);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x264, 4), 0x190);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1ef, 1), 0); /* the sentinel */
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1fa, 2), 0xffff);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x210, 1), 0xff);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x070, 8), 0xf0000);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x0c0, 8), 0); /* ext_ramdisk_image, ext_ramdisk_size */
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x0c8, 4), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1e8, 1), 4);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0, 8), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20, 8), 0x100000);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20 + 8, 8), 63 * MIB);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20 + 16, 4), E820_RAM);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x202, 4), 0x53726448);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x206, 2), 0x020f);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x264, 4), 0x190);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1ef, 1), 0); /* the sentinel */
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1fa, 2), 0xffff);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x210, 1), 0xff);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x070, 8), 0xf0000);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x0c0, 8),
+                     0); /* ext_ramdisk_image, ext_ramdisk_size */
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x0c8, 4), 0);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1e8, 1), 4);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0, 8), 0);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20, 8), 0x100000);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20 + 8, 8), 63 * MIB);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20 + 16, 4), E820_RAM);
     /* the initrd, as high as possible */
-    at = get(GPA_BOOT_PARAMS + 0x218, 4);
+    at = mock_get(GPA_BOOT_PARAMS + 0x218, 4);
     assert_int_equal(at, 64 * MIB - 2 * PAGE_SIZE);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x21c, 4), sizeof(initrd));
-    assert_memory_equal(memory + at, initrd, sizeof(initrd));
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x21c, 4), sizeof(initrd));
+    assert_memory_equal(mock_memory + at, initrd, sizeof(initrd));
     /* the command line */
-    assert_string_equal((char *)memory + get(GPA_BOOT_PARAMS + 0x228, 4), "console=ttyS0 quiet");
+    assert_string_equal((char *)mock_memory + mock_get(GPA_BOOT_PARAMS + 0x228, 4),
+                        "console=ttyS0 quiet");
     /* the BIOS data area */
-    assert_int_equal(get(0x40e, 2), 0x9fc0);
-    assert_int_equal(get(0x413, 2), 639);
+    assert_int_equal(mock_get(0x40e, 2), 0x9fc0);
+    assert_int_equal(mock_get(0x413, 2), 639);
 
     assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
     assert_int_equal(header.version, 0x020f);
@@ -159,9 +121,9 @@ static void test_without_initrd_and_cmdline(void **state)
 
     bz_make(kernel);
     assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 8), 0);
-    assert_int_equal(get(GPA_CMDLINE, 1), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x228, 4), GPA_CMDLINE);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 8), 0);
+    assert_int_equal(mock_get(GPA_CMDLINE, 1), 0);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x228, 4), GPA_CMDLINE);
 }
 
 static void test_memory_on_both_sides_of_the_hole(void **state)
@@ -171,10 +133,10 @@ static void test_memory_on_both_sides_of_the_hole(void **state)
 
     bz_make(kernel);
     assert_int_equal(load(&image, GIB, 64 * MIB), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x1e8, 1), 5);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20, 8), GPA_4G);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20 + 8, 8), GIB - 64 * MIB);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 4), 64 * MIB - PAGE_SIZE);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1e8, 1), 5);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20, 8), GPA_4G);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20 + 8, 8), GIB - 64 * MIB);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 4), 64 * MIB - PAGE_SIZE);
 }
 
 static void test_initrd_below_its_limit(void **state)
@@ -185,10 +147,10 @@ static void test_initrd_below_its_limit(void **state)
     bz_make(kernel);
     bz_put(kernel, 0x22c, 0x37ffffff, 4); /* 896 MiB, as old kernels have it */
     assert_int_equal(load(&image, GIB, 3 * GIB), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - PAGE_SIZE);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - PAGE_SIZE);
     bz_put(kernel, 0x22c, 0x37fffffe, 4); /* its last byte must not be the page's last */
     assert_int_equal(load(&image, GIB, 3 * GIB), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - 2 * PAGE_SIZE);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - 2 * PAGE_SIZE);
 }
 
 static void test_too_little_memory(void **state)
@@ -202,11 +164,11 @@ static void test_too_little_memory(void **state)
     assert_string_equal(
         error,
         "needs memory=59M at least (48M up to the end of the kernel, then the initrd); it has 32M");
-    assert_int_equal(writes, 0);
+    assert_int_equal(mock_writes, 0);
     assert_int_equal(load(&image, 58 * MIB, 3 * GIB), -ENOMEM);
     /* what the sentence names is enough */
     assert_int_equal(load(&image, 59 * MIB, 3 * GIB), 0);
-    assert_true(get(GPA_BOOT_PARAMS + 0x218, 4) >= 48 * MIB);
+    assert_true(mock_get(GPA_BOOT_PARAMS + 0x218, 4) >= 48 * MIB);
     assert_int_equal(load(&image, GIB, 32 * MIB), -ENOMEM);
     assert_string_equal(error,
                         "needs hole=60M at least, as kernel and initrd lie below it; it is 32M");
@@ -254,7 +216,7 @@ static void test_cmdline_too_long(void **state)
     text[255] = '\0';
     image = image_of(NULL, 0, text);
     assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
-    assert_string_equal((char *)memory + GPA_CMDLINE, text);
+    assert_string_equal((char *)mock_memory + GPA_CMDLINE, text);
     bz_put(kernel, 0x238, UINT32_MAX, 4); /* more than there is room for */
     memset(text, 'x', 255);
     image = image_of(NULL, 0, text);
@@ -273,11 +235,11 @@ static void test_the_sink_refuses(void **state)
 
     bz_make(kernel);
     for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
-        refuse_at = at[i];
+        mock_refuse_at = at[i];
         assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -EFAULT);
         assert_string_equal(error, "could not be copied into the VM's memory (error 14)");
     }
-    refuse_at = UINT64_MAX;
+    mock_refuse_at = UINT64_MAX;
 }
 
 /* A header with one field changed is refused with that sentence. */
@@ -358,11 +320,11 @@ static void test_old_habits(void **state)
     assert_int_equal(header.setup_size, BZ_SETUP);
     bz_put(kernel, 0x201, 0x62, 1); /* ends at 264h */
     assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x264, 4), 0);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x264, 4), 0);
     bz_put(kernel, 0x201, 0xff, 1); /* longer than boot_params has room for */
     memset(kernel + 0x290, 0xee, 0x100);
     assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
-    assert_int_equal(get(GPA_BOOT_PARAMS + 0x290, 8), 0);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x290, 8), 0);
 }
 
 /* Debian's own kernel, where the build has fetched one. */
@@ -387,7 +349,7 @@ static void test_debian_kernel(void **state)
         assert_int_equal(linux_parse(image.kernel, image.kernel_size, &header, error), 0);
         assert_int_equal(load(&image, linux_memory_needed(&header, 0), 3 * GIB), 0);
         assert_int_equal(start.rip, header.load_address + 0x200);
-        assert_memory_equal(memory + header.load_address, file + header.setup_size,
+        assert_memory_equal(mock_memory + header.load_address, file + header.setup_size,
                             header.payload_size);
         assert_int_equal(linux_parse(image.kernel, image.kernel_size / 2, &header, error),
                          -EBADMSG);
@@ -414,6 +376,6 @@ int main(void)
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
-    free(memory);
+    free(mock_memory);
     return failed;
 }

@@ -1,4 +1,4 @@
-/* links: guest/load/multiboot.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/e820.c arch/x86/lib/format.c */
+/* links: guest/load/multiboot.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +27,7 @@ static int load(uint64_t size, uint64_t memory, uint64_t hole)
     image.path_size = 11;
     strcpy(error, "untouched");
     e = multiboot_load(&image, &mock_layout, &mock_sink, &start, error);
-    assert_true(e == 0 || mock_written == 0 || mock_refuse_at != UINT64_MAX);
+    assert_true(e == 0 || mock_writes == 0 || mock_refuse_at != UINT64_MAX);
     free(copy);
     return e;
 }
@@ -78,6 +78,7 @@ static void test_elf(void **state)
         check_entry(ELF_ENTRY);
         assert_memory_equal(mock_memory + 0x200000, file + 0x1000, 0x1000);
         assert_memory_equal(mock_memory + 0x202000, file + 0x2000, 0x800);
+        assert_int_equal(mock_get(mock_get(4 * 0x15, 4), 1), 0x55); /* a BIOS that has nothing */
         info = start.rbx;
         assert_int_equal(mock_get(info, 4), 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9);
         assert_int_equal(mock_get(info + 4, 4), 639);
