@@ -86,9 +86,10 @@ int sched_call_idle(struct sched *s, const struct sched_queue *q)
 int sched_pass_call(struct sched *s, const struct sched_queue *q)
 {
     int called = sched_call_idle(s, q);
-    int first = next_in_both(&s->waiting, &s->online, q->cpu);
+    int first = next_in_both(&s->waiting, &s->online, q->cpu), at = first;
 
-    for (int at = first; called < 0 && at >= 0;) {
+    /* Once round; the set may change meanwhile. */
+    for (unsigned i = 0; i < SCHED_MAX_CPUS && at >= 0 && called < 0; i++) {
         called = sched_call_idle(s, s->queue[at]);
         at = next_in_both(&s->waiting, &s->online, (unsigned)at);
         if (at == first)
@@ -155,17 +156,16 @@ static uint64_t next_interval(const struct sched *s, struct sched_queue *q)
 int sched_pull_source(struct sched *s, unsigned cpu, uint64_t now)
 {
     struct sched_queue *q = s->queue[cpu];
-    bool idle = has_nothing(q);
-    int from = (int)cpu;
+    unsigned after = cpu;
 
-    if (!idle) {
+    if (!has_nothing(q)) {
         if (sched_before(now, q->balance_at))
             return SCHED_NONE;
         q->balance_at = now + next_interval(s, q);
-        from = (int)q->probed;
+        after = q->probed;
     }
-    int first = next_in_both(&s->waiting, &s->online, (unsigned)from);
-    for (from = first; from >= 0;) {
+    int first = next_in_both(&s->waiting, &s->online, after), from = first;
+    for (unsigned i = 0; i < SCHED_MAX_CPUS && from >= 0; i++) {
         if (from != (int)cpu && has(&s->queue[from]->wanted, cpu)) {
             q->probed = (unsigned)from;
             return from;
