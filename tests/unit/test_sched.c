@@ -604,6 +604,40 @@ static void test_pulls_past_those_that_stay(void **state)
     sim_free(m);
 }
 
+static struct sched_vcpu *waiting_on(const struct sim *m, unsigned cpu)
+{
+    struct sched_node *n = sched_tree_first(&m->cpu[cpu].queue.ready);
+
+    assert_non_null(n);
+    return CONTAINER_OF(n, struct sched_vcpu, node);
+}
+
+/* An idle CPU that is called for x but takes y has another one called for x. */
+static void test_call_is_passed_on(void **state)
+{
+    struct sim *m = sim_new(4, 4);
+    struct sched_group g[4];
+    struct sched_cpus for_x = cpus(2 | 4 | 8), for_y = cpus(1 | 4);
+
+    for (unsigned i = 0; i < 4; i++) {
+        group(m, &g[i], 100, 0);
+        struct sched_cpus set = cpus(1 + i % 2);
+        sim_affinity(m, sim_add(m, &g[i], 0, 0, 1 + i), &set);
+    }
+    sim_run(m, 10500 * US);
+    struct sched_vcpu *y = waiting_on(m, 0), *x = waiting_on(m, 1);
+    assert_int_equal(sched_set_affinity(&m->s, x, &for_x, m->now), SCHED_MUST_WAKE);
+    assert_int_equal(sched_wake(&m->s, x, 1, m->now), 2);
+    assert_int_equal(sched_set_affinity(&m->s, y, &for_y, m->now), SCHED_MUST_WAKE);
+    assert_int_not_equal(sched_wake(&m->s, y, 0, m->now), 3);
+    assert_int_equal(sched_pull_source(&m->s, 2, m->now), 0);
+    assert_ptr_equal(sched_pull(&m->s, 2, 0, m->now), y);
+    struct sched_choice choice = sched_pick(&m->s, 2, m->now);
+    assert_ptr_equal(choice.vcpu, y);
+    assert_int_equal(choice.kick, 3);
+    sim_free(m);
+}
+
 /* --- many ------------------------------------------------------------------------------------- */
 
 static void test_thousands(void **state)
@@ -798,6 +832,7 @@ int main(void)
         cmocka_unit_test(test_yield_fetches),
         cmocka_unit_test(test_affinity),
         cmocka_unit_test(test_pulls_past_those_that_stay),
+        cmocka_unit_test(test_call_is_passed_on),
         cmocka_unit_test(test_thousands),
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_fuzz),
