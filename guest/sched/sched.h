@@ -6,21 +6,23 @@
  *
  * Locks are the caller's, one per CPU's queue. "Touches X" in a comment means: hold X's lock; of
  * two, that of the lower CPU number first. A vCPU's home, v->cpu, is the queue whose lock guards
- * it: read it, lock, and read it again. Groups need no lock. The life of a CPU:
+ * it: read it, lock, and read it again. Groups need no lock. What a CPU does, again and again:
  *
  *     lock own; if the guest halted and no event is pending: sched_block; unlock
  *     from = sched_pull_source
  *     lock own (and from); if from >= 0: sched_pull; choice = sched_pick; unlock
- *     choice.rehome: wake it, as below; choice.kick: make that CPU do the same, from the top
- *     choice.vcpu: run it until choice.until, a kick or a halt. Then from the top.
- *     no vcpu: if sched_pull_source finds one now, from the top; else halt until choice.until or a
- * kick
+ *     if choice.rehome: wake it, as below, unless it is to stay asleep
+ *     if choice.kick >= 0: make that CPU start over
+ *     if choice.vcpu: run it until choice.until, a kick, or it halts or spins
+ *     else if sched_pull_source >= 0 by now: start over; else halt until choice.until or a kick
  *
- * and of who wakes v (an interrupt for it, a timer, another vCPU):
+ * and what does who wakes v, because of an interrupt, a timer or another vCPU:
  *
- *     do: home = v->cpu; to = sched_target; lock both; done if v->cpu == home and
- *     (kick = sched_wake) != SCHED_AGAIN; unlock both; while not done
- *     kick >= 0: kick that CPU
+ *     repeat: home = v->cpu; to = sched_target; lock both; if v->cpu == home: kick = sched_wake;
+ *     unlock both; until v->cpu was home and kick is not SCHED_AGAIN
+ *     if kick >= 0: make that CPU start over
+ *
+ * tests/unit/test_sched_threads.c is all of that in C.
  */
 #pragma once
 
@@ -110,13 +112,10 @@ struct sched_queue {
     /* The mean virtual time of current and ready ones is zero + sum / load. */
     uint64_t zero;
     int64_t sum;
-    uint64_t load; /* their weights */
-    uint64_t
-        clock; /* virtual time that went by, whoever came and left: sleepers' lag shrinks by it */
+    uint64_t load;  /* their weights */
+    uint64_t clock; /* virtual time gone by, whoever came and left: sleepers' lag shrinks by it */
 
-    /* How far this CPU has come, compared with others: mean + offset, which is published. */
-    uint64_t offset;
-    int64_t progress;
+    uint64_t offset;          /* mean + offset: how far this CPU has come, compared with others */
     struct sched_cpus wanted; /* published: where those that wait may run */
     uint64_t balance_at;
     uint32_t probed;
