@@ -57,7 +57,7 @@ def make_image(lab):
             expect(content(out, f"corbel/{name}") == f.read(), f"{name} is not {path}")
     expect(content(out, "corbel/" + value(config, "initrd")) == b"three", "the initrd is not in the image")
     expect("cmdline = a # b" in config and config.count("\n") == 7, f"the config has changed:\n{config}")
-    p = subprocess.run(["sgdisk", "--verify", out], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    p = subprocess.run(["/usr/sbin/sgdisk", "--verify", out], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
                        check=False)
     expect("No problems found" in p.stdout, f"sgdisk: {p.stdout}")
 
