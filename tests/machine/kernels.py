@@ -44,18 +44,18 @@ def bad_modules(lab):
     one, large = lab.file("one", "x"), lab.file("large", bytes(3 << 20))
     with open(lab.guest("pvh"), "rb") as f:
         cut = lab.file("cut", f.read()[:0x1800])
-    config = (vm("missing", lab.guest("pvh"), memory="16M", module="nowhere a b") +
+    config = (host(attach="pvh") + vm("missing", lab.guest("pvh"), memory="16M", module="nowhere a b") +
               vm("linux", lab.guest("cpuid_signature"), memory="16M", initrd=one, module=one) +
               vm("sector", lab.guest("sector"), memory="16M", module=one) +
               vm("small", lab.guest("pvh"), memory="4M", module=large + " x") +
               vm("cut", cut, memory="16M") + told(lab, "pvh"))
     m = lab.boot(config)
     wait_for_power_off(m)
-    for line in (r"4: \[vm missing\]: 'nowhere' cannot be loaded: there is no such file",
-                 r"9: \[vm linux\]: cpuid_signature is a Linux bzImage, which takes an initrd but no modules",
-                 r"13: \[vm sector\]: sector is a boot sector, which takes no modules",
-                 r"16: \[vm small\]: pvh needs memory=6M at least \(3M up to the end of the kernel, then its modules\)",
-                 r"19: \[vm cut\]: cut is a truncated ELF file: a segment of it lies after its 6144 bytes"):
+    for line in (r"6: \[vm missing\]: 'nowhere' cannot be loaded: there is no such file",
+                 r"11: \[vm linux\]: cpuid_signature is a Linux bzImage, which takes an initrd but no modules",
+                 r"15: \[vm sector\]: sector is a boot sector, which takes no modules",
+                 r"18: \[vm small\]: pvh needs memory=6M at least \(3M up to the end of the kernel, then its modules\)",
+                 r"21: \[vm cut\]: cut is a truncated ELF file: a segment of it lies after its 6144 bytes"):
         expect_in(r"^corbel: error: corbel\.conf:" + line, m.text())
     expect_in(r"^PASS pvh\r?$", m.text())
 
