@@ -150,15 +150,13 @@ void queue_refresh(const struct sched *s, struct sched_queue *q, struct sched_vc
 
 /* Who sleeps falls behind as the others' virtual time goes by, so what it ran too much is forgotten
  * then, and it gains up to one slice: enough to run soon after it wakes, too little to live on. */
-int64_t queue_lag_now(const struct sched *s, const struct sched_queue *q,
-                      const struct sched_vcpu *v, uint64_t now)
+int64_t queue_lag_now(const struct sched *s, const struct sched_queue *q, struct sched_vcpu *v,
+                      uint64_t now)
 {
-    struct sched_vcpu by_now = *v;
-
-    take_weight(s, &by_now);
-    if (now - v->slept_at > s->second)
-        return sched_virtual(s->slice, by_now.inverse);
-    return clamp_lag(s, &by_now, v->lag + (int64_t)(q->clock - v->lag_clock), 1);
+    take_weight(s, v);
+    if (sched_before(v->slept_at + s->second, now))
+        return sched_virtual(s->slice, v->inverse);
+    return clamp_lag(s, v, v->lag + (int64_t)(q->clock - v->lag_clock), 1);
 }
 
 void queue_wait(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)

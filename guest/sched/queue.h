@@ -46,8 +46,8 @@ void queue_leave(struct sched_queue *q, struct sched_vcpu *v, uint64_t now);
 void queue_refresh(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v);
 
 /* The lag of v, which left q, by now. */
-int64_t queue_lag_now(const struct sched *s, const struct sched_queue *q,
-                      const struct sched_vcpu *v, uint64_t now);
+int64_t queue_lag_now(const struct sched *s, const struct sched_queue *q, struct sched_vcpu *v,
+                      uint64_t now);
 
 /* ticks, or what v may ask for at a time if that is less. */
 uint64_t queue_request(const struct sched *s, const struct sched_vcpu *v, uint64_t ticks);

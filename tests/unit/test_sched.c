@@ -375,6 +375,22 @@ static void test_sleeping_gains_nothing(void **state)
     }
 }
 
+/* Who slept for long has a slice to its credit, not more. */
+static void test_sleeping_saves_nothing_up(void **state)
+{
+    for (unsigned seconds = 0; seconds < 2; seconds++) {
+        struct sim *m = sim_new(1, 5);
+        struct sched_group g[5];
+        for (unsigned k = 0; k < 4; k++)
+            spinners(m, &g[k], 100, 0, 1);
+        group(m, &g[4], 100, 0);
+        struct actor *a = sim_add(m, &g[4], 0, 0, SIM_HZ / 2 + seconds * SIM_HZ);
+        sim_run(m, SIM_HZ / 2 + seconds * SIM_HZ + 8 * MS);
+        assert_in_range(sim_stats(m, a).ran, MS, 3500 * US);
+        sim_free(m);
+    }
+}
+
 /* Nor does a VM whose vCPUs take turns in sleeping. */
 static void test_sleeping_in_turns_gains_little(void **state)
 {
@@ -400,7 +416,7 @@ static void test_waits_a_slice_at_most(void **state)
     spinners(m, &g[0], 100, 0, 1);
     group(m, &g[1], 100, 0);
     struct actor *a = sim_add(m, &g[1], 1, 3600 * SIM_HZ, 3600 * SIM_HZ);
-    sim_run(m, 100 * MS);
+    sim_run(m, 103 * MS);
     a->v.lag = -(int64_t)(64 * MS << 16); /* much ahead */
     a->v.slept_at = m->now;
     sim_wake(m, a);
@@ -427,6 +443,8 @@ static void test_wakes_on_idle_cpu(void **state)
     struct sched_cpus here = cpus(BIT(home));
     struct actor *spinner = sim_add(m, &g, 0, 0, 1);
     sim_affinity(m, spinner, &here);
+    sim_run(m, MS);
+    assert_int_not_equal(sched_target(&m->s, &a->v), home);
     sim_run(m, 20 * MS);
     assert_int_equal(spinner->v.cpu, home);
     assert_int_not_equal(a->v.cpu, home);
@@ -822,6 +840,7 @@ int main(void)
         cmocka_unit_test(test_cap_beside_others),
         cmocka_unit_test(test_latency_beside_spinners),
         cmocka_unit_test(test_sleeping_gains_nothing),
+        cmocka_unit_test(test_sleeping_saves_nothing_up),
         cmocka_unit_test(test_sleeping_in_turns_gains_little),
         cmocka_unit_test(test_waits_a_slice_at_most),
         cmocka_unit_test(test_wakes_on_idle_cpu),
