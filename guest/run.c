@@ -74,7 +74,7 @@ static void lock_two(unsigned a, unsigned b)
 {
     spin_lock(&cpus[MIN(a, b)]->lock);
     if (a != b)
-        spin_lock(&cpus[MAX(a, b)]->lock);
+        spin_lock_second(&cpus[MAX(a, b)]->lock);
 }
 
 static void unlock_two(unsigned a, unsigned b)

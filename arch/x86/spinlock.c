@@ -17,7 +17,11 @@ void spin_wait(struct spinlock *l, uint16_t ticket)
 #include "arch/x86/panic.h"
 #include "arch/x86/percpu.h"
 
-void spin_check_lock(const struct spinlock *l, bool waits)
+/* percpu.lock_ranks has two bits for each rank: how many locks of it are held. */
+#define ONE_OF(rank) (1u << 2 * (rank))
+_Static_assert(2 * RANK_COUNT <= 32, "percpu.lock_ranks");
+
+void spin_check_lock(const struct spinlock *l, unsigned least)
 {
     struct percpu *cpu = this_cpu();
 
@@ -25,14 +29,15 @@ void spin_check_lock(const struct spinlock *l, bool waits)
         return;
     if (read_rflags() & RFLAGS_IF)
         panic("lock %p of rank %u is taken with interrupts on", (const void *)l, l->rank);
-    if (waits && cpu->lock_ranks >> l->rank)
-        panic("lock %p of rank %u is taken while others of ranks %x (bits) are held",
+    if (cpu->lock_ranks / ONE_OF(least))
+        panic("lock %p of rank %u is taken while others are held: %x (two bits for each rank)",
               (const void *)l, l->rank, cpu->lock_ranks);
-    cpu->lock_ranks |= 1u << l->rank;
+    cpu->lock_ranks += ONE_OF(l->rank);
 }
 
 void spin_check_unlock(const struct spinlock *l)
 {
-    this_cpu()->lock_ranks &= ~(1u << l->rank);
+    if (!spin_forsaken)
+        this_cpu()->lock_ranks -= ONE_OF(l->rank);
 }
 #endif

@@ -13,7 +13,8 @@
 
 /*
  * Who holds a lock takes only locks of a higher rank: thus nobody waits in a circle. A build with
- * CORBEL_DEBUG (make debug) checks that, and panics.
+ * CORBEL_DEBUG (make debug) checks that, and panics. A second one of the same rank:
+ * spin_lock_second().
  *
  *     rank            owner                  one per   protects
  *     RANK_BOARD      guest/                 VM        its device models
@@ -39,6 +40,7 @@ enum lock_rank {
     RANK_LOG,
     RANK_TRACE,
     RANK_SERIAL,
+    RANK_COUNT
 };
 
 struct spinlock {
@@ -67,12 +69,15 @@ extern bool spin_forsaken;
 /* The slow way: wait for the ticket's turn. */
 void spin_wait(struct spinlock *l, uint16_t ticket);
 
-/* The rank check, unless nobody waits for the lock; nothing in an ordinary build. */
+/*
+ * The rank check: no lock of a rank from least on may be held. Nothing in an ordinary
+ * build.
+ */
 #if defined(CORBEL_DEBUG) && !__STDC_HOSTED__
-void spin_check_lock(const struct spinlock *l, bool waits);
+void spin_check_lock(const struct spinlock *l, unsigned least);
 void spin_check_unlock(const struct spinlock *l);
 #else
-static inline void spin_check_lock(const struct spinlock *l, bool waits)
+static inline void spin_check_lock(const struct spinlock *l, unsigned least)
 {
 }
 static inline void spin_check_unlock(const struct spinlock *l)
@@ -80,12 +85,24 @@ static inline void spin_check_unlock(const struct spinlock *l)
 }
 #endif
 
-static inline void spin_lock(struct spinlock *l)
+static inline void spin_take(struct spinlock *l)
 {
-    spin_check_lock(l, true);
     uint16_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
     if (UNLIKELY(__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket))
         spin_wait(l, ticket);
+}
+
+static inline void spin_lock(struct spinlock *l)
+{
+    spin_check_lock(l, l->rank);
+    spin_take(l);
+}
+
+/* One more lock of the rank that is held: all of that rank's users keep an order among them. */
+static inline void spin_lock_second(struct spinlock *l)
+{
+    spin_check_lock(l, l->rank + 1u);
+    spin_take(l);
 }
 
 static inline void spin_unlock(struct spinlock *l)
@@ -103,6 +120,6 @@ static inline bool spin_trylock(struct spinlock *l)
     if (!__atomic_compare_exchange_n(&l->next, &ticket, (uint16_t)(ticket + 1), false,
                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
         return false;
-    spin_check_lock(l, false);
+    spin_check_lock(l, RANK_COUNT);
     return true;
 }
