@@ -20,7 +20,14 @@ struct words {
 };
 
 /* What an argument is, for completion. */
-enum argument { ARGUMENT_NONE, ARGUMENT_VM, ARGUMENT_COMMAND, ARGUMENT_SETTING, ARGUMENT_OTHER };
+enum argument {
+    ARGUMENT_NONE,
+    ARGUMENT_VM,
+    ARGUMENT_COMMAND,
+    ARGUMENT_SETTING,
+    ARGUMENT_TRACE,
+    ARGUMENT_OTHER
+};
 
 struct job;
 

@@ -11,4 +11,5 @@ bool command_memory(struct job *job);
 bool command_log(struct job *job);
 bool command_stats(struct job *job); /* stats.c */
 bool command_top(struct job *job);   /* top.c */
+bool command_trace(struct job *job); /* trace.c */
 bool command_dump(struct job *job);  /* dump.c */

@@ -74,6 +74,13 @@ static const char *setting(unsigned n)
     return n < ARRAY_SIZE(settings) ? settings[n] : NULL;
 }
 
+static const char *trace_verb(unsigned n)
+{
+    static const char *const verbs[] = {"on", "off", "show", "save"};
+
+    return n < ARRAY_SIZE(verbs) ? verbs[n] : NULL;
+}
+
 static const char *choice(void *ctx, const char *before, size_t length, unsigned n)
 {
     switch (command_expects(commands, command_count, before, length)) {
@@ -83,6 +90,8 @@ static const char *choice(void *ctx, const char *before, size_t length, unsigned
         return n < control_count() ? control_slot(n)->name : NULL;
     case ARGUMENT_SETTING:
         return setting(n);
+    case ARGUMENT_TRACE:
+        return trace_verb(n);
     default:
         return NULL;
     }

@@ -1,5 +1,6 @@
 """The monitor as a person types at it: Ctrl-], the prompt's keys, each command, and back to the guest."""
 import re
+import time
 
 from harness import BOOT, COMMAND, FIRMWARE, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm
 
@@ -57,7 +58,7 @@ def monitor(lab):
 def look(p):
     said = p.run("help")
     for name in ("list", "console", "start", "stop", "pause", "resume", "reset", "kill", "top", "stats", "cpus", "memory",
-                 "log", "show", "dump", "set", "poweroff", "reboot", "help"):
+                 "log", "show", "dump", "set", "trace", "poweroff", "reboot", "help"):
         expect_in(rf"^  {name} .*\w$", said, "help")
         expect_in(rf"(?m)^{name}.*\nfor example: {name}", p.run(f"help {name}"), f"help {name}")
     said = p.run("list")
@@ -74,6 +75,18 @@ def look(p):
     expect_in(r"^  cmdline +console=ttyS0 quiet$", p.run("show debian"), "show")
     expect_in(r"^  VMs +256M +\d+\.\d %$", p.run("memory"), "memory")
     expect_in(r"^ +0 +0 +\d+", p.run("cpus"), "cpus")
+    expect_in(r"^trace is off$", p.run("trace"), "trace")
+    expect_in(r"^trace is on for debian$", p.run("trace on debian exits injections"), "trace on")
+    for _ in range(30):  # the guest wakes once a second
+        said = p.run("trace show 5").splitlines()
+        if len(said) == 5:
+            break
+        time.sleep(0.2)
+    expect(len(said) == 5 and all(re.match(r" *\d+\.\d{6} cpu0 debian/0 +(exits|injections) ", line) for line in said),
+           f"trace show 5: {said}")
+    expect_in(r"^trace is off$", p.run("trace off"), "trace off")
+    expect_in(r"^there is no second serial port", p.run("trace save"), "trace save")
+    expect_in(r"^'exit' is no VM and no class of events", p.run("trace on exit"), "trace on exit")
     said = p.run("log 3").splitlines()
     expect(len(said) == 3 and all(line.startswith("corbel: ") for line in said), f"log 3: {said}")
     expect(len(p.run("log").splitlines()) > 3, "log is short")
