@@ -441,8 +441,8 @@ static bool start_next(void)
 
 void control_when_idle(const struct config *c, const char *why)
 {
-    trace_flush();
     if (c->when_idle == CONFIG_IDLE_POWEROFF) {
+        trace_flush();
         log_info("%s: power off", why);
         console_flush();
         machine_poweroff();

@@ -471,10 +471,12 @@ static void run(struct run_cpu *c, struct vcpu *v)
 
 static void idle(struct run_cpu *c)
 {
+    uint64_t until = MIN(c->until, trace_pump());
+
     if (sched_pull_source(&sched, c->number, rdtsc()) >= 0)
         return;
-    if (c->until != UINT64_MAX)
-        apic_timer_set(c->until);
+    if (until != UINT64_MAX)
+        apic_timer_set(until);
     if (!run_wanted())
         cpu_idle_once();
     apic_timer_stop();
@@ -483,9 +485,8 @@ static void idle(struct run_cpu *c)
 /* Consoles and VMs' lives; returns when they want to be looked after next. */
 static uint64_t look_after(void)
 {
-    uint64_t next = MIN(control_work(), trace_pump());
+    uint64_t next = MIN(control_work(), console_pump());
 
-    next = MIN(next, console_pump());
     if (!serial_interrupts(&com1))
         next = MIN(next, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
     return next;

@@ -10,6 +10,7 @@
 #include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
 #include "drivers/serial.h"
+#include "guest/run.h"
 #include "guest/trace/ring.h"
 #include "guest/trace/wire.h"
 #include "guest/vm.h"
@@ -71,6 +72,13 @@ static void interrupt_taken(unsigned vector)
     trace_put(&r);
 }
 
+/* vCPUs come to their processors' loops, where they adopt what is wanted. */
+static void tell_processors(void)
+{
+    for (unsigned i = 0; i < info.cpus; i++)
+        run_attention(i);
+}
+
 int trace_on(unsigned vm, uint32_t events)
 {
     int error;
@@ -87,6 +95,7 @@ int trace_on(unsigned vm, uint32_t events)
     trace_vm = vm;
     interrupt_set_observer(events & BIT(TRACE_INTERRUPTS) ? interrupt_taken : NULL);
     trace_events = events;
+    tell_processors();
     if (!serial_present(&com2))
         log_warn("trace: there is no second serial port (2F8h): records stay in memory");
     return 0;
@@ -97,6 +106,7 @@ void trace_off(void)
     interrupt_set_observer(NULL);
     trace_events = 0;
     info.events = 0;
+    tell_processors();
 }
 
 /* --- the stream --- */
@@ -271,7 +281,9 @@ void trace_run(struct vcpu *v)
 void trace_leave(struct vcpu *v, int leave)
 {
     if (v->trace & BIT(TRACE_SCHEDULING))
-        record_sched(v, leave == VCPU_HALTED ? TRACE_SCHED_HALTED : TRACE_SCHED_STOPPED);
+        record_sched(v, leave == VCPU_HALTED      ? TRACE_SCHED_HALTED
+                        : leave == VCPU_PREEMPTED ? TRACE_SCHED_PREEMPTED
+                                                  : TRACE_SCHED_STOPPED);
 }
 
 void trace_record_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b)
