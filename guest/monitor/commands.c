@@ -7,6 +7,7 @@
 #include "drivers/machine.h"
 #include "guest/console.h"
 #include "guest/control.h"
+#include "guest/trace/trace.h"
 
 #define HELP_WIDTH 26 /* of name and arguments */
 
@@ -180,6 +181,7 @@ static bool command_poweroff(struct job *job)
     bool wait;
 
     if (may_go_down(job, &wait)) {
+        trace_flush();
         console_flush();
         machine_poweroff();
     }
@@ -191,6 +193,7 @@ static bool command_reboot(struct job *job)
     bool wait;
 
     if (may_go_down(job, &wait)) {
+        trace_flush();
         console_flush();
         machine_reset();
     }
