@@ -9,6 +9,7 @@
 #include "drivers/framebuffer.h"
 #include "drivers/serial.h"
 #include "guest/control.h"
+#include "guest/kept.h"
 #include "guest/monitor/monitor.h"
 #include "guest/replay.h"
 #include "guest/run.h"
@@ -23,20 +24,15 @@
 /* Kept free in the port's ring, so that whoever comes to the front can say so at once. */
 #define RESERVE 256u
 #define CHUNK   256u /* of what is kept, sent at once */
-/* How often a second the port is looked at while output waits for it: its interrupt may be held back
- * for as long as a guest runs with interrupts off (Bochs does that). Less often than a FIFO of 16
- * empties. */
+/* How often a second the port is looked at while output waits for it: its interrupt may be held
+ * back for as long as a guest runs with interrupts off (Bochs does that). Less often than a FIFO of
+ * 16 empties. */
 #define CONSOLE_HZ 500
 
-/* What a guest has said, the newest CONSOLE_KEPT bytes of it. */
-struct kept {
-    uint32_t head; /* bytes ever said; free-running */
-    uint32_t sent; /* up to where the terminal has seen it */
-    char bytes[CONSOLE_KEPT];
-};
-
-static struct kept **kept; /* by VM number; NULL until it says something */
-static unsigned kept_count;
+static struct console {
+    struct kept *kept; /* NULL until it says something */
+} * consoles;          /* by VM number */
+static unsigned console_count;
 
 /* From here on to deferred_lost: under console_lock(). */
 static enum { NOBODY, GUEST, MONITOR } front;
@@ -166,39 +162,7 @@ static void corbel_line(const char *line, size_t length)
 
 static struct kept *kept_of(unsigned id)
 {
-    return id < kept_count ? kept[id] : NULL;
-}
-
-/* seen: the terminal has it. */
-static void keep(struct kept *k, uint8_t byte, bool seen)
-{
-    k->bytes[k->head++ % CONSOLE_KEPT] = (char)byte;
-    if (seen)
-        k->sent = k->head;
-    else if (k->head - k->sent > CONSOLE_KEPT)
-        k->sent = k->head - CONSOLE_KEPT;
-}
-
-/* Where the oldest whole line begins. */
-static uint32_t oldest_line(const struct kept *k)
-{
-    uint32_t at = k->head - MIN(k->head, CONSOLE_KEPT);
-
-    if (k->head <= CONSOLE_KEPT)
-        return at;
-    while (at != k->head && k->bytes[at++ % CONSOLE_KEPT] != '\n')
-        ;
-    return at;
-}
-
-/* Where the line begins that was cut off when the console was left. */
-static uint32_t cut_line(const struct kept *k)
-{
-    uint32_t at = k->sent, least = k->head - MIN(k->head, CONSOLE_KEPT);
-
-    while (at != least && k->sent - at < CHUNK && k->bytes[(at - 1) % CONSOLE_KEPT] != '\n')
-        at--;
-    return at;
+    return id < console_count ? consoles[id].kept : NULL;
 }
 
 /* Send what is kept as the port takes it. */
@@ -207,15 +171,13 @@ static void send_kept(void)
     struct kept *k = guest ? kept_of(guest->id) : NULL;
     char in[CHUNK], out[CHUNK + REPLAY_HELD];
 
-    while (replaying && serial_room(&com1) >= sizeof(out) + RESERVE) {
-        size_t length = MIN(k->head - k->sent, CHUNK), used;
-        for (size_t i = 0; i < length; i++)
-            in[i] = k->bytes[k->sent++ % CONSOLE_KEPT];
-        used = replay_filter(&replay, in, length, out);
+    while (k && replaying && serial_room(&com1) >= sizeof(out) + RESERVE) {
+        size_t length = kept_take(k, in, sizeof(in));
+        size_t used = replay_filter(&replay, in, length, out);
         serial_write(&com1, out, used);
         if (used)
             in_guest_line = out[used - 1] != '\n';
-        replaying = k->head != k->sent;
+        replaying = kept_unseen(k) != 0;
     }
 }
 
@@ -223,7 +185,7 @@ bool console_unseen(const struct vm_slot *slot)
 {
     const struct kept *k = kept_of(slot->id);
 
-    return k && k->head != k->sent;
+    return k && kept_unseen(k);
 }
 
 /* --- who is in front --- */
@@ -248,7 +210,7 @@ static void leave(void)
     console_unlock();
 }
 
-static void show_guest(uint32_t (*from)(const struct kept *k))
+static void show_guest(uint64_t (*from)(const struct kept *k))
 {
     struct kept *k = kept_of(guest->id);
 
@@ -258,7 +220,7 @@ static void show_guest(uint32_t (*from)(const struct kept *k))
     memset(&replay, 0, sizeof(replay));
     if (k)
         k->sent = from(k);
-    replaying = k && k->head != k->sent;
+    replaying = k && kept_unseen(k);
     send_kept();
     console_unlock();
 }
@@ -272,7 +234,7 @@ void console_attach(struct vm_slot *slot)
     format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n", slot->name,
            person && !slot->vm ? ", which is off" : "");
     console_write(line, strlen(line));
-    show_guest(oldest_line);
+    show_guest(kept_oldest_line);
 }
 
 void console_monitor(void)
@@ -290,7 +252,7 @@ void console_back(void)
     if (!guest)
         return;
     leave();
-    show_guest(cut_line);
+    show_guest(kept_cut_line);
 }
 
 struct vm_slot *console_front(void)
@@ -347,12 +309,12 @@ static bool put(struct kept *k, unsigned id, uint8_t byte)
 {
     bool ours = front == GUEST && guest->id == id;
 
-    if (ours && replaying && k->head - k->sent == CONSOLE_KEPT)
+    if (k && ours && replaying && kept_unseen(k) == KEPT_SIZE)
         return false;
     if (ours && !replaying && (serial_room(&com1) <= RESERVE || serial_write(&com1, &byte, 1) == 0))
         return false;
     if (LIKELY(k))
-        keep(k, byte, ours && !replaying);
+        kept_add(k, (char)byte, ours && !replaying);
     if (!ours || replaying)
         return true;
     in_guest_line = byte != '\n';
@@ -367,8 +329,9 @@ bool console_put(void *context, uint8_t byte)
     struct kept *k = kept_of(vm->id);
     bool taken;
 
-    if (UNLIKELY(!k) && vm->id < kept_count)
-        k = kept[vm->id] = heap_alloc(sizeof(*k)); /* before the lock, whose rank is higher */
+    if (UNLIKELY(!k) && vm->id < console_count)
+        k = consoles[vm->id].kept =
+            heap_alloc(sizeof(*k)); /* before the lock, whose rank is higher */
     console_lock();
     taken = put(k, vm->id, byte);
     console_unlock();
@@ -452,7 +415,8 @@ uint64_t console_pump(void)
     return deadline;
 }
 
-void console_flush(void)
+/* Wait until what is on its way has been sent. */
+static void drain(void)
 {
     do {
         serial_flush(&com1);
@@ -460,6 +424,17 @@ void console_flush(void)
         send_kept();
         console_unlock();
     } while (replaying && serial_room(&com1) > CHUNK + RESERVE);
+}
+
+void console_flush(void)
+{
+    drain();
+    /* What nobody has seen would be lost: shown now, VM by VM, unless somebody has had the choice.
+     */
+    for (unsigned i = 0; i < control_count() && front != MONITOR && !person; i++) {
+        move_on();
+        drain();
+    }
     if (front == MONITOR)
         show_deferred();
     leave();
@@ -501,10 +476,10 @@ void console_mux_init(void)
 
 void console_begin(int attach)
 {
-    kept_count = control_count();
-    kept = heap_alloc((kept_count + 1) * sizeof(*kept));
-    if (!kept)
-        kept_count = 0;
+    console_count = control_count();
+    consoles = heap_alloc((console_count + 1) * sizeof(*consoles));
+    if (!consoles)
+        console_count = 0;
     if (attach < 0)
         console_monitor();
     else

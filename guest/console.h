@@ -10,9 +10,6 @@
 struct vm;
 struct vm_slot;
 
-/* What is kept of each console. */
-#define CONSOLE_KEPT 16384u
-
 void console_mux_init(void);
 /* Once the VMs are known (guest/control.h): `[host] attach`, a VM's number, or a negative one for
  * the monitor. */

@@ -394,7 +394,7 @@ static inline __attribute__((always_inline)) void enter(struct vcpu *v)
 {
     uint64_t now = rdtsc();
 
-    vmx_account_entry(&v->hw, now);
+    vcpu_account(v, now);
     arm_timer(v, now);
 }
 
@@ -406,7 +406,7 @@ static __attribute__((noinline)) int serve_and_enter(struct vcpu *v)
     return leave;
 }
 
-int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason)
+int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
 {
     struct vcpu *v = (struct vcpu *)hw;
     enum exit_result result;
@@ -415,9 +415,12 @@ int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason)
     v->exit.reason = (uint32_t)reason;
     if (LIKELY(reason < VMX_EXIT_REASONS)) {
         v->exits[reason]++;
+        v->ticks[reason] -= tsc; /* enter() adds its own */
         result = exit_table[reason].enter(v, &v->exit);
     } else {
         result = unusual_exit(v, (uint32_t)reason);
+        v->exit.reason = VMX_EXIT_REASONS;
+        vcpu_account(v, -tsc);
     }
     if (LIKELY(result == EXIT_SKIP))
         vmx_skip_instruction();

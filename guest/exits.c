@@ -2,31 +2,35 @@
 
 #include "guest/vm.h"
 
-static uint64_t exits_of(const struct vm *vm, unsigned reason)
+static struct exit_row row_of(const struct vm *vm, unsigned reason)
 {
-    uint64_t n = 0;
+    struct exit_row row = {.reason = reason};
 
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        n += vm->vcpu[i]->exits[reason];
-    return n;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        row.count += vm->vcpu[i]->exits[reason];
+        row.ticks += vcpu_root_ticks(vm->vcpu[i], reason);
+    }
+    return row;
 }
 
-unsigned vm_exit_rows(const struct vm *vm, struct exit_row rows[VMX_EXIT_REASONS], uint64_t *total)
+unsigned vm_exit_rows(const struct vm *vm, struct exit_row rows[VMX_EXIT_REASONS],
+                      struct exit_row *all)
 {
     unsigned count = 0;
 
-    *total = 0;
+    *all = (struct exit_row){0};
     for (unsigned reason = 0; reason < VMX_EXIT_REASONS; reason++) {
-        uint64_t n = exits_of(vm, reason);
+        struct exit_row row = row_of(vm, reason);
         unsigned at = count;
 
-        if (!n)
+        if (!row.count)
             continue;
-        for (; at && rows[at - 1].count < n; at--)
+        for (; at && rows[at - 1].count < row.count; at--)
             rows[at] = rows[at - 1];
-        rows[at] = (struct exit_row){.reason = reason, .count = n};
+        rows[at] = row;
         count++;
-        *total += n;
+        all->count += row.count;
+        all->ticks += row.ticks;
     }
     return count;
 }

@@ -1,4 +1,4 @@
-/* A VM's exits by reason, added up over its vCPUs. */
+/* A VM's exits by reason and what they cost, added up over its vCPUs. */
 #pragma once
 
 #include "vmx/exit_names.h"
@@ -8,7 +8,9 @@ struct vm;
 struct exit_row {
     unsigned reason;
     uint64_t count;
+    uint64_t ticks; /* of the host's TSC, from VM exit to VM entry */
 };
 
-/* The reasons that occurred, most frequent first; returns how many. *total: all exits. */
-unsigned vm_exit_rows(const struct vm *vm, struct exit_row rows[VMX_EXIT_REASONS], uint64_t *total);
+/* The reasons that occurred, most frequent first; returns how many. *all: their sums. */
+unsigned vm_exit_rows(const struct vm *vm, struct exit_row rows[VMX_EXIT_REASONS],
+                      struct exit_row *all);

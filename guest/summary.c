@@ -31,14 +31,13 @@ static void print_exits(const struct exit_row *rows, unsigned count, uint64_t to
 void vm_print_summary(struct vm *vm)
 {
     uint64_t ran = vm->started ? rdtsc() - vm->started : 0;
-    uint64_t ms = tsc_to_ns(ran) / 1000000, total = 0, root = 0, halted = 0, busy = 0;
-    struct exit_row rows[VMX_EXIT_REASONS];
+    uint64_t ms = tsc_to_ns(ran) / 1000000, halted = 0, busy = 0;
+    struct exit_row rows[VMX_EXIT_REASONS], all;
     struct frame_stats frames;
     unsigned count;
 
-    count = vm_exit_rows(vm, rows, &total);
+    count = vm_exit_rows(vm, rows, &all);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        root += vm->vcpu[i]->hw.root_ticks;
         halted += vm->vcpu[i]->halt_ticks;
         busy += run_stats(vm->vcpu[i]).ran;
     }
@@ -47,8 +46,8 @@ void vm_print_summary(struct vm *vm)
              ms % 1000, vm->why[0] ? ": " : "", vm->why);
     log_info(
         "  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
-        tsc_to_ns(halted) / 1000000, share(root, busy) / 100, share(root, busy) % 100, root, busy,
-        vm->resets);
+        tsc_to_ns(halted) / 1000000, share(all.ticks, busy) / 100, share(all.ticks, busy) % 100,
+        all.ticks, busy, vm->resets);
     if (vm->reloads)
         log_info("  state saved, wiped and reloaded %u times", vm->reloads);
     log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,
@@ -57,6 +56,6 @@ void vm_print_summary(struct vm *vm)
         "  start: %lu ticks from the hand-over to the first instruction: %lu clearing RAM, %lu "
         "loading",
         vm->start_ticks, vm->clear_ticks, vm->load_ticks);
-    log_info("  VM exits: %lu", total);
-    print_exits(rows, count, total);
+    log_info("  VM exits: %lu", all.count);
+    print_exits(rows, count, all.count);
 }

@@ -7,7 +7,6 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
-#include "drivers/serial.h"
 #include "guest/console.h"
 #include "guest/trace/trace.h"
 #include "mm/heap.h"
@@ -254,6 +253,13 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
 }
 
 /* --- running --- */
+
+uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
+{
+    uint64_t ticks = v->ticks[reason];
+
+    return (int64_t)ticks < 0 ? ticks + rdtsc() : ticks;
+}
 
 int vcpu_run(struct vcpu *v)
 {

@@ -62,7 +62,10 @@ struct vcpu {
     uint64_t run_until;   /* host TSC at which its processor's loop wants to decide again */
     uint64_t next_exit;   /* host TSC at which the guest must be left: a timer, or run_until */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
+    /* By exit reason, what has none last: how often, and host TSC ticks from exit to entry. While
+     * one is being handled its ticks lack the host's TSC: see vcpu_root_ticks(). */
     uint64_t exits[VMX_EXIT_REASONS];
+    uint64_t ticks[VMX_EXIT_REASONS + 1];
     struct vm_exit exit; /* the one being handled */
     struct insn_mov mov; /* a device access: the instruction that makes it, and its bytes */
     uint8_t code[16];
@@ -193,6 +196,8 @@ void vcpu_release(struct vcpu *v, bool held);
 void vcpu_start_at(struct vcpu *v, const struct guest_start *start);
 /* Run the loaded vCPU until there is a reason to leave; an enum vcpu_leave. */
 int vcpu_run(struct vcpu *v);
+/* Host TSC ticks from VM exits for that reason (below VMX_EXIT_REASONS + 1) to VM entries. */
+uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason);
 /* An exception for the guest; combined with one that was being delivered as the SDM says. */
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error);
 void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error);
@@ -208,6 +213,12 @@ static inline void vcpu_ask(struct vcpu *v, uint32_t request)
 void vcpu_notify(struct vcpu *v, uint32_t request);
 
 /* --- exit.c: what VM exits mean --- */
+
+/* More ticks for the exit that is being handled. */
+static inline void vcpu_account(struct vcpu *v, uint64_t ticks)
+{
+    v->ticks[v->exit.reason] += ticks;
+}
 
 /* Serve what was asked for and arm the timer before vmx_run(); an enum vcpu_leave. */
 int vcpu_prepare(struct vcpu *v);

@@ -68,8 +68,11 @@ static void say_field(struct dump *d, enum vmcs_field field, uint64_t value)
     static const int digits[] = {
         [VMCS_WIDTH_16] = 4, [VMCS_WIDTH_64] = 16, [VMCS_WIDTH_32] = 8, [VMCS_WIDTH_NATURAL] = 16};
 
-    say(d, "  %-48s %*s%0*lx  %s", vmcs_field_name(field), 16 - digits[VMCS_FIELD_WIDTH(field)], "",
-        digits[VMCS_FIELD_WIDTH(field)], value, meaning(field, value));
+    int width = digits[VMCS_FIELD_WIDTH(field)];
+    const char *words = meaning(field, value);
+
+    say(d, "  %-48s %*s%0*lx%s%s", vmcs_field_name(field), 16 - width, "", width, value,
+        words[0] ? "  " : "", words);
     switch (field) {
     case VMCS_PIN_CONTROLS:
         say_bits(d, VMX_WORD_PIN, value);

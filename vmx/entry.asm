@@ -99,10 +99,9 @@ failed:                                 ; no VM exit happened: registers are sti
         rdtsc
         shl     rdx, 32
         or      rdx, rax
-        sub     [rdi + VCPU_ROOT_TICKS], rdx    ; the next entry adds its TSC
         mov     esi, FIELD_EXIT_REASON
         vmread  rsi, rsi
-        call    %1                      ; (v, exit reason)
+        call    %1                      ; (v, exit reason, the exit's TSC)
         test    eax, eax
         jz      resume
 %endmacro

@@ -25,7 +25,6 @@ void offsets(void)
     DEFINE(VCPU_R14, offsetof(struct vmx_vcpu, gpr[R14]));
     DEFINE(VCPU_R15, offsetof(struct vmx_vcpu, gpr[R15]));
     DEFINE(VCPU_HOST_RSP, offsetof(struct vmx_vcpu, host_rsp));
-    DEFINE(VCPU_ROOT_TICKS, offsetof(struct vmx_vcpu, root_ticks));
     DEFINE(VCPU_LAUNCHED, offsetof(struct vmx_vcpu, launched));
     DEFINE(TRAMPOLINE_TOKEN, offsetof(struct trampoline_data, token));
     DEFINE(TRAMPOLINE_CR3, offsetof(struct trampoline_data, cr3));

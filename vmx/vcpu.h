@@ -57,9 +57,6 @@ enum vmx_shared_msr {
 struct vmx_vcpu {
     uint64_t gpr[GPR_COUNT]; /* gpr[RSP] is not used */
     uint64_t host_rsp;       /* what VMCS_HOST_RSP holds */
-    /* Host TSC ticks between VM exits and VM entries; in root mode less the TSC of its beginning.
-     */
-    uint64_t root_ticks;
     uint64_t launched; /* whether the VMCS is, for VMRESUME; 64 bits wide for the entry code */
 
     struct vmx_cpu *cpu;      /* the CPU on which the VMCS is current, or NULL */
@@ -115,10 +112,10 @@ int vmx_run(struct vmx_vcpu *v);
 
 /*
  * Supplied by the owner of vCPUs: called after every VM exit with interrupts off. reason is the
- * VMCS's exit reason, all 32 bits. 0 enters the guest again; before it returns 0 it calls
- * vmx_account_entry().
+ * VMCS's exit reason, all 32 bits, tsc the host's TSC soon after the exit. 0 enters the guest
+ * again.
  */
-int vcpu_exit(struct vmx_vcpu *v, uint64_t reason);
+int vcpu_exit(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
 
 /*
  * Have VM exits of the loaded vCPU lead to vcpu_exit_watched(), the same contract, which the owner
@@ -126,14 +123,7 @@ int vcpu_exit(struct vmx_vcpu *v, uint64_t reason);
  * nothing.
  */
 void vmx_watch_exits(struct vmx_vcpu *v, bool on);
-int vcpu_exit_watched(struct vmx_vcpu *v, uint64_t reason);
-
-/* Root mode ends at this moment of the host's TSC: the counterpart of what entry.asm does at the
- * exit. */
-static inline void vmx_account_entry(struct vmx_vcpu *v, uint64_t now)
-{
-    v->root_ticks += now;
-}
+int vcpu_exit_watched(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
 
 /* Say on the log why the last VM entry failed: the instruction error and every check of the SDM
  * that does not hold. */

@@ -1,9 +1,9 @@
 /* Commands that tell about VMs and the machine. */
 #include "guest/monitor/commands.h"
 
-#include "arch/x86/percpu.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "drivers/console.h"
 #include "guest/console.h"
@@ -12,6 +12,7 @@
 #include "guest/vm.h"
 #include "mm/frame.h"
 #include "mm/heap.h"
+#include "vmx/cpu.h"
 
 static void print_row(const struct column *columns, unsigned count, const char *const *cells)
 {
@@ -23,20 +24,10 @@ static void print_row(const struct column *columns, unsigned count, const char *
 
 /* --- list --- */
 
-static const char *state_text(const struct vm_slot *slot)
-{
-    static const char *const ended[] = {
-        [SLOT_NEVER_RAN] = "off", [SLOT_POWERED_OFF] = "powered off", [SLOT_CRASHED] = "crashed",
-        [SLOT_KILLED] = "killed", [SLOT_FAILED] = "failed",
-    };
-
-    return slot->state == SLOT_OFF ? ended[slot->ended] : control_state_text(slot);
-}
-
 bool command_list(struct job *job)
 {
     static const struct column columns[] = {
-        {"VM", 16, false},   {"STATE", 12, false}, {"CPUS", 4, true},     {"MEMORY", 7, true},
+        {"VM", 16, false},   {"STATE", 13, false}, {"CPUS", 4, true},     {"MEMORY", 7, true},
         {"WEIGHT", 6, true}, {"STARTS", 6, true},  {"CONSOLE", 7, false},
     };
     char cpus[TEXT_CELL], memory[TEXT_CELL], weight[TEXT_CELL], starts[TEXT_CELL];
@@ -48,7 +39,7 @@ bool command_list(struct job *job)
     const struct vm_slot *slot = control_slot(job->step - 1);
     const char *const cells[] = {
         slot->name,
-        state_text(slot),
+        control_state_text(slot),
         text_number(cpus, slot->config->cpus),
         text_size(memory, slot->config->memory),
         text_number(weight, slot->weight),
@@ -125,7 +116,7 @@ bool command_show(struct job *job)
     if (!slot)
         return false;
     job_line("[vm %s], line %u of corbel.conf; it is %s", slot->name, slot->config->section_line,
-             state_text(slot));
+             control_state_text(slot));
     for (enum config_vm_key i = 0; i < CONFIG_VM_KEYS; i++)
         show_key(slot, i);
     return false;
@@ -133,20 +124,42 @@ bool command_show(struct job *job)
 
 /* --- the machine --- */
 
+/* What runs there, or is loaded while it waits. */
+static const char *loaded_text(char *text, size_t size, const struct percpu *cpu)
+{
+    const struct vmx_cpu *vmx = cpu->vmx;
+    const struct vcpu *v = vmx ? (const struct vcpu *)vmx->current : NULL;
+
+    text[0] = '\0';
+    if (v)
+        format(text, size, "%s vcpu %u%s", v->vm->name, v->id, v->halted ? ", halted" : "");
+    return text;
+}
+
 bool command_cpus(struct job *job)
 {
-    static const struct column columns[] = {
-        {"CPU", 3, true}, {"APIC", 4, true}, {"INTERRUPTS", 10, true}, {"SPURIOUS", 8, true}};
-    const struct percpu *cpu = this_cpu();
-    char number[TEXT_CELL], apic[TEXT_CELL], interrupts[TEXT_CELL], spurious[TEXT_CELL];
-    const char *const cells[] = {text_number(number, cpu->number), text_number(apic, cpu->apic_id),
-                                 text_number(interrupts, cpu->interrupts),
-                                 text_number(spurious, cpu->spurious)};
+    static const struct column columns[] = {{"CPU", 3, true},         {"APIC", 4, true},
+                                            {"INTERRUPTS", 10, true}, {"KICKS", 8, true},
+                                            {"TSC SKEW", 8, true},    {"LOADED", 20, false}};
+    char number[TEXT_CELL], apic[TEXT_CELL], interrupts[TEXT_CELL], kicks[TEXT_CELL];
+    char skew[TEXT_CELL], loaded[CONFIG_MAX_NAME + 32];
 
-    print_row(columns, ARRAY_SIZE(columns), NULL);
+    if (job->step == 0) {
+        job_line("%u processor%s, TSC at %lu MHz", smp_cpus, smp_cpus == 1 ? "" : "s",
+                 tsc_hz / 1000000);
+        print_row(columns, ARRAY_SIZE(columns), NULL);
+        return true;
+    }
+    const struct percpu *cpu = cpu_by_number(job->step - 1);
+    format(skew, sizeof(skew), "%ld", cpu->tsc_skew);
+    const char *const cells[] = {text_number(number, cpu->number),
+                                 text_number(apic, cpu->apic_id),
+                                 text_number(interrupts, cpu->interrupts),
+                                 text_number(kicks, cpu->kicks),
+                                 skew,
+                                 loaded_text(loaded, sizeof(loaded), cpu)};
     print_row(columns, ARRAY_SIZE(columns), cells);
-    job_line("TSC: %lu MHz", tsc_hz / 1000000);
-    return false;
+    return job->step < smp_cpus;
 }
 
 static void memory_line(const char *what, uint64_t bytes, uint64_t total)

@@ -6,36 +6,79 @@
 #include "guest/control.h"
 #include "guest/exits.h"
 #include "guest/monitor/text.h"
+#include "guest/run.h"
 #include "guest/vm.h"
 #include "mm/heap.h"
 
 struct picture {
-    uint64_t total;
+    struct exit_row all;
     unsigned count;
     struct exit_row rows[VMX_EXIT_REASONS];
 };
 
-static void print_time(const struct vm *vm)
+static uint64_t microseconds(uint64_t ticks)
 {
-    uint64_t age = rdtsc() - vm->started, root = 0, halted = 0, vcpus = vm->vcpu_count;
-    char up[TEXT_CELL], share[TEXT_CELL], in_root[TEXT_CELL];
+    return tsc_to_ns(ticks) / 1000;
+}
 
-    for (unsigned i = 0; i < vcpus; i++) {
-        root += vm->vcpu[i]->hw.root_ticks;
-        halted += vm->vcpu[i]->halt_ticks;
+/* Where the time of its vCPUs went. */
+static void print_time(const struct vm *vm, uint64_t root)
+{
+    uint64_t now = rdtsc(), age = now - vm->started, all = age * vm->vcpu_count, halted = 0;
+    struct sched_stats sum = {0};
+    char up[TEXT_CELL], ran[TEXT_CELL], in_root[TEXT_CELL], waited[TEXT_CELL], parked[TEXT_CELL],
+        idle[TEXT_CELL];
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *v = vm->vcpu[i];
+        struct sched_stats s = run_stats(v);
+        uint64_t since = v->halted_at;
+        sum.ran += s.ran;
+        sum.waited += s.waited;
+        sum.parked += s.parked;
+        sum.wakes += s.wakes;
+        sum.wake_sum += s.wake_sum;
+        sum.wake_max = MAX(sum.wake_max, s.wake_max);
+        sum.moves += s.moves;
+        halted += v->halt_ticks + (since ? now - MIN(since, now) : 0);
     }
-    job_line("%s: up %s, halted %s %% of it, in Corbel %s %%; %u restarts", vm->name,
-             text_duration(up, tsc_to_ns(age) / 1000000), text_percent(share, halted, age * vcpus),
-             text_percent(in_root, root, age * vcpus), vm->resets);
+    job_line("%s: up %s, %u vCPU%s, %u restarts", vm->name,
+             text_duration(up, tsc_to_ns(age) / 1000000), vm->vcpu_count,
+             vm->vcpu_count == 1 ? "" : "s", vm->resets);
+    job_line("  time: ran %s %%, of that in Corbel %s %%; waited for a CPU %s %%; "
+             "held back by its cap %s %%; halted %s %%",
+             text_percent(ran, sum.ran, all), text_percent(in_root, root, sum.ran),
+             text_percent(waited, sum.waited, all), text_percent(parked, sum.parked, all),
+             text_percent(idle, halted, all));
+    job_line(
+        "  woke %lu times, and ran %lu us later, at most %lu us; came to another CPU %lu times",
+        sum.wakes, microseconds(sum.wake_sum / MAX(sum.wakes, 1)), microseconds(sum.wake_max),
+        sum.moves);
+}
+
+static const struct column columns[] = {{"EXIT", 28, false},
+                                        {"COUNT", 12, true},
+                                        {"SHARE %", 7, true},
+                                        {"TICKS EACH", 10, true},
+                                        {"COST %", 7, true}};
+
+/* Its share of all exits and of the time that all of them took. */
+static void exit_text(char *row, const char *name, const struct exit_row *r,
+                      const struct exit_row *all)
+{
+    char count[TEXT_CELL], share[TEXT_CELL], each[TEXT_CELL], cost[TEXT_CELL];
+    const char *const cells[] = {
+        name, text_number(count, r->count), text_percent(share, r->count, all->count),
+        text_number(each, r->ticks / MAX(r->count, 1)), text_percent(cost, r->ticks, all->ticks)};
+
+    text_row(row, columns, ARRAY_SIZE(columns), cells);
 }
 
 bool command_stats(struct job *job)
 {
-    static const struct column columns[] = {
-        {"EXIT", 28, false}, {"COUNT", 12, true}, {"SHARE %", 7, true}};
     const struct vm_slot *slot = job->step ? NULL : job_vm(job, 1);
     struct picture *p = job->data;
-    char row[TEXT_ROW], count[TEXT_CELL], share[TEXT_CELL];
+    char row[TEXT_ROW];
 
     if (job->step == 0) {
         if (!slot)
@@ -49,17 +92,14 @@ bool command_stats(struct job *job)
             job_line("there is no memory for it");
             return false;
         }
-        p->count = vm_exit_rows(slot->vm, p->rows, &p->total);
-        print_time(slot->vm);
+        p->count = vm_exit_rows(slot->vm, p->rows, &p->all);
+        print_time(slot->vm, p->all.ticks);
         text_row(row, columns, ARRAY_SIZE(columns), NULL);
     } else if (job->step <= p->count) {
         const struct exit_row *r = &p->rows[job->step - 1];
-        const char *const cells[] = {vmx_exit_name(r->reason), text_number(count, r->count),
-                                     text_percent(share, r->count, p->total)};
-        text_row(row, columns, ARRAY_SIZE(columns), cells);
+        exit_text(row, vmx_exit_name(r->reason), r, &p->all);
     } else {
-        const char *const cells[] = {"all", text_number(count, p->total), ""};
-        text_row(row, columns, ARRAY_SIZE(columns), cells);
+        exit_text(row, "all", &p->all, &p->all);
     }
     job_line("%s", row);
     return job->step <= p->count;

@@ -123,9 +123,10 @@ static void draw_screen(struct screen *s)
     s->taken = now;
     frame_stats(&frames);
     job_text(HOME, strlen(HOME));
-    draw("corbel up %s; %u of %u VMs run, on %s %% of a CPU; %s free; q leaves",
-         text_duration(up, tsc_to_ns(now) / 1000000), running, s->count,
-         text_percent(used, ran, passed), text_size(free, frames.free));
+    draw("corbel up %s; %u of %u VMs run; %u CPU%s %s %% busy; %s free; q leaves",
+         text_duration(up, tsc_to_ns(now) / 1000000), running, s->count, smp_cpus,
+         smp_cpus == 1 ? "" : "s", text_percent(used, ran, passed * smp_cpus),
+         text_size(free, frames.free));
     draw("%s", "");
     draw("%-20s %-8s %6s %10s %8s %5s %6s", "VM", "STATE", "CPU %", "EXITS/s", "MEMORY", "CPUS",
          "WEIGHT");

@@ -109,7 +109,7 @@ void trace_injection(struct vcpu *v)
     v->traced_vector = requested;
 }
 
-int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason)
+int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
 {
     struct vcpu *v = (struct vcpu *)hw;
     struct trace_record r = {.time = rdtsc(),
@@ -123,7 +123,7 @@ int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason)
     if (v->virtual_delivery && (events & BIT(TRACE_INJECTIONS)))
         v->traced_vector = vmx_requested_vector();
     look_before(v, &r);
-    int leave = vcpu_exit(hw, reason);
+    int leave = vcpu_exit(hw, reason, tsc);
     uint64_t done = rdtsc();
     r.cost = (uint32_t)MIN(done - r.time, UINT32_MAX);
     look_after(v, &r);
@@ -136,7 +136,7 @@ int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason)
             trace_injection(v);
         if (trace_pump() != UINT64_MAX)
             vcpu_leave_by(v, done + tsc_hz / STREAM_HZ);
-        vmx_account_entry(hw, rdtsc() - done); /* vcpu_exit() has counted up to there */
+        vcpu_account(v, rdtsc() - done); /* vcpu_exit() has counted up to there */
     }
     return leave;
 }

@@ -2,7 +2,7 @@
 import re
 import time
 
-from harness import BOOT, COMMAND, FIRMWARE, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm
+from harness import BOOT, COMMAND, FIRMWARE, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm, wait_for_power_off
 
 PROMPT = rb"corbel> (?:\x1b\[K)?"
 LEAVE = "\x1d"  # Ctrl-]
@@ -33,6 +33,7 @@ def monitor(lab):
     s = Shell(m)
     s.run("i=0; while sleep 1; do i=$((i+1)); echo $i > /tmp/i; done & trap '' HUP")
     p = Monitor(m)
+    p.shell = s
     p.enter()
     look(p)
     type_as_people_do(p)
@@ -49,10 +50,41 @@ def monitor(lab):
     m.read_until(rb"\x1b\[H(?s:.*?)debian +running +\d+\.\d", COMMAND * PATIENCE)
     m.send("q")
     m.read_until(PROMPT, COMMAND * PATIENCE)
-    expect_in(r"power button was pressed", p.run("stop debian"), "stop")
-    expect_in(r"^debian: is killed", p.run("kill debian"), "kill")
-    m.read_until(rb"corbel: debian: killed after", COMMAND * PATIENCE)
+    steer(p)
+    m.send("poweroff\r")
     expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
+
+
+def steer(p):
+    """Weights, pause, a second VM and its console, the end."""
+    expect_in(r"^debian: weight=300\ndebian: cap=50$", p.run("set debian weight=300 cap=50"), "set")
+    expect_in(r"weight must be a number from 1 to 10000", p.run("set debian weight=0"), "set")
+    expect_in(r"^debian +running +1 +256M +300 ", p.run("list"), "list")
+    expect_in(r"^debian: stands still", p.run("pause debian"), "pause")
+    expect_in(r"^debian +paused ", p.run("list"), "list")
+    expect_in(r"^debian is not running$", p.run("stop debian"), "stop")
+    expect_in(r"^  rip ffffffff", p.run("dump debian"), "dump")
+    expect_in(r"^debian: goes on", p.run("resume debian"), "resume")
+    expect_in(r"^later: starts", p.run("start later"), "start")
+    p.m.read_until(rb"corbel: later: ended after", COMMAND * PATIENCE)
+    said = p.run("list")
+    expect_in(r"^later +powered off +1 +16M +100 +1 +new$", said, "list")
+    expect("PASS" not in p.m.text(), "a console that is not in front was shown")
+    p.m.send("console la\t\r")
+    p.m.read_until(rb"corbel: console of later, which is off: Ctrl-\] for the monitor\r\n(?s:.*?)PASS cpuid_signature",
+                   COMMAND * PATIENCE)
+    p.enter()
+    p.m.send("console debian\r")
+    p.m.read_until(rb"corbel: console of debian: Ctrl-\] for the monitor\r\n(?s:.*)works\r", COMMAND * PATIENCE)
+    expect("on" in p.shell.run("echo on"), "the guest's shell does not answer after pause and resume")
+    p.enter()
+    expect_in(r"power button was pressed", p.run("stop debian"), "stop")
+    p.m.send("poweroff\r")
+    p.m.read_until(rb"waiting for 1 VM to shut down", COMMAND * PATIENCE)
+    p.m.send("\x03")
+    p.m.read_until(PROMPT, COMMAND * PATIENCE)
+    expect_in(r"^debian: is killed", p.run("kill debian"), "kill")
+    p.m.read_until(rb"corbel: debian: \w+ after .*killed from the monitor", COMMAND * PATIENCE)
 
 
 def look(p):
@@ -63,10 +95,13 @@ def look(p):
         expect_in(rf"(?m)^{name}.*\nfor example: {name}", p.run(f"help {name}"), f"help {name}")
     said = p.run("list")
     expect_in(r"^debian +running +1 +256M +100 +1 +Ctrl-\]$", said, "list")
-    expect_in(r"^later +off +1 +16M +100 +0$", said, "list")
+    expect_in(r"^later +not started +1 +16M +100 +0$", said, "list")
     said = p.run("stats debian")
-    expect_in(r"^debian: up .*, halted \d+\.\d % of it", said, "stats")
-    expect_in(r"^(I/O instruction) +\d+ +\d+\.\d$", said, "stats")
+    expect_in(r"^debian: up .*, 1 vCPU, 0 restarts\n  time: ran \d+\.\d %, .*; halted \d+\.\d %\n  woke [1-9]", said, "stats")
+    rows = re.findall(r"(?m)^(\S.*?) +(\d+) +(\d+\.\d) +(\d+) +(\d+\.\d)$", said)
+    counts = {name: int(count) for name, count, *_ in rows}
+    expect(counts.pop("all") == sum(counts.values()) and counts["I/O instruction"] > 100, f"stats: {said}")
+    expect(all(10 < int(each) < 1000000 for *_, each, _ in rows), f"what exits cost: {said}")
     said = p.run("dump debian 0")
     expect_in(r"^  rip ffffffff[0-9a-f]{8} rflags ", said, "dump")
     expect_in(r"^  code at rip: ([0-9a-f]{2} ){16}", said, "dump")
@@ -74,7 +109,7 @@ def look(p):
     expect_in(r"^      .*HLT exiting", said, "dump")
     expect_in(r"^  cmdline +console=ttyS0 quiet$", p.run("show debian"), "show")
     expect_in(r"^  VMs +256M +\d+\.\d %$", p.run("memory"), "memory")
-    expect_in(r"^ +0 +0 +\d+", p.run("cpus"), "cpus")
+    expect_in(r"^ +0 +0 +\d+ .* debian vcpu 0", p.run("cpus"), "cpus")
     expect_in(r"^trace is off$", p.run("trace"), "trace")
     expect_in(r"^trace is on for debian$", p.run("trace on debian exits injections"), "trace on")
     for _ in range(30):  # the guest wakes once a second
@@ -104,9 +139,48 @@ def type_as_people_do(p):
     p.m.read_until(rb"corbel> stat\x1b\[Ks debian ", COMMAND * PATIENCE)
     p.m.send("\r")
     p.m.read_until(rb"debian: up .*", COMMAND * PATIENCE)
-    p.m.read_until(rb"\r\nall +\d+\r\n\r" + PROMPT, COMMAND * PATIENCE)
+    p.m.read_until(rb"\r\nall +\d+ [^\r]*\r\n\r" + PROMPT, COMMAND * PATIENCE)
     p.m.send("re\t")
     p.m.read_until(rb"resume  reset  reboot\r\n\rcorbel> re", COMMAND * PATIENCE)
     p.m.send("\x1b[A\x1b[A\x1b[B\r")
     p.m.read_until(rb"debian: up .*", COMMAND * PATIENCE)
-    p.m.read_until(rb"\r\nall +\d+\r\n\r" + PROMPT, COMMAND * PATIENCE)
+    p.m.read_until(rb"\r\nall +\d+ [^\r]*\r\n\r" + PROMPT, COMMAND * PATIENCE)
+
+
+@scenario(bound=60)
+def consoles(lab):
+    """VMs that run at once, and nobody who types: the one that is asked for first, then the others, nothing mixed."""
+    names = ("cpuid_signature", "cpuid_topology", "uart", "cr_bits", "cpuid_features")
+    m = lab.boot(host(attach="uart") + "".join(vm(name, lab.guest(name), memory="16M") for name in names))
+    wait_for_power_off(m)
+    parts = re.split(r"^corbel: console of (\S+): .*\n", m.text(), flags=re.MULTILINE)
+    expect(parts[1] == "uart" and sorted(parts[1::2]) == sorted(names), f"consoles: {parts[1::2]}")
+    for name, said in zip(parts[1::2], parts[2::2]):
+        passed = re.findall(r"^PASS (\S+)$", said, re.MULTILINE)
+        expect(passed == [name], f"{name}'s console has: {said}")
+
+
+@scenario(bound=60)
+def monitor_alone(lab):
+    """No VM runs here, and the machine stays on: the monitor answers all the same, restarts the machine, and switches
+    it off."""
+    m = lab.boot(host(mode="check", when_idle="stay"), memory=256, kind="qemu", model="Nehalem,-vmx", cpus=2)
+    m.read_until(PROMPT, FIRMWARE * PATIENCE)
+    p = Monitor(m)
+    expect_in(r"^  help ", p.run("help"), "help")
+    expect_in(r"^2 processors, TSC at \d+ MHz\n.*\n +0 +0 .*\n +1 +1 ", p.run("cpus"), "cpus")
+    expect_in(r"^  VMs +0 +0\.0 %$", p.run("memory"), "memory")
+    for command in ("start", "stop", "pause", "resume", "reset", "kill", "stats", "dump"):
+        said = p.run(f"{command} debian")
+        expect(said.count("\n") == 1 and said.strip(), f"{command} debian: {said!r}")
+    m.send(LEAVE + "\x04")  # nowhere to go back to
+    expect_in(r"corbel", p.run("log 2"), "log")
+    m.send("top\r")
+    m.read_until(rb"(?s)\x1b\[H.*\x1b\[H", COMMAND * PATIENCE)
+    m.send("\x03")
+    m.read_until(PROMPT, COMMAND * PATIENCE)
+    m.send("reboot\r")
+    m.read_until(rb"corbel: Corbel's loader", FIRMWARE * PATIENCE)
+    m.read_until(PROMPT, FIRMWARE * PATIENCE)
+    m.send("poweroff now\n")
+    expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")

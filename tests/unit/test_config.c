@@ -152,6 +152,23 @@ static void test_every_host_key(void **state)
     assert_int_equal(config.without, VMX_WITHOUT_VID | VMX_WITHOUT_EPT_1G | VMX_WITHOUT_PML);
 }
 
+static void test_whom_to_attach(void **state)
+{
+    parse("[vm a]\nkernel=k\n");
+    assert_null(config.attach.data);
+    parse("[host]\nattach = b\n[vm a]\nkernel=k\n[vm b]\nkernel=k\n");
+    assert_int_equal(told_count, 0);
+    expect_span(config.attach, "b");
+    parse("[host]\nattach = monitor # first\n");
+    assert_int_equal(told_count, 0);
+    expect_span(config.attach, CONFIG_MONITOR);
+    expect_one("[host]\nattach = c\n[vm a]\nkernel=k\n", 2,
+               "attach = 'c': there is no such VM; it must be the name of one, or monitor");
+    assert_null(config.attach.data);
+    expect_one("[host]\nattach =\n", 2,
+               "'attach' in [host] has no value; give it one or remove the line");
+}
+
 #define SAME_BIT(symbol, name, what)                                                               \
     _Static_assert(BIT(CONFIG_WITHOUT_##symbol) == VMX_WITHOUT_##symbol, name);
 CONFIG_WITHOUT_LIST(SAME_BIT)
@@ -603,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_nothing_at_all),
         cmocka_unit_test(test_every_host_key),
+        cmocka_unit_test(test_whom_to_attach),
         cmocka_unit_test(test_comments),
         cmocka_unit_test(test_lines_end_in_any_way),
         cmocka_unit_test(test_cmdline),
