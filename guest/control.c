@@ -33,6 +33,7 @@ static unsigned active;     /* slots that are not off */
 static unsigned waiting;    /* slots in state SLOT_WAITING */
 static uint64_t handover_tsc;
 static bool idle_told; /* that no VM is left */
+static uint64_t stay_until;
 
 /* --- which there are --- */
 
@@ -463,6 +464,11 @@ static bool nothing_left(void)
     return !left;
 }
 
+void control_stay_on(uint64_t until)
+{
+    stay_until = until;
+}
+
 uint64_t control_work(void)
 {
     uint64_t next = UINT64_MAX, now = rdtsc();
@@ -470,8 +476,12 @@ uint64_t control_work(void)
     if (start_next())
         return now;
     if (!active && !idle_told && nothing_left()) {
-        idle_told = true;
-        control_when_idle(config, "no VM is left");
+        if (now < stay_until) {
+            next = stay_until;
+        } else {
+            idle_told = true;
+            control_when_idle(config, "no VM is left");
+        }
     }
     for (unsigned i = 0; i < count && waiting; i++) {
         struct vm_slot *s = &slots[i];

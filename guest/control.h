@@ -50,6 +50,9 @@ uint64_t control_work(void);
 /* Nothing is left to do: what `when_idle` says. Returns when the machine stays on. */
 void control_when_idle(const struct config *config, const char *why);
 
+/* What `when_idle` says waits until that host TSC: somebody has other plans for the machine. */
+void control_stay_on(uint64_t until);
+
 unsigned control_count(void);
 /* The slot number index, below control_count(). */
 struct vm_slot *control_slot(unsigned index);
@@ -76,8 +79,8 @@ int control_kill(struct vm_slot *slot, char *error) MUST_CHECK;
 int control_set(struct vm_slot *slot, const char *key, size_t key_length, const char *value,
                 size_t value_length, char *error) MUST_CHECK;
 /*
- * Call fn with a vCPU of a VM that runs or is paused, loaded, so that its VMCS can be read. Where it
- * ran meanwhile it goes on afterwards. fn must be short and change nothing.
+ * Call fn with a vCPU of a VM that runs or is paused, loaded, so that its VMCS can be read. Where
+ * it ran meanwhile it goes on afterwards. fn must be short and change nothing.
  */
 int control_inspect(struct vm_slot *slot, unsigned vcpu, void (*fn)(struct vcpu *v, void *arg),
                     void *arg, char *error) MUST_CHECK;

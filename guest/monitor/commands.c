@@ -172,6 +172,7 @@ static bool may_go_down(struct job *job, bool *wait)
         job_line("waiting for %u VM%s to shut down; Ctrl-C: no longer; '%s now' does not wait",
                  left, left == 1 ? "" : "s", job->command->name);
     job->wake = rdtsc() + tsc_hz / ASK_AGAIN_HZ;
+    control_stay_on(job->wake + tsc_hz); /* the last VM's end is ours to notice */
     *wait = true;
     return false;
 }
