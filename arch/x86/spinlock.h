@@ -20,12 +20,12 @@
  *     RANK_BOARD      guest/                 VM        its device models
  *     RANK_SCHED      guest/sched            CPU       its run queue
  *     RANK_GUEST      mm/guest_memory, EPT   VM        its RAM's blocks, its EPT's tables
- *     RANK_CONSOLE    guest/                 one       guests' consoles and what they keep
  *     RANK_SPACE      mm/space               one       the microkernel's page tables
  *     RANK_HEAP       mm/heap                one       slabs
  *     RANK_FRAMES     mm/frame               one       free lists, owners, pins
  *     RANK_LOG        drivers/console        one       the log's ring, the screen, whose line the
- *                                                      serial port is in (console_lock())
+ *                                                      serial port is in (console_lock());
+ *                                                      what guests' consoles keep
  *     RANK_TRACE      guest/trace            one       who sends the trace's packets
  *     RANK_SERIAL     drivers/serial         one       the UART and its two rings
  */
@@ -33,7 +33,6 @@ enum lock_rank {
     RANK_BOARD = 1,
     RANK_SCHED,
     RANK_GUEST,
-    RANK_CONSOLE,
     RANK_SPACE,
     RANK_HEAP,
     RANK_FRAMES,
