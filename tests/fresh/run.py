@@ -42,7 +42,7 @@ mount -t sysfs -o ro sysfs "$root/sys"
 mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts "$root/dev/pts"
 mount -t tmpfs tmpfs "$root/dev/shm"
 mount --bind "$packages" "$root/var/cache/apt/archives"
-chroot "$root" su -l "$user" ${command:+-c "$command"}
+chroot "$root" su -l -w CORBEL_PATIENCE,CORBEL_JOBS "$user" ${command:+-c "$command"}
 exit $?  # not exec: this shell takes care of orphans
 """
 
