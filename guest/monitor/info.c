@@ -166,7 +166,7 @@ static void memory_line(const char *what, uint64_t bytes, uint64_t total)
 {
     char size[TEXT_CELL], share[TEXT_CELL];
 
-    job_line("  %-20s %8s %6s %%", what, text_size(size, bytes), text_percent(share, bytes, total));
+    job_line("  %-22s %8s %6s %%", what, text_size(size, bytes), text_percent(share, bytes, total));
 }
 
 bool command_memory(struct job *job)
