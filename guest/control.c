@@ -435,8 +435,11 @@ static bool start_next(void)
     if (next_start == count || (config->start == CONFIG_START_IN_TURN && active))
         return false;
     struct vm_slot *s = &slots[next_start++];
-    if (!s->config->broken && s->config->autostart && control_start(s, error) < 0 && error[0])
+    if (s->config->broken || !s->config->autostart || control_start(s, error) == 0)
+        return true;
+    if (error[0])
         log_error("%s", error);
+    console_vm_ends(s, false); /* for whoever waits in front of its console */
     return true;
 }
 
