@@ -203,7 +203,7 @@ def bad_files(lab):
     bad = {
         "empty": (b"", "it is empty"),
         "text": (b"This is no kernel.\n" * 1000, r"is not a kernel that Corbel can start"),
-        "elf": (b"\x7fELF" + bytes(8192), r"is not a kernel that Corbel can start"),
+        "elf": (b"\x7fELF" + bytes(8192), r"is an ELF file for another processor"),
         "head": (kernel[:700], r"is truncated|is not a Linux bzImage: it is too short"),
         "half": (kernel[:len(kernel) // 2], rf"is truncated: it has {len(kernel) // 2} bytes of \d+; copy it again"),
         "old": (bytes(old), r"is too old: it speaks boot protocol 2\.04, and 2\.12"),
