@@ -273,6 +273,15 @@ class Machine:
                     return
             self.pump(0)
 
+    def type(self, text, patience=1):
+        """Type like a person: each character when the one before has been answered, or after patience seconds. Pasted
+        lines can kill a Linux in Bochs: see its virtual interrupts in docs/CAVEATS.md."""
+        for character in text:
+            answered, until = len(self.output), time.monotonic() + patience
+            self.send(character)
+            while self.wire and len(self.output) == answered and time.monotonic() < until:
+                self.pump(until - time.monotonic())
+
     def text(self):
         """COM1's output so far as text, without terminal control sequences and carriage returns."""
         return ANSI.sub(b"", bytes(self.output)).replace(b"\r", b"").decode(errors="replace")

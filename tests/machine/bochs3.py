@@ -9,6 +9,10 @@ from shell import FALLBACKS, boot_and_prove, check_interrupts
 
 MODELS = ("corei7_haswell_4770", "corei7_skylake_x", "tigerlake", "sapphire_rapids", "arrow_lake")
 
+# Bochs 3.0's virtual-interrupt delivery kills Linux within some lines at its console: see docs/CAVEATS.md. The test guests
+# have it.
+NO_VID = host(without="vid")
+
 # MSRs that each Intel processor with VMX has, that firmware reads, and that Bochs lacks: with such a file it knows these,
 # reads 0 there and keeps no writes.
 FIRMWARE_MSRS = (0x17,)  # IA32_PLATFORM_ID
@@ -40,7 +44,7 @@ def bochs3_guests(model):
 
 def bochs3_linux(model):
     def run(lab):
-        boot_and_prove(lab, hardware={"bochs": bochs_3(), "model": model},
+        boot_and_prove(lab, NO_VID, hardware={"bochs": bochs_3(), "model": model},
                        check=lambda s: check_interrupts(s.run("cat /proc/interrupts")))
     run.__doc__ = f"Cloud kernel on Bochs 3.0's {model}"
     return run
@@ -60,7 +64,7 @@ def bochs3_without_all(lab):
 
 @scenario(bound=300, slow=True, row="generic")
 def bochs3_linux_generic(lab):
-    boot_and_prove(lab, kernel="vmlinuz-generic", memory="256M", hardware={"bochs": bochs_3()})
+    boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="256M", hardware={"bochs": bochs_3()})
 
 
 @scenario(bound=240, slow=True, row="strict")
@@ -71,7 +75,7 @@ def bochs3_guests_strict_msrs(lab):
 
 @scenario(bound=120, slow=True, row="strict")
 def bochs3_linux_strict_msrs(lab):
-    boot_and_prove(lab, hardware={"bochs": bochs_3(), "cpu": strict(lab)})
+    boot_and_prove(lab, NO_VID, hardware={"bochs": bochs_3(), "cpu": strict(lab)})
 
 
 @scenario(bound=120, slow=True, row="strict")

@@ -202,14 +202,14 @@ class Shell:
     def run(self, command, bound=COMMAND):
         """A command's output. What is typed is echoed, and cannot be taken for it."""
         self.n += 1
-        self.m.send(f"{command}; echo '>'{self.n}:$?\n")
+        self.m.type(f"{command}; echo '>'{self.n}:$?\n")
         match = self.m.read_until(rb"(?s)echo '>'%d:\$\?\s*\n(.*?)>%d:(\d+)\r*\n" % (self.n, self.n), bound * PATIENCE)
         self.prompt(bound)
         return match[1].replace(b"\r", b"").decode(errors="replace")
 
     def poweroff(self, bound=BOOT):
         """Power the VM off; returns the summary's text."""
-        self.m.send("poweroff\n")
+        self.m.type("poweroff\n")
         match = self.m.read_until(rb"(?s)corbel: (\S+: (?:ended|killed) after.*?VM exits: \d+.*?)(?=corbel: [^ ])",
                                   bound * PATIENCE)
         return match[1].replace(b"\r", b"").decode(errors="replace")

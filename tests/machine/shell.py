@@ -116,7 +116,7 @@ def shell(lab):
     check_interrupts(s.run("cat /proc/interrupts"))
     check_time(s)
     check_dmesg(s)
-    m.send("reboot\n")
+    m.type("reboot\n")
     m.read_until(r"^corbel: debian: restarts: ", BOOT * PATIENCE)
     s = Shell(m)
     uptime = float(s.run("cat /proc/uptime").split()[0])
