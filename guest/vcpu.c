@@ -139,6 +139,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
         .apic_access_page = vm->apic_access_page,
         .vpid = (uint16_t)(1 + (vm->id * CONFIG_MAX_CPUS + id) % UINT16_MAX), /* never 0 */
         .tsc_offset = v->tsc_offset,
+        .pause_loop = vm->config->cpus > 1,
         /* OSXSAVE and PKE show in CPUID; MCE must stay on for the host; VMXE is not the guest's. */
         .cr4_allowed =
             v->cpuid.cr4_valid & ~(CR4_OSXSAVE | CR4_PKE | CR4_MCE | CR4_VMXE | CR4_SMXE),

@@ -22,6 +22,11 @@ void vmx_exit_entry(void);
 void vmx_exit_entry_watched(void);
 
 /* Real-mode entry of a CPU after RESET: CS base ffff0000h, everything else flat and zero. */
+/* PAUSEs at most so many TSC ticks apart are a loop; one that goes on for so many exits: longer than
+ * most locks are held. */
+#define PLE_GAP    128
+#define PLE_WINDOW 4096
+
 #define RESET_CR0 (CR0_CD | CR0_NW | CR0_ET)
 #define RESET_PAT 0x0007040600070406ULL
 
@@ -101,6 +106,11 @@ int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
     v->secondary =
         vmx_controls.secondary & ~(uint32_t)(SEC_VIRTUALIZE_X2APIC | SEC_VIRTUALIZE_APIC_ACCESSES |
                                              SEC_APIC_REGISTER | SEC_VIRTUAL_INTERRUPT);
+    if (setup->pause_loop && f->pause_loop) {
+        v->secondary |= SEC_PAUSE_LOOP;
+        vmwrite32(VMCS_PLE_GAP, PLE_GAP);
+        vmwrite32(VMCS_PLE_WINDOW, PLE_WINDOW);
+    }
     v->entry_controls = vmx_controls.entry;
     vmwrite32(VMCS_PIN_CONTROLS, vmx_controls.pin);
     vmwrite32(VMCS_PRIMARY_CONTROLS, v->primary);

@@ -85,6 +85,7 @@ struct vmx_vcpu_setup {
     uint16_t vpid;          /* not 0 where VPIDs are used */
     uint64_t tsc_offset;
     uint64_t cr4_allowed; /* CR4 bits that the guest may own */
+    bool pause_loop;      /* exit when it spins: it is not alone in its VM */
 };
 
 /* --- life --- */
