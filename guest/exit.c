@@ -295,11 +295,11 @@ static int serve_requests(struct vcpu *v)
             vcpu_ask(v, requests); /* for when it comes back */
             return VCPU_REQUEST;
         }
+        v->halted |= (requests & REQUEST_HALT) != 0;
         if (UNLIKELY(requests & (REQUEST_INIT | REQUEST_STARTUP)))
-            vcpu_startup_message(v, requests);
+            vcpu_startup_message(v, requests); /* which ends HLT */
         if (UNLIKELY(requests & REQUEST_EOI_EXITS))
             vcpu_write_eoi_bitmap(v);
-        v->halted |= (requests & REQUEST_HALT) != 0;
         reschedule |= (requests & REQUEST_RESCHEDULE) != 0;
         if (requests & REQUEST_TIMER)
             vcpu_run_timers(v);

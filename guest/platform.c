@@ -107,15 +107,17 @@ void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
     case APIC_INIT:
         /* The boot processor after INIT would run the firmware's reset vector, and there is no
          * firmware. */
-        if (v->id == 0)
+        if (v->id == 0) {
             vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
-        else
-            vcpu_notify(v, REQUEST_INIT);
+            break;
+        }
+        __atomic_fetch_and(&v->requests, ~(uint32_t)REQUEST_STARTUP, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&v->accepts_startup, true, __ATOMIC_SEQ_CST);
+        vcpu_notify(v, REQUEST_INIT);
         break;
     case APIC_STARTUP:
-        /* One that does not wait for it, now or after the INIT that it has not seen yet, ignores
-         * it. */
-        if (!v->wait_for_startup && !(v->requests & REQUEST_INIT))
+        /* The first after an INIT counts, which the vCPU may not have seen yet. */
+        if (!__atomic_exchange_n(&v->accepts_startup, false, __ATOMIC_SEQ_CST))
             break;
         __atomic_store_n(&v->startup_vector, vector, __ATOMIC_SEQ_CST);
         vcpu_notify(v, REQUEST_STARTUP);

@@ -128,6 +128,14 @@ static void stop_sleeping(struct run_cpu *home, struct vcpu *v)
     v->sleeping = false;
 }
 
+static void uncount_dead(struct vcpu *v)
+{
+    if (LIKELY(!v->dead))
+        return;
+    v->dead = false;
+    __atomic_sub_fetch(&v->vm->dead, 1, __ATOMIC_SEQ_CST);
+}
+
 /* Make it ready, if it is halted. */
 static void wake(struct vcpu *v)
 {
@@ -139,8 +147,10 @@ static void wake(struct vcpu *v)
         lock_two(home, to);
         if (v->sched.cpu == home) {
             kick = v->away ? SCHED_NONE : sched_wake(&sched, &v->sched, to, rdtsc());
-            if (kick != SCHED_AGAIN)
+            if (kick != SCHED_AGAIN) {
                 stop_sleeping(cpus[home], v);
+                uncount_dead(v);
+            }
         }
         unlock_two(home, to);
         if (kick >= 0)
@@ -164,57 +174,40 @@ void vcpu_notify(struct vcpu *v, uint32_t request)
         wake(v);
 }
 
+/* Nothing inside the VM but another vCPU can wake this one. */
+static bool sleeps_for_good(const struct vcpu *v)
+{
+    return v->wait_for_startup ||
+           (!(vmx_rflags() & RFLAGS_IF) && vcpu_timer_deadline(v) == UINT64_MAX);
+}
+
 /*
  * The vCPU is halted. Who notifies it sets the request first and looks at on_cpu then; this is the
- * other order, so that one of the two sees the other.
+ * other order, so that one of the two sees the other. It counts as dead only while it is blocked:
+ * one that was just notified may be all that is going to wake the others.
  */
-static bool block(struct run_cpu *c, struct vcpu *v)
+static void block(struct run_cpu *c, struct vcpu *v)
 {
     uint64_t deadline = v->wait_for_startup ? UINT64_MAX : vcpu_timer_deadline(v);
-    bool wanted;
+    bool dead = sleeps_for_good(v);
+    unsigned count = 0;
 
     spin_lock(&c->lock);
     __atomic_store_n(&v->on_cpu, -1, __ATOMIC_SEQ_CST);
-    wanted = __atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQUESTS_WAKE;
-    if (!wanted) {
+    if (!(__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQUESTS_WAKE)) {
         sched_block(&sched, &v->sched, rdtsc());
         if (deadline != UINT64_MAX) {
             v->sleep = (struct sched_node){.key = deadline};
             sched_tree_insert(&c->sleepers, &v->sleep);
             v->sleeping = true;
         }
+        v->dead = dead;
+        if (dead)
+            count = __atomic_add_fetch(&v->vm->dead, 1, __ATOMIC_SEQ_CST);
     }
     spin_unlock(&c->lock);
-    return !wanted;
-}
-
-/* Nothing inside the VM can wake this vCPU; when that holds for all of them, the VM has ended. */
-static void count_dead(struct vcpu *v)
-{
-    struct vm *vm = v->vm;
-
-    if (!v->wait_for_startup &&
-        ((vmx_rflags() & RFLAGS_IF) || vcpu_timer_deadline(v) != UINT64_MAX))
-        return;
-    v->dead = true;
-    if (__atomic_add_fetch(&vm->dead, 1, __ATOMIC_SEQ_CST) == vm->vcpu_count)
-        vm_request(vm, VM_REQUEST_POWEROFF, "halted for good: interrupts off and no timer set");
-}
-
-static void uncount_dead(struct vcpu *v)
-{
-    if (LIKELY(!v->dead))
-        return;
-    v->dead = false;
-    __atomic_sub_fetch(&v->vm->dead, 1, __ATOMIC_SEQ_CST);
-}
-
-static void halt(struct run_cpu *c, struct vcpu *v)
-{
-    v->halted_at = rdtsc();
-    count_dead(v);
-    if (!block(c, v))
-        uncount_dead(v);
+    if (count == v->vm->vcpu_count)
+        vm_request(v->vm, VM_REQUEST_POWEROFF, "halted for good: interrupts off and no timer set");
 }
 
 static void wake_sleepers(struct run_cpu *c)
@@ -448,7 +441,6 @@ static void run(struct run_cpu *c, struct vcpu *v)
     int why;
 
     load(c, v);
-    uncount_dead(v);
     if (v->halted_at)
         v->halt_ticks += rdtsc() - v->halted_at;
     v->halted_at = 0;
@@ -461,12 +453,14 @@ static void run(struct run_cpu *c, struct vcpu *v)
         vcpu_ask(v, REQUEST_RESCHEDULE);
     why = vcpu_run(v);
     cpu->current = NULL;
-    if (why == VCPU_HALTED)
-        halt(c, v);
-    else if (why == VCPU_REQUEST)
+    if (why == VCPU_HALTED) {
+        v->halted_at = rdtsc();
+        block(c, v);
+    } else if (why == VCPU_REQUEST) {
         leave(c, v); /* which may be the end of it */
-    else if (v->spins)
+    } else if (v->spins) {
         yield(c, v);
+    }
 }
 
 static void idle(struct run_cpu *c)

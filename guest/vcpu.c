@@ -200,7 +200,7 @@ void vcpu_reset(struct vcpu *v)
     v->event.info = 0;
     v->nmi_pending = false;
     v->halted = false;
-    v->wait_for_startup = v->id != 0;
+    v->wait_for_startup = v->accepts_startup = v->id != 0;
     v->tsc_offset = v->vm->tsc_offset;
     vmx_set_tsc_offset(v->tsc_offset);
     msr_reset(&v->msr);

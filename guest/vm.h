@@ -58,6 +58,7 @@ struct vcpu {
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
     bool tpr_shadow;
     bool nmi_pending;     /* atomic: other CPUs set it */
+    bool accepts_startup; /* atomic: INIT has come, and no start-up IPI since */
     uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
     uint64_t run_until;   /* host TSC at which its processor's loop wants to decide again */
     uint64_t next_exit;   /* host TSC at which the guest must be left: a timer, or run_until */

@@ -20,6 +20,7 @@ static void save_vcpu(struct vcpu *v, struct state_writer *w)
     state_put_u8(w, v->nmi_pending);
     state_put_u8(w, v->halted);
     state_put_u8(w, v->wait_for_startup);
+    state_put_u8(w, v->accepts_startup);
     state_end(w);
     vmx_vcpu_save(&v->hw, w);
     lapic_save(&v->lapic, w);
@@ -39,6 +40,7 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
     v->nmi_pending = state_get_u8(r);
     v->halted = state_get_u8(r);
     v->wait_for_startup = state_get_u8(r);
+    v->accepts_startup = state_get_u8(r);
     if (state_leave(r) < 0 || vmx_vcpu_restore(&v->hw, r) < 0 || lapic_load(&v->lapic, r) < 0 ||
         msr_load(&v->msr, &v->msr_env.features, r) < 0)
         return -EBADMSG;

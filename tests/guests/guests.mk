@@ -5,7 +5,7 @@ GUESTS        := $(GUEST_NAMES:%=$(B)/guests/%)
 GUEST_CFLAGS  := -std=gnu11 -O2 -g $(WARN) -I. -Itests/guests/lib -ffreestanding -fno-pic -mcmodel=small -mno-red-zone \
         -mgeneral-regs-only -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -fno-common \
         -fno-strict-aliasing -fno-delete-null-pointer-checks -Wno-array-bounds
-GUEST_LIB     := $(addprefix $(B)/guests/obj/,entry.asm.o pvh.asm.o runtime.o format.o string.o)
+GUEST_LIB     := $(addprefix $(B)/guests/obj/,entry.asm.o pvh.asm.o trampoline.asm.o runtime.o smp.o format.o string.o)
 
 vpath %.c tests/guests tests/bench tests/guests/lib arch/x86/lib
 vpath %.asm tests/guests tests/bench tests/guests/lib
@@ -18,7 +18,7 @@ $(B)/guests/obj/%.o: %.c
 $(B)/guests/obj/%.asm.o: %.asm
 	@mkdir -p $(@D)
 	$(call say,ASM )
-	$(Q)$(NASM) -f elf64 -g -F dwarf -MD $(@:.o=.d) $< -o $@
+	$(Q)$(NASM) -f elf64 -g -F dwarf -Itests/guests/lib/ -MD $(@:.o=.d) $< -o $@
 
 $(B)/guests/obj/%.name.o: | $(B)/guests/obj/runtime.o
 	$(Q)echo 'extern const char test_name[]; const char test_name[] = "$*";' | $(CC) $(GUEST_CFLAGS) -xc -c - -o $@
