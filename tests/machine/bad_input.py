@@ -84,9 +84,9 @@ def build_firmware(out, kind):
         f"gcc -std=gnu11 -O2 -Wall -Wextra -Wno-unused-parameter -Werror -isystem /usr/include/efi "
         f"-isystem /usr/include/efi/x86_64 -DGNU_EFI_USE_MS_ABI -maccumulate-outgoing-args -ffreestanding -fpic -fshort-wchar -mno-red-zone "
         f"-fno-stack-protector -fcf-protection=none -D{kind} -c {source} -o {stem}.o",
-        f"ld -nostdlib -shared -Bsymbolic -znocombreloc --no-undefined -T /usr/lib/elf_x86_64_efi.lds "
-        f"/usr/lib/crt0-efi-x86_64.o {stem}.o /usr/lib/libgnuefi.a -o {stem}.so",
-        f"objcopy -j .text -j .sdata -j .data -j .dynamic -j .dynsym -j .rel* -j .rela* -j .reloc "
+        f"ld -nostdlib -shared -Bsymbolic --defsym=_entry=efi_main -znocombreloc --no-undefined "
+        f"-T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o {stem}.o /usr/lib/libgnuefi.a -o {stem}.so",
+        f"objcopy -j .text -j .sdata -j .data -j .rodata -j .dynamic -j .dynsym -j .rel* -j .rela* -j .reloc "
         f"--output-target=efi-app-x86_64 --subsystem=10 {stem}.so {out}"):
         subprocess.run(command.split(), check=True, stdin=subprocess.DEVNULL)
 
