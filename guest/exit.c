@@ -374,22 +374,6 @@ static bool wrap_rip(struct vcpu *v)
     return true;
 }
 
-static enum exit_result unusual_exit(struct vcpu *v, uint32_t reason)
-{
-    if ((reason & 0xffff) == EXIT_MACHINE_CHECK)
-        panic("machine check during VM entry of %s", v->vm->name);
-    if (reason & BIT(31)) {
-        if ((reason & 0xffff) == EXIT_INVALID_GUEST_STATE && wrap_rip(v))
-            return EXIT_RESUME;
-        vmx_report_entry_failure(&v->hw);
-        vm_kill(v, "the processor refused to enter the guest's state (%s)",
-                vmx_exit_name(reason & 0xffff));
-    } else {
-        exit_unknown(v, &v->exit);
-    }
-    return EXIT_RESUME;
-}
-
 static inline __attribute__((always_inline)) void enter(struct vcpu *v)
 {
     uint64_t now = rdtsc();
@@ -406,23 +390,36 @@ static __attribute__((noinline)) int serve_and_enter(struct vcpu *v)
     return leave;
 }
 
+/* A reason without a row, or with bit 31: the entry failed. Out of line, so that the usual road
+ * saves no registers for it. */
+static __attribute__((noinline)) int unusual_exit(struct vcpu *v, uint32_t reason, uint64_t tsc)
+{
+    v->exit.reason = reason;
+    if ((reason & 0xffff) == EXIT_MACHINE_CHECK)
+        panic("machine check during VM entry of %s", v->vm->name);
+    if (!(reason & BIT(31))) {
+        exit_unknown(v, &v->exit);
+    } else if ((reason & 0xffff) != EXIT_INVALID_GUEST_STATE || !wrap_rip(v)) {
+        vmx_report_entry_failure(&v->hw);
+        vm_kill(v, "the processor refused to enter the guest's state (%s)",
+                vmx_exit_name(reason & 0xffff));
+    }
+    v->exit.reason = VMX_EXIT_REASONS;
+    vcpu_account(v, -tsc);
+    return serve_and_enter(v);
+}
+
 int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
 {
     struct vcpu *v = (struct vcpu *)hw;
-    enum exit_result result;
 
     COUNT(vmread); /* the reason's, in entry.asm */
+    if (UNLIKELY(reason >= VMX_EXIT_REASONS))
+        return unusual_exit(v, (uint32_t)reason, tsc);
     v->exit.reason = (uint32_t)reason;
-    if (LIKELY(reason < VMX_EXIT_REASONS)) {
-        v->exits[reason]++;
-        v->ticks[reason] -= tsc; /* enter() adds its own */
-        result = exit_table[reason].enter(v, &v->exit);
-    } else {
-        result = unusual_exit(v, (uint32_t)reason);
-        v->exit.reason = VMX_EXIT_REASONS;
-        vcpu_account(v, -tsc);
-    }
-    if (LIKELY(result == EXIT_SKIP))
+    v->exits[reason]++;
+    v->ticks[reason] -= tsc; /* enter() adds its own */
+    if (LIKELY(exit_table[reason].enter(v, &v->exit) == EXIT_SKIP))
         vmx_skip_instruction();
     if (UNLIKELY(v->requests))
         return serve_and_enter(v);
