@@ -161,7 +161,7 @@ $(B)/default/initrd: tools/initramfs /bin/busybox
 guest: $(B)/default/vmlinuz $(B)/default/initrd
 
 # CONFIG and OUT are relative to who calls: with `make -C`, that is not the folder in which make works.
-CONFIG ?= $(CURDIR)/tools/default/$(if $(filter trace,$(MAKECMDGOALS)),trace,corbel).conf
+CONFIG ?= $(CURDIR)/tools/default/$(if $(filter trace,$(MAKECMDGOALS)),trace,$(if $(GDB),gdb,corbel)).conf
 CALLER  = $(shell if grep -qzE '^(-[a-zA-Z]*C|--directory)' /proc/$$PPID/cmdline && \
         [[ "$(CONFIG)" == /* || -e "$(PWD)/$(CONFIG)" ]]; then echo "$(PWD)"; else echo "$(CURDIR)"; fi)
 MAKE_IMAGE = cd "$(CALLER)" && $(CURDIR)/tools/image $(CURDIR)/$(B)/BOOTX64.EFI $(CURDIR)/$(B)/confscan "$(CONFIG)"
@@ -185,7 +185,7 @@ CPUS    ?= 1
 MEMORY  ?= 512
 run: $(IMAGE_NEEDS) $(BOCHS_NEEDED)
 	@$(MAKE_IMAGE) $(CURDIR)/$(B)/run.img
-	@tools/run $(B)/run.img --machine $(MACHINE) --cpus $(CPUS) --memory $(MEMORY)
+	@tools/run $(B)/run.img --machine $(MACHINE) --cpus $(CPUS) --memory $(MEMORY) $(if $(GDB),--gdb $(if $(filter 1,$(GDB)),1234,$(GDB)))
 
 # A boot with everything recorded, and what tools/trace makes of it (docs/TRACE.md).
 trace: $(IMAGE_NEEDS)
@@ -245,7 +245,7 @@ clean:
 help:
 	@echo "make                      build Corbel: $(B)/BOOTX64.EFI"
 	@echo "make run                  start it with Debian's cloud kernel on the right emulator, and connect this terminal"
-	@echo "     MACHINE=auto|bochs|kvm|qemu CPUS=1 MEMORY=512 (MiB) CONFIG=path/to/corbel.conf"
+	@echo "     MACHINE=auto|bochs|kvm|qemu CPUS=1 MEMORY=512 (MiB) CONFIG=path/to/corbel.conf; GDB=1: under gdb (docs/GDB.md)"
 	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img (or OUT=disk.iso: a hybrid ISO)"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
 	@echo "make trace                boot it with everything recorded: a picture and viewers' formats in $(B)/trace/ (docs/TRACE.md)"

@@ -73,6 +73,7 @@ enum config_host_key {
     CONFIG_HOST_ON_PANIC,
     CONFIG_HOST_TRACE,
     CONFIG_HOST_TRACE_MEMORY,
+    CONFIG_HOST_GDB,
     CONFIG_HOST_TEST_RELOAD,
     CONFIG_HOST_TEST_INVALID,
     CONFIG_HOST_TEST_SMP,
@@ -92,6 +93,7 @@ enum config_vm_key {
     CONFIG_VM_CAP,
     CONFIG_VM_AFFINITY,
     CONFIG_VM_AUTOSTART,
+    CONFIG_VM_PAUSED,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
     CONFIG_VM_ON_POWEROFF,
@@ -127,6 +129,7 @@ struct vm_config {
     uint32_t weight;    /* of its share of the processors */
     uint32_t cap;       /* percent of one processor; 0: none */
     uint32_t autostart; /* 0 or 1 */
+    uint32_t paused;    /* 0 or 1 */
     uint32_t on_crash, on_reboot, on_poweroff; /* enum config_end */
     struct config_cpus affinity;
     uint32_t section_line;             /* of [vm NAME] */
@@ -143,6 +146,7 @@ struct config {
     uint32_t on_panic;     /* enum config_panic */
     uint32_t trace;        /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
     uint64_t trace_memory; /* bytes per processor */
+    uint32_t gdb;          /* 0: off, 1: on the second serial port */
     uint32_t test_reload;  /* exits; 0: off */
     uint32_t test_invalid; /* which VM, from 1; 0: none */
     uint32_t test_smp;     /* rounds; 0: off */

@@ -8,6 +8,7 @@ static const char *const log_names[] = {"error", "warn", "info", "debug", NULL};
 static const char *const start_names[] = {"together", "in-turn", NULL};
 static const char *const idle_names[] = {"poweroff", "stay", NULL};
 static const char *const switch_names[] = {"no", "yes", NULL};
+static const char *const gdb_names[] = {"off", "com2", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
 
@@ -78,6 +79,12 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                   .multiple = PAGE_SIZE,
                                   .initial = "1M",
                                   .help = "the memory of each processor for its records"},
+    [CONFIG_HOST_GDB] = {.name = "gdb",
+                         .type = CONFIG_CHOICE,
+                         .offset = offsetof(struct config, gdb),
+                         .choices = gdb_names,
+                         .initial = "off",
+                         .help = "let gdb debug VMs over the second serial port"},
     [CONFIG_HOST_TEST_RELOAD] = {.name = "test_reload",
                                  .type = CONFIG_NUMBER,
                                  .offset = offsetof(struct config, test_reload),
@@ -188,6 +195,12 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                              .choices = switch_names,
                              .initial = "yes",
                              .help = "whether the VM starts with the machine"},
+    [CONFIG_VM_PAUSED] = {.name = "paused",
+                          .type = CONFIG_CHOICE,
+                          .offset = offsetof(struct vm_config, paused),
+                          .choices = switch_names,
+                          .initial = "no",
+                          .help = "whether the VM starts paused, before its first instruction"},
     [CONFIG_VM_ON_CRASH] = {.name = "on_crash",
                             .type = CONFIG_CHOICE,
                             .offset = offsetof(struct vm_config, on_crash),

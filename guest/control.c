@@ -16,6 +16,7 @@
 #include "guest/config_text.h"
 #include "guest/console.h"
 #include "guest/files.h"
+#include "guest/gdb/gdb.h"
 #include "guest/run.h"
 #include "guest/summary.h"
 #include "guest/trace/trace.h"
@@ -142,6 +143,16 @@ static void begin(struct vm_slot *s)
         run_enter(vm->vcpu[i]);
 }
 
+/* `paused = yes`: its first instruction waits for the monitor's resume, or a debugger's. */
+static void begin_paused(struct vm_slot *s)
+{
+    s->state = SLOT_PAUSED;
+    s->starts++;
+    s->began = s->paused_at = s->vm->started = rdtsc();
+    s->vm->parked = (struct cpu_work){.fn = vm_parked, .arg = s};
+    log_info("%s: paused before its first instruction", s->name);
+}
+
 static void apply_test_invalid(struct vm_slot *s)
 {
     const struct vmx_segment none = {.access = BIT(16)};
@@ -198,7 +209,10 @@ int control_start(struct vm_slot *s, char *error)
         s->vm->start_ticks = rdtsc() - handover_tsc;
     apply_test_invalid(s);
     console_vm_starts(s);
-    begin(s);
+    if (s->config->paused)
+        begin_paused(s);
+    else
+        begin(s);
     return 0;
 }
 
@@ -321,7 +335,7 @@ int control_pause(struct vm_slot *s, char *error)
     return 0;
 }
 
-int control_resume(struct vm_slot *s, char *error)
+int control_resume_some(struct vm_slot *s, uint64_t vcpus, char *error)
 {
     struct vm *vm = s->vm;
 
@@ -332,10 +346,18 @@ int control_resume(struct vm_slot *s, char *error)
     run_unload();
     vm_move_clock(vm, s->paused_at - rdtsc());
     s->state = SLOT_RUNNING;
-    vm->active = vm->vcpu_count;
+    vm->active = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        run_enter(vm->vcpu[i]);
+        vm->active += vcpus >> i & 1;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (vcpus >> i & 1)
+            run_enter(vm->vcpu[i]);
     return 0;
+}
+
+int control_resume(struct vm_slot *s, char *error)
+{
+    return control_resume_some(s, UINT64_MAX, error);
 }
 
 /* End it, with the reason given, wherever it is; vm_parked() decides what follows. */
@@ -447,6 +469,7 @@ void control_when_idle(const struct config *c, const char *why)
 {
     if (c->when_idle == CONFIG_IDLE_POWEROFF) {
         trace_flush();
+        gdb_flush();
         log_info("%s: power off", why);
         console_flush();
         machine_poweroff();

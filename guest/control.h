@@ -71,6 +71,8 @@ int control_start(struct vm_slot *slot, char *error) MUST_CHECK;
 int control_stop(struct vm_slot *slot, char *error) MUST_CHECK;
 int control_pause(struct vm_slot *slot, char *error) MUST_CHECK;
 int control_resume(struct vm_slot *slot, char *error) MUST_CHECK;
+/* Only these vCPUs, BIT(number), of which there is one at least; the VM counts as running. */
+int control_resume_some(struct vm_slot *slot, uint64_t vcpus, char *error) MUST_CHECK;
 /* Power-on state and boot again, without asking the guest. */
 int control_reset(struct vm_slot *slot, char *error) MUST_CHECK;
 /* End it at once and give back all that it has. */

@@ -7,6 +7,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/trap.h"
+#include "guest/gdb/gdb.h"
 #include "guest/run.h"
 #include "guest/vm.h"
 #include "guest/vm_state.h"
@@ -157,7 +158,12 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
         vmx_block_nmi(); /* an IRET that faulted had unblocked them already */
     switch (vector) {
     case VECTOR_DB:
+        if (UNLIKELY(v->debug.armed) && gdb_debug_exception(v, e))
+            break;
         forward_debug_exception(v, e);
+        break;
+    case VECTOR_BP:
+        gdb_breakpoint(v, e);
         break;
     case VECTOR_MC:
         panic("machine check while %s ran: the hardware reports an error it cannot correct",
@@ -258,10 +264,12 @@ static const struct exit_row {
     [EXIT_VMXOFF] = PLAIN(exit_undefined),
     [EXIT_VMXON] = PLAIN(exit_undefined),
     [EXIT_CR_ACCESS] = NEEDS(exit_cr_access, NEED_QUALIFICATION),
+    [EXIT_DR_ACCESS] = NEEDS(exit_dr_access, NEED_QUALIFICATION),
     [EXIT_IO] = NEEDS(exit_io, NEED_QUALIFICATION),
     [EXIT_RDMSR] = PLAIN(exit_rdmsr),
     [EXIT_WRMSR] = PLAIN(exit_wrmsr),
     [EXIT_MWAIT] = PLAIN(exit_undefined),
+    [EXIT_MONITOR_TRAP] = PLAIN(exit_monitor_trap),
     [EXIT_MONITOR] = PLAIN(exit_undefined),
     [EXIT_PAUSE] = PLAIN(exit_pause),
     [EXIT_TPR_THRESHOLD] = PLAIN(exit_window),

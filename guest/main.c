@@ -14,6 +14,7 @@
 #include "guest/console.h"
 #include "guest/control.h"
 #include "guest/files.h"
+#include "guest/gdb/gdb.h"
 #include "guest/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm.h"
@@ -118,6 +119,19 @@ static void start_trace(void)
         log_info("trace: on; %lu KiB of memory for each processor", config.trace_memory / KIB);
 }
 
+/* One of the two has the second serial port. */
+static void start_gdb(void)
+{
+    if (!config.gdb)
+        return;
+    if (trace_events) {
+        log_warn("gdb: not available: the second serial port carries the trace (`trace` in [host])");
+        return;
+    }
+    trace_keep();
+    gdb_init();
+}
+
 /* Whose console is in front at first: a VM's number, or -1 for the monitor. */
 static int attach_at_first(void)
 {
@@ -175,6 +189,7 @@ NORETURN void corbel_main(struct handover *h)
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
     start_trace();
+    start_gdb();
     for (unsigned i = 0; i < config.vm_count; i++)
         runnable += !vms[i].broken;
     if (!runnable)

@@ -9,6 +9,7 @@
 #include "drivers/serial.h"
 #include "guest/console.h"
 #include "guest/control.h"
+#include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
@@ -479,8 +480,10 @@ static void idle(struct run_cpu *c)
 /* Consoles and VMs' lives; returns when they want to be looked after next. */
 static uint64_t look_after(void)
 {
-    uint64_t next = MIN(control_work(), console_pump());
+    /* A debugger is told that its VM has ended before that may be the machine's end. */
+    uint64_t next = gdb_pump();
 
+    next = MIN(next, MIN(control_work(), console_pump()));
     if (!serial_interrupts(&com1))
         next = MIN(next, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
     return next;

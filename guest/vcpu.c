@@ -8,6 +8,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "guest/console.h"
+#include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
@@ -264,6 +265,7 @@ uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
 
 int vcpu_run(struct vcpu *v)
 {
+    gdb_run(v);
     int leave = vcpu_prepare(v);
 
     if (leave == VCPU_STAY) {

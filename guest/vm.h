@@ -16,6 +16,7 @@
 #include "guest/devices/reset.h"
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"
+#include "guest/gdb/vcpu.h"
 #include "guest/load/e820.h"
 #include "guest/insn/insn.h"
 #include "guest/load/sink.h"
@@ -79,6 +80,7 @@ struct vcpu {
     struct msr_state msr;
     struct msr_env msr_env;
     paddr lapic_page, msr_bitmap;
+    struct gdb_vcpu debug;
     uint32_t trace;            /* BIT(enum trace_class): what is recorded of it */
     uint8_t traced_vector;     /* requested of virtual-interrupt delivery, when last looked at */
     uint16_t interrupt_status; /* what the VMCS holds */
@@ -104,6 +106,7 @@ struct vm {
 
     bool ending; /* a request below is waiting for the vCPUs to leave; atomic */
     bool killed;
+    bool debugged; /* a debugger may stop it; changes while its vCPUs are away */
     unsigned active;        /* vCPUs that have not left yet; atomic */
     unsigned dead;          /* vCPUs that nothing will wake; atomic */
     struct cpu_work parked; /* what processor 0 does when the last one has left */

@@ -21,6 +21,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 OVMF = "/usr/share/OVMF"
@@ -91,6 +92,68 @@ def bochs_version(program):
         return ""
 
 
+class Bridge(threading.Thread):
+    """The machine's second serial port as a TCP port to which one debugger at a time connects. What the machine says
+    while nobody is there is lost, as on a cable."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.machine = socket.create_server(("127.0.0.1", 0))  # the emulator connects here
+        self.people = socket.create_server(("127.0.0.1", port))
+        self.port = self.people.getsockname()[1]
+        self.machine_port = self.machine.getsockname()[1]
+        self.end, self.ended = socket.socketpair()
+
+    def run(self):
+        wire = gdb = None
+        try:
+            while True:
+                ready, _, _ = select.select([s for s in (self.machine, self.people, self.ended, wire, gdb) if s], [], [])
+                if self.ended in ready:
+                    return
+                if self.machine in ready:
+                    wire, _ = self.machine.accept()
+                if self.people in ready:
+                    gdb, _ = self.people.accept()
+                    gdb.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if wire in ready:
+                    data = self._receive(wire)
+                    if not data:
+                        return
+                    if gdb:
+                        gdb = gdb if self._send(gdb, data) else None
+                elif gdb in ready:
+                    data = self._receive(gdb)
+                    if not data:
+                        gdb.close()
+                        gdb = None
+                    elif wire:
+                        self._send(wire, data)
+        finally:
+            for s in (wire, gdb, self.machine, self.people):
+                if s:
+                    s.close()
+
+    @staticmethod
+    def _receive(wire):
+        try:
+            return wire.recv(4096)
+        except OSError:
+            return b""
+
+    @staticmethod
+    def _send(wire, data):
+        try:
+            wire.sendall(data)
+            return True
+        except OSError:
+            wire.close()
+            return False
+
+    def stop(self):
+        self.end.send(b".")
+
+
 class Machine:
     """One run of one machine.
 
@@ -103,6 +166,7 @@ class Machine:
     extra       Bochs: further lines for bochsrc; QEMU: further arguments
     replace     Bochs: {directive: line} instead of the line that begins with "directive:"
     log         file that COM1's output is copied to, as it comes
+    gdb         TCP port of this machine at which a debugger finds the second serial port; 0: any, see gdb_port
     com2        file that the second serial port's output goes to; None: there is no such port
     firmware    Bochs: the files that make up the flash image; QEMU: (code, variables)
     bochs       which Bochs: a program; else what is installed, or Bochs 3 with BOCHS=3 in the environment
@@ -110,7 +174,7 @@ class Machine:
     """
 
     def __init__(self, image, kind="bochs", cpus=1, memory=512, model=None, ips=DEFAULT_IPS, extra=(), replace=None,
-                 log=None, com2=None, firmware=None, bochs=None, qemu="qemu-system-x86_64",
+                 log=None, com2=None, gdb=None, firmware=None, bochs=None, qemu="qemu-system-x86_64",
                  cpu=""):
         self.image, self.kind, self.cpus, self.memory = image, kind, cpus, memory
         self.model = model or (DEFAULT_MODEL if kind == "bochs" else None)
@@ -120,6 +184,8 @@ class Machine:
         self.cpu = cpu
         self.output = bytearray()  # all of COM1 since the start
         self.read_to = 0  # where the next read_until() begins
+        self.bridge = None if gdb is None else Bridge(gdb)
+        self.gdb_port = self.bridge and self.bridge.port
         self.process = self.folder = self.wire = self.log = self.started = None
 
     def __enter__(self):
@@ -133,6 +199,8 @@ class Machine:
     def start(self):
         """Start the machine; its COM1 is connected when this returns."""
         atexit.register(self.kill)
+        if self.bridge:
+            self.bridge.start()
         _sweep()
         self.folder = tempfile.mkdtemp(prefix=f"corbel-machine-{os.getpid()}-")
         self.started = time.monotonic()
@@ -195,6 +263,8 @@ class Machine:
         ]
         if self.com2:
             lines.append(f"com2: enabled=1, mode=file, dev={self.com2}")
+        if self.bridge:
+            lines.append(f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{self.bridge.machine_port}")
         lines = [line for line in lines if line.split(":")[0] not in self.replace]
         lines += list(self.replace.values()) + self.extra
         with open(os.path.join(self.folder, "bochsrc"), "w") as f:
@@ -215,7 +285,9 @@ class Machine:
                 "-drive", "if=pflash,format=raw,file=variables.fd",
                 "-drive", f"format=raw,file={os.path.basename(disk)}",
                 "-chardev", f"socket,id=com1,host=127.0.0.1,port={port},nodelay=on", "-serial", "chardev:com1",
-                *(["-serial", f"file:{self.com2}"] if self.com2 else []), *self.extra]
+                *(["-serial", f"file:{self.com2}"] if self.com2 else []),
+                *(["-chardev", f"socket,id=com2,host=127.0.0.1,port={self.bridge.machine_port},nodelay=on",
+                   "-serial", "chardev:com2"] if self.bridge else []), *self.extra]
 
     # --- COM1 ---
 
@@ -317,6 +389,9 @@ class Machine:
         if self.process and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)  # Bochs catches SIGTERM
             self.process.wait()
+        if self.bridge:
+            self.bridge.stop()
+            self.bridge = None
         if self.wire:
             while self.pump(0):
                 pass

@@ -57,7 +57,7 @@ static const struct control primary_table[] = {
     {CPU_CR8_STORE, LATER, 0, 0, "CR8-store exiting", NEEDS_BASIC "CR8-store exiting"},
     {CPU_TPR_SHADOW, WANTED, VMX_WITHOUT_TPR, FEATURE(tpr_shadow), "use TPR shadow", NULL},
     {CPU_NMI_WINDOW, LATER, 0, 0, "NMI-window exiting", NULL},
-    {CPU_MOV_DR, NEVER, 0, 0, "MOV-DR exiting", NULL},
+    {CPU_MOV_DR, LATER, 0, 0, "MOV-DR exiting", NULL},
     {CPU_IO, NEVER, 0, 0, "unconditional I/O exiting", NULL},
     {CPU_IO_BITMAPS, REQUIRED, 0, 0, "use I/O bitmaps", NEEDS_BASIC "I/O bitmaps"},
     {CPU_MONITOR_TRAP_FLAG, LATER, VMX_WITHOUT_MTF, FEATURE(monitor_trap_flag), "monitor trap flag",

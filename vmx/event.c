@@ -134,7 +134,7 @@ void vmx_end_repetition(void)
     single_step(vmread_natural(VMCS_GUEST_RFLAGS));
 }
 
-static void set_primary(struct vmx_vcpu *v, uint32_t bit, bool on)
+void vmx_set_primary(struct vmx_vcpu *v, uint32_t bit, bool on)
 {
     uint32_t primary = on ? v->primary | bit : v->primary & ~bit;
 
@@ -146,13 +146,13 @@ static void set_primary(struct vmx_vcpu *v, uint32_t bit, bool on)
 
 void vmx_request_interrupt_window(struct vmx_vcpu *v, bool on)
 {
-    set_primary(v, CPU_INTERRUPT_WINDOW, on);
+    vmx_set_primary(v, CPU_INTERRUPT_WINDOW, on);
 }
 
 void vmx_request_nmi_window(struct vmx_vcpu *v, bool on)
 {
     if (vmx_features.virtual_nmi)
-        set_primary(v, CPU_NMI_WINDOW, on);
+        vmx_set_primary(v, CPU_NMI_WINDOW, on);
 }
 
 void vmx_debug_exception(uint64_t qualification)

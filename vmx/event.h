@@ -34,6 +34,8 @@ bool vmx_can_take_interrupt(void);
 bool vmx_can_take_nmi(void);
 /* Whether a single-step trap waits for the next VM entry: it ends a HLT like an interrupt does. */
 bool vmx_trap_pending(void);
+/* Switch a primary VM-execution control of the loaded vCPU. */
+void vmx_set_primary(struct vmx_vcpu *v, uint32_t bit, bool on);
 /* Exit as soon as it can. */
 void vmx_request_interrupt_window(struct vmx_vcpu *v, bool on);
 void vmx_request_nmi_window(struct vmx_vcpu *v, bool on);

@@ -35,6 +35,7 @@ enum exit_reason {
     EXIT_VMXOFF = 26,
     EXIT_VMXON = 27,
     EXIT_CR_ACCESS = 28,
+    EXIT_DR_ACCESS = 29,
     EXIT_IO = 30,
     EXIT_RDMSR = 31,
     EXIT_WRMSR = 32,

@@ -13,6 +13,7 @@
 #include "mm/heap.h"
 #include "vmx/audit.h"
 #include "vmx/cpu.h"
+#include "vmx/debug.h"
 #include "vmx/ept.h"
 #include "vmx/exit_names.h"
 #include "vmx/fpu.h"
@@ -266,6 +267,7 @@ static void reset_segment(enum segment s, uint16_t selector, uint64_t base, uint
 
 void vmx_vcpu_init_reset(struct vmx_vcpu *v)
 {
+    vmx_return_debug_registers(v);
     memset(v->gpr, 0, sizeof(v->gpr));
     v->gpr[RDX] = cpuid(1, 0).eax;
     reset_segment(SEG_CS, 0xf000, 0xffff0000, 0x9b);

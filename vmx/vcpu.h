@@ -74,6 +74,8 @@ struct vmx_vcpu {
     uint64_t xcr0, xss;
     void *
         fpu; /* XSAVE area, 64-byte aligned; holds the guest's state while the vCPU is not loaded */
+    bool debug_taken;     /* a debugger has the debug registers (debug.h) */
+    uint64_t guest_dr[8]; /* the guest's meanwhile */
 };
 
 /* What a new vCPU is built from. */

@@ -2,6 +2,7 @@
 #include "arch/x86/cpu.h"
 #include "drivers/serial.h"
 #include "arch/x86/tsc.h"
+#include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
 #include "guest/vm.h"
 
@@ -138,5 +139,7 @@ int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
             vcpu_leave_by(v, done + tsc_hz / STREAM_HZ);
         vcpu_account(v, rdtsc() - done); /* vcpu_exit() has counted up to there */
     }
+    if (UNLIKELY(v->debug.stepping) && gdb_stepped(v) && leave == VCPU_STAY)
+        leave = VCPU_PREEMPTED;
     return leave;
 }

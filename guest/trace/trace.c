@@ -26,6 +26,7 @@ unsigned trace_vm = TRACE_ALL_VMS;
 
 static struct trace_ring *rings[SMP_CPUS_MAX];
 static size_t ring_bytes;
+static bool keep; /* the port is somebody else's */
 static struct trace_info info;
 
 /* The stream: whoever holds the lock sends. */
@@ -42,6 +43,16 @@ void trace_init(const struct vm_config *vms, size_t vm_count, size_t bytes)
     info.vms = vms;
     info.vm_count = vm_count;
     ring_bytes = bytes;
+}
+
+static bool has_port(void)
+{
+    return !keep && serial_present(&com2);
+}
+
+void trace_keep(void)
+{
+    keep = true;
 }
 
 static int allocate_rings(void)
@@ -96,8 +107,10 @@ int trace_on(unsigned vm, uint32_t events)
     interrupt_set_observer(events & BIT(TRACE_INTERRUPTS) ? interrupt_taken : NULL);
     trace_events = events;
     tell_processors();
-    if (!serial_present(&com2))
-        log_warn("trace: there is no second serial port (2F8h): records stay in memory");
+    if (!has_port())
+        log_warn("trace: %s: records stay in memory",
+                 keep ? "the second serial port has the debugger"
+                      : "there is no second serial port (2F8h)");
     return 0;
 }
 
@@ -151,7 +164,7 @@ static bool send(uint64_t now)
 
 static bool streaming(void)
 {
-    return info.start && serial_present(&com2);
+    return info.start && has_port();
 }
 
 uint64_t trace_pump(void)
@@ -212,7 +225,7 @@ int64_t trace_save(void)
 
 struct trace_state trace_state(void)
 {
-    struct trace_state s = {.port = serial_present(&com2)};
+    struct trace_state s = {.port = has_port()};
 
     for (unsigned i = 0; i < info.cpus && rings[i]; i++) {
         s.recorded += rings[i]->head;
@@ -271,7 +284,7 @@ static void record_sched(const struct vcpu *v, enum trace_sched code)
 void trace_run(struct vcpu *v)
 {
     v->trace = wanted(v->vm);
-    vmx_watch_exits(&v->hw, v->trace != 0);
+    vmx_watch_exits(&v->hw, v->trace != 0 || v->debug.stepping);
     if (v->trace & BIT(TRACE_SCHEDULING))
         record_sched(v, TRACE_SCHED_RUN);
     if (v->trace & BIT(TRACE_INJECTIONS))

@@ -269,6 +269,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
+    "paused, "                                                                                     \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 

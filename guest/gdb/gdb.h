@@ -1,0 +1,41 @@
+/*
+ * A VM under a debugger: gdb on the second serial port. Processor 0 talks to it between guest
+ * entries (gdb_pump); the VM being debugged is paused while gdb looks at it, others run on.
+ *
+ * A VM without debugger pays nothing: what a debugger needs of a vCPU (exits for #BP and MOV DR,
+ * debug registers, a trap) is put into its VMCS when it comes to its processor next (gdb_run).
+ */
+#pragma once
+
+#include "guest/vm.h"
+
+/* Take the second serial port, once, and wait there for gdb. */
+void gdb_init(void);
+/* Talk to gdb; returns the host TSC at which to be called again at the latest. Processor 0's loop.
+ */
+uint64_t gdb_pump(void);
+/* Wait until all that gdb was told is sent. */
+void gdb_flush(void);
+
+/* --- traps.c: the vCPU's side, on the processor that runs it --- */
+
+void gdb_arm(struct vcpu *v);
+
+/* Before each stay in the guest. */
+static inline void gdb_run(struct vcpu *v)
+{
+    if (UNLIKELY(v->vm->debugged || v->debug.armed))
+        gdb_arm(v);
+}
+
+/* The vCPU is loaded and will not go on stepping. */
+void gdb_end_step(struct vcpu *v);
+/* #BP, which exits only under a debugger: ours stops the VM, the guest's own goes to the guest. */
+void gdb_breakpoint(struct vcpu *v, struct vm_exit *e);
+/* Whether a #DB was the debugger's; else it is the guest's. */
+bool gdb_debug_exception(struct vcpu *v, struct vm_exit *e);
+/* Behind an exit of a vCPU that is being stepped: whether Corbel has carried out its instruction.
+ */
+bool gdb_stepped(struct vcpu *v);
+enum exit_result exit_monitor_trap(struct vcpu *v, struct vm_exit *e);
+enum exit_result exit_dr_access(struct vcpu *v, struct vm_exit *e);

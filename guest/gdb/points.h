@@ -1,0 +1,30 @@
+/*
+ * Breakpoints and watchpoints of the one VM that is being debugged. Changed on processor 0 while
+ * that VM stands still, read by the processors that run it.
+ */
+#pragma once
+
+#include "guest/gdb/stub.h"
+#include "mm/guest_memory.h"
+
+/* Plant INT3 at a guest-physical address. 0; -EFAULT: no RAM there, -ENOSPC: too many. */
+int points_plant(struct guest_memory *gm, uint64_t linear, uint64_t gpa) MUST_CHECK;
+/* Put back what was there, unless the guest has changed it; -ENOENT when there is none. */
+int points_uproot(struct guest_memory *gm, uint64_t linear);
+/* Whether the INT3 there is ours. */
+bool points_planted(uint64_t gpa);
+/* Guest-physical memory as if nothing were planted; -EFAULT as the guest_memory_ functions. */
+int points_read(struct guest_memory *gm, uint64_t gpa, void *data, size_t size) MUST_CHECK;
+int points_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size) MUST_CHECK;
+
+/* One of the four that the processor has: 0; -ENOSPC; -EINVAL for what it cannot watch: 1, 2, 4 or
+ * 8 bytes, aligned. */
+int points_watch(const struct gdb_point *p) MUST_CHECK;
+int points_unwatch(const struct gdb_point *p);
+/* DR0 to DR3 and DR7 for them; false when there are none. */
+bool points_debug_registers(uint64_t dr[4], uint64_t *dr7);
+/* The first that is among DR6's bits 3:0; NULL when none is. */
+const struct gdb_point *points_hit(uint64_t dr6);
+
+/* All of them; gm NULL: the memory is gone or has been cleared. */
+void points_remove_all(struct guest_memory *gm);
