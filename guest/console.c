@@ -225,6 +225,15 @@ static void show_guest(uint64_t (*from)(const struct kept *k))
     console_unlock();
 }
 
+/* A moment, for a line that would be of no use later; the port may be stuck. */
+static void wait_for_room(size_t length)
+{
+    uint64_t limit = rdtsc() + tsc_hz / 50;
+
+    while (serial_room(&com1) < length && rdtsc() < limit)
+        serial_poll(&com1);
+}
+
 void console_attach(struct vm_slot *slot)
 {
     char line[CONFIG_MAX_NAME + 80];
@@ -233,6 +242,7 @@ void console_attach(struct vm_slot *slot)
     guest = slot;
     format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n", slot->name,
            person && !slot->vm ? ", which is off" : "");
+    wait_for_room(strlen(line));
     console_write(line, strlen(line));
     show_guest(kept_oldest_line);
 }
