@@ -138,20 +138,20 @@ struct vm_config {
 };
 
 struct config {
-    uint32_t mode;         /* enum config_mode */
-    uint32_t log;          /* enum log_level */
-    uint32_t start;        /* enum config_start */
-    uint32_t when_idle;    /* enum config_idle */
+    uint32_t mode;             /* enum config_mode */
+    uint32_t log;              /* enum log_level */
+    uint32_t start;            /* enum config_start */
+    uint32_t when_idle;        /* enum config_idle */
     struct config_span attach; /* a VM's name, or "monitor" */
-    uint32_t on_panic;     /* enum config_panic */
-    uint32_t trace;        /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
-    uint64_t trace_memory; /* bytes per processor */
-    uint32_t gdb;          /* 0: off, 1: on the second serial port */
-    uint32_t test_reload;  /* exits; 0: off */
-    uint32_t test_invalid; /* which VM, from 1; 0: none */
-    uint32_t test_smp;     /* rounds; 0: off */
-    uint32_t test_panic;   /* which processor, from 1; 0: none */
-    uint32_t without;      /* BIT(enum config_without) */
+    uint32_t on_panic;         /* enum config_panic */
+    uint32_t trace;            /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
+    uint64_t trace_memory;     /* bytes per processor */
+    uint32_t gdb;              /* 0: off, 1: on the second serial port */
+    uint32_t test_reload;      /* exits; 0: off */
+    uint32_t test_invalid;     /* which VM, from 1; 0: none */
+    uint32_t test_smp;         /* rounds; 0: off */
+    uint32_t test_panic;       /* which processor, from 1; 0: none */
+    uint32_t without;          /* BIT(enum config_without) */
     uint32_t key_line[CONFIG_HOST_KEYS];
     uint32_t host_line; /* of [host]; 0 when there is none */
     uint32_t problems;  /* found, reported one by one or not */

@@ -23,8 +23,8 @@ void vmx_exit_entry(void);
 void vmx_exit_entry_watched(void);
 
 /* Real-mode entry of a CPU after RESET: CS base ffff0000h, everything else flat and zero. */
-/* PAUSEs at most so many TSC ticks apart are a loop; one that goes on for so many exits: longer than
- * most locks are held. */
+/* PAUSEs at most so many TSC ticks apart are a loop; one that goes on for so many exits: longer
+ * than most locks are held. */
 #define PLE_GAP    128
 #define PLE_WINDOW 4096
 

@@ -53,9 +53,9 @@ struct percpu {
     struct percpu_stacks stacks;
     volatile uint64_t nmi_count; /* NMIs taken in root mode */
     volatile uint32_t nmi_flag;  /* set by each NMI, cleared by who waits for it */
-    uint32_t attention; /* atomic: this CPU's loop has something to decide; guest/'s */
-    uint64_t trap_recovery; /* trap_try()'s stack pointer while it runs, else 0 */
-    uint64_t interrupts;    /* taken or dispatched */
+    uint32_t attention;          /* atomic: this CPU's loop has something to decide; guest/'s */
+    uint64_t trap_recovery;      /* trap_try()'s stack pointer while it runs, else 0 */
+    uint64_t interrupts;         /* taken or dispatched */
     uint64_t spurious;
     struct cpu_work *calls; /* what other CPUs want done here, newest first: arch/x86/smp.h */
     uint64_t kicks;         /* VECTOR_KICK interrupts taken */
