@@ -125,7 +125,8 @@ static void start_gdb(void)
     if (!config.gdb)
         return;
     if (trace_events) {
-        log_warn("gdb: not available: the second serial port carries the trace (`trace` in [host])");
+        log_warn(
+            "gdb: not available: the second serial port carries the trace (`trace` in [host])");
         return;
     }
     trace_keep();

@@ -106,7 +106,7 @@ struct vm {
 
     bool ending; /* a request below is waiting for the vCPUs to leave; atomic */
     bool killed;
-    bool debugged; /* a debugger may stop it; changes while its vCPUs are away */
+    bool debugged;          /* a debugger may stop it; changes while its vCPUs are away */
     unsigned active;        /* vCPUs that have not left yet; atomic */
     unsigned dead;          /* vCPUs that nothing will wake; atomic */
     struct cpu_work parked; /* what processor 0 does when the last one has left */

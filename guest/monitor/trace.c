@@ -27,7 +27,9 @@ static void print_state(void)
     if (s.port)
         job_line("%lu records, %lu of them to be sent, %lu lost", s.recorded, s.waiting, s.lost);
     else
-        job_line("%lu records; there is no second serial port to send them over, or the debugger has it", s.recorded);
+        job_line(
+            "%lu records; there is no second serial port to send them over, or the debugger has it",
+            s.recorded);
 }
 
 static void switch_on(const struct job *job)
