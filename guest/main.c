@@ -125,8 +125,7 @@ static void start_gdb(void)
     if (!config.gdb)
         return;
     if (trace_events) {
-        log_warn(
-            "gdb: not available: the second serial port carries the trace (`trace` in [host])");
+        log_warn("gdb: not available: `trace` in [host] has the second serial port");
         return;
     }
     trace_keep();

@@ -73,6 +73,7 @@ static size_t part(bool physical, uint64_t *address, size_t size)
 
 static size_t target_read(unsigned thread, bool physical, uint64_t address, void *data, size_t size)
 {
+    assert_in_range(size, 0, GDB_PAYLOAD / 2); /* 4 GiB have no room in data */
     size = part(physical, &address, size);
     memcpy(data, memory + address, size);
     return size;
