@@ -1,5 +1,6 @@
 /* All vCPUs do everything that leaves the guest, for ever: for a VM that is killed, paused or reset
- * in the middle of it. */
+ * in the middle of it. No NMIs: Bochs delivers virtual interrupts within their handlers
+ * (docs/CAVEATS.md), and the IRET of those lets the next NMI onto the same stack. */
 #include "smp.h"
 
 #define VECTOR 0x44

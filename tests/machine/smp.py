@@ -203,6 +203,9 @@ def hundred_guests(lab):
 
 # --- Debian ---
 
+# Bochs delivers virtual interrupts at wrong moments to kernels that are busy (docs/CAVEATS.md).
+BUSY = host(without="vid")
+
 
 def column(text, row):
     """A row of /proc/interrupts, by CPU."""
@@ -212,7 +215,7 @@ def column(text, row):
 def debian(vcpus, processors):
     def run(lab):
         initrd, digest = random_initrd(lab)
-        m = lab.boot(linux(initrd=initrd, cpus=vcpus), memory=512, cpus=processors)
+        m = lab.boot(BUSY + linux(initrd=initrd, cpus=vcpus), memory=512, cpus=processors)
         s = Shell(m)
         expect(s.run("nproc").strip() == str(vcpus), "nproc: " + s.run("nproc"))
         prove(s, digest)
@@ -243,7 +246,7 @@ for _vcpus, _processors in ((4, 2), (2, 4)):
 def eight_debians(lab):
     """Eight at once on two processors; each is reached at its console, and ends by its own poweroff."""
     names = [f"debian{n}" for n in range(8)]
-    p = Host(lab, "".join(linux(name, memory="96M") for name in names), cpus=2, memory=1024)
+    p = Host(lab, "".join(linux(name, memory="96M") for name in names), {"without": "vid"}, cpus=2, memory=1024)
     p.wait_for(r"^debian7 +running")
     expect(len(re.findall(r"^debian\d +running", p.run("list"), re.MULTILINE)) == 8, "not all of them run")
     for name in names:
