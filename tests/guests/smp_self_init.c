@@ -17,25 +17,30 @@ static void end_oneself(unsigned self)
 static void run(bool x2apic)
 {
     unsigned count = smp_count();
+    uint32_t starts[SMP_MAX]; /* that are due */
 
     smp_prepare(x2apic, end_oneself);
     for (unsigned i = 1; i < count; i++) {
-        uint32_t now = smp_starts(i);
+        starts[i] = smp_starts(i) + 1;
         smp_restart(i);
-        CHECK(smp_wait(&before[i], now + 1), "vCPU %u does not start", i);
     }
     for (unsigned n = 0; n < ROUNDS; n++) {
         for (unsigned i = 1; i < count; i++) {
-            uint32_t now = smp_starts(i);
-            CHECK(smp_wait(&before[i], now), "vCPU %u has not come to its INIT: %u of %u", i,
-                  before[i], now);
+            CHECK(smp_wait(&before[i], starts[i]), "vCPU %u has not come to its INIT: %u of %u", i,
+                  before[i], starts[i]);
             delay_us(20);
             CHECK(after[i] == 0, "vCPU %u went on after INIT", i);
-            smp_send(i, SMP_STARTUP);
+            /* one that comes before the INIT, because the vCPU had no processor, is ignored */
+            for (unsigned tries = 0; tries < 1000 && smp_starts(i) == starts[i]; tries++) {
+                smp_send(i, SMP_STARTUP);
+                delay_us(100);
+            }
+            starts[i]++;
         }
     }
     for (unsigned i = 1; i < count; i++)
-        CHECK(smp_wait(&before[i], smp_starts(i)), "vCPU %u does not come at the end", i);
+        CHECK(smp_wait(&before[i], starts[i]), "vCPU %u does not come at the end", i);
+    delay_us(20);
 }
 
 void test(void)
