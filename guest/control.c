@@ -107,7 +107,7 @@ static bool affinity_is_absent(const struct config_cpus *set)
     for (unsigned i = 0; i < CONFIG_PROCESSORS; i++) {
         bool in = set->bits[i / 64] >> (i % 64) & 1;
         given |= in;
-        any |= in && i < smp_cpus;
+        any |= in && run_takes_part(i);
     }
     return given && !any;
 }
@@ -239,6 +239,7 @@ static void restart(struct vm_slot *s)
     int result = files_find(s->config, &files);
 
     run_unload();
+    run_flush(vm); /* whoever asked it to leave has done with asking */
     vm->resets++;
     vm_reset(vm);
     guest_memory_clear(&vm->memory);

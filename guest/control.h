@@ -63,8 +63,9 @@ const char *control_state_text(const struct vm_slot *slot);
 
 /*
  * Each returns 0, or a negative errno with a sentence in error[CONTROL_ERROR] that says why not:
- * -EBUSY in the wrong state, -ENOMEM, -EINVAL. What takes time (a guest that shuts itself down, a
- * vCPU that has to leave its processor) goes on after they return: look at the state.
+ * -EBUSY in the wrong state, -ENOMEM, -EINVAL; an empty one where the log has said it. What takes
+ * time (a guest that shuts itself down, a vCPU that has to leave its processor) goes on after they
+ * return: look at the state.
  */
 int control_start(struct vm_slot *slot, char *error) MUST_CHECK;
 /* Press its power button; the guest decides. */

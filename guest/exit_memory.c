@@ -204,7 +204,10 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, uint64_t gpa
 
     if (guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
         return false;
-    if (ept_fault_in(&v->vm->ept, &v->vm->memory, gpa) < 0)
+    spin_lock(&v->vm->board);
+    int result = ept_fault_in(&v->vm->ept, &v->vm->memory, gpa);
+    spin_unlock(&v->vm->board);
+    if (result < 0)
         vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
     return true;
 }

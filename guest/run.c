@@ -62,6 +62,11 @@ int run_join(unsigned n)
     return 0;
 }
 
+bool run_takes_part(unsigned n)
+{
+    return n < smp_cpus && cpus[n];
+}
+
 void run_open(void)
 {
     __atomic_store_n(&open, true, __ATOMIC_SEQ_CST);
@@ -271,7 +276,7 @@ static void load(struct run_cpu *c, struct vcpu *v)
     __atomic_fetch_or(&v->vm->ran_on.word[c->number / 64], BIT(c->number % 64), __ATOMIC_RELAXED);
 }
 
-static void flush(void *ept)
+static void flush(void *arg)
 {
     vmx_flush_all();
 }

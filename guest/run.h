@@ -10,6 +10,8 @@
 
 /* Processor n will run VMs; the boot processor calls this for each, itself first. 0, -ENOMEM. */
 int run_join(unsigned n) MUST_CHECK;
+/* Whether it has. */
+bool run_takes_part(unsigned n);
 /* All have joined: their loops begin. */
 void run_open(void);
 /* What a processor does from its start on. */

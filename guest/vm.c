@@ -77,8 +77,11 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     struct vm *vm = heap_alloc(ALIGN_UP(sizeof(*vm), PAGE_SIZE));
     int result;
 
-    if (!vm)
+    if (!vm) {
+        log_error("corbel.conf:%u: [vm %.*s]: no memory is left for another VM",
+                  config->section_line, (int)config->name.length, config->name.data);
         return -ENOMEM;
+    }
     vm->id = id;
     vm->config = config;
     spin_init(&vm->board, RANK_BOARD);

@@ -71,10 +71,12 @@ static bool steer(struct job *job, int (*action)(struct vm_slot *slot, char *err
 
     if (!slot)
         return false;
-    if (action(slot, error) < 0)
+    if (action(slot, error) == 0)
+        job_line("%s: %s", slot->name, done);
+    else if (error[0])
         job_line("%s", error);
     else
-        job_line("%s: %s", slot->name, done);
+        job_line("%s does not start: the log says why", slot->name);
     return false;
 }
 
