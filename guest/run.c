@@ -348,7 +348,7 @@ int run_schedule(struct vm *vm, uint32_t weight, uint32_t cap, const struct conf
         spin_unlock(&home->lock);
         if (result == SCHED_MUST_WAKE)
             wake(v);
-        else if (result == SCHED_MUST_KICK)
+        else /* a new cap is to hold from now on, wherever it runs */
             run_attention(home->number);
     }
     return MIN(result, 0);

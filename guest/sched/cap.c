@@ -30,6 +30,7 @@ uint64_t cap_take(const struct sched *s, struct sched_vcpu *v, uint64_t want, ui
     struct sched_group *g = v->group;
     uint64_t quota = cap_of(g);
 
+    v->capped = quota != 0;
     if (quota == 0)
         return want;
     refill(s, g, quota, now);
@@ -51,7 +52,7 @@ uint64_t cap_take(const struct sched *s, struct sched_vcpu *v, uint64_t want, ui
 
 void cap_settle(struct sched_vcpu *v)
 {
-    if (cap_of(v->group))
+    if (v->capped)
         __atomic_fetch_add(&v->group->budget, v->grant, __ATOMIC_RELAXED);
     v->grant = 0;
 }

@@ -44,7 +44,7 @@
 #define SCHED_GRAIN_US       50    /* the least that it asks for, or takes from a cap's budget */
 #define SCHED_BALANCE_US     2000  /* how often a busy CPU looks at another's queue, on average */
 #define SCHED_GAP_US         4000  /* how far behind a vCPU has to be to be pulled by a busy CPU */
-#define SCHED_UNCONTENDED_US 10000 /* how long a vCPU runs when nobody waits */
+#define SCHED_UNCONTENDED_US 50000 /* how long a vCPU runs when nobody waits */
 
 enum sched_state {
     SCHED_BLOCKED, /* sleeps, is paused, or new */
@@ -93,7 +93,8 @@ struct sched_vcpu {
     uint64_t lag_clock;
     uint64_t slept_at;
     uint64_t request, left; /* ticks that it asks for at a time; that are left of this time */
-    int64_t grant;          /* ticks taken from the group's budget; 0 if there is no cap */
+    int64_t grant;          /* ticks taken from the group's budget; of use only if: */
+    bool capped;            /* there was a cap when it was picked */
     uint32_t round;
     uint64_t changed_at; /* time of its last change of state, for stats */
     struct sched_stats stats;
@@ -158,8 +159,8 @@ void sched_group_init(struct sched_group *g, uint64_t now);
  * knows v yet. To remove it, sched_block it. */
 void sched_add(struct sched *s, struct sched_vcpu *v, struct sched_group *g, uint64_t now);
 
-/* At any time. -EINVAL if weight or cap is out of range. A running vCPU notices at its next pick.
- */
+/* At any time. -EINVAL if weight or cap is out of range. A running vCPU notices at its next pick,
+ * and what it ran before is not charged to a new cap: kick its CPU. */
 int sched_set_weight(struct sched_group *g, unsigned weight) MUST_CHECK;
 int sched_set_cap(const struct sched *s, struct sched_group *g, unsigned percent) MUST_CHECK;
 

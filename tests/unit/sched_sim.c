@@ -288,6 +288,13 @@ void sim_affinity(struct sim *m, struct actor *a, const struct sched_cpus *set)
         kick(m, (int)a->v.cpu);
 }
 
+void sim_cap(struct sim *m, struct sched_group *g, unsigned percent)
+{
+    assert_int_equal(sched_set_cap(&m->s, g, percent), 0);
+    for (unsigned cpu = 0; cpu < m->cpus; cpu++)
+        kick(m, (int)cpu);
+}
+
 struct sched_stats sim_stats(const struct sim *m, const struct actor *a)
 {
     return sched_stats(&m->s, &a->v, m->now);

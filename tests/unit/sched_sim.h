@@ -57,6 +57,7 @@ struct actor *sim_add(struct sim *m, struct sched_group *g, uint64_t run, uint64
 /* Give it up; it must not run any more. */
 void sim_remove(struct sim *m, struct actor *a);
 void sim_affinity(struct sim *m, struct actor *a, const struct sched_cpus *set);
+void sim_cap(struct sim *m, struct sched_group *g, unsigned percent);
 void sim_wake(struct sim *m, struct actor *a);
 
 void sim_run(struct sim *m, uint64_t ticks);

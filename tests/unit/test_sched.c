@@ -298,9 +298,9 @@ static void test_cap_changes(void **state)
 
     spinners(m, &g, 100, 10, 1);
     assert_second(m, &g, ten, 1, 10);
-    assert_int_equal(sched_set_cap(&m->s, &g, 0), 0);
+    sim_cap(m, &g, 0);
     assert_second(m, &g, all, 1, 10);
-    assert_int_equal(sched_set_cap(&m->s, &g, 50), 0);
+    sim_cap(m, &g, 50);
     assert_second(m, &g, half, 1, 25);
     assert_int_equal(sched_set_cap(&m->s, &g, SCHED_CAP_MAX + 1), -EINVAL);
     sim_free(m);
