@@ -112,17 +112,17 @@ static void run_call(void *arg)
     __atomic_store_n(&call->done, 1, __ATOMIC_RELEASE); /* *call is gone behind this */
 }
 
-static void begin_call(struct call *call, unsigned n, void (*fn)(void *), void *arg)
+void cpu_call(unsigned n, void (*fn)(void *), void *arg)
 {
-    *call = (struct call){.work = {.fn = run_call, .arg = call}, .fn = fn, .arg = arg};
-    (void)cpu_call_async(n, &call->work);
-}
-
-static void finish_call(const struct call *call, unsigned n)
-{
+    struct call call = {.work = {.fn = run_call, .arg = &call}, .fn = fn, .arg = arg};
     uint64_t patience = tsc_from_ns(FIRST_NMI_US * 1000), since = rdtsc();
 
-    while (!__atomic_load_n(&call->done, __ATOMIC_ACQUIRE)) {
+    if (n == this_cpu()->number) {
+        fn(arg);
+        return;
+    }
+    (void)cpu_call_async(n, &call.work);
+    while (!__atomic_load_n(&call.done, __ATOMIC_ACQUIRE)) {
         cpu_serve_calls();
         if (rdtsc() - since > patience) {
             apic_send_nmi(cpus[n]->apic_id);
@@ -130,35 +130,6 @@ static void finish_call(const struct call *call, unsigned n)
             since = rdtsc();
         }
         cpu_pause();
-    }
-}
-
-void cpu_call(unsigned n, void (*fn)(void *), void *arg)
-{
-    struct call call;
-
-    if (n == this_cpu()->number) {
-        fn(arg);
-        return;
-    }
-    begin_call(&call, n, fn, arg);
-    finish_call(&call, n);
-}
-
-void cpu_call_others(void (*fn)(void *), void *arg)
-{
-    struct call calls[16]; /* as many at a time as the stack has room for */
-    unsigned self = this_cpu()->number;
-
-    for (unsigned first = 0; first < smp_cpus; first += ARRAY_SIZE(calls)) {
-        unsigned end = MIN(first + (unsigned)ARRAY_SIZE(calls), smp_cpus);
-
-        for (unsigned n = first; n < end; n++)
-            if (n != self)
-                begin_call(&calls[n - first], n, fn, arg);
-        for (unsigned n = first; n < end; n++)
-            if (n != self)
-                finish_call(&calls[n - first], n);
     }
 }
 

@@ -56,9 +56,6 @@ bool cpu_call_async(unsigned n, struct cpu_work *work);
  */
 void cpu_call(unsigned n, void (*fn)(void *arg), void *arg);
 
-/* cpu_call() on every other CPU at once; returns when all have done it. */
-void cpu_call_others(void (*fn)(void *arg), void *arg);
-
 /*
  * Do what others have queued for this CPU. To be called with IF=0 and no lock held, after each exit
  * that a kick or an NMI caused, before each VM entry from the run loop and before each HLT.

@@ -5,53 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/load/kernel.h"
+#include "tests/fuzz/checked_ram.h"
 #include "tests/unit/elf_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-#define WRITES 200
-
-struct memory {
-    const struct gpa_layout *layout;
-    unsigned writes;
-    struct {
-        uint64_t from, to;
-    } written[WRITES];
-};
-
-/* Every byte of the source is readable, every byte of the destination RAM, and none is written
- * twice. */
-static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
-{
-    struct memory *m = ctx;
-    volatile uint8_t sum = 0;
-
-    REQUIRE(size > 0 && gpa_layout_is_ram(m->layout, gpa, size) && m->writes < WRITES);
-    for (unsigned i = 0; i < m->writes; i++) {
-        REQUIRE(gpa >= m->written[i].to || gpa + size <= m->written[i].from);
-    }
-    m->written[m->writes].from = gpa;
-    m->written[m->writes++].to = gpa + size;
-    for (uint64_t i = 0; i < size; i++) {
-        sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
-    }
-    return 0;
-}
-
-static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
-{
-    struct memory *m = ctx;
-
-    REQUIRE(gpa_layout_is_ram(m->layout, gpa, size));
-    return 0;
-}
 
 /* A good file of some kind, for the input to change; 0: none. */
 static size_t make(uint8_t *file, unsigned kind)
@@ -89,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static uint8_t file[ELF_FILE];
     static const char text[2048] = "text";
     struct gpa_layout layout;
-    struct memory memory = {.layout = &layout};
+    struct checked_ram memory = {.layout = &layout};
     struct guest_sink sink = {sink_write, sink_zero, &memory};
     struct guest_image image = {.rsdp = GPA_ACPI, .path = text, .path_size = 4};
     struct guest_start start = {0};

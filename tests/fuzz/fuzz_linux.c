@@ -5,49 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/load/linux.h"
+#include "tests/fuzz/checked_ram.h"
 #include "tests/unit/bzimage.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-struct memory {
-    const struct gpa_layout *layout;
-    uint64_t kernel_end; /* what was written above 1 MiB so far */
-    unsigned writes;
-};
-
-/* Every byte of the source is readable and every byte of the destination RAM; nothing written
- * overlaps the kernel. */
-static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
-{
-    struct memory *m = ctx;
-    volatile uint8_t sum = 0;
-
-    REQUIRE(size > 0 && gpa_layout_is_ram(m->layout, gpa, size));
-    REQUIRE(++m->writes < 100);
-    if (gpa >= GPA_HIGH) {
-        REQUIRE(gpa >= m->kernel_end);
-        m->kernel_end = gpa + size;
-    }
-    for (uint64_t i = 0; i < size; i++) {
-        sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
-    }
-    return 0;
-}
-
-static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
-{
-    struct memory *m = ctx;
-
-    REQUIRE(gpa_layout_is_ram(m->layout, gpa, size));
-    return 0;
-}
 
 /*
  * The first bytes choose the VM's size; bit 0 of the first whether the rest is the file itself or
@@ -57,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static uint8_t kernel[BZ_SIZE], initrd[20000];
     struct gpa_layout layout;
-    struct memory memory = {&layout, 0, 0};
+    struct checked_ram memory = {.layout = &layout};
     struct guest_sink sink = {sink_write, sink_zero, &memory};
     struct guest_image image = {.initrd = initrd, .rsdp = 0xf0000};
     struct guest_start start = {0};

@@ -175,14 +175,15 @@ static void finish(pthread_t *threads, unsigned from, unsigned to)
         assert_int_equal(pthread_join(threads[n], NULL), 0);
 }
 
-static void test_call_others(void **state)
+static void test_calls(void **state)
 {
     pthread_t threads[CPUS];
 
     memset(answered, 0, sizeof(answered));
     deaf_until = 0;
     start(threads, 1, CPUS, serve);
-    cpu_call_others(answer, (void *)3);
+    for (unsigned n = 1; n < CPUS; n++)
+        cpu_call(n, answer, (void *)3);
     finish(threads, 1, CPUS);
     for (unsigned n = 0; n < CPUS; n++)
         assert_int_equal(answered[n], n ? 3 : 0);
@@ -297,7 +298,7 @@ int main(void)
         cmocka_unit_test_setup(test_queue, setup),
         cmocka_unit_test_setup(test_requeue, setup),
         cmocka_unit_test_setup(test_kick_and_call_oneself, setup),
-        cmocka_unit_test_setup(test_call_others, setup),
+        cmocka_unit_test_setup(test_calls, setup),
         cmocka_unit_test_setup(test_escalation, setup),
         cmocka_unit_test_setup(test_storm, setup),
         cmocka_unit_test(test_lock),
