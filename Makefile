@@ -158,6 +158,10 @@ $(B)/default/vmlinuz-generic: tools/debian-kernel
 $(B)/default/initrd: tools/initramfs /bin/busybox
 	@mkdir -p $(@D)
 	@tools/initramfs $@
+# For gdb: Debian's kernel with the symbols and unwind tables that it carries for itself.
+$(B)/default/vmlinux: $(B)/default/vmlinuz $(wildcard tools/vmlinux*)
+	@tools/vmlinux $< $@
+vmlinux: $(B)/default/vmlinux
 guest: $(B)/default/vmlinuz $(B)/default/initrd
 
 # CONFIG and OUT are relative to who calls: with `make -C`, that is not the folder in which make works.
@@ -249,6 +253,7 @@ help:
 	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img (or OUT=disk.iso: a hybrid ISO)"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
 	@echo "make trace                boot it with everything recorded: a picture and viewers' formats in $(B)/trace/ (docs/TRACE.md)"
+	@echo "make vmlinux              Debian's cloud kernel with symbols, for gdb: $(B)/default/vmlinux (docs/GDB.md)"
 	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
@@ -259,6 +264,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image run trace unit fuzz test test-all test-nested test-fresh mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-fresh mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -path $(B)/fresh -prune -o -name '*.d' -print 2>/dev/null)
