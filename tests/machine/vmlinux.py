@@ -1,4 +1,4 @@
-"""tools/vmlinux: a Linux kernel's own tables as symbols and unwind information."""
+"""tools/vmlinux: a Linux kernel's own tables as symbols, types and unwind information."""
 import bz2
 import gzip
 import lzma
@@ -92,7 +92,7 @@ def check_frames(elf, path):
 
 @scenario(bound=60)
 def vmlinux_debian(lab):
-    """Debian's kernel: names as in its table of exports, frames as its instructions make them; gdb reads it."""
+    """Debian's kernel: names as in its table of exports, frames as its instructions make them, types; gdb reads it."""
     out = lab.path("vmlinux")
     p = tool(lab.default("vmlinuz"), out)
     expect(p.returncode == 0, p.stdout)
@@ -107,9 +107,17 @@ def vmlinux_debian(lab):
     check_exports(elf, names)
     check_frames(elf, out)
     said = output("gdb", "-nx", "-q", "-batch", "-ex", "info symbol kernel_init + 3", "-ex", "x/i kernel_init",
-                  "-ex", "print/x (unsigned long) &init_task", out)
+                  "-ex", "print/x (unsigned long) &init_task", "-ex", "print sizeof(struct task_struct)",
+                  "-ex", "ptype do_sys_openat2", "-ex", "print &((struct task_struct *) 0)->comm",
+                  "-ex", "print (enum system_states) 1", "-ex", "info scope do_sys_openat2", out)
     expect_in(r"^kernel_init \+ 3 in section .text", said, "gdb")
     expect_in(rf"= {min(names['init_task']):#x}$", said, "gdb")
+    size = int(expect_in(r"^[0-9a-f]+ ([0-9a-f]+) \S init_task$", output("nm", "-S", out), "nm")[1], 16)
+    expect_in(rf"^\$2 = {size}$", said, "gdb")
+    expect_in(r"^type = long (?:int )?\(int, const char \*, struct open_how \*\)$", said, "gdb")
+    expect_in(r"= \(char \(\*\)\[16\]\) 0x", said, "gdb")
+    expect_in(r"^\$4 = SYSTEM_SCHEDULING$", said, "gdb")
+    expect_in(r"(?s)filename.*in \$rsi\b.*how.*in \$rdx\b", said, "gdb")
 
 
 # --- kernels of our own ---
