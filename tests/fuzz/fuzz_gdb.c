@@ -1,4 +1,4 @@
-/* links: guest/gdb/packet.c guest/gdb/registers.c guest/gdb/stub.c arch/x86/lib/format.c */
+/* links: guest/gdb/packet.c guest/gdb/query.c guest/gdb/registers.c guest/gdb/stub.c guest/gdb/words.c arch/x86/lib/format.c */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* links: guest/gdb/packet.c guest/gdb/registers.c guest/gdb/stub.c arch/x86/lib/format.c */
+/* links: guest/gdb/packet.c guest/gdb/query.c guest/gdb/registers.c guest/gdb/stub.c guest/gdb/words.c arch/x86/lib/format.c */
 /* GDB's protocol on a target of two threads and 64 bytes of memory. That gdb understands it is
  * tests/machine/gdb.py's to show. */
 #include <stdarg.h>
