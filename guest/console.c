@@ -261,6 +261,12 @@ void console_back(void)
 {
     if (!guest)
         return;
+    if (!guest->vm) { /* it may have ended under the hands of whoever types */
+        if (monitor_hide())
+            job_line("%s is off: console %s shows what it said", guest->name, guest->name);
+        monitor_show();
+        return;
+    }
     leave();
     show_guest(kept_cut_line);
 }

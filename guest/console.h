@@ -20,7 +20,7 @@ void console_begin(int attach);
 /* That VM, whether it runs or not; what it said last is shown first. */
 void console_attach(struct vm_slot *slot);
 void console_monitor(void);
-/* From the monitor to the console that was in front before; nothing when there was none. */
+/* From the monitor to the console that was in front before, if there was one and its VM runs. */
 void console_back(void);
 /* The VM in front, or the one behind the monitor's back; NULL: none. */
 struct vm_slot *console_front(void);

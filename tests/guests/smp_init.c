@@ -43,7 +43,8 @@ void test(void)
     /* Two pairs without a pause start it once or twice, and it runs afterwards. */
     for (unsigned n = 0; n < ROUNDS; n++) {
         unsigned id = 1 + n % (count - 1);
-        uint32_t now = smp_starts(id);
+        uint32_t now =
+            ready[id]; /* a start that INIT cut short is counted, but did not come so far */
         smp_restart(id);
         smp_restart(id);
         delay_us(n % 50);

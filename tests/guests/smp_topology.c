@@ -8,6 +8,7 @@ static void look(unsigned self)
     uint32_t id = lapic_read(0x20), width = 0;
     unsigned count = smp_count();
 
+    CHECK(smp_wait(&done, self), "vCPU %u waits for its turn", self);
     CHECK(cpuid(1, 0).ebx >> 24 == id, "leaf 1 says id %u, the APIC %u", cpuid(1, 0).ebx >> 24, id);
     CHECK((cpuid(1, 0).ebx >> 16 & 0xff) >= count, "leaf 1 has room for %u ids of %u",
           cpuid(1, 0).ebx >> 16 & 0xff, count);

@@ -28,7 +28,7 @@ def tables():
             elif kind == ["guest", "says", "in"]:
                 differ.append((cells[0], cells[1].strip("`"), cells[2]))
             elif kind == ["guest"] and not cells[0].startswith("---"):
-                inside.add(cells[0])
+                inside |= set(cells[0].split(", "))
     return differ[1:], inside  # the first row is dashes
 
 
@@ -43,7 +43,8 @@ def disk(lab, guest):
 
 def run_bare(lab, guest, **options):
     """What the guest finds different there: a list, empty where everything is as in a VM."""
-    m = lab.start(disk(lab, guest), memory=64, firmware=[BIOS], cpu=CPU, **options)
+    cpus = "1:4:1" if guest.startswith("smp_") else 1
+    m = lab.start(disk(lab, guest), memory=64, firmware=[BIOS], cpu=CPU, cpus=cpus, **options)
     end = []
     try:
         m.read_until(rf"^(PASS|FAIL) {guest}\b[^\r\n]*\r?\n", 30 * PATIENCE)

@@ -74,6 +74,8 @@ def steer(p):
     p.m.read_until(rb"corbel: console of later, which is off: Ctrl-\] for the monitor\r\n(?s:.*?)PASS cpuid_signature",
                    COMMAND * PATIENCE)
     p.enter()
+    p.m.send(LEAVE)
+    p.m.read_until(rb"later is off: console later shows what it said\r\n(?s:.*?)" + PROMPT, COMMAND * PATIENCE)
     p.m.send("console debian\r")
     p.m.read_until(rb"corbel: console of debian: Ctrl-\] for the monitor\r\n(?s:.*)works\r", COMMAND * PATIENCE)
     expect("on" in p.shell.run("echo on"), "the guest's shell does not answer after pause and resume")

@@ -14,8 +14,10 @@ static bool smp_x2apic;
 
 unsigned smp_count(void)
 {
-    unsigned count = cpuid(0xb, 1).ebx & 0xffff;
+    unsigned count = 0;
 
+    for (unsigned level = 0; cpuid(0xb, level).ecx >> 8 & 0xff; level++)
+        count = cpuid(0xb, level).ebx & 0xffff;
     if (count < 1 || count > SMP_MAX)
         fail("leaf 0Bh says that there are %u vCPUs", count);
     return count;
