@@ -76,6 +76,7 @@ enum config_host_key {
     CONFIG_HOST_GDB,
     CONFIG_HOST_TEST_RELOAD,
     CONFIG_HOST_TEST_INVALID,
+    CONFIG_HOST_TEST_MEMORY,
     CONFIG_HOST_TEST_SMP,
     CONFIG_HOST_TEST_PANIC,
     CONFIG_HOST_KEYS
@@ -149,6 +150,7 @@ struct config {
     uint32_t gdb;              /* 0: off, 1: on the second serial port */
     uint32_t test_reload;      /* exits; 0: off */
     uint32_t test_invalid;     /* which VM, from 1; 0: none */
+    uint32_t test_memory;      /* blocks for the start of a VM; 0: no limit */
     uint32_t test_smp;         /* rounds; 0: off */
     uint32_t test_panic;       /* which processor, from 1; 0: none */
     uint32_t without;          /* BIT(enum config_without) */

@@ -101,6 +101,15 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                   .initial = "0",
                                   .help = "for tests: enter the VM of this number in invalid "
                                           "state; 0: none"},
+    [CONFIG_HOST_TEST_MEMORY] = {.name = "test_memory",
+                                 .type = CONFIG_NUMBER,
+                                 .offset = offsetof(struct config, test_memory),
+                                 .min = 0,
+                                 .max = 1000000,
+                                 .initial = "0",
+                                 .help =
+                                     "for tests: blocks of memory that the start of a VM may take; "
+                                     "where one fails the next has one more; 0: no limit"},
     [CONFIG_HOST_TEST_SMP] = {.name = "test_smp",
                               .type = CONFIG_NUMBER,
                               .offset = offsetof(struct config, test_smp),

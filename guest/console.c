@@ -406,6 +406,8 @@ static bool take_input(void)
 
 uint64_t console_pump(void)
 {
+    uint64_t next;
+
     serial_poll(&com1);
     deadline = MONITOR_NEVER;
     console_lock();
@@ -424,7 +426,8 @@ uint64_t console_pump(void)
             deadline = 0;
             break;
         }
-    deadline = MIN(deadline, monitor_work());
+    next = monitor_work();
+    deadline = MIN(deadline, next);
     if (front == MONITOR)
         show_deferred();
     watch();

@@ -184,6 +184,29 @@ static int bring_up(struct vm_slot *s)
     return result;
 }
 
+/* bring_up(), and what it takes. */
+static int bring_up_measured(struct vm_slot *s)
+{
+    static uint64_t failed; /* in a row */
+    struct frame_stats before, after;
+    uint64_t start = rdtsc();
+
+    frame_stats(&before);
+    if (config->test_memory)
+        frame_limit(config->test_memory + failed);
+    int result = bring_up(s);
+    if (config->test_memory)
+        frame_limit(UINT64_MAX);
+    failed = result < 0 ? failed + 1 : 0;
+    if (result < 0)
+        return result;
+    s->cost.make = rdtsc() - start;
+    s->cost.clear = s->vm->clear_ticks;
+    frame_stats(&after);
+    s->cost.memory = after.kernel - before.kernel;
+    return 0;
+}
+
 int control_start(struct vm_slot *s, char *error)
 {
     int result;
@@ -198,7 +221,7 @@ int control_start(struct vm_slot *s, char *error)
     if (result < 0)
         return result;
     run_unload();
-    result = bring_up(s);
+    result = bring_up_measured(s);
     if (result < 0)
         return result;
     active++;
@@ -228,8 +251,10 @@ static void take_down(struct vm_slot *s)
     s->vm = NULL;
     console_vm_ends(s, false);
     vm_print_summary(vm);
+    uint64_t start = rdtsc();
     run_unload();
     vm_destroy(vm);
+    s->cost.destroy = rdtsc() - start;
 }
 
 static void restart(struct vm_slot *s)
@@ -508,6 +533,7 @@ uint64_t control_work(void)
         } else {
             idle_told = true;
             control_when_idle(config, "no VM is left");
+            next = now;
         }
     }
     for (unsigned i = 0; i < count && waiting; i++) {
@@ -515,6 +541,7 @@ uint64_t control_work(void)
         if (s->state == SLOT_WAITING && now >= s->restart_at) {
             waiting--;
             restart(s);
+            next = now;
         } else if (s->state == SLOT_WAITING) {
             next = MIN(next, s->restart_at);
         }

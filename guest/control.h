@@ -18,6 +18,12 @@ enum slot_state {
     SLOT_WAITING, /* it restarts when its second is over: it restarted too quickly */
 };
 
+/* What its life costs, in host TSC ticks and bytes: its last start (of which clearing its RAM), its
+ * last end, what it takes beside its RAM. */
+struct slot_cost {
+    uint64_t make, clear, destroy, memory;
+};
+
 /* How a VM came to its end last. */
 enum slot_end { SLOT_NEVER_RAN, SLOT_POWERED_OFF, SLOT_CRASHED, SLOT_KILLED, SLOT_FAILED };
 
@@ -32,6 +38,7 @@ struct vm_slot {
     uint32_t weight, cap; /* cap in percent of one processor, 0: none */
     struct config_cpus affinity;
     unsigned starts; /* how often it was started, restarts included */
+    struct slot_cost cost;
     /* control.c's own */
     uint64_t began, paused_at, restart_at; /* host TSC */
     bool forced;                           /* a person ends it, not the guest */
@@ -43,8 +50,9 @@ struct vm_slot {
 int control_init(const struct config *config, const struct vm_config *vms,
                  uint64_t handover) MUST_CHECK;
 /*
- * For the loop of processor 0: start and restart what is due. Returns the host TSC at which it
- * wants to be called again.
+ * For the loop of processor 0, behind what a person or a debugger has asked for: start and restart
+ * what is due. Returns the host TSC at which the loop is to come round again: now, when something
+ * was done, which others may have to look at.
  */
 uint64_t control_work(void);
 /* Nothing is left to do: what `when_idle` says. Returns when the machine stays on. */

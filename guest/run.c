@@ -27,9 +27,10 @@
 struct run_cpu {
     struct spinlock lock; /* queue, sleepers, and what is said of vCPUs that are at home here */
     struct sched_queue queue;
-    struct sched_tree sleepers; /* halted vCPUs with a timer, by its host TSC */
-    struct vcpu *loaded;        /* whose state the processor holds; may be halted */
-    uint64_t until;             /* host TSC at which the loop wants to come round again */
+    struct sleepers sleepers; /* halted vCPUs with a timer, by its host TSC */
+    struct vcpu *loaded;      /* whose state the processor holds; may be halted */
+    uint64_t until;           /* host TSC at which the loop wants to come round again */
+    bool undecided;           /* the loop has yet to choose in this round; its own */
     unsigned number;
 };
 
@@ -130,7 +131,7 @@ void run_again_at(uint64_t deadline)
 static void stop_sleeping(struct run_cpu *home, struct vcpu *v)
 {
     if (v->sleeping)
-        sched_tree_remove(&home->sleepers, &v->sleep);
+        sleepers_remove(&home->sleepers, &v->sleep);
     v->sleeping = false;
 }
 
@@ -140,6 +141,12 @@ static void uncount_dead(struct vcpu *v)
         return;
     v->dead = false;
     __atomic_sub_fetch(&v->vm->dead, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Whether that processor is this one, which is on its way to choose: it need not be asked. */
+static bool chooses_next(unsigned n)
+{
+    return n == this_cpu()->number && cpus[n]->undecided;
 }
 
 /* Make it ready, if it is halted. */
@@ -159,7 +166,7 @@ static void wake(struct vcpu *v)
             }
         }
         unlock_two(home, to);
-        if (kick >= 0)
+        if (kick >= 0 && !chooses_next((unsigned)kick))
             run_attention((unsigned)kick);
         if (kick != SCHED_AGAIN)
             return;
@@ -203,8 +210,8 @@ static void block(struct run_cpu *c, struct vcpu *v)
     if (!(__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQUESTS_WAKE)) {
         sched_block(&sched, &v->sched, rdtsc());
         if (deadline != UINT64_MAX) {
-            v->sleep = (struct sched_node){.key = deadline};
-            sched_tree_insert(&c->sleepers, &v->sleep);
+            v->sleep.until = deadline;
+            sleepers_add(&c->sleepers, &v->sleep);
             v->sleeping = true;
         }
         v->dead = dead;
@@ -219,13 +226,13 @@ static void block(struct run_cpu *c, struct vcpu *v)
 static void wake_sleepers(struct run_cpu *c)
 {
     for (;;) {
-        struct sched_node *n;
+        struct sleeper *s;
         struct vcpu *v = NULL;
 
         spin_lock(&c->lock);
-        n = sched_tree_first(&c->sleepers);
-        if (n && n->key <= rdtsc()) {
-            v = CONTAINER_OF(n, struct vcpu, sleep);
+        s = c->sleepers.first;
+        if (s && s->until <= rdtsc()) {
+            v = CONTAINER_OF(s, struct vcpu, sleep);
             stop_sleeping(c, v);
         }
         spin_unlock(&c->lock);
@@ -238,8 +245,7 @@ static void wake_sleepers(struct run_cpu *c)
 static uint64_t first_sleeper(struct run_cpu *c)
 {
     spin_lock(&c->lock);
-    struct sched_node *n = sched_tree_first(&c->sleepers);
-    uint64_t deadline = n ? n->key : UINT64_MAX;
+    uint64_t deadline = c->sleepers.first ? c->sleepers.first->until : UINT64_MAX;
     spin_unlock(&c->lock);
     return deadline;
 }
@@ -471,7 +477,7 @@ static void run(struct run_cpu *c, struct vcpu *v)
 
 static void idle(struct run_cpu *c)
 {
-    uint64_t until = MIN(c->until, trace_pump());
+    uint64_t trace = trace_pump(), until = MIN(c->until, trace);
 
     if (sched_pull_source(&sched, c->number, rdtsc()) >= 0)
         return;
@@ -486,9 +492,9 @@ static void idle(struct run_cpu *c)
 static uint64_t look_after(void)
 {
     /* A debugger is told that its VM has ended before that may be the machine's end. */
-    uint64_t next = gdb_pump();
+    uint64_t next = gdb_pump(), console = console_pump(), control = control_work();
 
-    next = MIN(next, MIN(control_work(), console_pump()));
+    next = MIN(next, MIN(console, control));
     if (!serial_interrupts(&com1))
         next = MIN(next, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
     return next;
@@ -500,15 +506,18 @@ NORETURN void run_loop(void)
     struct run_cpu *c = this_run_cpu();
 
     for (;;) {
-        uint64_t until = UINT64_MAX;
+        uint64_t until = UINT64_MAX, sleeper;
 
+        c->undecided = true;
         __atomic_store_n(&cpu->attention, false, __ATOMIC_SEQ_CST);
         cpu_serve_calls();
         if (c->number == 0)
             until = look_after();
         wake_sleepers(c);
+        c->undecided = false;
         struct sched_choice choice = choose(c);
-        c->until = MIN(until, MIN(choice.until, first_sleeper(c)));
+        sleeper = first_sleeper(c);
+        c->until = MIN(until, MIN(choice.until, sleeper));
         if (choice.vcpu)
             run(c, vcpu_of(choice.vcpu));
         else

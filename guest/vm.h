@@ -22,6 +22,7 @@
 #include "guest/load/sink.h"
 #include "guest/msr.h"
 #include "guest/sched/sched.h"
+#include "guest/sched/sleepers.h"
 #include "mm/guest_memory.h"
 #include "vmx/ept.h"
 #include "vmx/exit.h"
@@ -89,7 +90,7 @@ struct vcpu {
 
     /* --- run.c's part --- */
     struct sched_vcpu sched;
-    struct sched_node sleep; /* while sleeping: until a timer's moment */
+    struct sleeper sleep; /* while sleeping: until a timer's moment */
     bool sleeping;
     bool away;          /* not to be scheduled: new, paused or at its end */
     bool dead;          /* halted, and only another vCPU could wake it */

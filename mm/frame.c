@@ -35,6 +35,7 @@ static struct frame *frames;
 static uint64_t frame_count;
 static paddr free_lists[ORDER_COUNT];
 static struct frame_stats stats;
+static uint64_t blocks_left = UINT64_MAX; /* see frame_limit() */
 
 static struct frame *frame_at(paddr pa)
 {
@@ -155,6 +156,10 @@ static paddr take(unsigned order, uint16_t owner)
     struct frame *f;
     paddr pa;
 
+    if (UNLIKELY(blocks_left != UINT64_MAX) && blocks_left-- == 0) {
+        blocks_left = 0;
+        return FRAME_NONE;
+    }
     /* The smallest block that will do, so that the large ones stay whole. */
     while (from < ORDER_COUNT && free_lists[from] == FRAME_NONE)
         from++;
@@ -310,6 +315,13 @@ void frame_release_loader(void)
 {
     spin_lock(&lock);
     release_owned(0, frame_count * PAGE_SIZE, FRAME_LOADER);
+    spin_unlock(&lock);
+}
+
+void frame_limit(uint64_t blocks)
+{
+    spin_lock(&lock);
+    blocks_left = blocks;
     spin_unlock(&lock);
 }
 

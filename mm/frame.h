@@ -35,6 +35,9 @@ void frame_run_free(paddr base);
 /* Hand a range that was FRAME_LOADER or FRAME_RESERVED over to the allocator. Page aligned. */
 void frame_release(paddr base, uint64_t size);
 
+/* For tests: only so many more blocks and runs are handed out; UINT64_MAX: as many as there are. */
+void frame_limit(uint64_t blocks);
+
 /* The rest of what the loader left: call it when nothing of the hand-over or its files is needed
  * any more. */
 void frame_release_loader(void);

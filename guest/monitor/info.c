@@ -119,6 +119,11 @@ bool command_show(struct job *job)
              control_state_text(slot));
     for (enum config_vm_key i = 0; i < CONFIG_VM_KEYS; i++)
         show_key(slot, i);
+    if (slot->cost.make)
+        job_line("  made in %lu ticks, %lu of them to clear its RAM; %lu KiB beside its RAM",
+                 slot->cost.make, slot->cost.clear, slot->cost.memory / KIB);
+    if (slot->cost.destroy)
+        job_line("  taken down in %lu ticks when it ended last", slot->cost.destroy);
     return false;
 }
 
@@ -176,7 +181,8 @@ bool command_memory(struct job *job)
 
     if (job->step == 0) {
         frame_stats(&s);
-        job_line("%s of RAM", text_size(size, s.total));
+        job_line("%s of RAM, %lu frames of 4K are free", text_size(size, s.total),
+                 s.free / PAGE_SIZE);
         memory_line("free", s.free, s.total);
         memory_line("VMs", s.vm, s.total);
         memory_line("Corbel", s.kernel, s.total);

@@ -85,6 +85,8 @@ int sched_call_idle(struct sched *s, const struct sched_queue *q)
 
 int sched_pass_call(struct sched *s, const struct sched_queue *q)
 {
+    if (!sched_anybody_waits(s))
+        return SCHED_NONE;
     int called = sched_call_idle(s, q);
     int first = next_in_both(&s->waiting, &s->online, q->cpu), at = first;
 
@@ -158,6 +160,8 @@ int sched_pull_source(struct sched *s, unsigned cpu, uint64_t now)
     struct sched_queue *q = s->queue[cpu];
     unsigned after = cpu;
 
+    if (!sched_anybody_waits(s))
+        return SCHED_NONE;
     if (!has_nothing(q)) {
         if (sched_before(now, q->balance_at))
             return SCHED_NONE;

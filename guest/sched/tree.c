@@ -58,20 +58,49 @@ static struct sched_node *rotate(struct sched_tree *t, struct sched_node *n, uns
     return up;
 }
 
-/* Balance and summarise from n up to the root. */
+/* What is seen of a subtree from above. */
+struct summary {
+    uint32_t height;
+    uint64_t lowest;
+    struct sched_cpus any;
+};
+
+static struct summary summary_of(const struct sched_node *n)
+{
+    return (struct summary){.height = n->height, .lowest = n->lowest, .any = n->any};
+}
+
+static bool seen_as(const struct sched_node *n, const struct summary *s)
+{
+    uint64_t differ = (n->height ^ s->height) | (n->lowest ^ s->lowest);
+
+    for (unsigned i = 0; i < ARRAY_SIZE(n->any.word); i++)
+        differ |= n->any.word[i] ^ s->any.word[i];
+    return !differ;
+}
+
+/* n's child on the heavier side goes up. Returns who stands above. */
+static struct sched_node *balance(struct sched_tree *t, struct sched_node *n, unsigned side)
+{
+    struct sched_node *c = n->child[side];
+
+    if (height(c->child[!side]) > height(c->child[side]))
+        rotate(t, c, !side);
+    return rotate(t, n, side);
+}
+
+/* Balance and summarise from n, whose summary is the old one, up to where nothing changes. */
 static void retrace(struct sched_tree *t, struct sched_node *n)
 {
     for (; n; n = n->parent) {
         STEP();
+        const struct summary old = summary_of(n);
         summarise(n);
         int lean = (int)height(n->child[1]) - (int)height(n->child[0]);
-        if (lean >= -1 && lean <= 1)
-            continue;
-        unsigned side = lean > 0;
-        struct sched_node *c = n->child[side];
-        if (height(c->child[!side]) > height(c->child[side]))
-            rotate(t, c, !side);
-        n = rotate(t, n, side);
+        if (lean < -1 || lean > 1)
+            n = balance(t, n, lean > 0);
+        if (seen_as(n, &old))
+            return;
     }
 }
 
@@ -79,6 +108,10 @@ void sched_tree_insert(struct sched_tree *t, struct sched_node *n)
 {
     struct sched_node *parent = NULL, **link = &t->root;
 
+    if (t->first && sched_before(n->key, t->first->key)) {
+        parent = t->first;
+        link = &parent->child[0];
+    }
     while (*link) {
         STEP();
         parent = *link;
@@ -87,44 +120,59 @@ void sched_tree_insert(struct sched_tree *t, struct sched_node *n)
     *link = n;
     n->parent = parent;
     n->child[0] = n->child[1] = NULL;
+    if (!parent || (parent == t->first && link == &parent->child[0]))
+        t->first = n;
     t->count++;
-    retrace(t, n);
+    summarise(n);
+    retrace(t, parent);
+}
+
+/* Who is first when that one has gone. */
+static struct sched_node *behind_first(const struct sched_node *first)
+{
+    struct sched_node *n = first->child[1];
+
+    while (n && n->child[0])
+        n = n->child[0];
+    return n ? n : first->parent;
 }
 
 void sched_tree_remove(struct sched_tree *t, struct sched_node *n)
 {
     struct sched_node *next = n->child[1];
-    struct sched_node *from = n->parent;
+    struct sched_node *from = n->parent, *moved = NULL;
 
+    if (n == t->first)
+        t->first = behind_first(n);
     if (next && n->child[0]) {
         for (; next->child[0]; next = next->child[0])
             STEP();
         from = next;
         if (next->parent != n) {
             from = next->parent;
+            moved = next;
             replace(t, next, next->child[1]);
             next->child[1] = n->child[1];
             next->child[1]->parent = next;
         }
         next->child[0] = n->child[0];
         next->child[0]->parent = next;
+        next->height = n->height;
+        next->lowest = n->lowest;
+        next->any = n->any;
     } else if (!next) {
         next = n->child[0];
     }
     replace(t, n, next);
     t->count--;
     retrace(t, from);
+    if (moved)
+        retrace(t, moved); /* it stands where n stood, whose own part of the summaries goes */
 }
 
 struct sched_node *sched_tree_first(const struct sched_tree *t)
 {
-    struct sched_node *n = t->root;
-
-    while (n && n->child[0]) {
-        STEP();
-        n = n->child[0];
-    }
-    return n;
+    return t->first;
 }
 
 struct sched_node *sched_tree_first_until(const struct sched_tree *t, uint64_t limit)

@@ -23,7 +23,7 @@ struct sched_node {
 };
 
 struct sched_tree {
-    struct sched_node *root;
+    struct sched_node *root, *first;
     uint32_t count;
 };
 

@@ -356,10 +356,21 @@ static unsigned check_tree(const struct sched_node *n, const struct sched_node *
     return size;
 }
 
+static void check_first(const struct sched_tree *t)
+{
+    const struct sched_node *n = t->root;
+
+    while (n && n->child[0])
+        n = n->child[0];
+    assert_ptr_equal(t->first, n);
+}
+
 static void check_queue(const struct sim *m, const struct sched_queue *q, unsigned *seen)
 {
     int64_t sum = 0;
     uint64_t load = 0;
+    check_first(&q->ready);
+    check_first(&q->parked);
     unsigned ready = check_tree(q->ready.root, NULL, q, SCHED_READY, &sum, &load);
     unsigned parked = check_tree(q->parked.root, NULL, q, SCHED_PARKED, &sum, &load);
 

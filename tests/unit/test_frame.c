@@ -292,6 +292,25 @@ static void test_random(void **state)
     assert_int_equal(errors, 0);
 }
 
+/* What a test of shortage gets, and no more until it says otherwise. */
+static void test_limit(void **state)
+{
+    paddr held[3];
+
+    frame_limit(3);
+    held[0] = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    held[1] = frame_run_alloc(3, FRAME_KERNEL);
+    held[2] = frame_alloc(FRAME_ORDER_2M, FRAME_VM);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(held[i] != FRAME_NONE);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) == FRAME_NONE);
+    frame_free(held[0], FRAME_ORDER_4K);
+    assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) == FRAME_NONE);
+    frame_limit(UINT64_MAX);
+    assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) != FRAME_NONE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -304,6 +323,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_release, setup, teardown),
         cmocka_unit_test_setup_teardown(test_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,6 +126,13 @@ static void test_init_and_startup(void **state)
     assert_int_equal(event_mode, APIC_SMI);
     set(l, LAPIC_ICR, 0xc500 | 3 << 18);
     assert_int_equal(events, 7);
+    /* one that is switched off hears nothing any more */
+    assert_int_equal(lapic_msr_write(&lapics[3], MSR_APIC_BASE, LAPIC_BASE), 0);
+    set(l, LAPIC_ICR, 0xc500);
+    set(l, LAPIC_ICR, 0x4400);
+    assert_int_equal(events, 7);
+    set(l, LAPIC_ICR, 0xc500 | 3 << 18);
+    assert_int_equal(events, 9);
 }
 
 static void test_message_from_io_apic(void **state)

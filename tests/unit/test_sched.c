@@ -588,6 +588,9 @@ static void test_affinity(void **state)
     sim_run(m, 10 * MS);
     assert_second(m, g, due, 5, 10);
     assert_int_equal(sched_set_affinity(&m->s, &m->actors[0]->v, &none, m->now), -EINVAL);
+    struct sched_vcpu *running = &m->cpu[3].running->v; /* where it must not be any more: */
+    assert_int_equal(sched_set_affinity(&m->s, running, &rest, m->now), SCHED_MUST_KICK);
+    assert_int_equal(sched_set_affinity(&m->s, running, &one, m->now), 0);
 
     const uint64_t free_again[] = {800, 800, 800, 800, 800};
     for (unsigned i = 0; i < 5; i++)
