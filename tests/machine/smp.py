@@ -10,7 +10,7 @@ from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
 
 SMP = ["smp_topology", "smp_ping", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init", "smp_nmi",
-       "smp_broadcast"]
+       "smp_broadcast", "smp_state"]
 
 # --- tiny guests with several vCPUs ---
 
@@ -106,6 +106,19 @@ def shares_by_weight(lab):
     shares = p.shares()
     expect(abs(shares["w2"] - 25) <= 0.3, f"a cap of 25 %, alone: {shares}")
     p.end()
+
+
+WOKEN_WITHIN = 10000  # ticks: docs/NUMBERS.md
+
+
+@scenario(bound=60)
+def woken_beside_spinners(lab):
+    """A VM that sleeps most of the time handles its timer soon, each time, beside eight that spin on its processor."""
+    m = lab.boot(host(attach="sleeper") + "".join(tiny(lab, f"spin{n}", "spin", memory="4M") for n in range(8)) +
+                 tiny(lab, "sleeper", "vcpus", cpus=2))
+    late = m.read_until(r"^sample tick_halted (\d+) (\d+) (\d+)\r", BOOT * PATIENCE)
+    expect(int(late[3]) <= WOKEN_WITHIN, "from its deadline to the handler it took %s to %s ticks" %
+           (late[1].decode(), late[3].decode()))
 
 
 @scenario(bound=60)
