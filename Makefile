@@ -223,7 +223,7 @@ debug: $(B)/confscan
 	@$(MAKE) --no-print-directory B=$(B)/debug COUNT=-DCORBEL_DEBUG loader
 
 # Everything in docs/NUMBERS.md; the second Corbel counts VMREADs, VMWRITEs and MSR accesses.
-bench: $(B)/BOOTX64.EFI $(B)/confscan $(B)/guests/exits $(B)/default/vmlinuz $(B)/default/initrd
+bench: $(B)/BOOTX64.EFI $(B)/confscan $(addprefix $(B)/guests/,exits vcpus asleep spin) $(B)/default/vmlinuz $(B)/default/initrd
 	@$(MAKE) --no-print-directory B=$(B)/count COUNT=-DCORBEL_COUNT loader
 	@tests/bench/run.py $(B) $(B)/count
 

@@ -4,11 +4,8 @@
  * "bench NAME TICKS" lines. In a build of Corbel that counts (make bench), "count NAME VMREADS
  * VMWRITES MSRS" per operation as well.
  */
-#include "guest.h"
+#include "bench.h"
 
-#define RUNS            200
-#define DRAIN_US        20000 /* until what was said last has left the serial port: that costs exits */
-#define VECTOR          0x61
 #define HYPERCALL_COUNT 0x436f756e74ULL /* "Count": exists only in the counting build */
 
 static uint64_t empty;
@@ -23,13 +20,6 @@ static bool read_counts(struct counts *c)
 
     asm volatile("vmcall" : "+a"(rax), "=b"(c->vmread), "=c"(c->vmwrite), "=d"(c->msr)::"memory");
     return rax == 0;
-}
-
-static inline uint64_t ticks(void)
-{
-    uint32_t low, high;
-    asm volatile("rdtsc" : "=a"(low), "=d"(high)::"memory");
-    return (uint64_t)high << 32 | low;
 }
 
 /* Run code RUNS times between two RDTSC; prepare comes before the first. */
@@ -59,9 +49,6 @@ static inline uint64_t ticks(void)
         }                                                                                          \
     } while (0)
 
-#define WRMSR(msr, value)                                                                          \
-    asm volatile("wrmsr" ::"c"(msr), "a"((uint32_t)(value)), "d"((uint32_t)((value) >> 32))        \
-                 : "memory")
 #define RDMSR(msr)                                                                                 \
     do {                                                                                           \
         uint32_t low_, high_;                                                                      \
@@ -72,24 +59,6 @@ static inline uint64_t ticks(void)
         uint32_t a_ = (leaf), c_ = 0, b_, d_;                                                      \
         asm volatile("cpuid" : "+a"(a_), "=b"(b_), "+c"(c_), "=d"(d_)::"memory");                  \
     } while (0)
-#define WAIT(condition)                                                                            \
-    while (!(condition))                                                                           \
-    asm volatile("" ::: "memory")
-
-extern volatile uint64_t taken, taken_at;
-volatile uint64_t taken, taken_at;
-extern char on_interrupt[];
-
-/* The interrupt's handler, as short as one can be: the time, and EOI. */
-asm(".pushsection .text\n"
-    "on_interrupt:\n"
-    "	push %rax\n	push %rcx\n	push %rdx\n"
-    "	rdtsc\n	shl $32, %rdx\n	or %rdx, %rax\n"
-    "	mov %rax, taken_at\n	incq taken\n"
-    "	mov $0x80b, %ecx\n	xor %eax, %eax\n	xor %edx, %edx\n	wrmsr\n"
-    "	pop %rdx\n	pop %rcx\n	pop %rax\n	iretq\n"
-    ".popsection");
-
 static void instructions(void)
 {
     MEASURE("cpuid_0", , CPUID(0));

@@ -8,6 +8,7 @@ accesses. The figures go into docs/NUMBERS.md between its markers and to standar
 """
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,15 @@ ROWS = [
     ("rdtsc", "RDTSC", "no exit", None, None),
     ("mov_cr3", "MOV to CR3", "no exit", None, None),
 ]
+# VM exits that must not cost an instruction more while nobody traces, debugs or watches: more is an error.
+LIMITS = {"cpuid_0": 131}
+# name in vcpus.c and what it is
+SCHEDULING = [
+    ("switch", "vCPU switch: from the last instruction of one to the first of the next"),
+    ("tick_running", "timer tick of a vCPU that runs: from the deadline to the handler"),
+    ("tick_halted", "timer tick that ends a halt: the same"),
+]
+SLEEPERS, SPINNERS = 100, 8
 VARIANTS = [("", "as it is"), ("vid", "without vid"), ("tpr", "without tpr")]
 
 
@@ -54,24 +64,72 @@ def sh(*command):
     subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
-def run(build, config, folder, timeout, memory=512):
-    """COM1's text of one machine that starts that config."""
+def run(build, config, folder, timeout, memory=512, until=None, meanwhile=lambda m: None, **options):
+    """COM1's text of one machine that starts that config, to its end or until a line comes."""
     path = os.path.join(folder, "corbel.conf")
     image = os.path.join(folder, "disk.img")
     with open(path, "w") as f:
         f.write(config)
     sh(os.path.join(ROOT, "tools/image"), os.path.join(build, "BOOTX64.EFI"), os.path.join(ROOT, "build/confscan"),
        path, image)
-    with Machine(image, kind="bochs", model=MODEL, ips=IPS, memory=memory) as m:
+    with Machine(image, kind="bochs", model=MODEL, ips=IPS, memory=memory, **options) as m:
         m.start()
-        m.wait(timeout)
+        meanwhile(m)
+        if until is not None:
+            m.read_until(until, timeout)
+        else:
+            m.wait(timeout)
         return m.text()
 
 
-def exits(build, without, folder, host=""):
+def vm(name, guest, **keys):
+    return f"[vm {name}]\nkernel = {ROOT}/build/guests/{guest}\n" + "".join(f"{k} = {v}\n" for k, v in keys.items())
+
+
+def scheduling(build, folder, beside="", until="^PASS vcpus", **options):
+    """What tests/bench/vcpus.c measures beside other VMs: {name: (least, median, most)}."""
+    text = run(build, "[host]\nattach = bench\n" + beside + vm("bench", "vcpus", memory="16M", cpus=2), folder, 900,
+               until=until, **options)
+    return {n: tuple(int(x) for x in v.split()) for n, v in re.findall(r"^sample (\w+) (\d+ \d+ \d+)$", text, re.M)}
+
+
+def life(build, folder, **keys):
+    """A VM's second start and its end, which find the heap as the first has left it: ticks to make it, of which to clear
+    its RAM; KiB beside its RAM; ticks to take it down."""
+    prompt = "corbel> "
+
+    def session(m):
+        m.read_until(prompt, 300)
+        for command in 2 * ("start tiny", "kill tiny") + ("show tiny",):
+            m.send(command + "\r")
+            m.read_until(f"{command}\r\n(?s:.*?)\r{prompt}", 60)
+
+    text = run(build, "[host]\nattach = monitor\nlog = error\n" + vm("tiny", "asleep", autostart="no", **keys), folder, 60,
+               until="", meanwhile=session)
+    made = re.search(r"made in (\d+) ticks, (\d+) of them to clear its RAM; (\d+) KiB", text)
+    ended = re.search(r"taken down in (\d+) ticks", text)
+    return tuple(int(x) for x in made.groups() + ended.groups())
+
+
+def debugged(m):
+    """A debugger that connects, lets the VM go on, and stays."""
+    def packet(payload):
+        return b"$" + payload + b"#%02x" % (sum(payload) & 255)
+
+    m.read_until("gdb: a debugger may connect", 300)
+    m.debugger = socket.create_connection(("127.0.0.1", m.gdb_port))
+    m.debugger.sendall(packet(b"?"))
+    m.debugger.settimeout(60)
+    got = b""
+    while b"$T" not in got:
+        got += m.debugger.recv(4096)
+    m.debugger.sendall(b"+" + packet(b"vCont;c"))
+
+
+def exits(build, without, folder, host="", keys="", **options):
     config = "[host]\n" + host + (f"without = {without}\n" if without else "") + \
-             f"[vm bench]\nkernel = {ROOT}/build/guests/exits\nmemory = 16M\n"
-    text = run(build, config, folder, 300)
+             f"[vm bench]\nkernel = {ROOT}/build/guests/exits\nmemory = 16M\n{keys}"
+    text = run(build, config, folder, 300, **options)
     costs = {n: int(v) for n, v in re.findall(r"^bench (\w+) (\d+)$", text, re.M)}
     counts = {n: tuple(int(x) for x in v.split()) for n, v in re.findall(r"^count (\w+) (-?\d+ -?\d+ -?\d+)$", text, re.M)}
     if "PASS exits" not in text:
@@ -89,11 +147,11 @@ def linux(build, folder, without=""):
     return run(build, config, folder, 900)
 
 
-def table_of_exits(plain, traced, counted):
-    lines = ["| exit | Corbel | without vid | without tpr | trace = all | aim | KVM | VMREAD | VMWRITE | MSR |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+def table_of_exits(plain, observed, counted):
+    lines = ["| exit | Corbel | without vid | without tpr | trace = all | gdb attached | aim | KVM | VMREAD | VMWRITE | MSR |",
+             "|---|---|---|---|---|---|---|---|---|---|---|"]
     for name, what, kvm, aim, aim_plain in ROWS:
-        cells = [str(plain[v][0].get(name, "-")) for v, _ in VARIANTS] + [str(traced[0].get(name, "-"))]
+        cells = [str(plain[v][0].get(name, "-")) for v, _ in VARIANTS] + [str(costs.get(name, "-")) for costs, _ in observed]
         counts = counted[1].get(name)
         target = "" if aim is None and aim_plain is None else \
             str(aim) if aim == aim_plain else f"{'-' if aim is None else 'no exit' if aim == 0 else aim} / {aim_plain}"
@@ -122,6 +180,48 @@ def table_of_linux(text):
     return lines
 
 
+def three(samples, name):
+    return " / ".join(str(n) for n in samples[name]) if name in samples else "-"
+
+
+def table_of_scheduling(build, folder):
+    asleep = "".join(vm(f"asleep{n}", "asleep", memory="4M") for n in range(SLEEPERS))
+    spinning = "".join(vm(f"spin{n}", "spin", memory="4M") for n in range(SPINNERS))
+    print("bench: vCPUs, alone", file=sys.stderr, flush=True)
+    alone = scheduling(build, folder)
+    print(f"bench: vCPUs, beside {SLEEPERS} VMs that sleep", file=sys.stderr, flush=True)
+    beside = scheduling(build, folder, asleep, memory=1024)
+    print("bench: vCPUs, on two processors", file=sys.stderr, flush=True)
+    two = scheduling(build, folder, cpus=2)
+    print(f"bench: vCPUs, beside {SPINNERS} VMs that spin", file=sys.stderr, flush=True)
+    busy = scheduling(build, folder, spinning, "^sample tick_halted .*\n")
+    lines = [f"| least / median / most of 200, in ticks | no other VM | {SLEEPERS} other VMs, asleep |", "|---|---|---|"]
+    lines += [f"| {what} | {three(alone, name)} | {three(beside, name)} |" for name, what in SCHEDULING]
+    lines += ["", "| IPI to the other vCPU and back | on one processor | on two |", "|---|---|---|"]
+    lines += [f"| {what} | {three(alone, name)} | {three(two, name)} |"
+              for name, what in (("ipi_halted", "both wait in HLT"), ("ipi_spinning", "both spin, with PAUSE"))]
+    least, median, most = busy["tick_halted"]
+    lines += ["", f"- wake-up beside {SPINNERS} VMs that spin on one processor, from the sleeper's deadline to its handler: "
+              f"**{least} / {median} / {most}** ticks"]
+    return lines
+
+
+def table_of_lives(build, folder):
+    lines = ["| VM | made and started | of which clearing its RAM | taken down | memory beside its RAM |", "|---|---|---|---|---|"]
+    for what, keys in (("4 MiB, 1 vCPU", {"memory": "4M"}), ("4 MiB, 4 vCPUs", {"memory": "4M", "cpus": 4}),
+                       ("256 MiB, 1 vCPU", {"memory": "256M"})):
+        print(f"bench: a life of {what}", file=sys.stderr, flush=True)
+        made, clear, kib, ended = life(build, folder, **keys)
+        lines.append(f"| {what} | {made} | {clear} | {ended} | {kib} KiB |")
+    return lines
+
+
+def grown(costs):
+    """What costs more than it may, one sentence each."""
+    return [f"{name} costs {costs[name]} instructions, and may cost {limit}" for name, limit in LIMITS.items()
+            if costs.get(name, limit + 1) > limit]
+
+
 def main():
     build, count_build = (os.path.abspath(p) for p in sys.argv[1:3])
     quick = "--quick" in sys.argv
@@ -133,9 +233,12 @@ def main():
             plain[without] = exits(build, without, folder)
         print("bench: exits, traced", file=sys.stderr, flush=True)
         traced = exits(build, "", folder, "trace = all\n")
+        print("bench: exits, under a debugger that does nothing", file=sys.stderr, flush=True)
+        watched = exits(build, "", folder, "gdb = com2\n", "paused = yes\n", gdb=0, meanwhile=debugged)
         print("bench: exits, counting accesses", file=sys.stderr, flush=True)
         counted = exits(count_build, "", folder)
-        out += table_of_exits(plain, traced, counted)
+        out += table_of_exits(plain, [traced, watched], counted)
+        out += [""] + table_of_scheduling(build, folder) + [""] + table_of_lives(build, folder)
         if not quick:
             print("bench: Debian's cloud kernel to init", file=sys.stderr, flush=True)
             out += [""] + table_of_linux(linux(build, folder))
@@ -149,6 +252,10 @@ def main():
     if not quick:
         with open(path, "w") as f:
             f.write(head + begin + "\n" + "\n".join(out) + "\n" + end + tail)
+    errors = grown(plain[""][0])
+    for error in errors:
+        print(f"bench: error: {error}", file=sys.stderr)
+    return bool(errors)
 
 
-main()
+sys.exit(main())
