@@ -9,9 +9,9 @@ The lists are tests/mutants/*.txt; a fault is
     - the line, or a part of it, that is in the file once (several such lines: one piece of text)
     + what stands there instead (no such line: nothing does)
 
-and TEST is a program of tests/unit, or "guests A,B [KEY=VALUE]": test guests that are booted with these keys of [host].
-The latter boot an emulator each, and run with --machine only. "nobody REASON" instead of a test says why none of them
-can notice. Before any fault the tests have to be green. Prints "pass NAME" for a fault that was noticed, "FAIL NAME" for
+and TEST is a program of tests/unit, or "guests A,B [KEY=VALUE]": test guests that are booted with these keys of [host]
+(vcpus=N: each has so many; processors=N: on a machine of so many), or "scenario NAME" of tests/machine. The latter two
+boot an emulator each, and run with --machine only. "nobody REASON" instead of a test says why none of them can notice. Before any fault the tests have to be green. Prints "pass NAME" for a fault that was noticed, "FAIL NAME" for
 one that was not, and a last line of counts.
 """
 import argparse
@@ -44,12 +44,13 @@ class Fault:
         self.place, self.area = place, area
         self.name, self.file, *self.tests = head.split()
         self.old, self.new = [], []
-        self.machine = self.tests[:1] == ["guests"]
+        self.scenario = self.tests[:1] == ["scenario"]
+        self.machine = self.scenario or self.tests[:1] == ["guests"]
         self.reason = " ".join(self.tests[1:]) if self.tests[:1] == ["nobody"] else None
 
     def keys(self):
-        """Of a boot: "guests" and the keys of [host]."""
-        return " ".join(["guests", *self.tests[2:]])
+        """What is measured in one go: a scenario, or guests with the same keys."""
+        return " ".join(self.tests if self.scenario else ["guests", *self.tests[2:]])
 
     def apply(self, text):
         return text.replace("\n".join(self.old), "\n".join(self.new))
@@ -59,7 +60,8 @@ class Fault:
         path = os.path.join(TOP, self.file)
         if not self.tests or self.reason == "" or (self.machine and len(self.tests) < 2):
             return "it names no test"
-        needed = ([] if self.reason else [f"tests/guests/{g}.c" for g in self.tests[1].split(",")] if self.machine
+        needed = ([] if self.reason or self.scenario else
+                  [f"tests/guests/{g}.c" for g in self.tests[1].split(",")] if self.machine
                   else [f"tests/unit/{t}.c" for t in self.tests])
         for name in [self.file, *needed]:
             if not os.path.exists(os.path.join(TOP, name)):
@@ -129,7 +131,7 @@ def why(status, out):
     """What a red test says, in a few words."""
     if status is None:
         return "it hung"
-    for pattern in (r"^\[  FAILED  \] (\w+)$", r"runtime error: (.*)", r"ERROR: (\w+Sanitizer: \S+)", r"^RED (.*)"):
+    for pattern in (r"^FAIL .*\n +(.*)", r"^\[  FAILED  \] (\w+)$", r"runtime error: (.*)", r"ERROR: (\w+Sanitizer: \S+)", r"^RED (.*)"):
         match = re.search(pattern, out, re.MULTILINE)
         if match:
             return match[1][:100]
@@ -154,8 +156,11 @@ def boot(guests, keys):
             raise Red
 
     lab = harness.Lab("mutants", tempfile.gettempdir(), results)
+    given = dict(key.split("=", 1) for key in keys)
+    vcpus, processors = given.pop("vcpus", 1), int(given.pop("processors", 1))
     try:
-        library.run_guests(lab, guests, host="\n".join(keys))
+        library.run_guests(lab, guests, host="\n".join(f"{k} = {v}" for k, v in given.items()), more=f"cpus = {vcpus}",
+                           each=25 * processors, cpus=processors)
         return 0
     except Red:
         return NOTICED
@@ -167,6 +172,8 @@ def boot(guests, keys):
 
 
 def boot_command(tests):
+    if tests[0] == "scenario":
+        return [sys.executable, "tests/machine/run.py", "-k", f"^{tests[1]}$"]
     return [sys.executable, "tests/mutants/run.py", "--boot", *tests[1:]]
 
 
@@ -199,6 +206,8 @@ def judge(fault, folder, bounds):
         return None, "it cannot be built:\n" + out[-2000:]
     if fault.machine:
         status, out = run(boot_command(fault.tests), bounds[fault.keys()], folder)
+        if fault.scenario and status == 1 and re.search(r"^FAIL ", out, re.MULTILINE):
+            status = NOTICED
         return (status != 0, why(status, out)) if status in (0, NOTICED, None) else (None, out[-2000:])
     for test, target in zip(fault.tests, targets):
         status, out = run([target], bounds[test], folder)
@@ -248,7 +257,8 @@ def measure_boots(faults, folder, bounds, red):
     """Guests with the same keys are booted together."""
     for keys in sorted({f.keys() for f in faults if f.machine}):
         guests = sorted({g for f in faults if f.machine and f.keys() == keys for g in f.tests[1].split(",")})
-        command = boot_command(["guests", ",".join(guests), *keys.split()[1:]])
+        command = boot_command(keys.split() if keys.startswith("scenario") else
+                               ["guests", ",".join(guests), *keys.split()[1:]])
         measure(keys, command, BOOT_SECONDS, folder, bounds, red)
 
 
@@ -270,7 +280,7 @@ def main():
         for area in dict.fromkeys(f.area for f in faults):
             print(f"{area}: " + " ".join(f.name for f in faults if f.area == area))
         machine, nobody = sum(f.machine for f in faults), sum(bool(f.reason) for f in faults)
-        print(f"{len(faults) - machine - nobody} by unit tests, {machine} by test guests, {nobody} by nobody")
+        print(f"{len(faults) - machine - nobody} by unit tests, {machine} in a machine, {nobody} by nobody")
     if wrong:
         print(*wrong, f"0 passed, {len(wrong)} failed", sep="\n")
     if wrong or a.list:
