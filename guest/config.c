@@ -140,6 +140,20 @@ static void add_module(struct parser *p, const struct config_key *key, struct co
     }
 }
 
+static void add_watch(struct parser *p, const struct config_key *key, struct config_span value,
+                      struct config_watches *watches)
+{
+    struct config_span text = {NULL, 0};
+    struct config_quote s;
+
+    set_string(p, key, value, &text);
+    if (text.data && watches->count == CONFIG_MAX_WATCHES)
+        problem(p, "%s has one %s too many: at most %u are possible", section_name(p, &s),
+                key->name, CONFIG_MAX_WATCHES);
+    else if (text.data)
+        watches->item[watches->count++] = (struct config_watch){text, p->line};
+}
+
 static bool check_range(struct parser *p, const struct config_key *key, struct config_span value,
                         uint64_t v)
 {
@@ -233,6 +247,9 @@ static void set_value(struct parser *p, const struct config_key *key, struct con
     case CONFIG_MODULES:
         add_module(p, key, value, field);
         break;
+    case CONFIG_WATCHES:
+        add_watch(p, key, value, field);
+        break;
     case CONFIG_SIZE:
         set_size(p, key, value, field);
         break;
@@ -311,7 +328,7 @@ static void parse_key(struct parser *p, struct config_span name, struct config_s
 
     if (i < 0) {
         unknown_key(p, keys, count, name);
-    } else if (key_line[i] && keys[i].type != CONFIG_MODULES) {
+    } else if (key_line[i] && keys[i].type != CONFIG_MODULES && keys[i].type != CONFIG_WATCHES) {
         problem(p, "'%s' is given twice in %s, first in line %u; keep one of them", keys[i].name,
                 section_name(p, &s), key_line[i]);
     } else {

@@ -17,6 +17,8 @@
 #define CONFIG_MAX_CMDLINE 2047
 #define CONFIG_MAX_MODULES 16   /* of one VM */
 #define CONFIG_MAX_MODULE  1023 /* a module's file and arguments */
+#define CONFIG_MAX_WATCHES 8    /* of one VM */
+#define CONFIG_MAX_WATCH   200  /* bytes of one */
 #define CONFIG_MAX_REPORTS                                                                         \
     100                    /* problems told one by one; then one line says that there are more */
 #define CONFIG_MESSAGE 256 /* a report's sentence, with its terminator, fits into this */
@@ -95,6 +97,7 @@ enum config_vm_key {
     CONFIG_VM_AFFINITY,
     CONFIG_VM_AUTOSTART,
     CONFIG_VM_PAUSED,
+    CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
     CONFIG_VM_ON_POWEROFF,
@@ -121,9 +124,21 @@ struct config_modules {
     struct config_module item[CONFIG_MAX_MODULES];
 };
 
+/* One `watch = ...`: guest/watch/ knows what it may say. */
+struct config_watch {
+    struct config_span text;
+    uint32_t line;
+};
+
+struct config_watches {
+    uint32_t count;
+    struct config_watch item[CONFIG_MAX_WATCHES];
+};
+
 struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
     struct config_modules modules;
+    struct config_watches watches;
     uint64_t memory;    /* bytes; a multiple of 4 KiB */
     uint64_t hole;      /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
     uint32_t cpus;      /* 1..CONFIG_MAX_CPUS */
@@ -207,7 +222,8 @@ enum config_type {
     CONFIG_CHOICE,
     CONFIG_FLAGS,
     CONFIG_PATH,
-    CONFIG_MODULES, /* a path, a blank and text; the one type whose key may repeat */
+    CONFIG_MODULES, /* a path, a blank and text; its key may repeat */
+    CONFIG_WATCHES, /* text; its key may repeat */
     CONFIG_TEXT,
     CONFIG_NAME, /* a VM's, or a word in its place */
     CONFIG_SIZE,

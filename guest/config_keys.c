@@ -210,6 +210,13 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                           .choices = switch_names,
                           .initial = "no",
                           .help = "whether the VM starts paused, before its first instruction"},
+    [CONFIG_VM_WATCH] = {.name = "watch",
+                         .type = CONFIG_WATCHES,
+                         .offset = offsetof(struct vm_config, watches),
+                         .min = 1,
+                         .max = CONFIG_MAX_WATCH,
+                         .help = "what to watch of the guest from its start on, as the monitor's "
+                                 "`watch`; may repeat"},
     [CONFIG_VM_ON_CRASH] = {.name = "on_crash",
                             .type = CONFIG_CHOICE,
                             .offset = offsetof(struct vm_config, on_crash),

@@ -21,6 +21,7 @@
 #include "guest/summary.h"
 #include "guest/trace/trace.h"
 #include "guest/vm.h"
+#include "guest/watch/watch.h"
 #include "mm/heap.h"
 
 /* A VM that restarts sooner than this after its start is held back until then. */
@@ -180,8 +181,10 @@ static int bring_up(struct vm_slot *s)
     if (result < 0) {
         vm_destroy(s->vm);
         s->vm = NULL;
+        return result;
     }
-    return result;
+    watch_configured(s->vm);
+    return 0;
 }
 
 /* bring_up(), and what it takes. */

@@ -5,6 +5,7 @@
  * entry: what the first run has put into the VMCS stays.
  */
 #include "guest/vm.h"
+#include "guest/watch/watch.h"
 #include "vmx/cpu.h"
 
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error)
@@ -137,6 +138,8 @@ void vcpu_apic_mode(struct vcpu *v)
     m->apic_register = f->apic_register;
     m->virtual_interrupt = v->virtual_delivery;
     msr_bitmap_build(phys_to_virt(v->msr_bitmap), m);
+    if (UNLIKELY(v->vm->watches))
+        watch_msr_bitmap(v);
     cpuid_set_apic_enabled(&v->cpuid, lapic_enabled(&v->lapic));
     if (f->vid) {
         vmx_set_interrupt_status(v->virtual_delivery ? lapic_interrupt_status(&v->lapic) : 0);

@@ -11,6 +11,7 @@
 #include "guest/run.h"
 #include "guest/vm.h"
 #include "guest/vm_state.h"
+#include "guest/watch/watch.h"
 #include "vmx/cpu.h"
 
 static inline __attribute__((always_inline)) enum exit_result
@@ -148,6 +149,7 @@ static void forward_debug_exception(struct vcpu *v, struct vm_exit *e)
 static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
 {
     unsigned vector = INTR_VECTOR(e->intr);
+    bool ours;
 
     if (INTR_TYPE(e->intr) == INTR_NMI) {
         nmi_dispatch(); /* another CPU asks for something, and could not wait for an interrupt */
@@ -158,17 +160,29 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
         vmx_block_nmi(); /* an IRET that faulted had unblocked them already */
     switch (vector) {
     case VECTOR_DB:
+        ours = UNLIKELY(v->step.users) && step_debug_exception(v, e);
         if (UNLIKELY(v->debug.armed) && gdb_debug_exception(v, e))
-            break;
-        forward_debug_exception(v, e);
+            ours = true;
+        if (!ours)
+            forward_debug_exception(v, e);
         break;
     case VECTOR_BP:
+        step_fault(v);
         gdb_breakpoint(v, e);
+        break;
+    case VECTOR_PF:
+        step_fault(v);
+        vcpu_page_fault(v, e->qualification, e->error);
         break;
     case VECTOR_MC:
         panic("machine check while %s ran: the hardware reports an error it cannot correct",
               v->vm->name);
+    case VECTOR_UD:
+        if (watch_undefined(v))
+            break;
+        /* fall through */
     default:
+        step_fault(v);
         vcpu_exception(v, vector, e->error);
     }
     return EXIT_RESUME;
@@ -275,6 +289,8 @@ static const struct exit_row {
     [EXIT_TPR_THRESHOLD] = PLAIN(exit_window),
     [EXIT_APIC_ACCESS] = NEEDS(exit_apic_access, NEED_QUALIFICATION | NEED_VECTORING),
     [EXIT_EOI] = NEEDS(exit_eoi, NEED_QUALIFICATION),
+    [EXIT_GDTR_IDTR] = PLAIN(exit_descriptor_table),
+    [EXIT_LDTR_TR] = PLAIN(exit_descriptor_table),
     [EXIT_EPT_VIOLATION] =
         NEEDS(exit_ept_violation, NEED_QUALIFICATION | NEED_GPA | NEED_VECTORING),
     [EXIT_EPT_MISCONFIGURATION] = NEEDS(exit_ept_misconfiguration, NEED_GPA),
@@ -414,6 +430,14 @@ static __attribute__((noinline)) int unusual_exit(struct vcpu *v, uint32_t reaso
     }
     v->exit.reason = VMX_EXIT_REASONS;
     vcpu_account(v, -tsc);
+    return serve_and_enter(v);
+}
+
+int vcpu_exit_again(struct vcpu *v, uint64_t reason, uint64_t tsc)
+{
+    v->exit.reason = (uint32_t)reason;
+    v->exits[reason]++;
+    v->ticks[reason] -= tsc;
     return serve_and_enter(v);
 }
 

@@ -77,14 +77,29 @@ static bool guest_write_cr4(struct vcpu *v, uint64_t cr4)
     return true;
 }
 
+/* Exits only while somebody watches it. Bit 63 says that the PCID's translations may stay; here
+ * they go. */
+static bool guest_write_cr3(struct vcpu *v, uint64_t cr3)
+{
+    uint64_t efer = vmx_get_efer(), cr4 = vmx_get_cr4();
+
+    if ((efer & EFER_LMA) && (cr4 & CR4_PCIDE))
+        cr3 &= ~BIT(63);
+    if ((efer & EFER_LMA) && cr3 >> v->cpuid.physical_bits)
+        return false;
+    if (pae_paging(vmx_get_cr0(), cr4, efer) && !load_pdptes(v, cr3))
+        return false;
+    vmx_set_cr3(&v->hw, cr3);
+    return true;
+}
+
 static bool mov_to_cr(struct vcpu *v, unsigned cr, uint64_t value)
 {
     switch (cr) {
     case 0:
         return guest_write_cr0(v, value);
-    case 3: /* only without "CR3-load exiting" off, which no supported CPU lacks */
-        vmx_set_cr3(&v->hw, value & ~BIT(63));
-        return true;
+    case 3:
+        return guest_write_cr3(v, value);
     case 4:
         return guest_write_cr4(v, value);
     case 8:

@@ -11,6 +11,7 @@
 #include "guest/insn/insn.h"
 #include "guest/vm.h"
 #include "guest/walk.h"
+#include "guest/watch/watch.h"
 
 static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 {
@@ -66,6 +67,8 @@ static int emulated_read(void *opaque, uint64_t linear, unsigned size, uint64_t 
     *value = 0;
     if (emulated_access(v, linear, 0, &gpa) < 0)
         return -EFAULT;
+    if (UNLIKELY(v->vm->watches))
+        watch_touched(v, linear, gpa, size, false);
     if (guest_memory_read(&v->vm->memory, gpa, value, size) < 0)
         *value = device_read(v, gpa, size);
     return 0;
@@ -78,6 +81,8 @@ static int emulated_write(void *opaque, uint64_t linear, unsigned size, uint64_t
 
     if (emulated_access(v, linear, WALK_WRITE, &gpa) < 0)
         return -EFAULT;
+    if (UNLIKELY(v->vm->watches))
+        watch_touched(v, linear, gpa, size, true);
     if (guest_memory_write(&v->vm->memory, gpa, &value, size) < 0)
         device_write(v, gpa, size, value);
     return 0;
@@ -198,12 +203,15 @@ static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
 }
 
 /* Not where the last device access was: RAM whose mapping is gone, another device, or nobody's. */
-static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, uint64_t gpa)
+static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct vm_exit *e)
 {
+    uint64_t gpa = e->gpa;
     struct guest_frame frame;
 
     if (guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
         return false;
+    if (v->vm->watches && watch_ept_violation(v, e))
+        return true;
     spin_lock(&v->vm->board);
     int result = ept_fault_in(&v->vm->ept, &v->vm->memory, gpa);
     spin_unlock(&v->vm->board);
@@ -235,7 +243,7 @@ enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
         return device_access(v, e->gpa);
     if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))
         vmx_block_nmi();
-    if (ram_came_back(v, e->gpa))
+    if (ram_came_back(v, e))
         return EXIT_RESUME;
     if ((e->interrupted.info & INTR_VALID) || (e->qualification & EPT_VIOLATION_FETCH) ||
         !(e->qualification & EPT_VIOLATION_GLA_FINAL)) {

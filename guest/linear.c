@@ -5,6 +5,7 @@
 #include "arch/x86/lib/string.h"
 #include "guest/vm.h"
 #include "guest/walk.h"
+#include "guest/watch/watch.h"
 
 unsigned vcpu_code_width(const struct vcpu *v)
 {
@@ -18,6 +19,16 @@ unsigned vcpu_code_width(const struct vcpu *v)
 unsigned vcpu_cpl(void)
 {
     return (vmx_segment_access(SEG_SS) >> 5) & 3;
+}
+
+uint64_t vcpu_linear_rip(const struct vcpu *v)
+{
+    struct vmx_segment cs;
+
+    if (vcpu_code_width(v) == 64)
+        return vmx_rip();
+    vmx_get_segment(SEG_CS, &cs);
+    return (uint32_t)(cs.base + vmx_rip());
 }
 
 static int read_table(void *opaque, uint64_t gpa, uint64_t *value)
@@ -40,6 +51,38 @@ int linear_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t 
     };
 
     return guest_walk(&c, linear, access, gpa, error);
+}
+
+int linear_find(struct vcpu *v, uint64_t linear, uint64_t *gpa)
+{
+    const struct walk_context c = {
+        .cr0 = vmx_get_cr0() & ~CR0_WP,
+        .cr3 = vmx_get_cr3(),
+        .cr4 = vmx_get_cr4() & ~(CR4_SMEP | CR4_SMAP),
+        .efer = vmx_get_efer(),
+        .rflags = vmx_rflags(),
+        .physical_bits = v->cpuid.physical_bits,
+        .opaque = &v->vm->memory,
+        .read = read_table,
+    };
+    uint32_t error;
+
+    return guest_walk(&c, linear, 0, gpa, &error);
+}
+
+size_t linear_peek(struct vcpu *v, uint64_t linear, void *data, size_t size)
+{
+    size_t done = 0;
+
+    while (done < size) {
+        uint64_t gpa, at = linear + done;
+        size_t piece = MIN(size - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
+        if (linear_find(v, at, &gpa) < 0 ||
+            guest_memory_read(&v->vm->memory, gpa, (char *)data + done, piece) < 0)
+            break;
+        done += piece;
+    }
+    return done;
 }
 
 /*
@@ -105,6 +148,8 @@ static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size
             vcpu_page_fault(v, at, error);
             return -EFAULT;
         }
+        if (UNLIKELY(v->vm->watches))
+            watch_touched(v, at, gpa, piece, out != NULL);
         int result = out ? guest_memory_write(&v->vm->memory, gpa, (const char *)out + done, piece)
                          : guest_memory_read(&v->vm->memory, gpa, (char *)in + done, piece);
         if (result < 0) {

@@ -287,11 +287,16 @@ static void flush(void *arg)
     vmx_flush_all();
 }
 
-void run_flush(struct vm *vm)
+void run_synchronize(struct vm *vm)
 {
     for (unsigned i = 0; i < smp_cpus; i++)
         if (sched_cpus_have(&vm->ran_on, i))
             cpu_call(i, flush, NULL);
+}
+
+void run_flush(struct vm *vm)
+{
+    run_synchronize(vm);
     memset(&vm->ran_on, 0, sizeof(vm->ran_on));
 }
 

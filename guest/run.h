@@ -48,6 +48,9 @@ void run_unload(void);
 /* Forget the VM's translations on every processor that ran it. When it returns, none of them looks
  * at a vCPU that is away any more. */
 void run_flush(struct vm *vm);
+/* Every processor that ran it has left its guest and forgotten the VM's translations when this
+ * returns; vCPUs go on by vcpu_run(). */
+void run_synchronize(struct vm *vm);
 /* Its share: see guest/config.h; an empty set of processors means all. -EINVAL. */
 int run_schedule(struct vm *vm, uint32_t weight, uint32_t cap,
                  const struct config_cpus *set) MUST_CHECK;

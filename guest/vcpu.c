@@ -10,6 +10,7 @@
 #include "guest/console.h"
 #include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
+#include "guest/watch/watch.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
@@ -158,6 +159,7 @@ void vcpu_destroy(struct vcpu *v)
 {
     if (!v)
         return;
+    ept_window_destroy(&v->watch.window);
     vmx_vcpu_destroy(&v->hw);
     if (v->lapic_page != FRAME_NONE && v->lapic_page)
         frame_free(v->lapic_page, FRAME_ORDER_4K);
@@ -182,6 +184,7 @@ void vcpu_release(struct vcpu *v, bool held)
 
 void vcpu_init_reset(struct vcpu *v)
 {
+    watch_reset(v);
     vmx_vcpu_init_reset(&v->hw);
     v->event.info = 0;
     v->nmi_pending = false;
@@ -197,6 +200,7 @@ void vcpu_reset(struct vcpu *v)
 {
     bool held = vcpu_hold(v);
 
+    watch_reset(v);
     vmx_vcpu_reset(&v->hw);
     v->event.info = 0;
     v->nmi_pending = false;
@@ -266,6 +270,7 @@ uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
 int vcpu_run(struct vcpu *v)
 {
     gdb_run(v);
+    watch_run(v);
     int leave = vcpu_prepare(v);
 
     if (leave == VCPU_STAY) {

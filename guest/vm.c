@@ -276,5 +276,6 @@ void vm_destroy(struct vm *vm)
     if (vm->apic_access_page != FRAME_NONE)
         frame_free(vm->apic_access_page, FRAME_ORDER_4K);
     guest_memory_destroy(&vm->memory);
+    heap_free(vm->watches);
     heap_free(vm);
 }

@@ -23,6 +23,8 @@
 #include "guest/msr.h"
 #include "guest/sched/sched.h"
 #include "guest/sched/sleepers.h"
+#include "guest/step.h"
+#include "guest/watch/vcpu.h"
 #include "mm/guest_memory.h"
 #include "vmx/ept.h"
 #include "vmx/exit.h"
@@ -82,6 +84,8 @@ struct vcpu {
     struct msr_env msr_env;
     paddr lapic_page, msr_bitmap;
     struct gdb_vcpu debug;
+    struct step step;
+    struct watch_vcpu watch;
     uint32_t trace;            /* BIT(enum trace_class): what is recorded of it */
     uint8_t traced_vector;     /* requested of virtual-interrupt delivery, when last looked at */
     uint16_t interrupt_status; /* what the VMCS holds */
@@ -108,6 +112,7 @@ struct vm {
     bool ending; /* a request below is waiting for the vCPUs to leave; atomic */
     bool killed;
     bool debugged;          /* a debugger may stop it; changes while its vCPUs are away */
+    struct watch_set *watches; /* NULL: nobody has watched it yet */
     unsigned active;        /* vCPUs that have not left yet; atomic */
     unsigned dead;          /* vCPUs that nothing will wake; atomic */
     struct cpu_work parked; /* what processor 0 does when the last one has left */
@@ -227,6 +232,8 @@ static inline void vcpu_account(struct vcpu *v, uint64_t ticks)
 
 /* Serve what was asked for and arm the timer before vmx_run(); an enum vcpu_leave. */
 int vcpu_prepare(struct vcpu *v);
+/* In place of vcpu_exit(): the instruction is not carried out, and exits again. */
+int vcpu_exit_again(struct vcpu *v, uint64_t reason, uint64_t tsc);
 /* Between vcpu_exit() and VM entry: leave the guest at that host TSC at the latest. */
 void vcpu_leave_by(struct vcpu *v, uint64_t tsc);
 
@@ -284,6 +291,13 @@ int linear_writable(struct vcpu *v, uint64_t linear, size_t size) MUST_CHECK;
 /* 16, 32 or 64: the width of code at CS:RIP. */
 unsigned vcpu_code_width(const struct vcpu *v);
 unsigned vcpu_cpl(void);
+/* The linear address of the instruction at CS:RIP. */
+uint64_t vcpu_linear_rip(const struct vcpu *v);
+/* Read what the guest's page tables show there, whatever its rights, and note nothing in the guest.
+ * How many bytes could be read. */
+size_t linear_peek(struct vcpu *v, uint64_t linear, void *data, size_t size);
+/* The same for its guest-physical address; -EFAULT. */
+int linear_find(struct vcpu *v, uint64_t linear, uint64_t *gpa) MUST_CHECK;
 
 /* --- platform.c: the virtual machine's devices --- */
 

@@ -75,7 +75,7 @@ static const struct control secondary_table[] = {
     {SEC_EPT, REQUIRED, 0, 0, "enable EPT",
      CPU_LACKS
      "EPT (extended page tables)" NEEDS("2008 (Nehalem; for unrestricted guest 2010, Westmere)")},
-    {SEC_DESCRIPTOR_TABLE, NEVER, 0, 0, "descriptor-table exiting", NULL},
+    {SEC_DESCRIPTOR_TABLE, LATER, 0, FEATURE(descriptor_table), "descriptor-table exiting", NULL},
     {SEC_RDTSCP, WANTED, VMX_WITHOUT_RDTSCP, FEATURE(rdtscp), "enable RDTSCP", NULL},
     {SEC_VIRTUALIZE_X2APIC, LATER, VMX_WITHOUT_X2APIC_VIRT | VMX_WITHOUT_TPR,
      FEATURE(virtualize_x2apic), "virtualize x2APIC mode", NULL},

@@ -42,6 +42,7 @@ struct vmx_features {
     uint8_t preemption_shift; /* the timer counts once per 2^shift TSC ticks */
     bool monitor_trap_flag;   /* primary bit, set at run time */
     bool pause_loop;          /* secondary bit, set at run time */
+    bool descriptor_table;    /* the same */
     bool posted_interrupts;   /* pin bit, set at run time */
     bool tsc_scaling, pml, mode_based_execute, user_wait; /* secondary bits, set at run time */
     bool perf_global; /* entry and exit load IA32_PERF_GLOBAL_CTRL; set at run time */

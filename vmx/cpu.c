@@ -7,6 +7,7 @@
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
 #include "vmx/ept.h"
+#include "vmx/watch.h"
 
 struct vmx_caps vmx_caps;
 struct vmx_controls vmx_controls;
@@ -177,7 +178,7 @@ void vmx_flush_linear(struct vmx_vcpu *v)
         invvpid(INV_ALL, 0);
 }
 
-static void flush_eptp(uint64_t eptp)
+void vmx_flush_eptp(uint64_t eptp)
 {
     if (vmx_features.invept_single)
         invept(INV_SINGLE, eptp);
@@ -187,13 +188,13 @@ static void flush_eptp(uint64_t eptp)
 
 void vmx_flush_ept(struct ept *ept)
 {
-    flush_eptp(ept_pointer(ept));
+    vmx_flush_eptp(ept_pointer(ept));
 }
 
 void vmx_flush_current(struct vmx_vcpu *v)
 {
     vmx_flush_linear(v);
-    flush_eptp(vmread64(VMCS_EPTP));
+    vmx_flush_eptp(vmread64(VMCS_EPTP));
 }
 
 void vmx_flush_all(void)

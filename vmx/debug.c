@@ -11,14 +11,6 @@
 #define FXSAVE_LEGACY 416 /* the rest of the area is nobody's */
 #define XSTATE_BV     (*(uint64_t *)((uint8_t *)v->fpu + VMX_FXSAVE))
 
-void vmx_intercept_breakpoints(bool on)
-{
-    uint32_t bitmap = vmread32(VMCS_EXCEPTION_BITMAP);
-
-    vmwrite32(VMCS_EXCEPTION_BITMAP,
-              on ? bitmap | (uint32_t)BIT(VECTOR_BP) : bitmap & ~(uint32_t)BIT(VECTOR_BP));
-}
-
 void vmx_set_monitor_trap(struct vmx_vcpu *v, bool on)
 {
     vmx_set_primary(v, CPU_MONITOR_TRAP_FLAG, on);
@@ -98,9 +90,4 @@ bool vmx_set_fpu(struct vmx_vcpu *v, const uint8_t area[VMX_FXSAVE])
         XSTATE_BV |= 3;
     fpu_load(v);
     return true;
-}
-
-uint64_t vmx_descriptor_table_base(bool idt)
-{
-    return vmread_natural(idt ? VMCS_GUEST_IDTR_BASE : VMCS_GUEST_GDTR_BASE);
 }

@@ -6,8 +6,6 @@
 
 #include "vmx/vcpu.h"
 
-/* Have #BP exit. */
-void vmx_intercept_breakpoints(bool on);
 /* Exit behind the next instruction, or behind an event's delivery (monitor trap flag); only where
  * vmx_features.monitor_trap_flag says so. */
 void vmx_set_monitor_trap(struct vmx_vcpu *v, bool on);
@@ -28,5 +26,3 @@ uint64_t *vmx_taken_debug_register(struct vmx_vcpu *v, unsigned n);
 #define VMX_FXSAVE 512
 void vmx_get_fpu(struct vmx_vcpu *v, uint8_t area[VMX_FXSAVE]);
 bool vmx_set_fpu(struct vmx_vcpu *v, const uint8_t area[VMX_FXSAVE]) MUST_CHECK;
-
-uint64_t vmx_descriptor_table_base(bool idt);

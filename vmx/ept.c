@@ -3,10 +3,12 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 
-#define ENTRIES      512u
-#define ENTRY_TYPE   3 /* shift of a leaf's memory type */
-#define ENTRY_LEAF   BIT(7)
-#define ENTRY_AD     (BIT(8) | BIT(9))
+#define ENTRIES    512u
+#define ENTRY_TYPE 3 /* shift of a leaf's memory type */
+#define ENTRY_LEAF BIT(7)
+#define ENTRY_AD   (BIT(8) | BIT(9))
+/* Ours, where the CPU ignores it: the mapping stays, with no rights at all. */
+#define ENTRY_KEPT   BIT(58)
 #define ADDRESS_MASK 0x000ffffffffff000ULL
 #define GPA_END      BIT(48)
 #define HPA_END      BIT(52)
@@ -26,7 +28,7 @@ static unsigned index_of(uint64_t gpa, unsigned level)
 
 static bool present(uint64_t entry)
 {
-    return entry & EPT_RWX;
+    return entry & (EPT_RWX | ENTRY_KEPT);
 }
 
 static bool is_leaf(uint64_t entry, unsigned level)
@@ -246,10 +248,16 @@ int ept_map_type(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsign
     return map_range(ept, gpa, hpa, size, prot, bits);
 }
 
-/* Give every leaf in [from, to) the rights prot, 0 for none at all, splitting where the range cuts
+static uint64_t with_rights(uint64_t leaf, unsigned prot)
+{
+    leaf &= ~(EPT_RWX | ENTRY_KEPT);
+    return prot ? leaf | prot : leaf | ENTRY_KEPT;
+}
+
+/* Give every leaf in [from, to) the rights prot, or remove it, splitting where the range cuts
  * through one. */
 static int change(struct ept *ept, uint64_t *table, unsigned level, uint64_t from, uint64_t to,
-                  unsigned prot)
+                  unsigned prot, bool remove)
 {
     uint64_t span = BIT(shift(level)), next;
     int rc;
@@ -261,21 +269,21 @@ static int change(struct ept *ept, uint64_t *table, unsigned level, uint64_t fro
         if (!present(old))
             continue;
         if (!is_leaf(old, level)) {
-            if (whole && !prot) {
+            if (whole && remove) {
                 set_entry(entry, 0);
                 retire(ept, old & ADDRESS_MASK, level - 1);
                 ept->generation++;
                 continue;
             }
         } else if (whole && !(prot & EPT_EXECUTE && level > ept->max_exec_level)) {
-            set_entry(entry, prot ? (old & ~(uint64_t)EPT_RWX) | prot : 0);
+            set_entry(entry, remove ? 0 : with_rights(old, prot));
             if (old & ~(uint64_t)prot & EPT_RWX)
                 ept->generation++;
             continue;
         } else if ((rc = split(ept, entry, level)) < 0) {
             return rc;
         }
-        rc = change(ept, table_at(*entry), level - 1, from, next, prot);
+        rc = change(ept, table_at(*entry), level - 1, from, next, prot, remove);
         if (rc < 0)
             return rc;
     }
@@ -286,14 +294,14 @@ int ept_unmap(struct ept *ept, uint64_t gpa, uint64_t size)
 {
     if (!range_valid(gpa, size))
         return -EINVAL;
-    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, 0);
+    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, 0, true);
 }
 
 int ept_protect(struct ept *ept, uint64_t gpa, uint64_t size, unsigned prot)
 {
-    if (!range_valid(gpa, size) || !rights_valid(ept, prot))
+    if (!range_valid(gpa, size) || (prot && !rights_valid(ept, prot)))
         return -EINVAL;
-    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, prot);
+    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, prot, false);
 }
 
 int ept_map_guest(struct ept *ept, const struct guest_memory *gm)
@@ -342,4 +350,75 @@ int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf)
         }
         table = table_at(entry);
     }
+}
+
+/* --- windows --- */
+
+/* A table of the window's own that begins as a copy. */
+static int copy_table(struct ept_window *w, const uint64_t *from, paddr *out)
+{
+    if (w->used == EPT_WINDOW_TABLES)
+        return -ENOMEM;
+    if (w->used == w->allocated) {
+        paddr table = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+        if (table == FRAME_NONE)
+            return -ENOMEM;
+        w->table[w->allocated++] = table;
+    }
+    *out = w->table[w->used++];
+    memcpy(phys_to_virt(*out), from, PAGE_SIZE);
+    return 0;
+}
+
+static bool is_own(const struct ept_window *w, paddr table)
+{
+    for (unsigned i = 0; i < w->used; i++)
+        if (w->table[i] == table)
+            return true;
+    return false;
+}
+
+int ept_window_open(struct ept_window *w, const struct ept *ept, uint64_t gpa)
+{
+    paddr next;
+    int rc;
+
+    if (gpa >= GPA_END)
+        return -ENOENT;
+    if (!w->used && (rc = copy_table(w, phys_to_virt(ept->root), &next)) < 0)
+        return rc;
+    uint64_t *table = phys_to_virt(w->table[0]);
+    for (unsigned level = EPT_LEVELS;; level--) {
+        uint64_t *entry = &table[index_of(gpa, level)];
+        if (!present(*entry))
+            return -ENOENT;
+        if (is_leaf(*entry, level)) {
+            *entry = (*entry & ~ENTRY_KEPT) | EPT_RWX;
+            return 0;
+        }
+        if (!is_own(w, *entry & ADDRESS_MASK)) {
+            rc = copy_table(w, table_at(*entry), &next);
+            if (rc < 0)
+                return rc;
+            *entry = next | EPT_RWX;
+        }
+        table = table_at(*entry);
+    }
+}
+
+void ept_window_close(struct ept_window *w)
+{
+    w->used = 0;
+}
+
+uint64_t ept_window_pointer(const struct ept_window *w, const struct ept *ept)
+{
+    return w->table[0] | ept->pointer_bits;
+}
+
+void ept_window_destroy(struct ept_window *w)
+{
+    for (unsigned i = 0; i < w->allocated; i++)
+        frame_free(w->table[i], FRAME_ORDER_4K);
+    *w = (struct ept_window){0};
 }

@@ -62,7 +62,8 @@ int ept_map_type(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsign
                  enum memory_type type, bool ignore_pat) MUST_CHECK;
 /* Remove what is mapped in the range. -EINVAL, -ENOMEM when a large leaf could not be split. */
 int ept_unmap(struct ept *ept, uint64_t gpa, uint64_t size) MUST_CHECK;
-/* Change the rights of what is mapped in the range; holes stay holes. -EINVAL, -ENOMEM. */
+/* Change the rights of what is mapped in the range, to none at all with prot 0; holes stay holes.
+ * -EINVAL, -ENOMEM. */
 int ept_protect(struct ept *ept, uint64_t gpa, uint64_t size, unsigned prot) MUST_CHECK;
 
 /* All RAM of the VM, RWX. */
@@ -78,5 +79,25 @@ struct ept_leaf {
     paddr hpa;      /* of the byte at the gpa asked for */
     uint8_t level;  /* 1 4K, 2 2M, 3 1G */
 };
-/* The leaf that translates gpa: 0, or -ENOENT. */
+/* The leaf that translates gpa, perhaps without any right: 0, or -ENOENT. */
 int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf);
+
+/*
+ * A view of one EPT in which some pages that it protects are open, for one vCPU and one
+ * instruction: tables of its own where the way to such a page differs, the others shared. It is
+ * good until the EPT's generation changes or tables are reaped.
+ */
+#define EPT_WINDOW_TABLES 40
+struct ept_window {
+    paddr table[EPT_WINDOW_TABLES]; /* [0] its root; kept from use to use */
+    uint8_t used, allocated;
+};
+
+/* Give gpa's page all rights in the window, which is empty at first. -ENOENT: not mapped; -ENOMEM,
+ * also for more pages than it can hold. */
+int ept_window_open(struct ept_window *w, const struct ept *ept, uint64_t gpa) MUST_CHECK;
+/* Forget what is open. The CPU must do INVEPT before it uses the window again. */
+void ept_window_close(struct ept_window *w);
+/* The value of EPTP for it, while something is open. */
+uint64_t ept_window_pointer(const struct ept_window *w, const struct ept *ept);
+void ept_window_destroy(struct ept_window *w);

@@ -70,8 +70,18 @@ uint64_t vmx_get_efer(void)
     return vmread64(VMCS_GUEST_EFER);
 }
 
+/* With what vmx_watch_syscall() hides. */
+static uint64_t guest_efer(const struct vmx_vcpu *v)
+{
+    return vmx_get_efer() | (UNLIKELY(v->syscall_watched) && v->guest_sce ? EFER_SCE : 0);
+}
+
 void vmx_set_efer(struct vmx_vcpu *v, uint64_t efer)
 {
+    if (UNLIKELY(v->syscall_watched)) {
+        v->guest_sce = efer & EFER_SCE;
+        efer &= ~(uint64_t)EFER_SCE;
+    }
     vmwrite64(VMCS_GUEST_EFER, efer);
     uint32_t entry = v->entry_controls & ~(uint32_t)ENTRY_IA32E_GUEST;
     if (efer & EFER_LMA)
@@ -92,7 +102,7 @@ void vmx_set_cr0(struct vmx_vcpu *v, uint64_t cr0)
 
     vmwrite_natural(VMCS_CR0_SHADOW, cr0);
     vmwrite_natural(VMCS_GUEST_CR0, real);
-    uint64_t efer = vmx_get_efer();
+    uint64_t efer = guest_efer(v);
     if ((efer & EFER_LME) && (cr0 & CR0_PG))
         vmx_set_efer(v, efer | EFER_LMA);
     else
@@ -170,7 +180,7 @@ int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
 {
     switch (msr) {
     case MSR_EFER:
-        *value = vmx_get_efer();
+        *value = guest_efer(v);
         return 0;
     case MSR_PAT:
         *value = vmread64(VMCS_GUEST_PAT);
@@ -212,8 +222,30 @@ int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value)
     }
 }
 
+/* What a VM entry insists on, of MSRs that the VMCS holds: no WRMSR of the guest's own has checked
+ * it when one that is passed exits all the same. */
+static bool entry_accepts(uint32_t msr, uint64_t value)
+{
+    switch (msr) {
+    case MSR_PAT:
+        for (unsigned i = 0; i < 64; i += 8)
+            if ((value >> i & 0xff) > 7 || (value >> i & 0xfe) == 2)
+                return false;
+        return true;
+    case MSR_SYSENTER_ESP:
+    case MSR_SYSENTER_EIP:
+    case MSR_FS_BASE:
+    case MSR_GS_BASE:
+        return (uint64_t)((int64_t)(value << 16) >> 16) == value;
+    default:
+        return true;
+    }
+}
+
 int vmx_write_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t value)
 {
+    if (!entry_accepts(msr, value))
+        return -EINVAL;
     switch (msr) {
     case MSR_EFER:
         vmx_set_efer(v, (value & ~EFER_LMA) | (vmx_get_efer() & EFER_LMA));

@@ -118,8 +118,7 @@ int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
     vmwrite32(VMCS_SECONDARY_CONTROLS, v->secondary);
     vmwrite32(VMCS_EXIT_CONTROLS, vmx_controls.exit);
     vmwrite32(VMCS_ENTRY_CONTROLS, v->entry_controls);
-    /* #DB and #AC: a guest could keep the CPU in their delivery for ever; #MC is the host's. */
-    vmwrite32(VMCS_EXCEPTION_BITMAP, BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC));
+    vmwrite32(VMCS_EXCEPTION_BITMAP, VMX_EXCEPTIONS);
     vmwrite32(VMCS_PF_ERROR_MASK, 0);
     vmwrite32(VMCS_PF_ERROR_MATCH, 0);
     vmwrite32(VMCS_CR3_TARGET_COUNT, 0);
@@ -279,6 +278,7 @@ void vmx_vcpu_init_reset(struct vmx_vcpu *v)
     vmx_set_descriptor_table(false, 0, 0xffff);
     vmx_set_descriptor_table(true, 0, 0xffff);
     vmwrite64(VMCS_GUEST_EFER, 0);
+    v->guest_sce = false;
     v->entry_controls &= ~(uint32_t)ENTRY_IA32E_GUEST;
     vmwrite32(VMCS_ENTRY_CONTROLS, v->entry_controls);
     vmx_set_cr0(v, RESET_CR0);

@@ -74,6 +74,10 @@ struct vmx_vcpu {
     uint64_t xcr0, xss;
     void *
         fpu; /* XSAVE area, 64-byte aligned; holds the guest's state while the vCPU is not loaded */
+    uint64_t cr_mask[2];  /* CR0's and CR4's guest/host mask while writes are watched (watch.h) */
+    uint8_t watched_cr;   /* BIT(0), BIT(4): which are */
+    bool syscall_watched; /* EFER.SCE is off, whatever the guest has: */
+    bool guest_sce;
     bool debug_taken;     /* a debugger has the debug registers (debug.h) */
     uint64_t guest_dr[8]; /* the guest's meanwhile */
 };
@@ -89,6 +93,10 @@ struct vmx_vcpu_setup {
     uint64_t cr4_allowed; /* CR4 bits that the guest may own */
     bool pause_loop;      /* exit when it spins: it is not alone in its VM */
 };
+
+/* Vectors that always exit. #DB and #AC: a guest could keep the CPU in their delivery for ever; #MC
+ * is the host's. */
+#define VMX_EXCEPTIONS (BIT(VECTOR_DB) | BIT(VECTOR_AC) | BIT(VECTOR_MC))
 
 /* --- life --- */
 

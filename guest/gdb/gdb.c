@@ -236,7 +236,7 @@ static void end_step(struct vcpu *v, void *arg)
 static void end_steps(void)
 {
     for (unsigned i = 0; i < vm()->vcpu_count; i++)
-        if (vm()->vcpu[i]->debug.stepping)
+        if (vm()->vcpu[i]->step.users & STEP_DEBUGGER)
             (void)!run_inspect(vm()->vcpu[i], end_step, NULL);
 }
 

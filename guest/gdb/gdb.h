@@ -32,10 +32,8 @@ static inline void gdb_run(struct vcpu *v)
 void gdb_end_step(struct vcpu *v);
 /* #BP, which exits only under a debugger: ours stops the VM, the guest's own goes to the guest. */
 void gdb_breakpoint(struct vcpu *v, struct vm_exit *e);
-/* Whether a #DB was the debugger's; else it is the guest's. */
+/* Whether a #DB was a debug register's of the debugger; else it is the guest's. */
 bool gdb_debug_exception(struct vcpu *v, struct vm_exit *e);
-/* Behind an exit of a vCPU that is being stepped: whether Corbel has carried out its instruction.
- */
-bool gdb_stepped(struct vcpu *v);
-enum exit_result exit_monitor_trap(struct vcpu *v, struct vm_exit *e);
+/* The instruction that was to be stepped has been carried out (guest/step.h). */
+void gdb_step_done(struct vcpu *v);
 enum exit_result exit_dr_access(struct vcpu *v, struct vm_exit *e);

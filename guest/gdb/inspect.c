@@ -5,6 +5,7 @@
 #include "arch/x86/lib/string.h"
 #include "guest/walk.h"
 #include "vmx/debug.h"
+#include "vmx/watch.h"
 
 /* RFLAGS bits that may be changed: not VM, VIF, VIP, which decide what an entry accepts. */
 #define RFLAGS_SETTABLE 0x257fd5ULL
@@ -104,8 +105,8 @@ void gdb_get_registers(struct vcpu *v, struct gdb_registers *r)
     }
     vmx_get_segment(SEG_TR, &s);
     r->tr_base = s.base;
-    r->gdt_base = vmx_descriptor_table_base(false);
-    r->idt_base = vmx_descriptor_table_base(true);
+    r->gdt_base = vmx_descriptor_table(false).base;
+    r->idt_base = vmx_descriptor_table(true).base;
     r->k_gs_base = vmx_get_shared_msr(SHARED_KERNEL_GS_BASE);
     r->cr0 = vmx_get_cr0();
     r->cr2 = read_cr2();

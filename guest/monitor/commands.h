@@ -13,3 +13,10 @@ bool command_stats(struct job *job); /* stats.c */
 bool command_top(struct job *job);   /* top.c */
 bool command_trace(struct job *job); /* trace.c */
 bool command_dump(struct job *job);  /* dump.c */
+bool command_regs(struct job *job);
+bool command_read(struct job *job); /* memory.c */
+bool command_write(struct job *job);
+bool command_walk(struct job *job);
+bool command_watch(struct job *job); /* watch.c */
+bool command_watches(struct job *job);
+bool command_unwatch(struct job *job);

@@ -74,6 +74,13 @@ static void show_modules(const struct config_modules *modules)
                  modules->item[i].args.data);
 }
 
+static void show_watches(const struct config_watches *watches)
+{
+    for (unsigned i = 0; i < watches->count; i++)
+        job_line("  %-12s %.*s", "watch", (int)watches->item[i].text.length,
+                 watches->item[i].text.data);
+}
+
 static void show_key(const struct vm_slot *slot, enum config_vm_key i)
 {
     const struct config_key *key = &config_vm_keys[i];
@@ -90,6 +97,9 @@ static void show_key(const struct vm_slot *slot, enum config_vm_key i)
         return;
     case CONFIG_MODULES:
         show_modules((const struct config_modules *)field);
+        return;
+    case CONFIG_WATCHES:
+        show_watches((const struct config_watches *)field);
         return;
     case CONFIG_SIZE:
         text_size(text, *(const uint64_t *)field);

@@ -6,6 +6,7 @@
 #include "guest/console.h"
 #include "guest/control.h"
 #include "guest/monitor/editor.h"
+#include "guest/watch/watch.h"
 #include "mm/heap.h"
 
 #define CTRL_C      0x03
@@ -92,6 +93,10 @@ static const char *choice(void *ctx, const char *before, size_t length, unsigned
         return setting(n);
     case ARGUMENT_TRACE:
         return trace_verb(n);
+    case ARGUMENT_EVENT:
+        return watch_kind_name(n);
+    case ARGUMENT_POLICY:
+        return watch_policy_name(n, &watch_handlers);
     default:
         return NULL;
     }

@@ -5,6 +5,7 @@
 #include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
 #include "guest/vm.h"
+#include "guest/watch/watch.h"
 
 /* How long a vCPU stays in its guest at most while its records are streamed: else a quiet guest's
  * last ones would wait in memory. */
@@ -113,6 +114,9 @@ void trace_injection(struct vcpu *v)
 int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
 {
     struct vcpu *v = (struct vcpu *)hw;
+
+    if (UNLIKELY(v->watch.needs) && watch_exit(v, reason))
+        return vcpu_exit_again(v, reason, tsc);
     struct trace_record r = {.time = rdtsc(),
                              .rip = vmx_rip(),
                              .kind = TRACE_EXITS,
@@ -139,7 +143,9 @@ int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
             vcpu_leave_by(v, done + tsc_hz / STREAM_HZ);
         vcpu_account(v, rdtsc() - done); /* vcpu_exit() has counted up to there */
     }
-    if (UNLIKELY(v->debug.stepping) && gdb_stepped(v) && leave == VCPU_STAY)
+    if (UNLIKELY(v->step.users))
+        step_exited(v);
+    if (UNLIKELY(v->requests & REQUEST_LEAVE) && leave == VCPU_STAY)
         leave = VCPU_PREEMPTED;
     return leave;
 }

@@ -284,7 +284,7 @@ static void record_sched(const struct vcpu *v, enum trace_sched code)
 void trace_run(struct vcpu *v)
 {
     v->trace = wanted(v->vm);
-    vmx_watch_exits(&v->hw, v->trace != 0 || v->debug.stepping);
+    vmx_watch_exits(&v->hw, v->trace != 0 || v->step.users || v->watch.needs);
     if (v->trace & BIT(TRACE_SCHEDULING))
         record_sched(v, TRACE_SCHED_RUN);
     if (v->trace & BIT(TRACE_INJECTIONS))

@@ -68,6 +68,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require_inside(vm->kernel, CONFIG_MAX_PATH);
         require_inside(vm->initrd, CONFIG_MAX_PATH);
         require_inside(vm->cmdline, CONFIG_MAX_CMDLINE);
+        REQUIRE(vm->watches.count <= CONFIG_MAX_WATCHES);
+        for (size_t j = 0; j < vm->watches.count; j++) {
+            require_inside(vm->watches.item[j].text, CONFIG_MAX_WATCH);
+            REQUIRE(vm->watches.item[j].text.length > 0);
+        }
         REQUIRE(vm->modules.count <= CONFIG_MAX_MODULES);
         for (size_t j = 0; j < vm->modules.count; j++) {
             const struct config_module *m = &vm->modules.item[j];

@@ -269,7 +269,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, "                                                                                     \
+    "paused, watch, "                                                                              \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 
@@ -360,6 +360,35 @@ static void test_a_bad_host_value_leaves_the_default(void **state)
     assert_int_equal(config.without, VMX_WITHOUT_VID);
     parse("[host]\nwithout = ,vid,\n");
     assert_int_equal(told_count, 2);
+}
+
+static void test_watches(void **state)
+{
+    char text[2000], long_one[400];
+    int n;
+
+    assert_int_equal(
+        parse("[vm a]\nkernel = k\nwatch = cr3 count # so\nwatch = write phys:1000+2M  "
+              "pause\n"),
+        1);
+    assert_int_equal(vms[0].watches.count, 2);
+    expect_span(vms[0].watches.item[0].text, "cr3 count");
+    assert_int_equal(vms[0].watches.item[0].line, 3);
+    expect_span(vms[0].watches.item[1].text, "write phys:1000+2M  pause");
+    assert_int_equal(vms[0].watches.item[1].line, 4);
+    n = sprintf(text, "[vm a]\nkernel = k\n");
+    for (unsigned i = 0; i < CONFIG_MAX_WATCHES; i++)
+        n += sprintf(text + n, "watch = msr %x log\n", i);
+    assert_int_equal(parse(text), 1);
+    assert_int_equal(vms[0].watches.count, CONFIG_MAX_WATCHES);
+    sprintf(text + n, "watch = cr0 log\n");
+    expect_one(text, 3 + CONFIG_MAX_WATCHES,
+               "[vm a] has one watch too many: at most 8 are possible");
+    expect_one("[vm a]\nkernel = k\nwatch =\n", 3,
+               "'watch' in [vm a] has no value; give it one or remove the line");
+    memset(long_one, 'x', sizeof(long_one));
+    sprintf(text, "[vm a]\nkernel = k\nwatch = %.*s\n", CONFIG_MAX_WATCH + 1, long_one);
+    expect_one(text, 3, "watch in [vm a] is 201 bytes long; at most 200 are possible");
 }
 
 static void test_modules(void **state)
@@ -632,6 +661,7 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_a_bad_host_value_leaves_the_default),
         cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_watches),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_bytes_that_are_no_text),

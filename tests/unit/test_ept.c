@@ -152,6 +152,98 @@ static void split_and_lower(void **state)
     assert_int_equal(ept.generation, before + 3);
 }
 
+/* No rights at all: the mapping stays, and comes back. */
+static void no_rights(void **state)
+{
+    make(&large);
+    assert_int_equal(ept_map(&ept, 0, 2 * GIB, GIB, EPT_RWX), 0);
+    assert_int_equal(ept_protect(&ept, 4096, 4096, 0), 0);
+    assert_int_equal(ept.generation, 1);
+    expect(4096 + 7, 2 * GIB + 4096 + 7, 1, 0);
+    assert_int_equal(ept_protect(&ept, 2 * MIB, 4 * MIB, 0), 0);
+    expect(4 * MIB, 2 * GIB + 4 * MIB, 2, 0);
+    uint64_t before = ept.generation;
+    assert_int_equal(ept_protect(&ept, 0, GIB, EPT_RWX), 0);
+    assert_int_equal(ept.generation, before);
+    expect(4096, 2 * GIB + 4096, 1, 7);
+    expect(4 * MIB, 2 * GIB + 4 * MIB, 2, 7);
+    assert_int_equal(leaf.entry >> 52, 0);
+    assert_int_equal(ept_protect(&ept, 4096, 4096, 0), 0);
+    assert_int_equal(ept_map(&ept, 0, 2 * GIB, GIB, EPT_RWX), 0);
+    expect(4096, 2 * GIB + 4096, 3, 7);
+    ept_reap(&ept);
+    assert_int_equal(ept_protect(&ept, 0, 4096, 0), 0);
+    assert_int_equal(ept_unmap(&ept, 0, 8192), 0);
+    expect_none(0);
+}
+
+/* What the window shows of gpa: its entry at the last level. */
+static uint64_t seen(const struct ept_window *w, uint64_t gpa, paddr tables[4])
+{
+    paddr table = w->table[0];
+
+    for (unsigned level = 4;; level--) {
+        uint64_t entry = ((uint64_t *)phys_to_virt(table))[gpa >> (3 + 9 * level) & 511];
+        tables[4 - level] = table;
+        if (level == 1 || entry & BIT(7) || !(entry & EPT_RWX))
+            return entry;
+        table = entry & 0xffffffffff000;
+    }
+}
+
+static void windows(void **state)
+{
+    struct ept_window w = {0};
+    paddr first[4], second[4];
+
+    make(&large);
+    assert_int_equal(ept_map(&ept, 0, 2 * GIB, 2 * GIB, EPT_RWX), 0);
+    assert_int_equal(ept_protect(&ept, 3 * 4096, 2 * 4096, EPT_READ), 0);
+    assert_int_equal(ept_protect(&ept, GIB + 8 * MIB, 2 * MIB, 0), 0);
+    int before = mock_used;
+    assert_int_equal(ept_window_open(&w, &ept, 3 * 4096 + 5), 0);
+    assert_int_equal(ept_window_pointer(&w, &ept), w.table[0] | (ept_pointer(&ept) & 0xfff));
+    assert_int_equal(seen(&w, 3 * 4096, first) & 7, EPT_RWX);
+    assert_int_equal(seen(&w, 4 * 4096, first) & 7, EPT_READ);
+    assert_int_equal(mock_used, before + 4);
+    /* what lies elsewhere is shared, and nothing has changed for others */
+    assert_int_equal(seen(&w, GIB + 8 * MIB, second) & 7, 0);
+    expect(3 * 4096, 2 * GIB + 3 * 4096, 1, EPT_READ);
+    assert_int_equal(ept_window_open(&w, &ept, GIB + 9 * MIB), 0);
+    assert_int_equal(seen(&w, GIB + 8 * MIB, second) & 0xfff, 0xb7);
+    assert_int_equal(seen(&w, GIB + 8 * MIB, second) >> 52, 0);
+    assert_int_equal(seen(&w, 3 * 4096, first) & 7, EPT_RWX); /* still */
+    expect(GIB + 8 * MIB, 3 * GIB + 8 * MIB, 2, 0);
+    assert_int_equal(first[1], second[1]);
+    assert_int_equal(mock_used, before + 5);
+    /* the next use begins anew, with the same tables */
+    ept_window_close(&w);
+    assert_int_equal(ept_window_open(&w, &ept, 4 * 4096), 0);
+    assert_int_equal(seen(&w, 3 * 4096, first) & 7, EPT_READ);
+    assert_int_equal(seen(&w, GIB + 8 * MIB, second) & 7, 0);
+    assert_int_equal(mock_used, before + 5);
+    assert_int_equal(ept_window_open(&w, &ept, 4 * GIB), -ENOENT);
+    assert_int_equal(ept_window_open(&w, &ept, UINT64_MAX), -ENOENT);
+    ept_window_destroy(&w);
+    assert_int_equal(mock_used, before);
+    ept_window_destroy(&w);
+}
+
+/* No more than it can hold, and no more than there is. */
+static void window_full(void **state)
+{
+    struct ept_window w = {0};
+    int result = 0;
+
+    make(&small);
+    assert_int_equal(ept_map(&ept, 0, 0, 128 * MIB, EPT_READ), 0);
+    for (unsigned i = 0; i < 64 && result == 0; i++)
+        result = ept_window_open(&w, &ept, i * 2 * MIB);
+    assert_int_equal(result, -ENOMEM);
+    assert_int_equal(w.used, EPT_WINDOW_TABLES);
+    ept_window_destroy(&w);
+}
+
 static void unmap_tables(void **state)
 {
     make(&middle);
@@ -208,7 +300,7 @@ static void refused(void **state)
     assert_int_equal(ept_map(&ept, 0, 0, 4096, EPT_EXECUTE), -EINVAL);
     assert_int_equal(ept_map(&ept, 0, 0, 4096, 8), -EINVAL);
     assert_int_equal(ept_unmap(&ept, 0, 1), -EINVAL);
-    assert_int_equal(ept_protect(&ept, 0, 4096, 0), -EINVAL);
+    assert_int_equal(ept_protect(&ept, 0, 4096, EPT_WRITE), -EINVAL);
     assert_int_equal(ept.frames, 1);
     ept_destroy(&ept);
     assert_int_equal(ept_create(&ept, &(struct vmx_features){.ept_execute_only = true}, NULL, 0),
@@ -331,6 +423,9 @@ static void exhaustion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(no_rights, fresh, all_back),
+        cmocka_unit_test_setup_teardown(windows, fresh, all_back),
+        cmocka_unit_test_setup_teardown(window_full, fresh, all_back),
         cmocka_unit_test_setup_teardown(pointer, fresh, all_back),
         cmocka_unit_test_setup_teardown(leaves_by_capability, fresh, all_back),
         cmocka_unit_test_setup_teardown(alignment, fresh, all_back),

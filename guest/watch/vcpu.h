@@ -1,0 +1,29 @@
+/* What watching does to one vCPU; part of struct vcpu, and of the processor that runs it. */
+#pragma once
+
+#include "guest/watch/spec.h"
+#include "vmx/ept.h"
+
+#define WATCHES_MAX 16 /* of one VM */
+
+/* Which instruction an event was that has paused the VM: it goes through when it comes again. */
+struct watch_passed {
+    bool valid;
+    uint32_t kinds; /* BIT(enum watch_kind) */
+    uint64_t rip, what;
+};
+
+struct watch_vcpu {
+    uint32_t needs;    /* BIT(enum watch_kind): what its VMCS has been told to exit for */
+    unsigned revision; /* of the VM's watches, when they were last taken up */
+    /* Pages that are open to it for the instruction that is being stepped. */
+    struct ept_window window;
+    uint64_t window_generation; /* of the EPT that the window is of */
+    bool open;
+    bool until_exit;                    /* without a step: until the next exit */
+    bool tables_open;                   /* descriptor-table exiting is off for the step */
+    bool table_loaded;                  /* and the instruction loads */
+    enum watch_kind table;              /* which table */
+    struct watch_passed passed, opened; /* opened: for which the window is */
+    uint64_t memory[WATCHES_MAX];       /* the handlers' */
+};

@@ -1,0 +1,27 @@
+/* Several vCPUs write to one page that somebody may be watching: none of the writes is lost, for
+ * the guest or for who watches. */
+#include "smp.h"
+
+#define ROUNDS 200
+
+volatile uint64_t shared[512] __attribute__((aligned(4096)));
+static volatile uint32_t done;
+
+static void work(unsigned self)
+{
+    for (unsigned i = 0; i < ROUNDS; i++)
+        asm volatile("lock incq %0" : "+m"(shared[self & 1])::"cc");
+    add(&done, 1);
+}
+
+void test(void)
+{
+    unsigned count = smp_start(true, work);
+
+    work(0);
+    for (unsigned i = 0; i < 20 && done != count; i++)
+        smp_wait(&done, count);
+    CHECK(done == count, "%u of %u vCPUs have come to their end", done, count);
+    CHECK(shared[0] + shared[1] == count * ROUNDS, "%lu writes of %u", shared[0] + shared[1],
+          count * ROUNDS);
+}
