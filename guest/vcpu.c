@@ -278,6 +278,8 @@ int vcpu_run(struct vcpu *v)
         leave = vmx_run(&v->hw);
         trace_leave(v, leave);
     }
+    if (UNLIKELY(v->debug.turn))
+        gdb_ran(v, leave);
     if (leave == VMX_ENTRY_FAILED) {
         vmx_report_entry_failure(&v->hw);
         vm_kill(v, "the processor refused VM entry");

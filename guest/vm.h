@@ -111,11 +111,13 @@ struct vm {
 
     bool ending; /* a request below is waiting for the vCPUs to leave; atomic */
     bool killed;
-    bool debugged;          /* a debugger may stop it; changes while its vCPUs are away */
+    bool debugged;             /* a debugger may stop it; changes while its vCPUs are away */
+    bool stopping;             /* and one of its vCPUs has come to a stop; atomic */
+    unsigned turns;            /* vCPUs that have not had their turn since it was resumed; atomic */
     struct watch_set *watches; /* NULL: nobody has watched it yet */
-    unsigned active;        /* vCPUs that have not left yet; atomic */
-    unsigned dead;          /* vCPUs that nothing will wake; atomic */
-    struct cpu_work parked; /* what processor 0 does when the last one has left */
+    unsigned active;           /* vCPUs that have not left yet; atomic */
+    unsigned dead;             /* vCPUs that nothing will wake; atomic */
+    struct cpu_work parked;    /* what processor 0 does when the last one has left */
     struct sched_group group;
     struct sched_cpus ran_on; /* processors that may hold translations of it */
     enum vm_request request;

@@ -2,8 +2,8 @@
 
 BTF (Linux, Documentation/bpf/btf.rst) numbers types from 1. Each becomes an entry (DIE) of the only compilation unit,
 whose strings are BTF's. It has no addresses: functions get those of the symbols of their names, and their parameters
-are where the ABI says as long as nothing has happened: at their first instructions. Per-CPU variables are found by GS
-base, so that `print current_task` is that of the vCPU that gdb looks at.
+are where the ABI says as long as nothing has happened: at their first instructions. A per-CPU variable's address is its
+offset from the processor's GS base.
 """
 import struct
 from collections import namedtuple
@@ -32,12 +32,13 @@ LOCATION, NAME, SIZE, LOW, HIGH, LANGUAGE, CONST_VALUE, TYPE = (
 BIT_SIZE, PROTOTYPED, COUNT, MEMBER_AT, DECLARATION, ENCODING, EXTERNAL, BIT_OFFSET, EXPRESSION = (
     (0x0D, DATA1), (0x27, FLAG), (0x37, DATA4), (0x38, DATA4), (0x3C, FLAG), (0x3E, DATA1), (0x3F, FLAG), (0x6B, DATA4),
     (0x02, EXPRLOC))
-OP_CONST8U, OP_PLUS, OP_PLUS_UCONST, OP_REG0, OP_BREGX, OP_PIECE, OP_CFA = 0x0E, 0x22, 0x23, 0x50, 0x92, 0x93, 0x9C
-C99, GS_BASE = 0x0C, 59
+OP_CONST8U, OP_PLUS_UCONST, OP_REG0, OP_PIECE, OP_CFA = 0x0E, 0x23, 0x50, 0x93, 0x9C
+C99 = 0x0C
 ARGUMENTS = (5, 4, 1, 2, 8, 9)  # RDI, RSI, RDX, RCX, R8, R9: System V ABI for x86-64, "Parameter Passing"
 BOOLEAN, FLOATING, SIGNED_INT, SIGNED_CHAR, UNSIGNED_INT, UNSIGNED_CHAR = 2, 4, 5, 6, 7, 8
 MODIFIERS = {PTR: T_POINTER, VOLATILE: T_VOLATILE, CONST: T_CONST, RESTRICT: T_RESTRICT}
 LAST_PARAMETER = 64
+PER_CPU = ".data..percpu"
 
 
 class BadTypes(Exception):
@@ -113,10 +114,11 @@ class Writer:
 
 
 class Translator:
-    """functions: (address, size, bytes in which the parameters stand) by name's offset; void: that name's offset."""
+    """functions: (address, size, bytes in which the parameters stand) by name's offset. void, per_cpu_section: these names'
+    offsets."""
 
-    def __init__(self, types, functions, void):
-        self.types, self.functions, self.void = types, functions, void
+    def __init__(self, types, functions, void, per_cpu_section):
+        self.types, self.functions, self.void, self.per_cpu_section = types, functions, void, per_cpu_section
         self.w, self.at, self.locations, self.low = Writer(), {}, bytearray(), 0
 
     @staticmethod
@@ -174,7 +176,7 @@ class Translator:
             self.parameters(t, None)
         elif t.kind == FUNC:
             self.function(t)
-        elif t.kind == DATASEC:
+        elif t.kind == DATASEC and t.name == self.per_cpu_section:
             self.per_cpu(t)
 
     def integer(self, t):
@@ -247,7 +249,7 @@ class Translator:
         for number, offset, _ in section.rest:
             t = self.types[number] if number < len(self.types) else None
             if t and t.kind == VAR:
-                expression = struct.pack("<BQBBB", OP_CONST8U, offset, OP_BREGX, GS_BASE, 0) + bytes([OP_PLUS])
+                expression = struct.pack("<BQ", OP_CONST8U, offset)  # no address, which would move with the kernel
                 self.w.die(T_VARIABLE, (NAME, t.name), (EXTERNAL, 1), (TYPE, t.value), (EXPRESSION, expression))
 
     def link(self, header):
@@ -265,7 +267,7 @@ def sections(types, strings, functions):
         offsets.setdefault(at, text.decode(errors="replace"))
         at += len(text) + 1
     by_offset = {at: functions[name] for at, name in offsets.items() if name in functions}
-    t = Translator(types, by_offset, len(strings))
+    t = Translator(types, by_offset, len(strings), next((at for at, name in offsets.items() if name == PER_CPU), None))
     t.unit(min(a for a, _, _ in functions.values()), max(a + size for a, size, _ in functions.values()))
     header = struct.pack("<IHIB", 7 + len(t.w.info), 4, 0, 8)
     t.link(len(header))

@@ -5,6 +5,7 @@ the entry of the same number in .orc_unwind holds: where the caller's stack poin
 Behind a call the return address lies below that; a register frame (struct pt_regs) has everything that was interrupted.
 """
 import struct
+from bisect import bisect
 from collections import namedtuple
 
 from vmlinux_elf import PROGBITS, Section
@@ -13,6 +14,7 @@ Entry = namedtuple("Entry", "base offset bp bp_offset kind")  # base and bp: an 
 
 # What a frame is, whichever number a kernel gives it.
 UNDEFINED, END, CALL, REGS, REGS_PARTIAL = range(5)
+FROM_USER = 8  # added to the last two: what was interrupted is a program
 KINDS_6_1 = (CALL, REGS, REGS_PARTIAL, UNDEFINED)  # 2 bits, and bit 10 for END
 KINDS_6_12 = (UNDEFINED, END, CALL, REGS, REGS_PARTIAL) + 3 * (UNDEFINED,)  # 3 bits
 
@@ -33,6 +35,7 @@ ADVANCE = 0x40  # and the distance in its low bits
 (ADVANCE1, ADVANCE2, ADVANCE4, UNDEFINED_RULE, SAME_VALUE, DEF_CFA, DEF_CFA_EXPRESSION,
  EXPRESSION, OFFSET_EXTENDED_SF, DEF_CFA_SF) = (0x02, 0x03, 0x04, 0x07, 0x08, 0x0C, 0x0F, 0x10, 0x11, 0x12)
 OP_DEREF, OP_CONSTS, OP_PLUS, OP_BREG0 = 0x06, 0x11, 0x22, 0x70
+SYSTEM_CALL = ("entry_SYSCALL", "entry_SYSENTER", "entry_INT80")
 LARGEST_FRAME = 0x10000  # bytes of code in one FDE: a debugger reads it from its beginning
 
 
@@ -116,10 +119,13 @@ def cie(augmentation, rules):
 # One per kind of frame: what holds from its first instruction on.
 CIES = {
     CALL: cie(b"", b"".join(bytes([UNDEFINED_RULE]) + uleb(r) for r in UNKNOWN) + saved(RETURN, -8)),
-    REGS: cie(b"S", b"".join(saved(r, at) for r, at in PT_REGS.items())),
-    REGS_PARTIAL: cie(b"S", b"".join(saved(r, at) for r, at in IRET_FRAME.items())),
     END: cie(b"", bytes([DEF_CFA]) + uleb(RSP) + uleb(0) + bytes([UNDEFINED_RULE]) + uleb(RETURN)),
 }
+# "S" as for a signal handler: the caller was interrupted at its address, and not behind a call before that. gdb then
+# shows no name, which for a system call's entry would be a pity.
+for _kind, _where in ((REGS, PT_REGS), (REGS_PARTIAL, IRET_FRAME)):
+    CIES[_kind] = cie(b"S", b"".join(saved(r, at) for r, at in _where.items()))
+    CIES[_kind | FROM_USER] = cie(b"", b"".join(saved(r, at) for r, at in _where.items()))
 
 
 def rules(e):
@@ -143,19 +149,23 @@ def frame(begin, end, program, at):
     return struct.pack("<I", len(body)) + body
 
 
-def debug_frame(table, boundaries):
-    """The section .debug_frame of ascending (address, Entry). boundaries: where functions begin; nothing of one goes on
-    into the next's description."""
+def debug_frame(table, functions):
+    """The section .debug_frame of ascending (address, Entry). functions: names by address; nothing of one goes on into the
+    next's description."""
     out, where = bytearray(), {}
     for kind, c in CIES.items():
         where[kind] = len(out)
         out += c
+    starts = sorted(functions)
     kind, begin, at, program = UNDEFINED, 0, 0, b""
     for address, e in table:
-        if e.kind != kind or address in boundaries or address - begin > LARGEST_FRAME:
+        now = e.kind
+        if now in (REGS, REGS_PARTIAL) and functions[starts[bisect(starts, address) - 1]].startswith(SYSTEM_CALL):
+            now |= FROM_USER
+        if now != kind or address in functions or address - begin > LARGEST_FRAME:
             if kind != UNDEFINED:
                 out += frame(begin, address, program, where[kind])
-            kind, begin, at, program = e.kind, address, address, b""
+            kind, begin, at, program = now, address, address, b""
         if kind != UNDEFINED:
             program += (advance(address - at) if address > at else b"") + rules(e)
             at = address

@@ -22,9 +22,10 @@
 
 static bool on;
 static struct gdb_stub stub;
-static struct vm_slot *slot;    /* the VM; NULL until gdb comes */
-static bool clear, detaching;   /* to be done when it has stopped */
-static unsigned starts, resets; /* of the VM when the points were planted */
+static struct vm_slot *slot;          /* the VM; NULL until gdb comes */
+static bool clear, detaching;         /* to be done when it has stopped */
+static uint64_t resumed = UINT64_MAX; /* the vCPUs that gdb let run */
+static unsigned starts, resets;       /* of the VM when the points were planted */
 
 static struct vm *vm(void)
 {
@@ -199,20 +200,43 @@ static void target_stop(void)
         (void)!control_pause(slot, error);
 }
 
+/* Several may have stopped at once, and gdb is told of one. At a breakpoint the others stop again;
+ * behind an access that is watched they would not. */
+static bool has_news(const struct gdb_vcpu *d)
+{
+    return (d->why == GDB_WATCH_WRITE || d->why == GDB_WATCH_ACCESS) && points_watched(d->address);
+}
+
 static int target_resume(const enum gdb_action *action)
 {
     char error[CONTROL_ERROR];
-    uint64_t some = 0;
+    bool news = false;
 
     if (!stands_still())
         return -EBUSY;
+    resumed = 0;
     for (unsigned i = 0; i < target_threads(); i++) {
-        struct vcpu *v = vm()->vcpu[i];
-        v->debug.step = action[i] == GDB_STEP;
-        v->debug.why = GDB_NOT_STOPPED;
-        some |= action[i] == GDB_STAY ? 0 : BIT(i);
+        struct gdb_vcpu *d = &vm()->vcpu[i]->debug;
+        if (action[i] == GDB_STAY)
+            continue;
+        resumed |= BIT(i);
+        if (has_news(d))
+            news = true;
+        else
+            d->why = GDB_NOT_STOPPED;
     }
-    return some ? control_resume_some(slot, some, error) : -EINVAL;
+    if (news)
+        return 0; /* told in watch() */
+    vm()->turns = 0;
+    vm()->stopping = false;
+    for (unsigned i = 0; i < target_threads(); i++) {
+        struct gdb_vcpu *d = &vm()->vcpu[i]->debug;
+        d->step = action[i] == GDB_STEP;
+        d->turn = action[i] == GDB_STAY ? 0 : GDB_TURN_DUE;
+        d->tries = 0;
+        vm()->turns += action[i] != GDB_STAY;
+    }
+    return resumed ? control_resume_some(slot, resumed, error) : -EINVAL;
 }
 
 static void target_detach(void)
@@ -245,23 +269,32 @@ static void finish_detach(void)
     char error[CONTROL_ERROR];
 
     detaching = false;
+    resumed = UINT64_MAX;
     points_remove_all(&vm()->memory);
     vm()->debugged = false;
-    for (unsigned i = 0; i < vm()->vcpu_count; i++)
+    vm()->turns = 0;
+    vm()->stopping = false;
+    for (unsigned i = 0; i < vm()->vcpu_count; i++) {
         vm()->vcpu[i]->debug.step = false;
+        vm()->vcpu[i]->debug.turn = 0;
+    }
     (void)!control_resume(slot, error); /* refused when it has come to its end */
 }
 
 static struct gdb_stop why_stopped(void)
 {
     struct gdb_stop stop = {.why = GDB_STOPPED, .thread = stub.thread};
+    unsigned count = target_threads();
 
-    for (unsigned i = 0; i < target_threads(); i++) {
+    /* The one behind that of the last time is the first. */
+    for (unsigned n = 1; n <= count; n++) {
+        unsigned i = (stub.thread + n) % count;
         struct gdb_vcpu *d = &vm()->vcpu[i]->debug;
-        if (d->why == GDB_NOT_STOPPED)
+        if (d->why == GDB_NOT_STOPPED || !(resumed & BIT(i)))
             continue;
         stop = (struct gdb_stop){.why = d->why, .thread = i, .address = d->address};
-        break; /* another one that stopped at once does so again at the same place */
+        d->why = GDB_NOT_STOPPED;
+        break;
     }
     if (stop.thread >= target_threads())
         stop.thread = 0;

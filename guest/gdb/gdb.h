@@ -28,6 +28,8 @@ static inline void gdb_run(struct vcpu *v)
         gdb_arm(v);
 }
 
+/* Behind it, if its turn is not over, with what vcpu_run() is about to return. */
+void gdb_ran(struct vcpu *v, int why);
 /* The vCPU is loaded and will not go on stepping. */
 void gdb_end_step(struct vcpu *v);
 /* #BP, which exits only under a debugger: ours stops the VM, the guest's own goes to the guest. */

@@ -3,7 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/walk.h"
+#include "guest/gdb/isolation.h"
 #include "vmx/debug.h"
 #include "vmx/watch.h"
 
@@ -166,16 +166,15 @@ int gdb_translate(const struct vcpu *v, const struct gdb_registers *r, uint64_t 
                   uint64_t *gpa)
 {
     const struct walk_context c = {
-        .cr0 = r->cr0 & ~CR0_WP,
+        .cr0 = r->cr0,
         .cr3 = r->cr3,
-        .cr4 = r->cr4 & ~(CR4_SMEP | CR4_SMAP | CR4_PKE),
+        .cr4 = r->cr4,
         .efer = r->efer,
         .rflags = r->eflags,
         .physical_bits = v->cpuid.physical_bits,
         .opaque = &v->vm->memory,
         .read = read_table,
     };
-    uint32_t error;
 
-    return guest_walk(&c, linear, 0, gpa, &error);
+    return gdb_walk(&c, linear, gpa);
 }

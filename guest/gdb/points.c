@@ -178,6 +178,15 @@ const struct gdb_point *points_hit(uint64_t dr6)
     return NULL;
 }
 
+bool points_watched(uint64_t address)
+{
+    for (unsigned i = 0; i < WATCHED_MAX; i++)
+        if (watched[i].used && watched[i].point.address == address &&
+            watched[i].point.kind != GDB_POINT_HARDWARE)
+            return true;
+    return false;
+}
+
 void points_remove_all(struct guest_memory *gm)
 {
     for (unsigned i = 0; i < PLANTED_MAX; i++) {

@@ -26,5 +26,8 @@ bool points_debug_registers(uint64_t dr[4], uint64_t *dr7);
 /* The first that is among DR6's bits 3:0; NULL when none is. */
 const struct gdb_point *points_hit(uint64_t dr6);
 
+/* Whether there is a watchpoint for that address. */
+bool points_watched(uint64_t address);
+
 /* All of them; gm NULL: the memory is gone or has been cleared. */
 void points_remove_all(struct guest_memory *gm);

@@ -1,19 +1,52 @@
 /* What a debugger puts into a vCPU's VMCS, and the exits that come of it: on the processor that
  * runs the vCPU. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
 #include "guest/gdb/gdb.h"
 #include "guest/gdb/points.h"
 #include "guest/run.h"
 #include "guest/walk.h"
 #include "vmx/debug.h"
 
+#define TURN_HZ    10000 /* a vCPU's turn is such a part of a second */
+#define TURN_TRIES 8     /* if it is not disturbed before that more often */
+
+/* --- stopping --- */
+
 /* The VM stops: its vCPUs leave their processors, and processor 0 sees why. */
 static void stop(struct vcpu *v, enum gdb_why why, uint64_t address)
 {
+    struct vm *vm = v->vm;
+
     gdb_end_step(v);
     v->debug.why = (uint8_t)why;
     v->debug.address = address;
-    run_leave(v->vm);
+    __atomic_store_n(&vm->stopping, true, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&vm->turns, __ATOMIC_SEQ_CST) == 0)
+        run_leave(vm);
+    else
+        vcpu_ask(v, REQUEST_LEAVE);
+}
+
+/* Else a vCPU that comes to a breakpoint again and again would keep the others from running at all:
+ * it is always the first. */
+void gdb_ran(struct vcpu *v, int why)
+{
+    if (why != VCPU_HALTED && why != VCPU_REQUEST && rdtsc() < v->debug.turn &&
+        ++v->debug.tries < TURN_TRIES)
+        return;
+    v->debug.turn = 0;
+    if (__atomic_sub_fetch(&v->vm->turns, 1, __ATOMIC_SEQ_CST) == 0 &&
+        __atomic_load_n(&v->vm->stopping, __ATOMIC_SEQ_CST))
+        run_leave(v->vm);
+}
+
+static void take_turn(struct vcpu *v)
+{
+    if (!v->debug.turn)
+        return;
+    v->debug.turn = rdtsc() + tsc_hz / TURN_HZ;
+    run_again_at(v->debug.turn);
 }
 
 /* --- stepping --- */
@@ -45,6 +78,7 @@ void gdb_arm(struct vcpu *v)
         vmx_return_debug_registers(&v->hw);
     if (on && v->debug.step && !(v->step.users & STEP_DEBUGGER))
         step_begin(v, STEP_DEBUGGER);
+    take_turn(v);
 }
 
 /* --- what exits --- */

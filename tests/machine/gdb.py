@@ -1,4 +1,6 @@
 """gdb itself, on the second serial port: docs/GDB.md."""
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -30,6 +32,51 @@ def gdb(lab, m, commands, timeout=60):
     lab.file("said.txt", said)
     expect(p.returncode == 0 and time.monotonic() < until, f"gdb ends with {p.returncode}:\n{said[-3000:]}")
     return said
+
+
+class Debugger:
+    """A gdb to which one talks line by line, connected to the machine."""
+
+    def __init__(self, lab, m, *arguments):
+        self.m, self.n, self.said = m, 0, ""
+        self.p = lab.spawn(["gdb", "-nx", "-q", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT)
+        os.set_blocking(self.p.stdout.fileno(), False)
+        for setting in ("pagination off", "confirm off", "width 0", "remotetimeout 60"):
+            self.run(f"set {setting}")
+        self.run(f"target remote 127.0.0.1:{m.gdb_port}")
+
+    def start(self, command):
+        """Have a command carried out; wait() has its output."""
+        self.n += 1
+        self.p.stdin.write(f"{command}\necho \\n<{self.n}>\\n\n".encode())
+        self.p.stdin.flush()
+
+    def wait(self, bound=COMMAND):
+        """The output of the command that was started."""
+        until, mark = time.monotonic() + bound * PATIENCE, f"\n<{self.n}>\n"
+        while mark not in self.said:
+            self.said += (self.p.stdout.read() or b"").decode(errors="replace").replace("(gdb) ", "")
+            if mark not in self.said:
+                self.m.pump(0.05)
+                expect(self.p.poll() is None, f"gdb has ended:\n{self.said[-3000:]}")
+                expect(time.monotonic() < until, f"gdb has not come back within {bound} s:\n{self.said[-3000:]}")
+        said, self.said = self.said.split(mark, 1)
+        return said
+
+    def run(self, command, bound=COMMAND):
+        self.start(command)
+        return self.wait(bound)
+
+    def value(self, expression):
+        """A number."""
+        said = self.run(f"output/d (long) ({expression})")
+        return int(expect_in(r"^(-?\d+)$", said.strip(), f"gdb's {expression}")[1])
+
+    def interrupt(self):
+        """Ctrl-C; what the command says that was started."""
+        self.p.send_signal(signal.SIGINT)
+        return self.wait()
 
 
 SESSION = r"""
