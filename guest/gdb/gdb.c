@@ -134,7 +134,7 @@ static size_t target_write(unsigned thread, bool physical, uint64_t address, con
 static int target_insert(unsigned thread, const struct gdb_point *p)
 {
     static struct gdb_registers r;
-    uint64_t gpa;
+    uint64_t gpa = 0;
     int result;
 
     if (!stands_still() || thread >= target_threads())
