@@ -147,6 +147,8 @@ void step_begin(struct vcpu *v, unsigned user)
                 vmx_hold_interrupts();
         }
     }
+    if (under_way && !vmx_features.monitor_trap_flag)
+        vmx_drop_trap(); /* which Bochs leaves there when a repeated instruction faults */
     if (user == STEP_WATCH)
         step_intercept(v);
 }

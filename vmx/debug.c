@@ -7,6 +7,7 @@
 #include "vmx/event.h"
 #include "vmx/fpu.h"
 
+#define PENDING_BS    BIT(14) /* pending debug exceptions: single-step */
 #define FXSAVE_MXCSR  24
 #define FXSAVE_LEGACY 416 /* the rest of the area is nobody's */
 #define XSTATE_BV     (*(uint64_t *)((uint8_t *)v->fpu + VMX_FXSAVE))
@@ -14,6 +15,14 @@
 void vmx_set_monitor_trap(struct vmx_vcpu *v, bool on)
 {
     vmx_set_primary(v, CPU_MONITOR_TRAP_FLAG, on);
+}
+
+void vmx_drop_trap(void)
+{
+    uint64_t pending = vmread_natural(VMCS_GUEST_PENDING_DEBUG);
+
+    if (pending & PENDING_BS)
+        vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, pending & ~PENDING_BS);
 }
 
 /* As behind an STI. With TF set a VM entry would want a trap to be pending, too. */

@@ -165,16 +165,19 @@ static bool announce(struct vcpu *v, struct watch_event *e, uint32_t kinds, size
 
 /* --- before a stay in the guest --- */
 
+/* The window itself stays for the next time: it is the same page most often. */
 static void close_window(struct vcpu *v)
 {
-    struct watch_vcpu *w = &v->watch;
+    v->watch.until_exit = false;
+    if (v->watch.open)
+        vmx_use_ept(ept_pointer(&v->vm->ept));
+    v->watch.open = false;
+}
 
-    w->until_exit = false;
-    if (!w->open)
-        return;
-    w->open = false;
+static void forget_window(struct watch_vcpu *w)
+{
     ept_window_close(&w->window);
-    vmx_use_ept(ept_pointer(&v->vm->ept));
+    w->window_page = WATCH_NO_PAGE;
 }
 
 /* Whatever is open for an instruction is closed: it comes again, and has been told. */
@@ -184,6 +187,7 @@ static void cancel(struct vcpu *v)
     if (v->watch.open)
         v->watch.passed = v->watch.opened;
     close_window(v);
+    forget_window(&v->watch);
     if (v->watch.tables_open)
         vmx_watch_descriptor_tables(&v->hw, true);
     v->watch.tables_open = false;
@@ -340,6 +344,29 @@ static uint32_t kinds_of(uint64_t qualification)
            (qualification & EPT_VIOLATION_FETCH ? (uint32_t)BIT(WATCH_EXECUTE) : 0);
 }
 
+/* A window in which the page is open, and what was open already for this instruction. */
+static int prepare_window(struct vcpu *v, uint64_t page)
+{
+    struct watch_vcpu *w = &v->watch;
+    struct ept *ept = &v->vm->ept;
+    bool old = w->window_generation != ept->generation;
+    int result;
+
+    if (!w->open && !old && w->window_page == page && w->window_cpu == v->hw.cpu)
+        return 0;
+    if (!w->open || old)
+        forget_window(w);
+    w->window_page = w->window.used ? WATCH_NO_PAGE : page;
+    w->window_cpu = v->hw.cpu;
+    w->window_generation = ept->generation;
+    result = ept_window_open(&w->window, ept, page);
+    if (result == 0)
+        vmx_flush_eptp(ept_window_pointer(&w->window, ept));
+    else
+        forget_window(w);
+    return result;
+}
+
 /* Let the vCPU have the page for its instruction. */
 static void open_page(struct vcpu *v, const struct vm_exit *e)
 {
@@ -347,21 +374,17 @@ static void open_page(struct vcpu *v, const struct vm_exit *e)
     struct vm *vm = v->vm;
 
     spin_lock(&vm->board);
-    if (w->open && w->window_generation != vm->ept.generation)
-        ept_window_close(&w->window);
-    w->window_generation = vm->ept.generation;
-    int result = ept_window_open(&w->window, &vm->ept, e->gpa);
+    int result = prepare_window(v, ALIGN_DOWN(e->gpa, PAGE_SIZE));
     spin_unlock(&vm->board);
     if (result < 0) {
+        close_window(v);
         vm_kill(v,
                 "no memory left to open guest-physical %lx, which is watched, for an instruction",
                 e->gpa);
         return;
     }
     w->opened = (struct watch_passed){true, kinds_of(e->qualification), vmx_rip(), e->gpa};
-    uint64_t eptp = ept_window_pointer(&w->window, &vm->ept);
-    vmx_use_ept(eptp);
-    vmx_flush_eptp(eptp);
+    vmx_use_ept(ept_window_pointer(&w->window, &vm->ept));
     w->open = true;
     if (!(e->interrupted.info & INTR_VALID)) {
         step_begin(v, STEP_WATCH);

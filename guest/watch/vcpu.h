@@ -4,7 +4,8 @@
 #include "guest/watch/spec.h"
 #include "vmx/ept.h"
 
-#define WATCHES_MAX 16 /* of one VM */
+#define WATCHES_MAX   16 /* of one VM */
+#define WATCH_NO_PAGE UINT64_MAX
 
 /* Which instruction an event was that has paused the VM: it goes through when it comes again. */
 struct watch_passed {
@@ -18,7 +19,9 @@ struct watch_vcpu {
     unsigned revision; /* of the VM's watches, when they were last taken up */
     /* Pages that are open to it for the instruction that is being stepped. */
     struct ept_window window;
-    uint64_t window_generation; /* of the EPT that the window is of */
+    uint64_t window_generation;       /* of the EPT that the window is of */
+    uint64_t window_page;             /* the only one open in it, or WATCH_NO_PAGE */
+    const struct vmx_cpu *window_cpu; /* which knows no other translations by it */
     bool open;
     bool until_exit;                    /* without a step: until the next exit */
     bool tables_open;                   /* descriptor-table exiting is off for the step */

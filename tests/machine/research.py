@@ -2,9 +2,10 @@
 import re
 import subprocess
 
+import gdb
 from bochs3 import bochs_3
 from harness import (BOOT, COMMAND, FIRMWARE, PATIENCE, TOP, Shell, expect, expect_in, host, linux,
-                     scenario, vm)
+                     scenario, vm, wait_for_power_off)
 from monitor import PROMPT, Monitor
 from smp import Host
 
@@ -135,7 +136,7 @@ def watch_events(lab):
     watched(lab)
 
 
-@scenario(bound=60)
+@scenario(bound=60, slow=True)
 def watch_events_monitor_trap(lab):
     """The same with the monitor trap flag."""
     watched(lab, bochs=bochs_3())
@@ -259,3 +260,16 @@ def system_calls(p, s):
     p.enter()
     p.run("unwatch debian all")
     back(p)
+
+
+@scenario(bound=120, slow=True)
+def watch_under_gdb(lab):
+    """gdb's session as ever, on a VM whose pages are watched: a step for both is one step."""
+    at = symbols(lab, "debugged")
+    m = gdb.boot(lab, host(gdb="com2") + vm("debugged", lab.guest("debugged"), memory="16M", paused="yes",
+                                            watch=f"write phys:{at['watched']} log\nwatch = execute phys:{at['inner']} log"))
+    gdb.check_session(gdb.gdb(lab, m, gdb.SESSION))
+    wait_for_power_off(m)
+    for what, times in (("write to", 3), ("execution at", 3)):
+        got = len(re.findall(rf"corbel: debugged: watch \d: {what} phys:", m.text()))
+        expect(got >= times, f"{what}: {got} times, not {times}")
