@@ -15,9 +15,9 @@ SMP = ["smp_topology", "smp_ping", "smp_lock", "smp_tsc", "smp_init", "smp_absen
 # --- tiny guests with several vCPUs ---
 
 
-def smp_guests(vcpus, processors, **options):
+def smp_guests(vcpus, processors, guests=(), **options):
     def run(lab):
-        run_guests(lab, SMP, f" with {vcpus} vCPUs on {processors}", more=f"cpus = {vcpus}", each=20 * processors,
+        run_guests(lab, guests or SMP, f" with {vcpus} vCPUs on {processors}", more=f"cpus = {vcpus}", each=20 * processors,
                    cpus=processors, **options)
     run.__doc__ = f"{vcpus} vCPUs on {processors} processors"
     return run
@@ -29,8 +29,13 @@ for _vcpus, _processors, _slow in ((2, 1, False), (4, 2, False), (4, 1, True), (
              row="guests")(smp_guests(_vcpus, _processors))
 scenario(bound=150, slow=True, name="smp_4_on_2_without_vid", row="without vid")(
     smp_guests(4, 2, host="without = vid"))
+# Without the preemption timer Bochs cannot take a processor from a vCPU that loops with interrupts off, as those of
+# smp_init do (docs/CAVEATS.md).
 scenario(bound=150, slow=True, name="smp_4_on_2_without_all", row="without all")(
-    smp_guests(4, 2, host="without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves"))
+    smp_guests(4, 2, [g for g in SMP if g != "smp_init"],
+               host="without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves"))
+scenario(bound=150, slow=True, name="smp_4_on_2_without_all_but_preempt", row="without all")(
+    smp_guests(4, 2, host="without = tpr, ept-2m, vpid, invpcid, rdtscp, xsaves"))
 
 
 # --- many VMs, and somebody at the monitor ---
