@@ -9,8 +9,8 @@
 /* Exit behind the next instruction, or behind an event's delivery (monitor trap flag); only where
  * vmx_features.monitor_trap_flag says so. */
 void vmx_set_monitor_trap(struct vmx_vcpu *v, bool on);
-/* An exit has come before the instruction was carried out: no trap of RFLAGS.TF waits for the entry,
- * whatever the exit has saved. */
+/* An exit has come before the instruction was carried out: no trap of RFLAGS.TF waits for the
+ * entry, whatever the exit has saved. */
 void vmx_drop_trap(void);
 /* Keep interrupts from being taken before the next instruction, if one could be. */
 void vmx_hold_interrupts(void);
