@@ -47,6 +47,7 @@ ROWS = [
     ("write_tmict", "WRMSR x2APIC TMICT", "1418", None, None),
     ("rdtsc", "RDTSC", "no exit", None, None),
     ("mov_cr3", "MOV to CR3", "no exit", None, None),
+    ("write_memory", "MOV to memory", "no exit", None, None),
 ]
 # VM exits that must not cost an instruction more while nobody traces, debugs or watches: more is an error.
 LIMITS = {"cpuid_0": 131}
@@ -57,6 +58,8 @@ SCHEDULING = [
     ("tick_halted", "timer tick that ends a halt: the same"),
 ]
 SLEEPERS, SPINNERS = 100, 8
+LIVES = [("4 MiB, 1 vCPU", {"memory": "4M"}), ("4 MiB, 4 vCPUs", {"memory": "4M", "cpus": 4}),
+         ("256 MiB, 1 vCPU", {"memory": "256M"})]
 VARIANTS = [("", "as it is"), ("vid", "without vid"), ("tpr", "without tpr")]
 
 
@@ -93,22 +96,23 @@ def scheduling(build, folder, beside="", until="^PASS vcpus", **options):
     return {n: tuple(int(x) for x in v.split()) for n, v in re.findall(r"^sample (\w+) (\d+ \d+ \d+)$", text, re.M)}
 
 
-def life(build, folder, **keys):
-    """A VM's second start and its end, which find the heap as the first has left it: ticks to make it, of which to clear
-    its RAM; KiB beside its RAM; ticks to take it down."""
-    prompt = "corbel> "
+def lives(build, folder):
+    """Of each VM of LIVES the second start and end, which find the heap as the first has left it: ticks to make it, of
+    which to clear its RAM; KiB beside its RAM; ticks to take it down."""
+    prompt, names = "corbel> ", [f"vm{n}" for n in range(len(LIVES))]
 
     def session(m):
         m.read_until(prompt, 300)
-        for command in 2 * ("start tiny", "kill tiny") + ("show tiny",):
-            m.send(command + "\r")
-            m.read_until(f"{command}\r\n(?s:.*?)\r{prompt}", 60)
+        for name in names:
+            for command in 2 * (f"start {name}", f"kill {name}") + (f"show {name}",):
+                m.send(command + "\r")
+                m.read_until(f"{command}\r\n(?s:.*?)\r{prompt}", 60)
 
-    text = run(build, "[host]\nattach = monitor\nlog = error\n" + vm("tiny", "asleep", autostart="no", **keys), folder, 60,
-               until="", meanwhile=session)
-    made = re.search(r"made in (\d+) ticks, (\d+) of them to clear its RAM; (\d+) KiB", text)
-    ended = re.search(r"taken down in (\d+) ticks", text)
-    return tuple(int(x) for x in made.groups() + ended.groups())
+    config = "".join(vm(name, "asleep", autostart="no", **keys) for name, (_, keys) in zip(names, LIVES))
+    text = run(build, "[host]\nattach = monitor\nlog = error\n" + config, folder, 60, until="", meanwhile=session)
+    made = re.findall(r"made in (\d+) ticks, (\d+) of them to clear its RAM; (\d+) KiB", text)
+    ended = re.findall(r"taken down in (\d+) ticks", text)
+    return [(what, *m, e) for (what, _), m, e in zip(LIVES, made, ended, strict=True)]
 
 
 def debugged(m):
@@ -148,8 +152,8 @@ def linux(build, folder, without=""):
 
 
 def table_of_exits(plain, observed, counted):
-    lines = ["| exit | Corbel | without vid | without tpr | trace = all | gdb attached | aim | KVM | VMREAD | VMWRITE | MSR |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| exit | Corbel | without vid | without tpr | trace = all | gdb attached | watched | aim | KVM | VMREAD | VMWRITE | MSR |",
+             "|---|---|---|---|---|---|---|---|---|---|---|---|"]
     for name, what, kvm, aim, aim_plain in ROWS:
         cells = [str(plain[v][0].get(name, "-")) for v, _ in VARIANTS] + [str(costs.get(name, "-")) for costs, _ in observed]
         counts = counted[1].get(name)
@@ -207,11 +211,9 @@ def table_of_scheduling(build, folder):
 
 
 def table_of_lives(build, folder):
+    print("bench: VMs that come and go", file=sys.stderr, flush=True)
     lines = ["| VM | made and started | of which clearing its RAM | taken down | memory beside its RAM |", "|---|---|---|---|---|"]
-    for what, keys in (("4 MiB, 1 vCPU", {"memory": "4M"}), ("4 MiB, 4 vCPUs", {"memory": "4M", "cpus": 4}),
-                       ("256 MiB, 1 vCPU", {"memory": "256M"})):
-        print(f"bench: a life of {what}", file=sys.stderr, flush=True)
-        made, clear, kib, ended = life(build, folder, **keys)
+    for what, made, clear, kib, ended in lives(build, folder):
         lines.append(f"| {what} | {made} | {clear} | {ended} | {kib} KiB |")
     return lines
 
@@ -234,10 +236,12 @@ def main():
         print("bench: exits, traced", file=sys.stderr, flush=True)
         traced = exits(build, "", folder, "trace = all\n")
         print("bench: exits, under a debugger that does nothing", file=sys.stderr, flush=True)
-        watched = exits(build, "", folder, "gdb = com2\n", "paused = yes\n", gdb=0, meanwhile=debugged)
+        attached = exits(build, "", folder, "gdb = com2\n", "paused = yes\n", gdb=0, meanwhile=debugged)
+        print("bench: exits, watched", file=sys.stderr, flush=True)
+        watched = exits(build, "", folder, keys="watch = cr3 count\nwatch = write phys:a00000+4K count\n")
         print("bench: exits, counting accesses", file=sys.stderr, flush=True)
         counted = exits(count_build, "", folder)
-        out += table_of_exits(plain, [traced, watched], counted)
+        out += table_of_exits(plain, [traced, attached, watched], counted)
         out += [""] + table_of_scheduling(build, folder) + [""] + table_of_lives(build, folder)
         if not quick:
             print("bench: Debian's cloud kernel to init", file=sys.stderr, flush=True)
