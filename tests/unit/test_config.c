@@ -83,7 +83,7 @@ static void expect_broken(const char *vm_line, const char *sentence)
     assert_false(vms[1].broken);
 }
 
-static void test_the_contract_of_the_issue(void **state)
+static void test_the_contract(void **state)
 {
     assert_int_equal(
         parse("# comment: at the start of a line or after white space, except in cmdline\n"
@@ -613,15 +613,22 @@ static void test_files(void **state)
     assert_int_equal(config_files(NULL, 0, files, 4), 0);
 }
 
-/* docs/CONFIG.md has each key, value and default as the table has it. */
-static void test_the_documentation_is_complete(void **state)
+static char *read_the_documentation(void)
 {
-    char *doc = calloc(1, 65536), row[512];
+    char *doc = calloc(1, 65536);
     FILE *f = fopen("docs/CONFIG.md", "r");
 
     assert_non_null(f);
     assert_true(fread(doc, 1, 65535, f) > 0);
     fclose(f);
+    return doc;
+}
+
+/* docs/CONFIG.md has each key, value and default as the table has it. */
+static void test_the_documentation_is_complete(void **state)
+{
+    char *doc = read_the_documentation(), row[512];
+
     for (size_t i = 0; i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS; i++) {
         const struct config_key *k =
             i < CONFIG_HOST_KEYS ? &config_host_keys[i] : &config_vm_keys[i - CONFIG_HOST_KEYS];
@@ -643,10 +650,35 @@ static void test_the_documentation_is_complete(void **state)
     free(doc);
 }
 
+/* Its example of all keys, those for tests left out, is right. */
+static void test_the_documentations_example(void **state)
+{
+    char *doc = read_the_documentation(), *example = strstr(doc, "## An example of every key"),
+         key[64];
+
+    assert_non_null(example);
+    example = strstr(example, "\n    [host]");
+    assert_non_null(example);
+    *strstr(example, "\n## ") = '\0';
+    assert_int_equal(parse(example), 2);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.vm_count, 2);
+    for (size_t i = 0; i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS; i++) {
+        const struct config_key *k =
+            i < CONFIG_HOST_KEYS ? &config_host_keys[i] : &config_vm_keys[i - CONFIG_HOST_KEYS];
+
+        snprintf(key, sizeof(key), "\n    %s = ", k->name);
+        if (strncmp(k->name, "test_", 5) != 0 && !strstr(example, key)) {
+            fail_msg("the example lacks: %s", k->name);
+        }
+    }
+    free(doc);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_the_contract_of_the_issue),
+        cmocka_unit_test(test_the_contract),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_nothing_at_all),
         cmocka_unit_test(test_every_host_key),
@@ -671,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_without_a_listener),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_the_documentation_is_complete),
+        cmocka_unit_test(test_the_documentations_example),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
