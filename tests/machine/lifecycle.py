@@ -47,8 +47,7 @@ def thousand_lives(lab):
 
 @scenario(bound=90)
 def creation_that_fails(lab):
-    """Memory ends at each step of making a VM, one after the other: it is said, every frame comes back, and a VM that
-    runs does not notice."""
+    """Memory ends at each step of making a VM, one after the other: it is said, and every frame comes back."""
     p = Accountant(lab, tiny(lab, "late", memory="6M", cpus=3, autostart="no"),
                    {"log": "error", "when_idle": "stay", "test_memory": 1})
 
