@@ -3,15 +3,12 @@ control; and in a Bochs where MSRs that do not exist fault, as they do on silico
 import os
 
 from guests import EVERY, run_guests
-from harness import Skip, host, scenario
+from harness import NO_VID, Skip, host, scenario
 from machine import BOCHS_3
 from shell import FALLBACKS, boot_and_prove, check_interrupts
 
 MODELS = ("corei7_haswell_4770", "corei7_skylake_x", "tigerlake", "sapphire_rapids", "arrow_lake")
 
-# Bochs 3.0's virtual-interrupt delivery kills Linux within some lines at its console: see docs/CAVEATS.md. The test guests
-# have it.
-NO_VID = host(without="vid")
 
 # MSRs that each Intel processor with VMX has, that firmware reads, and that Bochs lacks: with such a file it knows these,
 # reads 0 there and keeps no writes.

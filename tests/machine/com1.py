@@ -2,13 +2,13 @@
 import random
 import re
 
-from harness import COMMAND, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm, wait_for_power_off
+from harness import COMMAND, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm, wait_for_power_off
 
 
 @scenario(bound=90)
 def com1_bytes(lab):
     """All 256 byte values, to the guest and from it."""
-    m = lab.boot(linux(), memory=512)
+    m = lab.boot(NO_VID + linux(), memory=512)
     s = Shell(m)
     data = bytes(range(256)) + bytes(random.randrange(256) for _ in range(768))
 

@@ -2,7 +2,8 @@
 import re
 import time
 
-from harness import BOOT, COMMAND, FIRMWARE, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm, wait_for_power_off
+from harness import (BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm,
+                     wait_for_power_off)
 
 PROMPT = rb"corbel> (?:\x1b\[K)?"
 LEAVE = "\x1d"  # Ctrl-]
@@ -28,7 +29,8 @@ class Monitor:
 @scenario(bound=150)
 def monitor(lab):
     """A session: leave a guest that works, look at it from all sides, go back, and find it as it was."""
-    m = lab.boot(linux("debian") + vm("later", lab.guest("cpuid_signature"), memory="16M", autostart="no"), memory=512)
+    later = vm("later", lab.guest("cpuid_signature"), memory="16M", autostart="no")
+    m = lab.boot(NO_VID + linux("debian") + later, memory=512)
     m.read_until(rb"^corbel: console of debian: Ctrl-\] for the monitor\r\n", FIRMWARE * PATIENCE)
     s = Shell(m)
     s.run("i=0; while sleep 1; do i=$((i+1)); echo $i > /tmp/i; done & trap '' HUP")

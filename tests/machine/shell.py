@@ -5,8 +5,8 @@ import random
 import re
 import time
 
-from harness import (BOOT, COMMAND, FIRMWARE, PATIENCE, Failure, Shell, check_lines, corbel_lines, expect, expect_in,
-                     host, linux, scenario, wait_for_power_off)
+from harness import (BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Failure, Shell, check_lines, corbel_lines, expect,
+                     expect_in, host, linux, scenario, wait_for_power_off)
 
 # What `dmesg | grep -iE 'bug|warn|error|fail'` may show: each line is one that Bochs shows under its legacy BIOS, too.
 DMESG_ALLOWED = (
@@ -147,12 +147,12 @@ def check_memory(least, most):
 
 @scenario(bound=90)
 def memory_128M(lab):
-    boot_and_prove(lab, memory="128M", check=check_memory(80, 128))
+    boot_and_prove(lab, NO_VID, memory="128M", check=check_memory(80, 128))
 
 
 @scenario(bound=120)
 def memory_1G(lab):
-    boot_and_prove(lab, memory="1G", machine=2048, check=check_memory(900, 1024))
+    boot_and_prove(lab, NO_VID, memory="1G", machine=2048, check=check_memory(900, 1024))
 
 
 @scenario(bound=90)
@@ -169,7 +169,7 @@ def low_hole(lab):
                f"below 4 GiB there should be 128 MiB:\n{said}")
         check_memory(140, 200)(shell)  # Linux keeps 64 MiB to copy what devices of 32 bits read and write above 4 GiB
 
-    boot_and_prove(lab, memory="256M", hole="128M", check=check)
+    boot_and_prove(lab, NO_VID, memory="256M", hole="128M", check=check)
 
 
 @scenario(bound=120, row="reload")
@@ -186,17 +186,17 @@ def reload(lab):
 @scenario(bound=400, slow=True, row="generic")
 def generic_128M(lab):
     """Debian's generic kernel with the least that its header allows, or 128 MiB."""
-    boot_and_prove(lab, kernel="vmlinuz-generic", memory="128M")
+    boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="128M")
 
 
 @scenario(bound=400, slow=True, row="generic")
 def generic_256M(lab):
-    boot_and_prove(lab, kernel="vmlinuz-generic", memory="256M")
+    boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="256M")
 
 
 @scenario(bound=400, slow=True, row="generic")
 def generic_1G(lab):
-    boot_and_prove(lab, kernel="vmlinuz-generic", memory="1G", machine=2048, check=check_memory(850, 1024))
+    boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="1G", machine=2048, check=check_memory(850, 1024))
 
 
 # --- CPUs and features ---

@@ -4,7 +4,7 @@ import re
 import time
 
 from guests import run_guests
-from harness import (BOOT, COMMAND, FIRMWARE, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm,
+from harness import (BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm,
                      wait_for_power_off)
 from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
@@ -221,10 +221,6 @@ def hundred_guests(lab):
 
 # --- Debian ---
 
-# Bochs delivers virtual interrupts at wrong moments to kernels that are busy (docs/CAVEATS.md).
-BUSY = host(without="vid")
-
-
 def column(text, row):
     """A row of /proc/interrupts, by CPU."""
     return [int(n) for n in expect_in(rf"^ *{row}: +((?:\d+ +)+)", text, "/proc/interrupts")[1].split()]
@@ -233,7 +229,7 @@ def column(text, row):
 def debian(vcpus, processors):
     def run(lab):
         initrd, digest = random_initrd(lab)
-        m = lab.boot(BUSY + linux(initrd=initrd, cpus=vcpus), memory=512, cpus=processors)
+        m = lab.boot(NO_VID + linux(initrd=initrd, cpus=vcpus), memory=512, cpus=processors)
         s = Shell(m)
         expect(s.run("nproc").strip() == str(vcpus), "nproc: " + s.run("nproc"))
         prove(s, digest)
