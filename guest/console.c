@@ -208,6 +208,11 @@ static void leave(void)
     front = NOBODY;
     flush_deferred();
     console_unlock();
+    if (guest && guest->vm && uart_output_waits(&guest->vm->uart)) { /* from now on it is kept */
+        spin_lock(&guest->vm->board);
+        uart_output_ready(&guest->vm->uart);
+        spin_unlock(&guest->vm->board);
+    }
 }
 
 static void show_guest(uint64_t (*from)(const struct kept *k))

@@ -140,8 +140,7 @@ static void begin(struct vm_slot *s)
         vm->started = s->began;
     vm->parked = (struct cpu_work){.fn = vm_parked, .arg = s};
     vm->active = vm->vcpu_count;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        run_enter(vm->vcpu[i]);
+    run_enter(vm, UINT64_MAX);
 }
 
 /* `paused = yes`: its first instruction waits for the monitor's resume, or a debugger's. */
@@ -378,9 +377,7 @@ int control_resume_some(struct vm_slot *s, uint64_t vcpus, char *error)
     vm->active = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vm->active += vcpus >> i & 1;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        if (vcpus >> i & 1)
-            run_enter(vm->vcpu[i]);
+    run_enter(vm, vcpus);
     return 0;
 }
 

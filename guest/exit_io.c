@@ -1,7 +1,7 @@
 /* Port I/O: IN and OUT straight to the bus; INS and OUTS element by element through the guest's
  * memory. */
 #include "arch/x86/cpu.h"
-#include "guest/console.h"
+#include "drivers/serial.h"
 #include "guest/vm.h"
 
 /* Exit qualification for I/O instructions */
@@ -105,7 +105,11 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
     }
     /* A guest that waits for its UART with interrupts off: the host's port may not be able to
      * interrupt it. */
-    if (UNLIKELY(uart_output_waits(&v->vm->uart)))
-        console_pump();
+    if (UNLIKELY(uart_output_waits(&v->vm->uart))) {
+        serial_poll(&com1);
+        spin_lock(&v->vm->board);
+        uart_output_ready(&v->vm->uart);
+        spin_unlock(&v->vm->board);
+    }
     return EXIT_SKIP;
 }

@@ -309,15 +309,23 @@ void run_add(struct vcpu *v)
     sched_add(&sched, &v->sched, &v->vm->group, rdtsc());
 }
 
-void run_enter(struct vcpu *v)
+/* One of them may have the VM leave again before the last one has been entered: what was asked of
+ * them before is forgotten first. */
+void run_enter(struct vm *vm, uint64_t vcpus)
 {
-    struct run_cpu *home;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (vcpus >> i & 1)
+            __atomic_fetch_and(&vm->vcpu[i]->requests, ~(uint32_t)REQUEST_LEAVE, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *v = vm->vcpu[i];
 
-    __atomic_fetch_and(&v->requests, ~(uint32_t)REQUEST_LEAVE, __ATOMIC_SEQ_CST);
-    home = lock_home(v);
-    v->away = false;
-    spin_unlock(&home->lock);
-    wake(v);
+        if (!(vcpus >> i & 1))
+            continue;
+        struct run_cpu *home = lock_home(v);
+        v->away = false;
+        spin_unlock(&home->lock);
+        wake(v);
+    }
 }
 
 void run_leave(struct vm *vm)

@@ -39,8 +39,8 @@ void run_again_at(uint64_t deadline);
 
 /* A new vCPU, away: known to the scheduler, but not to be run. */
 void run_add(struct vcpu *v);
-/* Let a vCPU that is away be scheduled from now on. */
-void run_enter(struct vcpu *v);
+/* Let those of a VM's vCPUs that are away be scheduled from now on: bit n stands for vCPU n. */
+void run_enter(struct vm *vm, uint64_t vcpus);
 /* The VM's vCPUs are to go away; its `parked` work runs on processor 0 when the last one has. */
 void run_leave(struct vm *vm);
 /* Whatever vCPU the calling processor has loaded is put away. */

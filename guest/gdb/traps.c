@@ -91,7 +91,7 @@ void gdb_breakpoint(struct vcpu *v, struct vm_exit *e)
     uint32_t error;
 
     /* RIP is still that of the INT3. */
-    if (linear_translate(v, vcpu_linear_rip(v), WALK_FETCH, &gpa, &error) == 0 &&
+    if (v->debug.armed && linear_translate(v, vcpu_linear_rip(v), WALK_FETCH, &gpa, &error) == 0 &&
         points_planted(gpa)) {
         stop(v, GDB_SOFTWARE_BREAK, 0);
         return;

@@ -291,7 +291,10 @@ static bool on_wrmsr(struct vcpu *v)
 
 bool watch_exit(struct vcpu *v, uint64_t reason)
 {
-    if (UNLIKELY(v->watch.until_exit))
+    struct vmx_event cut; /* an event's delivery that goes on keeps what is open for it */
+
+    if (UNLIKELY(v->watch.until_exit) &&
+        !(reason == EXIT_EPT_VIOLATION && vmx_interrupted_event(&cut)))
         close_window(v);
     if (reason == EXIT_CR_ACCESS && (v->watch.needs & CR_EVENTS))
         return on_cr_access(v);
@@ -312,6 +315,7 @@ enum exit_result exit_descriptor_table(struct vcpu *v, struct vm_exit *e)
     v->watch.table = tables[(selectors ? 2 : 0) + (e->instruction >> 28 & 1)];
     v->watch.table_loaded = e->instruction >> 29 & 1;
     v->watch.tables_open = true;
+    v->watch.table_end = vmx_rip() + vmx_exit_instruction_length();
     vmx_watch_descriptor_tables(&v->hw, false);
     step_begin(v, STEP_WATCH);
     return EXIT_RESUME;
@@ -456,7 +460,8 @@ bool watch_undefined(struct vcpu *v)
 void watch_step_done(struct vcpu *v, bool carried_out)
 {
     struct watch_vcpu *w = &v->watch;
-    bool tell = carried_out && w->tables_open && w->table_loaded;
+    /* The monitor trap flag ends the step also behind the delivery of a fault. */
+    bool tell = carried_out && w->tables_open && w->table_loaded && vmx_rip() == w->table_end;
 
     close_window(v);
     if (w->tables_open)

@@ -25,6 +25,7 @@ struct watch_vcpu {
     bool open;
     bool until_exit;                    /* without a step: until the next exit */
     bool tables_open;                   /* descriptor-table exiting is off for the step */
+    uint64_t table_end;                 /* where RIP is behind it */
     bool table_loaded;                  /* and the instruction loads */
     enum watch_kind table;              /* which table */
     struct watch_passed passed, opened; /* opened: for which the window is */
