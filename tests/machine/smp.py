@@ -149,6 +149,30 @@ def reached_beside_spinners(lab):
     p.end("q")
 
 
+@scenario(bound=90, slow=True)
+def monitor_beside_a_flood(lab):
+    """A VM that says more than COM1 can send, and one that sleeps, on one processor: Ctrl-] leads away from the former,
+    the monitor looks at the latter again and again, both go on, and the one that is left waits for nobody."""
+    p = Host(lab, tiny(lab, "flood", "floods") + tiny(lab, "sleeper"))
+    p.wait_for(r"^sleeper +running")
+    p.m.send("console flood\r")
+    p.m.read_until(rb"corbel: console of flood: .*\r\n", COMMAND * PATIENCE)
+    p.m.read_until(rb"(\d+\r?\n){100}", COMMAND * PATIENCE)
+    p.enter()
+    left = int(re.findall(r"^(\d+)\r?$", p.m.text(), re.MULTILINE)[-1])
+    for _ in range(4):
+        expect_in(r"^  rip [0-9a-f]{16} ", p.run("dump sleeper"), "dump")
+    p.reach("sleeper")
+    said = p.run("list")
+    expect(len(re.findall(r"^(?:flood|sleeper) +running", said, re.MULTILINE)) == 2, f"not both run:\n{said}")
+    p.m.send("console flood\r")
+    p.m.read_until(rb"corbel: console of flood: .*\r\n", COMMAND * PATIENCE)
+    first = int(p.m.read_until(rb"(\d+)\r?\n", COMMAND * PATIENCE)[1])
+    expect(first > left + 5000, f"nobody was at its console: it has come from {left} to {first}")
+    p.enter()
+    p.end()
+
+
 @scenario(bound=90)
 def killed_in_the_middle(lab):
     """Four vCPUs in a storm of IPIs, INITs and device accesses are killed, reset and paused wherever they are: all
