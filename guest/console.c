@@ -197,6 +197,15 @@ static void end_guest_line(void)
     in_guest_line = false;
 }
 
+void console_retry(struct vm *vm)
+{
+    if (!uart_output_waits(&vm->uart))
+        return;
+    spin_lock(&vm->board);
+    uart_output_ready(&vm->uart);
+    spin_unlock(&vm->board);
+}
+
 /* Whoever is in front leaves. */
 static void leave(void)
 {
@@ -208,11 +217,8 @@ static void leave(void)
     front = NOBODY;
     flush_deferred();
     console_unlock();
-    if (guest && guest->vm && uart_output_waits(&guest->vm->uart)) { /* from now on it is kept */
-        spin_lock(&guest->vm->board);
-        uart_output_ready(&guest->vm->uart);
-        spin_unlock(&guest->vm->board);
-    }
+    if (guest && guest->vm)
+        console_retry(guest->vm); /* from now on it is kept */
 }
 
 static void show_guest(uint64_t (*from)(const struct kept *k))
@@ -421,11 +427,8 @@ uint64_t console_pump(void)
     console_unlock();
     if (ended && !replaying)
         move_on();
-    if (front == GUEST && guest->vm && uart_output_waits(&guest->vm->uart)) {
-        spin_lock(&guest->vm->board);
-        uart_output_ready(&guest->vm->uart);
-        spin_unlock(&guest->vm->board);
-    }
+    if (front == GUEST && guest->vm)
+        console_retry(guest->vm);
     for (unsigned i = 0; take_input(); i++)
         if (i == INPUT_MAX) {
             deadline = 0;

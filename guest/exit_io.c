@@ -2,6 +2,7 @@
  * memory. */
 #include "arch/x86/cpu.h"
 #include "drivers/serial.h"
+#include "guest/console.h"
 #include "guest/vm.h"
 
 /* Exit qualification for I/O instructions */
@@ -107,9 +108,7 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
      * interrupt it. */
     if (UNLIKELY(uart_output_waits(&v->vm->uart))) {
         serial_poll(&com1);
-        spin_lock(&v->vm->board);
-        uart_output_ready(&v->vm->uart);
-        spin_unlock(&v->vm->board);
+        console_retry(v->vm);
     }
     return EXIT_SKIP;
 }

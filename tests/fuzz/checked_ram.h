@@ -2,16 +2,9 @@
 #pragma once
 
 #include <stdint.h>
-#include <stdlib.h>
 #include "guest/load/e820.h"
 #include "guest/load/sink.h"
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "tests/fuzz/require.h"
 
 #define WRITES 200
 

@@ -4,15 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/config.h"
+#include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 struct listener {
     unsigned reports;

@@ -5,14 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/gdb/stub.h"
+#include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 static struct gdb_registers registers;
 static uint8_t memory[256];

@@ -6,14 +6,9 @@
 #include "guest/monitor/command.h"
 #include "guest/monitor/editor.h"
 #include "guest/replay.h"
+#include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 static const struct command table[] = {
     {"help", "[COMMAND]", 0, 1, {ARGUMENT_COMMAND}, "", "", NULL},

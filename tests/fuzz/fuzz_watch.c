@@ -6,14 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/watch/handler.h"
+#include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            abort();                                                                               \
-    } while (0)
 
 static const struct watch_handler h = {
     .name = "linux-process", .parameter = {"rq", "comm", "pid"}, .kinds = BIT(WATCH_CR3)};

@@ -106,6 +106,13 @@ bool smp_wait(volatile uint32_t *what, uint32_t value)
     return true;
 }
 
+void smp_finish(volatile uint32_t *done, unsigned count)
+{
+    for (unsigned i = 0; i < 20 && *done != count; i++)
+        smp_wait(done, count);
+    CHECK(*done == count, "%u of %u vCPUs have come to their end", *done, count);
+}
+
 unsigned smp_start(bool x2apic, void (*main)(unsigned self))
 {
     unsigned count = smp_count();

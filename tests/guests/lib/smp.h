@@ -41,6 +41,9 @@ unsigned smp_starts(unsigned id);
 
 /* Wait, for up to a second of the guest's time. Returns whether *what has become value. */
 bool smp_wait(volatile uint32_t *what, uint32_t value);
+/* Wait, for up to 20 seconds, until all vCPUs, count of them, have counted *done up; else a
+ * failure. */
+void smp_finish(volatile uint32_t *done, unsigned count);
 /* All vCPUs meet here before any goes on; count of them. Fails after 10 seconds. */
 void smp_meet(unsigned count);
 
