@@ -2,7 +2,8 @@
  * pair starts it once, and a start-up IPI without INIT does nothing. */
 #include "smp.h"
 
-#define ROUNDS 150
+#define ROUNDS  150
+#define NOWHERE 0x90000u
 
 static volatile uint32_t ready[SMP_MAX];
 
@@ -56,5 +57,13 @@ void test(void)
         CHECK(ready[id] == stopped, "it runs after INIT");
         smp_send(id, SMP_STARTUP);
         CHECK(smp_wait(&ready[id], stopped + 1), "round %u: vCPU %u does not start", n, id);
+    }
+    /* Of two start-up IPIs the first says where. */
+    for (unsigned id = 1; id < count; id++) {
+        uint32_t now = ready[id];
+        smp_send(id, SMP_INIT);
+        smp_send(id, SMP_STARTUP);
+        smp_send(id, (SMP_STARTUP & ~0xffu) | NOWHERE >> 12);
+        CHECK(smp_wait(&ready[id], now + 1), "vCPU %u does not start at the first address", id);
     }
 }

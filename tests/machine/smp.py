@@ -9,8 +9,8 @@ from harness import (BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Shell, expect, e
 from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
 
-SMP = ["smp_topology", "smp_ping", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init", "smp_nmi",
-       "smp_broadcast", "smp_state"]
+SMP = ["smp_topology", "smp_ping", "smp_yield", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init",
+       "smp_nmi", "smp_broadcast", "smp_state"]
 
 # --- tiny guests with several vCPUs ---
 
@@ -36,6 +36,12 @@ scenario(bound=150, slow=True, name="smp_4_on_2_without_all", row="without all")
                host="without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves"))
 scenario(bound=150, slow=True, name="smp_4_on_2_without_all_but_preempt", row="without all")(
     smp_guests(4, 2, host="without = tpr, ept-2m, vpid, invpcid, rdtscp, xsaves"))
+
+
+@scenario(bound=60)
+def halts_on_another_processor(lab):
+    """A guest's timer wakes it on a processor that nothing else wakes."""
+    run_guests(lab, ["hlt_timer", "tsc_deadline"], " on processor 1", more="affinity = 1", cpus=2)
 
 
 # --- many VMs, and somebody at the monitor ---
