@@ -3,6 +3,7 @@ bits 64
 default rel
 
 global code_page, code_function, code_end, syscall_entry, run_user
+global take_interrupts, back
 extern syscalls
 
 section .text align=4096
@@ -47,6 +48,22 @@ syscall_entry:
         pop     rbp
         pop     rbx
         ret
+
+; void take_interrupts(void *stack_top): INT 41h, and 41h by the local APIC in xAPIC mode, on a stack of its own.
+take_interrupts:
+        mov     rdx, rsp
+        mov     rsp, rdi
+        int     0x41
+        mov     esi, 0xfee00300         ; ICR: to itself
+        mov     dword [rsi], 0x44041
+        sti
+        nop
+        cli
+        mov     rsp, rdx
+        ret
+back:
+        in      al, 0x80                ; exits: what the delivery has had opened is closed
+        iretq
 
 section .bss
 kernel_stack:

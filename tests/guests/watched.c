@@ -9,18 +9,22 @@
 #define FMASK    0xc0000084
 #define FS_BASE  0xc0000100
 
-#define TIMER  0x40
-#define CALLS  25
-#define WRITES 300
+#define TIMER      0x40
+#define ON_A_STACK 0x41
+#define CALLS      25
+#define WRITES     300
+#define DELIVERIES 10 /* and as many of the local APIC's */
 
 extern uint8_t code_page[], code_end[];
 extern uint32_t code_function(void);
 extern void syscall_entry(void), run_user(uint64_t calls);
+extern void take_interrupts(const volatile void *stack_top), back(void);
 
 uint64_t syscalls;
 volatile uint64_t written[512] __attribute__((aligned(4096)));
 volatile uint64_t was_read[512] __attribute__((aligned(4096)));
-volatile uint64_t busy[512] __attribute__((aligned(4096)));
+volatile uint64_t busy[1024] __attribute__((aligned(4096))); /* the second page: a stack */
+volatile uint64_t gates[512] __attribute__((aligned(4096)));
 static volatile unsigned ticks, wrong_flags;
 
 static void on_timer(struct frame *f)
@@ -82,6 +86,21 @@ NOINLINE static void write_under_interrupts(void)
     CHECK(ticks, "no timer interrupts");
     CHECK(!wrong_flags, "%u of %u interrupts have found wrong flags", wrong_flags, ticks);
     CHECK(busy[WRITES - 1] == WRITES - 1, "the last write is lost");
+}
+
+/* A delivery reads the IDT and writes the stack: two pages in one go. */
+NOINLINE static void deliver(void)
+{
+    set_gate(ON_A_STACK, (uint64_t)back, 0xe, 0, 0);
+    for (unsigned i = 0; i < 512; i++)
+        gates[i] = idt[i];
+    load_idt((const void *)gates, sizeof(gates) - 1);
+    for (unsigned i = 0; i < DELIVERIES; i++) {
+        take_interrupts(busy + 1024);
+        lapic_eoi();
+    }
+    load_idt(idt, sizeof(idt) - 1);
+    CHECK(busy[1020] == 0x10, "CS on the stack is %lx", busy[1020]);
 }
 
 NOINLINE static void run_code(void)
@@ -163,6 +182,7 @@ void test(void)
     write_memory();
     read_memory();
     write_under_interrupts();
+    deliver();
     run_code();
     set_registers();
     load_tables();

@@ -45,8 +45,9 @@ def watched(lab, **options):
     # The guests' runtime clears memory byte by byte, and loads or sets each of CR0, CR4, GDTR, IDTR and TR once.
     expected = {
         f"write {at['written']}+4K count": 4096 + 31,  # 10, 3, 1, 16 and 1
-        f"write {at['busy']}+4K count": 4096 + 300,
+        f"write {at['busy']}+8K count": 8192 + 300 + 20,
         f"read phys:{at['was_read']}+4K count": 7,
+        f"read {at['gates']}+4K count": 20,
         f"execute {at['code_function']} count": 6,
         f"execute {at['code_function']}+7 count": 18,  # three instructions each
         f"write {at['code_page']}+4K log": 1,
@@ -55,7 +56,7 @@ def watched(lab, **options):
         "cr4 count": 1 + 2,
         "msr c0000100 count": 5,
         "gdtr count": 1 + 2,
-        "idtr count": 1 + 3,
+        "idtr count": 1 + 2 + 3,
         "ldtr log": 1,
         "tr count": 1 + 1,
         "syscall count": 26,
@@ -69,7 +70,7 @@ def watched(lab, **options):
     expect_in(rf"corbel: watched: watch \d+: write to phys:{int(at['code_function'], 16) + 1:x} \(linear \w+\), rip \w+, "
               r"vcpu 0\r?$", p.m.text())
     expect_in(r"corbel: watched: watch \d+: ldtr was set to 0, base 0", p.m.text())
-    expect_in("^watched: 15 watches less$", p.run("unwatch watched all"), "unwatch")
+    expect_in("^watched: 16 watches less$", p.run("unwatch watched all"), "unwatch")
     expect(counted(p, "watched") == {}, "watches are left")
     p.m.send("console watched\r")
     p.m.read_until(rb"(PASS|FAIL[^\r]*) watched\r\n", COMMAND * PATIENCE)
