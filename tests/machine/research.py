@@ -180,6 +180,22 @@ def watch_pages_shared(lab):
     p.end()
 
 
+@scenario(bound=200, slow=True)
+def paused_again_at_once(lab):
+    """A vCPU that has the VM paused while another processor still lets in the rest of 64."""
+    at = symbols(lab, "smp_lock")["work"]
+    p = Host(lab, vm("many", lab.guest("smp_lock"), memory="16M", cpus=64, on_poweroff="pause",
+                     watch=f"execute phys:{at} pause"), cpus=2)
+    seen = 0
+    while seen < 64:  # sometimes two at once
+        p.wait_for("^many +paused")
+        seen = counted(p, "many")[0]
+        p.run("resume many")
+    vcpus = re.findall(r"corbel: many: watch 0: execution at phys:0*%s .*, vcpu (\d+): the VM is paused" % at, p.m.text())
+    expect(sorted(map(int, vcpus)) == list(range(64)), f"vCPUs that were seen: {vcpus}")
+    p.end()
+
+
 # --- the examples ---
 
 
