@@ -1,29 +1,11 @@
-/* The parser of corbel.conf: reports, spans, values, keys, then sections and lines. */
-#include "guest/config.h"
-#include "guest/config_text.h"
+/* The parser of corbel.conf: reports, keys, then sections and lines. */
+#include "guest/config_parser.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 
-/* --- the parser's state and its reports --- */
+/* --- reports --- */
 
-enum section { SECTION_NONE, SECTION_HOST, SECTION_VM, SECTION_SKIPPED };
-
-struct parser {
-    struct config *out;
-    struct vm_config *vms;
-    size_t max_vms;
-    config_report report;
-    void *ctx;
-    uint32_t line;
-    enum section section;
-    struct vm_config *vm; /* of the open section; NULL outside SECTION_VM */
-    bool orphan_told;     /* that keys stand before the first section */
-    bool limit_told;      /* that there are too many VMs */
-};
-
-static void report_line(struct parser *p, uint32_t line, const char *fmt, ...) PRINTF(3, 4);
-
-static void report_line(struct parser *p, uint32_t line, const char *fmt, ...)
+void config_report_line(struct config_parser *p, uint32_t line, const char *fmt, ...)
 {
     char sentence[CONFIG_MESSAGE];
     va_list args;
@@ -44,17 +26,7 @@ static void report_line(struct parser *p, uint32_t line, const char *fmt, ...)
     p->report(p->ctx, line, sentence);
 }
 
-/* A problem in the current line breaks the VM of the open section. */
-#define problem(p, ...)                                                                            \
-    do {                                                                                           \
-        if ((p)->vm) {                                                                             \
-            (p)->vm->broken = true;                                                                \
-        }                                                                                          \
-        report_line((p), (p)->line, __VA_ARGS__);                                                  \
-    } while (0)
-
-/* The open section as its header names it. */
-static const char *section_name(const struct parser *p, struct config_quote *q)
+const char *config_section_name(const struct config_parser *p, struct config_quote *q)
 {
     if (!p->vm) {
         return "[host]";
@@ -63,217 +35,18 @@ static const char *section_name(const struct parser *p, struct config_quote *q)
     return q->text;
 }
 
-/* --- values --- */
+/* --- keys --- */
 
-static void set_choice(struct parser *p, const struct config_key *key, struct config_span value,
-                       uint32_t *field)
-{
-    struct config_quote q;
-    char list[160];
-
-    if (!config_find_choice(key->choices, value, field)) {
-        problem(p, "%s = '%s' is not known; it must be %s", key->name, config_quote(&q, value),
-                config_list_choices(key->choices, list, sizeof(list)));
-    }
-}
-
-static void set_flags(struct parser *p, const struct config_key *key, struct config_span value,
-                      uint32_t *field)
-{
-    struct config_quote q;
-    char list[160];
-
-    while (value.data) {
-        struct config_span rest = config_cut(&value, ',');
-        uint32_t bit;
-
-        if (config_find_choice(key->choices, config_trim(value), &bit)) {
-            *field |= 1u << bit;
-        } else {
-            problem(p, "'%s' is not known for %s; known are %s",
-                    config_quote(&q, config_trim(value)), key->name,
-                    config_list_choices(key->choices, list, sizeof(list)));
-        }
-        value = rest;
-    }
-}
-
-static void set_string(struct parser *p, const struct config_key *key, struct config_span value,
-                       struct config_span *field)
-{
-    struct config_quote s;
-
-    if (value.length > key->max) {
-        problem(p, "%s in %s is %zu bytes long; at most %llu are possible", key->name,
-                section_name(p, &s), value.length, (unsigned long long)key->max);
-        return;
-    }
-    *field = value;
-}
-
-/* Add `file args` to the modules so far. */
-static void add_module(struct parser *p, const struct config_key *key, struct config_span value,
-                       struct config_modules *modules)
-{
-    struct config_module module = {.file = value, .args = {"", 0}, .line = p->line};
-    struct config_span whole = {NULL, 0};
-    struct config_quote s;
-
-    set_string(p, key, value, &whole);
-    if (!whole.data) {
-        return;
-    }
-    for (size_t i = 0; i < module.file.length; i++) {
-        if (config_is_blank(value.data[i])) {
-            module.args = config_trim(config_span_of(value.data + i, value.length - i));
-            module.file.length = i;
-        }
-    }
-    if (module.file.length > CONFIG_MAX_PATH) {
-        problem(p, "the file of a %s in %s is %zu bytes long; at most %u are possible", key->name,
-                section_name(p, &s), module.file.length, CONFIG_MAX_PATH);
-    } else if (modules->count == CONFIG_MAX_MODULES) {
-        problem(p, "%s has one %s too many: at most %u are possible", section_name(p, &s),
-                key->name, CONFIG_MAX_MODULES);
-    } else {
-        modules->item[modules->count++] = module;
-    }
-}
-
-static void add_watch(struct parser *p, const struct config_key *key, struct config_span value,
-                      struct config_watches *watches)
-{
-    struct config_span text = {NULL, 0};
-    struct config_quote s;
-
-    set_string(p, key, value, &text);
-    if (text.data && watches->count == CONFIG_MAX_WATCHES)
-        problem(p, "%s has one %s too many: at most %u are possible", section_name(p, &s),
-                key->name, CONFIG_MAX_WATCHES);
-    else if (text.data)
-        watches->item[watches->count++] = (struct config_watch){text, p->line};
-}
-
-static bool check_range(struct parser *p, const struct config_key *key, struct config_span value,
-                        uint64_t v)
-{
-    struct config_quote q, low, high, s;
-
-    if (v >= key->min && v <= key->max) {
-        return true;
-    }
-    if (key->type == CONFIG_SIZE) {
-        config_size_text(&low, key->min);
-        config_size_text(&high, key->max);
-    } else {
-        format(low.text, sizeof(low.text), "%llu", (unsigned long long)key->min);
-        format(high.text, sizeof(high.text), "%llu", (unsigned long long)key->max);
-    }
-    problem(p, "%s = %s in %s is too %s; it must be from %s to %s", key->name,
-            config_quote(&q, value), section_name(p, &s), v < key->min ? "small" : "large",
-            low.text, high.text);
-    return false;
-}
-
-static void set_size(struct parser *p, const struct config_key *key, struct config_span value,
-                     uint64_t *field)
-{
-    struct config_quote q, s;
-    uint64_t v;
-
-    if (!config_parse_size(value, &v)) {
-        problem(p, "%s = '%s' in %s is not a size; write a number and K, M or G, such as %s",
-                key->name, config_quote(&q, value), section_name(p, &s), key->initial);
-    } else if (check_range(p, key, value, v)) {
-        if (v % key->multiple) {
-            problem(p, "%s = %s in %s must be a multiple of %s", key->name, config_quote(&q, value),
-                    section_name(p, &s),
-                    config_size_text(&(struct config_quote){""}, key->multiple));
-        } else {
-            *field = v;
-        }
-    }
-}
-
-static void set_number(struct parser *p, const struct config_key *key, struct config_span value,
-                       uint32_t *field)
-{
-    struct config_quote q, s;
-    uint64_t v;
-
-    if (!config_parse_number(value, &v)) {
-        problem(p, "%s = '%s' in %s is not a number; it must be from %llu to %llu", key->name,
-                config_quote(&q, value), section_name(p, &s), (unsigned long long)key->min,
-                (unsigned long long)key->max);
-    } else if (check_range(p, key, value, v)) {
-        *field = (uint32_t)v;
-    }
-}
-
-static void set_processors(struct parser *p, const struct config_key *key, struct config_span value,
-                           struct config_cpus *field)
-{
-    struct config_quote q, s;
-    struct config_cpus set;
-
-    if (config_parse_processors(value, key->max, &set)) {
-        *field = set;
-        return;
-    }
-    problem(p,
-            "%s = '%s' in %s is not a list of processors; write numbers from 0 to %llu and ranges, "
-            "such as 0,2-3",
-            key->name, config_quote(&q, value), section_name(p, &s), (unsigned long long)key->max);
-}
-
-/* Store value in the field of *object (struct config or struct vm_config) that key describes. */
-static void set_value(struct parser *p, const struct config_key *key, struct config_span value,
-                      void *object)
-{
-    void *field = (char *)object + key->offset;
-
-    switch (key->type) {
-    case CONFIG_CHOICE:
-        set_choice(p, key, value, field);
-        break;
-    case CONFIG_FLAGS:
-        set_flags(p, key, value, field);
-        break;
-    case CONFIG_PATH:
-    case CONFIG_TEXT:
-    case CONFIG_NAME:
-        set_string(p, key, value, field);
-        break;
-    case CONFIG_MODULES:
-        add_module(p, key, value, field);
-        break;
-    case CONFIG_WATCHES:
-        add_watch(p, key, value, field);
-        break;
-    case CONFIG_SIZE:
-        set_size(p, key, value, field);
-        break;
-    case CONFIG_NUMBER:
-        set_number(p, key, value, field);
-        break;
-    case CONFIG_PROCESSOR_SET:
-        set_processors(p, key, value, field);
-        break;
-    }
-}
-
-static void set_defaults(struct parser *p, const struct config_key *keys, size_t count,
+static void set_defaults(struct config_parser *p, const struct config_key *keys, size_t count,
                          void *object)
 {
     for (size_t i = 0; i < count; i++) {
         if (keys[i].initial) {
-            set_value(p, &keys[i], config_span_of(keys[i].initial, strlen(keys[i].initial)),
-                      object);
+            config_set_value(p, &keys[i], config_span_of(keys[i].initial, strlen(keys[i].initial)),
+                             object);
         }
     }
 }
-
-/* --- keys --- */
 
 static int find_key(const struct config_key *keys, int count, struct config_span name)
 {
@@ -285,7 +58,7 @@ static int find_key(const struct config_key *keys, int count, struct config_span
     return -1;
 }
 
-static void unknown_key(struct parser *p, const struct config_key *keys, int count,
+static void unknown_key(struct config_parser *p, const struct config_key *keys, int count,
                         struct config_span name)
 {
     const char *best = NULL;
@@ -306,17 +79,18 @@ static void unknown_key(struct parser *p, const struct config_key *keys, int cou
     config_quote(&q, name);
     if (p->section == SECTION_HOST ? find_key(config_vm_keys, CONFIG_VM_KEYS, name) >= 0
                                    : find_key(config_host_keys, CONFIG_HOST_KEYS, name) >= 0) {
-        problem(p, "'%s' does not belong in %s but in %s", q.text, section_name(p, &s),
+        problem(p, "'%s' does not belong in %s but in %s", q.text, config_section_name(p, &s),
                 p->section == SECTION_HOST ? "a [vm NAME] section" : "[host]");
     } else if (best) {
-        problem(p, "unknown key '%s' in %s; did you mean '%s'?", q.text, section_name(p, &s), best);
+        problem(p, "unknown key '%s' in %s; did you mean '%s'?", q.text, config_section_name(p, &s),
+                best);
     } else {
-        problem(p, "unknown key '%s' in %s; it must be %s", q.text, section_name(p, &s),
+        problem(p, "unknown key '%s' in %s; it must be %s", q.text, config_section_name(p, &s),
                 config_list_choices(names, list, sizeof(list)));
     }
 }
 
-static void parse_key(struct parser *p, struct config_span name, struct config_span value)
+static void parse_key(struct config_parser *p, struct config_span name, struct config_span value)
 {
     bool host = p->section == SECTION_HOST;
     const struct config_key *keys = host ? config_host_keys : config_vm_keys;
@@ -330,17 +104,17 @@ static void parse_key(struct parser *p, struct config_span name, struct config_s
         unknown_key(p, keys, count, name);
     } else if (key_line[i] && keys[i].type != CONFIG_MODULES && keys[i].type != CONFIG_WATCHES) {
         problem(p, "'%s' is given twice in %s, first in line %u; keep one of them", keys[i].name,
-                section_name(p, &s), key_line[i]);
+                config_section_name(p, &s), key_line[i]);
     } else {
         key_line[i] = key_line[i] ? key_line[i] : p->line;
         if (value.length == 0 && keys[i].type != CONFIG_TEXT) {
             problem(p, "'%s' in %s has no value; give it one or remove the line", keys[i].name,
-                    section_name(p, &s));
+                    config_section_name(p, &s));
         } else if (fault) {
             problem(p, "the value of '%s' in %s has %s; it must be UTF-8 text", keys[i].name,
-                    section_name(p, &s), fault);
+                    config_section_name(p, &s), fault);
         } else {
-            set_value(p, &keys[i], value, host ? (void *)p->out : (void *)p->vm);
+            config_set_value(p, &keys[i], value, host ? (void *)p->out : (void *)p->vm);
         }
     }
 }
@@ -360,7 +134,7 @@ static bool name_is_valid(struct config_span s)
     return s.length >= 1 && s.length <= CONFIG_MAX_NAME;
 }
 
-static void open_host(struct parser *p)
+static void open_host(struct config_parser *p)
 {
     if (p->out->host_line) {
         problem(p, "[host] is given twice, first in line %u; put all its keys into one section",
@@ -371,7 +145,7 @@ static void open_host(struct parser *p)
     p->section = SECTION_HOST;
 }
 
-static void open_vm(struct parser *p, struct config_span name)
+static void open_vm(struct config_parser *p, struct config_span name)
 {
     struct vm_config *vm = &p->vms[p->out->vm_count];
     struct config_quote q;
@@ -406,7 +180,7 @@ static void open_vm(struct parser *p, struct config_span name)
 
 /* line begins with '['; whatever is wrong with it, the keys that follow belong to no other section.
  */
-static void parse_section(struct parser *p, struct config_span line)
+static void parse_section(struct config_parser *p, struct config_span line)
 {
     struct config_span kind = config_span_of(line.data + 1, line.length - 1),
                        after = config_cut(&kind, ']'), name = {NULL, 0};
@@ -440,7 +214,7 @@ static void parse_section(struct parser *p, struct config_span line)
 
 /* --- lines --- */
 
-static void parse_line(struct parser *p, struct config_span line)
+static void parse_line(struct config_parser *p, struct config_span line)
 {
     struct config_span name, value;
     struct config_quote q;
@@ -510,13 +284,13 @@ size_t config_count_vms(const char *text, size_t length)
 
 void config_defaults(struct config *out)
 {
-    struct parser p = {.out = out};
+    struct config_parser p = {.out = out};
 
     *out = (struct config){0};
     set_defaults(&p, config_host_keys, CONFIG_HOST_KEYS, out);
 }
 
-static void check_attach(struct parser *p)
+static void check_attach(struct config_parser *p)
 {
     struct config_span name = p->out->attach;
     struct config_quote q;
@@ -526,7 +300,7 @@ static void check_attach(struct parser *p)
     for (size_t i = 0; i < p->out->vm_count; i++)
         if (config_span_equal(p->vms[i].name, name))
             return;
-    report_line(
+    config_report_line(
         p, p->out->key_line[CONFIG_HOST_ATTACH],
         "attach = '%s': there is no such VM; it must be the name of one, or " CONFIG_MONITOR,
         config_quote(&q, name));
@@ -536,17 +310,17 @@ static void check_attach(struct parser *p)
 size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,
                     size_t max_vms, config_report report, void *ctx)
 {
-    struct parser p = {.out = out,
-                       .vms = vms,
-                       .max_vms = MIN(max_vms, (size_t)CONFIG_MAX_VMS),
-                       .report = report,
-                       .ctx = ctx};
+    struct config_parser p = {.out = out,
+                              .vms = vms,
+                              .max_vms = MIN(max_vms, (size_t)CONFIG_MAX_VMS),
+                              .report = report,
+                              .ctx = ctx};
     struct config_span rest = skip_bom(config_span_of(text, length));
     size_t runnable = 0;
 
     config_defaults(out);
     if (length >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
-        report_line(&p, 1, "the file is UTF-16; save it as UTF-8");
+        config_report_line(&p, 1, "the file is UTF-16; save it as UTF-8");
         return 0;
     }
     while (rest.length) {
@@ -558,8 +332,9 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
 
         if (!vm->broken && !vm->key_line[CONFIG_VM_KERNEL]) {
             vm->broken = true;
-            report_line(&p, vm->section_line, "[vm %.*s] has no kernel; add a line 'kernel = FILE'",
-                        (int)vm->name.length, vm->name.data);
+            config_report_line(&p, vm->section_line,
+                               "[vm %.*s] has no kernel; add a line 'kernel = FILE'",
+                               (int)vm->name.length, vm->name.data);
         }
         runnable += !vm->broken;
     }

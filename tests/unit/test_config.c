@@ -1,4 +1,4 @@
-/* links: guest/config.c guest/config_keys.c guest/config_text.c arch/x86/lib/format.c */
+/* links: guest/config.c guest/config_keys.c guest/config_text.c guest/config_value.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
