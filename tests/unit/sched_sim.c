@@ -412,3 +412,40 @@ void sim_check(const struct sim *m)
         }
     }
 }
+
+void sim_group(const struct sim *m, struct sched_group *g, unsigned weight, unsigned cap)
+{
+    sched_group_init(g, m->now);
+    assert_int_equal(sched_set_weight(g, weight), 0);
+    assert_int_equal(sched_set_cap(&m->s, g, cap), 0);
+}
+
+void sim_spinners(struct sim *m, struct sched_group *g, unsigned weight, unsigned cap,
+                  unsigned vcpus)
+{
+    sim_group(m, g, weight, cap);
+    for (unsigned i = 0; i < vcpus; i++)
+        sim_add(m, g, 0, 0, 0);
+}
+
+void sim_assert_near(uint64_t part, uint64_t due, unsigned permille)
+{
+    uint64_t off = part > due ? part - due : due - part;
+
+    if (off * 1000 > due * permille) {
+        print_error("%lu instead of %lu: off by %lu permille\n", part, due, off * 1000 / due);
+        fail();
+    }
+}
+
+void sim_assert_second(struct sim *m, const struct sched_group *g, const uint64_t *due,
+                       unsigned groups, unsigned permille)
+{
+    uint64_t before[16];
+
+    for (unsigned i = 0; i < groups; i++)
+        before[i] = sim_ran(m, &g[i]);
+    sim_run(m, SIM_HZ);
+    for (unsigned i = 0; i < groups; i++)
+        sim_assert_near(sim_ran(m, &g[i]) - before[i], due[i] * (SIM_HZ / 1000), permille);
+}

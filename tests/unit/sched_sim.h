@@ -71,3 +71,20 @@ struct sched_stats sim_stats(const struct sim *m, const struct actor *a);
 void sim_check(const struct sim *m);
 
 uint64_t sim_random(struct sim *m, uint64_t below);
+
+/* --- what tests ask for again and again --- */
+
+/* A VM without vCPUs; one of so many that never sleep. */
+void sim_group(const struct sim *m, struct sched_group *g, unsigned weight, unsigned cap);
+void sim_spinners(struct sim *m, struct sched_group *g, unsigned weight, unsigned cap,
+                  unsigned vcpus);
+/* Is part within permille of due? */
+void sim_assert_near(uint64_t part, uint64_t due, unsigned permille);
+/* Run for a second; g[i] must get due[i] permille of one CPU in it; up to 16 groups. */
+void sim_assert_second(struct sim *m, const struct sched_group *g, const uint64_t *due,
+                       unsigned groups, unsigned permille);
+
+static inline struct sched_cpus sim_cpu_set(uint64_t mask)
+{
+    return (struct sched_cpus){{mask}};
+}
