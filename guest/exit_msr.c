@@ -19,13 +19,22 @@ enum exit_result exit_rdmsr(struct vcpu *v, struct vm_exit *e)
     return EXIT_SKIP;
 }
 
+/* With this entry; under TF behind the instruction, whose trap comes first. */
+static void deliver(struct vcpu *v)
+{
+    if (UNLIKELY(vmx_rflags() & RFLAGS_TF))
+        vcpu_ask(v, REQUEST_EVENT);
+    else
+        vcpu_deliver_events(v);
+}
+
 /* Armed and disarmed at every tick of a tickless kernel: the deadline goes straight to next_exit.
  */
 static void write_tsc_deadline(struct vcpu *v, uint64_t value)
 {
     lapic_set_tsc_deadline(&v->lapic, value);
     if (vcpu_run_timers(v))
-        vcpu_deliver_events(v);
+        deliver(v);
 }
 
 /* IPIs and EOIs: what they make deliverable goes in with this entry. */
@@ -35,7 +44,7 @@ static bool write_x2apic(struct vcpu *v, uint32_t msr, uint64_t value)
         return false;
     if (UNLIKELY(msr == X2APIC_LVT_TIMER || msr == X2APIC_TMICT || msr == X2APIC_TDCR))
         vcpu_update_deadline(v);
-    vcpu_deliver_events(v);
+    deliver(v);
     return true;
 }
 
