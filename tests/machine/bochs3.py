@@ -2,7 +2,7 @@
 control; and in a Bochs where MSRs that do not exist fault, as they do on silicon."""
 import os
 
-from guests import EVERY, run_guests
+from guests import CPU, EVENTS, EVERY, TIME, run_guests
 from harness import NO_VID, Skip, host, scenario
 from machine import BOCHS_3
 from shell import FALLBACKS, boot_and_prove, check_interrupts
@@ -57,6 +57,12 @@ def bochs3_without_all(lab):
     """Cloud kernel in Bochs 3.0, without any optional feature."""
     boot_and_prove(lab, host(without=", ".join(FALLBACKS)),
                    hardware={"bochs": bochs_3(), "model": "corei7_skylake_x"})
+
+
+@scenario(bound=120, slow=True, row="without vid")
+def bochs3_guests_without_vid(lab):
+    """Interrupts by injection in Bochs 3.0, where no trap of its own is pending at an exit."""
+    run_guests(lab, CPU + EVENTS + TIME, " on Bochs 3 without=vid", host="without = vid", bochs=bochs_3())
 
 
 @scenario(bound=300, slow=True, row="generic")
