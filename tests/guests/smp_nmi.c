@@ -1,5 +1,8 @@
 /* NMIs to other vCPUs: they end HLT with interrupts off, reach one that spins, and each counts;
- * also when the sender itself halts right behind it, so that all of them are halted with IF = 0. */
+ * also when the sender itself halts right behind it, so that all of them are halted with IF = 0.
+ *
+ * Bochs 2.7 forgets at VM entry that a processor blocked NMIs for another vCPU (docs/CAVEATS.md):
+ * so all who wait run IRET now and then. */
 #include "smp.h"
 
 #define ROUNDS 100
@@ -16,24 +19,45 @@ static __attribute__((noinline, noclone)) void halt_unless_changed(volatile uint
                  : "memory", "cc");
 }
 
+static void unblock_nmis(void)
+{
+    asm volatile("mov %%rsp, %%rax\n\tmov %%ss, %%ecx\n\tpush %%rcx\n\tpush %%rax\n\tpushf\n\t"
+                 "mov %%cs, %%ecx\n\tpush %%rcx\n\tpush $1f\n\tiretq\n1:" ::
+                     : "rax", "rcx", "memory", "cc");
+}
+
+static bool answered(volatile uint32_t *count, uint32_t n)
+{
+    uint64_t end = rdtsc() + tsc_hz();
+
+    while (*count != n && (int64_t)(rdtsc() - end) < 0) {
+        pause();
+        unblock_nmis();
+    }
+    return *count == n;
+}
+
 static void on_nmi(struct frame *f)
 {
     unsigned self = smp_self();
+    bool answer = self && !quiet; /* as it is before the sender knows that this one has come */
 
     if (f->rip >= (uint64_t)halt_from && f->rip < (uint64_t)halt_to)
         f->rip = (uint64_t)halt_to; /* it came between the look and HLT */
     add(&nmis[self], 1);
-    if (self && !quiet)
+    if (answer)
         smp_send(0, SMP_NMI);
 }
 
 static void live(unsigned self)
 {
-    for (;;)
+    for (;;) {
+        unblock_nmis();
         if (spins)
             asm volatile("cli; pause");
         else
             asm volatile("cli; hlt" ::: "memory");
+    }
 }
 
 static void run(unsigned count)
@@ -44,10 +68,22 @@ static void run(unsigned count)
             smp_send(i, SMP_NMI);
             if (!spins && n % 2)
                 halt_unless_changed(&nmis[0], mine);
-            CHECK(smp_wait(&nmis[0], mine + 1), "NMI %u of vCPU %u: no answer", n, i);
+            CHECK(answered(&nmis[0], mine + 1), "NMI %u of vCPU %u: no answer", n, i);
             CHECK(nmis[i] == its + 1, "NMI %u: vCPU %u took %u", n, i, nmis[i] - its);
         }
     }
+}
+
+/* All others take one, and answer nothing. */
+static void broadcast(unsigned count, unsigned n)
+{
+    uint32_t before[SMP_MAX];
+
+    for (unsigned i = 1; i < count; i++)
+        before[i] = nmis[i];
+    smp_send(0, SMP_NMI | SMP_OTHERS);
+    for (unsigned i = 1; i < count; i++)
+        CHECK(answered(&nmis[i], before[i] + 1), "broadcast %u did not reach vCPU %u", n, i);
 }
 
 void test(void)
@@ -61,17 +97,10 @@ void test(void)
     run(count);
     spins = 0;
     quiet = 1;
-    smp_send(0, SMP_NMI | SMP_OTHERS);
-    delay_us(100);
+    broadcast(count, 0);
     quiet = 0;
     run(count);
-    for (unsigned n = 0; n < ROUNDS; n++) {
-        uint32_t before[SMP_MAX];
-        quiet = 1;
-        for (unsigned i = 1; i < count; i++)
-            before[i] = nmis[i];
-        smp_send(0, SMP_NMI | SMP_OTHERS);
-        for (unsigned i = 1; i < count; i++)
-            CHECK(smp_wait(&nmis[i], before[i] + 1), "broadcast %u did not wake vCPU %u", n, i);
-    }
+    quiet = 1;
+    for (unsigned n = 1; n <= ROUNDS; n++)
+        broadcast(count, n);
 }
