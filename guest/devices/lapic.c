@@ -196,6 +196,7 @@ static bool timer_valid(const struct lapic *l)
 int lapic_load(struct lapic *l, struct state_reader *r)
 {
     uint64_t old_base = l->base;
+    uint8_t old_lint = l->lint;
     bool valid = state_enter(r, "lapic", STATE_VERSION) == 0;
 
     clear_registers(l);
@@ -232,6 +233,7 @@ int lapic_load(struct lapic *l, struct state_reader *r)
     valid &= registers_valid(l) && vectors_valid(l) && timer_valid(l);
     if (state_leave(r) != 0 || !valid) {
         l->base = old_base;
+        l->lint = old_lint; /* the pins' levels, which no reset changes */
         lapic_reset(l);
         return -EBADMSG;
     }
