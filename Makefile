@@ -62,8 +62,8 @@ $(B)/kernel/offsets.inc: vmx/offsets.c
 	$(Q)sed -n 's/^#OFFSET \([A-Z0-9_]*\) [$$]*\(-\?[0-9]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
 
 # The exit path counts every instruction; backtraces leave its functions out and go on at entry.asm's frame.
-EXIT_PATH := exit exit_msr exit_io exit_memory events timers linear devices/bus devices/lapic_irq devices/lapic_timer \
-        devices/ioapic devices/uart insn/fast
+EXIT_PATH := cpu/exit cpu/exit_msr cpu/exit_io cpu/exit_memory cpu/events cpu/timers cpu/linear board/bus \
+        board/lapic_irq board/lapic_timer board/ioapic devices/uart insn/fast
 $(EXIT_PATH:%=$(B)/kernel/guest/%.o): KERNEL_CFLAGS += -fomit-frame-pointer
 
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))
@@ -79,7 +79,7 @@ $(B)/corbel.elf: $(KERNEL_OBJ) $(ZYDIS_LIB) linker.ld tools/symbols.py
 kernel: $(B)/corbel.elf
 
 # --- the loader: a UEFI application by GNU-EFI, with the microkernel inside -------------------------------------------
-LOADER_C   := $(wildcard boot/*.c) $(wildcard guest/config*.c) arch/x86/lib/string.c arch/x86/lib/format.c \
+LOADER_C   := $(wildcard boot/*.c) $(wildcard guest/config/*.c) arch/x86/lib/string.c arch/x86/lib/format.c \
         arch/x86/lib/cpu_id.c
 LOADER_OBJ := $(LOADER_C:%.c=$(B)/loader/%.o) $(B)/loader/boot/switch.asm.o $(B)/loader/boot/embed.asm.o
 LOADER_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -isystem /usr/include/efi -isystem /usr/include/efi/x86_64 \
@@ -118,7 +118,7 @@ $(B)/BOOTX64.EFI: $(B)/loader.so
 loader: $(B)/BOOTX64.EFI
 
 # --- pure code on the workstation: unit tests and fuzzers -------------------------------------------------------------
-# A test names the sources it needs in a comment on its first line: /* links: guest/state.c guest/devices/bus.c */
+# A test names the sources it needs in a comment on its first line: /* links: guest/board/state.c guest/board/bus.c */
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZERS    := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
 HOST_CFLAGS := -std=gnu11 -O1 -g $(WARN) -I. -fsanitize=address,undefined -fno-sanitize-recover=all \
@@ -145,8 +145,8 @@ fuzz: $(FUZZERS)
 
 # --- disk images and the default guest --------------------------------------------------------------------------------
 HOST_TOOL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -DCORBEL_HOSTED
-CONFSCAN_C := tools/confscan.c $(wildcard guest/config*.c) arch/x86/lib/format.c
-$(B)/confscan: $(CONFSCAN_C) guest/config.h guest/config_parser.h guest/config_text.h guest/trace/record.h
+CONFSCAN_C := tools/confscan.c $(wildcard guest/config/*.c) arch/x86/lib/format.c
+$(B)/confscan: $(CONFSCAN_C) guest/config/config.h guest/config/config_parser.h guest/config/config_text.h guest/trace/record.h
 	@mkdir -p $(@D)
 	$(call say,CC  )
 	$(Q)$(CC) $(HOST_TOOL_CFLAGS) $(CONFSCAN_C) -o $@

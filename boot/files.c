@@ -1,5 +1,5 @@
 #include "boot/loader.h"
-#include "guest/config.h"
+#include "guest/config/config.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 

@@ -1,6 +1,6 @@
 #include "boot/cpu.h"
 #include "boot/loader.h"
-#include "guest/config.h"
+#include "guest/config/config.h"
 
 EFI_SYSTEM_TABLE *firmware;
 

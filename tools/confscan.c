@@ -6,7 +6,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
-#include "guest/config.h"
+#include "guest/config/config.h"
 
 static void report(void *ctx, uint32_t line, const char *sentence)
 {

@@ -2,7 +2,7 @@
  * FPU. */
 #pragma once
 
-#include "guest/state.h"
+#include "guest/board/state.h"
 #include "vmx/vcpu.h"
 
 /* The loaded vCPU's whole register state, as one section. */

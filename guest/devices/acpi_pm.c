@@ -2,8 +2,8 @@
 #include "guest/devices/acpi_pm.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/devices/clock.h"
-#include "guest/devices/ports.h"
+#include "guest/board/clock.h"
+#include "guest/board/ports.h"
 
 #define EVENT_TIMER        BIT(0)
 #define EVENT_GLOBAL       BIT(5)

@@ -2,7 +2,7 @@
  * Register Model"). */
 #pragma once
 
-#include "guest/device.h"
+#include "guest/board/device.h"
 
 #define ACPI_PM_TIMER_HZ 3579545
 

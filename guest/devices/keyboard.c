@@ -3,7 +3,7 @@
 #include "guest/devices/keyboard.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/devices/ports.h"
+#include "guest/board/ports.h"
 
 #define STATUS_OBF      0x01 /* a byte waits at port 60h */
 #define STATUS_SYSTEM   0x04 /* the self test has passed */

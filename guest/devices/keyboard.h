@@ -2,7 +2,7 @@
  * lines. */
 #pragma once
 
-#include "guest/device.h"
+#include "guest/board/device.h"
 
 struct keyboard {
     struct device dev;

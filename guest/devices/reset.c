@@ -2,7 +2,7 @@
 #include "guest/devices/reset.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/devices/ports.h"
+#include "guest/board/ports.h"
 
 #define CONTROL_SYSTEM_RESET 0x02 /* a hard reset rather than the CPU's INIT */
 #define CONTROL_RESET_CPU    0x04 /* its rising edge resets */

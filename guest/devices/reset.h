@@ -1,7 +1,7 @@
 /* The chipset's reset control register (CF9h) and system control port A (92h). */
 #pragma once
 
-#include "guest/device.h"
+#include "guest/board/device.h"
 
 struct reset_control {
     struct device dev;

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "guest/device.h"
+#include "guest/board/device.h"
 
 struct rtc {
     struct device dev;

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "guest/device.h"
+#include "guest/board/device.h"
 
 #define UART_FIFO 16
 #define UART_RX_WAITING                                                                            \

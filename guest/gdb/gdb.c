@@ -10,10 +10,10 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "drivers/serial.h"
-#include "guest/control.h"
+#include "guest/vm/control.h"
 #include "guest/gdb/points.h"
 #include "guest/gdb/inspect.h"
-#include "guest/run.h"
+#include "guest/run/run.h"
 
 /* Bytes that are looked at in one go, and how often a second at least: a guest with interrupts off
  * may hold the port's interrupt back (Bochs does that). */

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "guest/vm.h"
+#include "guest/vm/vm.h"
 
 /* Take the second serial port, once, and wait there for gdb. */
 void gdb_init(void);
@@ -36,6 +36,6 @@ void gdb_end_step(struct vcpu *v);
 void gdb_breakpoint(struct vcpu *v, struct vm_exit *e);
 /* Whether a #DB was a debug register's of the debugger; else it is the guest's. */
 bool gdb_debug_exception(struct vcpu *v, struct vm_exit *e);
-/* The instruction that was to be stepped has been carried out (guest/step.h). */
+/* The instruction that was to be stepped has been carried out (guest/cpu/step.h). */
 void gdb_step_done(struct vcpu *v);
 enum exit_result exit_dr_access(struct vcpu *v, struct vm_exit *e);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "guest/gdb/stub.h"
-#include "guest/vm.h"
+#include "guest/vm/vm.h"
 
 /* Of the vCPU that is loaded. Setting returns -EINVAL, with nothing changed, for what the processor
  * would refuse. */

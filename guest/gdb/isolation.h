@@ -1,6 +1,6 @@
 #pragma once
 
-#include "guest/walk.h"
+#include "guest/cpu/walk.h"
 
 /*
  * Translate as guest_walk() does, for a debugger, that is whatever the access rights say; and where

@@ -4,8 +4,8 @@
 #include "arch/x86/tsc.h"
 #include "guest/gdb/gdb.h"
 #include "guest/gdb/points.h"
-#include "guest/run.h"
-#include "guest/walk.h"
+#include "guest/run/run.h"
+#include "guest/cpu/walk.h"
 #include "vmx/debug.h"
 
 #define TURN_HZ    10000 /* a vCPU's turn is such a part of a second */

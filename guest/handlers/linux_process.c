@@ -9,7 +9,7 @@
  * at each system call, too: the same task with the same name again is not told.
  */
 #include "arch/x86/lib/string.h"
-#include "guest/vm.h"
+#include "guest/vm/vm.h"
 #include "guest/watch/handler.h"
 
 #define COMM 16 /* TASK_COMM_LEN */

@@ -2,7 +2,7 @@
 #include "guest/load/acpi.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/devices/ports.h"
+#include "guest/board/ports.h"
 #include "guest/load/aml.h"
 
 /* --- layouts (ACPI Specification, "ACPI Software Programming Model") --- */

@@ -5,8 +5,8 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "drivers/machine.h"
-#include "guest/console.h"
-#include "guest/control.h"
+#include "guest/console/console.h"
+#include "guest/vm/control.h"
 #include "guest/trace/trace.h"
 
 #define HELP_WIDTH 26 /* of name and arguments */

@@ -3,9 +3,9 @@
 
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
-#include "guest/control.h"
+#include "guest/vm/control.h"
 #include "guest/gdb/inspect.h"
-#include "guest/vm.h"
+#include "guest/vm/vm.h"
 #include "guest/watch/spec.h"
 #include "mm/heap.h"
 #include "vmx/dump.h"

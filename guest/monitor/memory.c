@@ -3,10 +3,10 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
-#include "guest/control.h"
+#include "guest/vm/control.h"
 #include "guest/monitor/commands.h"
-#include "guest/vm.h"
-#include "guest/walk.h"
+#include "guest/vm/vm.h"
+#include "guest/cpu/walk.h"
 #include "guest/watch/spec.h"
 #include "mm/heap.h"
 

@@ -3,11 +3,11 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
-#include "guest/control.h"
-#include "guest/exits.h"
+#include "guest/vm/control.h"
+#include "guest/cpu/exits.h"
 #include "guest/monitor/text.h"
-#include "guest/run.h"
-#include "guest/vm.h"
+#include "guest/run/run.h"
+#include "guest/vm/vm.h"
 #include "mm/heap.h"
 
 struct picture {

@@ -5,10 +5,10 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
-#include "guest/control.h"
+#include "guest/vm/control.h"
 #include "guest/monitor/text.h"
-#include "guest/run.h"
-#include "guest/vm.h"
+#include "guest/run/run.h"
+#include "guest/vm/vm.h"
 #include "mm/frame.h"
 #include "mm/heap.h"
 

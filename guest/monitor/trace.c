@@ -2,7 +2,7 @@
 #include "guest/trace/trace.h"
 
 #include "arch/x86/lib/errno.h"
-#include "guest/control.h"
+#include "guest/vm/control.h"
 #include "guest/monitor/commands.h"
 #include "mm/heap.h"
 

@@ -2,7 +2,7 @@
 #include "guest/watch/watch.h"
 
 #include "arch/x86/lib/errno.h"
-#include "guest/control.h"
+#include "guest/vm/control.h"
 #include "guest/monitor/commands.h"
 #include "guest/monitor/text.h"
 

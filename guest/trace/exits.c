@@ -4,7 +4,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
-#include "guest/vm.h"
+#include "guest/vm/vm.h"
 #include "guest/watch/watch.h"
 
 /* How long a vCPU stays in its guest at most while its records are streamed: else a quiet guest's

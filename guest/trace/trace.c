@@ -10,10 +10,10 @@
 #include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
 #include "drivers/serial.h"
-#include "guest/run.h"
+#include "guest/run/run.h"
 #include "guest/trace/ring.h"
 #include "guest/trace/wire.h"
-#include "guest/vm.h"
+#include "guest/vm/vm.h"
 #include "mm/heap.h"
 
 /* A FIFO of the port at 115200 baud, ten bits a byte. */

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "guest/config.h"
+#include "guest/config/config.h"
 #include "guest/trace/ring.h"
 
 #define TRACE_VERSION     1

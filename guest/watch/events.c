@@ -5,7 +5,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
-#include "guest/run.h"
+#include "guest/run/run.h"
 #include "guest/watch/watch.h"
 #include "vmx/watch.h"
 

@@ -3,7 +3,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
-#include "guest/run.h"
+#include "guest/run/run.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "guest/vm.h"
+#include "guest/vm/vm.h"
 #include "guest/watch/handler.h"
 
 struct watch {
@@ -71,7 +71,7 @@ void watch_touched(struct vcpu *v, uint64_t linear, uint64_t gpa, size_t size, b
 /* The step that was asked for has ended, with the instruction carried out or by a fault. */
 void watch_step_done(struct vcpu *v, bool carried_out);
 enum exit_result exit_descriptor_table(struct vcpu *v, struct vm_exit *e);
-enum exit_result exit_monitor_trap(struct vcpu *v, struct vm_exit *e); /* guest/step.c */
+enum exit_result exit_monitor_trap(struct vcpu *v, struct vm_exit *e); /* guest/cpu/step.c */
 
 /* --- syscall.c --- */
 

@@ -1,11 +1,11 @@
-/* links: guest/devices/lapic*.c guest/devices/ioapic.c guest/state.c */
+/* links: guest/board/lapic*.c guest/board/ioapic.c guest/board/state.c */
 /*
  * Random traffic on two local APICs and an I/O APIC: registers, MSRs, messages, timers, delivery by
  * software and by (played) hardware, save and load. After each step all vectors are evaluated bit
  * by bit and compared.
  */
-#include "guest/devices/lapic_internal.h"
-#include "guest/devices/ioapic.h"
+#include "guest/board/lapic_internal.h"
+#include "guest/board/ioapic.h"
 #include "arch/x86/lib/string.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,9 +1,9 @@
-/* links: guest/config.c guest/config_keys.c guest/config_text.c guest/config_value.c arch/x86/lib/format.c */
+/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c arch/x86/lib/format.c */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include "guest/config.h"
+#include "guest/config/config.h"
 #include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/devices/pic.c guest/devices/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/devices/pci.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
 /*
  * Random traffic to all classic devices of two equal VMs, of which the second is saved, wiped and
  * loaded now and then: nobody may tell them apart. Saved state with a few bytes changed is loaded
@@ -9,10 +9,10 @@
 
 #include "guest/devices/acpi_pm.h"
 #include "guest/devices/keyboard.h"
-#include "guest/devices/pci.h"
-#include "guest/devices/pic.h"
-#include "guest/devices/pit.h"
-#include "guest/devices/ports.h"
+#include "guest/board/pci.h"
+#include "guest/board/pic.h"
+#include "guest/board/pit.h"
+#include "guest/board/ports.h"
 #include "guest/devices/reset.h"
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"

@@ -1,11 +1,11 @@
-/* links: guest/monitor/editor.c guest/monitor/command.c guest/replay.c arch/x86/lib/format.c */
+/* links: guest/monitor/editor.c guest/monitor/command.c guest/console/replay.c arch/x86/lib/format.c */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include "guest/monitor/command.h"
 #include "guest/monitor/editor.h"
-#include "guest/replay.h"
+#include "guest/console/replay.h"
 #include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

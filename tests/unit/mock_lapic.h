@@ -1,7 +1,7 @@
 /* Four local APICs and a vCPU's side of them that records; for test_lapic*.c, after cmocka.h. */
 #pragma once
 
-#include "guest/devices/lapic.h"
+#include "guest/board/lapic.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "arch/x86/lib/errno.h"
-#include "guest/devices/clock.h"
+#include "guest/board/clock.h"
 
 #define MOCK_MOMENTS                                                                               \
     100000 /* a device that asks for more timers than this in one step is broken                   \
@@ -76,7 +76,7 @@ bool mock_round_trip(struct vm *vm)
     return requests == vm->requests && again.used == w.used && memcmp(before, after, w.used) == 0;
 }
 
-/* --- guest/device.h --- */
+/* --- guest/board/device.h --- */
 
 void device_irq(struct device *d, unsigned gsi, bool level)
 {

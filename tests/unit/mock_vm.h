@@ -2,7 +2,7 @@
  */
 #pragma once
 
-#include "guest/device.h"
+#include "guest/board/device.h"
 
 #define MOCK_GSIS   24
 #define MOCK_MEMORY 0x10000

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "guest/devices/ports.h"
+#include "guest/board/ports.h"
 #include "guest/load/acpi.h"
 #include "guest/load/aml.h"
 

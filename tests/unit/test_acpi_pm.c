@@ -1,4 +1,4 @@
-/* links: guest/devices/acpi_pm.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/devices/acpi_pm.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
 /* ACPI's fixed registers against the specification's register model. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,8 +8,8 @@
 
 #include "arch/x86/lib/errno.h"
 #include "guest/devices/acpi_pm.h"
-#include "guest/devices/clock.h"
-#include "guest/devices/ports.h"
+#include "guest/board/clock.h"
+#include "guest/board/ports.h"
 #include "tests/unit/mock_vm.h"
 
 #define STATUS  PORT_PM1A_EVENT

@@ -1,4 +1,4 @@
-/* links: guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
 /* The bus: whose access it is, how wide ones are split, whose timer comes next, and the order of
  * saved state. */
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* links: guest/config.c guest/config_keys.c guest/config_text.c guest/config_value.c arch/x86/lib/format.c */
+/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "guest/config.h"
+#include "guest/config/config.h"
 #include "vmx/controls.h"
 
 struct told {

@@ -1,4 +1,4 @@
-/* links: guest/cpuid.c */
+/* links: guest/cpu/cpuid.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #include "arch/x86/lib/string.h"
-#include "guest/cpuid.h"
+#include "guest/cpu/cpuid.h"
 
 /* Every processor whose CPUID has been recorded; run from the top of the tree. */
 static const char *const models[] = {

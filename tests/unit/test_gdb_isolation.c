@@ -1,4 +1,4 @@
-/* links: guest/gdb/isolation.c guest/walk.c */
+/* links: guest/gdb/isolation.c guest/cpu/walk.c */
 /* A kernel's addresses while the program's page tables are in CR3. */
 #include <stdarg.h>
 #include <stddef.h>

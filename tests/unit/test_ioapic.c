@@ -1,4 +1,4 @@
-/* links: guest/devices/ioapic.c guest/state.c */
+/* links: guest/board/ioapic.c guest/board/state.c */
 /* The I/O APIC against the 82093AA data sheet. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -6,7 +6,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "guest/devices/ioapic.h"
+#include "guest/board/ioapic.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 

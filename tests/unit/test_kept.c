@@ -1,4 +1,4 @@
-/* links: guest/kept.c */
+/* links: guest/console/kept.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "guest/kept.h"
+#include "guest/console/kept.h"
 
 static struct kept k;
 static char out[2 * KEPT_SIZE];

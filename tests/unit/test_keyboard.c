@@ -1,4 +1,4 @@
-/* links: guest/devices/keyboard.c guest/devices/reset.c guest/devices/pci.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
 /* The 8042 without a keyboard, and the two reset registers of the chipset. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "guest/devices/keyboard.h"
-#include "guest/devices/pci.h"
+#include "guest/board/pci.h"
 #include "guest/devices/reset.h"
 #include "tests/unit/mock_vm.h"
 

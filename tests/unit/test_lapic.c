@@ -1,4 +1,4 @@
-/* links: guest/devices/lapic*.c guest/state.c */
+/* links: guest/board/lapic*.c guest/board/state.c */
 /* Registers, priorities and errors of the virtual local APIC, against the SDM. */
 #include <stdarg.h>
 #include <stddef.h>

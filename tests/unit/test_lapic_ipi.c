@@ -1,4 +1,4 @@
-/* links: guest/devices/lapic*.c guest/state.c */
+/* links: guest/board/lapic*.c guest/board/state.c */
 /* SDM "Issuing Interprocessor Interrupts": who gets a message; posting from another CPU. */
 #include <stdarg.h>
 #include <stddef.h>

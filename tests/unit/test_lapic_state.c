@@ -1,4 +1,4 @@
-/* links: guest/devices/lapic*.c guest/state.c */
+/* links: guest/board/lapic*.c guest/board/state.c */
 /* The local APIC's saved state: nothing is lost, and nothing that no guest could make is taken. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* links: guest/devices/lapic*.c guest/state.c */
+/* links: guest/board/lapic*.c guest/board/state.c */
 /* SDM "APIC Timer": counting down, TSC-deadline mode, and what changes of mode and rate do. */
 #include <stdarg.h>
 #include <stddef.h>

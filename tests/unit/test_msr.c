@@ -1,4 +1,4 @@
-/* links: guest/msr.c guest/msr_policy.c guest/state.c */
+/* links: guest/cpu/msr.c guest/cpu/msr_policy.c guest/board/state.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,7 +10,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
-#include "guest/msr_policy.h"
+#include "guest/cpu/msr_policy.h"
 
 /* --- a vCPU made of variables
  * ------------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* links: guest/devices/pci.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
 /* PCI configuration mechanism #1 and config space against PCI 3.0. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/devices/pci.h"
+#include "guest/board/pci.h"
 #include "tests/unit/mock_vm.h"
 
 static struct vm vm;

@@ -1,4 +1,4 @@
-/* links: guest/devices/pic.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/board/pic.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
 /* The two 8259As against the data sheet. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
-#include "guest/devices/pic.h"
+#include "guest/board/pic.h"
 #include "tests/unit/mock_vm.h"
 
 static struct vm vm;

@@ -1,4 +1,4 @@
-/* links: guest/devices/pit.c guest/devices/bus.c guest/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/board/pit.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
 /* The 8254 against the 82C54 data sheet: modes, read-back, gates, and no drift. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
-#include "guest/devices/clock.h"
-#include "guest/devices/pit.h"
+#include "guest/board/clock.h"
+#include "guest/board/pit.h"
 #include "tests/unit/mock_vm.h"
 
 #define CONTROL  0x43

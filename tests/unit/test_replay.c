@@ -1,4 +1,4 @@
-/* links: guest/replay.c */
+/* links: guest/console/replay.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -6,7 +6,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "guest/replay.h"
+#include "guest/console/replay.h"
 
 /* However the text is cut, what passes is the same. */
 static void expect(const char *in, const char *expected)

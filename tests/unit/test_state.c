@@ -1,4 +1,4 @@
-/* links: guest/state.c */
+/* links: guest/board/state.c */
 /* Saved state: what is written comes back, and nothing wrong is believed. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/state.h"
+#include "guest/board/state.h"
 
 #define HEADER 24
 

@@ -1,4 +1,4 @@
-/* links: guest/walk.c */
+/* links: guest/cpu/walk.c */
 /* The page-table walk: every paging mode, every right, every reserved bit, and the error codes. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/walk.h"
+#include "guest/cpu/walk.h"
 
 #define P    0x001ULL
 #define W    0x002ULL

@@ -1,0 +1,325 @@
+/* Who owns which port and which guest-physical range, and whose timer comes next. */
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "guest/board/device.h"
+#include "mm/heap.h"
+
+/* --- nobody: device 0, which answers for every port that has no owner --- */
+
+static uint32_t nobody_read(struct device *d, uint16_t port, unsigned size)
+{
+    return UINT32_MAX;
+}
+
+static void nobody_write(struct device *d, uint16_t port, unsigned size, uint32_t value)
+{
+}
+
+static const struct device_ops nobody_ops = {
+    .name = "nobody",
+    .port_read = nobody_read,
+    .port_write = nobody_write,
+};
+
+static struct device nobody = {.ops = &nobody_ops, .deadline = {TIMER_OFF, TIMER_OFF}};
+
+/* --- registration --- */
+
+void bus_init(struct bus *bus)
+{
+    memset(bus, 0, sizeof(*bus));
+    bus->devices[0] = &nobody;
+    bus->device_count = 1;
+    bus->next_deadline = TIMER_OFF;
+}
+
+void bus_destroy(struct bus *bus)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(bus->port_page); i++)
+        heap_free(bus->port_page[i]);
+    bus_init(bus);
+}
+
+static unsigned device_index(const struct bus *bus, const struct device *d)
+{
+    for (unsigned i = 1; i < bus->device_count; i++) {
+        if (bus->devices[i] == d)
+            return i;
+    }
+    return 0;
+}
+
+int bus_add_device(struct bus *bus, struct device *d)
+{
+    if (!d->ops->reset || !d->ops->save || !d->ops->load)
+        return -EINVAL;
+    if (device_index(bus, d) != 0)
+        return -EEXIST;
+    if (bus->device_count == BUS_DEVICES)
+        return -ENOSPC;
+    for (unsigned i = 0; i < DEVICE_TIMERS; i++)
+        d->deadline[i] = TIMER_OFF;
+    bus->devices[bus->device_count++] = d;
+    if (d->ops->timer)
+        bus->timed[bus->timed_count++] = d;
+    return 0;
+}
+
+int bus_add_ports(struct bus *bus, struct device *d, uint16_t base, unsigned count)
+{
+    unsigned index = device_index(bus, d), end = base + count;
+
+    if (index == 0 || !d->ops->port_read || !d->ops->port_write || count == 0 || count > 0x10000 ||
+        end > 0x10000)
+        return -EINVAL;
+    for (unsigned port = base; port < end; port++) {
+        if (bus->port_page[port >> 8] && bus->port_page[port >> 8][port & 255] != 0)
+            return -EEXIST;
+    }
+    for (unsigned page = base >> 8; page <= (end - 1) >> 8; page++) {
+        if (!bus->port_page[page])
+            bus->port_page[page] = heap_alloc(256);
+        if (!bus->port_page[page])
+            return -ENOMEM;
+    }
+    for (unsigned port = base; port < end; port++)
+        bus->port_page[port >> 8][port & 255] = (uint8_t)index;
+    return 0;
+}
+
+int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size)
+{
+    unsigned at = 0;
+
+    if (device_index(bus, d) == 0 || !d->ops->mmio_read || !d->ops->mmio_write || size == 0 ||
+        size - 1 > UINT64_MAX - base)
+        return -EINVAL;
+    if (bus->mmio_count == BUS_RANGES)
+        return -ENOSPC;
+    while (at < bus->mmio_count && bus->mmio[at].base < base)
+        at++;
+    if (at > 0 && base - bus->mmio[at - 1].base < bus->mmio[at - 1].size)
+        return -EEXIST;
+    if (at < bus->mmio_count && bus->mmio[at].base - base < size)
+        return -EEXIST;
+    memmove(&bus->mmio[at + 1], &bus->mmio[at], (bus->mmio_count - at) * sizeof(bus->mmio[0]));
+    bus->mmio[at] = (struct bus_mmio){.base = base, .size = size, .device = d};
+    bus->mmio_count++;
+    return 0;
+}
+
+/* --- port accesses --- */
+
+static inline unsigned port_owner(const struct bus *bus, uint16_t port)
+{
+    const uint8_t *page = bus->port_page[port >> 8];
+
+    return page ? page[port & 255] : 0;
+}
+
+/*
+ * The one device that takes an access of 2 or 4 bytes whole, or NULL when it is to be split. A
+ * range of size bytes that begins and ends with the same device may still have another in between,
+ * hence the middle bytes of a dword.
+ */
+static struct device *port_device(const struct bus *bus, uint16_t port, unsigned size)
+{
+    unsigned owner = port_owner(bus, port);
+    struct device *d = bus->devices[owner];
+
+    if (d->ops->port_width != 0 && size > d->ops->port_width)
+        return NULL;
+    /* Past port FFFFh there is nothing: the access wraps for the split loop to sort out. */
+    if (port + size > 0x10000 || port_owner(bus, (uint16_t)(port + size - 1)) != owner)
+        return NULL;
+    if (size == 4 && (port_owner(bus, (uint16_t)(port + 1)) != owner ||
+                      port_owner(bus, (uint16_t)(port + 2)) != owner))
+        return NULL;
+    return d;
+}
+
+/* Out of the way of byte accesses, whose path is to be short. */
+static __attribute__((noinline)) uint32_t wide_read(struct bus *bus, uint16_t port, unsigned size)
+{
+    struct device *d = port_device(bus, port, size);
+    uint32_t value = 0;
+
+    if (d)
+        return d->ops->port_read(d, port, size) & (UINT32_MAX >> (32 - 8 * size));
+    for (unsigned i = 0; i < size; i++)
+        value |= bus_port_read(bus, (uint16_t)(port + i), 1) << (8 * i);
+    return value;
+}
+
+uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size)
+{
+    struct device *d = bus->devices[port_owner(bus, port)];
+
+    if (UNLIKELY(size != 1))
+        return wide_read(bus, port, size);
+    return d->ops->port_read(d, port, 1) & 0xff;
+}
+
+static __attribute__((noinline)) void wide_write(struct bus *bus, uint16_t port, unsigned size,
+                                                 uint32_t value)
+{
+    struct device *d = port_device(bus, port, size);
+
+    if (d) {
+        d->ops->port_write(d, port, size, value & (UINT32_MAX >> (32 - 8 * size)));
+        return;
+    }
+    for (unsigned i = 0; i < size; i++)
+        bus_port_write(bus, (uint16_t)(port + i), 1, value >> (8 * i));
+}
+
+void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value)
+{
+    struct device *d = bus->devices[port_owner(bus, port)];
+
+    if (UNLIKELY(size != 1))
+        wide_write(bus, port, size, value);
+    else
+        d->ops->port_write(d, port, 1, value & 0xff);
+}
+
+/* --- memory accesses --- */
+
+static const struct bus_mmio *search_mmio(struct bus *bus, uint64_t gpa)
+{
+    unsigned low = 0, high = bus->mmio_count;
+
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        const struct bus_mmio *r = &bus->mmio[middle];
+
+        if (gpa < r->base)
+            high = middle;
+        else if (gpa - r->base >= r->size)
+            low = middle + 1;
+        else {
+            bus->mmio_last = middle;
+            return r;
+        }
+    }
+    return NULL;
+}
+
+/* Accesses come in runs: the range of the last one is looked at first. */
+static inline const struct bus_mmio *find_mmio(struct bus *bus, uint64_t gpa)
+{
+    return LIKELY(bus_mmio_again(bus, gpa)) ? &bus->mmio[bus->mmio_last] : search_mmio(bus, gpa);
+}
+
+bool bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size, uint64_t *value)
+{
+    const struct bus_mmio *m = find_mmio(bus, gpa);
+
+    if (!m)
+        return false;
+    *value = UINT64_MAX;
+    if (size <= m->size && gpa - m->base <= m->size - size)
+        *value = m->device->ops->mmio_read(m->device, gpa - m->base, size);
+    *value &= UINT64_MAX >> (64 - 8 * size);
+    return true;
+}
+
+bool bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value)
+{
+    const struct bus_mmio *m = find_mmio(bus, gpa);
+
+    if (!m)
+        return false;
+    if (size <= m->size && gpa - m->base <= m->size - size)
+        m->device->ops->mmio_write(m->device, gpa - m->base, size,
+                                   value & (UINT64_MAX >> (64 - 8 * size)));
+    return true;
+}
+
+/* --- timers --- */
+
+static void find_next_deadline(struct bus *bus)
+{
+    uint64_t next = TIMER_OFF;
+
+    for (unsigned i = 0; i < bus->timed_count; i++) {
+        for (unsigned t = 0; t < DEVICE_TIMERS; t++)
+            next = MIN(next, bus->timed[i]->deadline[t]);
+    }
+    bus->next_deadline = next;
+}
+
+void bus_timer_set(struct bus *bus, struct device *d, unsigned timer, uint64_t deadline)
+{
+    uint64_t before = d->deadline[timer];
+
+    d->deadline[timer] = deadline;
+    if (deadline <= bus->next_deadline)
+        bus->next_deadline = deadline;
+    else if (before == bus->next_deadline)
+        find_next_deadline(bus);
+}
+
+void bus_run_timers(struct bus *bus, uint64_t now)
+{
+    /* One pass: a timer that sets itself to a moment that has passed already runs again at the next
+     * call, so that no guest can keep the caller here. */
+    for (unsigned i = 0; i < bus->timed_count; i++) {
+        struct device *d = bus->timed[i];
+
+        for (unsigned t = 0; t < DEVICE_TIMERS; t++) {
+            if (d->deadline[t] > now || d->deadline[t] == TIMER_OFF)
+                continue;
+            d->deadline[t] = TIMER_OFF;
+            d->ops->timer(d, t, now);
+        }
+    }
+    find_next_deadline(bus);
+}
+
+/* --- all devices --- */
+
+void bus_reset(struct bus *bus)
+{
+    for (unsigned i = 1; i < bus->device_count; i++) {
+        for (unsigned t = 0; t < DEVICE_TIMERS; t++)
+            bus->devices[i]->deadline[t] = TIMER_OFF;
+    }
+    bus->next_deadline = TIMER_OFF;
+    for (unsigned i = 1; i < bus->device_count; i++)
+        bus->devices[i]->ops->reset(bus->devices[i]);
+}
+
+void bus_save(struct bus *bus, struct state_writer *w)
+{
+    for (unsigned i = 1; i < bus->device_count; i++) {
+        struct device *d = bus->devices[i];
+
+        state_begin(w, d->ops->name, d->ops->version);
+        for (unsigned t = 0; d->ops->timer && t < DEVICE_TIMERS; t++)
+            state_put_u64(w, d->deadline[t]);
+        d->ops->save(d, w);
+        state_end(w);
+    }
+}
+
+int bus_load(struct bus *bus, struct state_reader *r)
+{
+    for (unsigned i = 1; i < bus->device_count; i++) {
+        struct device *d = bus->devices[i];
+        int error = state_enter(r, d->ops->name, d->ops->version);
+
+        if (error)
+            return error;
+        for (unsigned t = 0; d->ops->timer && t < DEVICE_TIMERS; t++)
+            d->deadline[t] = state_get_u64(r);
+        error = d->ops->load(d, r);
+        if (error && !r->error)
+            r->error = "a device's saved state has a value out of its range";
+        error = state_leave(r);
+        if (error)
+            return error;
+    }
+    find_next_deadline(bus);
+    return 0;
+}

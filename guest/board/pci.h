@@ -1,0 +1,83 @@
+/* PCI configuration mechanism #1 and bus 0 with its host bridge (PCI Local Bus Specification 3.0,
+ * chapters 3 and 6). */
+#pragma once
+
+#include "guest/board/device.h"
+
+#define PCI_DEVFN(device, function) ((device) << 3 | (function))
+
+enum pci_config {
+    PCI_VENDOR_ID = 0x00,
+    PCI_DEVICE_ID = 0x02,
+    PCI_COMMAND = 0x04,
+    PCI_STATUS = 0x06,
+    PCI_REVISION = 0x08,
+    PCI_PROG_IF = 0x09,
+    PCI_SUBCLASS = 0x0a,
+    PCI_CLASS = 0x0b,
+    PCI_HEADER_TYPE = 0x0e,
+    PCI_BAR0 = 0x10,
+    PCI_SUBSYSTEM_VENDOR_ID = 0x2c,
+    PCI_SUBSYSTEM_ID = 0x2e,
+    PCI_CAPABILITIES = 0x34,
+    PCI_INTERRUPT_LINE = 0x3c,
+    PCI_INTERRUPT_PIN = 0x3d,
+};
+
+#define PCI_COMMAND_IO       BIT(0)
+#define PCI_COMMAND_MEMORY   BIT(1)
+#define PCI_COMMAND_MASTER   BIT(2)
+#define PCI_COMMAND_INTX_OFF BIT(10)
+#define PCI_BAR_IO           1
+#define PCI_BAR_64           4
+#define PCI_BAR_PREFETCH     8
+
+struct pci_function;
+
+struct pci_function_ops {
+    /* The guest has written size bytes at offset; config holds the outcome. BARs and command may
+     * have changed. */
+    void (*written)(struct pci_function *f, unsigned offset, unsigned size);
+    /* Bring config's device-owned bytes up to date before a read. Either may be NULL. */
+    void (*reading)(struct pci_function *f, unsigned offset, unsigned size);
+};
+
+struct pci_function {
+    const struct pci_function_ops *ops;
+    uint8_t config[256];
+    uint8_t initial[256];    /* what reset restores: a copy of config, made by pci_add_function() */
+    uint8_t writable[256];   /* bits that the guest sets */
+    uint8_t clearable[256];  /* bits that the guest clears by writing 1 */
+    uint8_t changeable[256]; /* further bits that the device itself changes, so that load accepts
+                                them */
+};
+
+struct pci {
+    struct device dev;
+    struct device *reset_control;
+    uint32_t address;
+    struct pci_function *function[256]; /* by devfn */
+    struct pci_function bridge;
+};
+
+/* reset_control answers byte accesses to CF9h, which lies within the address register's dword; it
+ * may be NULL. */
+void pci_init(struct pci *p, struct vm *vm, struct device *reset_control);
+int pci_attach(struct pci *p, struct bus *bus) MUST_CHECK;
+
+/* A zeroed config space with vendor, device, class (24 bits: class, subclass, interface), and the
+ * usual writable bits. */
+void pci_function_init(struct pci_function *f, const struct pci_function_ops *ops, uint16_t vendor,
+                       uint16_t device, uint32_t class_code);
+/*
+ * Declare BAR number bar (0-5) of size bytes, a power of two (at least 4 for I/O, 16 for memory),
+ * with PCI_BAR_ flags. A 64-bit BAR takes two. -EINVAL when it does not fit.
+ */
+int pci_function_bar(struct pci_function *f, unsigned bar, uint64_t size,
+                     unsigned flags) MUST_CHECK;
+/* Where the guest has put the BAR; 0 when it is unplaced or its decoding is off in the command
+ * register. */
+uint64_t pci_function_bar_base(const struct pci_function *f, unsigned bar);
+/* Put f at devfn of bus 0. Its config is complete now. -EEXIST, -EINVAL (function n without
+ * function 0: add 0 first). */
+int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f) MUST_CHECK;

@@ -1,0 +1,394 @@
+/* The parser of corbel.conf: reports, keys, then sections and lines. */
+#include "guest/config/config_parser.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+
+/* --- reports --- */
+
+void config_report_line(struct config_parser *p, uint32_t line, const char *fmt, ...)
+{
+    char sentence[CONFIG_MESSAGE];
+    va_list args;
+
+    p->out->problems++;
+    if (!p->report || p->out->problems > CONFIG_MAX_REPORTS + 1) {
+        return;
+    }
+    if (p->out->problems == CONFIG_MAX_REPORTS + 1) {
+        format(sentence, sizeof(sentence),
+               "there are more problems from here on; only the first %u are told",
+               CONFIG_MAX_REPORTS);
+    } else {
+        va_start(args, fmt);
+        vformat(sentence, sizeof(sentence), fmt, args);
+        va_end(args);
+    }
+    p->report(p->ctx, line, sentence);
+}
+
+const char *config_section_name(const struct config_parser *p, struct config_quote *q)
+{
+    if (!p->vm) {
+        return "[host]";
+    }
+    format(q->text, sizeof(q->text), "[vm %.*s]", (int)p->vm->name.length, p->vm->name.data);
+    return q->text;
+}
+
+/* --- keys --- */
+
+static void set_defaults(struct config_parser *p, const struct config_key *keys, size_t count,
+                         void *object)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (keys[i].initial) {
+            config_set_value(p, &keys[i], config_span_of(keys[i].initial, strlen(keys[i].initial)),
+                             object);
+        }
+    }
+}
+
+static int find_key(const struct config_key *keys, int count, struct config_span name)
+{
+    for (int i = 0; i < count; i++) {
+        if (config_span_is(name, keys[i].name)) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static void unknown_key(struct config_parser *p, const struct config_key *keys, int count,
+                        struct config_span name)
+{
+    const char *best = NULL;
+    unsigned best_distance = 3;
+    struct config_quote q, s;
+    char list[160];
+    const char *names[CONFIG_HOST_KEYS + CONFIG_VM_KEYS + 1] = {NULL};
+
+    for (int i = 0; i < count; i++) {
+        unsigned distance = config_edit_distance(name, keys[i].name);
+
+        names[i] = keys[i].name;
+        if (distance < best_distance) {
+            best = keys[i].name;
+            best_distance = distance;
+        }
+    }
+    config_quote(&q, name);
+    if (p->section == SECTION_HOST ? find_key(config_vm_keys, CONFIG_VM_KEYS, name) >= 0
+                                   : find_key(config_host_keys, CONFIG_HOST_KEYS, name) >= 0) {
+        problem(p, "'%s' does not belong in %s but in %s", q.text, config_section_name(p, &s),
+                p->section == SECTION_HOST ? "a [vm NAME] section" : "[host]");
+    } else if (best) {
+        problem(p, "unknown key '%s' in %s; did you mean '%s'?", q.text, config_section_name(p, &s),
+                best);
+    } else {
+        problem(p, "unknown key '%s' in %s; it must be %s", q.text, config_section_name(p, &s),
+                config_list_choices(names, list, sizeof(list)));
+    }
+}
+
+static void parse_key(struct config_parser *p, struct config_span name, struct config_span value)
+{
+    bool host = p->section == SECTION_HOST;
+    const struct config_key *keys = host ? config_host_keys : config_vm_keys;
+    int count = host ? (int)CONFIG_HOST_KEYS : (int)CONFIG_VM_KEYS;
+    uint32_t *key_line = host ? p->out->key_line : p->vm->key_line;
+    int i = find_key(keys, count, name);
+    const char *fault = config_text_fault(value);
+    struct config_quote s;
+
+    if (i < 0) {
+        unknown_key(p, keys, count, name);
+    } else if (key_line[i] && keys[i].type != CONFIG_MODULES && keys[i].type != CONFIG_WATCHES) {
+        problem(p, "'%s' is given twice in %s, first in line %u; keep one of them", keys[i].name,
+                config_section_name(p, &s), key_line[i]);
+    } else {
+        key_line[i] = key_line[i] ? key_line[i] : p->line;
+        if (value.length == 0 && keys[i].type != CONFIG_TEXT) {
+            problem(p, "'%s' in %s has no value; give it one or remove the line", keys[i].name,
+                    config_section_name(p, &s));
+        } else if (fault) {
+            problem(p, "the value of '%s' in %s has %s; it must be UTF-8 text", keys[i].name,
+                    config_section_name(p, &s), fault);
+        } else {
+            config_set_value(p, &keys[i], value, host ? (void *)p->out : (void *)p->vm);
+        }
+    }
+}
+
+/* --- sections --- */
+
+static bool name_is_valid(struct config_span s)
+{
+    for (size_t i = 0; i < s.length; i++) {
+        char c = s.data[i];
+
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+              c == '_' || c == '-')) {
+            return false;
+        }
+    }
+    return s.length >= 1 && s.length <= CONFIG_MAX_NAME;
+}
+
+static void open_host(struct config_parser *p)
+{
+    if (p->out->host_line) {
+        problem(p, "[host] is given twice, first in line %u; put all its keys into one section",
+                p->out->host_line);
+        return;
+    }
+    p->out->host_line = p->line;
+    p->section = SECTION_HOST;
+}
+
+static void open_vm(struct config_parser *p, struct config_span name)
+{
+    struct vm_config *vm = &p->vms[p->out->vm_count];
+    struct config_quote q;
+
+    if (!name_is_valid(name)) {
+        problem(p, "'%s' is not a VM's name; it must be 1 to %u of A-Z, a-z, 0-9, '_' and '-'",
+                config_quote(&q, name), CONFIG_MAX_NAME);
+        return;
+    }
+    for (size_t i = 0; i < p->out->vm_count; i++) {
+        if (config_span_equal(p->vms[i].name, name)) {
+            p->vms[i].broken = true;
+            problem(p, "[vm %s] is given twice, first in line %u; give each VM its own name",
+                    config_quote(&q, name), p->vms[i].section_line);
+            return;
+        }
+    }
+    if (p->out->vm_count == p->max_vms) {
+        p->limit_told = true;
+        problem(p,
+                "[vm %s] is one too many: at most %zu VMs are possible; it and all later ones are "
+                "left out",
+                config_quote(&q, name), p->max_vms);
+        return;
+    }
+    *vm = (struct vm_config){.name = name, .section_line = p->line};
+    set_defaults(p, config_vm_keys, CONFIG_VM_KEYS, vm);
+    p->out->vm_count++;
+    p->section = SECTION_VM;
+    p->vm = vm;
+}
+
+/* line begins with '['; whatever is wrong with it, the keys that follow belong to no other section.
+ */
+static void parse_section(struct config_parser *p, struct config_span line)
+{
+    struct config_span kind = config_span_of(line.data + 1, line.length - 1),
+                       after = config_cut(&kind, ']'), name = {NULL, 0};
+    struct config_quote q;
+
+    p->section = SECTION_SKIPPED;
+    p->vm = NULL;
+    if (!after.data || config_trim(after).length) {
+        problem(p,
+                "'%s' is not a section's header; it must be [host] or [vm NAME], alone in its line",
+                config_quote(&q, line));
+        return;
+    }
+    kind = config_trim(kind);
+    for (size_t i = 0; i < kind.length; i++) {
+        if (config_is_blank(kind.data[i])) {
+            name = config_trim(config_span_of(kind.data + i, kind.length - i));
+            kind.length = i;
+        }
+    }
+    if (config_span_is(kind, "host") && !name.length) {
+        open_host(p);
+    } else if (config_span_is(kind, "vm")) {
+        if (!p->limit_told) {
+            open_vm(p, name);
+        }
+    } else {
+        problem(p, "unknown section '%s'; it must be [host] or [vm NAME]", config_quote(&q, line));
+    }
+}
+
+/* --- lines --- */
+
+static void parse_line(struct config_parser *p, struct config_span line)
+{
+    struct config_span name, value;
+    struct config_quote q;
+
+    if (line.length && line.data[line.length - 1] == '\r') {
+        line.length--;
+    }
+    name = line = config_trim(line);
+    value = config_cut(&name, '=');
+    if (line.length == 0 || line.data[0] == '#') {
+        return;
+    }
+    if (!config_span_is(config_trim(name), config_vm_keys[CONFIG_VM_CMDLINE].name)) {
+        name = line = config_trim(config_without_comment(line));
+        value = config_cut(&name, '=');
+    }
+    if (line.data[0] == '[') {
+        parse_section(p, line);
+    } else if (p->section == SECTION_NONE) {
+        if (!p->orphan_told) {
+            problem(p, "'%s' stands before any section; [host] or [vm NAME] must come first",
+                    config_quote(&q, line));
+        }
+        p->orphan_told = true;
+    } else if (p->section != SECTION_SKIPPED) {
+        if (value.data) {
+            parse_key(p, config_trim(name), config_trim(value));
+        } else {
+            problem(p, "'%s' is neither a section's header nor 'key = value'",
+                    config_quote(&q, line));
+        }
+    }
+}
+
+/* Take the next line off text, without its newline. */
+static struct config_span next_line(struct config_span *text)
+{
+    struct config_span line = *text;
+
+    *text = config_cut(&line, '\n');
+    return line;
+}
+
+static struct config_span skip_bom(struct config_span text)
+{
+    if (text.length >= 3 && memcmp(text.data, "\xef\xbb\xbf", 3) == 0) {
+        return config_span_of(text.data + 3, text.length - 3);
+    }
+    return text;
+}
+
+size_t config_count_vms(const char *text, size_t length)
+{
+    struct config_span rest = skip_bom(config_span_of(text, length));
+    size_t count = 0;
+
+    while (rest.length && count < CONFIG_MAX_VMS) {
+        struct config_span line = config_trim(next_line(&rest));
+
+        if (line.length && line.data[0] == '[') {
+            line = config_trim(config_span_of(line.data + 1, line.length - 1));
+            count += line.length >= 2 && memcmp(line.data, "vm", 2) == 0;
+        }
+    }
+    return count;
+}
+
+void config_defaults(struct config *out)
+{
+    struct config_parser p = {.out = out};
+
+    *out = (struct config){0};
+    set_defaults(&p, config_host_keys, CONFIG_HOST_KEYS, out);
+}
+
+static void check_attach(struct config_parser *p)
+{
+    struct config_span name = p->out->attach;
+    struct config_quote q;
+
+    if (!name.data || config_span_is(name, CONFIG_MONITOR))
+        return;
+    for (size_t i = 0; i < p->out->vm_count; i++)
+        if (config_span_equal(p->vms[i].name, name))
+            return;
+    config_report_line(
+        p, p->out->key_line[CONFIG_HOST_ATTACH],
+        "attach = '%s': there is no such VM; it must be the name of one, or " CONFIG_MONITOR,
+        config_quote(&q, name));
+    p->out->attach.data = NULL;
+}
+
+size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,
+                    size_t max_vms, config_report report, void *ctx)
+{
+    struct config_parser p = {.out = out,
+                              .vms = vms,
+                              .max_vms = MIN(max_vms, (size_t)CONFIG_MAX_VMS),
+                              .report = report,
+                              .ctx = ctx};
+    struct config_span rest = skip_bom(config_span_of(text, length));
+    size_t runnable = 0;
+
+    config_defaults(out);
+    if (length >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0)) {
+        config_report_line(&p, 1, "the file is UTF-16; save it as UTF-8");
+        return 0;
+    }
+    while (rest.length) {
+        p.line++;
+        parse_line(&p, next_line(&rest));
+    }
+    for (size_t i = 0; i < out->vm_count; i++) {
+        struct vm_config *vm = &vms[i];
+
+        if (!vm->broken && !vm->key_line[CONFIG_VM_KERNEL]) {
+            vm->broken = true;
+            config_report_line(&p, vm->section_line,
+                               "[vm %.*s] has no kernel; add a line 'kernel = FILE'",
+                               (int)vm->name.length, vm->name.data);
+        }
+        runnable += !vm->broken;
+    }
+    check_attach(&p);
+    return runnable;
+}
+
+/* --- what others ask of the result --- */
+
+uint32_t config_vm_line(const struct vm_config *vm, enum config_vm_key key)
+{
+    return vm->key_line[key] ? vm->key_line[key] : vm->section_line;
+}
+
+struct file_list {
+    struct config_file *files;
+    size_t max, found;
+};
+
+static void add_file(struct file_list *list, struct config_file file)
+{
+    for (size_t i = 0; i < MIN(list->found, list->max); i++) {
+        if (config_span_equal(list->files[i].path, file.path)) {
+            return;
+        }
+    }
+    if (list->found < list->max) {
+        list->files[list->found] = file;
+    }
+    list->found++;
+}
+
+size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
+                    size_t max)
+{
+    struct file_list list = {files, max, 0};
+
+    for (size_t i = 0; i < count; i++) {
+        const struct vm_config *vm = &vms[i];
+
+        if (vm->broken) {
+            continue;
+        }
+        add_file(&list, (struct config_file){vm->kernel, config_vm_line(vm, CONFIG_VM_KERNEL),
+                                             (uint32_t)i, true});
+        if (vm->initrd.data) {
+            add_file(&list, (struct config_file){vm->initrd, config_vm_line(vm, CONFIG_VM_INITRD),
+                                                 (uint32_t)i, false});
+        }
+        for (size_t j = 0; j < vm->modules.count; j++) {
+            const struct config_module *m = &vm->modules.item[j];
+
+            add_file(&list, (struct config_file){m->file, m->line, (uint32_t)i, false});
+        }
+    }
+    return list.found;
+}

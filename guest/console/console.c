@@ -1,0 +1,514 @@
+#include "guest/console/console.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/smp.h"
+#include "arch/x86/tsc.h"
+#include "drivers/console.h"
+#include "drivers/framebuffer.h"
+#include "drivers/serial.h"
+#include "guest/vm/control.h"
+#include "guest/console/kept.h"
+#include "guest/monitor/monitor.h"
+#include "guest/console/replay.h"
+#include "guest/run/run.h"
+#include "guest/vm/vm.h"
+#include "mm/heap.h"
+
+/* Corbel's lines that wait for the end of a guest's line, or for room. */
+#define DEFERRED_SIZE 8192
+#define ESCAPE        0x1d /* Ctrl-] */
+#define INPUT_MAX     64   /* bytes that are looked at in one go */
+#define DEFERRED_LINE 512
+/* Kept free in the port's ring, so that whoever comes to the front can say so at once. */
+#define RESERVE 256u
+#define CHUNK   256u /* of what is kept, sent at once */
+/* How often a second the port is looked at while output waits for it: its interrupt may be held
+ * back for as long as a guest runs with interrupts off (Bochs does that). Less often than a FIFO of
+ * 16 empties. */
+#define CONSOLE_HZ 500
+
+static struct console {
+    struct kept *kept; /* NULL until it says something */
+} * consoles;          /* by VM number */
+static unsigned console_count;
+
+/* From here on to deferred_lost: under console_lock(). */
+static enum { NOBODY, GUEST, MONITOR } front;
+static struct vm_slot *guest; /* in front, or behind the monitor */
+static struct replay replay;  /* of what it said before it came to the front */
+static bool replaying;
+static bool ended;        /* the guest in front has; what it said may still be on its way */
+static bool person;       /* somebody has used Ctrl-] */
+static bool just_entered; /* the monitor: no key was typed there yet */
+static uint64_t deadline = MONITOR_NEVER;
+
+static bool in_guest_line;
+static char deferred[DEFERRED_SIZE];
+static size_t deferred_length;
+static unsigned deferred_lost;
+static const char lost[] = "corbel: warning: lines were lost here: the monitor's log has more\r\n";
+
+/* --- in time for what comes next --- */
+
+/* Let processor 0 come to console_pump() in time. */
+static void watch(void)
+{
+    if (serial_sending(&com1) || replaying || (deferred_length && front == GUEST && !in_guest_line))
+        deadline = MIN(deadline, rdtsc() + tsc_hz / CONSOLE_HZ);
+    if (deadline == MONITOR_NEVER)
+        return;
+    if (this_cpu()->number == 0)
+        run_again_at(deadline);
+    else
+        run_attention(0);
+}
+
+/* --- Corbel's lines --- */
+
+/* Nobody runs yet, or any more: so there is time to wait for the port. */
+static void send_waiting(const char *line, size_t length)
+{
+    if (serial_room(&com1) < length)
+        serial_flush(&com1);
+    serial_write(&com1, line, length);
+}
+
+static bool send_line(const char *line, size_t length)
+{
+    if (front == MONITOR || in_guest_line || replaying || serial_room(&com1) < length + RESERVE)
+        return false;
+    serial_write(&com1, line, length);
+    return true;
+}
+
+static size_t first_deferred(void)
+{
+    const char *end = memchr(deferred, '\n', deferred_length);
+
+    return end ? (size_t)(end - deferred) + 1 : 0;
+}
+
+static void drop_deferred(size_t length)
+{
+    deferred_length -= length;
+    memmove(deferred, deferred + length, deferred_length);
+}
+
+static void flush_deferred(void)
+{
+    size_t length;
+
+    while ((length = first_deferred()) && send_line(deferred, length))
+        drop_deferred(length);
+    if (!deferred_length && deferred_lost && send_line(lost, sizeof(lost) - 1))
+        deferred_lost = 0;
+}
+
+/* Above the monitor's prompt; on processor 0, without the lock. */
+static void show_deferred(void)
+{
+    char line[DEFERRED_LINE];
+    size_t length;
+
+    while ((deferred_length || deferred_lost) && serial_room(&com1) >= MONITOR_ROOM &&
+           monitor_hide()) {
+        console_lock();
+        length = first_deferred();
+        if (length > sizeof(line))
+            length = sizeof(line);
+        memcpy(line, length ? deferred : lost, length ? length : sizeof(lost) - 1);
+        if (length)
+            drop_deferred(length);
+        else
+            deferred_lost = 0;
+        console_unlock();
+        serial_write(&com1, line, length ? length : sizeof(lost) - 1); /* the screen has it */
+        monitor_show();
+    }
+}
+
+/* For console_pump() to be called soon. */
+static void ask_for_pump(void)
+{
+    run_attention(0);
+}
+
+/* The log's; under console_lock(), on any processor. */
+static void corbel_line(const char *line, size_t length)
+{
+    if (front == NOBODY) {
+        if (deferred_length) {
+            serial_flush(&com1);
+            flush_deferred();
+        }
+        send_waiting(line, length);
+        return;
+    }
+    if (!deferred_length && send_line(line, length))
+        return;
+    if (length <= DEFERRED_SIZE - deferred_length) {
+        memcpy(deferred + deferred_length, line, length);
+        deferred_length += length;
+    } else {
+        deferred_lost++;
+    }
+    if (!in_guest_line)
+        ask_for_pump();
+}
+
+/* --- what guests have said --- */
+
+static struct kept *kept_of(unsigned id)
+{
+    return id < console_count ? consoles[id].kept : NULL;
+}
+
+/* Send what is kept as the port takes it. */
+static void send_kept(void)
+{
+    struct kept *k = guest ? kept_of(guest->id) : NULL;
+    char in[CHUNK], out[CHUNK + REPLAY_HELD];
+
+    while (k && replaying && serial_room(&com1) >= sizeof(out) + RESERVE) {
+        size_t length = kept_take(k, in, sizeof(in));
+        size_t used = replay_filter(&replay, in, length, out);
+        serial_write(&com1, out, used);
+        if (used)
+            in_guest_line = out[used - 1] != '\n';
+        replaying = kept_unseen(k) != 0;
+    }
+}
+
+bool console_unseen(const struct vm_slot *slot)
+{
+    const struct kept *k = kept_of(slot->id);
+
+    return k && kept_unseen(k);
+}
+
+/* --- who is in front --- */
+
+static void end_guest_line(void)
+{
+    if (in_guest_line)
+        serial_write(&com1, "\r\n", 2);
+    in_guest_line = false;
+}
+
+void console_retry(struct vm *vm)
+{
+    if (!uart_output_waits(&vm->uart))
+        return;
+    spin_lock(&vm->board);
+    uart_output_ready(&vm->uart);
+    spin_unlock(&vm->board);
+}
+
+/* Whoever is in front leaves. */
+static void leave(void)
+{
+    if (front == MONITOR)
+        monitor_leave();
+    console_lock();
+    end_guest_line();
+    replaying = false;
+    front = NOBODY;
+    flush_deferred();
+    console_unlock();
+    if (guest && guest->vm)
+        console_retry(guest->vm); /* from now on it is kept */
+}
+
+static void show_guest(uint64_t (*from)(const struct kept *k))
+{
+    struct kept *k = kept_of(guest->id);
+
+    console_lock();
+    front = GUEST;
+    ended = false;
+    memset(&replay, 0, sizeof(replay));
+    if (k)
+        k->sent = from(k);
+    replaying = k && kept_unseen(k);
+    send_kept();
+    console_unlock();
+}
+
+/* A moment, for a line that would be of no use later; the port may be stuck. */
+static void wait_for_room(size_t length)
+{
+    uint64_t limit = rdtsc() + tsc_hz / 50;
+
+    while (serial_room(&com1) < length && rdtsc() < limit)
+        serial_poll(&com1);
+}
+
+void console_attach(struct vm_slot *slot)
+{
+    char line[CONFIG_MAX_NAME + 80];
+
+    leave();
+    guest = slot;
+    format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n", slot->name,
+           person && !slot->vm ? ", which is off" : "");
+    wait_for_room(strlen(line));
+    console_write(line, strlen(line));
+    show_guest(kept_oldest_line);
+}
+
+void console_monitor(void)
+{
+    leave();
+    console_lock();
+    front = MONITOR;
+    console_unlock();
+    just_entered = true;
+    monitor_enter();
+}
+
+void console_back(void)
+{
+    if (!guest)
+        return;
+    if (!guest->vm) { /* it may have ended under the hands of whoever types */
+        if (monitor_hide())
+            job_line("%s is off: console %s shows what it said", guest->name, guest->name);
+        monitor_show();
+        return;
+    }
+    leave();
+    show_guest(kept_cut_line);
+}
+
+struct vm_slot *console_front(void)
+{
+    return guest;
+}
+
+/* --- what happens to VMs --- */
+
+/* The VM in front has ended, and all that it said is out. */
+static void move_on(void)
+{
+    ended = false;
+    if (person) {
+        console_monitor();
+        return;
+    }
+    leave();
+    for (unsigned i = 0; i < control_count(); i++) {
+        struct vm_slot *slot = control_slot(i);
+        if (slot != guest && (slot->vm || console_unseen(slot))) {
+            console_attach(slot);
+            ended = !slot->vm;
+            return;
+        }
+    }
+}
+
+void console_vm_starts(struct vm_slot *slot)
+{
+    if (front == NOBODY && !person)
+        console_attach(slot);
+}
+
+void console_vm_ends(struct vm_slot *slot, bool restarts)
+{
+    if (front != GUEST || guest != slot)
+        return;
+    console_lock();
+    if (!replaying) {
+        end_guest_line();
+        flush_deferred();
+    }
+    console_unlock();
+    ended = !restarts;
+    if (ended && !replaying)
+        move_on();
+}
+
+/* --- bytes --- */
+
+/* Under the lock. */
+static bool put(struct kept *k, unsigned id, uint8_t byte)
+{
+    bool ours = front == GUEST && guest->id == id;
+
+    if (k && ours && replaying && kept_unseen(k) == KEPT_SIZE)
+        return false;
+    if (ours && !replaying && (serial_room(&com1) <= RESERVE || serial_write(&com1, &byte, 1) == 0))
+        return false;
+    if (LIKELY(k))
+        kept_add(k, (char)byte, ours && !replaying);
+    if (!ours || replaying)
+        return true;
+    in_guest_line = byte != '\n';
+    if (UNLIKELY(!in_guest_line && (deferred_length || deferred_lost)))
+        flush_deferred();
+    return true;
+}
+
+bool console_put(void *context, uint8_t byte)
+{
+    const struct vm *vm = context;
+    struct kept *k = kept_of(vm->id);
+    bool taken;
+
+    if (UNLIKELY(!k) && vm->id < console_count)
+        k = consoles[vm->id].kept =
+            heap_alloc(sizeof(*k)); /* before the lock, whose rank is higher */
+    console_lock();
+    taken = put(k, vm->id, byte);
+    console_unlock();
+    if (deadline == MONITOR_NEVER)
+        watch();
+    return taken;
+}
+
+static void type_into_guest(uint8_t byte)
+{
+    if (!guest->vm)
+        return;
+    spin_lock(&guest->vm->board);
+    uart_receive(&guest->vm->uart, &byte, 1);
+    spin_unlock(&guest->vm->board);
+}
+
+/* A guest that does not read must not keep anybody from leaving its console: after a second what is
+ * typed before Ctrl-] is lost. */
+static bool guest_takes_input(void)
+{
+    static uint64_t full_since;
+
+    if (!guest->vm || uart_receive_room(&guest->vm->uart)) {
+        full_since = 0;
+        return true;
+    }
+    if (!full_since)
+        full_since = rdtsc();
+    return rdtsc() - full_since > tsc_hz && serial_received(&com1, ESCAPE);
+}
+
+static bool take_input(void)
+{
+    int c;
+
+    if (front == NOBODY || (front == GUEST && !guest_takes_input()) ||
+        (front == MONITOR && console_room() < MONITOR_ROOM) || (c = serial_read(&com1)) < 0)
+        return false;
+    if (front == GUEST && c == ESCAPE) {
+        person = true;
+        console_monitor();
+    } else if (front == GUEST) {
+        type_into_guest((uint8_t)c);
+    } else if (c == ESCAPE) {
+        bool literal = just_entered;
+        console_back();
+        if (literal && guest)
+            type_into_guest(ESCAPE);
+    } else {
+        just_entered = false;
+        monitor_input((uint8_t)c);
+    }
+    return true;
+}
+
+uint64_t console_pump(void)
+{
+    uint64_t next;
+
+    serial_poll(&com1);
+    deadline = MONITOR_NEVER;
+    console_lock();
+    send_kept();
+    flush_deferred();
+    console_unlock();
+    if (ended && !replaying)
+        move_on();
+    if (front == GUEST && guest->vm)
+        console_retry(guest->vm);
+    for (unsigned i = 0; take_input(); i++)
+        if (i == INPUT_MAX) {
+            deadline = 0;
+            break;
+        }
+    next = monitor_work();
+    deadline = MIN(deadline, next);
+    if (front == MONITOR)
+        show_deferred();
+    watch();
+    return deadline;
+}
+
+/* Wait until what is on its way has been sent. */
+static void drain(void)
+{
+    do {
+        serial_flush(&com1);
+        console_lock();
+        send_kept();
+        console_unlock();
+    } while (replaying && serial_room(&com1) > CHUNK + RESERVE);
+}
+
+void console_flush(void)
+{
+    drain();
+    /* What nobody has seen would be lost: shown now, VM by VM, unless somebody has had the choice.
+     */
+    for (unsigned i = 0; i < control_count() && front != MONITOR && !person; i++) {
+        move_on();
+        drain();
+    }
+    if (front == MONITOR)
+        show_deferred();
+    leave();
+    serial_flush(&com1);
+    console_lock();
+    flush_deferred();
+    console_unlock();
+    serial_flush(&com1);
+}
+
+/* --- for the monitor --- */
+
+size_t console_room(void)
+{
+    return serial_room(&com1);
+}
+
+void console_write(const char *text, size_t length)
+{
+    console_lock();
+    serial_write(&com1, text, length);
+    framebuffer_write(text, length, FB_GREEN);
+    console_unlock();
+}
+
+/* --- beginning --- */
+
+static void input_arrived(void)
+{
+    run_attention(0);
+}
+
+void console_mux_init(void)
+{
+    console_set_serial_line_sink(corbel_line);
+    serial_set_rx_handler(&com1, input_arrived);
+    monitor_init();
+}
+
+void console_begin(int attach)
+{
+    console_count = control_count();
+    consoles = heap_alloc((console_count + 1) * sizeof(*consoles));
+    if (!consoles)
+        console_count = 0;
+    if (attach < 0)
+        console_monitor();
+    else
+        console_attach(control_slot((unsigned)attach));
+}

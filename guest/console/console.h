@@ -1,0 +1,57 @@
+/*
+ * The serial port and who is in front of it: one VM's console, or the monitor, to which Ctrl-]
+ * leads. A guest's bytes pass unchanged, Corbel's lines wait until the guest's line is finished,
+ * and what guests say that are not in front is kept.
+ */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+
+struct vm;
+struct vm_slot;
+
+void console_mux_init(void);
+/* Once the VMs are known (guest/vm/control.h): `[host] attach`, a VM's number, or a negative one
+ * for the monitor. */
+void console_begin(int attach);
+
+/* --- who is in front --- */
+
+/* That VM, whether it runs or not; what it said last is shown first. */
+void console_attach(struct vm_slot *slot);
+void console_monitor(void);
+/* From the monitor to the console that was in front before, if there was one and its VM runs. */
+void console_back(void);
+/* The VM in front, or the one behind the monitor's back; NULL: none. */
+struct vm_slot *console_front(void);
+/* Whether the console has something that nobody has seen. */
+bool console_unseen(const struct vm_slot *slot);
+
+/* --- what happens to VMs --- */
+
+/* A VM starts: it comes to the front if it is its turn and nobody sits at the monitor. */
+void console_vm_starts(struct vm_slot *slot);
+/* It has ended, or restarts: its line ends. */
+void console_vm_ends(struct vm_slot *slot, bool restarts);
+
+/* --- bytes --- */
+
+/* A byte from the VM's UART (context is the VM): whether it was taken. */
+bool console_put(void *context, uint8_t byte);
+/* If it was not, there may be room now: the VM's UART tries again. Without its `board` lock. */
+void console_retry(struct vm *vm);
+/*
+ * Move input and output and let the monitor work. On processor 0 with interrupts off, whenever
+ * there may be something to do. Returns the host TSC at which to call it again at the latest,
+ * UINT64_MAX for never.
+ */
+uint64_t console_pump(void);
+/* Send all that waits, waiting for the port as long as that makes progress. */
+void console_flush(void);
+
+/* --- for the monitor --- */
+
+/* Bytes that console_write() takes now. */
+size_t console_room(void);
+/* To the serial port and the screen; what there is no room for is lost. */
+void console_write(const char *text, size_t length);

@@ -1,0 +1,181 @@
+/*
+ * What goes into the guest with the next VM entry: first an event whose delivery an exit cut short
+ * or that emulation raised, then an NMI, then an external interrupt from the 8259s or the local
+ * APIC. What cannot go now opens a window. This may run more than once between an exit and the
+ * entry: what the first run has put into the VMCS stays.
+ */
+#include "guest/vm/vm.h"
+#include "guest/watch/watch.h"
+#include "vmx/cpu.h"
+
+void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error)
+{
+    struct vmx_event e = vmx_exception(vector, error);
+
+    if ((v->event.info & INTR_VALID) && !vmx_combine_events(&v->event, &e, &v->event)) {
+        v->event.info = 0;
+        vm_request(v->vm, VM_REQUEST_RESET, "triple fault");
+        return;
+    }
+    if (!(v->event.info & INTR_VALID))
+        v->event = e;
+    vcpu_ask(v, REQUEST_EVENT);
+}
+
+void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error)
+{
+    vmx_set_cr2(address);
+    vcpu_exception(v, VECTOR_PF, error);
+}
+
+/* The interrupt that would be delivered: *external when it comes from the 8259s. -1: none. */
+static int pending_interrupt(struct vcpu *v, bool *external)
+{
+    *external = v->id == 0 && pic_output(&v->vm->pic) && lapic_accepts_external(&v->lapic);
+    if (*external)
+        return 0;
+    return v->virtual_delivery ? -1 : lapic_pending_vector(&v->lapic);
+}
+
+static int acknowledge_pic(struct vm *vm)
+{
+    spin_lock(&vm->board);
+    int vector = pic_acknowledge(&vm->pic);
+    spin_unlock(&vm->board);
+    return vector;
+}
+
+/* Out of line, like what follows: the road with virtual-interrupt delivery is short without them.
+ */
+static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool taken)
+{
+    bool external;
+    int vector = pending_interrupt(v, &external);
+
+    if (vector >= 0 && !taken && vmx_can_take_interrupt() && !vmx_injection_pending()) {
+        if (external)
+            vector = acknowledge_pic(v->vm);
+        else
+            lapic_accept(&v->lapic, (uint8_t)vector);
+        const struct vmx_event e = {
+            .info = (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
+        vmx_inject(&e);
+        vector = pending_interrupt(v, &external);
+    }
+    vmx_request_interrupt_window(&v->hw, vector >= 0);
+}
+
+static __attribute__((noinline)) bool deliver_nmi(struct vcpu *v, bool taken)
+{
+    const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
+    bool now = !taken && vmx_can_take_nmi() && !vmx_injection_pending();
+
+    if (now) {
+        __atomic_store_n(&v->nmi_pending, false, __ATOMIC_SEQ_CST);
+        vmx_inject(&e);
+    }
+    vmx_request_nmi_window(&v->hw, __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST));
+    return now;
+}
+
+void vcpu_deliver_events(struct vcpu *v)
+{
+    bool taken = false;
+
+    if (v->event.info & INTR_VALID) {
+        vmx_inject(&v->event);
+        v->event.info = 0;
+        taken = true;
+    }
+    if (UNLIKELY(v->nmi_pending))
+        taken |= deliver_nmi(v, taken);
+    lapic_sync(&v->lapic);
+    if (v->virtual_delivery) {
+        int vector = lapic_highest_irr(&v->lapic);
+        vmx_set_requested_vector(vector < 0 ? 0 : (uint8_t)vector);
+        if ((v->id != 0 || LIKELY(!pic_output(&v->vm->pic))) &&
+            !(v->hw.primary & CPU_INTERRUPT_WINDOW))
+            return;
+    }
+    deliver_interrupt(v, taken);
+    if (v->tpr_shadow && !v->virtual_delivery) {
+        uint8_t threshold = (uint8_t)lapic_tpr_threshold(&v->lapic);
+        if (threshold != v->tpr_threshold) {
+            v->tpr_threshold = threshold;
+            vmx_set_tpr_threshold(threshold);
+        }
+    }
+}
+
+bool vcpu_wakes(struct vcpu *v)
+{
+    if ((v->event.info & INTR_VALID) || vmx_injection_pending() ||
+        (v->nmi_pending && vmx_can_take_nmi()) || vmx_trap_pending())
+        return true;
+    if (!vmx_can_take_interrupt())
+        return false;
+    lapic_sync(&v->lapic);
+    if (v->id == 0 && pic_output(&v->vm->pic) && lapic_accepts_external(&v->lapic))
+        return true;
+    return lapic_pending_vector(&v->lapic) >= 0;
+}
+
+void vcpu_apic_mode(struct vcpu *v)
+{
+    const struct vmx_features *f = &vmx_features;
+    enum vmx_apic_mode mode = !lapic_enabled(&v->lapic) ? VMX_APIC_DISABLED
+                              : lapic_x2apic(&v->lapic) ? VMX_APIC_X2APIC
+                                                        : VMX_APIC_XAPIC;
+    bool hardware = mode == VMX_APIC_X2APIC ? f->virtualize_x2apic : f->virtualize_apic_accesses;
+
+    v->virtual_delivery = f->vid && mode != VMX_APIC_DISABLED && hardware;
+    v->tpr_shadow = f->tpr_shadow;
+    lapic_set_virtual_delivery(&v->lapic, v->virtual_delivery);
+    vmx_set_apic_mode(&v->hw, mode);
+
+    struct msr_features *m = &v->msr_env.features;
+    m->x2apic_mode = mode == VMX_APIC_X2APIC && f->virtualize_x2apic;
+    m->apic_register = f->apic_register;
+    m->virtual_interrupt = v->virtual_delivery;
+    msr_bitmap_build(phys_to_virt(v->msr_bitmap), m);
+    if (UNLIKELY(v->vm->watches))
+        watch_msr_bitmap(v);
+    cpuid_set_apic_enabled(&v->cpuid, lapic_enabled(&v->lapic));
+    if (f->vid) {
+        vmx_set_interrupt_status(v->virtual_delivery ? lapic_interrupt_status(&v->lapic) : 0);
+        vcpu_write_eoi_bitmap(v);
+    }
+    vcpu_ask(v, REQUEST_EVENT);
+}
+
+void vcpu_write_eoi_bitmap(struct vcpu *v)
+{
+    uint64_t bitmap[4] = {0};
+
+    if (!vmx_features.vid)
+        return;
+    spin_lock(&v->vm->board);
+    ioapic_eoi_bitmap(&v->vm->ioapic, bitmap);
+    spin_unlock(&v->vm->board);
+    lapic_eoi_bitmap(&v->lapic, bitmap);
+    vmx_set_eoi_bitmap(bitmap);
+}
+
+/* SDM, "MP Initialization Protocol Algorithm for MP Systems"; one start-up IPI after an INIT
+ * counts. */
+void vcpu_startup_message(struct vcpu *v, uint32_t requests)
+{
+    if (requests & REQUEST_INIT) {
+        vcpu_init_reset(v);
+        v->wait_for_startup = true;
+    }
+    if ((requests & REQUEST_STARTUP) && v->wait_for_startup) {
+        const struct vmx_segment code = {.selector = (uint16_t)(v->startup_vector << 8),
+                                         .base = (uint64_t)v->startup_vector << 12,
+                                         .limit = 0xffff,
+                                         .access = 0x9b};
+        vmx_set_segment(SEG_CS, &code);
+        vmx_set_rip(0);
+        v->wait_for_startup = false;
+    }
+}

@@ -1,0 +1,268 @@
+/*
+ * EPT violations and APIC-page accesses. RAM whose mapping was dropped comes back; a device's page
+ * means decoding the instruction: MOV by the short way, everything else by the emulator; nobody's
+ * address reads ones.
+ */
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "guest/insn/insn.h"
+#include "guest/vm/vm.h"
+#include "guest/cpu/walk.h"
+#include "guest/watch/watch.h"
+
+static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
+{
+    uint64_t value;
+
+    if ((gpa & ~0xfffULL) == LAPIC_BASE && lapic_claims_mmio(&v->lapic))
+        return lapic_mmio_read(&v->lapic, gpa & 0xfff, size);
+    spin_lock(&v->vm->board);
+    bool device = bus_mmio_read(&v->vm->bus, gpa, size, &value);
+    spin_unlock(&v->vm->board);
+    return device ? value : ~0ULL;
+}
+
+static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
+{
+    if ((gpa & ~0xfffULL) == LAPIC_BASE && lapic_claims_mmio(&v->lapic)) {
+        lapic_mmio_write(&v->lapic, gpa & 0xfff, size, value);
+        vcpu_update_deadline(v);
+        vcpu_ask(v, REQUEST_EVENT);
+        return;
+    }
+    spin_lock(&v->vm->board);
+    bus_mmio_write(&v->vm->bus, gpa, size, value);
+    spin_unlock(&v->vm->board);
+}
+
+/* --- the emulator's view of memory --- */
+
+static uint64_t segment_base(void *opaque, enum insn_segment segment)
+{
+    struct vmx_segment s;
+
+    vmx_get_segment((enum segment)segment, &s); /* both count in the encoding's order */
+    return s.base;
+}
+
+static int emulated_access(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa)
+{
+    uint32_t error;
+
+    if (linear_translate(v, linear, access | (vcpu_cpl() == 3 ? WALK_USER : 0), gpa, &error) < 0) {
+        vcpu_page_fault(v, linear, error);
+        return -EFAULT;
+    }
+    return 0;
+}
+
+static int emulated_read(void *opaque, uint64_t linear, unsigned size, uint64_t *value)
+{
+    struct vcpu *v = opaque;
+    uint64_t gpa;
+
+    *value = 0;
+    if (emulated_access(v, linear, 0, &gpa) < 0)
+        return -EFAULT;
+    if (UNLIKELY(v->vm->watches))
+        watch_touched(v, linear, gpa, size, false);
+    if (guest_memory_read(&v->vm->memory, gpa, value, size) < 0)
+        *value = device_read(v, gpa, size);
+    return 0;
+}
+
+static int emulated_write(void *opaque, uint64_t linear, unsigned size, uint64_t value)
+{
+    struct vcpu *v = opaque;
+    uint64_t gpa;
+
+    if (emulated_access(v, linear, WALK_WRITE, &gpa) < 0)
+        return -EFAULT;
+    if (UNLIKELY(v->vm->watches))
+        watch_touched(v, linear, gpa, size, true);
+    if (guest_memory_write(&v->vm->memory, gpa, &value, size) < 0)
+        device_write(v, gpa, size, value);
+    return 0;
+}
+
+static int emulated_probe(void *opaque, uint64_t linear, unsigned size)
+{
+    uint64_t gpa;
+
+    return emulated_access(opaque, linear, WALK_WRITE, &gpa);
+}
+
+static void kill_undecoded(struct vcpu *v, const struct insn_context *c, uint64_t gpa)
+{
+    char text[3 * INSN_BYTES + 1] = "";
+
+    for (unsigned i = 0; i < c->count; i++)
+        format(text + 3 * i, sizeof(text) - 3 * i, "%02x ", c->bytes[i]);
+    vm_kill(v, "cannot emulate the instruction that accesses device memory at %lx: bytes %s", gpa,
+            text);
+}
+
+/* The instruction's bytes end where a page does: the next one is not there for code, or is no
+ * memory at all. */
+static void fetch_fault(struct vcpu *v, uint64_t linear, uint64_t gpa)
+{
+    uint64_t at;
+    uint32_t error;
+
+    if (linear_translate(v, linear, WALK_FETCH | (vcpu_cpl() == 3 ? WALK_USER : 0), &at, &error) <
+        0)
+        vcpu_page_fault(v, linear, error);
+    else
+        vm_kill(v,
+                "the instruction that accesses device memory at %lx goes on at %lx, where there is "
+                "no memory",
+                gpa, at);
+}
+
+static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t linear,
+                                uint64_t gpa)
+{
+    static const struct insn_memory_ops memory = {
+        .read = emulated_read, .write = emulated_write, .probe_write = emulated_probe};
+    uint64_t rflags = vmx_rflags();
+    struct insn insn;
+
+    c->gpr = v->hw.gpr;
+    v->hw.gpr[RSP] = vmx_get_gpr(&v->hw, RSP);
+    c->rflags = &rflags;
+    c->opaque = v;
+    c->segment_base = segment_base;
+    c->stack = c->mode == 64 ? 64 : vmx_segment_access(SEG_SS) & BIT(14) ? 32 : 16;
+    int result = insn_decode(c, &insn);
+    if (result == -EAGAIN) {
+        fetch_fault(v, linear + c->count, gpa);
+        return EXIT_RESUME;
+    }
+    if (result == -EBADMSG) {
+        vcpu_exception(v, VECTOR_UD, 0);
+        return EXIT_RESUME;
+    }
+    if (result > 0)
+        result = insn_emulate(&insn, c, &memory);
+    if (result == -EFAULT)
+        return EXIT_RESUME;
+    if (result < 0) {
+        kill_undecoded(v, c, gpa);
+        return EXIT_RESUME;
+    }
+    vmx_set_gpr(&v->hw, RSP, v->hw.gpr[RSP]);
+    vmx_set_rflags(rflags);
+    if (result == 1) /* one element of a repeated string instruction: interrupts may come next */
+        vmx_end_repetition();
+    else
+        vmx_skip_bytes(insn.length);
+    return EXIT_RESUME;
+}
+
+/* MOV has its own short way: one device access, one register. */
+static void move(struct vcpu *v, const struct insn_mov *mov, uint64_t gpa)
+{
+    if (mov->write)
+        device_write(v, gpa, mov->size, insn_mov_store_value(mov, v->hw.gpr));
+    else
+        insn_mov_load(mov, v->hw.gpr, device_read(v, gpa, mov->size));
+    vmx_skip_bytes(mov->length);
+}
+
+static inline bool is_short(const struct insn_mov *mov, uint64_t gpa)
+{
+    return (gpa & 0xfff) + mov->size <= PAGE_SIZE && mov->reg != RSP;
+}
+
+static __attribute__((noinline)) enum exit_result slow_access(struct vcpu *v, uint64_t gpa)
+{
+    struct insn_context c = {.rip = vmx_rip(), .mode = (uint8_t)vcpu_code_width(v)};
+    struct insn_mov mov;
+    uint64_t linear = c.rip;
+
+    if (c.mode != 64)
+        linear = (uint32_t)(linear + segment_base(v, INSN_CS));
+    c.count = (uint8_t)linear_fetch(v, linear, c.bytes, INSN_BYTES);
+    if (!insn_fast_mov(c.bytes, c.count, c.mode, &mov) || !is_short(&mov, gpa))
+        return emulate(v, &c, linear, gpa);
+    move(v, &mov, gpa);
+    return EXIT_RESUME;
+}
+
+/* Carry out the instruction at RIP, which touches a device's memory at gpa. */
+static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
+{
+    if (UNLIKELY(vcpu_code_width(v) != 64 || !linear_fetch_quick(v, vmx_rip(), v->code) ||
+                 !insn_fast_mov(v->code, INSN_BYTES, 64, &v->mov) || !is_short(&v->mov, gpa)))
+        return slow_access(v, gpa);
+    move(v, &v->mov, gpa);
+    return EXIT_RESUME;
+}
+
+/* Not where the last device access was: RAM whose mapping is gone, another device, or nobody's. */
+static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct vm_exit *e)
+{
+    uint64_t gpa = e->gpa;
+    struct guest_frame frame;
+
+    if (guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
+        return false;
+    if (v->vm->watches && watch_ept_violation(v, e))
+        return true;
+    spin_lock(&v->vm->board);
+    int result = ept_fault_in(&v->vm->ept, &v->vm->memory, gpa);
+    spin_unlock(&v->vm->board);
+    if (result < 0)
+        vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
+    return true;
+}
+
+/* A device cannot hold page tables, code, or what an interrupt's delivery touches: a machine would
+ * hang. */
+static __attribute__((noinline)) void kill_misuse(struct vcpu *v, const struct vm_exit *e)
+{
+    if (e->interrupted.info & INTR_VALID)
+        vm_kill(v, "delivering vector %u touches device memory at %lx",
+                INTR_VECTOR(e->interrupted.info), e->gpa);
+    else if (e->qualification & EPT_VIOLATION_FETCH)
+        vm_kill(v, "executes at guest-physical %lx, where there is no memory", e->gpa);
+    else
+        vm_kill(v, "page tables at guest-physical %lx, where there is no memory", e->gpa);
+}
+
+enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
+{
+    const uint64_t plain = EPT_VIOLATION_GLA_FINAL;
+    const uint64_t odd = EPT_VIOLATION_FETCH | QUALIFICATION_NMI_UNBLOCKING;
+
+    if (LIKELY(bus_mmio_again(&v->vm->bus, e->gpa) && !(e->interrupted.info & INTR_VALID) &&
+               (e->qualification & (plain | odd)) == plain))
+        return device_access(v, e->gpa);
+    if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))
+        vmx_block_nmi();
+    if (ram_came_back(v, e))
+        return EXIT_RESUME;
+    if ((e->interrupted.info & INTR_VALID) || (e->qualification & EPT_VIOLATION_FETCH) ||
+        !(e->qualification & EPT_VIOLATION_GLA_FINAL)) {
+        kill_misuse(v, e);
+        return EXIT_RESUME;
+    }
+    return device_access(v, e->gpa);
+}
+
+/* Access type in bits 15:12: 0 linear read, 1 linear write, 2 fetch, 3 event delivery; physical
+ * ones above. */
+enum exit_result exit_apic_access(struct vcpu *v, struct vm_exit *e)
+{
+    unsigned type = (e->qualification >> 12) & 0xf;
+
+    if (type > 1) {
+        vm_kill(v, "uses the local APIC's page for something other than data (access type %u)",
+                type);
+        return EXIT_RESUME;
+    }
+    return device_access(v, LAPIC_BASE | (e->qualification & 0xfff));
+}

@@ -1,0 +1,36 @@
+#include "guest/cpu/exits.h"
+
+#include "guest/vm/vm.h"
+
+static struct exit_row row_of(const struct vm *vm, unsigned reason)
+{
+    struct exit_row row = {.reason = reason};
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        row.count += vm->vcpu[i]->exits[reason];
+        row.ticks += vcpu_root_ticks(vm->vcpu[i], reason);
+    }
+    return row;
+}
+
+unsigned vm_exit_rows(const struct vm *vm, struct exit_row rows[VMX_EXIT_REASONS],
+                      struct exit_row *all)
+{
+    unsigned count = 0;
+
+    *all = (struct exit_row){0};
+    for (unsigned reason = 0; reason < VMX_EXIT_REASONS; reason++) {
+        struct exit_row row = row_of(vm, reason);
+        unsigned at = count;
+
+        if (!row.count)
+            continue;
+        for (; at && rows[at - 1].count < row.count; at--)
+            rows[at] = rows[at - 1];
+        rows[at] = row;
+        count++;
+        all->count += row.count;
+        all->ticks += row.ticks;
+    }
+    return count;
+}

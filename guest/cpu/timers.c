@@ -1,0 +1,82 @@
+/*
+ * Time in the guest is its TSC, and every virtual timer an absolute deadline on it. The earliest
+ * one of a vCPU becomes next_exit, on the host's TSC; between exits nothing counts.
+ */
+#include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
+#include "guest/trace/trace.h"
+#include "guest/vm/vm.h"
+
+/* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on
+ * every CPU. */
+#define TIMER_MIN_TICKS 2000
+#define TIMER_MAX_TICKS BIT(31)
+
+uint64_t vcpu_tsc(const struct vcpu *v)
+{
+    return rdtsc() + v->tsc_offset;
+}
+
+/* Ticks from now to a deadline, 0 when it has passed. */
+static inline uint64_t ticks_until(uint64_t deadline, uint64_t now)
+{
+    return deadline > now ? deadline - now : 0;
+}
+
+/* The boot vCPU looks after the devices' timers; any vCPU may set them. */
+static inline uint64_t bus_deadline(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->bus.next_deadline, __ATOMIC_RELAXED);
+}
+
+static inline void find_deadline(struct vcpu *v, uint64_t now)
+{
+    uint64_t ticks = TIMER_MAX_TICKS;
+
+    /* An APIC timer or bus that is off has the largest deadline there is. */
+    ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->tsc_offset));
+    if (v->id == 0)
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->tsc_offset));
+    v->next_exit = now + MIN(ticks, ticks_until(v->run_until, now));
+}
+
+void vcpu_update_deadline(struct vcpu *v)
+{
+    find_deadline(v, rdtsc());
+}
+
+uint64_t vcpu_timer_deadline(const struct vcpu *v)
+{
+    uint64_t now = rdtsc(), ticks = ticks_until(v->lapic.timer_deadline, now + v->tsc_offset);
+
+    if (v->lapic.timer_deadline == LAPIC_TIMER_OFF)
+        ticks = UINT64_MAX;
+    if (v->id == 0 && bus_deadline(v->vm) != TIMER_OFF)
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->tsc_offset));
+    return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
+}
+
+bool vcpu_run_timers(struct vcpu *v)
+{
+    uint64_t now = rdtsc();
+    bool fired = false;
+
+    if (now + v->tsc_offset >= v->lapic.timer_deadline) {
+        lapic_timer_expired(&v->lapic, now + v->tsc_offset);
+        fired = true;
+    }
+    if (v->id == 0 && UNLIKELY(bus_deadline(v->vm) <= now + v->vm->tsc_offset)) {
+        spin_lock(&v->vm->board);
+        trace_device(v->vm, TRACE_DEVICE_TIMERS, 0, 0);
+        bus_run_timers(&v->vm->bus, now + v->vm->tsc_offset);
+        spin_unlock(&v->vm->board);
+        fired = true;
+    }
+    if (UNLIKELY(now >= v->run_until))
+        vcpu_ask(v, REQUEST_RESCHEDULE);
+    find_deadline(v, now);
+    /* A guest may program a period shorter than its handling takes: it gets to run all the same. */
+    if (fired)
+        v->next_exit = MAX(v->next_exit, now + TIMER_MIN_TICKS);
+    return fired;
+}

@@ -1,0 +1,289 @@
+/* One virtual CPU: making it, starting it, and its stay in the guest until the VM ends. */
+#include "guest/vm/vm.h"
+
+#include "arch/x86/apic.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "guest/console/console.h"
+#include "guest/gdb/gdb.h"
+#include "guest/trace/trace.h"
+#include "guest/watch/watch.h"
+#include "mm/heap.h"
+#include "vmx/cpu.h"
+
+static void host_cpuid(void *context, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
+{
+    struct cpuid r = cpuid(leaf, subleaf);
+
+    *out = (struct cpuid_regs){.eax = r.eax, .ebx = r.ebx, .ecx = r.ecx, .edx = r.edx};
+}
+
+static void build_cpuid(struct vcpu *v)
+{
+    bool xsave = read_cr4() & CR4_OSXSAVE;
+    struct cpuid host = cpuid(0xd, 0);
+    const struct cpuid_inputs in = {
+        .tsc_hz = tsc_hz,
+        .lapic_shift = LAPIC_BUS_SHIFT,
+        .vcpus = v->vm->config->cpus,
+        .apic_id = v->id,
+        .xcr0 = xsave ? (uint64_t)host.edx << 32 | host.eax : 0,
+        .physical_bits = MIN(vmx_features.physical_bits, 48), /* four levels of EPT */
+        .rdtscp = vmx_features.rdtscp,
+        .invpcid = vmx_features.invpcid,
+        .xsaves = vmx_features.xsaves,
+        .user_wait = false,
+    };
+
+    cpuid_build(&v->cpuid, &in, host_cpuid, NULL);
+}
+
+/* --- what the MSR model asks --- */
+
+static int env_lapic_read(void *context, uint32_t msr, uint64_t *value)
+{
+    return lapic_msr_read(&((struct vcpu *)context)->lapic, msr, value);
+}
+
+static int env_lapic_write(void *context, uint32_t msr, uint64_t value)
+{
+    return lapic_msr_write(&((struct vcpu *)context)->lapic, msr, value);
+}
+
+static uint64_t env_tsc(void *context)
+{
+    return vcpu_tsc(context);
+}
+
+/* The guest moves its TSC. A deadline is a TSC value and stays; a count that is running takes as
+ * long as before. */
+static void env_tsc_add(void *context, uint64_t delta)
+{
+    struct vcpu *v = context;
+
+    v->tsc_offset += delta;
+    vmx_set_tsc_offset(v->tsc_offset);
+    lapic_tsc_moved(&v->lapic, delta);
+    vcpu_update_deadline(v);
+    vcpu_ask(v, REQUEST_TIMER);
+}
+
+static int env_cpu_read(void *context, uint32_t msr, uint64_t *value)
+{
+    return vmx_read_msr(&((struct vcpu *)context)->hw, msr, value);
+}
+
+static int env_cpu_write(void *context, uint32_t msr, uint64_t value)
+{
+    struct vcpu *v = context;
+
+    if (msr == MSR_XSS)
+        cpuid_set_xcr0(&v->cpuid, xgetbv(0), value);
+    return vmx_write_msr(&v->hw, msr, value);
+}
+
+static bool env_paging(void *context)
+{
+    return vmx_get_cr0() & CR0_PG;
+}
+
+static void build_msr_env(struct vcpu *v)
+{
+    v->msr_env = (struct msr_env){
+        .name = v->vm->name,
+        .context = v,
+        .features =
+            {
+                .rdtscp = vmx_features.rdtscp,
+                .xsaves = vmx_features.xsaves,
+                .efer_valid = v->cpuid.efer_valid,
+                .physical_bits = v->cpuid.physical_bits,
+                .microcode = cpu_microcode(true),
+            },
+        .lapic_read = env_lapic_read,
+        .lapic_write = env_lapic_write,
+        .tsc = env_tsc,
+        .tsc_add = env_tsc_add,
+        .cpu_read = env_cpu_read,
+        .cpu_write = env_cpu_write,
+        .paging = env_paging,
+    };
+}
+
+/* --- life --- */
+
+int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
+{
+    struct vcpu *v = heap_alloc(ALIGN_UP(sizeof(*v), PAGE_SIZE));
+
+    if (!v)
+        return -ENOMEM;
+    v->vm = vm;
+    v->id = id;
+    v->tsc_offset = vm->tsc_offset;
+    v->lapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    v->msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    if (v->lapic_page == FRAME_NONE || v->msr_bitmap == FRAME_NONE) {
+        vcpu_destroy(v);
+        return -ENOMEM;
+    }
+    memset(phys_to_virt(v->lapic_page), 0, PAGE_SIZE);
+    build_cpuid(v);
+    build_msr_env(v);
+    msr_bitmap_build(phys_to_virt(v->msr_bitmap), &v->msr_env.features);
+    const struct vmx_vcpu_setup setup = {
+        .ept = &vm->ept,
+        .msr_bitmap = v->msr_bitmap,
+        .virtual_apic_page = v->lapic_page,
+        .apic_access_page = vm->apic_access_page,
+        .vpid = (uint16_t)(1 + (vm->id * CONFIG_MAX_CPUS + id) % UINT16_MAX), /* never 0 */
+        .tsc_offset = v->tsc_offset,
+        .pause_loop = vm->config->cpus > 1,
+        /* OSXSAVE and PKE show in CPUID; MCE must stay on for the host; VMXE is not the guest's. */
+        .cr4_allowed =
+            v->cpuid.cr4_valid & ~(CR4_OSXSAVE | CR4_PKE | CR4_MCE | CR4_VMXE | CR4_SMXE),
+    };
+    int result = vmx_vcpu_init(&v->hw, &setup);
+    if (result < 0) {
+        vcpu_destroy(v);
+        return result;
+    }
+    *out = v;
+    return 0;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+    if (!v)
+        return;
+    ept_window_destroy(&v->watch.window);
+    vmx_vcpu_destroy(&v->hw);
+    if (v->lapic_page != FRAME_NONE && v->lapic_page)
+        frame_free(v->lapic_page, FRAME_ORDER_4K);
+    if (v->msr_bitmap != FRAME_NONE && v->msr_bitmap)
+        frame_free(v->msr_bitmap, FRAME_ORDER_4K);
+    heap_free(v);
+}
+
+bool vcpu_hold(struct vcpu *v)
+{
+    if (v->hw.cpu)
+        return false;
+    vmx_vcpu_load(&v->hw);
+    return true;
+}
+
+void vcpu_release(struct vcpu *v, bool held)
+{
+    if (held)
+        vmx_vcpu_put(&v->hw);
+}
+
+void vcpu_init_reset(struct vcpu *v)
+{
+    watch_reset(v);
+    vmx_vcpu_init_reset(&v->hw);
+    v->event.info = 0;
+    v->nmi_pending = false;
+    v->halted = false;
+    cpuid_set_cr4(&v->cpuid, 0);
+    lapic_init_reset(&v->lapic);
+    vmx_request_interrupt_window(&v->hw, false);
+    vmx_request_nmi_window(&v->hw, false);
+    vcpu_apic_mode(v);
+}
+
+void vcpu_reset(struct vcpu *v)
+{
+    bool held = vcpu_hold(v);
+
+    watch_reset(v);
+    vmx_vcpu_reset(&v->hw);
+    v->event.info = 0;
+    v->nmi_pending = false;
+    v->halted = false;
+    v->wait_for_startup = v->accepts_startup = v->id != 0;
+    v->tsc_offset = v->vm->tsc_offset;
+    vmx_set_tsc_offset(v->tsc_offset);
+    msr_reset(&v->msr);
+    cpuid_set_cr4(&v->cpuid, 0);
+    cpuid_set_xcr0(&v->cpuid, XCR0_X87, 0);
+    lapic_reset(&v->lapic);
+    vmx_request_interrupt_window(&v->hw, false);
+    vmx_request_nmi_window(&v->hw, false);
+    vcpu_apic_mode(v);
+    v->requests = REQUEST_TIMER | REQUEST_EVENT | (test_reload ? REQUEST_RELOAD : 0);
+    vcpu_release(v, held);
+}
+
+void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
+{
+    bool real = start->mode == GUEST_REAL;
+    const struct vmx_segment code = {
+        .selector = start->code_selector,
+        .limit = real ? 0xffff : 0xffffffff,
+        .access = real                        ? 0x9b
+                  : start->mode == GUEST_LONG ? 0xa09b
+                                              : 0xc09b,
+    };
+    const struct vmx_segment data = {.selector = start->data_selector,
+                                     .limit = real ? 0xffff : 0xffffffff,
+                                     .access = real ? 0x93 : 0xc093};
+    const struct vmx_segment tr = {.limit = 0x67, .access = 0x8b}; /* as PVH wants it */
+    bool held = vcpu_hold(v);
+
+    vmx_set_segment(SEG_CS, &code);
+    for (enum segment s = SEG_ES; s <= SEG_GS; s++)
+        if (s != SEG_CS)
+            vmx_set_segment(s, &data);
+    vmx_set_segment(SEG_TR, &tr);
+    if (!real)
+        vmx_set_descriptor_table(false, start->gdt_base, start->gdt_limit);
+    vmx_set_efer(&v->hw, start->efer & ~EFER_LMA);
+    vmx_set_cr4(&v->hw, start->cr4);
+    vmx_set_cr3(&v->hw, start->cr3);
+    vmx_set_cr0(&v->hw, start->cr0);
+    vmx_set_rip(start->rip);
+    vmx_set_gpr(&v->hw, RSP, start->rsp);
+    vmx_set_gpr(&v->hw, RAX, start->rax);
+    vmx_set_gpr(&v->hw, RBX, start->rbx);
+    vmx_set_gpr(&v->hw, RDX, start->rdx);
+    vmx_set_gpr(&v->hw, RSI, start->rsi);
+    vmx_set_gpr(&v->hw, RDI, start->rdi);
+    lapic_virtual_wire(&v->lapic); /* as firmware would leave it */
+    vcpu_apic_mode(v);
+    vcpu_release(v, held);
+}
+
+/* --- running --- */
+
+uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
+{
+    uint64_t ticks = v->ticks[reason];
+
+    return (int64_t)ticks < 0 ? ticks + rdtsc() : ticks;
+}
+
+int vcpu_run(struct vcpu *v)
+{
+    gdb_run(v);
+    watch_run(v);
+    int leave = vcpu_prepare(v);
+
+    if (leave == VCPU_STAY) {
+        trace_run(v);
+        leave = vmx_run(&v->hw);
+        trace_leave(v, leave);
+    }
+    if (UNLIKELY(v->debug.turn))
+        gdb_ran(v, leave);
+    if (leave == VMX_ENTRY_FAILED) {
+        vmx_report_entry_failure(&v->hw);
+        vm_kill(v, "the processor refused VM entry");
+        return VCPU_REQUEST;
+    }
+    return leave;
+}

@@ -1,0 +1,12 @@
+/* The files that the loader has brought into memory for the VMs. */
+#pragma once
+
+#include "boot/handover.h"
+#include "guest/vm/vm.h"
+
+void files_init(const struct handover *h);
+/* What is wrong with a file of that status (struct handover_file). */
+const char *files_status_text(int status);
+/* All files that a VM's config names. 0, or the first one's error, which has been logged with the
+ * config's line. */
+int files_find(const struct vm_config *config, struct vm_files *out) MUST_CHECK;

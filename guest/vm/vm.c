@@ -1,0 +1,281 @@
+/* A VM's life: made from its section of the config, booted from its files, reset, ended, and given
+ * back. */
+#include "guest/vm/vm.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "guest/load/acpi.h"
+#include "guest/load/kernel.h"
+#include "guest/run/run.h"
+#include "mm/heap.h"
+#include "vmx/cpu.h"
+
+static int no_memory(struct vm *vm, const char *what)
+{
+    struct frame_stats s;
+
+    frame_stats(&s);
+    log_error(
+        "corbel.conf:%u: [vm %s]: not enough memory for %s: it wants %lu MiB and %lu MiB are free",
+        config_vm_line(vm->config, CONFIG_VM_MEMORY), vm->name, what, vm->config->memory / MIB,
+        s.free / MIB);
+    return -ENOMEM;
+}
+
+static int create_memory(struct vm *vm)
+{
+    struct guest_memory_region regions[GPA_RAM_RANGES];
+    uint64_t start = rdtsc();
+
+    if (gpa_layout_init(&vm->layout, vm->config->memory, vm->config->hole) < 0) {
+        log_error("corbel.conf:%u: [vm %s]: memory and hole do not go together",
+                  config_vm_line(vm->config, CONFIG_VM_MEMORY), vm->name);
+        return -EINVAL;
+    }
+    /* Around the VGA hole two ranges share a 2 MiB block: it is backed as a whole, the E820 map
+     * leaves the hole out. */
+    unsigned count = 0;
+    for (unsigned i = 0; i < vm->layout.count; i++) {
+        const struct gpa_range *r = &vm->layout.ram[i];
+        struct guest_memory_region *last = count ? &regions[count - 1] : NULL;
+        if (last && ALIGN_DOWN(r->base, GUEST_CHUNK) < last->gpa + last->size)
+            last->size = r->base + r->size - last->gpa;
+        else
+            regions[count++] = (struct guest_memory_region){.gpa = r->base, .size = r->size};
+    }
+    if (guest_memory_create(&vm->memory, (uint16_t)(FRAME_VM + vm->id), regions, count) < 0)
+        return no_memory(vm, "its RAM");
+    vm->clear_ticks = rdtsc() - start;
+    if (ept_create(&vm->ept, &vmx_features, &host_mtrr, 0) < 0 ||
+        ept_map_guest(&vm->ept, &vm->memory) < 0)
+        return no_memory(vm, "its page tables");
+    vm->ioapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    if (vm->ioapic_page == FRAME_NONE)
+        return no_memory(vm, "its I/O APIC's page");
+    memset(phys_to_virt(vm->ioapic_page), 0, PAGE_SIZE);
+    /* Write-back whatever the guest's PAT says: we write it through a cached mapping. */
+    if (ept_map_type(&vm->ept, IOAPIC_BASE, vm->ioapic_page, PAGE_SIZE, EPT_READ, MEMORY_WB, true) <
+        0)
+        return no_memory(vm, "its page tables");
+    if (!vmx_features.virtualize_apic_accesses)
+        return 0;
+    vm->apic_access_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    if (vm->apic_access_page == FRAME_NONE)
+        return no_memory(vm, "its APIC page");
+    memset(phys_to_virt(vm->apic_access_page), 0, PAGE_SIZE);
+    if (ept_map(&vm->ept, LAPIC_BASE, vm->apic_access_page, PAGE_SIZE, EPT_READ | EPT_WRITE) < 0)
+        return no_memory(vm, "its page tables");
+    return 0;
+}
+
+int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
+{
+    struct vm *vm = heap_alloc(ALIGN_UP(sizeof(*vm), PAGE_SIZE));
+    int result;
+
+    if (!vm) {
+        log_error("corbel.conf:%u: [vm %.*s]: no memory is left for another VM",
+                  config->section_line, (int)config->name.length, config->name.data);
+        return -ENOMEM;
+    }
+    vm->id = id;
+    vm->config = config;
+    spin_init(&vm->board, RANK_BOARD);
+    sched_group_init(&vm->group, rdtsc());
+    vm->apic_access_page = FRAME_NONE;
+    vm->ioapic_page = FRAME_NONE;
+    memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
+    vm->tsc_offset = -rdtsc();
+    if ((result = create_memory(vm)) < 0)
+        goto failed;
+    for (unsigned i = 0; i < config->cpus; i++) {
+        if ((result = vcpu_create(&vm->vcpu[i], vm, i)) < 0) {
+            no_memory(vm, "its vCPUs");
+            goto failed;
+        }
+        vm->lapic[i] = &vm->vcpu[i]->lapic;
+        vm->vcpu_count++;
+        lapic_init(vm->lapic[i], phys_to_virt(vm->vcpu[i]->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
+        run_add(vm->vcpu[i]);
+    }
+    if ((result = platform_init(vm)) < 0) {
+        no_memory(vm, "its devices");
+        goto failed;
+    }
+    vm_reset(vm);
+    *out = vm;
+    return 0;
+failed:
+    vm_destroy(vm);
+    return result;
+}
+
+void vm_reset(struct vm *vm)
+{
+    vm->ending = false;
+    vm->killed = false;
+    vm->dead = 0;
+    vm->why[0] = '\0';
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        vcpu_reset(vm->vcpu[i]);
+    platform_reset(vm);
+}
+
+/* --- loading --- */
+
+static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)
+{
+    return guest_memory_write(&((struct vm *)ctx)->memory, gpa, data, size);
+}
+
+static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
+{
+    return guest_memory_zero(&((struct vm *)ctx)->memory, gpa, size);
+}
+
+static int load_acpi(struct vm *vm)
+{
+    const struct acpi_platform platform = {.cpus = vm->vcpu_count, .hole = vm->layout.hole};
+    void *tables = heap_alloc(GPA_ACPI_SIZE);
+    int size;
+
+    if (!tables)
+        return -ENOMEM;
+    size = acpi_build(&platform, tables, GPA_ACPI_SIZE);
+    if (size >= 0)
+        size = guest_memory_write(&vm->memory, GPA_ACPI, tables, (size_t)size);
+    heap_free(tables);
+    return size;
+}
+
+/* The config's line to blame for a loader's error; see kernel_load(). */
+static uint32_t line_of_error(const struct vm_config *config, int error)
+{
+    return config_vm_line(config, error == -ENOMEM    ? CONFIG_VM_MEMORY
+                                  : error == -E2BIG   ? CONFIG_VM_CMDLINE
+                                  : error == -ERANGE  ? CONFIG_VM_INITRD
+                                  : error == -ENOTSUP ? CONFIG_VM_MODULE
+                                                      : CONFIG_VM_KERNEL);
+}
+
+static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest_start *start)
+{
+    const struct vm_config *config = vm->config;
+    const struct guest_sink sink = {.write = sink_write, .zero = sink_zero, .ctx = vm};
+    char error[LOAD_ERROR];
+    struct guest_image image = {
+        .kernel = files->kernel.data,
+        .kernel_size = files->kernel.size,
+        .path = config->kernel.data,
+        .path_size = config->kernel.length,
+        .cmdline = config->cmdline.data,
+        .cmdline_size = config->cmdline.length,
+        .initrd = files->initrd.data,
+        .initrd_size = files->initrd.size,
+        .initrd_path = config->initrd.data,
+        .initrd_path_size = config->initrd.length,
+        .module_count = config->modules.count,
+        .rsdp = GPA_ACPI,
+    };
+
+    for (unsigned i = 0; i < config->modules.count; i++) {
+        const struct config_module *m = &config->modules.item[i];
+        image.module[i] = (struct guest_module){
+            .data = files->module[i].data,
+            .size = files->module[i].size,
+            .path = m->file.data,
+            .path_size = m->file.length,
+            .args = m->args.data,
+            .args_size = m->args.length,
+        };
+    }
+    int result = kernel_load(&image, &vm->layout, &sink, start, error);
+    if (result < 0)
+        log_error("corbel.conf:%u: [vm %s]: %.*s %s", line_of_error(config, result), vm->name,
+                  (int)config->kernel.length, config->kernel.data, error);
+    else if (start->mode == GUEST_REAL)
+        log_info("%s: a boot sector starts in real mode at 0:7c00, without BIOS services",
+                 vm->name);
+    else
+        log_debug("%s: %.*s is %s", vm->name, (int)config->kernel.length, config->kernel.data,
+                  kernel_kind(image.kernel, image.kernel_size));
+    return result;
+}
+
+int vm_boot(struct vm *vm, const struct vm_files *files)
+{
+    struct guest_start start;
+    uint64_t from = rdtsc();
+    int result = load_acpi(vm);
+
+    if (result < 0)
+        return no_memory(vm, "its ACPI tables");
+    result = load_kernel(vm, files, &start);
+    if (result < 0)
+        return result;
+    vcpu_start_at(vm->vcpu[0], &start);
+    vm->load_ticks = rdtsc() - from;
+    return 0;
+}
+
+/* --- ending --- */
+
+void vm_request(struct vm *vm, enum vm_request request, const char *why)
+{
+    if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST))
+        return;
+    vm->request = request;
+    format(vm->why, sizeof(vm->why), "%s", why);
+    run_leave(vm);
+}
+
+void vm_move_clock(struct vm *vm, uint64_t delta)
+{
+    vm->tsc_offset += delta;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *v = vm->vcpu[i];
+        bool held = vcpu_hold(v);
+
+        v->tsc_offset += delta;
+        vmx_set_tsc_offset(v->tsc_offset);
+        vcpu_release(v, held);
+        vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT);
+    }
+}
+
+void vm_kill(struct vcpu *v, const char *why, ...)
+{
+    struct vm *vm = v->vm;
+    va_list args;
+
+    if (__atomic_exchange_n(&vm->killed, true, __ATOMIC_SEQ_CST))
+        return;
+    vm->ending = false; /* a fault ends the VM whatever the guest had asked for */
+    va_start(args, why);
+    char text[sizeof(vm->why)];
+    vformat(text, sizeof(text), why, args);
+    va_end(args);
+    log_error("%s: killed: %s", vm->name, text);
+    vcpu_dump(v);
+    vm_request(vm, VM_REQUEST_POWEROFF, text);
+}
+
+void vm_destroy(struct vm *vm)
+{
+    run_flush(vm);
+    for (unsigned i = 0; i < vm->config->cpus; i++)
+        vcpu_destroy(vm->vcpu[i]);
+    platform_destroy(vm);
+    ept_destroy(&vm->ept);
+    if (vm->ioapic_page != FRAME_NONE)
+        frame_free(vm->ioapic_page, FRAME_ORDER_4K);
+    if (vm->apic_access_page != FRAME_NONE)
+        frame_free(vm->apic_access_page, FRAME_ORDER_4K);
+    guest_memory_destroy(&vm->memory);
+    heap_free(vm->watches);
+    heap_free(vm);
+}

@@ -1,0 +1,133 @@
+#include "guest/vm/vm_state.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "mm/heap.h"
+#include "vmx/state.h"
+
+#define VERSION 2
+
+static void save_vcpu(struct vcpu *v, struct state_writer *w)
+{
+    state_begin(w, "vcpu", VERSION);
+    state_put_u32(w, v->id);
+    state_put_u64(w, v->tsc_offset - v->vm->tsc_offset);
+    state_put_u32(w, v->event.info);
+    state_put_u32(w, v->event.error);
+    state_put_u32(w, v->event.length);
+    state_put_u8(w, v->nmi_pending);
+    state_put_u8(w, v->halted);
+    state_put_u8(w, v->wait_for_startup);
+    state_put_u8(w, v->accepts_startup);
+    state_end(w);
+    vmx_vcpu_save(&v->hw, w);
+    lapic_save(&v->lapic, w);
+    msr_save(&v->msr, w);
+}
+
+static int load_vcpu(struct vcpu *v, struct state_reader *r)
+{
+    if (state_enter(r, "vcpu", VERSION) < 0)
+        return -EBADMSG;
+    if (state_get_u32(r) != v->id)
+        return -EBADMSG;
+    v->tsc_offset = v->vm->tsc_offset + state_get_u64(r);
+    v->event.info = state_get_u32(r);
+    v->event.error = state_get_u32(r);
+    v->event.length = state_get_u32(r);
+    v->nmi_pending = state_get_u8(r);
+    v->halted = state_get_u8(r);
+    v->wait_for_startup = state_get_u8(r);
+    v->accepts_startup = state_get_u8(r);
+    if (state_leave(r) < 0 || vmx_vcpu_restore(&v->hw, r) < 0 || lapic_load(&v->lapic, r) < 0 ||
+        msr_load(&v->msr, &v->msr_env.features, r) < 0)
+        return -EBADMSG;
+    vmx_set_tsc_offset(v->tsc_offset);
+    cpuid_set_cr4(&v->cpuid, vmx_get_cr4());
+    cpuid_set_xcr0(&v->cpuid, v->hw.xcr0, v->hw.xss);
+    vcpu_apic_mode(v);
+    vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT);
+    return 0;
+}
+
+void vm_save(struct vm *vm, struct state_writer *w)
+{
+    state_begin(w, "vm", VERSION);
+    state_put_u64(w, rdtsc() + vm->tsc_offset);
+    state_put_u32(w, vm->irq_lines);
+    state_put_u32(w, vm->vcpu_count);
+    state_end(w);
+    spin_lock(&vm->board);
+    bus_save(&vm->bus, w);
+    spin_unlock(&vm->board);
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        save_vcpu(vm->vcpu[i], w);
+}
+
+int vm_load(struct vm *vm, struct state_reader *r)
+{
+    uint32_t lines, count;
+
+    if (state_enter(r, "vm", VERSION) < 0)
+        goto bad;
+    vm->tsc_offset = state_get_u64(r) - rdtsc();
+    lines = state_get_u32(r);
+    count = state_get_u32(r);
+    if (state_leave(r) < 0 || count != vm->vcpu_count)
+        goto bad;
+    spin_lock(&vm->board);
+    int result = bus_load(&vm->bus, r);
+    spin_unlock(&vm->board);
+    if (result < 0)
+        goto bad;
+    vm->irq_lines = lines & 0xffffff;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        if (load_vcpu(vm->vcpu[i], r) < 0)
+            goto bad;
+    return 0;
+bad:
+    vm_reset(vm);
+    if (!r->error)
+        r->error = "a value of the saved state is out of its range";
+    return -EBADMSG;
+}
+
+/* --- the test --- */
+
+static uint32_t next_random(struct vm *vm)
+{
+    vm->random = vm->random * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (uint32_t)(vm->random >> 33);
+}
+
+static void reload(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+    struct state_writer w = {0};
+
+    vm_save(vm, &w);
+    size_t size = w.used;
+    void *data = heap_alloc(size);
+    if (!data)
+        return;
+    w = (struct state_writer){.data = data, .capacity = size};
+    vm_save(vm, &w);
+    vm_reset(vm);
+    struct state_reader r = {.data = data, .size = w.used};
+    if (w.used > size || vm_load(vm, &r) < 0)
+        vm_kill(v, "its state did not come back: %s", r.error ? r.error : "its size changed");
+    vm->reloads++;
+    heap_free(data);
+}
+
+void vm_reload_test(struct vcpu *v, unsigned every)
+{
+    struct vm *vm = v->vm;
+
+    if (vm->reload_in-- > 0 || vm->ending || vm->vcpu_count > 1)
+        return;
+    vm->reload_in = next_random(vm) % (2 * every);
+    reload(v);
+}

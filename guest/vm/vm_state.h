@@ -1,0 +1,17 @@
+/* A whole VM but its memory: saved to a stream of sections and brought back, for snapshots,
+ * migration and their test. */
+#pragma once
+
+#include "guest/vm/vm.h"
+
+/* All vCPUs are out of the guest; the boot vCPU is loaded. Measures with w->capacity 0. */
+void vm_save(struct vm *vm, struct state_writer *w);
+/* 0, or -EBADMSG with a sentence in r->error: the VM is in power-on state then. The guest's clock
+ * goes on where it was. */
+int vm_load(struct vm *vm, struct state_reader *r) MUST_CHECK;
+
+/*
+ * The test of the two: at random exits, one in `every` on average, save, wipe and load everything.
+ * Call before each VM entry of the VM's boot vCPU.
+ */
+void vm_reload_test(struct vcpu *v, unsigned every);
