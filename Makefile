@@ -237,7 +237,7 @@ $(B)/nested/poll_uart: tests/nested/poll_uart.c
 test-nested: $(B)/BOOTX64.EFI $(B)/confscan guest guests $(TEST_NESTED_NEEDS)
 	@tools/verdict nested tests/nested/run.py
 
-check: $(ZYDIS_FETCHED)
+check: $(ZYDIS_FETCHED) $(KERNEL_OBJ)
 	@tools/check '$(B)' $(ZYDIS_CFLAGS)
 
 all: loader
@@ -261,7 +261,7 @@ help:
 	@echo "make test-fresh           as root: on a fresh Debian 12 and 13, made here; FRESH=\"12-root 13-user\": only some"
 	@echo "make mutants              put stored faults into copies of the source: are they noticed? MACHINE_TESTS=1: more"
 	@echo "make bench                measure, and print the figures of docs/NUMBERS.md"
-	@echo "make check                clang-format, cppcheck, clang-tidy"
+	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
 .PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-fresh mutants check clean help
