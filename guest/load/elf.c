@@ -10,6 +10,7 @@
 #define DATA_LSB   1
 #define E_TYPE     16
 #define E_MACHINE  18
+#define ET_REL     1
 #define ET_EXEC    2
 #define ET_DYN     3 /* position-independent: where its addresses say, it runs, too */
 #define EM_386     3
@@ -60,6 +61,7 @@ static int check_header(struct reader *r)
 {
     const uint8_t *f = r->file;
     const char *wrong = NULL;
+    uint16_t machine, type;
 
     if (!elf_recognise(f, r->size)) {
         format(r->error, LOAD_ERROR, "is not an ELF file");
@@ -69,11 +71,20 @@ static int check_header(struct reader *r)
         return truncated(r, "its header ends");
     }
     r->form = &forms[f[ELF_CLASS] == ELF_CLASS_64];
+    machine = get16(f + E_MACHINE);
+    type = get16(f + E_TYPE);
     if (f[EI_DATA] != DATA_LSB || (f[ELF_CLASS] != ELF_CLASS_32 && f[ELF_CLASS] != ELF_CLASS_64) ||
-        get16(f + E_MACHINE) != (f[ELF_CLASS] == ELF_CLASS_64 ? EM_X86_64 : EM_386)) {
+        (machine != EM_X86_64 && machine != EM_386)) {
         wrong = "for another processor; x86-64 or i386 is needed";
-    } else if (get16(f + E_TYPE) != ET_EXEC && get16(f + E_TYPE) != ET_DYN) {
+    } else if (machine == EM_386 && f[ELF_CLASS] == ELF_CLASS_64) {
+        wrong = "of 64 bits for i386, which cannot be";
+    } else if (machine == EM_X86_64 && f[ELF_CLASS] == ELF_CLASS_32) {
+        wrong = "of 32 bits for x86-64 (x32); link it for x86-64 or i386";
+    } else if (type == ET_REL) {
         wrong = "but no executable; link it";
+    } else if (type != ET_EXEC && type != ET_DYN) {
+        format(r->error, LOAD_ERROR, "is an ELF file of type %u, which is no executable", type);
+        return -EBADMSG;
     } else if (get16(f + r->form->phnum) == 0 || get16(f + r->form->phentsize) != r->form->phsize) {
         wrong = "without program headers, which say what to load; link it as an executable";
     }
@@ -130,32 +141,47 @@ static int add_segment(const struct reader *r, const uint8_t *ph)
 }
 
 /* Look for the PVH note: name "Xen", type 18, the entry's address in 4 or 8 bytes. Name and
- * descriptor are padded to 4 bytes, in segments that are aligned to 8, to 8. */
-static int read_notes(const struct reader *r, const uint8_t *ph)
+ * descriptor are padded to a multiple of align; padding: there may be zeros between notes, too. */
+static bool find_pvh(const struct reader *r, const uint8_t *n, uint64_t left, uint64_t align,
+                     bool padding)
 {
-    uint64_t align = get_word(r, ph + r->form->align) == 8 ? 8 : 4, left;
-    const uint8_t *n;
+    bool found = false;
 
-    if (segment_bytes(r, ph, &n, &left) < 0) {
-        return -EBADMSG;
-    }
     while (left >= NOTE_START) {
         uint64_t name = get32(n), bytes = get32(n + 4);
         uint64_t at = ALIGN_UP(NOTE_START + name, align), next = ALIGN_UP(at + bytes, align);
 
-        if (at + bytes > left) {
+        if (padding && name == 0) {
+            next = align;
+        } else if (at + bytes > left) {
             break;
-        }
-        if (name == NOTE_NAME && memcmp(n + NOTE_START, "Xen", NOTE_NAME) == 0 &&
-            get32(n + 8) == NOTE_PVH && (bytes == 4 || bytes == 8)) {
-            r->elf->has_pvh = true;
+        } else if (name == NOTE_NAME && memcmp(n + NOTE_START, "Xen", NOTE_NAME) == 0 &&
+                   get32(n + 8) == NOTE_PVH && (bytes == 4 || bytes == 8)) {
             r->elf->pvh_entry = bytes == 8 ? get64(n + at) : get32(n + at);
+            found = true;
         }
         if (next > left) {
             break;
         }
         n += next;
         left -= next;
+    }
+    return found;
+}
+
+/* A segment that is aligned to 8 should have its notes padded to 8. Linkers give it the largest
+ * alignment among its sections, and leave notes that are packed by 4 as they are, behind zeros
+ * where the next section begins. */
+static int read_notes(const struct reader *r, const uint8_t *ph)
+{
+    uint64_t bytes, align = get_word(r, ph + r->form->align);
+    const uint8_t *n;
+
+    if (segment_bytes(r, ph, &n, &bytes) < 0) {
+        return -EBADMSG;
+    }
+    if ((align > 4 && find_pvh(r, n, bytes, 8, false)) || find_pvh(r, n, bytes, 4, align > 4)) {
+        r->elf->has_pvh = true;
     }
     return 0;
 }

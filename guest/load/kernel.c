@@ -10,7 +10,33 @@
 #include "guest/load/pvh.h"
 #include "guest/load/sector.h"
 
-/* In the order in which they are asked. */
+/* Multiboot2 Specification, "The layout of Multiboot2 header": magic, architecture, length and the
+ * checksum over them, aligned to 8. */
+#define MULTIBOOT_2        0xe85250d6
+#define MULTIBOOT_2_SEARCH 32768
+#define MULTIBOOT_2_HEADER 16
+
+static bool is_multiboot_2(const uint8_t *k, uint64_t size)
+{
+    uint64_t end = MIN(size, (uint64_t)MULTIBOOT_2_SEARCH);
+
+    for (uint64_t at = 0; at + MULTIBOOT_2_HEADER <= end; at += 8) {
+        if (get32(k + at) == MULTIBOOT_2 &&
+            MULTIBOOT_2 + get32(k + at + 4) + get32(k + at + 8) + get32(k + at + 12) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The entry of an ELF file for Multiboot 2 is 32-bit code. */
+static bool plain_elf64(const void *kernel, uint64_t size)
+{
+    return elf64_recognise(kernel, size) && !is_multiboot_2(kernel, size);
+}
+
+/* In the order in which they are asked. A file may hold a kind's magic by chance: whoever takes it
+ * must be able to start it, as far as the file alone decides. */
 static const struct loader {
     const char *kind;
     bool (*recognise)(const void *kernel, uint64_t size);
@@ -20,7 +46,7 @@ static const struct loader {
     {"a Linux bzImage", linux_recognise, linux_load},
     {"a Multiboot kernel", multiboot_recognise, multiboot_load},
     {"a PVH kernel", pvh_recognise, pvh_load},
-    {"an ELF64 program", elf64_recognise, elf64_load},
+    {"an ELF64 program", plain_elf64, elf64_load},
     {"a boot sector", sector_recognise, sector_load},
 };
 
@@ -41,18 +67,22 @@ const char *kernel_kind(const void *kernel, uint64_t size)
     return loader ? loader->kind : NULL;
 }
 
-#define MULTIBOOT_2        0xe85250d6
-#define MULTIBOOT_2_SEARCH 32768
-
-static bool is_multiboot_2(const uint8_t *k, uint64_t size)
-{
-    for (uint64_t at = 0; at + 8 <= MIN(size, (uint64_t)MULTIBOOT_2_SEARCH); at += 8) {
-        if (get32(k + at) == MULTIBOOT_2) {
-            return true;
-        }
-    }
-    return false;
-}
+/* What a file may begin with that no loader takes. */
+static const struct {
+    const char *magic;
+    uint8_t size;
+    const char *what;
+} others[] = {
+    {"\x1f\x8b", 2, "it is a gzip file; decompress it"},
+    {"\xfd"
+     "7zXZ",
+     6, "it is an xz file; decompress it"},
+    {"\x28\xb5\x2f\xfd", 4, "it is a zstd file; decompress it"},
+    {"\x04\x22\x4d\x18", 4, "it is an lz4 file; decompress it"},
+    {"\x02\x21\x4c\x18", 4, "it is an lz4 file; decompress it"},
+    {"BZh", 3, "it is a bzip2 file; decompress it"},
+    {"MZ", 2, "it is a program for UEFI or Windows (PE), and a VM has neither"},
+};
 
 /* Say what a file that no loader takes seems to be. */
 static void describe_other(const uint8_t *k, uint64_t size, char *error)
@@ -63,8 +93,6 @@ static void describe_other(const uint8_t *k, uint64_t size, char *error)
 
     if (size == 0) {
         what = "it is empty";
-    } else if (size >= 2 && k[0] == 0x1f && k[1] == 0x8b) {
-        what = "it is a gzip file; decompress it";
     } else if (is_multiboot_2(k, size)) {
         what = "it has a Multiboot 2 header; Multiboot 1 is needed";
     } else if (elf_recognise(k, size)) {
@@ -72,6 +100,11 @@ static void describe_other(const uint8_t *k, uint64_t size, char *error)
             return;
         }
         what = "it is an ELF file of 32 bits with neither a Multiboot header nor a PVH note";
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        if (size >= others[i].size && memcmp(k, others[i].magic, others[i].size) == 0) {
+            what = others[i].what;
+        }
     }
     format(error, LOAD_ERROR, "is not a kernel that Corbel can start: %s", what);
 }
@@ -82,6 +115,9 @@ int kernel_load(const struct guest_image *image, const struct gpa_layout *layout
     const struct loader *loader = find_loader(image->kernel, image->kernel_size);
 
     error[0] = '\0';
+    if (!loader && multiboot_has_header(image->kernel, image->kernel_size)) {
+        return multiboot_load(image, layout, sink, start, error);
+    }
     if (!loader) {
         describe_other(image->kernel, image->kernel_size, error);
         return -EBADMSG;

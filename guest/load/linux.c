@@ -73,15 +73,21 @@ int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, 
         return -EBADMSG;
     }
     header->version = get16(k + HDR_VERSION);
-    if (header->version < VERSION_MIN || !(k[HDR_LOADFLAGS] & LOADED_HIGH)) {
-        format(
-            error, LOAD_ERROR,
-            "is too old: it speaks boot protocol %u.%02u, and 2.12 (Linux 3.8) or newer is needed",
-            header->version >> 8, header->version & 0xff);
+    if (!(k[HDR_LOADFLAGS] & LOADED_HIGH)) {
+        format(error, LOAD_ERROR, "is a zImage, which is loaded below 1 MiB; a bzImage is needed");
+        return -EBADMSG;
+    }
+    if (header->version < VERSION_MIN) {
+        format(error, LOAD_ERROR,
+               "has no 64-bit entry: its boot protocol, %u.%02u, knows none; one of 2.12 (Linux "
+               "3.8) or newer does",
+               header->version >> 8, header->version & 0xff);
         return -EBADMSG;
     }
     if (!(get16(k + HDR_XLOADFLAGS) & XLF_KERNEL_64)) {
-        format(error, LOAD_ERROR, "is a 32-bit kernel; a 64-bit one (Debian's amd64) is needed");
+        format(error, LOAD_ERROR,
+               "has no 64-bit entry, as 32-bit kernels have none; a 64-bit one (Debian's amd64) is "
+               "needed");
         return -EBADMSG;
     }
     header->setup_size =
@@ -146,9 +152,9 @@ static int place_initrd(const struct linux_header *header, const struct guest_im
         return -ERANGE;
     }
     if (needed > layout->hole) {
-        format(error, LOAD_ERROR,
-               "needs hole=%lluM at least, as kernel and initrd lie below it; it is %lluM",
-               mib_up(ALIGN_UP(needed, GPA_HOLE_ALIGN)), mib_up(layout->hole));
+        format(error, LOAD_ERROR, "needs hole=%lluM at least, as kernel%s below it; it is %lluM",
+               mib_up(ALIGN_UP(needed, GPA_HOLE_ALIGN)),
+               image->initrd_size ? " and initrd lie" : " lies", mib_up(layout->hole));
         return -ENOMEM;
     }
     if (needed > layout->memory) {

@@ -76,13 +76,6 @@ static bool find_header(const uint8_t *k, uint64_t size, struct header *h)
     return false;
 }
 
-bool multiboot_recognise(const void *kernel, uint64_t size)
-{
-    struct header h;
-
-    return find_header(kernel, size, &h);
-}
-
 /* A flat image: what lies at load_addr follows from where the header is in file and memory. */
 static int place_flat(struct placement *p, const struct guest_image *image, const struct header *h,
                       uint64_t *entry, char *error)
@@ -143,25 +136,45 @@ static int place_elf(struct placement *p, const struct guest_image *image, uint6
     return 0;
 }
 
+static uint32_t unknown_demands(const struct header *h)
+{
+    return h->flags & HEADER_DEMANDS & ~(HEADER_PAGE_ALIGN | HEADER_MEMORY | HEADER_VIDEO);
+}
+
 static int place_kernel(struct placement *p, const struct guest_image *image, uint64_t *entry,
                         char *error)
 {
     struct header h;
-    uint32_t unknown;
 
     if (!find_header(image->kernel, image->kernel_size, &h)) {
         format(error, LOAD_ERROR, "has no Multiboot header");
         return -EBADMSG;
     }
-    unknown = h.flags & HEADER_DEMANDS & ~(HEADER_PAGE_ALIGN | HEADER_MEMORY | HEADER_VIDEO);
-    if (unknown) {
+    if (unknown_demands(&h)) {
         format(error, LOAD_ERROR, "demands what no loader knows: flags %#x of its Multiboot header",
-               unknown);
+               unknown_demands(&h));
         return -EBADMSG;
     }
     /* Its addresses count even in an ELF file. */
     return h.flags & HEADER_ADDRESSES ? place_flat(p, image, &h, entry, error)
                                       : place_elf(p, image, entry, error);
+}
+
+bool multiboot_recognise(const void *kernel, uint64_t size)
+{
+    const struct guest_image image = {.kernel = kernel, .kernel_size = size};
+    char error[LOAD_ERROR];
+    struct placement p;
+    uint64_t entry;
+
+    return place_kernel(&p, &image, &entry, error) == 0;
+}
+
+bool multiboot_has_header(const void *kernel, uint64_t size)
+{
+    struct header h;
+
+    return find_header(kernel, size, &h);
 }
 
 /* --- the information --- */

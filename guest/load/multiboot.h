@@ -7,8 +7,12 @@
 #include "guest/load/image.h"
 #include "guest/load/sink.h"
 
-/* Whether a Multiboot header stands where it must, whatever it asks for. */
+/* Whether a Multiboot header stands where it must and can be meant: its demands are known, and its
+ * addresses, or else the ELF file around it, say what to load. */
 bool multiboot_recognise(const void *kernel, uint64_t size);
+
+/* Whether one stands there, whatever it asks for. */
+bool multiboot_has_header(const void *kernel, uint64_t size);
 
 /* As kernel_load(). The kernel's command line is its path, a blank and cmdline; a module's is its
  * path, a blank and its arguments. An initrd is the first module. */

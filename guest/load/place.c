@@ -48,6 +48,12 @@ static int check_pieces(const struct placement *p, char *error)
     return 0;
 }
 
+/* What lies behind the kernel, for a sentence. */
+static const char *modules_text(const struct guest_image *image)
+{
+    return image->module_count ? "modules" : "initrd";
+}
+
 static void list_modules(struct placement *p, const struct guest_image *image)
 {
     p->modules = 0;
@@ -83,21 +89,21 @@ int place(struct placement *p, const struct guest_image *image, const struct gpa
     }
     if (end > GPA_HOLE_MAX) {
         format(error, LOAD_ERROR, "cannot take %lluM of %s: they must lie between %lluM and 3584M",
-               mib_up(end - kernel_end), image->module_count ? "modules" : "initrd",
-               mib_up(kernel_end));
+               mib_up(end - kernel_end), modules_text(image), mib_up(kernel_end));
         return image->module_count ? -ENOTSUP : -ERANGE;
     }
     if (end > layout->hole) {
         format(error, LOAD_ERROR,
-               "needs hole=%lluM at least, as kernel and modules lie below it; it is %lluM",
-               mib_up(ALIGN_UP(end, GPA_HOLE_ALIGN)), mib_up(layout->hole));
+               "needs hole=%lluM at least, as kernel%s%s lie%s below it; it is %lluM",
+               mib_up(ALIGN_UP(end, GPA_HOLE_ALIGN)), p->modules ? " and " : "",
+               p->modules ? modules_text(image) : "", p->modules ? "" : "s", mib_up(layout->hole));
         return -ENOMEM;
     }
     if (end > layout->memory) {
         format(error, LOAD_ERROR,
-               "needs memory=%lluM at least (%lluM up to the end of the kernel%s); it has %lluM",
-               mib_up(end), mib_up(kernel_end), p->modules ? ", then its modules" : "",
-               layout->memory / (unsigned long long)MIB);
+               "needs memory=%lluM at least (%lluM up to the end of the kernel%s%s); it has %lluM",
+               mib_up(end), mib_up(kernel_end), p->modules ? ", then its " : "",
+               p->modules ? modules_text(image) : "", layout->memory / (unsigned long long)MIB);
         return -ENOMEM;
     }
     return 0;

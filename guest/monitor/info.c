@@ -129,6 +129,8 @@ bool command_show(struct job *job)
              control_state_text(slot));
     for (enum config_vm_key i = 0; i < CONFIG_VM_KEYS; i++)
         show_key(slot, i);
+    if (slot->kind)
+        job_line("  its kernel was taken for %s", slot->kind);
     if (slot->cost.make)
         job_line("  made in %lu ticks, %lu of them to clear its RAM; %lu KiB beside its RAM",
                  slot->cost.make, slot->cost.clear, slot->cost.memory / KIB);

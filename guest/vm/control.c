@@ -228,8 +228,10 @@ int control_start(struct vm_slot *s, char *error)
         return result;
     active++;
     idle_told = false;
-    log_info("%s: starts with %lu MiB and %u vCPU%s", s->name, s->config->memory / MIB,
-             s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s");
+    s->kind = s->vm->kind;
+    log_info("%s: starts with %lu MiB and %u vCPU%s; its kernel is %s", s->name,
+             s->config->memory / MIB, s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s",
+             s->kind);
     if (!s->starts)
         s->vm->start_ticks = rdtsc() - handover_tsc;
     apply_test_invalid(s);

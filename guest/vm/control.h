@@ -37,7 +37,8 @@ struct vm_slot {
     /* What `set` may change; from the config at first. */
     uint32_t weight, cap; /* cap in percent of one processor, 0: none */
     struct config_cpus affinity;
-    unsigned starts; /* how often it was started, restarts included */
+    unsigned starts;  /* how often it was started, restarts included */
+    const char *kind; /* what its kernel's file was taken for; NULL until it has started */
     struct slot_cost cost;
     /* control.c's own */
     uint64_t began, paused_at, restart_at; /* host TSC */

@@ -193,6 +193,7 @@ static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest
             .args_size = m->args.length,
         };
     }
+    vm->kind = kernel_kind(image.kernel, image.kernel_size);
     int result = kernel_load(&image, &vm->layout, &sink, start, error);
     if (result < 0)
         log_error("corbel.conf:%u: [vm %s]: %.*s %s", line_of_error(config, result), vm->name,
@@ -200,9 +201,6 @@ static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest
     else if (start->mode == GUEST_REAL)
         log_info("%s: a boot sector starts in real mode at 0:7c00, without BIOS services",
                  vm->name);
-    else
-        log_debug("%s: %.*s is %s", vm->name, (int)config->kernel.length, config->kernel.data,
-                  kernel_kind(image.kernel, image.kernel_size));
     return result;
 }
 

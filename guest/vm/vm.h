@@ -134,6 +134,7 @@ struct vm {
     /* From the loader's hand-over to its first instruction, and what of that cleared its RAM and
      * loaded its files. */
     uint64_t start_ticks, clear_ticks, load_ticks;
+    const char *kind; /* what its kernel's file was taken for */
     unsigned resets;
     /* the reload test */
     unsigned reload_in, reloads;

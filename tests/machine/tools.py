@@ -61,6 +61,15 @@ def make_image(lab):
                        check=False)
     expect("No problems found" in p.stdout, f"sgdisk: {p.stdout}")
 
+    # A file keeps its name, as far as a FAT file system and the config can have it: messages show it.
+    own = "memtest86+x64,(8.10)=~@%!$&'^-_"
+    lab.file(f"conf/{own}", b"four")
+    conf = lab.file("conf/own.conf", f"[vm x]\nkernel = {own}\ninitrd = {lab.file('conf/a b[c]:d;e', b'five')}\n")
+    p = make("image", f"CONFIG={conf}", f"OUT={out}")
+    config = config_of(out)
+    expect(value(config, "kernel") == own and content(out, f"corbel/{own}") == b"four", f"{own} became:\n{config}")
+    expect(value(config, "initrd") == "a_b_c__d_e" and content(out, "corbel/a_b_c__d_e") == b"five", config)
+
     # Relative to the caller.
     os.remove(out)
     p = make("image", "CONFIG=conf/test.conf", "OUT=out.img", cwd=lab.folder)

@@ -93,6 +93,18 @@ static inline void multiboot_put(uint8_t *f, unsigned offset, uint32_t flags)
     elf_put(f, offset + 8, 0u - 0x1badb002 - flags, 4);
 }
 
+/* And one of Multiboot 2: magic, architecture (i386), length, checksum, and the tag that ends it.
+ */
+static inline void multiboot2_put(uint8_t *f, unsigned offset)
+{
+    elf_put(f, offset, 0xe85250d6, 4);
+    elf_put(f, offset + 4, 0, 4);
+    elf_put(f, offset + 8, 24, 4);
+    elf_put(f, offset + 12, 0u - 0xe85250d6 - 24, 4);
+    elf_put(f, offset + 16, 0, 4);
+    elf_put(f, offset + 20, 8, 4);
+}
+
 static inline void multiboot_addresses(uint8_t *f, unsigned offset, uint32_t header, uint32_t load,
                                        uint32_t load_end, uint32_t bss_end, uint32_t entry)
 {

@@ -101,7 +101,9 @@ static void test_headers(void **state)
         elf_put(file, 18, 183, 2); /* AArch64 */
         expect_bad(other);
         elf_put(file, 18, is_64 ? 3 : 62, 2);
-        expect_bad(other);
+        expect_bad(is_64
+                       ? "is an ELF file of 64 bits for i386, which cannot be"
+                       : "is an ELF file of 32 bits for x86-64 (x32); link it for x86-64 or i386");
         elf_make(file, is_64);
         file[5] = 2;
         expect_bad(other);
@@ -114,7 +116,7 @@ static void test_headers(void **state)
         elf_put(file, 16, 3, 2);
         assert_int_equal(parse(sizeof(file)), 0);
         elf_put(file, 16, 4, 2);
-        expect_bad("is an ELF file but no executable; link it");
+        expect_bad("is an ELF file of type 4, which is no executable");
         elf_make(file, is_64);
         elf_headers(file, is_64, 0);
         expect_bad("is an ELF file without program headers, which say what to load; link it as an "
@@ -249,12 +251,61 @@ static void test_notes(void **state)
     assert_false(elf.has_pvh);
 }
 
+/* One note of the given name and bytes at f; what it takes, packed by 4. */
+static unsigned put_note(uint8_t *f, const char *name, unsigned type, uint64_t value, unsigned size)
+{
+    unsigned name_size = (unsigned)strlen(name) + 1, at = (12 + name_size + 3) & ~3u;
+
+    elf_put(f, 0, name_size, 4);
+    elf_put(f, 4, size, 4);
+    elf_put(f, 8, type, 4);
+    strcpy((char *)f + 12, name);
+    memset(f + at, 0x5a, size);
+    elf_put(f, at, value, size < 8 ? size : 8);
+    return (at + size + 3) & ~3u;
+}
+
+/* What linkers make of notes in a segment whose p_align is 8 or more: each input section keeps its
+ * own padding, and most are packed by 4. */
+static void test_notes_packed_by_4(void **state)
+{
+    for (unsigned align = 8; align <= 4096; align *= 8) {
+        for (int layout = 0; layout < 4; layout++) {
+            unsigned at = 0x300;
+
+            elf_make(file, true);
+            elf_add_pvh(file, true, 0, 4);
+            memset(file + 0x300, 0, 0x100);
+            if (layout == 0) { /* 14h, then the PVH note at 14h */
+                at += put_note(file + at, "Xen", 6, 0x11223344, 4);
+            } else if (layout == 1) { /* a build ID of 24h bytes, then at 24h */
+                at += put_note(file + at, "GNU", 3, 0, 20);
+            } else if (layout == 2) { /* padded to 8 in between, and packed behind */
+                at += put_note(file + at, "GNU", 3, 0, 20);
+                at += 4;
+                at += put_note(file + at, "GNU", 5, 0, 16);
+                at += put_note(file + at, "Xen", 6, 0, 4);
+            } else { /* names that are padded to 8, too */
+                at += put_note(file + at, "Linux", 256, 0, 4);
+                at += put_note(file + at, "Linux", 257, 0, 4);
+            }
+            at += put_note(file + at, "Xen", 18, 0x200123, 4);
+            elf_segment(file, true, 2, 4, 0x300, 0, at - 0x300, at - 0x300);
+            elf_ph_put(file, true, 2, PH_ALIGN, align);
+            assert_int_equal(parse(sizeof(file)), 0);
+            assert_true(elf.has_pvh);
+            assert_int_equal(elf.pvh_entry, 0x200123);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_both_classes), cmocka_unit_test(test_entry),
-        cmocka_unit_test(test_headers),      cmocka_unit_test(test_truncated),
-        cmocka_unit_test(test_segments),     cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_both_classes),      cmocka_unit_test(test_entry),
+        cmocka_unit_test(test_headers),           cmocka_unit_test(test_truncated),
+        cmocka_unit_test(test_segments),          cmocka_unit_test(test_notes),
+        cmocka_unit_test(test_notes_packed_by_4),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,6 +72,9 @@ static void test_kinds(void **state)
     elf_put(file, 510, 0xaa55, 2);
     expect_kind("a boot sector", 512);
     expect_kind("a boot sector", sizeof(file));
+    memcpy(file, "MZ", 2); /* code like any other */
+    expect_kind("a boot sector", sizeof(file));
+    file[0] = 0;
     expect_unknown(511, NO_KERNEL "it is neither a Linux bzImage, nor a Multiboot kernel, nor an "
                                   "ELF file, nor a boot sector (55h AAh at byte 510)");
 }
@@ -83,14 +86,34 @@ static void test_unknown_files(void **state)
     expect_unknown(sizeof(file),
                    NO_KERNEL "it is neither a Linux bzImage, nor a Multiboot kernel, nor an ELF "
                              "file, nor a boot sector (55h AAh at byte 510)");
-    elf_put(file, 0, 0x8b1f, 2);
-    expect_unknown(sizeof(file), NO_KERNEL "it is a gzip file; decompress it");
+    static const struct {
+        const char *magic, *is;
+    } others[] = {
+        {"\x1f\x8b", "it is a gzip file; decompress it"},
+        {"\xfd"
+         "7zXZ",
+         "it is an xz file; decompress it"},
+        {"\x28\xb5\x2f\xfd", "it is a zstd file; decompress it"},
+        {"\x04\x22\x4d\x18", "it is an lz4 file; decompress it"},
+        {"\x02\x21\x4c\x18", "it is an lz4 file; decompress it"},
+        {"BZh", "it is a bzip2 file; decompress it"},
+        {"MZ", "it is a program for UEFI or Windows (PE), and a VM has neither"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        char sentence[LOAD_ERROR] = NO_KERNEL;
+
+        memset(file, 0, sizeof(file));
+        strcpy((char *)file, others[i].magic);
+        expect_unknown(sizeof(file), strcat(sentence, others[i].is));
+        expect_unknown(1, NO_KERNEL "it is neither a Linux bzImage, nor a Multiboot kernel, nor an "
+                                    "ELF file, nor a boot sector (55h AAh at byte 510)");
+    }
     elf_make(file, false);
     expect_unknown(ELF_FILE, NO_KERNEL "it is an ELF file of 32 bits with neither a Multiboot "
                                        "header nor a PVH note");
     expect_unknown(100, "is a truncated ELF file: its program headers lie after its 100 bytes; "
                         "copy it again");
-    elf_put(file, 0x1000, 0xe85250d6, 4);
+    multiboot2_put(file, 0x1000);
     expect_unknown(ELF_FILE, NO_KERNEL "it has a Multiboot 2 header; Multiboot 1 is needed");
     memset(file, 0, sizeof(file));
     memcpy(file,
@@ -99,6 +122,60 @@ static void test_unknown_files(void **state)
            4);
     expect_unknown(4, "is a truncated ELF file: its header ends after its 4 bytes; copy it again");
     expect_unknown(sizeof(file), "is an ELF file for another processor; x86-64 or i386 is needed");
+}
+
+/* What a file holds by chance, or for others, does not keep a loader from it that can start it. */
+static void test_magic_by_chance(void **state)
+{
+    image = (struct guest_image){0};
+    /* a boot sector with Multiboot's magic: without addresses, with some that cannot be, with a
+     * demand that no loader knows, and as Multiboot 2 */
+    for (int i = 0; i < 4; i++) {
+        memset(file, 0, sizeof(file));
+        elf_put(file, 510, 0xaa55, 2);
+        multiboot_put(file, 0x40, i == 0 ? 3 : i == 1 ? 0x10003 : 0x10008);
+        if (i == 1) {
+            multiboot_addresses(file, 0x40, 0x100041, 0x100000, 0, 0, 0x100000);
+        } else if (i == 2) {
+            multiboot_addresses(file, 0x40, 0x100040, 0x100000, 0, 0, 0x100000);
+        } else if (i == 3) {
+            multiboot2_put(file, 0x40);
+        }
+        expect_kind("a boot sector", 0x1000);
+        assert_int_equal(load(0x1000), 0);
+        assert_int_equal(start.mode, GUEST_REAL);
+    }
+    /* a good header counts, signature or not */
+    multiboot_put(file, 0x40, 0x10003);
+    multiboot_addresses(file, 0x40, 0x100040, 0x100000, 0, 0, 0x100000);
+    expect_kind("a Multiboot kernel", 0x1000);
+    assert_int_equal(load(0x1000), 0);
+    assert_int_equal(start.mode, GUEST_PROTECTED);
+    /* demands that are not known, in an ELF file with a PVH note */
+    elf_make(file, true);
+    elf_add_pvh(file, true, ELF_ENTRY, 4);
+    multiboot_put(file, 0x1000, 8);
+    expect_kind("a PVH kernel", ELF_FILE);
+    assert_int_equal(load(ELF_FILE), 0);
+    /* without another way in, Multiboot's loader says what is wrong */
+    elf_make(file, false);
+    multiboot_put(file, 0x1000, 8);
+    expect_unknown(ELF_FILE, "demands what no loader knows: flags 0x8 of its Multiboot header");
+    memset(file, 0, sizeof(file));
+    multiboot_put(file, 0x1000, 0);
+    expect_unknown(ELF_FILE, "has a Multiboot header without addresses (flag 16), and is not an "
+                             "ELF file");
+    /* Multiboot 2's magic alone is none of its headers */
+    memset(file, 0, sizeof(file));
+    elf_put(file, 0x1000, 0xe85250d6, 4);
+    expect_unknown(ELF_FILE, NO_KERNEL "it is neither a Linux bzImage, nor a Multiboot kernel, nor "
+                                       "an ELF file, nor a boot sector (55h AAh at byte 510)");
+    /* an ELF64 file for Multiboot 2 is entered in 32-bit mode: not by its entry in 64-bit mode */
+    elf_make(file, true);
+    multiboot2_put(file, 0x1000);
+    expect_unknown(ELF_FILE, NO_KERNEL "it has a Multiboot 2 header; Multiboot 1 is needed");
+    elf_add_pvh(file, true, ELF_ENTRY, 4);
+    expect_kind("a PVH kernel", ELF_FILE);
 }
 
 static void test_bzimage(void **state)
@@ -272,7 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kinds),       cmocka_unit_test(test_unknown_files),
         cmocka_unit_test(test_bzimage),     cmocka_unit_test(test_elf_kernels),
-        cmocka_unit_test(test_boot_sector),
+        cmocka_unit_test(test_boot_sector), cmocka_unit_test(test_magic_by_chance),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -178,6 +178,8 @@ static void test_too_little_memory(void **state)
     assert_string_equal(error,
                         "needs memory=48M at least (48M up to the end of the kernel); it has 47M");
     assert_int_equal(load(&image, 48 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, GIB, 32 * MIB), -ENOMEM);
+    assert_string_equal(error, "needs hole=48M at least, as kernel lies below it; it is 32M");
     assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
     assert_int_equal(linux_memory_needed(&header, 0), 48 * MIB);
     assert_int_equal(linux_memory_needed(&header, 1), 49 * MIB);
@@ -279,9 +281,18 @@ static void test_bad_kernels(void **state)
     assert_false(linux_recognise(kernel, 0x205));
     expect_bad(0x1fe, 0, 2, "is not a Linux bzImage: it has no setup header");
     expect_bad(0x202, 0, 4, "is not a Linux bzImage: it has no setup header");
-    expect_bad(0x206, 0x20b, 2,
-               "is too old: it speaks boot protocol 2.11, and 2.12 (Linux 3.8) or newer is needed");
-    expect_bad(0x236, 0, 2, "is a 32-bit kernel; a 64-bit one (Debian's amd64) is needed");
+    expect_bad(
+        0x206, 0x20b, 2,
+        "has no 64-bit entry: its boot protocol, 2.11, knows none; one of 2.12 (Linux 3.8) or "
+        "newer does");
+    expect_bad(
+        0x206, 0x207, 2, /* iPXE's lkrn, of whatever year */
+        "has no 64-bit entry: its boot protocol, 2.07, knows none; one of 2.12 (Linux 3.8) or "
+        "newer does");
+    expect_bad(0x236, 0, 2,
+               "has no 64-bit entry, as 32-bit kernels have none; a 64-bit one (Debian's amd64) is "
+               "needed");
+    expect_bad(0x211, 0, 1, "is a zImage, which is loaded below 1 MiB; a bzImage is needed");
     expect_bad(0x1f4, BZ_PAYLOAD / 16 + 1, 4,
                "is truncated: it has 14848 bytes of 14864; copy it again");
     expect_bad(0x1f1, 255, 1, "is truncated: it has 14848 bytes of 143360; copy it again");

@@ -161,40 +161,43 @@ static void test_header(void **state)
 {
     image = (struct guest_image){0};
     elf_make(file, false);
-    assert_false(multiboot_recognise(file, sizeof(file)));
+    assert_false(multiboot_has_header(file, sizeof(file)));
     expect_bad("has no Multiboot header");
-    assert_false(multiboot_recognise("", 0));
+    assert_false(multiboot_has_header("", 0));
     /* all of it within the first 8192 bytes, at a multiple of 4 */
     multiboot_put(file, 8192 - 12, 3);
-    assert_true(multiboot_recognise(file, sizeof(file)));
-    assert_true(multiboot_recognise(file, 8192));
-    assert_false(multiboot_recognise(file, 8191));
+    assert_true(multiboot_has_header(file, sizeof(file)));
+    assert_true(multiboot_has_header(file, 8192));
+    assert_false(multiboot_has_header(file, 8191));
     elf_make(file, false);
     multiboot_put(file, 8192 - 8, 3);
-    assert_false(multiboot_recognise(file, sizeof(file)));
+    assert_false(multiboot_has_header(file, sizeof(file)));
     elf_make(file, false);
     multiboot_put(file, 0x1002, 3);
-    assert_false(multiboot_recognise(file, sizeof(file)));
+    assert_false(multiboot_has_header(file, sizeof(file)));
     elf_make(file, false);
     multiboot_put(file, 0x1004, 3);
     file[0x100c]++; /* the checksum */
-    assert_false(multiboot_recognise(file, sizeof(file)));
+    assert_false(multiboot_has_header(file, sizeof(file)));
     /* the addresses, too, lie within */
     elf_make(file, false);
     multiboot_put(file, 8192 - 28, 0x10000);
-    assert_false(multiboot_recognise(file, sizeof(file)));
+    assert_false(multiboot_has_header(file, sizeof(file)));
     multiboot_put(file, 8192 - 32, 0x10000);
-    assert_true(multiboot_recognise(file, sizeof(file)));
-    assert_false(multiboot_recognise(file, 8191));
+    assert_true(multiboot_has_header(file, sizeof(file)));
+    assert_false(multiboot_has_header(file, 8191));
     /* demands */
     elf_make(file, false);
     multiboot_put(file, 0x1000, 0xf);
     expect_bad("demands what no loader knows: flags 0x8 of its Multiboot header");
+    assert_false(multiboot_recognise(file, sizeof(file)));
     multiboot_put(file, 0x1000, 0x8004);
     expect_bad("demands what no loader knows: flags 0x8000 of its Multiboot header");
     multiboot_put(file, 0x1000, 0xfffe0007); /* these are wishes */
     assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
+    assert_true(multiboot_recognise(file, sizeof(file)));
     file[0] = 0;
+    assert_false(multiboot_recognise(file, sizeof(file)));
     expect_bad("has a Multiboot header without addresses (flag 16), and is not an ELF file");
 }
 
@@ -322,9 +325,23 @@ static void test_too_little_memory(void **state)
     assert_int_equal(load(ELF_FILE, 2 * MIB + 0x3000, 3 * GIB), -ENOMEM);
     elf_ph_put(file, false, 1, PH_MEMSZ, 0x1000000);
     assert_int_equal(load(ELF_FILE, 64 * MIB, 16 * MIB), -ENOMEM);
-    assert_string_equal(error, "needs hole=20M at least, as kernel and modules lie below it; it "
+    assert_string_equal(error, "needs hole=20M at least, as kernel lies below it; it "
                                "is 16M");
     assert_int_equal(load(ELF_FILE, 64 * MIB, 18 * MIB), -ENOMEM);
+    image.module_count = 1;
+    assert_int_equal(load(ELF_FILE, 64 * MIB, 18 * MIB), -ENOMEM);
+    assert_string_equal(error, "needs hole=22M at least, as kernel and modules lie below it; it "
+                               "is 18M");
+    image.module_count = 0;
+    image.initrd = module;
+    image.initrd_size = MIB;
+    assert_int_equal(load(ELF_FILE, 64 * MIB, 18 * MIB), -ENOMEM);
+    assert_string_equal(error, "needs hole=20M at least, as kernel and initrd lie below it; it "
+                               "is 18M");
+    assert_int_equal(load(ELF_FILE, 19 * MIB, 3 * GIB), -ENOMEM);
+    assert_string_equal(error, "needs memory=20M at least (19M up to the end of the kernel, then "
+                               "its initrd); it has 19M");
+    image.initrd = NULL;
     assert_int_equal(load(ELF_FILE, 64 * MIB, 20 * MIB), 0);
     /* what no memory helps */
     image.module_count = 2;
