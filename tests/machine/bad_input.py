@@ -206,7 +206,7 @@ def bad_files(lab):
         "elf": (b"\x7fELF" + bytes(8192), r"is an ELF file for another processor"),
         "head": (kernel[:700], r"is truncated|is not a Linux bzImage: it is too short"),
         "half": (kernel[:len(kernel) // 2], rf"is truncated: it has {len(kernel) // 2} bytes of \d+; copy it again"),
-        "old": (bytes(old), r"is too old: it speaks boot protocol 2\.04, and 2\.12"),
+        "old": (bytes(old), r"has no 64-bit entry: its boot protocol, 2\.04, knows none; one of 2\.12"),
     }
     config, sentences = "", []
     for name, (data, sentence) in bad.items():
