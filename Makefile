@@ -146,7 +146,7 @@ fuzz: $(FUZZERS)
 # --- disk images and the default guest --------------------------------------------------------------------------------
 HOST_TOOL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -DCORBEL_HOSTED
 CONFSCAN_C := tools/confscan.c $(wildcard guest/config/*.c) arch/x86/lib/format.c
-$(B)/confscan: $(CONFSCAN_C) guest/config/config.h guest/config/config_parser.h guest/config/config_text.h guest/trace/record.h
+$(B)/confscan: $(CONFSCAN_C) guest/config/config.h guest/config/config_parser.h guest/config/config_text.h guest/config/trace_class.h
 	@mkdir -p $(@D)
 	$(call say,CC  )
 	$(Q)$(CC) $(HOST_TOOL_CFLAGS) $(CONFSCAN_C) -o $@

@@ -18,13 +18,10 @@
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
-#include "guest/wall_clock.h"
+#include "guest/board/wall_clock.h"
 #include "mm/heap.h"
 #include "mm/mtrr.h"
 #include "vmx/cpu.h"
-
-struct mtrr host_mtrr;
-unsigned test_reload;
 
 static struct handover *handover;
 static struct config config;

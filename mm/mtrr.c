@@ -1,5 +1,7 @@
 #include "mm/mtrr.h"
 
+struct mtrr host_mtrr;
+
 #define MSR_MTRRCAP      0x0fe
 #define MSR_PHYS_BASE(n) (0x200 + 2 * (n))
 #define MSR_PHYS_MASK(n) (0x201 + 2 * (n))

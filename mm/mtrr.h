@@ -24,6 +24,9 @@ struct mtrr {
     uint64_t address_mask;
 };
 
+/* The machine's, once they have been read; from then on nobody writes it. */
+extern struct mtrr host_mtrr;
+
 /* Read all MTRRs by rdmsr(ctx, msr). present: CPUID.1:EDX.MTRR; physical_bits 32-52. */
 void mtrr_read(struct mtrr *mtrr, bool present, unsigned physical_bits,
                uint64_t (*rdmsr)(void *ctx, uint32_t msr), void *ctx);

@@ -7,7 +7,7 @@
 
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/types.h"
-#include "guest/trace/record.h"
+#include "guest/config/trace_class.h"
 
 #define CONFIG_MAX_VMS     1024
 #define CONFIG_MAX_CPUS    64
@@ -53,7 +53,7 @@ enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
     X(MTF, "mtf", "the monitor trap flag")                                                         \
     X(PML, "pml", "page-modification logging")
 
-/* `trace` in [host]: after the classes of guest/trace/record.h. */
+/* `trace` in [host]: after the classes of trace_class.h. */
 #define CONFIG_TRACE_ALL TRACE_CLASSES
 #define CONFIG_TRACE_OFF (TRACE_CLASSES + 1)
 

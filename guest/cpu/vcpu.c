@@ -14,6 +14,8 @@
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
+unsigned test_reload;
+
 static void host_cpuid(void *context, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 {
     struct cpuid r = cpuid(leaf, subleaf);

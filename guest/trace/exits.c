@@ -2,7 +2,6 @@
 #include "arch/x86/cpu.h"
 #include "drivers/serial.h"
 #include "arch/x86/tsc.h"
-#include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
 #include "guest/watch/watch.h"

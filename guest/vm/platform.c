@@ -8,7 +8,7 @@
 #include "guest/board/ports.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
-#include "guest/wall_clock.h"
+#include "guest/board/wall_clock.h"
 
 /* --- what devices ask (guest/board/device.h) --- */
 

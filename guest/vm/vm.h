@@ -172,10 +172,9 @@ struct vm_files {
     struct file module[CONFIG_MAX_MODULES]; /* as many as the config names */
 };
 
-/* `[host] test_reload`: exits between two reloads on average; 0: none. (main.c) */
+/* `[host] test_reload`: exits between two reloads on average; 0: none. Set before the first vCPU is
+ * made. */
 extern unsigned test_reload;
-/* The host's memory types (main.c); read-only once VMs exist. */
-extern struct mtrr host_mtrr;
 
 /* --- vm.c: a VM's life --- */
 

@@ -122,7 +122,7 @@ def check_names():
     names = read(os.path.join(TOP, "vmx/exit_names.c")).decode().split("instruction_errors")[0]
     expect({int(n): text for n, text in re.findall(r'\[(\d+)\] = "([^"]+)"', names)} == ts.REASONS,
            "vmx/exit_names.c and tools/trace_stream.py differ")
-    header = read(os.path.join(TOP, "guest/trace/record.h")).decode()
+    header = "".join(read(os.path.join(TOP, "guest", h)).decode() for h in ("config/trace_class.h", "trace/record.h"))
     for lists, words in (("TRACE_CLASS_LIST", ts.KINDS), ("TRACE_SCHED_LIST", ts.SCHED),
                          ("TRACE_DEVICE_LIST", ts.DEVICES)):
         block = re.search(rf"#define {lists}\(X\)(.*?)\n\n", header, re.DOTALL)[1]

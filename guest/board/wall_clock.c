@@ -1,4 +1,4 @@
-#include "guest/wall_clock.h"
+#include "guest/board/wall_clock.h"
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
