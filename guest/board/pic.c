@@ -80,17 +80,19 @@ static void set_input(struct pic_chip *c, unsigned input, bool level)
         c->irr |= bit;
 }
 
-static void update_output(struct pic *p)
+static void set_output(struct pic *p, bool output)
 {
-    bool output;
-
-    set_input(&p->chip[0], CASCADE, pending_input(&p->chip[1], false) >= 0);
-    output = pending_input(&p->chip[0], true) >= 0;
     if (output == p->output)
         return;
     p->output = output;
     if (p->intr)
         p->intr(p->context, output);
+}
+
+static void update_output(struct pic *p)
+{
+    set_input(&p->chip[0], CASCADE, pending_input(&p->chip[1], false) >= 0);
+    set_output(p, pending_input(&p->chip[0], true) >= 0);
 }
 
 void pic_set_irq(struct pic *p, unsigned irq, bool level)
@@ -128,9 +130,10 @@ int pic_acknowledge(struct pic *p)
     } else {
         vector = p->chip[0].base + (input < 0 ? 7 : input);
     }
-    /* The slave's line drops between its requests, so that the next one is an edge for the master.
-     */
+    /* A chip's output drops between its requests, so that the next one is an edge for whoever hears
+     * it. */
     set_input(&p->chip[0], CASCADE, false);
+    set_output(p, false);
     update_output(p);
     return vector;
 }
@@ -219,6 +222,10 @@ static uint32_t pic_read(struct device *d, uint16_t port, unsigned size)
     if (c->poll) {
         c->poll = false;
         input = acknowledge(c, c == &p->chip[0]);
+        if (c == &p->chip[0])
+            set_output(p, false);
+        else
+            set_input(&p->chip[0], CASCADE, false);
         update_output(p);
         return input < 0 ? 0 : 0x80 | (uint32_t)input;
     }

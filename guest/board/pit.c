@@ -220,6 +220,17 @@ static void drive_irq(struct pit *p, bool level)
     device_irq(&p->dev, GSI_PIT, level);
 }
 
+/* Show what channel 0's output has done so far, of which the timer shows its rising edges only. */
+static void show_output(struct pit *p, uint64_t clock)
+{
+    if (device_now(&p->dev) >= p->dev.deadline[0]) {
+        drive_irq(p, false);
+        drive_irq(p, true);
+    }
+    settle(&p->channel[0], clock);
+    drive_irq(p, output(&p->channel[0], clock));
+}
+
 /* Channel 0's output is interrupt line 0: wait for its next rising edge. */
 static void set_timer(struct pit *p, uint64_t clock)
 {
@@ -369,17 +380,17 @@ static void pit_write(struct device *d, uint16_t port, unsigned size, uint32_t v
     struct pit *p = CONTAINER_OF(d, struct pit, dev);
     uint64_t clock = pit_clock(p);
     uint8_t byte = (uint8_t)value;
-    bool channel0 = false;
+    bool channel0 = port == PORT_PIT || (port == PORT_PIT_CONTROL && byte >> 6 == 0 && byte >> 4);
 
+    if (channel0)
+        show_output(p, clock);
     if (port == PORT_SYSTEM_B) {
         p->system_b = byte & SYSTEM_B_WRITABLE;
         set_gate(&p->channel[2], byte & SYSTEM_B_GATE, clock);
     } else if (port == PORT_PIT_CONTROL) {
         write_control(p, byte, clock);
-        channel0 = byte >> 6 == 0 && (byte >> 4 & 3) != 0;
     } else {
         write_count(&p->channel[port - PORT_PIT], byte, clock);
-        channel0 = port == PORT_PIT;
     }
     if (!channel0)
         return;

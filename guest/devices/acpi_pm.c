@@ -41,20 +41,25 @@ static uint64_t next_carry(uint64_t ticks)
     return (ticks | (BIT(31) - 1)) + 1;
 }
 
+static void drive_sci(struct acpi_pm *pm)
+{
+    bool level = (pm->status & pm->enable) || (pm->gpe_status & pm->gpe_enable);
+
+    if (level == pm->irq)
+        return;
+    pm->irq = level;
+    device_irq(&pm->dev, GSI_SCI, level);
+}
+
 static void update_sci(struct acpi_pm *pm)
 {
     uint64_t ticks = timer_ticks(pm);
-    bool level;
 
     if (ticks >= pm->carry) {
         pm->status |= EVENT_TIMER;
         pm->carry = next_carry(ticks);
     }
-    level = (pm->status & pm->enable) || (pm->gpe_status & pm->gpe_enable);
-    if (level != pm->irq) {
-        pm->irq = level;
-        device_irq(&pm->dev, GSI_SCI, level);
-    }
+    drive_sci(pm);
     device_timer_set(&pm->dev, 0,
                      (pm->enable & EVENT_TIMER) && !(pm->status & EVENT_TIMER)
                          ? clock_deadline(pm->carry, device_tsc_hz(&pm->dev), ACPI_PM_TIMER_HZ)
@@ -150,8 +155,11 @@ static void acpi_pm_write(struct device *d, uint16_t port, unsigned size, uint32
     struct acpi_pm *pm = CONTAINER_OF(d, struct acpi_pm, dev);
 
     update_sci(pm); /* a carry that has come must be there to be cleared */
-    for (unsigned i = 0; i < size; i++)
+    for (unsigned i = 0; i < size; i++) {
         write_byte(pm, port + i - PORT_PM1A_EVENT, (uint8_t)(value >> (8 * i)));
+        if ((port + i) & 1)
+            drive_sci(pm); /* one register may withdraw it and the next one raise it */
+    }
     update_sci(pm);
 }
 

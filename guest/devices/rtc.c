@@ -4,6 +4,7 @@
 #include "arch/x86/lib/string.h"
 #include "guest/board/clock.h"
 #include "guest/board/ports.h"
+#include "guest/devices/calendar.h"
 
 enum {
     SECONDS = 0,
@@ -48,7 +49,10 @@ enum {
     244 /* UIP stands this long before an update, so that a reader may start while it is off */
 #define DAY_SECONDS 86400
 #define NEVER       INT64_MAX
+#define NO_TIME     60             /* neither hours nor minutes nor seconds */
 #define LAST_SECOND 253402300799LL /* of the year 9999 */
+#define CYCLE_DAYS  3652425LL      /* the years 0000 to 9999, which come round again */
+#define CYCLE_START (-719528LL)    /* the first day of the year 0000 */
 #define LONGEST_NAP (3600 * SECOND)
 
 static bool divider_reset(const struct rtc *r)
@@ -73,7 +77,12 @@ static int64_t wall_microseconds(struct rtc *r)
 
 static int64_t rtc_microseconds(struct rtc *r)
 {
-    return MIN(MAX(wall_microseconds(r) + r->offset, 0), LAST_SECOND * SECOND);
+    return wall_microseconds(r) + r->offset;
+}
+
+static int64_t rtc_second(struct rtc *r)
+{
+    return rtc_microseconds(r) / SECOND;
 }
 
 /* --- the time's bytes --- */
@@ -102,55 +111,73 @@ static unsigned decode_hour(const struct rtc *r, uint8_t byte)
     return decode(r, byte & ~PM) % 12 + (byte & PM ? 12 : 0);
 }
 
-/* Days from 1970-01-01 to a day of the Gregorian calendar, by years that begin in March, and back.
- */
-static int64_t days_from_date(int64_t year, unsigned month, unsigned day)
+static unsigned year_of(const struct rtc *r)
 {
-    int64_t y = month <= 2 ? year - 1 : year;
-    unsigned day_of_year = (153 * (month + (month > 2 ? -3u : 9u)) + 2) / 5 + day;
-
-    return y * 365 + y / 4 - y / 100 + y / 400 + day_of_year - 719469;
+    return decode(r, r->ram[CENTURY]) % 100 * 100 + decode(r, r->ram[YEAR]) % 100;
 }
 
-static void date_from_days(int64_t days, unsigned *year, unsigned *month, unsigned *day)
+static void set_date(struct rtc *r, int64_t days)
 {
-    unsigned era_day = (unsigned)((days + 719468) % 146097);
-    unsigned era = (unsigned)((days + 719468) / 146097);
-    unsigned y = (era_day - era_day / 1460 + era_day / 36524 - era_day / 146096) / 365;
-    unsigned day_of_year = era_day - (365 * y + y / 4 - y / 100);
-    unsigned m = (5 * day_of_year + 2) / 153;
-
-    *day = day_of_year - (153 * m + 2) / 5 + 1;
-    *month = m < 10 ? m + 3 : m - 9;
-    *year = era * 400 + y + (*month <= 2);
-}
-
-static void bytes_from_time(struct rtc *r, int64_t seconds)
-{
-    unsigned of_day = (unsigned)(seconds % DAY_SECONDS), year, month, day;
-    int64_t days = seconds / DAY_SECONDS;
+    unsigned year, month, day;
 
     date_from_days(days, &year, &month, &day);
-    r->ram[SECONDS] = encode(r, of_day % 60);
-    r->ram[MINUTES] = encode(r, of_day / 60 % 60);
-    r->ram[HOURS] = encode_hour(r, of_day / 3600);
-    r->ram[WEEKDAY] = encode(r, (unsigned)((days + 4) % 7) + 1); /* Sunday is 1 */
     r->ram[DAY] = encode(r, day);
     r->ram[MONTH] = encode(r, month);
     r->ram[YEAR] = encode(r, year % 100);
     r->ram[CENTURY] = encode(r, year / 100);
 }
 
-/* What the guest wrote need not be a date: anything is some moment, within the clock's range. */
-static int64_t time_from_bytes(const struct rtc *r)
+static void bytes_from_time(struct rtc *r, int64_t seconds)
 {
-    unsigned month = MIN(MAX(decode(r, r->ram[MONTH]), 1), 12);
-    int64_t year = decode(r, r->ram[CENTURY]) * 100 + decode(r, r->ram[YEAR]);
-    int64_t days = days_from_date(year, month, decode(r, r->ram[DAY]));
-    int64_t seconds = days * DAY_SECONDS + decode_hour(r, r->ram[HOURS]) * 3600 +
-                      decode(r, r->ram[MINUTES]) * 60 + decode(r, r->ram[SECONDS]);
+    unsigned of_day = (unsigned)(seconds % DAY_SECONDS);
+    int64_t days = seconds / DAY_SECONDS;
 
-    return MIN(MAX(seconds, 0), LAST_SECOND);
+    r->ram[SECONDS] = encode(r, of_day % 60);
+    r->ram[MINUTES] = encode(r, of_day / 60 % 60);
+    r->ram[HOURS] = encode_hour(r, of_day / 3600);
+    r->ram[WEEKDAY] = encode(r, (unsigned)((days + 4) % 7) + 1); /* Sunday is 1 */
+    set_date(r, days);
+}
+
+/* --- updates: what the guest wrote need not be a time, and stays until an update gets to it --- */
+
+static unsigned time_of_day(const struct rtc *r)
+{
+    return MIN(decode_hour(r, r->ram[HOURS]), 23) * 3600 +
+           MIN(decode(r, r->ram[MINUTES]), 59) * 60 + MIN(decode(r, r->ram[SECONDS]), 59);
+}
+
+static int64_t floor_divide(int64_t a, int64_t b)
+{
+    return a / b - (a % b < 0);
+}
+
+static void advance_days(struct rtc *r, int64_t count)
+{
+    unsigned weekday = MIN(MAX(decode(r, r->ram[WEEKDAY]), 1), 7) - 1;
+    unsigned month = MIN(MAX(decode(r, r->ram[MONTH]), 1), 12), year = year_of(r);
+    unsigned day = MIN(MAX(decode(r, r->ram[DAY]), 1), days_in_month(year, month));
+    int64_t days = days_from_date(year, month, day) + count;
+
+    weekday = (unsigned)(weekday + count - 7 * floor_divide(weekday + count, 7));
+    r->ram[WEEKDAY] = encode(r, weekday + 1);
+    set_date(r, days - CYCLE_DAYS * floor_divide(days - CYCLE_START, CYCLE_DAYS));
+}
+
+/* Seconds pass: each register changes when those before it carry. */
+static void advance(struct rtc *r, int64_t count)
+{
+    unsigned before = time_of_day(r);
+    int64_t after = before + count, days = floor_divide(after, DAY_SECONDS);
+    unsigned of_day = (unsigned)(after - days * DAY_SECONDS);
+
+    r->ram[SECONDS] = encode(r, of_day % 60);
+    if (floor_divide(after, 60) != before / 60)
+        r->ram[MINUTES] = encode(r, of_day / 60 % 60);
+    if (floor_divide(after, 3600) != before / 3600)
+        r->ram[HOURS] = encode_hour(r, of_day / 3600);
+    if (days != 0)
+        advance_days(r, days);
 }
 
 static bool is_time(unsigned index)
@@ -159,14 +186,34 @@ static bool is_time(unsigned index)
            (index >= WEEKDAY && index <= YEAR) || index == CENTURY;
 }
 
-/* The clock shows what the bytes say, the given part of a second later. */
-static void set_time(struct rtc *r, int64_t microseconds)
+/* The bytes in the format of register B, from the one of b. */
+static void convert(struct rtc *r, uint8_t b)
 {
-    r->offset = time_from_bytes(r) * SECOND + microseconds - wall_microseconds(r);
-    r->updated = rtc_microseconds(r) / SECOND;
+    uint8_t format = r->ram[REG_B];
+
+    for (unsigned i = 0; i < sizeof(r->ram); i++) {
+        unsigned value;
+
+        if (!is_time(i))
+            continue;
+        r->ram[REG_B] = b;
+        value = i == HOURS ? decode_hour(r, r->ram[i]) : decode(r, r->ram[i]);
+        r->ram[REG_B] = format;
+        r->ram[i] = i == HOURS ? encode_hour(r, value) : encode(r, value);
+    }
 }
 
 /* --- flags, interrupts and timers --- */
+
+/* What an alarm's byte stands for: it is compared with the time's as it is. */
+static unsigned alarm_value(const struct rtc *r, unsigned index)
+{
+    uint8_t byte = r->ram[index];
+    unsigned value = index == HOURS_ALARM ? decode_hour(r, byte) : decode(r, byte);
+    uint8_t same = index == HOURS_ALARM ? encode_hour(r, value) : encode(r, value);
+
+    return byte == same ? value : NO_TIME;
+}
 
 /* The first time of day, in seconds, at or after `from` that the alarm bytes match; NEVER if there
  * is none that day. */
@@ -174,8 +221,8 @@ static int64_t alarm_in_day(const struct rtc *r, unsigned from)
 {
     bool any_hour = r->ram[HOURS_ALARM] >= ANY, any_minute = r->ram[MINUTES_ALARM] >= ANY;
     bool any_second = r->ram[SECONDS_ALARM] >= ANY;
-    unsigned hour = decode_hour(r, r->ram[HOURS_ALARM]), minute = decode(r, r->ram[MINUTES_ALARM]);
-    unsigned second = any_second ? 0 : decode(r, r->ram[SECONDS_ALARM]);
+    unsigned hour = alarm_value(r, HOURS_ALARM), minute = alarm_value(r, MINUTES_ALARM);
+    unsigned second = any_second ? 0 : alarm_value(r, SECONDS_ALARM);
 
     if (second > 59)
         return NEVER;
@@ -196,17 +243,17 @@ static int64_t alarm_in_day(const struct rtc *r, unsigned from)
     return NEVER;
 }
 
-/* The first second after `after` at which the alarm goes off. */
-static int64_t next_alarm(const struct rtc *r, int64_t after)
+/* How many seconds after the last update the alarm goes off. */
+static int64_t alarm_distance(const struct rtc *r)
 {
-    int64_t day = (after + 1) / DAY_SECONDS * DAY_SECONDS;
-    int64_t of_day = alarm_in_day(r, (unsigned)(after + 1 - day));
+    unsigned now = time_of_day(r);
+    int64_t at = alarm_in_day(r, (now + 1) % DAY_SECONDS);
 
-    if (of_day == NEVER) {
-        day += DAY_SECONDS;
-        of_day = alarm_in_day(r, 0);
-    }
-    return of_day == NEVER ? NEVER : day + of_day;
+    if (at == NEVER)
+        at = alarm_in_day(r, 0);
+    if (at == NEVER)
+        return NEVER;
+    return at > now ? at - now : at + DAY_SECONDS - now;
 }
 
 /* Length of the periodic interrupt's period in ticks of RTC_HZ; 0 for none. */
@@ -219,7 +266,31 @@ static unsigned period_ticks(const struct rtc *r)
     return 1u << ((rate <= 2 ? rate + 7 : rate) - 1);
 }
 
-/* Raise the flags of everything that has happened since somebody last looked. */
+static void update_irq(struct rtc *r)
+{
+    bool level = r->ram[REG_B] & r->ram[REG_C] & FLAGS;
+
+    if (level == r->irq)
+        return;
+    r->irq = level;
+    device_irq(&r->dev, GSI_RTC, level);
+}
+
+/* The updates since the last one. */
+static void update(struct rtc *r)
+{
+    int64_t now = rtc_second(r), passed = now - r->updated;
+
+    if (passed == 0)
+        return;
+    if (passed > 0)
+        r->ram[REG_C] |= FLAG_U | (alarm_distance(r) <= passed ? FLAG_A : 0);
+    advance(r, passed);
+    r->updated = now;
+}
+
+/* Raise the flags of everything that has happened since somebody last looked, and the interrupt
+ * before whatever comes next can lower it again. */
 static void catch_up(struct rtc *r)
 {
     unsigned ticks = period_ticks(r);
@@ -231,26 +302,9 @@ static void catch_up(struct rtc *r)
             r->ram[REG_C] |= FLAG_P;
         r->periodic = now;
     }
-    if (!stopped(r)) {
-        int64_t now = rtc_microseconds(r) / SECOND;
-
-        if (now > r->updated) {
-            r->ram[REG_C] |= FLAG_U;
-            if (next_alarm(r, r->updated) <= now)
-                r->ram[REG_C] |= FLAG_A;
-        }
-        r->updated = now;
-    }
-}
-
-static void update_irq(struct rtc *r)
-{
-    bool level = r->ram[REG_B] & r->ram[REG_C] & FLAGS;
-
-    if (level == r->irq)
-        return;
-    r->irq = level;
-    device_irq(&r->dev, GSI_RTC, level);
+    if (!stopped(r))
+        update(r);
+    update_irq(r);
 }
 
 /* Have each enabled flag whose event is still to come raised in time. */
@@ -263,9 +317,9 @@ static void set_timers(struct rtc *r)
     if ((wanted & FLAG_P) && ticks != 0)
         periodic = clock_deadline((r->periodic + 1) * ticks, hz, RTC_HZ);
     if ((wanted & (FLAG_U | FLAG_A)) && !stopped(r)) {
-        int64_t now = rtc_microseconds(r);
-        int64_t next = wanted & FLAG_U ? r->updated + 1 : next_alarm(r, r->updated);
-        int64_t nap = next > LAST_SECOND ? LONGEST_NAP : MIN(next * SECOND - now, LONGEST_NAP);
+        int64_t now = rtc_microseconds(r), wait = wanted & FLAG_U ? 1 : alarm_distance(r);
+        int64_t nap =
+            wait == NEVER ? LONGEST_NAP : MIN((r->updated + wait) * SECOND - now, LONGEST_NAP);
 
         /* The wall clock may run unlike the TSC: whoever wakes early sleeps again. */
         update = device_now(&r->dev) + clock_deadline((uint64_t)MAX(nap, 1), hz, SECOND);
@@ -279,7 +333,6 @@ static void rtc_timer(struct device *d, unsigned timer, uint64_t now)
     struct rtc *r = CONTAINER_OF(d, struct rtc, dev);
 
     catch_up(r);
-    update_irq(r);
     set_timers(r);
 }
 
@@ -289,18 +342,20 @@ static void rtc_timer(struct device *d, unsigned timer, uint64_t now)
 static void set_control(struct rtc *r, uint8_t a, uint8_t b)
 {
     bool was_stopped = stopped(r), was_reset = divider_reset(r);
-    int64_t now = rtc_microseconds(r);
+    uint8_t format = r->ram[REG_B];
     unsigned ticks;
 
     catch_up(r);
     r->ram[REG_A] = a & ~A_UIP;
-    /* The bytes stop in the format that is in force from here on. */
     r->ram[REG_B] = b & B_SET ? b & ~FLAG_U : b;
-    if (!was_stopped && stopped(r))
-        bytes_from_time(r, now / SECOND);
-    /* After a reset of the divider the first update comes half a second later. */
-    if (was_stopped && !stopped(r))
-        set_time(r, was_reset ? SECOND / 2 : now % SECOND);
+    if (!was_stopped && ((b ^ format) & (B_24H | B_BINARY)))
+        convert(r, format);
+    if (was_stopped && !stopped(r)) {
+        /* After a reset of the divider the first update comes half a second later. */
+        if (was_reset)
+            r->offset = (SECOND + SECOND / 2 - wall_microseconds(r) % SECOND) % SECOND;
+        r->updated = rtc_second(r);
+    }
     ticks = period_ticks(r);
     if (ticks != 0)
         r->periodic = clock_ticks(device_now(&r->dev), device_tsc_hz(&r->dev), RTC_HZ) / ticks;
@@ -310,8 +365,10 @@ static uint8_t read_ram(struct rtc *r, unsigned index)
 {
     uint8_t value;
 
-    if (is_time(index) && !stopped(r))
-        bytes_from_time(r, rtc_microseconds(r) / SECOND);
+    if (is_time(index) && !stopped(r)) {
+        update(r);
+        update_irq(r);
+    }
     value = r->ram[index];
     if (index == REG_A && !stopped(r) && rtc_microseconds(r) % SECOND >= SECOND - UIP_TIME)
         value |= A_UIP;
@@ -327,8 +384,6 @@ static uint8_t read_ram(struct rtc *r, unsigned index)
 
 static void write_ram(struct rtc *r, unsigned index, uint8_t value)
 {
-    int64_t now;
-
     switch (index) {
     case REG_A:
         set_control(r, value, r->ram[REG_B]);
@@ -351,10 +406,7 @@ static void write_ram(struct rtc *r, unsigned index, uint8_t value)
             return;
         }
         catch_up(r);
-        now = rtc_microseconds(r);
-        bytes_from_time(r, now / SECOND);
         r->ram[index] = value;
-        set_time(r, now % SECOND);
         break;
     }
     update_irq(r);
@@ -420,19 +472,16 @@ static void rtc_reset(struct device *d)
     struct rtc *r = CONTAINER_OF(d, struct rtc, dev);
 
     r->index = r->extended_index = 0;
+    r->ram[REG_B] &= ~FLAGS;
+    r->irq = false;
     set_control(r, 0x26, r->ram[REG_B] & (B_24H | B_BINARY));
     r->ram[REG_C] = 0;
-    r->irq = false;
 }
 
 static void rtc_save(struct device *d, struct state_writer *w)
 {
     struct rtc *r = CONTAINER_OF(d, struct rtc, dev);
 
-    /* While the clock runs its bytes are worked out anew by each read: what they held last means
-     * nothing. */
-    if (!stopped(r))
-        bytes_from_time(r, 0);
     state_put_u8(w, r->index);
     state_put_u8(w, r->extended_index);
     state_put(w, r->ram, sizeof(r->ram));
@@ -458,9 +507,9 @@ static int rtc_load(struct device *d, struct state_reader *reader)
     r->updated = (int64_t)state_get_u64(reader);
     r->periodic = state_get_u64(reader);
     r->irq = state_get_u8(reader) & 1;
-    if (r->offset > (LAST_SECOND + 1) * SECOND || r->offset < -(LAST_SECOND + 1) * SECOND ||
-        r->updated < 0 || r->updated > LAST_SECOND) {
-        r->offset = r->updated = 0;
+    if (r->offset < 0 || r->offset >= SECOND || r->updated < 0 || r->updated > LAST_SECOND) {
+        r->offset = 0;
+        r->updated = rtc_second(r);
         return -EBADMSG;
     }
     return 0;
@@ -468,7 +517,7 @@ static int rtc_load(struct device *d, struct state_reader *reader)
 
 static const struct device_ops rtc_ops = {
     .name = "rtc",
-    .version = 1,
+    .version = 2,
     .port_width = 1,
     .port_read = rtc_read,
     .port_write = rtc_write,
@@ -487,9 +536,9 @@ void rtc_init(struct rtc *r, struct vm *vm)
     r->ram[REG_A] = 0x26; /* running, periodic rate 1024 Hz */
     r->ram[REG_B] = B_24H;
     r->ram[REG_D] = D_VALID;
-    /* Nothing has happened before the first look. */
-    r->updated = LAST_SECOND;
-    r->periodic = UINT64_MAX;
+    r->updated = rtc_second(r);
+    bytes_from_time(r, r->updated);
+    r->periodic = UINT64_MAX; /* nothing has happened before the first look */
 }
 
 int rtc_attach(struct rtc *r, struct bus *bus)

@@ -53,6 +53,8 @@ enum {
 #define MSR_DCD    0x80
 #define MSR_ALWAYS (MSR_CTS | MSR_DSR | MSR_DCD) /* somebody is at the other end, always */
 
+#define TIMEOUTS_PER_SECOND (115200 / (4 * 10)) /* four characters of ten bits each */
+
 static bool fifo_enabled(const struct uart *u)
 {
     return u->fcr & FCR_ENABLE;
@@ -95,9 +97,7 @@ static uint8_t interrupt_id(const struct uart *u)
         return IIR_RLS;
     if ((u->ier & IER_RDA) && u->rx_count >= rx_trigger(u))
         return IIR_RDA;
-    /* The character timeout: with an infinitely fast line four character times have passed at once.
-     */
-    if ((u->ier & IER_RDA) && u->rx_count > 0)
+    if ((u->ier & IER_RDA) && u->rx_count > 0 && u->rx_timed_out)
         return IIR_TIMEOUT;
     if ((u->ier & IER_THRE) && u->thre_pending)
         return IIR_THRE;
@@ -106,11 +106,15 @@ static uint8_t interrupt_id(const struct uart *u)
     return IIR_NONE;
 }
 
-/* On a PC the chip's interrupt pin reaches the interrupt controller through OUT2, which loopback
- * disconnects. */
+/*
+ * On a PC the chip's interrupt pin reaches the interrupt controller through OUT2, which loopback
+ * disconnects. What withdraws an interrupt calls this before whatever may raise it again: between
+ * the two the pin is low, and that is an edge.
+ */
 static void update_irq(struct uart *u)
 {
-    bool level = (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && interrupt_id(u) != IIR_NONE;
+    bool level =
+        u->ier != 0 && (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && interrupt_id(u) != IIR_NONE;
 
     if (level == u->irq)
         return;
@@ -155,6 +159,36 @@ size_t uart_receive(struct uart *u, const uint8_t *data, size_t size)
     return taken;
 }
 
+/*
+ * The character timeout (PC16550D, "FIFO Interrupt Mode Operation"). What comes into an empty FIFO
+ * has waited on the line long enough. A character that is read begins the time anew for those that
+ * are left: a handler that reads them all sees no second interrupt, one that reads one of them
+ * does. The timer is set once for many of them, and finds out when it is early.
+ */
+static void restart_timeout(struct uart *u)
+{
+    u->rx_timed_out = u->rx_count == 0;
+    if (u->rx_timed_out)
+        return;
+    u->rx_timeout = device_now(&u->dev) + device_tsc_hz(&u->dev) / TIMEOUTS_PER_SECOND;
+    if (u->dev.deadline[0] == TIMER_OFF)
+        device_timer_set(&u->dev, 0, u->rx_timeout);
+}
+
+static void uart_timer(struct device *d, unsigned timer, uint64_t now)
+{
+    struct uart *u = CONTAINER_OF(d, struct uart, dev);
+
+    if (u->rx_timed_out)
+        return;
+    if (now < u->rx_timeout) {
+        device_timer_set(d, 0, u->rx_timeout);
+        return;
+    }
+    u->rx_timed_out = true;
+    update_irq(u);
+}
+
 static uint8_t read_data(struct uart *u)
 {
     uint8_t byte = u->rx[0];
@@ -162,8 +196,13 @@ static uint8_t read_data(struct uart *u)
     if (u->rx_count > 0) {
         u->rx_count--;
         memmove(u->rx, u->rx + 1, u->rx_count);
+        if (u->ier & IER_RDA) /* nobody waits for it otherwise */
+            restart_timeout(u);
     }
-    fill_rx(u);
+    if (u->waiting_count > 0) {
+        update_irq(u);
+        fill_rx(u);
+    }
     return byte;
 }
 
@@ -207,6 +246,8 @@ void uart_output_ready(struct uart *u)
 static void write_data(struct uart *u, uint8_t byte)
 {
     u->thre_pending = false;
+    if (UNLIKELY(u->irq))
+        update_irq(u);
     if (!fifo_enabled(u))
         u->tx_count = 0;
     if (u->tx_count < UART_FIFO)
@@ -225,8 +266,11 @@ static void write_fcr(struct uart *u, uint8_t value)
     if (!(value & FCR_ENABLE))
         value &= ~FCR_TRIGGER;
     u->fcr = value & (FCR_ENABLE | FCR_TRIGGER);
-    if (value & FCR_CLEAR_RX)
+    if (value & FCR_CLEAR_RX) {
         u->rx_count = 0;
+        u->rx_timed_out = true;
+        update_irq(u);
+    }
     if ((value & FCR_CLEAR_TX) && u->tx_count > 0) {
         u->tx_count = 0;
         u->thre_pending = true;
@@ -347,6 +391,8 @@ static void uart_reset(struct device *d)
     u->thre_pending = false;
     u->handshake = false;
     u->irq = false;
+    u->rx_timed_out = true;
+    u->rx_timeout = 0;
     u->tx_count = u->rx_count = 0;
     memset(u->tx, 0, sizeof(u->tx));
     memset(u->rx, 0, sizeof(u->rx));
@@ -369,6 +415,8 @@ static void uart_save(struct device *d, struct state_writer *w)
     state_put_u8(w, u->thre_pending);
     state_put_u8(w, u->handshake);
     state_put_u8(w, u->irq);
+    state_put_u8(w, u->rx_timed_out);
+    state_put_u64(w, u->rx_timeout);
     state_put_u8(w, u->tx_count);
     state_put(w, u->tx, sizeof(u->tx));
     state_put_u8(w, u->rx_count);
@@ -394,6 +442,8 @@ static int uart_load(struct device *d, struct state_reader *r)
     u->thre_pending = state_get_u8(r) & 1;
     u->handshake = state_get_u8(r) & 1;
     u->irq = state_get_u8(r) & 1;
+    u->rx_timed_out = state_get_u8(r) & 1;
+    u->rx_timeout = state_get_u64(r);
     u->tx_count = state_get_u8(r);
     state_get(r, u->tx, sizeof(u->tx));
     u->rx_count = state_get_u8(r);
@@ -411,10 +461,11 @@ static int uart_load(struct device *d, struct state_reader *r)
 
 static const struct device_ops uart_ops = {
     .name = "uart",
-    .version = 1,
+    .version = 2,
     .port_width = 1,
     .port_read = uart_read,
     .port_write = uart_write,
+    .timer = uart_timer,
     .reset = uart_reset,
     .save = uart_save,
     .load = uart_load,
@@ -426,6 +477,7 @@ void uart_init(struct uart *u, struct vm *vm, uint16_t base, unsigned gsi,
     memset(u, 0, sizeof(*u));
     u->dev.ops = &uart_ops;
     u->dev.vm = vm;
+    u->dev.deadline[0] = u->dev.deadline[1] = TIMER_OFF;
     u->base = base;
     u->gsi = (uint8_t)gsi;
     u->put = put;

@@ -1,6 +1,7 @@
 /*
  * A 16550A serial port (PC16550D data sheet). The line is infinitely fast: a byte leaves when the
  * host takes it, and transmission stalls, as flow control would stall it, while the host cannot.
+ * Only the character timeout takes its time, that of 115200 baud.
  */
 #pragma once
 
@@ -23,6 +24,8 @@ struct uart {
     bool thre_pending;  /* a transmitter-empty interrupt waits */
     bool handshake;     /* the guest has raised DTR or RTS since reset */
     bool irq;
+    bool rx_timed_out;   /* what is in the receive FIFO has waited for four characters' time */
+    uint64_t rx_timeout; /* else: when it will have, in guest TSC ticks */
 
     uint8_t tx[UART_FIFO], rx[UART_FIFO];
     uint8_t tx_count, rx_count; /* oldest byte first, at index 0 */

@@ -1,10 +1,31 @@
 /* The RTC: update-in-progress comes and goes, seconds advance once a second, formats, alarms'
- * flags, CMOS RAM. */
+ * flags, CMOS RAM, and registers that keep what a running clock is told. */
 #include "guest.h"
 
 static unsigned from_bcd(unsigned v)
 {
     return (v >> 4) * 10 + (v & 15);
+}
+
+/* 10 February 2024 with another day and then another month: no date on the way is corrected. */
+static void registers_keep_what_is_written(void)
+{
+    uint8_t year = cmos_read(9), month = cmos_read(8), day = cmos_read(7);
+
+    while (cmos_read(4) == 0x23 && cmos_read(2) == 0x59) /* no midnight meanwhile */
+        ;
+    cmos_write(9, 0x24);
+    cmos_write(8, 0x02);
+    cmos_write(7, 0x31);
+    CHECK(cmos_read(7) == 0x31, "the day, set to 31, is %x", cmos_read(7));
+    cmos_write(8, 0x03);
+    CHECK(cmos_read(8) == 0x03 && cmos_read(7) == 0x31, "month 3, day 31 reads %x-%x", cmos_read(8),
+          cmos_read(7));
+    cmos_write(9, 0x60);
+    CHECK(cmos_read(9) == 0x60, "year 60 reads %x", cmos_read(9));
+    cmos_write(9, year);
+    cmos_write(8, month);
+    cmos_write(7, day);
 }
 
 void test(void)
@@ -43,4 +64,5 @@ void test(void)
     unsigned binary = cmos_read(0);
     CHECK(binary < 60, "in binary the second is %u", binary);
     cmos_write(0xb, b);
+    registers_keep_what_is_written();
 }

@@ -1,6 +1,40 @@
 /* The UART: loopback of data and modem lines, scratch, divisor latch, FIFO, interrupt
- * identification. */
+ * identification, and an interrupt for each byte that has left. */
 #include "guest.h"
+
+static volatile unsigned interrupts;
+
+/* It does not ask the UART for the reason. */
+static void on_uart(struct frame *f)
+{
+    interrupts++;
+    outb(0x20, 0x20);
+}
+
+static void each_byte_interrupts(void)
+{
+    lapic_on(false);
+    lapic_write(0x350, 0x700); /* LINT0: ExtINT */
+    pic_init(0x20);
+    handle(0x24, on_uart);
+    outb(COM1 + 2, 0);
+    outb(COM1 + 4, 0x0b);
+    outb(0x21, 0xef);
+    sti();
+    outb(COM1 + 1, 2);
+    delay_us(1000);
+    CHECK(interrupts == 1, "%u interrupts of an empty transmitter", interrupts);
+    for (unsigned i = 0; i < 20; i++) {
+        while (!(inb(COM1 + 5) & 0x20))
+            ;
+        outb(COM1, i == 19 ? '\n' : ' ');
+        delay_us(1000);
+    }
+    cli();
+    outb(COM1 + 1, 0);
+    outb(0x21, 0xff);
+    CHECK(interrupts == 21, "20 bytes gave %u interrupts", interrupts - 1);
+}
 
 void test(void)
 {
@@ -43,5 +77,7 @@ void test(void)
     CHECK((inb(COM1 + 2) & 0x0f) == 2, "IIR with an empty transmitter is not 2");
     CHECK((inb(COM1 + 2) & 0x0f) == 1, "reading IIR did not clear it");
     outb(COM1 + 1, 0);
+    outb(COM1 + 4, 0x03);
+    each_byte_interrupts();
     outb(COM1 + 4, 0x03);
 }

@@ -117,6 +117,24 @@ static void status_and_enable_may_be_written_together(void **state)
     assert_false(vm.irq[GSI_SCI]);
 }
 
+static void one_event_cleared_and_another_enabled_is_an_edge(void **state)
+{
+    out(ENABLE, 2, 0x400);
+    acpi_pm_power_button(&pm);
+    assert_int_equal(vm.rises[9], 0);
+    out(ENABLE, 2, 0x100);
+    assert_int_equal(vm.rises[9], 1);
+    mock_ticks(&vm, 700 * vm.hz); /* the timer's carry */
+    out(STATUS, 4, 0x0001 << 16 | 0x0100);
+    assert_true(vm.irq[9]);
+    assert_int_equal(vm.falls[9], 1);
+    assert_int_equal(vm.rises[9], 2);
+    acpi_pm_power_button(&pm);
+    out(ENABLE, 2, 0x0100); /* from one that is pending to another: one register, no edge */
+    assert_true(vm.irq[9]);
+    assert_int_equal(vm.falls[9], 1);
+}
+
 static void the_timers_carry_interrupts(void **state)
 {
     uint64_t carry = clock_deadline(BIT(31), vm.hz, ACPI_PM_TIMER_HZ);
@@ -167,6 +185,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(s5_powers_off, setup, teardown),
         cmocka_unit_test_setup_teardown(the_power_button_interrupts, setup, teardown),
         cmocka_unit_test_setup_teardown(status_and_enable_may_be_written_together, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_event_cleared_and_another_enabled_is_an_edge, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(the_timers_carry_interrupts, setup, teardown),
         cmocka_unit_test_setup_teardown(gpe_registers_are_there, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile_state_is_refused, setup, teardown),

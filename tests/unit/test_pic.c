@@ -309,6 +309,36 @@ static void polling(void **state)
     assert_int_equal(mock_in(&vm, 0x21), 0x00); /* one read only */
 }
 
+/* INTA and a poll lower the output for their time: what asks next is an edge again, at the master
+ * as at whoever hears INTR. */
+static void each_request_is_an_edge_of_the_output(void **state)
+{
+    initialise(0x11, 0x03);
+    pulse(1);
+    pulse(3);
+    assert_int_equal(intr_changes, 1);
+    assert_int_equal(pic_acknowledge(&p), 0x31);
+    assert_true(intr);
+    assert_int_equal(intr_changes, 3);
+    assert_int_equal(pic_acknowledge(&p), 0x33);
+    assert_false(intr);
+    pulse(8);
+    pulse(9);
+    mock_out(&vm, 0x20, 0x0c);
+    assert_int_equal(mock_in(&vm, 0x20), 0x82);
+    assert_false(intr);
+    mock_out(&vm, 0xa0, 0x0c);
+    assert_int_equal(mock_in(&vm, 0xa0), 0x80);
+    assert_true(intr); /* the slave's second request reaches the master */
+    intr_changes = 0;
+    pulse(1);
+    mock_out(&vm, 0x20, 0x0c);
+    assert_int_equal(mock_in(&vm, 0x20), 0x81);
+    assert_true(intr);
+    assert_int_equal(intr_changes, 2);
+    assert_int_equal(pic_acknowledge(&p), 0x39);
+}
+
 static void initialisation_forgets(void **state)
 {
     pulse(1);
@@ -398,6 +428,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(rotation, setup, teardown),
         cmocka_unit_test_setup_teardown(special_mask_mode, setup, teardown),
         cmocka_unit_test_setup_teardown(polling, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_request_is_an_edge_of_the_output, setup, teardown),
         cmocka_unit_test_setup_teardown(initialisation_forgets, setup, teardown),
         cmocka_unit_test_setup_teardown(linux_probe, setup, teardown),
         cmocka_unit_test_setup_teardown(inputs_that_do_not_exist_are_ignored, setup, teardown),

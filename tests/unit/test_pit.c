@@ -283,6 +283,36 @@ static void mode_3_interrupts_follow_a_new_count(void **state)
     assert_int_equal(vm.rises[0], 6);
 }
 
+/* What the output has done until a write is there before what the write does. */
+static void a_control_word_in_the_low_half_is_an_edge(void **state)
+{
+    program(0, 3, 1000);
+    clocks(1001 + 700);
+    assert_int_equal(vm.rises[0], 2); /* the control word's and the first period's */
+    mock_out(&vm, CONTROL, 0x34);
+    assert_true(vm.irq[0]);
+    assert_int_equal(vm.rises[0], 3);
+    mock_out(&vm, CONTROL, 0x34); /* high already */
+    assert_int_equal(vm.rises[0], 3);
+}
+
+static void an_edge_that_came_before_a_write_is_not_lost(void **state)
+{
+    program(0, 0, 1000);
+    vm.now += vm.hz / 100; /* the timer is late */
+    assert_int_equal(vm.rises[0], 0);
+    mock_out(&vm, CONTROL, 0x30);
+    assert_false(vm.irq[0]);
+    assert_int_equal(vm.rises[0], 1);
+    program(0, 2, 1000);
+    clocks(500);
+    vm.rises[0] = 0;
+    vm.now += vm.hz / 1000;
+    mock_out(&vm, 0x40, 0x34);
+    mock_out(&vm, 0x40, 0x12);
+    assert_int_equal(vm.rises[0], 1);
+}
+
 static void mode_4_strobes_once(void **state)
 {
     program(0, 4, 8);       /* Linux's one-shot tick */
@@ -505,6 +535,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(mode_3_takes_a_new_count_at_the_end_of_the_half, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(mode_3_interrupts_follow_a_new_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_control_word_in_the_low_half_is_an_edge, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_edge_that_came_before_a_write_is_not_lost, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(mode_4_strobes_once, setup, teardown),
         cmocka_unit_test_setup_teardown(mode_5_strobes_on_the_gate, setup, teardown),
         cmocka_unit_test_setup_teardown(modes_6_and_7_are_2_and_3, setup, teardown),

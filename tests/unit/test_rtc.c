@@ -118,6 +118,7 @@ static void binary_and_twelve_hours(void **state)
 static void setting_survives_and_goes_on(void **state)
 {
     set_time(0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x58);
+    out(6, 6); /* a Friday */
     assert_time(0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x58);
     assert_true(mock_round_trip(&vm));
     mock_microseconds(&vm, SECOND / 2 - 1000); /* the first update comes half a second after */
@@ -129,6 +130,125 @@ static void setting_survives_and_goes_on(void **state)
     assert_int_equal(in(6), 7); /* a Saturday */
     bus_reset(&vm.bus);         /* the battery keeps it */
     assert_time(0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00);
+}
+
+static void set_date(uint8_t century, uint8_t year, uint8_t month, uint8_t day)
+{
+    out(0x32, century);
+    out(9, year);
+    out(8, month);
+    out(7, day);
+}
+
+/* A register that is written reads so until the next update has a reason to change it; the others
+ * do not notice. */
+static void a_running_clock_keeps_what_is_written(void **state)
+{
+    set_date(0x20, 0x24, 0x02, 0x10);
+    out(7, 0x31);
+    assert_time(0x20, 0x24, 0x02, 0x31, 0x12, 0x00, 0x00);
+    out(8, 0x03);
+    assert_time(0x20, 0x24, 0x03, 0x31, 0x12, 0x00, 0x00);
+    set_date(0x20, 0x24, 0x01, 0x31);
+    out(8, 0x02);
+    assert_true(mock_round_trip(&vm));
+    mock_microseconds(&vm, 10 * SECOND); /* updates that do not reach the date */
+    assert_time(0x20, 0x24, 0x02, 0x31, 0x12, 0x00, 0x10);
+    out(7, 0x15);
+    assert_time(0x20, 0x24, 0x02, 0x15, 0x12, 0x00, 0x10);
+    out(9, 0x60);
+    out(0x32, 0x19);
+    assert_time(0x19, 0x60, 0x02, 0x15, 0x12, 0x00, 0x10);
+    for (unsigned i = 0; i < 10; i++) {
+        static const uint8_t registers[] = {0, 2, 4, 6, 7, 8, 9, 0x32, 1, 3, 5};
+
+        for (unsigned k = 0; k < ARRAY_SIZE(registers); k++) {
+            uint8_t value = (uint8_t)(i * 27 + k * 5);
+
+            out(registers[k], value);
+            assert_int_equal(in(registers[k]), value);
+        }
+        for (unsigned k = 0; k < ARRAY_SIZE(registers); k++)
+            assert_int_equal(in(registers[k]), (uint8_t)(i * 27 + k * 5));
+        assert_true(mock_round_trip(&vm));
+    }
+}
+
+static void any_year_goes_on(void **state)
+{
+    static const uint16_t years[] = {0x0000, 0x0004, 0x0100, 0x1582, 0x1900, 0x1960, 0x9998};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(years); i++) {
+        set_time((uint8_t)(years[i] >> 8), (uint8_t)years[i], 0x12, 0x31, 0x23, 0x59, 0x59);
+        out(6, 7);
+        mock_microseconds(&vm, SECOND / 2 + 1);
+        assert_time((uint8_t)(years[i] >> 8), (uint8_t)(years[i] + 1), 0x01, 0x01, 0, 0, 0);
+        assert_int_equal(in(6), 1); /* the day of the week is a counter of its own */
+    }
+    set_time(0x99, 0x99, 0x12, 0x31, 0x23, 0x59, 0x59);
+    mock_microseconds(&vm, SECOND / 2 + 1);
+    assert_time(0x00, 0x00, 0x01, 0x01, 0, 0, 0);
+    set_time(0x00, 0x00, 0x02, 0x28, 0x23, 0x59, 0x59); /* a leap year, as 2000 */
+    mock_microseconds(&vm, SECOND / 2 + 1);
+    assert_time(0x00, 0x00, 0x02, 0x29, 0, 0, 0);
+    set_time(0x19, 0x60, 0x02, 0x28, 0x23, 0x59, 0x59);
+    mock_microseconds(&vm, SECOND / 2 + 86400ULL * SECOND + 1);
+    assert_time(0x19, 0x60, 0x03, 0x01, 0, 0, 0x00);
+}
+
+/* A day that its month does not have ends with it. */
+static void an_update_takes_nonsense_to_its_end(void **state)
+{
+    set_time(0x20, 0x24, 0x02, 0x31, 0x23, 0x59, 0x59);
+    mock_microseconds(&vm, SECOND / 2 + 1);
+    assert_time(0x20, 0x24, 0x03, 0x01, 0, 0, 0);
+    set_time(0x20, 0x24, 0x05, 0x05, 0x05, 0x05, 0x75);
+    mock_microseconds(&vm, SECOND / 2 + 1);
+    assert_time(0x20, 0x24, 0x05, 0x05, 0x05, 0x06, 0x00);
+}
+
+/* An alarm byte is compared as it stands. */
+static void an_alarm_that_no_time_is_equal_to_never_comes(void **state)
+{
+    out(1, 0x0a); /* no BCD, though 0 tens and 10 ones would be 10 */
+    out(3, 0xff);
+    out(5, 0xff);
+    in(0x0c);
+    out(0x0b, 0x22);
+    mock_microseconds(&vm, 3600ULL * SECOND);
+    assert_false(vm.irq[GSI]);
+    assert_int_equal(in(1), 0x0a);
+    out(0x0b, 0x20); /* 12 hours: 0 is none of them */
+    out(1, 0x00);
+    out(3, 0x00);
+    out(5, 0x00);
+    in(0x0c);
+    mock_microseconds(&vm, 86400ULL * SECOND);
+    assert_int_equal(in(0x0c) & 0x20, 0);
+    out(5, 0x12);
+    mock_microseconds(&vm, 86400ULL * SECOND);
+    assert_int_equal(in(0x0c) & 0x20, 0x20);
+}
+
+/* What has happened until an access is there before what the access does. */
+static void an_interrupt_read_away_was_an_edge(void **state)
+{
+    in(0x0c);
+    out(0x0b, 0x42);
+    vm.now += vm.hz / 100; /* the timer is late */
+    assert_int_equal(vm.rises[GSI], 0);
+    assert_int_equal(in(0x0c), 0xc0);
+    assert_false(vm.irq[GSI]);
+    assert_int_equal(vm.rises[GSI], 1);
+    vm.now += vm.hz / 100;
+    out(0x0b, 0x02);
+    assert_false(vm.irq[GSI]);
+    assert_int_equal(vm.rises[GSI], 2);
+    in(0x0c);
+    out(0x0b, 0x12);
+    vm.now += vm.hz;
+    in(0); /* the update that this shows has interrupted */
+    assert_true(vm.irq[GSI]);
 }
 
 static void every_day_of_four_centuries(void **state)
@@ -422,6 +542,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(it_shows_the_wall_clock, setup, teardown),
         cmocka_unit_test_setup_teardown(binary_and_twelve_hours, setup, teardown),
         cmocka_unit_test_setup_teardown(setting_survives_and_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_running_clock_keeps_what_is_written, setup, teardown),
+        cmocka_unit_test_setup_teardown(any_year_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_update_takes_nonsense_to_its_end, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_alarm_that_no_time_is_equal_to_never_comes, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(an_interrupt_read_away_was_an_edge, setup, teardown),
         cmocka_unit_test_setup_teardown(every_day_of_four_centuries, setup, teardown),
         cmocka_unit_test_setup_teardown(set_halts_the_registers, setup, teardown),
         cmocka_unit_test_setup_teardown(uip_announces_an_update, setup, teardown),

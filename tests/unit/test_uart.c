@@ -178,14 +178,17 @@ static void receive_interrupts(void **state)
     receive("0123456789abc");
     assert_int_equal(in(IIR), 0xc4);
     in(DATA);
+    assert_int_equal(in(IIR), 0xc1); /* below it again, until the rest has waited */
+    mock_microseconds(&vm, 400);
     assert_int_equal(in(IIR), 0xcc);
     for (unsigned i = 0; i < 13; i++) {
-        assert_true(vm.irq[GSI]);
+        assert_int_equal(in(LSR), 0x61);
         in(DATA);
+        assert_false(vm.irq[GSI]);
     }
-    assert_false(vm.irq[GSI]);
     assert_int_equal(in(IIR), 0xc1);
-    assert_int_equal(vm.rises[GSI], 1);
+    assert_int_equal(in(LSR), 0x60);
+    assert_int_equal(vm.rises[GSI], 2);
 }
 
 static void transmit_interrupts(void **state)
@@ -210,6 +213,99 @@ static void transmit_interrupts(void **state)
     uart_output_ready(&u);
     assert_true(vm.irq[GSI]);
     assert_int_equal(in(IIR), 0xc2);
+}
+
+/* Each byte that leaves empties the transmitter anew, whether anybody asked for the reason of the
+ * interrupt before or not. */
+static void each_byte_that_leaves_is_an_edge(void **state)
+{
+    out(MCR, 0x0b);
+    out(IER, 0x02);
+    assert_int_equal(vm.rises[GSI], 1);
+    for (unsigned i = 0; i < 20; i++) {
+        assert_int_equal(in(LSR), 0x60);
+        out(DATA, (uint8_t)i);
+        assert_true(vm.irq[GSI]);
+    }
+    assert_int_equal(vm.rises[GSI], 21);
+    out(FCR, 0xc7);
+    out(DATA, 'x');
+    assert_int_equal(vm.rises[GSI], 22);
+    host_room = 0;
+    out(DATA, 'y');
+    assert_false(vm.irq[GSI]); /* it stays in the transmitter */
+    host_room = 1;
+    uart_output_ready(&u);
+    assert_int_equal(vm.rises[GSI], 23);
+}
+
+static void each_byte_received_is_an_edge_without_fifo(void **state)
+{
+    out(MCR, 0x0b);
+    out(IER, 0x01);
+    receive("abc");
+    assert_int_equal(vm.rises[GSI], 1);
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(vm.irq[GSI]);
+        assert_int_equal(vm.rises[GSI], i + 1);
+        assert_int_equal(in(DATA), 'a' + i);
+    }
+    assert_false(vm.irq[GSI]);
+    assert_int_equal(vm.falls[GSI], 3);
+}
+
+/* PC16550D, "FIFO Interrupt Mode Operation": reading a character ends the timeout interrupt, and
+ * what is left in the FIFO raises it again after four characters' time. */
+static void what_is_left_in_the_fifo_times_out_again(void **state)
+{
+    open_port();
+    out(IER, 0x01);
+    receive("abcde");
+    assert_int_equal(vm.rises[GSI], 1);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(in(IIR), 0xcc);
+        assert_int_equal(in(DATA), 'a' + i);
+        assert_false(vm.irq[GSI]);
+        assert_int_equal(in(IIR), 0xc1);
+        assert_true(mock_round_trip(&vm));
+        mock_microseconds(&vm, 300);
+        assert_false(vm.irq[GSI]);
+        mock_microseconds(&vm, 100);
+        assert_true(vm.irq[GSI]);
+        assert_int_equal(vm.rises[GSI], i + 2);
+    }
+    in(DATA);
+    mock_microseconds(&vm, 1000);
+    assert_false(vm.irq[GSI]);
+    receive("abcd");
+    for (unsigned i = 0; i < 3; i++) { /* each character read begins the time anew */
+        in(DATA);
+        mock_microseconds(&vm, 300);
+        assert_false(vm.irq[GSI]);
+    }
+    assert_int_equal(in(LSR), 0x61);
+    mock_microseconds(&vm, 100);
+    assert_true(vm.irq[GSI]);
+    receive("0123456789abcdef0123"); /* more than the FIFO holds: as long as it is full, no edge */
+    assert_int_equal(vm.rises[GSI], 7);
+    for (unsigned i = 0; i < 5; i++)
+        in(DATA);
+    assert_int_equal(vm.rises[GSI], 7);
+    assert_true(vm.irq[GSI]);
+}
+
+static void a_cleared_fifo_fills_anew(void **state)
+{
+    open_port();
+    out(IER, 0x01);
+    receive("0123456789abcdefgh");
+    assert_int_equal(vm.rises[GSI], 1);
+    out(FCR, 0x03);
+    assert_int_equal(vm.rises[GSI], 2);
+    assert_int_equal(in(DATA), 'g');
+    assert_true(vm.irq[GSI]); /* the trigger is one character */
+    assert_int_equal(in(DATA), 'h');
+    assert_false(vm.irq[GSI]);
 }
 
 static void reading_iir_clears_only_what_it_shows(void **state)
@@ -449,7 +545,7 @@ static void hostile_state_is_refused(void **state)
     static const struct {
         unsigned offset;
         uint8_t value;
-    } bad[] = {{12, 17}, {29, 17}, {29, 2}, {47, 1}};
+    } bad[] = {{12 + 25, 17}, {29 + 25, 17}, {29 + 25, 2}, {47 + 25, 1}};
     uint8_t data[256];
 
     for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -476,6 +572,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_line_waits_for_rts, setup, teardown),
         cmocka_unit_test_setup_teardown(receive_interrupts, setup, teardown),
         cmocka_unit_test_setup_teardown(transmit_interrupts, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_byte_that_leaves_is_an_edge, setup, teardown),
+        cmocka_unit_test_setup_teardown(each_byte_received_is_an_edge_without_fifo, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(what_is_left_in_the_fifo_times_out_again, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_cleared_fifo_fills_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(reading_iir_clears_only_what_it_shows, setup, teardown),
         cmocka_unit_test_setup_teardown(a_host_that_cannot_take_bytes_stops_the_transmitter, setup,
                                         teardown),
