@@ -104,11 +104,15 @@ $(B)/corbel-stripped.elf: $(B)/corbel.elf
 $(B)/loader/boot/embed.asm.o: NASM_DEFINES = -DKERNEL='"$(B)/corbel-stripped.elf"'
 $(B)/loader/boot/embed.asm.o: $(B)/corbel-stripped.elf
 
+# GNU-EFI's crt0, library and linker script: Debian 13 and older have them in /usr/lib, later ones in the multiarch folder.
+GNU_EFI = $(patsubst %/crt0-efi-x86_64.o,%,$(or $(firstword $(wildcard $(addsuffix /crt0-efi-x86_64.o, \
+        /usr/lib /usr/lib/x86_64-linux-gnu))),$(error GNU-EFI's crt0-efi-x86_64.o is in no folder where it should be)))
+
 # Debian 12's crt0 calls efi_main, Debian 13's _entry, with the same arguments.
 $(B)/loader.so: $(LOADER_OBJ)
 	$(call say,LD  )
 	$(Q)$(LD) -nostdlib -shared -Bsymbolic --defsym=_entry=efi_main -znocombreloc --no-undefined --build-id=none \
-	    -T /usr/lib/elf_x86_64_efi.lds /usr/lib/crt0-efi-x86_64.o $(LOADER_OBJ) /usr/lib/libgnuefi.a -o $@
+	    -T $(GNU_EFI)/elf_x86_64_efi.lds $(GNU_EFI)/crt0-efi-x86_64.o $(LOADER_OBJ) $(GNU_EFI)/libgnuefi.a -o $@
 
 $(B)/BOOTX64.EFI: $(B)/loader.so
 	$(call say,COPY)
@@ -129,7 +133,7 @@ links = $(shell sed -n '1s@^/\* links: \(.*\) \*/@\1@p' $(1))
 $(B)/unit/test_%: tests/unit/test_%.c $$(call links,tests/unit/test_$$*.c) | $$(ZYDIS_HOST_LIB)
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(CC) $(HOST_CFLAGS) $(ZYDIS_HOST_CFLAGS) -MMD -MP -MF $@.d $(filter %.c,$^) $(ZYDIS_HOST_LIB) -lcmocka -o $@
+	$(Q)$(CC) -Itests/unit/include $(HOST_CFLAGS) $(ZYDIS_HOST_CFLAGS) -MMD -MP -MF $@.d $(filter %.c,$^) $(ZYDIS_HOST_LIB) -lcmocka -o $@
 
 $(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call links,tests/fuzz/fuzz_$$*.c) | $$(ZYDIS_HOST_LIB)
 	@mkdir -p $(@D)

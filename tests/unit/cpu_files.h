@@ -29,12 +29,12 @@ static void cpu_load(struct cpu *cpu, const char *name)
         unsigned a, b, r[4], msr;
         unsigned long long v;
         if (sscanf(line, "cpuid %x %x = %x %x %x %x", &a, &b, &r[0], &r[1], &r[2], &r[3]) == 6) {
-            assert_in_range(cpu->cpuids, 0, 95);
+            assert_uint_in_range(cpu->cpuids, 0, 95);
             cpu->cpuid[cpu->cpuids].leaf = a;
             cpu->cpuid[cpu->cpuids].subleaf = b;
             memcpy(cpu->cpuid[cpu->cpuids++].regs, r, sizeof(r));
         } else if (sscanf(line, "msr %x = %llx", &msr, &v) == 2) {
-            assert_in_range(cpu->msrs, 0, 39);
+            assert_uint_in_range(cpu->msrs, 0, 39);
             cpu->msr[cpu->msrs].number = msr;
             cpu->msr[cpu->msrs++].value = v;
         } else {

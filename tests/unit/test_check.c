@@ -19,7 +19,7 @@ static unsigned rows;
 static void keep(void *ctx, const char *text)
 {
     assert_ptr_equal(ctx, &facts);
-    assert_in_range(strlen(text), 1, CHECK_COLUMNS);
+    assert_uint_in_range(strlen(text), 1, CHECK_COLUMNS);
     strcat(report, text);
     strcat(report, "\n");
     rows++;

@@ -537,8 +537,8 @@ static void test_a_line_of_a_mebibyte(void **state)
         n += (int)MIB;
         n += sprintf(text + n, "\n[vm b]\nkernel=k\n");
         assert_int_equal(parse_bytes(text, (size_t)n), 1);
-        assert_in_range(told_count, 1, 2);
-        assert_in_range(told[0].line, 1, 2);
+        assert_uint_in_range(told_count, 1, 2);
+        assert_uint_in_range(told[0].line, 1, 2);
         assert_false(vms[config.vm_count - 1].broken);
     }
     free(text);

@@ -76,7 +76,7 @@ static void test_e820(void **state)
 
         assert_int_equal(gpa_layout_init(&l, sizes[i].memory, sizes[i].hole), 0);
         n = e820_build(&l, map);
-        assert_in_range(n, 4, E820_ENTRIES);
+        assert_uint_in_range(n, 4, E820_ENTRIES);
         for (unsigned j = 0; j < n; j++) {
             assert_true(map[j].base >= end);
             assert_true(map[j].size > 0);

@@ -57,7 +57,7 @@ static void terminal(void *ctx, const char *text, size_t length)
         } else if (c == '\a') {
             bells++;
         } else {
-            assert_in_range((unsigned char)c, ' ', '~');
+            assert_uint_in_range((unsigned char)c, ' ', '~');
             screen[column++] = c;
             assert_true(column < EDITOR_COLUMNS);
         }

@@ -73,7 +73,7 @@ static size_t part(bool physical, uint64_t *address, size_t size)
 
 static size_t target_read(unsigned thread, bool physical, uint64_t address, void *data, size_t size)
 {
-    assert_in_range(size, 0, GDB_PAYLOAD / 2); /* 4 GiB have no room in data */
+    assert_uint_in_range(size, 0, GDB_PAYLOAD / 2); /* 4 GiB have no room in data */
     size = part(physical, &address, size);
     memcpy(data, memory + address, size);
     return size;
@@ -278,7 +278,7 @@ static void test_description(void **state)
     size_t size = gdb_target_xml(0, whole, sizeof(whole) - 1), at = 0, got, bits = 0;
     unsigned count = 0;
 
-    assert_in_range(size, 1000, sizeof(whole) - 2);
+    assert_uint_in_range(size, 1000, sizeof(whole) - 2);
     for (; (got = gdb_target_xml(at, pieces + at, 37)); at += got)
         ;
     assert_int_equal(at, size);

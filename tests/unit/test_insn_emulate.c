@@ -38,7 +38,7 @@ static bool faults(uint64_t linear, bool write)
 static int memory_read(void *opaque, uint64_t linear, unsigned size, uint64_t *value)
 {
     assert_ptr_equal(opaque, &m);
-    assert_in_range(size, 1, 8);
+    assert_uint_in_range(size, 1, 8);
     assert_int_equal(linear / PAGE_SIZE, (linear + size - 1) / PAGE_SIZE);
     if (faults(linear, false))
         return -EFAULT;

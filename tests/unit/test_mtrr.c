@@ -13,7 +13,7 @@ static struct mtrr m;
 
 static uint64_t mock_rdmsr(void *ctx, uint32_t msr)
 {
-    assert_in_range(msr, 0xfe, 0x3ff);
+    assert_uint_in_range(msr, 0xfe, 0x3ff);
     return msrs[msr];
 }
 

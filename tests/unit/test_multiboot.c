@@ -57,7 +57,7 @@ static void check_entry(uint64_t rip)
 
 static void test_elf(void **state)
 {
-    static const uint8_t initrd[5000] = {1, 2, 3}, second[10] = "module two";
+    static const uint8_t initrd[5000] = {1, 2, 3}, second[] = "module two";
 
     for (int is_64 = 0; is_64 < 2; is_64++) {
         uint64_t info, mods, map;
@@ -93,7 +93,7 @@ static void test_elf(void **state)
         expect_text(mock_get(mods + 8, 4), "ram");
         assert_memory_equal(mock_memory + 0x204000, initrd, sizeof(initrd));
         assert_int_equal(mock_get(mods + 16, 4), 0x206000);
-        assert_int_equal(mock_get(mods + 20, 4), 0x206000 + 10);
+        assert_int_equal(mock_get(mods + 20, 4), 0x206000 + sizeof(second));
         expect_text(mock_get(mods + 24, 4), "m2 a b");
         assert_memory_equal(mock_memory + 0x206000, second, sizeof(second));
         assert_int_equal(mock_get(mods + 32, 4), 0x207000);

@@ -141,7 +141,7 @@ static void test_heavy_vm_runs_evenly(void **state)
     for (unsigned i = 0; i < 200; i++) {
         uint64_t before = sim_ran(m, &g[0]);
         sim_run(m, 5 * MS);
-        assert_in_range(sim_ran(m, &g[0]) - before, 3 * MS / 2, 7 * MS / 2);
+        assert_uint_in_range(sim_ran(m, &g[0]) - before, 3 * MS / 2, 7 * MS / 2);
     }
     sim_free(m);
 }

@@ -77,7 +77,7 @@ static void test_sleeping_saves_nothing_up(void **state)
         sim_group(m, &g[4], 100, 0);
         struct actor *a = sim_add(m, &g[4], 0, 0, SIM_HZ / 2 + seconds * SIM_HZ);
         sim_run(m, SIM_HZ / 2 + seconds * SIM_HZ + 8 * MS);
-        assert_in_range(sim_stats(m, a).ran, MS, 3500 * US);
+        assert_uint_in_range(sim_stats(m, a).ran, MS, 3500 * US);
         sim_free(m);
     }
 }
@@ -167,7 +167,7 @@ static void test_idle_is_idle(void **state)
     assert_int_equal(m->picks, 0);
     sim_add(m, &g, 0, 0, 0);
     sim_run(m, SIM_HZ);
-    assert_in_range(m->picks, 1, 110);
+    assert_uint_in_range(m->picks, 1, 110);
     sim_free(m);
 }
 

@@ -201,7 +201,7 @@ static void test_escalation(void **state)
     finish(threads, 1, 2);
     assert_int_equal(answered[1], 1);
     assert_int_equal(kicks[1], 1);
-    assert_in_range(nmis[1], 3, UINT32_MAX);
+    assert_uint_in_range(nmis[1], 3, UINT32_MAX);
 }
 
 static void *storm(void *arg)

@@ -176,7 +176,7 @@ static uint32_t slow_crc(const uint8_t *data, size_t length)
 
 static void check_packet(size_t length, enum trace_packet type, uint16_t sequence)
 {
-    assert_in_range(length, TRACE_HEADER_SIZE + TRACE_CRC_SIZE, TRACE_PACKET_MAX);
+    assert_uint_in_range(length, TRACE_HEADER_SIZE + TRACE_CRC_SIZE, TRACE_PACKET_MAX);
     assert_memory_equal(packet, "CT\1", 3);
     assert_int_equal(packet[3], type);
     assert_int_equal(little(packet + 4, 2), length - TRACE_HEADER_SIZE - TRACE_CRC_SIZE);
@@ -248,7 +248,7 @@ static void the_largest_records_fit(void **state)
         check_packet(length, TRACE_PACKET_RECORDS, (uint16_t)taken);
         taken++;
     }
-    assert_in_range(taken, 2, SLOTS - 1);
+    assert_uint_in_range(taken, 2, SLOTS - 1);
     assert_int_equal(ring.lost, 0);
 }
 
@@ -303,7 +303,7 @@ static void names_take_turns(void **state)
         check_packet(length, TRACE_PACKET_INFO, (uint16_t)i);
         while (at < length - TRACE_CRC_SIZE) {
             unsigned vm = (unsigned)little(packet + at, 2);
-            assert_in_range(vm, 0, 39);
+            assert_uint_in_range(vm, 0, 39);
             assert_int_equal(packet[at + 2], vms[vm].name.length);
             at += 3u + packet[at + 2];
             seen[vm] = true;
