@@ -114,7 +114,7 @@ def vmlinux_debian(lab):
     expect_in(rf"= {min(names['init_task']):#x}$", said, "gdb")
     size = int(expect_in(r"^[0-9a-f]+ ([0-9a-f]+) \S init_task$", output("nm", "-S", out), "nm")[1], 16)
     expect_in(rf"^\$2 = {size}$", said, "gdb")
-    expect_in(r"^type = long (?:int )?\(int, const char \*, struct open_how \*\)$", said, "gdb")
+    expect_in(r"^type = (?:long (?:int )?|int )\(int, const char \*, struct open_how \*\)$", said, "gdb")
     expect_in(r"= \(char \(\*\)\[16\]\) 0x", said, "gdb")
     expect_in(r"^\$4 = SYSTEM_SCHEDULING$", said, "gdb")
     expect_in(r"(?s)filename.*in \$rsi\b.*how.*in \$rdx\b", said, "gdb")
@@ -123,8 +123,11 @@ def vmlinux_debian(lab):
 # --- kernels of our own ---
 
 
-def tables(symbols, base, late):
-    """.rodata with these (name with type, address) as Linux 6.1 lays them out, or (late) as 6.4 and later do."""
+LAYOUTS = ("6.1", "6.4", "7.2")
+
+
+def tables(symbols, base, layout, address):
+    """.rodata at an address with these (name with type, address) as that Linux and those after it lay them out."""
     tokens = [bytes([c]) if 0x20 < c < 0x7F else b"<%02x>" % c for c in range(256)]
     token_table = b"".join(t + b"\0" for t in tokens)
     token_index = b"".join(struct.pack("<H", sum(len(t) + 1 for t in tokens[:i])) for i in range(256))
@@ -134,26 +137,40 @@ def tables(symbols, base, late):
             markers.append(len(names))
         length = len(name)
         names += (bytes([length]) if length < 0x80 else bytes([length & 0x7F | 0x80, length >> 7])) + name.encode()
-    offsets = b"".join(struct.pack("<i", a if not a >> 63 else base - 1 - a) for _, a in symbols)
     pieces = [struct.pack("<I", len(symbols)), names, struct.pack(f"<{len(markers)}I", *markers)]
-    addresses = [offsets, struct.pack("<Q", base)]
-    pieces = pieces + [token_table, token_index] + addresses if late else addresses + pieces + [token_table, token_index]
-    data = random.randbytes(8 * random.randrange(100, 5000))
+    tail = [token_table, token_index]
+    alignment = 4 if layout == "7.2" else 8
+    data = random.randbytes(alignment * random.randrange(100, 5000))
+
+    def add(piece):
+        nonlocal data
+        data += piece + b"\0" * (-len(piece) % alignment)
+
+    if layout != "7.2":
+        offsets = b"".join(struct.pack("<i", a if not a >> 63 else base - 1 - a) for _, a in symbols)
+        addresses = [offsets, struct.pack("<Q", base)]
+        pieces = addresses + pieces + tail if layout == "6.1" else pieces + tail + addresses
+    else:
+        pieces += tail
     for piece in pieces:
-        data += piece + b"\0" * (-len(piece) % 8)
+        add(piece)
+    if layout == "7.2":
+        for i, (_, a) in enumerate(symbols):
+            add(struct.pack("<i", a - address - len(data)))
     return data + random.randbytes(1000)
 
 
-def small_kernel(late):
+def small_kernel(layout):
     """An ELF file of 3000 functions, some with long names, and its symbols."""
     base = 0xFFFFFFFF81000000
-    symbols = [("Apercpu", 0x1000), ("T_text", base)]
+    symbols = [("T_text", base)] if layout == "7.2" else [("Apercpu", 0x1000), ("T_text", base)]
     symbols += [(f"tf{i}_" + "x" * random.choice((3, 20, 300)), base + 16 * i) for i in range(1, 3000)]
     elf = object.__new__(vmlinux_elf.Elf)
     elf.data, elf.sections = bytes(64), [Section("", 0, b"")]
+    rodata = base + (1 << 24)
     data = elf.with_sections([
         Section(".text", PROGBITS, b"\x90" * 48000, ALLOC | EXECUTE, base),
-        Section(".rodata", PROGBITS, tables(symbols, base, late), ALLOC, base + (1 << 24))])
+        Section(".rodata", PROGBITS, tables(symbols, base, layout, rodata), ALLOC, rodata)])
     header = struct.pack("<16sHHI", b"\x7fELF\2\1\1", 2, 62, 1)
     return header + data[len(header):52] + struct.pack("<HHHH", 64, 56, 0, 64) + data[60:], symbols
 
@@ -168,7 +185,7 @@ def bzimage(payload):
 
 @scenario(bound=60)
 def vmlinux_layouts(lab):
-    """Either layout of the tables, each compression; files that are damaged or something else: a line, and no OUT."""
+    """Each layout of the tables, each compression; files that are damaged or something else: a line, and no OUT."""
     size = struct.pack("<I", 0)
 
     def program(name):
@@ -181,14 +198,14 @@ def vmlinux_layouts(lab):
                "lzma": lambda d: lzma.compress(d, lzma.FORMAT_ALONE) + size, "lz4": program("lz4"),
                "zstd": program("zstd")}
     for i, (name, pack) in enumerate(packers.items()):
-        kernel, symbols = small_kernel(late=i % 2)
+        kernel, symbols = small_kernel(LAYOUTS[i % len(LAYOUTS)])
         p = tool(lab.file("bzimage", bzimage(pack(kernel))), out)
         expect(p.returncode == 0, f"{name}: {p.stdout}")
         named = {(t, n): int(a, 16) for a, t, n in (line.split() for line in output("nm", out).splitlines())}
         wrong = [s for s in symbols if named.get((s[0][0], s[0][1:])) != s[1]]
         expect(not wrong and len(named) == len(symbols), f"{name}: of {len(symbols)} wrong: {wrong[:3]}")
 
-    kernel, _ = small_kernel(late=True)
+    kernel, _ = small_kernel("6.4")
     packed = bzimage(gzip.compress(kernel))
     no_names = kernel.replace(vmlinux_kallsyms.DIGITS, b"\0" * 20)
     damaged = {"empty": b"", "short": packed[:700], "cut": packed[:-1000], "text": b"hello\n" * 200,

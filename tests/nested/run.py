@@ -7,7 +7,6 @@ stricter than Bochs in what it lets enter. All COM1s are one line: what Corbel s
 Linux to Bochs' COM1. The outer Linux comes from a CD by the legacy BIOS, the quickest way, and has one initramfs with
 QEMU, its libraries, OVMF and Corbel's disk image.
 """
-import lzma
 import os
 import re
 import shutil
@@ -58,16 +57,6 @@ def put(source, root, name):
     shutil.copy(source, to)
 
 
-def put_module(name, root):
-    """Debian 12 stores its modules as they are, Debian 13 compressed."""
-    plain = os.path.join(OUTER, "modules", name)
-    if os.path.exists(plain):
-        put(plain, root, name)
-        return
-    with lzma.open(plain + ".xz") as packed, open(os.path.join(root, name), "wb") as f:
-        shutil.copyfileobj(packed, f)
-
-
 def libraries(program):
     out = subprocess.run(["ldd", program], stdout=subprocess.PIPE, check=True).stdout.decode()
     return re.findall(r"(/\S+) \(0x", out)
@@ -81,7 +70,7 @@ def initramfs(root, image, out):
     os.chmod(os.path.join(root, "init"), 0o755)
     put(os.path.join(OUTER, "poll_uart"), root, "poll_uart")
     for module in MODULES:
-        put_module(module, root)
+        put(os.path.join(OUTER, "modules", module), root, module)
     for file in (QEMU, *libraries(QEMU), *QEMU_FILES):
         put(file, root, file)
     put(image, root, "corbel.img")
