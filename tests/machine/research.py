@@ -207,7 +207,8 @@ def offsets(lab):
 @scenario(bound=150)
 def research_examples(lab):
     """The three of docs/RESEARCH.md on Debian: process switches by name, kernel text that is written, system calls."""
-    m = lab.boot(host(**VID) + linux("debian", memory="128M"), memory=512)
+    m = lab.boot(host(**VID) + linux("debian", memory="128M", cmdline="console=ttyS0 quiet nokaslr"),
+                 memory=512)
     s = Shell(m)
     text = expect_in(r"^ *([0-9a-f]+)-([0-9a-f]+) : Kernel code$", s.run("cat /proc/iomem"), "/proc/iomem")
     p = Monitor(m)
