@@ -249,7 +249,12 @@ static struct made make(void)
     bool operand_size = !(f.flags & NO_66) && random_below(4) == 0;
     unsigned rex = random_below(3) ? 0x40 | random_below(16) : 0;
     unsigned reg = f.digit >= 0 ? (unsigned)f.digit : random_below(8);
+    bool lock = f.flags & LOCKABLE && random_below(4) == 0;
 
+    /* A lock across two cache lines stops all processors for a while, and some kernels punish it:
+     * few will do. */
+    if ((lock || (!f.map && (f.opcode == 0x86 || f.opcode == 0x87))) && random_below(64))
+        target &= ~15ULL;
     for (unsigned i = 0; i < 16; i++)
         native.gpr[i] = interesting();
     native.rflags = 0x202 | (random64() & (ARITHMETIC | FLAG_DF));
@@ -263,7 +268,7 @@ static struct made make(void)
 
     if (operand_size)
         put(&m, 0x66, 1);
-    if (f.flags & LOCKABLE && random_below(4) == 0)
+    if (lock)
         put(&m, 0xf0, 1);
     if (f.flags & STRING) {
         unsigned repeat = random_below(3);
