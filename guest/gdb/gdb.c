@@ -10,123 +10,31 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "drivers/serial.h"
-#include "guest/vm/control.h"
-#include "guest/gdb/points.h"
+#include "guest/gdb/access.h"
 #include "guest/gdb/inspect.h"
+#include "guest/gdb/points.h"
 #include "guest/run/run.h"
+#include "guest/vm/control.h"
 
 /* Bytes that are looked at in one go, and how often a second at least: a guest with interrupts off
  * may hold the port's interrupt back (Bochs does that). */
 #define INPUT_MAX 256
 #define PUMP_HZ   500
+/* Code that has not come back that long after a reset does not. */
+#define RECOVERY_SECONDS 30
 
 static bool on;
 static struct gdb_stub stub;
-static struct vm_slot *slot;          /* the VM; NULL until gdb comes */
+static bool attached;                 /* to it, from the first stop to detaching or its end */
+static bool stop_wanted;              /* as soon as it runs */
 static bool clear, detaching;         /* to be done when it has stopped */
+static bool let_go;                   /* gdb has let it run */
 static uint64_t resumed = UINT64_MAX; /* the vCPUs that gdb let run */
-static unsigned starts, resets;       /* of the VM when the points were planted */
+static uint64_t recover_until;        /* host TSC; lost INT3s are planted again until then, or 0 */
 
 static struct vm *vm(void)
 {
-    return slot ? slot->vm : NULL;
-}
-
-/* Its vCPUs are in no processor, and registers and memory ours to change. */
-static bool stands_still(void)
-{
-    return vm() && slot->state == SLOT_PAUSED;
-}
-
-/* --- looking at vCPUs --- */
-
-struct request {
-    struct gdb_registers *get;
-    const struct gdb_registers *set;
-    int result;
-};
-
-static void exchange(struct vcpu *v, void *arg)
-{
-    struct request *r = arg;
-
-    if (r->get)
-        gdb_get_registers(v, r->get);
-    if (r->set)
-        r->result = gdb_set_registers(v, r->set);
-}
-
-static unsigned target_threads(void)
-{
-    return vm() ? MIN(vm()->vcpu_count, GDB_THREADS) : 0;
-}
-
-static bool target_thread_text(unsigned thread, struct gdb_text *out)
-{
-    const struct vcpu *v = thread < target_threads() ? vm()->vcpu[thread] : NULL;
-
-    if (!v)
-        return false;
-    gdb_say(out, "%s vCPU %u%s", slot->name, thread,
-            v->wait_for_startup ? ", waits for its start-up"
-            : v->halted         ? ", halted"
-                                : "");
-    return true;
-}
-
-static int target_get(unsigned thread, struct gdb_registers *r)
-{
-    struct request request = {.get = r};
-
-    return thread < target_threads() ? run_inspect(vm()->vcpu[thread], exchange, &request)
-                                     : -ENODEV;
-}
-
-static int target_set(unsigned thread, const struct gdb_registers *r)
-{
-    struct request request = {.set = r};
-    int result;
-
-    if (!stands_still() || thread >= target_threads())
-        return -EBUSY;
-    result = run_inspect(vm()->vcpu[thread], exchange, &request);
-    return result < 0 ? result : request.result;
-}
-
-/* --- memory --- */
-
-/* Page by page, as far as there is RAM. */
-static size_t copy(unsigned thread, bool physical, uint64_t address, void *in, const void *out,
-                   size_t size)
-{
-    static struct gdb_registers r;
-    size_t done = 0;
-
-    if (thread >= target_threads() || (!physical && target_get(thread, &r) < 0))
-        return 0;
-    while (done < size) {
-        uint64_t at = address + done, gpa = at;
-        size_t piece = MIN(size - done, PAGE_SIZE - at % PAGE_SIZE);
-
-        if (!physical && gdb_translate(vm()->vcpu[thread], &r, at, &gpa) < 0)
-            break;
-        if ((out ? points_write(&vm()->memory, gpa, (const char *)out + done, piece)
-                 : points_read(&vm()->memory, gpa, (char *)in + done, piece)) < 0)
-            break;
-        done += piece;
-    }
-    return done;
-}
-
-static size_t target_read(unsigned thread, bool physical, uint64_t address, void *data, size_t size)
-{
-    return copy(thread, physical, address, data, NULL, size);
-}
-
-static size_t target_write(unsigned thread, bool physical, uint64_t address, const void *data,
-                           size_t size)
-{
-    return stands_still() ? copy(thread, physical, address, NULL, data, size) : 0;
+    return gdb_slot ? gdb_slot->vm : NULL;
 }
 
 /* --- breakpoints and watchpoints --- */
@@ -137,11 +45,11 @@ static int target_insert(unsigned thread, const struct gdb_point *p)
     uint64_t gpa = 0;
     int result;
 
-    if (!stands_still() || thread >= target_threads())
+    if (!access_stands_still() || thread >= access_threads())
         return -EBUSY;
     if (p->kind != GDB_POINT_SOFTWARE)
         return points_watch(p);
-    result = target_get(thread, &r);
+    result = access_get(thread, &r);
     if (result == 0)
         result = gdb_translate(vm()->vcpu[thread], &r, p->address, &gpa);
     return result < 0 ? result : points_plant(&vm()->memory, p->address, gpa);
@@ -150,7 +58,7 @@ static int target_insert(unsigned thread, const struct gdb_point *p)
 /* One that is gone already (the VM was reset) is as good as removed. */
 static int target_remove(const struct gdb_point *p)
 {
-    if (!stands_still())
+    if (!access_stands_still())
         return vm() ? -EBUSY : 0;
     if (p->kind == GDB_POINT_SOFTWARE)
         (void)points_uproot(&vm()->memory, p->address);
@@ -172,50 +80,70 @@ static void choose_first(void)
         return;
     for (unsigned i = 0; i < control_count(); i++) {
         if (control_slot(i)->vm) {
-            slot = control_slot(i);
+            gdb_slot = control_slot(i);
             return;
         }
     }
 }
 
-/* What was planted before the VM was started anew has gone with its memory. */
 static void attach(void)
 {
-    if (starts != slot->starts || resets != slot->vm->resets)
-        points_remove_all(NULL);
-    starts = slot->starts;
-    resets = slot->vm->resets;
-    slot->vm->debugged = true;
+    attached = true;
+    gdb_slot->vm->debugged = true;
+}
+
+/* Refused while it restarts: asked again in watch(). */
+static void pause(void)
+{
+    char error[CONTROL_ERROR];
+
+    if (gdb_slot->state == SLOT_RUNNING)
+        (void)!control_pause(gdb_slot, error);
 }
 
 static void target_stop(void)
 {
-    char error[CONTROL_ERROR];
-
     choose_first();
     if (!vm())
         return; /* told in watch() */
     attach();
-    if (slot->state == SLOT_RUNNING)
-        (void)!control_pause(slot, error);
+    stop_wanted = true;
+    pause();
 }
 
-/* Several may have stopped at once, and gdb is told of one. At a breakpoint the others stop again;
- * behind an access that is watched they would not. */
-static bool has_news(const struct gdb_vcpu *d)
+/* gdb takes it to stand still unless it waits for it; the monitor may have let it run. */
+static bool target_ready(void)
 {
-    return (d->why == GDB_WATCH_WRITE || d->why == GDB_WATCH_ACCESS) && points_watched(d->address);
+    if (!attached || !vm() || access_stands_still())
+        return true;
+    stop_wanted = true;
+    pause();
+    return false;
+}
+
+/* Several may have stopped at once, and gdb is told of one, and of one watchpoint unless it takes
+ * more. At a breakpoint the others stop again; behind an access that is watched they would not. */
+static bool has_news(struct gdb_vcpu *d)
+{
+    unsigned left = 0;
+
+    for (unsigned i = 0; i < d->hits && d->why == GDB_WATCH; i++)
+        if (points_watched(&d->hit[i]))
+            d->hit[left++] = d->hit[i];
+    d->hits = (uint8_t)left;
+    return left;
 }
 
 static int target_resume(const enum gdb_action *action)
 {
     char error[CONTROL_ERROR];
+    unsigned waiting;
     bool news = false;
 
-    if (!stands_still())
+    if (!access_stands_still())
         return -EBUSY;
     resumed = 0;
-    for (unsigned i = 0; i < target_threads(); i++) {
+    for (unsigned i = 0; i < access_threads(); i++) {
         struct gdb_vcpu *d = &vm()->vcpu[i]->debug;
         if (action[i] == GDB_STAY)
             continue;
@@ -229,25 +157,32 @@ static int target_resume(const enum gdb_action *action)
         return 0; /* told in watch() */
     vm()->turns = 0;
     vm()->stopping = false;
-    for (unsigned i = 0; i < target_threads(); i++) {
+    for (unsigned i = 0; i < access_threads(); i++) {
         struct gdb_vcpu *d = &vm()->vcpu[i]->debug;
         d->step = action[i] == GDB_STEP;
         d->turn = action[i] == GDB_STAY ? 0 : GDB_TURN_DUE;
         d->tries = 0;
         vm()->turns += action[i] != GDB_STAY;
     }
-    return resumed ? control_resume_some(slot, resumed, error) : -EINVAL;
+    if (!resumed)
+        return -EINVAL;
+    if (vm()->ending) { /* it cannot go on: gdb sees it where it is */
+        gdb_say(&stub.news, "%s has come to its end (%s): reset or kill it\n", gdb_slot->name,
+                vm()->why);
+        return 0;
+    }
+    let_go = true;
+    (void)points_recover(&vm()->memory, &waiting);
+    recover_until = waiting ? rdtsc() + RECOVERY_SECONDS * tsc_hz : 0;
+    return control_resume_some(gdb_slot, resumed, error);
 }
 
 static void target_detach(void)
 {
-    char error[CONTROL_ERROR];
-
-    if (!vm())
+    if (!vm() || !attached)
         return;
     detaching = true;
-    if (slot->state == SLOT_RUNNING)
-        (void)!control_pause(slot, error);
+    pause();
 }
 
 static void end_step(struct vcpu *v, void *arg)
@@ -264,27 +199,55 @@ static void end_steps(void)
             (void)!run_inspect(vm()->vcpu[i], end_step, NULL);
 }
 
+/* What was under way. */
+static void forget_stops(void)
+{
+    vm()->turns = 0;
+    vm()->stopping = false;
+    for (unsigned i = 0; i < vm()->vcpu_count; i++) {
+        struct gdb_vcpu *d = &vm()->vcpu[i]->debug;
+        d->step = false;
+        d->turn = 0;
+        d->why = GDB_NOT_STOPPED;
+        d->hits = 0;
+    }
+    resumed = UINT64_MAX;
+}
+
+static void forget(void)
+{
+    attached = stop_wanted = clear = detaching = let_go = false;
+    recover_until = 0;
+}
+
 static void finish_detach(void)
 {
     char error[CONTROL_ERROR];
 
-    detaching = false;
-    resumed = UINT64_MAX;
     points_remove_all(&vm()->memory);
     vm()->debugged = false;
-    vm()->turns = 0;
-    vm()->stopping = false;
-    for (unsigned i = 0; i < vm()->vcpu_count; i++) {
-        vm()->vcpu[i]->debug.step = false;
-        vm()->vcpu[i]->debug.turn = 0;
-    }
-    (void)!control_resume(slot, error); /* refused when it has come to its end */
+    forget();
+    forget_stops();
+    (void)!control_resume(gdb_slot, error); /* refused when it has come to its end */
+}
+
+static void take_news(struct gdb_vcpu *d, struct gdb_stop *stop)
+{
+    unsigned told = gdb_stub_hits(&stub, d->hits);
+
+    stop->why = d->why;
+    stop->hits = told;
+    memcpy(stop->hit, d->hit, sizeof(stop->hit));
+    d->hits = (uint8_t)(d->hits - told);
+    memmove(d->hit, d->hit + told, d->hits * sizeof(d->hit[0]));
+    if (!d->hits)
+        d->why = GDB_NOT_STOPPED;
 }
 
 static struct gdb_stop why_stopped(void)
 {
     struct gdb_stop stop = {.why = GDB_STOPPED, .thread = stub.thread};
-    unsigned count = target_threads();
+    unsigned count = access_threads();
 
     /* The one behind that of the last time is the first. */
     for (unsigned n = 1; n <= count; n++) {
@@ -292,11 +255,11 @@ static struct gdb_stop why_stopped(void)
         struct gdb_vcpu *d = &vm()->vcpu[i]->debug;
         if (d->why == GDB_NOT_STOPPED || !(resumed & BIT(i)))
             continue;
-        stop = (struct gdb_stop){.why = d->why, .thread = i, .address = d->address};
-        d->why = GDB_NOT_STOPPED;
+        take_news(d, &stop);
+        stop.thread = i;
         break;
     }
-    if (stop.thread >= target_threads())
+    if (stop.thread >= access_threads())
         stop.thread = 0;
     return stop;
 }
@@ -304,31 +267,82 @@ static struct gdb_stop why_stopped(void)
 static void gone(void)
 {
     const struct gdb_stop stop = {
-        .why = slot && (slot->ended == SLOT_CRASHED || slot->ended == SLOT_KILLED) ? GDB_KILLED
-                                                                                   : GDB_EXITED};
+        .why = gdb_slot && (gdb_slot->ended == SLOT_CRASHED || gdb_slot->ended == SLOT_KILLED)
+                   ? GDB_KILLED
+                   : GDB_EXITED};
 
+    if (attached || stub.running)
+        gdb_stub_stopped(&stub, &stop);
     points_remove_all(NULL);
-    clear = detaching = false;
-    gdb_stub_stopped(&stub, &stop);
+    forget();
+    gdb_slot = NULL;
 }
 
-/* What has become of the VM since the last time. */
-static void watch(void)
+/* --- over a reset --- */
+
+bool gdb_restarted(struct vm *restarted, bool forced)
 {
-    if (!vm()) {
-        if (stub.running || detaching || slot)
-            gone();
-        slot = NULL;
+    bool stays = stop_wanted || detaching || !stub.running;
+    unsigned waiting, wanted;
+
+    if (!attached || vm() != restarted)
+        return false;
+    end_steps();
+    forget_stops();
+    points_lose();
+    wanted = points_recover(&vm()->memory, &waiting);
+    recover_until = wanted ? rdtsc() + RECOVERY_SECONDS * tsc_hz : 0;
+    gdb_say(&stub.news, "%s was reset %s: hardware breakpoints and watchpoints hold",
+            gdb_slot->name, forced ? "from the monitor" : "by its guest");
+    if (wanted)
+        gdb_say(&stub.news, ", %u of %u breakpoints stand again", wanted - waiting, wanted);
+    gdb_say(&stub.news, stays ? "; it stands before its first instruction\n" : "\n");
+    gdb_stub_tell(&stub);
+    return stays;
+}
+
+/* Until gdb stops it: it plants them all anew when it goes on. */
+static void recover(void)
+{
+    unsigned waiting;
+    uint64_t linear;
+
+    if (LIKELY(!recover_until))
         return;
+    (void)points_recover(&vm()->memory, &waiting);
+    if (rdtsc() < recover_until)
+        return;
+    recover_until = 0;
+    while (points_give_up(&linear))
+        gdb_say(&stub.news, "the breakpoint at 0x%lx is gone: its code has not come back\n",
+                linear);
+    gdb_stub_tell(&stub);
+}
+
+/* --- what has become of the VM since the last time --- */
+
+static void watch_running(void)
+{
+    if (stop_wanted || detaching) {
+        pause();
+    } else if (gdb_slot->state == SLOT_RUNNING && !let_go) {
+        let_go = true;
+        resumed = UINT64_MAX;
+        gdb_say(&stub.news, "%s was resumed from the monitor\n", gdb_slot->name);
+        gdb_stub_tell(&stub);
     }
-    if (vm()->debugged)
-        attach();
-    if (!stands_still())
-        return;
-    if (vm()->debugged)
-        end_steps();
-    if (clear)
+    recover();
+}
+
+static void watch_standing(void)
+{
+    stop_wanted = let_go = false;
+    recover_until = 0;
+    end_steps();
+    if (clear) { /* of what a session left that is over */
         points_remove_all(&vm()->memory);
+        forget_stops();
+    }
     clear = false;
     if (detaching) {
         finish_detach();
@@ -338,6 +352,24 @@ static void watch(void)
         const struct gdb_stop stop = why_stopped();
         gdb_stub_stopped(&stub, &stop);
     }
+    gdb_stub_ready(&stub);
+}
+
+static void watch(void)
+{
+    bool same = vm() && vm()->debugged; /* another life of that VM is not debugged */
+
+    if (!vm() || (attached && !same)) {
+        if (gdb_slot || stub.running)
+            gone();
+        gdb_stub_ready(&stub);
+    } else if (attached && access_stands_still()) {
+        watch_standing();
+    } else if (attached) {
+        watch_running();
+    } else {
+        gdb_stub_ready(&stub);
+    }
 }
 
 /* --- the monitor command --- */
@@ -346,7 +378,7 @@ static void list_vms(struct gdb_text *out)
 {
     for (unsigned i = 0; i < control_count(); i++) {
         const struct vm_slot *s = control_slot(i);
-        gdb_say(out, "%s %s: %s\n", s == slot ? "*" : " ", s->name, control_state_text(s));
+        gdb_say(out, "%s %s: %s\n", s == gdb_slot ? "*" : " ", s->name, control_state_text(s));
     }
 }
 
@@ -359,16 +391,18 @@ static void choose_vm(const char *name, size_t length, struct gdb_text *out)
                 next ? "is off" : "is no VM: monitor vm lists them");
         return;
     }
-    if (vm() && next != slot) {
-        if (!stands_still()) {
-            gdb_say(out, "%s has to stand still first\n", slot->name);
+    if (vm() && next != gdb_slot) {
+        if (!access_stands_still()) {
+            gdb_say(out, "%s has to stand still first\n", gdb_slot->name);
             return;
         }
-        finish_detach();
+        if (attached)
+            finish_detach();
     }
-    slot = next;
+    gdb_slot = next;
     target_stop();
-    gdb_say(out, "%s now; say: maintenance flush register-cache, then: info threads\n", slot->name);
+    gdb_say(out, "%s now; say: maintenance flush register-cache, then: info threads\n",
+            gdb_slot->name);
 }
 
 static void target_monitor(const char *line, size_t length, struct gdb_text *out)
@@ -384,15 +418,16 @@ static void target_monitor(const char *line, size_t length, struct gdb_text *out
 }
 
 static const struct gdb_target target = {
-    .threads = target_threads,
-    .thread_text = target_thread_text,
-    .get = target_get,
-    .set = target_set,
-    .read = target_read,
-    .write = target_write,
+    .threads = access_threads,
+    .thread_text = access_thread_text,
+    .get = access_get,
+    .set = access_set,
+    .read = access_read,
+    .write = access_write,
     .insert = target_insert,
     .remove = target_remove,
     .remove_all = target_remove_all,
+    .ready = target_ready,
     .resume = target_resume,
     .stop = target_stop,
     .detach = target_detach,
@@ -432,6 +467,7 @@ uint64_t gdb_pump(void)
     if (LIKELY(!on))
         return UINT64_MAX;
     serial_poll(&com2);
+    watch();
     for (unsigned i = 0; i < INPUT_MAX && serial_room(&com2) > 2 * GDB_FRAME; i++) {
         byte = serial_read(&com2);
         if (byte < 0)

@@ -14,6 +14,10 @@ void gdb_init(void);
 /* Talk to gdb; returns the host TSC at which to be called again at the latest. Processor 0's loop.
  */
 uint64_t gdb_pump(void);
+/* The VM has been reset and loaded anew, and has not run yet: whether it is to stand still, for
+ * gdb.
+ */
+bool gdb_restarted(struct vm *vm, bool forced);
 /* Wait until all that gdb was told is sent. */
 void gdb_flush(void);
 

@@ -4,13 +4,17 @@
 #include "arch/x86/lib/string.h"
 
 #define PLANTED_MAX 128
-#define WATCHED_MAX 4
+#define WATCHED_MAX GDB_HITS
 #define INT3        0xcc
+#define AROUND      16 /* bytes by which code is known again; of one page */
 
+/* Others read gpa and planted while it runs. */
 static struct planted {
     uint64_t linear, gpa;
     uint8_t original;
+    uint8_t around[AROUND]; /* without INT3s */
     bool used;
+    bool planted; /* else it waits for its code */
 } planted[PLANTED_MAX];
 
 static struct watched {
@@ -20,17 +24,17 @@ static struct watched {
 
 /* --- INT3 --- */
 
-static struct planted *next_at(struct planted *from, uint64_t gpa)
+static bool stands(const struct planted *p)
 {
-    for (struct planted *p = from; p < planted + PLANTED_MAX; p++)
-        if (p->used && p->gpa == gpa)
-            return p;
-    return NULL;
+    return p->used && __atomic_load_n(&p->planted, __ATOMIC_ACQUIRE);
 }
 
 bool points_planted(uint64_t gpa)
 {
-    return next_at(planted, gpa);
+    for (unsigned i = 0; i < PLANTED_MAX; i++)
+        if (stands(&planted[i]) && planted[i].gpa == gpa)
+            return true;
+    return false;
 }
 
 int points_read(struct guest_memory *gm, uint64_t gpa, void *data, size_t size)
@@ -38,9 +42,14 @@ int points_read(struct guest_memory *gm, uint64_t gpa, void *data, size_t size)
     int result = guest_memory_read(gm, gpa, data, size);
 
     for (unsigned i = 0; i < PLANTED_MAX && result == 0; i++)
-        if (planted[i].used && planted[i].gpa - gpa < size)
+        if (stands(&planted[i]) && planted[i].gpa - gpa < size)
             ((uint8_t *)data)[planted[i].gpa - gpa] = planted[i].original;
     return result;
+}
+
+static int read_around(struct guest_memory *gm, uint64_t gpa, uint8_t around[AROUND])
+{
+    return points_read(gm, ALIGN_DOWN(gpa, AROUND), around, AROUND);
 }
 
 int points_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
@@ -49,43 +58,74 @@ int points_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t
     const uint8_t int3 = INT3;
 
     for (unsigned i = 0; i < PLANTED_MAX && result == 0; i++) {
-        if (!planted[i].used || planted[i].gpa - gpa >= size)
+        struct planted *p = &planted[i];
+        if (!stands(p) || p->gpa - gpa >= size)
             continue;
-        planted[i].original = ((const uint8_t *)data)[planted[i].gpa - gpa];
-        result = guest_memory_write(gm, planted[i].gpa, &int3, 1);
+        p->original = ((const uint8_t *)data)[p->gpa - gpa];
+        result = guest_memory_write(gm, p->gpa, &int3, 1);
     }
+    for (unsigned i = 0; i < PLANTED_MAX && result == 0; i++)
+        if (stands(&planted[i]) && planted[i].gpa - gpa + AROUND < size + 2 * AROUND)
+            result = read_around(gm, planted[i].gpa, planted[i].around);
     return result;
+}
+
+/* The vCPUs, which may run, have to know it for ours before they come to it. */
+static int plant(struct guest_memory *gm, struct planted *p)
+{
+    const uint8_t int3 = INT3;
+    int result;
+
+    __atomic_store_n(&p->planted, true, __ATOMIC_SEQ_CST);
+    result = guest_memory_write(gm, p->gpa, &int3, 1);
+    if (result < 0)
+        p->planted = false;
+    return result;
+}
+
+/* One that is there already, or waits for its code and finds it elsewhere now; else a free one. */
+static struct planted *place(uint64_t linear, uint64_t gpa)
+{
+    struct planted *free = NULL;
+
+    for (unsigned i = 0; i < PLANTED_MAX; i++) {
+        struct planted *p = &planted[i];
+        if (p->used && p->linear == linear && (p->gpa == gpa || !p->planted))
+            return p;
+        if (!p->used && !free)
+            free = p;
+    }
+    return free;
 }
 
 int points_plant(struct guest_memory *gm, uint64_t linear, uint64_t gpa)
 {
-    const uint8_t int3 = INT3;
-    uint8_t original;
+    struct planted *p = place(linear, gpa), fresh = {.linear = linear, .gpa = gpa, .used = true};
     int result;
 
-    for (unsigned i = 0; i < PLANTED_MAX; i++)
-        if (planted[i].used && planted[i].linear == linear && planted[i].gpa == gpa)
-            return 0;
-    for (unsigned i = 0; i < PLANTED_MAX; i++) {
-        if (planted[i].used)
-            continue;
-        result = points_read(gm, gpa, &original, 1);
-        if (result == 0)
-            result = guest_memory_write(gm, gpa, &int3, 1);
-        if (result == 0)
-            planted[i] =
-                (struct planted){.linear = linear, .gpa = gpa, .original = original, .used = true};
+    if (!p)
+        return -ENOSPC;
+    if (stands(p))
+        return 0;
+    p->used = false;
+    result = points_read(gm, gpa, &fresh.original, 1);
+    if (result == 0)
+        result = read_around(gm, gpa, fresh.around);
+    if (result < 0)
         return result;
-    }
-    return -ENOSPC;
+    *p = fresh;
+    result = plant(gm, p);
+    p->used = result == 0;
+    return result;
 }
 
 static void uproot(struct guest_memory *gm, struct planted *p)
 {
+    bool stood = stands(p);
     uint8_t now;
 
     p->used = false;
-    if (next_at(planted, p->gpa)) /* the same byte by another linear address */
+    if (!stood || points_planted(p->gpa)) /* the same byte by another linear address */
         return;
     if (guest_memory_read(gm, p->gpa, &now, 1) == 0 && now == INT3 &&
         guest_memory_write(gm, p->gpa, &p->original, 1) == 0)
@@ -101,6 +141,54 @@ int points_uproot(struct guest_memory *gm, uint64_t linear)
         }
     }
     return -ENOENT;
+}
+
+/* --- when the memory is loaded anew --- */
+
+void points_lose(void)
+{
+    for (unsigned i = 0; i < PLANTED_MAX; i++)
+        planted[i].planted = false;
+}
+
+/* What stood may have been written over: code that came too early. */
+static void look_again(struct guest_memory *gm, struct planted *p)
+{
+    uint8_t around[AROUND], now;
+
+    if (stands(p)) {
+        if (guest_memory_read(gm, p->gpa, &now, 1) < 0 || now != INT3)
+            p->planted = false;
+    } else if (read_around(gm, p->gpa, around) == 0 && memcmp(around, p->around, AROUND) == 0) {
+        (void)!plant(gm, p);
+    }
+}
+
+unsigned points_recover(struct guest_memory *gm, unsigned *waiting)
+{
+    unsigned wanted = 0;
+
+    *waiting = 0;
+    for (unsigned i = 0; i < PLANTED_MAX; i++) {
+        if (!planted[i].used)
+            continue;
+        look_again(gm, &planted[i]);
+        wanted++;
+        *waiting += !planted[i].planted;
+    }
+    return wanted;
+}
+
+bool points_give_up(uint64_t *linear)
+{
+    for (unsigned i = 0; i < PLANTED_MAX; i++) {
+        if (!planted[i].used || planted[i].planted)
+            continue;
+        *linear = planted[i].linear;
+        planted[i].used = false;
+        return true;
+    }
+    return false;
 }
 
 /* --- the processor's four --- */
@@ -170,19 +258,32 @@ bool points_debug_registers(uint64_t dr[4], uint64_t *dr7)
     return any;
 }
 
-const struct gdb_point *points_hit(uint64_t dr6)
+unsigned points_hit(uint64_t dr6, struct gdb_hit hit[GDB_HITS])
 {
-    for (unsigned i = 0; i < WATCHED_MAX; i++)
-        if ((dr6 & BIT(i)) && watched[i].used)
-            return &watched[i].point;
-    return NULL;
+    unsigned hits = 0;
+
+    for (unsigned i = 0; i < WATCHED_MAX; i++) {
+        const struct gdb_point *p = &watched[i].point;
+        if ((dr6 & BIT(i)) && watched[i].used && p->kind != GDB_POINT_HARDWARE)
+            hit[hits++] =
+                (struct gdb_hit){.address = p->address, .access = p->kind == GDB_POINT_ACCESS};
+    }
+    return hits;
 }
 
-bool points_watched(uint64_t address)
+bool points_hit_code(uint64_t dr6)
 {
     for (unsigned i = 0; i < WATCHED_MAX; i++)
-        if (watched[i].used && watched[i].point.address == address &&
-            watched[i].point.kind != GDB_POINT_HARDWARE)
+        if ((dr6 & BIT(i)) && watched[i].used && watched[i].point.kind == GDB_POINT_HARDWARE)
+            return true;
+    return false;
+}
+
+bool points_watched(const struct gdb_hit *hit)
+{
+    for (unsigned i = 0; i < WATCHED_MAX; i++)
+        if (watched[i].used && watched[i].point.address == hit->address &&
+            watched[i].point.kind == (hit->access ? GDB_POINT_ACCESS : GDB_POINT_WRITE))
             return true;
     return false;
 }

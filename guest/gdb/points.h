@@ -13,6 +13,16 @@ int points_plant(struct guest_memory *gm, uint64_t linear, uint64_t gpa) MUST_CH
 int points_uproot(struct guest_memory *gm, uint64_t linear);
 /* Whether the INT3 there is ours. */
 bool points_planted(uint64_t gpa);
+/*
+ * The memory has been cleared and loaded anew: INT3s are lost, and planted again where the code is
+ * the same as around them before. That may be later: points_recover() looks again, also while the
+ * VM runs.
+ */
+void points_lose(void);
+/* How many INT3s are wanted, and how many of them wait for their code. */
+unsigned points_recover(struct guest_memory *gm, unsigned *waiting);
+/* Give up one that waits; false when none does. */
+bool points_give_up(uint64_t *linear);
 /* Guest-physical memory as if nothing were planted; -EFAULT as the guest_memory_ functions. */
 int points_read(struct guest_memory *gm, uint64_t gpa, void *data, size_t size) MUST_CHECK;
 int points_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size) MUST_CHECK;
@@ -23,11 +33,13 @@ int points_watch(const struct gdb_point *p) MUST_CHECK;
 int points_unwatch(const struct gdb_point *p);
 /* DR0 to DR3 and DR7 for them; false when there are none. */
 bool points_debug_registers(uint64_t dr[4], uint64_t *dr7);
-/* The first that is among DR6's bits 3:0; NULL when none is. */
-const struct gdb_point *points_hit(uint64_t dr6);
+/* Of those among DR6's bits 3:0 the watchpoints, of which there may be several: how many. */
+unsigned points_hit(uint64_t dr6, struct gdb_hit hit[GDB_HITS]);
+/* Whether a breakpoint is among them. */
+bool points_hit_code(uint64_t dr6);
 
-/* Whether there is a watchpoint for that address. */
-bool points_watched(uint64_t address);
+/* Whether there is such a watchpoint. */
+bool points_watched(const struct gdb_hit *hit);
 
 /* All of them; gm NULL: the memory is gone or has been cleared. */
 void points_remove_all(struct guest_memory *gm);

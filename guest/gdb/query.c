@@ -51,6 +51,7 @@ static void monitor(struct gdb_stub *s, struct gdb_cursor *c)
         return;
     }
     s->text.length = 0;
+    gdb_stub_changed(s);
     if (length == 7 && memcmp(line, "phys on", 7) == 0) {
         s->physical = true;
         gdb_say(&s->text, "addresses of memory are guest-physical now\n");
@@ -67,13 +68,31 @@ static void monitor(struct gdb_stub *s, struct gdb_cursor *c)
         gdb_answer_result(s, 0);
 }
 
+/* "qSupported:multiprocess+;swbreak+...": whether that is among them. */
+static bool announced(struct gdb_cursor c, const char *feature)
+{
+    while (gdb_skip(&c, ':') || gdb_skip(&c, ';')) {
+        if (gdb_skip_word(&c, feature) && (c.at == c.end || *c.at == ';'))
+            return true;
+        while (c.at < c.end && *c.at != ';')
+            c.at++;
+    }
+    return false;
+}
+
+static void greet(struct gdb_stub *s, const struct gdb_cursor *c)
+{
+    s->all_watches = announced(*c, "multi-wp-addr+");
+    gdb_answer(s,
+               "PacketSize=%x;qXfer:features:read+;vContSupported+;swbreak+;hwbreak+;"
+               "QStartNoAckMode+;binary-upload+",
+               GDB_PAYLOAD);
+}
+
 void gdb_question(struct gdb_stub *s, struct gdb_cursor *c)
 {
     if (gdb_skip_word(c, "Supported"))
-        gdb_answer(s,
-                   "PacketSize=%x;qXfer:features:read+;vContSupported+;swbreak+;hwbreak+;"
-                   "QStartNoAckMode+",
-                   GDB_PAYLOAD);
+        greet(s, c);
     else if (gdb_skip_word(c, "Xfer:features:read:"))
         describe_target(s, c);
     else if (gdb_skip_word(c, "fThreadInfo"))
@@ -95,7 +114,7 @@ void gdb_question(struct gdb_stub *s, struct gdb_cursor *c)
 void gdb_setting(struct gdb_stub *s, struct gdb_cursor *c)
 {
     if (gdb_skip_word(c, "StartNoAckMode")) {
-        s->no_ack = true;
+        s->no_ack = s->last_ack = true;
         gdb_answer_result(s, 0);
     } else if (gdb_skip_word(c, "qemu.PhyMemMode:")) {
         s->physical = gdb_skip(c, '1');

@@ -6,7 +6,6 @@
 
 #define SIGNAL_INT  2
 #define SIGNAL_TRAP 5
-#define MEMORY_MAX  (GDB_PAYLOAD / 2 - 16) /* bytes in one packet, as digits */
 
 void gdb_stub_init(struct gdb_stub *s, const struct gdb_target *target,
                    void (*send)(const void *data, size_t size))
@@ -55,6 +54,7 @@ static void write_registers(struct gdb_stub *s, struct gdb_cursor *c)
     }
     if (result >= 0)
         result = s->target->set(s->thread, &s->registers);
+    gdb_stub_changed(s);
     gdb_answer_result(s, result);
 }
 
@@ -88,44 +88,8 @@ static void write_register(struct gdb_stub *s, struct gdb_cursor *c)
         result = -EINVAL;
     if (result >= 0)
         result = s->target->set(s->thread, &s->registers);
+    gdb_stub_changed(s);
     gdb_answer_result(s, result);
-}
-
-/* --- memory --- */
-
-static void read_memory(struct gdb_stub *s, struct gdb_cursor *c)
-{
-    uint8_t data[MEMORY_MAX];
-    uint64_t address, size;
-    size_t done;
-
-    if (!gdb_number(c, &address) || !gdb_skip(c, ',') || !gdb_number(c, &size)) {
-        gdb_answer_result(s, -EINVAL);
-        return;
-    }
-    /* Less than was asked for is a valid answer: 4 GiB are asked for again piece by piece. */
-    size = MIN(size, sizeof(data));
-    done = s->target->read(s->thread, s->physical, address, data, size);
-    if (done || !size)
-        gdb_answer_hex(s, data, done);
-    else
-        gdb_answer_result(s, -EFAULT);
-}
-
-static void write_memory(struct gdb_stub *s, struct gdb_cursor *c)
-{
-    uint8_t data[GDB_PAYLOAD / 2];
-    uint64_t address, size;
-    bool ok = gdb_number(c, &address) && gdb_skip(c, ',') && gdb_number(c, &size) &&
-              gdb_skip(c, ':') && size <= sizeof(data) && (size_t)(c->end - c->at) == 2 * size &&
-              gdb_get_hex(c->at, data, size);
-
-    if (!ok)
-        gdb_answer_result(s, -EINVAL);
-    else if (s->target->write(s->thread, s->physical, address, data, size) == size)
-        gdb_answer_result(s, 0);
-    else
-        gdb_answer_result(s, -EFAULT);
 }
 
 /* --- breakpoints and watchpoints --- */
@@ -157,10 +121,47 @@ static void change_point(struct gdb_stub *s, struct gdb_cursor *c, bool insert)
 
 /* --- running and stopping --- */
 
+/* Words for whoever sits at gdb, which waits. */
+static void send_news(struct gdb_stub *s)
+{
+    if (!s->news.length)
+        return;
+    s->length = 0;
+    gdb_answer(s, "O");
+    gdb_answer_hex(s, s->news.text, s->news.length);
+    s->news.length = 0;
+    send_reply(s);
+}
+
+void gdb_stub_tell(struct gdb_stub *s)
+{
+    gdb_stub_changed(s);
+    if (s->running)
+        send_news(s);
+}
+
+/* What gdb knows of the target is not so any more: instead of going on it stops at once, and gdb
+ * looks anew. */
+static bool stopped_by_news(struct gdb_stub *s)
+{
+    const struct gdb_stop stop = {.why = (enum gdb_why)s->gone};
+
+    if (!s->gone && !s->news.length)
+        return false;
+    s->running = s->silent = true;
+    send_news(s);
+    if (s->gone)
+        gdb_stub_stopped(s, &stop);
+    else
+        s->target->stop();
+    return true;
+}
+
 static void resume(struct gdb_stub *s, const enum gdb_action *action)
 {
     int result = s->target->resume(action);
 
+    gdb_stub_changed(s);
     if (result < 0)
         gdb_answer_result(s, result);
     else
@@ -171,6 +172,8 @@ static void resume_all(struct gdb_stub *s, enum gdb_action this_one)
 {
     enum gdb_action action[GDB_THREADS];
 
+    if (stopped_by_news(s))
+        return;
     for (unsigned i = 0; i < GDB_THREADS; i++)
         action[i] = i == s->thread ? this_one : GDB_CONTINUE;
     resume(s, action);
@@ -181,6 +184,8 @@ static void resume_each(struct gdb_stub *s, struct gdb_cursor *c)
 {
     enum gdb_action action[GDB_THREADS] = {GDB_STAY};
 
+    if (stopped_by_news(s))
+        return;
     while (gdb_skip(c, ';')) {
         char letter = c->at < c->end ? *c->at++ : 0;
         uint64_t signal;
@@ -200,13 +205,25 @@ static void resume_each(struct gdb_stub *s, struct gdb_cursor *c)
     resume(s, action);
 }
 
+unsigned gdb_stub_hits(const struct gdb_stub *s, unsigned hits)
+{
+    return MIN(hits, s->all_watches ? GDB_HITS : 1);
+}
+
 void gdb_stub_stopped(struct gdb_stub *s, const struct gdb_stop *stop)
 {
+    bool end = stop->why == GDB_EXITED || stop->why == GDB_KILLED;
+
+    gdb_stub_changed(s);
+    if (end)
+        s->gone = (uint8_t)stop->why;
     if (!s->running)
         return;
+    send_news(s);
     s->running = false;
+    s->gone = 0;
     s->length = 0;
-    if (stop->why != GDB_EXITED && stop->why != GDB_KILLED) {
+    if (!end) {
         s->thread = stop->thread;
         gdb_answer(s, "T%02xthread:%x;", stop->why == GDB_STOPPED ? SIGNAL_INT : SIGNAL_TRAP,
                    stop->thread + 1);
@@ -218,11 +235,10 @@ void gdb_stub_stopped(struct gdb_stub *s, const struct gdb_stop *stop)
     case GDB_HARDWARE_BREAK:
         gdb_answer(s, "hwbreak:;");
         break;
-    case GDB_WATCH_WRITE:
-        gdb_answer(s, "watch:%lx;", stop->address);
-        break;
-    case GDB_WATCH_ACCESS:
-        gdb_answer(s, "awatch:%lx;", stop->address);
+    case GDB_WATCH:
+        for (unsigned i = 0; i < gdb_stub_hits(s, stop->hits); i++)
+            gdb_answer(s, "%s:%lx;", stop->hit[i].access ? "awatch" : "watch",
+                       stop->hit[i].address);
         break;
     case GDB_EXITED:
         gdb_answer(s, "W00");
@@ -240,7 +256,8 @@ void gdb_stub_stopped(struct gdb_stub *s, const struct gdb_stop *stop)
 static void first_question(struct gdb_stub *s)
 {
     s->target->remove_all();
-    s->physical = false;
+    s->news.length = 0;
+    s->gone = 0;
     s->running = s->silent = true;
     s->target->stop();
 }
@@ -285,10 +302,12 @@ static void obey(struct gdb_stub *s)
         write_register(s, &c);
         break;
     case 'm':
-        read_memory(s, &c);
+    case 'x':
+        gdb_read_memory(s, &c, letter == 'x');
         break;
     case 'M':
-        write_memory(s, &c);
+    case 'X':
+        gdb_write_memory(s, &c, letter == 'X');
         break;
     case 'Z':
     case 'z':
@@ -314,6 +333,8 @@ static void obey(struct gdb_stub *s)
     case 'k': /* "kill", as a gdb that quits may say: no VM ends by accident */
         s->target->detach();
         s->running = false;
+        s->news.length = 0;
+        s->gone = 0;
         s->silent = letter == 'k';
         gdb_answer_result(s, 0);
         break;
@@ -328,18 +349,64 @@ static void obey(struct gdb_stub *s)
     }
 }
 
+/* --- sessions --- */
+
+/* Somebody has connected, maybe behind one that died: nothing of what that one agreed on holds. */
+static void begin_session(struct gdb_stub *s)
+{
+    s->no_ack = s->last_ack = s->greeted = s->all_watches = false;
+    s->running = s->physical = s->waiting = false;
+    s->news.length = 0;
+    s->gone = 0;
+    gdb_stub_changed(s);
+}
+
+static bool begins_with(const struct gdb_stub *s, const char *word)
+{
+    size_t length = strlen(word);
+
+    return s->in.length >= length && memcmp(s->in.payload, word, length) == 0;
+}
+
+/* What a debugger says once: gdb asks what is supported, LLDB wants no acknowledgements before it
+ * does. */
+static void look_for_session(struct gdb_stub *s)
+{
+    bool supported = begins_with(s, "qSupported"), without = begins_with(s, "QStartNoAckMode");
+
+    if ((supported && (s->greeted || s->running)) || (without && (s->no_ack || s->running)))
+        begin_session(s);
+    s->greeted |= supported;
+}
+
+/* Where acknowledgements are none of the session's, it is the next one's: each debugger begins
+ * with one. */
+static void acknowledged(struct gdb_stub *s, bool good)
+{
+    if (s->no_ack && !s->last_ack)
+        begin_session(s);
+    else if (!good && s->frame_length)
+        s->send(s->frame, s->frame_length);
+    if (good)
+        s->last_ack = false;
+}
+
 static void packet(struct gdb_stub *s)
 {
-    bool ack = !s->no_ack;
-
-    /* A new gdb expects acknowledgements, whatever the last one agreed on. */
-    if (s->in.length >= 10 && memcmp(s->in.payload, "qSupported", 10) == 0) {
-        s->no_ack = false;
-        s->running = false;
-        ack = true;
-    }
-    if (ack)
+    look_for_session(s);
+    if (!s->no_ack)
         s->send("+", 1);
+    s->last_ack = false;
+    s->waiting = true;
+    if (s->running || s->target->ready())
+        gdb_stub_ready(s);
+}
+
+void gdb_stub_ready(struct gdb_stub *s)
+{
+    if (!s->waiting)
+        return;
+    s->waiting = false;
     s->length = 0;
     s->silent = false;
     obey(s);
@@ -349,7 +416,11 @@ static void packet(struct gdb_stub *s)
 
 void gdb_stub_input(struct gdb_stub *s, uint8_t byte)
 {
-    switch (gdb_receive(&s->in, byte)) {
+    enum gdb_input input = gdb_receive(&s->in, byte);
+
+    if (s->in.state != GDB_BETWEEN)
+        s->waiting = false; /* another packet is in its place */
+    switch (input) {
     case GDB_PACKET:
         packet(s);
         break;
@@ -357,15 +428,14 @@ void gdb_stub_input(struct gdb_stub *s, uint8_t byte)
         if (!s->no_ack)
             s->send("-", 1);
         break;
+    case GDB_ACK:
     case GDB_NAK:
-        if (s->frame_length)
-            s->send(s->frame, s->frame_length);
+        acknowledged(s, input == GDB_ACK);
         break;
     case GDB_INTERRUPT:
         if (s->running)
             s->target->stop();
         break;
-    case GDB_ACK:
     case GDB_NOTHING:
         break;
     }

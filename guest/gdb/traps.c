@@ -14,13 +14,12 @@
 /* --- stopping --- */
 
 /* The VM stops: its vCPUs leave their processors, and processor 0 sees why. */
-static void stop(struct vcpu *v, enum gdb_why why, uint64_t address)
+static void stop(struct vcpu *v, enum gdb_why why)
 {
     struct vm *vm = v->vm;
 
     gdb_end_step(v);
     v->debug.why = (uint8_t)why;
-    v->debug.address = address;
     __atomic_store_n(&vm->stopping, true, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&vm->turns, __ATOMIC_SEQ_CST) == 0)
         run_leave(vm);
@@ -60,7 +59,7 @@ void gdb_end_step(struct vcpu *v)
 
 void gdb_step_done(struct vcpu *v)
 {
-    stop(v, GDB_STEPPED, 0);
+    stop(v, GDB_STEPPED);
 }
 
 /* --- before a stay in the guest --- */
@@ -93,7 +92,7 @@ void gdb_breakpoint(struct vcpu *v, struct vm_exit *e)
     /* RIP is still that of the INT3. */
     if (v->debug.armed && linear_translate(v, vcpu_linear_rip(v), WALK_FETCH, &gpa, &error) == 0 &&
         points_planted(gpa)) {
-        stop(v, GDB_SOFTWARE_BREAK, 0);
+        stop(v, GDB_SOFTWARE_BREAK);
         return;
     }
     v->event = own;
@@ -102,17 +101,13 @@ void gdb_breakpoint(struct vcpu *v, struct vm_exit *e)
 
 bool gdb_debug_exception(struct vcpu *v, struct vm_exit *e)
 {
-    const struct gdb_point *p = v->hw.debug_taken ? points_hit(e->qualification) : NULL;
-
-    if (p) {
-        stop(v,
-             p->kind == GDB_POINT_HARDWARE ? GDB_HARDWARE_BREAK
-             : p->kind == GDB_POINT_WRITE  ? GDB_WATCH_WRITE
-                                           : GDB_WATCH_ACCESS,
-             p->address);
-        return true;
-    }
-    return false;
+    if (!v->hw.debug_taken)
+        return false;
+    v->debug.hits = (uint8_t)points_hit(e->qualification, v->debug.hit);
+    if (!v->debug.hits && !points_hit_code(e->qualification))
+        return false;
+    stop(v, v->debug.hits ? GDB_WATCH : GDB_HARDWARE_BREAK);
+    return true;
 }
 
 /* MOV DR while the debugger has the registers: the guest's are values in memory. Qualification:

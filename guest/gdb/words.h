@@ -26,6 +26,9 @@ void gdb_answer_hex(struct gdb_stub *s, const void *data, size_t size);
 /* "OK", or "E" with a negative errno value's number, which gdb shows. */
 void gdb_answer_result(struct gdb_stub *s, int result);
 
+/* Answer one that reads or writes memory, behind its letter; binary: "x" and "X". memory.c. */
+void gdb_read_memory(struct gdb_stub *s, struct gdb_cursor *c, bool binary);
+void gdb_write_memory(struct gdb_stub *s, struct gdb_cursor *c, bool binary);
 /* Answer a packet "q..." and one "Q...": query.c. */
 void gdb_question(struct gdb_stub *s, struct gdb_cursor *c);
 void gdb_setting(struct gdb_stub *s, struct gdb_cursor *c);

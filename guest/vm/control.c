@@ -148,7 +148,9 @@ static void begin_paused(struct vm_slot *s)
 {
     s->state = SLOT_PAUSED;
     s->starts++;
-    s->began = s->paused_at = s->vm->started = rdtsc();
+    s->began = s->paused_at = rdtsc();
+    if (!s->vm->started)
+        s->vm->started = s->began;
     s->vm->parked = (struct cpu_work){.fn = vm_parked, .arg = s};
     log_info("%s: paused before its first instruction", s->name);
 }
@@ -276,6 +278,8 @@ static void restart(struct vm_slot *s)
         result = vm_boot(vm, &files);
     if (result < 0)
         take_down(s);
+    else if (gdb_restarted(vm, s->forced))
+        begin_paused(s);
     else
         begin(s);
 }

@@ -1,4 +1,4 @@
-/* links: guest/gdb/packet.c guest/gdb/query.c guest/gdb/registers.c guest/gdb/stub.c guest/gdb/words.c arch/x86/lib/format.c */
+/* links: guest/gdb/memory.c guest/gdb/packet.c guest/gdb/query.c guest/gdb/registers.c guest/gdb/stub.c guest/gdb/words.c arch/x86/lib/format.c */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -13,7 +13,7 @@ static struct gdb_registers registers;
 static uint8_t memory[256];
 static unsigned threads;
 static size_t sent;
-static bool resumed, stop_wanted;
+static bool resumed, stop_wanted, away;
 
 static void send(const void *data, size_t size)
 {
@@ -54,7 +54,7 @@ static int set(unsigned thread, const struct gdb_registers *r)
 
 static size_t read_memory(unsigned thread, bool physical, uint64_t address, void *data, size_t size)
 {
-    REQUIRE(size <= GDB_PAYLOAD / 2);
+    REQUIRE(size < GDB_PAYLOAD);
     if (address >= sizeof(memory))
         return 0;
     size = MIN(size, sizeof(memory) - address);
@@ -65,7 +65,7 @@ static size_t read_memory(unsigned thread, bool physical, uint64_t address, void
 static size_t write_memory(unsigned thread, bool physical, uint64_t address, const void *data,
                            size_t size)
 {
-    REQUIRE(size <= GDB_PAYLOAD / 2);
+    REQUIRE(size <= GDB_PAYLOAD);
     if (address >= sizeof(memory))
         return 0;
     size = MIN(size, sizeof(memory) - address);
@@ -87,6 +87,11 @@ static int take_away(const struct gdb_point *p)
 
 static void remove_all(void)
 {
+}
+
+static bool ready(void)
+{
+    return !away;
 }
 
 static int resume(const enum gdb_action *action)
@@ -122,6 +127,7 @@ static const struct gdb_target target = {
     .insert = insert,
     .remove = take_away,
     .remove_all = remove_all,
+    .ready = ready,
     .resume = resume,
     .stop = stop,
     .detach = detach,
@@ -130,11 +136,22 @@ static const struct gdb_target target = {
 
 static void line(struct gdb_stub *s, uint8_t byte)
 {
-    const struct gdb_stop stopped = {.why = byte % (GDB_KILLED + 1), .thread = 0, .address = byte};
+    const struct gdb_stop stopped = {.why = byte % (GDB_KILLED + 1),
+                                     .thread = 0,
+                                     .hits = byte % (GDB_HITS + 1),
+                                     .hit = {{.address = byte}}};
 
     sent = 0;
+    away = byte & 1;
+    if (byte % 7 == 0) {
+        gdb_say(&s->news, "%u", byte);
+        gdb_stub_tell(s);
+    }
     gdb_stub_input(s, byte);
-    REQUIRE(sent <= GDB_FRAME + 1 && s->in.length <= GDB_PAYLOAD && s->length <= GDB_PAYLOAD);
+    away = false;
+    if (byte % 5)
+        gdb_stub_ready(s);
+    REQUIRE(sent <= 4 * GDB_FRAME + 1 && s->in.length <= GDB_PAYLOAD && s->length <= GDB_PAYLOAD);
     REQUIRE(s->thread < MAX(threads, 1) || s->thread < GDB_THREADS);
     if (stop_wanted)
         gdb_stub_stopped(s, &stopped);

@@ -1,5 +1,6 @@
 """gdb itself, on the second serial port: docs/GDB.md."""
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -52,13 +53,20 @@ class Debugger:
         self.p.stdin.write(f"{command}\necho \\n<{self.n}>\\n\n".encode())
         self.p.stdin.flush()
 
+    def look(self):
+        """Take what it has said meanwhile."""
+        said = self.p.stdout.read()
+        if said:
+            self.said += said.decode(errors="replace").replace("(gdb) ", "")
+        else:
+            self.m.pump(0.05)
+
     def wait(self, bound=COMMAND):
         """The output of the command that was started."""
         until, mark = time.monotonic() + bound * PATIENCE, f"\n<{self.n}>\n"
         while mark not in self.said:
-            self.said += (self.p.stdout.read() or b"").decode(errors="replace").replace("(gdb) ", "")
+            self.look()
             if mark not in self.said:
-                self.m.pump(0.05)
                 expect(self.p.poll() is None, f"gdb has ended:\n{self.said[-3000:]}")
                 expect(time.monotonic() < until, f"gdb has not come back within {bound} s:\n{self.said[-3000:]}")
         said, self.said = self.said.split(mark, 1)
@@ -77,6 +85,55 @@ class Debugger:
         """Ctrl-C; what the command says that was started."""
         self.p.send_signal(signal.SIGINT)
         return self.wait()
+
+
+class Wire:
+    """The protocol by hand: packets over one connection, and what comes back."""
+
+    def __init__(self, m):
+        self.m, self.got, self.ack = m, b"", True
+        self.socket = socket.create_connection(("127.0.0.1", m.gdb_port))
+        self.socket.setblocking(False)
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def listen(self, seconds):
+        """What has come, or comes within that."""
+        try:
+            self.got += self.socket.recv(4096)
+        except BlockingIOError:
+            self.m.pump(seconds)
+
+    def receive(self, pattern, bound=COMMAND):
+        """Until that has come; it and what is before it are taken away."""
+        until = time.monotonic() + bound * PATIENCE
+        while not (found := re.search(pattern, self.got, re.DOTALL)):
+            self.listen(0.02)
+            expect(time.monotonic() < until, f"no {pattern} within {bound} s: {self.got[-300:]}")
+        self.got = self.got[found.end():]
+        return found
+
+    def ask(self, payload, bound=COMMAND):
+        """The answer to a packet."""
+        payload = payload if isinstance(payload, bytes) else payload.encode()
+        self.send(b"$" + payload + b"#%02x" % (sum(payload) & 255))
+        if self.ack:
+            self.receive(rb"^\+", bound)
+        answer = self.receive(rb"^\$((?:[^#}]|\}.)*)#[0-9a-f]{2}", bound)[1]
+        if self.ack:
+            self.send(b"+")
+        return re.sub(rb"\}(.)", lambda escaped: bytes([escaped[1][0] ^ 0x20]), answer, flags=re.DOTALL)
+
+    def close(self):
+        self.socket.close()
+
+
+def addresses(lab, guest):
+    """Where the symbols of a test guest are."""
+    said = subprocess.run(["nm", lab.guest(guest + ".elf")], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                          check=True).stdout
+    return {name: int(value, 16) for value, name in re.findall(r"(?m)^([0-9a-f]+) \w (\w+)$", said)}
 
 
 SESSION = r"""
@@ -195,6 +252,68 @@ def gdb_hostile(lab):
     said = gdb(lab, m, "x/1xb &inner\nbreak outer\ncontinue\nbt\ndetach\n")
     expect("0xcc" not in said and "SIGTRAP" not in said, f"the dead gdb's breakpoint is still there:\n{said}")
     expect_in(r"Breakpoint 1, .*outer \(n=(?:n@entry=)?2\)", said, "gdb")
+    expect_in(r"detached", said, "gdb")
+    m.read_until("^PASS debugged\r?$", COMMAND * PATIENCE)
+    wait_for_power_off(m)
+
+
+@scenario(bound=90)
+def gdb_new_protocol(lab):
+    """What gdb 17 and LLDB say: several watchpoints in one stop, memory as bytes, a session without acknowledgements that
+    is dropped, and those that begin behind it."""
+    m = boot(lab, host(gdb="com2") + vm("debugged", lab.guest("debugged"), memory="16M", paused="yes"))
+    where = addresses(lab, "debugged")
+    watched, breaks = where["watched"], where["breaks"]
+
+    def both(w):
+        """Stop behind the instruction that writes `watched`, which is watched twice."""
+        for point in (f"Z2,{watched:x},8", f"Z4,{watched:x},4"):
+            expect(w.ask(point) == b"OK", point)
+        said = w.ask("vCont;c")
+        for point in (f"z2,{watched:x},8", f"z4,{watched:x},4"):
+            w.ask(point)
+        return said
+
+    w = Wire(m)  # an old gdb is told of one, and then of the other
+    w.send(b"+")
+    features = w.ask("qSupported:swbreak+;hwbreak+")
+    expect(b"binary-upload+" in features, f"features: {features}")
+    expect(w.ask("?") == b"T02thread:1;", "a stop at the first instruction")
+    w.ask(f"Z1,{where['outer']:x},1")  # behind what clears the variables
+    expect(w.ask("vCont;c") == b"T05thread:1;hwbreak:;", "a stop at outer")
+    w.ask(f"z1,{where['outer']:x},1")
+    first = both(w)
+    expect(first == b"T05thread:1;watch:%x;" % watched, f"an old gdb: {first}")
+    at = w.ask("p10")
+    second = both(w)
+    expect(second == b"T05thread:1;awatch:%x;" % watched and w.ask("p10") == at, f"an old gdb again: {second}")
+    expect(w.ask("QStartNoAckMode") == b"OK", "QStartNoAckMode")
+    w.ack = False
+    value = w.ask(f"x{watched:x},8")
+    expect(value == b"b" + (16).to_bytes(8, "little"), f"watched: {value}")
+    both(w)
+    w.close()  # and is dropped before it is told of the other one
+
+    w = Wire(m)  # LLDB
+    w.send(b"+")
+    expect(w.ask("QStartNoAckMode", 5) == b"OK", "LLDB's first question")
+    w.ack = False
+    expect(b"binary-upload+" in w.ask("qSupported:multi-wp-addr+"), "its second")
+    expect(w.ask("?") == b"T02thread:1;", "where it stands")
+    said = both(w)
+    expect(said == b"T05thread:1;watch:%x;awatch:%x;" % (watched, watched), f"all that were hit: {said}")
+    value = w.ask(f"x{watched:x},8")
+    expect(value == b"b" + (48).to_bytes(8, "little"), f"watched: {value}")
+    inner = w.ask(f"x{where['inner']:x},40")
+    expect(len(inner) == 65, f"64 bytes of code: {inner}")
+    for i in range(64):
+        expect(w.ask(f"x{where['inner'] + i:x},1") == b"b" + inner[1 + i:2 + i], f"byte {i} of them by itself")
+    expect(w.ask(b"X%x,4:\x00}\x03}\x04}\x0a" % breaks) == b"OK", "X")
+    expect(w.ask(f"m{breaks:x},4") == b"0023242a", "what X has written")
+    expect(w.ask(b"X%x,4:\0\0\0\0" % breaks) == b"OK", "X again")
+    w.close()
+
+    said = gdb(lab, m, "detach\n")  # gdb itself, behind a session without acknowledgements
     expect_in(r"detached", said, "gdb")
     m.read_until("^PASS debugged\r?$", COMMAND * PATIENCE)
     wait_for_power_off(m)

@@ -1,4 +1,4 @@
-/* links: guest/gdb/packet.c guest/gdb/query.c guest/gdb/registers.c guest/gdb/stub.c guest/gdb/words.c arch/x86/lib/format.c */
+/* links: guest/gdb/memory.c guest/gdb/packet.c guest/gdb/query.c guest/gdb/registers.c guest/gdb/stub.c guest/gdb/words.c arch/x86/lib/format.c */
 /* GDB's protocol on a target of two threads and 64 bytes of memory. That gdb understands it is
  * tests/machine/gdb.py's to show. */
 #include <stdarg.h>
@@ -23,7 +23,8 @@ static size_t sent_length;
 /* The target. */
 static struct gdb_registers registers[2];
 static uint8_t memory[64];
-static unsigned threads, stops, detached, cleared;
+static bool away; /* the target runs, unasked */
+static unsigned threads, stops, detached, cleared, reads;
 static enum gdb_action actions[GDB_THREADS];
 static int resume_result;
 static struct gdb_point inserted, removed;
@@ -73,7 +74,8 @@ static size_t part(bool physical, uint64_t *address, size_t size)
 
 static size_t target_read(unsigned thread, bool physical, uint64_t address, void *data, size_t size)
 {
-    assert_uint_in_range(size, 0, GDB_PAYLOAD / 2); /* 4 GiB have no room in data */
+    assert_true(size < GDB_PAYLOAD); /* 4 GiB have no room in data */
+    reads++;
     size = part(physical, &address, size);
     memcpy(data, memory + address, size);
     return size;
@@ -102,6 +104,11 @@ static int target_remove(const struct gdb_point *p)
 static void target_remove_all(void)
 {
     cleared++;
+}
+
+static bool target_ready(void)
+{
+    return !away;
 }
 
 static int target_resume(const enum gdb_action *action)
@@ -135,6 +142,7 @@ static const struct gdb_target target = {
     .insert = target_insert,
     .remove = target_remove,
     .remove_all = target_remove_all,
+    .ready = target_ready,
     .resume = target_resume,
     .stop = target_stop,
     .detach = target_detach,
@@ -147,7 +155,8 @@ static int fresh(void **state)
     sent_length = 0;
     sent[0] = '\0';
     threads = 2;
-    stops = detached = cleared = 0;
+    away = false;
+    stops = detached = cleared = reads = 0;
     resume_result = 0;
     memset(registers, 0, sizeof(registers));
     for (unsigned i = 0; i < sizeof(memory); i++)
@@ -176,8 +185,8 @@ static const char *ask(const char *payload)
     assert_int_equal(sent[0], '+');
     if (sent[1] != '$')
         return "";
-    end = strrchr(sent, '#');
-    assert_non_null(end);
+    end = sent + sent_length - 3;
+    assert_int_equal(*end, '#');
     snprintf(answer, sizeof(answer), "%.*s", (int)(end - sent - 2), sent + 2);
     return answer;
 }
@@ -259,6 +268,7 @@ static void test_greeting(void **state)
 
 static void test_no_ack(void **state)
 {
+    ask("qSupported");
     ask("QStartNoAckMode");
     sent_length = 0;
     type("$qC#b4", 6);
@@ -269,6 +279,58 @@ static void test_no_ack(void **state)
     ask("qSupported"); /* another gdb */
     assert_int_equal(sent[0], '+');
     assert_false(stub.no_ack);
+}
+
+/* LLDB greets with "+" and that one; its next question must not be answered by an acknowledgement.
+ */
+static void test_no_ack_comes_first(void **state)
+{
+    for (unsigned session = 0; session < 3; session++) {
+        sent_length = 0;
+        type("+", 1);
+        type("$QStartNoAckMode#b0", 19);
+        assert_string_equal(sent, "+$OK#9a");
+        sent_length = 0;
+        type("+$qC#b4", 7);
+        assert_string_equal(sent, "$QC1#c5");
+        sent_length = 0;
+        type("$qSupported#37", 14);
+        assert_memory_equal(sent, "$PacketSize", 11);
+        sent_length = 0;
+        type("$qC#b4", 6);
+        assert_string_equal(sent, "$QC1#c5");
+    }
+    sent_length = 0;
+    type("$QStartNoAckMode#b0", 19); /* one that does not even say "+" */
+    assert_string_equal(sent, "+$OK#9a");
+}
+
+/* Whatever the last session left, "+" where none is due begins one with acknowledgements. */
+static void test_new_session(void **state)
+{
+    ask("qSupported:multi-wp-addr+");
+    ask("Qqemu.PhyMemMode:1");
+    ask("QStartNoAckMode");
+    type("-", 1); /* the OK was damaged on the way */
+    assert_string_equal(sent, "+$OK#9a$OK#9a");
+    type("+$vCont;c#a8", 12); /* goes on, and dies */
+    sent_length = 0;
+    type("+$?#3f", 6);
+    assert_string_equal(sent, "+");
+    sent_length = 0;
+    const struct gdb_stop stop = {.why = GDB_STOPPED};
+    gdb_stub_stopped(&stub, &stop);
+    assert_string_equal(sent, "$T02thread:1;#d4");
+    assert_string_equal(ask("qqemu.PhyMemMode"), "0");
+    ask("QStartNoAckMode");
+    sent_length = 0;
+    type("+-$qC#b4", 8); /* a "-" is none of a session without them either */
+    assert_string_equal(sent, "+$QC1#c5");
+    ask("c");
+    ask("qSupported"); /* another one: it waits for nothing */
+    sent_length = 0;
+    gdb_stub_stopped(&stub, &stop);
+    assert_int_equal(sent_length, 0);
 }
 
 /* The description is the same whatever pieces it is read in, and says what `g` says. */
@@ -350,6 +412,70 @@ static void test_memory(void **state)
     assert_string_equal(ask("m1000,1"), "00");
 }
 
+/* As bytes: gdb 16 and later, LLDB. */
+static void test_binary_memory(void **state)
+{
+    assert_non_null(strstr(ask("qSupported"), ";binary-upload+"));
+    memcpy(memory, "a}#$*b\0\3", 8);
+    assert_string_equal(ask("x1000,5"), "ba}]}\3}\4}\n");
+    ask("x1005,3");
+    assert_memory_equal(sent, "+$bb\0\3#", 7);
+    assert_string_equal(ask("x1000,0"), "b");
+    assert_memory_equal(ask("x103e,8"), "b>?", 4); /* as much as there is */
+    assert_string_equal(ask("x1040,4"), "E0e");
+    assert_string_equal(ask("xffffffffffffffff,ffffffffffffffff"), "E0e");
+    assert_string_equal(ask("x1000"), "E16");
+    assert_memory_equal(ask("x1020,100000000"), "b !\"}\3}\4%", 9);
+    assert_string_equal(ask("X1001,3:a}x"), "OK");
+    assert_memory_equal(memory, "aa}x", 4);
+    assert_string_equal(ask("X1001,0:"), "OK"); /* gdb asks so whether there is such a command */
+    assert_string_equal(ask("X1001,3:ab"), "E16");
+    assert_string_equal(ask("X1001,1:ab"), "E16");
+    assert_string_equal(ask("X1001,ffffffffffffffff:ab"), "E16");
+    assert_string_equal(ask("X103f,2:ab"), "E0e");
+}
+
+/* Byte by byte, as gdb reads strings and code: that is one look at the target, until something may
+ * have changed. */
+static void test_neighbours(void **state)
+{
+    char question[32], answer[4];
+
+    for (unsigned i = 0; i < 64; i++) {
+        snprintf(question, sizeof(question), "m%x,1", MEMORY_AT + i);
+        snprintf(answer, sizeof(answer), "%02x", i);
+        assert_string_equal(ask(question), answer);
+    }
+    assert_int_equal(reads, 1);
+    assert_string_equal(ask("m1040,1"), "E0e"); /* behind the end */
+    assert_string_equal(ask("m103e,4"), "3e3f");
+    assert_memory_equal(ask("x1010,2"), "b\x10\x11", 3);
+    assert_string_equal(ask("M1003,1:aa"), "OK");
+    assert_string_equal(ask("m1003,1"), "aa");
+    assert_string_equal(ask("X1003,1:b"), "OK");
+    assert_string_equal(ask("m1003,1"), "62");
+    memory[3] = 0xcc;
+    ask("P0=0010000000000000"); /* a register decides where memory is */
+    assert_string_equal(ask("m1003,1"), "cc");
+    memory[3] = 0xdd;
+    ask("vCont;c");
+    gdb_stub_stopped(&stub, &(struct gdb_stop){.why = GDB_STOPPED});
+    assert_string_equal(ask("m1003,1"), "dd");
+    memory[3] = 0xee;
+    ask("qRcmd,766d2061"); /* another VM */
+    assert_string_equal(ask("m1003,1"), "ee");
+    memory[3] = 0xff;
+    ask("Hg2"); /* has other page tables */
+    assert_string_equal(ask("m1003,1"), "ff");
+    memory[3] = 0x11;
+    ask("Qqemu.PhyMemMode:1");
+    assert_string_equal(ask("m23,1"), "11");
+    assert_string_equal(ask("m1003,1"), "E0e");
+    memory[3] = 0x22;
+    gdb_stub_changed(&stub); /* the monitor has done something */
+    assert_string_equal(ask("m23,1"), "22");
+}
+
 static void test_points(void **state)
 {
     assert_string_equal(ask("Z0,1000,1"), "OK");
@@ -368,7 +494,8 @@ static void test_points(void **state)
 
 static const char *stopped(enum gdb_why why, unsigned thread)
 {
-    const struct gdb_stop stop = {.why = why, .thread = thread, .address = 0xabc};
+    const struct gdb_stop stop = {
+        .why = why, .thread = thread, .hits = 3, .hit = {{0xabc}, {0xdef, true}, {8}}};
 
     sent_length = 0;
     sent[0] = '\0';
@@ -396,7 +523,13 @@ static void test_running(void **state)
     assert_string_equal(ask("c"), "");
     type("\x03", 1);
     assert_int_equal(stops, 2);
-    assert_non_null(strstr(stopped(GDB_WATCH_WRITE, 0), "watch:abc;"));
+    assert_non_null(strstr(stopped(GDB_WATCH, 0), "thread:1;watch:abc;#"));
+    ask("qSupported:xmulti-wp-addr+;multi-wp-addr+x;multi-wp-addr-;swbreak+"); /* none of these */
+    ask("c");
+    assert_non_null(strstr(stopped(GDB_WATCH, 0), "thread:1;watch:abc;#"));
+    ask("qSupported:swbreak+;multi-wp-addr+;vContSupported+");
+    ask("c");
+    assert_non_null(strstr(stopped(GDB_WATCH, 0), "thread:1;watch:abc;awatch:def;watch:8;#"));
     type("\x03", 1); /* has stopped */
     assert_int_equal(stops, 2);
     ask("c");
@@ -409,6 +542,74 @@ static void test_running(void **state)
     assert_int_equal(detached, 1);
     assert_string_equal(ask("k"), "");
     assert_int_equal(detached, 2);
+}
+
+static const struct gdb_stop ended = {.why = GDB_KILLED};
+
+/* What the monitor does while gdb is at its prompt, and while it waits. */
+static void test_news(void **state)
+{
+    ask("qSupported");
+    gdb_say(&stub.news, "reset\n");
+    gdb_stub_tell(&stub);
+    sent[sent_length = 0] = '\0';
+    assert_string_equal(ask("m1000,1"), "00"); /* no answer to this */
+    memset(actions, 0xff, sizeof(actions));
+    sent_length = 0;
+    type("$vCont;c#a8", 11);
+    assert_string_equal(sent, "+$O72657365740a#f4"); /* instead of going on */
+    assert_int_equal(stops, 1);
+    assert_int_equal((int)actions[0], -1);
+    assert_string_equal(stopped(GDB_STOPPED, 0), "$T02thread:1;#d4");
+    assert_string_equal(ask("vCont;c"), "");
+    assert_int_equal(actions[0], GDB_CONTINUE);
+    sent_length = 0;
+    gdb_say(&stub.news, "reset\n"); /* while it waits: at once, and it goes on waiting */
+    gdb_stub_tell(&stub);
+    assert_string_equal(sent, "$O72657365740a#f4");
+    assert_string_equal(stopped(GDB_STOPPED, 0), "$T02thread:1;#d4");
+    assert_string_equal(ask("vCont;c"), "");
+    stopped(GDB_STOPPED, 0);
+
+    gdb_say(&stub.news, "told to nobody\n");
+    gdb_stub_tell(&stub);
+    ask("qSupported"); /* another gdb */
+    assert_string_equal(ask("vCont;c"), "");
+}
+
+static void test_killed_meanwhile(void **state)
+{
+    assert_string_equal(stopped(GDB_KILLED, 0), "");
+    threads = 0;
+    assert_string_equal(ask("g"), "E10");
+    assert_string_equal(ask("vCont;s:1;c"), "X09");
+    assert_string_equal(ask("D"), "OK");
+    threads = 2;
+    gdb_stub_stopped(&stub, &ended);
+    ask("?"); /* another one, and another VM */
+    assert_string_equal(stopped(GDB_STOPPED, 0), "$T02thread:1;#d4");
+    assert_string_equal(ask("vCont;c"), "");
+}
+
+/* It was resumed at the monitor: what gdb says waits until it stands still again. */
+static void test_must_stand_still(void **state)
+{
+    away = true;
+    assert_string_equal(ask("Z0,1000,1"), "");
+    away = false;
+    sent_length = 0;
+    gdb_stub_ready(&stub);
+    assert_string_equal(sent, "$OK#9a");
+    sent_length = 0;
+    gdb_stub_ready(&stub); /* once */
+    assert_int_equal(sent_length, 0);
+    away = true;
+    type("$m1000,1#2a$m10", 15); /* given up */
+    away = false;
+    sent_length = 0;
+    gdb_stub_ready(&stub);
+    assert_int_equal(sent_length, 0);
+    assert_string_equal(ask("qC"), "QC1");
 }
 
 static void test_monitor(void **state)
@@ -428,11 +629,18 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test_setup(test_greeting, fresh),
         cmocka_unit_test_setup(test_no_ack, fresh),
+        cmocka_unit_test_setup(test_no_ack_comes_first, fresh),
+        cmocka_unit_test_setup(test_new_session, fresh),
         cmocka_unit_test_setup(test_description, fresh),
         cmocka_unit_test_setup(test_registers, fresh),
         cmocka_unit_test_setup(test_memory, fresh),
+        cmocka_unit_test_setup(test_binary_memory, fresh),
+        cmocka_unit_test_setup(test_neighbours, fresh),
         cmocka_unit_test_setup(test_points, fresh),
         cmocka_unit_test_setup(test_running, fresh),
+        cmocka_unit_test_setup(test_news, fresh),
+        cmocka_unit_test_setup(test_killed_meanwhile, fresh),
+        cmocka_unit_test_setup(test_must_stand_still, fresh),
         cmocka_unit_test_setup(test_monitor, fresh),
     };
 

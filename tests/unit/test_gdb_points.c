@@ -90,6 +90,78 @@ static void test_one_byte_by_two_addresses(void **state)
     assert_int_equal(ram[0x10], 0x10);
 }
 
+/* The VM is reset: planted again where the code is the same, at once or later; never elsewhere. */
+static void test_memory_loaded_anew(void **state)
+{
+    unsigned waiting;
+    uint64_t linear;
+    uint8_t seen[2];
+
+    assert_int_equal(points_plant(&gm, 0x1010, 0x10), 0);
+    assert_int_equal(points_plant(&gm, 0x1012, 0x12), 0);
+    assert_int_equal(points_plant(&gm, 0x2010, 0x10), 0);
+    assert_int_equal(points_plant(&gm, 0x1045, 0x45), 0);
+    assert_int_equal(points_write(&gm, 0x44, "a\x90", 2), 0); /* what gdb writes is the code then */
+    points_lose();
+    memset(ram, 0, sizeof(ram));
+    assert_false(points_planted(0x10));
+    assert_int_equal(points_recover(&gm, &waiting), 4);
+    assert_int_equal(waiting, 4);
+    assert_int_equal(ram[0x10], 0);
+    assert_int_equal(points_read(&gm, 0x10, seen, 1), 0);
+    assert_int_equal(seen[0], 0);
+    assert_int_equal(points_write(&gm, 0x10, "b", 1), 0); /* no INT3 comes of that */
+    assert_int_equal(ram[0x10], 'b');
+
+    for (unsigned i = 0; i < 0x20; i++)
+        ram[i] = (uint8_t)i;
+    assert_int_equal(points_recover(&gm, &waiting), 4);
+    assert_int_equal(waiting, 1);
+    assert_int_equal(ram[0x10], 0xcc);
+    assert_int_equal(ram[0x12], 0xcc);
+    assert_true(points_planted(0x10));
+    points_uproot(&gm, 0x2010);
+    assert_int_equal(ram[0x10], 0xcc);
+
+    ram[0x12] = 0x90; /* it came too early, and is written over: as code, and by the same code */
+    assert_int_equal(points_recover(&gm, &waiting), 3);
+    assert_int_equal(waiting, 2);
+    assert_int_equal(ram[0x12], 0x90);
+    ram[0x12] = 0x12;
+    assert_int_equal(points_recover(&gm, &waiting), 3);
+    assert_int_equal(waiting, 1);
+    assert_int_equal(ram[0x12], 0xcc);
+    assert_true(points_give_up(&linear));
+    assert_int_equal(linear, 0x1045);
+    assert_false(points_give_up(&linear));
+    assert_int_equal(points_recover(&gm, &waiting), 2);
+    assert_int_equal(waiting, 0);
+    points_remove_all(&gm);
+    for (unsigned i = 0; i < 0x20; i++)
+        assert_int_equal(ram[i], i);
+}
+
+/* gdb plants one that waits once more, where its page is now; or takes it away. */
+static void test_planted_while_it_waits(void **state)
+{
+    unsigned waiting;
+
+    assert_int_equal(points_plant(&gm, 0x1010, 0x10), 0);
+    assert_int_equal(points_plant(&gm, 0x1020, 0x20), 0);
+    points_lose();
+    memset(ram, 0, sizeof(ram));
+    assert_int_equal(points_plant(&gm, 0x1010, 0x30), 0);
+    assert_int_equal(ram[0x30], 0xcc);
+    assert_int_equal(points_recover(&gm, &waiting), 2);
+    assert_int_equal(waiting, 1);
+    assert_int_equal(points_uproot(&gm, 0x1020), 0);
+    assert_int_equal(points_recover(&gm, &waiting), 1);
+    assert_int_equal(waiting, 0);
+    assert_int_equal(points_uproot(&gm, 0x1010), 0);
+    for (unsigned i = 0; i < sizeof(ram); i++)
+        assert_int_equal(ram[i], 0);
+}
+
 static void test_limits(void **state)
 {
     unsigned count = 0;
@@ -113,6 +185,7 @@ static void test_debug_registers(void **state)
     const struct gdb_point half = {GDB_POINT_WRITE, 0x1004, 4}, odd = {GDB_POINT_WRITE, 0x1001, 2};
     const struct gdb_point three = {GDB_POINT_WRITE, 0x1000, 3};
     const struct gdb_point none = {GDB_POINT_WRITE, 0x1000, 0};
+    struct gdb_hit hit[GDB_HITS];
     uint64_t dr[4], dr7;
 
     assert_false(points_debug_registers(dr, &dr7));
@@ -131,12 +204,25 @@ static void test_debug_registers(void **state)
     assert_int_equal(dr[1], 0x1008);
     /* LEN and R/W from the fourth down: 4 bytes written, 2 accessed, 8 written, code. */
     assert_int_equal(dr7, 0xd7900400 | 0xaa);
-    assert_ptr_equal(points_hit(1)->address, code.address);
-    assert_ptr_equal(points_hit(0xc)->address, word.address);
-    assert_null(points_hit(0x4000)); /* a single step */
+    assert_true(points_hit_code(1));
+    assert_int_equal(points_hit(1, hit), 0);
+    assert_false(points_hit_code(0xe));
+    assert_int_equal(points_hit(0xf, hit), 3); /* one instruction may hit them all */
+    assert_int_equal(hit[0].address, quad.address);
+    assert_int_equal(hit[1].address, word.address);
+    assert_int_equal(hit[2].address, half.address);
+    assert_false(hit[0].access);
+    assert_true(hit[1].access);
+    assert_true(points_watched(&hit[1]));
+    assert_int_equal(points_hit(0x4000, hit), 0); /* a single step */
+    assert_false(points_hit_code(0x4000));
     assert_int_equal(points_unwatch(&word), 0);
     assert_int_equal(points_unwatch(&word), -ENOENT);
-    assert_null(points_hit(4));
+    assert_int_equal(points_hit(4, hit), 0);
+    assert_false(points_watched(&(struct gdb_hit){word.address, true}));
+    assert_true(points_watched(&(struct gdb_hit){half.address, false}));
+    assert_false(points_watched(&(struct gdb_hit){half.address, true}));
+    assert_false(points_watched(&(struct gdb_hit){code.address, false}));
 }
 
 int main(void)
@@ -146,6 +232,8 @@ int main(void)
         cmocka_unit_test_setup(test_write_under_it, fresh),
         cmocka_unit_test_setup(test_changed_page, fresh),
         cmocka_unit_test_setup(test_one_byte_by_two_addresses, fresh),
+        cmocka_unit_test_setup(test_memory_loaded_anew, fresh),
+        cmocka_unit_test_setup(test_planted_while_it_waits, fresh),
         cmocka_unit_test_setup(test_limits, fresh),
         cmocka_unit_test_setup(test_debug_registers, fresh),
     };
