@@ -240,8 +240,21 @@ bool apic_route(struct lapic *const *lapics, unsigned count, const struct lapic 
  * lapic_accepts_external().
  */
 void lapic_set_lint(struct lapic *l, unsigned pin, bool level);
-/* Whether the 8259's INTR reaches the processor: through LINT0, or around a disabled local APIC. */
+/*
+ * Whether the 8259's INTR reaches the processor: through LINT0, or around a disabled local APIC.
+ * From any CPU.
+ */
 bool lapic_accepts_external(const struct lapic *l);
+static inline bool lapic_lint0(const struct lapic *l)
+{
+    return __atomic_load_n(&l->lint, __ATOMIC_RELAXED) & 1;
+}
+
+/* The 8259s' INTR is up and reaches the processor. */
+static inline bool lapic_external_pending(const struct lapic *l)
+{
+    return lapic_lint0(l) && lapic_accepts_external(l);
+}
 
 /* Slow halves of inline functions. */
 void lapic_sync_posted(struct lapic *l);

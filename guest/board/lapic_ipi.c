@@ -207,7 +207,8 @@ void lapic_set_lint(struct lapic *l, unsigned pin, bool level)
 
 bool lapic_accepts_external(const struct lapic *l)
 {
-    uint32_t lint0 = l->page[LAPIC_LVT_LINT0 / 4];
+    uint32_t lint0 = lapic_peek(l, LAPIC_LVT_LINT0);
 
-    return !lapic_enabled(l) || (lint0 & (LVT_MASKED | 0x700)) == APIC_EXTINT << 8;
+    return !(__atomic_load_n(&l->base, __ATOMIC_RELAXED) & APIC_BASE_ENABLE) ||
+           (lint0 & (LVT_MASKED | 0x700)) == APIC_EXTINT << 8;
 }

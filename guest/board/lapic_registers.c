@@ -69,7 +69,8 @@ static void write_lvt(struct lapic *l, unsigned offset, uint32_t value)
     if (offset == LAPIC_LVT_TIMER) {
         lapic_write_lvt_timer(l, value);
     } else {
-        l->page[offset / 4] = value;
+        /* LINT0 opens: whoever raises it meanwhile sees that, or its level is seen here. */
+        __atomic_store_n(&l->page[offset / 4], value, __ATOMIC_SEQ_CST);
     }
 }
 

@@ -31,18 +31,40 @@ void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error)
 /* The interrupt that would be delivered: *external when it comes from the 8259s. -1: none. */
 static int pending_interrupt(struct vcpu *v, bool *external)
 {
-    *external = v->id == 0 && pic_output(&v->vm->pic) && lapic_accepts_external(&v->lapic);
+    *external = lapic_external_pending(&v->lapic);
     if (*external)
         return 0;
     return v->virtual_delivery ? -1 : lapic_pending_vector(&v->lapic);
 }
 
-static int acknowledge_pic(struct vm *vm)
+/* -1: another vCPU has been quicker, and INTR is low again. */
+static int acknowledge_pic(struct vcpu *v)
 {
+    struct vm *vm = v->vm;
+    int vector = -1;
+
     spin_lock(&vm->board);
-    int vector = pic_acknowledge(&vm->pic);
+    if (pic_output(&vm->pic))
+        vector = pic_acknowledge(&vm->pic);
+    else
+        lapic_set_lint(&v->lapic, 0, false);
     spin_unlock(&vm->board);
     return vector;
+}
+
+/* Takes what pending_interrupt() has found; false: it is gone. */
+static bool take_interrupt(struct vcpu *v, bool external, int vector)
+{
+    if (external)
+        vector = acknowledge_pic(v);
+    else
+        lapic_accept(&v->lapic, (uint8_t)vector);
+    if (vector < 0)
+        return false;
+    const struct vmx_event e = {.info =
+                                    (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
+    vmx_inject(&e);
+    return true;
 }
 
 /* Out of line, like what follows: the road with virtual-interrupt delivery is short without them.
@@ -53,14 +75,12 @@ static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool tak
     int vector = pending_interrupt(v, &external);
 
     if (vector >= 0 && !taken && vmx_can_take_interrupt() && !vmx_injection_pending()) {
-        if (external)
-            vector = acknowledge_pic(v->vm);
-        else
-            lapic_accept(&v->lapic, (uint8_t)vector);
-        const struct vmx_event e = {
-            .info = (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
-        vmx_inject(&e);
+        bool took = take_interrupt(v, external, vector);
         vector = pending_interrupt(v, &external);
+        if (UNLIKELY(!took && vector >= 0)) {
+            (void)take_interrupt(v, external, vector); /* the local APIC's own, then */
+            vector = pending_interrupt(v, &external);
+        }
     }
     vmx_request_interrupt_window(&v->hw, vector >= 0);
 }
@@ -93,8 +113,7 @@ void vcpu_deliver_events(struct vcpu *v)
     if (v->virtual_delivery) {
         int vector = lapic_highest_irr(&v->lapic);
         vmx_set_requested_vector(vector < 0 ? 0 : (uint8_t)vector);
-        if ((v->id != 0 || LIKELY(!pic_output(&v->vm->pic))) &&
-            !(v->hw.primary & CPU_INTERRUPT_WINDOW))
+        if (LIKELY(!lapic_lint0(&v->lapic)) && !(v->hw.primary & CPU_INTERRUPT_WINDOW))
             return;
     }
     deliver_interrupt(v, taken);
@@ -115,7 +134,7 @@ bool vcpu_wakes(struct vcpu *v)
     if (!vmx_can_take_interrupt())
         return false;
     lapic_sync(&v->lapic);
-    if (v->id == 0 && pic_output(&v->vm->pic) && lapic_accepts_external(&v->lapic))
+    if (lapic_external_pending(&v->lapic))
         return true;
     return lapic_pending_vector(&v->lapic) >= 0;
 }

@@ -158,13 +158,16 @@ void ioapic_changed(struct ioapic *io)
         vcpu_notify(vm->vcpu[i], REQUEST_EOI_EXITS);
 }
 
+/* INTR is wired to LINT0 of all vCPUs. Whoever lets it through to an idle processor takes it. */
 static void pic_intr(void *context, bool level)
 {
     struct vm *vm = context;
 
-    lapic_set_lint(&vm->vcpu[0]->lapic, 0, level);
-    if (level)
-        vcpu_notify(vm->vcpu[0], REQUEST_EVENT);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        lapic_set_lint(vm->lapic[i], 0, level);
+        if (level && lapic_accepts_external(vm->lapic[i]))
+            vcpu_notify(vm->vcpu[i], REQUEST_EVENT);
+    }
 }
 
 /* --- life --- */

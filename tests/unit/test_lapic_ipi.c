@@ -151,6 +151,28 @@ static void test_message_from_io_apic(void **state)
     assert_int_equal(eoi_vector, 0x61);
 }
 
+/* The 8259s' INTR at LINT0 of one that is not the boot processor's. */
+static void an_extint_lint0_lets_the_8259_through(void **state)
+{
+    struct lapic *second = &lapics[1];
+
+    assert_false(lapic_external_pending(second));
+    lapic_set_lint(second, 0, true);
+    assert_true(lapic_lint0(second));
+    assert_false(lapic_external_pending(second)); /* masked */
+    lapic_mmio_write(second, LAPIC_SVR, 4, 0x1ff);
+    lapic_mmio_write(second, LAPIC_LVT_LINT0, 4, 0x700);
+    assert_true(lapic_external_pending(second));
+    lapic_mmio_write(second, LAPIC_LVT_LINT0, 4, 0x400); /* an NMI's, once */
+    assert_false(lapic_external_pending(second));
+    lapic_mmio_write(second, LAPIC_LVT_LINT0, 4, 0x10700);
+    assert_false(lapic_external_pending(second));
+    assert_int_equal(lapic_msr_write(second, MSR_APIC_BASE, LAPIC_BASE), 0);
+    assert_true(lapic_external_pending(second)); /* past an APIC that is off */
+    lapic_set_lint(second, 0, false);
+    assert_false(lapic_external_pending(second));
+}
+
 static void test_local_pins(void **state)
 {
     software_enable(l);
@@ -212,6 +234,7 @@ static void test_no_vector_is_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(an_extint_lint0_lets_the_8259_through, setup),
         cmocka_unit_test_setup(test_self_ipi, setup),
         cmocka_unit_test_setup(test_destinations, setup),
         cmocka_unit_test_setup(test_x2apic_clusters, setup),
