@@ -191,6 +191,14 @@ void vmx_flush_ept(struct ept *ept)
     vmx_flush_eptp(ept_pointer(ept));
 }
 
+void vmx_set_own_ept(struct vmx_vcpu *v, uint64_t own, const struct ept *shared)
+{
+    v->own_ept = own;
+    vmwrite64(VMCS_EPTP, own ? own : ept_pointer(shared));
+    if (own)
+        vmx_flush_eptp(own);
+}
+
 void vmx_flush_current(struct vmx_vcpu *v)
 {
     vmx_flush_linear(v);

@@ -129,6 +129,14 @@ void ept_destroy(struct ept *ept)
     *ept = (struct ept){0};
 }
 
+static void fill_split(uint64_t *entries, uint64_t leaf, unsigned level)
+{
+    if (level == 2)
+        leaf &= ~ENTRY_LEAF;
+    for (unsigned i = 0; i < ENTRIES; i++)
+        entries[i] = leaf + ((uint64_t)i << shift(level - 1));
+}
+
 /* Replace a large leaf by a table of smaller ones that translate the same. */
 static int split(struct ept *ept, uint64_t *entry, unsigned level)
 {
@@ -136,11 +144,7 @@ static int split(struct ept *ept, uint64_t *entry, unsigned level)
 
     if (table == FRAME_NONE)
         return -ENOMEM;
-    uint64_t *entries = phys_to_virt(table), leaf = *entry;
-    if (level == 2)
-        leaf &= ~ENTRY_LEAF;
-    for (unsigned i = 0; i < ENTRIES; i++)
-        entries[i] = leaf + ((uint64_t)i << shift(level - 1));
+    fill_split(phys_to_virt(table), *entry, level);
     set_entry(entry, table | EPT_RWX);
     return 0;
 }
@@ -354,8 +358,8 @@ int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf)
 
 /* --- windows --- */
 
-/* A table of the window's own that begins as a copy. */
-static int copy_table(struct ept_window *w, const uint64_t *from, paddr *out)
+/* A table of the window's own, with anything in it. */
+static int own_table(struct ept_window *w, paddr *out)
 {
     if (w->used == EPT_WINDOW_TABLES)
         return -ENOMEM;
@@ -366,8 +370,17 @@ static int copy_table(struct ept_window *w, const uint64_t *from, paddr *out)
         w->table[w->allocated++] = table;
     }
     *out = w->table[w->used++];
-    memcpy(phys_to_virt(*out), from, PAGE_SIZE);
     return 0;
+}
+
+/* One that begins as a copy. */
+static int copy_table(struct ept_window *w, const uint64_t *from, paddr *out)
+{
+    int rc = own_table(w, out);
+
+    if (rc == 0)
+        memcpy(phys_to_virt(*out), from, PAGE_SIZE);
+    return rc;
 }
 
 static bool is_own(const struct ept_window *w, paddr table)
@@ -404,6 +417,49 @@ int ept_window_open(struct ept_window *w, const struct ept *ept, uint64_t gpa)
         }
         table = table_at(*entry);
     }
+}
+
+/* A table of the window's own below this entry of it, that translates the same. */
+static int own_below(struct ept_window *w, uint64_t *entry, unsigned level)
+{
+    uint64_t old = *entry;
+    paddr table;
+    int rc;
+
+    if (present(old) && !is_leaf(old, level) && is_own(w, old & ADDRESS_MASK))
+        return 0;
+    rc = own_table(w, &table);
+    if (rc < 0)
+        return rc;
+    if (!present(old))
+        memset(phys_to_virt(table), 0, PAGE_SIZE);
+    else if (is_leaf(old, level))
+        fill_split(phys_to_virt(table), old, level);
+    else
+        memcpy(phys_to_virt(table), table_at(old), PAGE_SIZE);
+    *entry = table | EPT_RWX;
+    return 0;
+}
+
+int ept_window_put(struct ept_window *w, const struct ept *ept, uint64_t gpa, uint64_t entry)
+{
+    paddr root;
+    int rc;
+
+    if (gpa >= GPA_END)
+        return -EINVAL;
+    if (!w->used && (rc = copy_table(w, phys_to_virt(ept->root), &root)) < 0)
+        return rc;
+    uint64_t *table = phys_to_virt(w->table[0]);
+    for (unsigned level = EPT_LEVELS; level > 1; level--) {
+        uint64_t *e = &table[index_of(gpa, level)];
+        rc = own_below(w, e, level);
+        if (rc < 0)
+            return rc;
+        table = table_at(*e);
+    }
+    table[index_of(gpa, 1)] = entry;
+    return 0;
 }
 
 void ept_window_close(struct ept_window *w)

@@ -83,9 +83,9 @@ struct ept_leaf {
 int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf);
 
 /*
- * A view of one EPT in which some pages that it protects are open, for one vCPU and one
- * instruction: tables of its own where the way to such a page differs, the others shared. It is
- * good until the EPT's generation changes or tables are reaped.
+ * A view of one EPT for one vCPU in which some pages differ: those that it protects are open, or
+ * something else stands there. Tables of its own where the way to such a page differs, the others
+ * shared. It is good until the EPT's generation changes or tables are reaped.
  */
 #define EPT_WINDOW_TABLES 40
 struct ept_window {
@@ -96,8 +96,14 @@ struct ept_window {
 /* Give gpa's page all rights in the window, which is empty at first. -ENOENT: not mapped; -ENOMEM,
  * also for more pages than it can hold. */
 int ept_window_open(struct ept_window *w, const struct ept *ept, uint64_t gpa) MUST_CHECK;
+/*
+ * Let the page at gpa be what a leaf of 4 KiB says (the entry as the CPU sees it), or nothing with
+ * 0. -EINVAL: beyond what EPT translates; -ENOMEM.
+ */
+int ept_window_put(struct ept_window *w, const struct ept *ept, uint64_t gpa,
+                   uint64_t entry) MUST_CHECK;
 /* Forget what is open. The CPU must do INVEPT before it uses the window again. */
 void ept_window_close(struct ept_window *w);
-/* The value of EPTP for it, while something is open. */
+/* The value of EPTP for it, while anything differs. */
 uint64_t ept_window_pointer(const struct ept_window *w, const struct ept *ept);
 void ept_window_destroy(struct ept_window *w);

@@ -223,6 +223,8 @@ void vmx_vcpu_load(struct vmx_vcpu *v)
     if (v->last_cpu != cpu) {
         write_host_state(v);
         vmx_flush_linear(v);
+        if (UNLIKELY(v->own_ept))
+            vmx_flush_eptp(v->own_ept);
         v->last_cpu = cpu;
     }
     for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)

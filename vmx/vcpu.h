@@ -65,6 +65,7 @@ struct vmx_vcpu {
     paddr msr_bitmap;
     uint32_t primary, secondary; /* what the VMCS holds */
     uint32_t entry_controls;
+    uint64_t own_ept; /* EPTP of the EPT that it uses instead of its VM's; 0: none */
     uint16_t vpid;
     bool watched;        /* VM exits lead to vcpu_exit_watched() */
     bool x2apic_virtual; /* "virtualize x2APIC mode" rather than "virtualize APIC accesses" */
@@ -196,9 +197,17 @@ static inline void vmx_set_preemption_timer(uint64_t ticks, unsigned shift)
 {
     vmwrite_hot32(VMCS_PREEMPTION_TIMER, ticks >> shift);
 }
+/*
+ * Have the loaded vCPU use an EPT of its own from the next entry on, or (own 0) its VM's again.
+ * What the EPT of its own translates may have changed: this CPU forgets it now, others when the
+ * vCPU comes to them.
+ */
+void vmx_set_own_ept(struct vmx_vcpu *v, uint64_t own, const struct ept *shared);
 /* Forget all translations of this vCPU (INVVPID) and all of its EPT (INVEPT) on this CPU. */
 void vmx_flush_linear(struct vmx_vcpu *v);
 void vmx_flush_ept(struct ept *ept);
+/* The same of the EPT with this EPTP. */
+void vmx_flush_eptp(uint64_t eptp);
 /* Both, for the loaded vCPU. */
 void vmx_flush_current(struct vmx_vcpu *v);
 /* xAPIC: APIC-access page; x2APIC: virtualized MSRs; disabled: neither. */

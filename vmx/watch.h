@@ -24,9 +24,8 @@ static inline bool vmx_guest_syscall(const struct vmx_vcpu *v)
     return v->guest_sce;
 }
 
-/* Use the EPT with this EPTP from the next entry on; and forget all that this CPU knows of it. */
+/* Use the EPT with this EPTP from the next entry on. */
 void vmx_use_ept(uint64_t eptp);
-void vmx_flush_eptp(uint64_t eptp);
 
 /* GDTR or IDTR. */
 struct vmx_table {

@@ -7,6 +7,8 @@
 
 #define VERSION_INTEGRATED 0x14u
 #define STATE_VERSION      1
+#define APIC_BASE_PAGE     (~0xfffULL)
+#define PHYSICAL_BITS_MAX  52
 
 static void clear_registers(struct lapic *l)
 {
@@ -40,13 +42,27 @@ static void enter_mode(struct lapic *l)
     l->page[LAPIC_ICR_HIGH / 4] = 0;
 }
 
+static void set_base(struct lapic *l, uint64_t base)
+{
+    bool xapic = (base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) == APIC_BASE_ENABLE;
+
+    l->base = base;
+    l->claimed = xapic ? base & APIC_BASE_PAGE : LAPIC_NO_PAGE;
+}
+
+void lapic_set_physical_bits(struct lapic *l, unsigned bits)
+{
+    l->physical_bits = (uint8_t)bits;
+}
+
 void lapic_init(struct lapic *l, void *page, uint32_t id, bool bsp, unsigned bus_shift)
 {
     memset(l, 0, sizeof(*l));
     l->page = page;
     l->id = id;
     l->bus_shift = (uint8_t)MIN(bus_shift, LAPIC_MAX_SHIFT);
-    l->base = LAPIC_BASE | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0);
+    l->physical_bits = PHYSICAL_BITS_MAX;
+    set_base(l, LAPIC_BASE | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0));
     lapic_init_reset(l);
 }
 
@@ -58,7 +74,7 @@ void lapic_init_reset(struct lapic *l)
 
 void lapic_reset(struct lapic *l)
 {
-    l->base = LAPIC_BASE | APIC_BASE_ENABLE | (l->base & APIC_BASE_BSP);
+    set_base(l, LAPIC_BASE | APIC_BASE_ENABLE | (l->base & APIC_BASE_BSP));
     lapic_init_reset(l);
     lapic_mode_changed(l);
 }
@@ -70,13 +86,12 @@ void lapic_virtual_wire(struct lapic *l)
     l->page[LAPIC_LVT_LINT1 / 4] = APIC_NMI << 8;
 }
 
-/*
- * Moving the registers elsewhere (bits 12 and up) is not offered; it faults as a reserved bit
- * would.
- */
-static bool base_valid(uint64_t base)
+/* SDM "Relocating the Local APIC Registers": any page below MAXPHYADDR. */
+static bool base_valid(const struct lapic *l, uint64_t base)
 {
-    return (base & ~(APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_ENABLE)) == LAPIC_BASE &&
+    uint64_t page = base & ~(APIC_BASE_BSP | APIC_BASE_EXTD | APIC_BASE_ENABLE);
+
+    return (page & (PAGE_SIZE - 1)) == 0 && page >> l->physical_bits == 0 &&
            (base & (APIC_BASE_EXTD | APIC_BASE_ENABLE)) != APIC_BASE_EXTD;
 }
 
@@ -87,7 +102,7 @@ int lapic_write_base(struct lapic *l, uint64_t value)
     bool enable = value & APIC_BASE_ENABLE;
     bool x2apic = value & APIC_BASE_EXTD;
 
-    if (!base_valid(value)) {
+    if (!base_valid(l, value)) {
         return -EINVAL;
     }
     if (lapic_x2apic(l) && enable && !x2apic) {
@@ -96,12 +111,14 @@ int lapic_write_base(struct lapic *l, uint64_t value)
     if (!lapic_enabled(l) && x2apic) {
         return -EINVAL;
     }
-    l->base = value;
+    set_base(l, value);
     if (changed & (APIC_BASE_EXTD | APIC_BASE_ENABLE)) {
         if (!enable) {
             clear_registers(l); /* on the way back to enabled it starts as after power-on */
         }
         enter_mode(l);
+    }
+    if (changed & (APIC_BASE_EXTD | APIC_BASE_ENABLE | APIC_BASE_PAGE)) {
         lapic_mode_changed(l);
     }
     return 0;
@@ -202,7 +219,7 @@ int lapic_load(struct lapic *l, struct state_reader *r)
     clear_registers(l);
     valid &= state_get_u32(r) == l->id;
     valid &= state_get_u8(r) == l->bus_shift;
-    l->base = state_get_u64(r);
+    set_base(l, state_get_u64(r));
     l->timer_deadline = state_get_u64(r);
     l->tsc_deadline = state_get_u64(r);
     l->esr_pending = state_get_u32(r);
@@ -228,11 +245,11 @@ int lapic_load(struct lapic *l, struct state_reader *r)
     if (posted != 0) {
         l->posted.control |= POSTED_ON;
     }
-    valid &= base_valid(l->base) && l->lint <= LINT_PIN_VALID;
+    valid &= base_valid(l, l->base) && l->lint <= LINT_PIN_VALID;
     valid &= !lapic_x2apic(l) || l->page[LAPIC_LDR / 4] == ldr;
     valid &= registers_valid(l) && vectors_valid(l) && timer_valid(l);
     if (state_leave(r) != 0 || !valid) {
-        l->base = old_base;
+        set_base(l, old_base);
         l->lint = old_lint; /* the pins' levels, which no reset changes */
         lapic_reset(l);
         return -EBADMSG;

@@ -27,6 +27,7 @@
 #define LAPIC_MSR_FIRST 0x800u
 #define LAPIC_MSR_LAST  0x8ffu
 #define LAPIC_TIMER_OFF UINT64_MAX
+#define LAPIC_NO_PAGE   1 /* no page begins there */
 
 /* Offsets in the virtual-APIC page (SDM "Local APIC Register Address Map"). */
 enum lapic_offset {
@@ -83,6 +84,7 @@ struct lapic {
         level[4];   /* trigger mode of each vector's last message; lapic_sync() puts it into TMR */
     uint32_t *page; /* the virtual-APIC page */
     uint64_t base;  /* IA32_APIC_BASE */
+    uint64_t claimed;        /* the page of its registers, or LAPIC_NO_PAGE */
     uint64_t timer_deadline; /* in guest TSC ticks; LAPIC_TIMER_OFF: not armed */
     uint64_t tsc_deadline;   /* IA32_TSC_DEADLINE */
     uint32_t id;
@@ -94,6 +96,7 @@ struct lapic {
     uint8_t isr_words;    /* hardware delivers and changes both by itself */
     uint8_t lint;         /* levels of LINT0 and LINT1 */
     bool virtual_delivery;
+    uint8_t physical_bits; /* MAXPHYADDR: where IA32_APIC_BASE may point */
 };
 
 /* --- what a local APIC asks of its vCPU and VM; a mock in unit tests --- */
@@ -111,7 +114,10 @@ void lapic_notify(struct lapic *target);
 void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector);
 /* A level-triggered vector was completed: tell the I/O APICs. */
 void lapic_broadcast_eoi(struct lapic *l, uint8_t vector);
-/* IA32_APIC_BASE changed to xAPIC, x2APIC or disabled: MSR bitmap and APIC controls may follow. */
+/*
+ * IA32_APIC_BASE changed to xAPIC, x2APIC or disabled, or to another page: MSR bitmap, APIC
+ * controls and EPT may follow.
+ */
 void lapic_mode_changed(struct lapic *l);
 
 /* --- life --- */
@@ -122,6 +128,8 @@ void lapic_mode_changed(struct lapic *l);
  * Ends as after power-on.
  */
 void lapic_init(struct lapic *l, void *page, uint32_t id, bool bsp, unsigned bus_shift);
+/* Its processor's MAXPHYADDR; 52 before. */
+void lapic_set_physical_bits(struct lapic *l, unsigned bits);
 /* Power-on state (SDM "Local APIC State After Power-Up or Reset"). */
 void lapic_reset(struct lapic *l);
 /* State after INIT: as after power-on, but IA32_APIC_BASE and so the mode stay. */
@@ -153,10 +161,16 @@ static inline bool lapic_x2apic(const struct lapic *l)
     return l->base & APIC_BASE_EXTD;
 }
 
-/* The page at LAPIC_BASE is claimed by the local APIC: enabled and not in x2APIC mode. */
+/* It has a page of registers: it is enabled and not in x2APIC mode. */
 static inline bool lapic_claims_mmio(const struct lapic *l)
 {
-    return (l->base & (APIC_BASE_ENABLE | APIC_BASE_EXTD)) == APIC_BASE_ENABLE;
+    return l->claimed != LAPIC_NO_PAGE;
+}
+
+/* Whether gpa lies in that page. */
+static inline bool lapic_claims(const struct lapic *l, uint64_t gpa)
+{
+    return (gpa & ~0xfffULL) == l->claimed;
 }
 
 static inline uint32_t lapic_register(const struct lapic *l, unsigned offset)

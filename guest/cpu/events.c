@@ -150,6 +150,7 @@ void vcpu_apic_mode(struct vcpu *v)
     v->virtual_delivery = f->vid && mode != VMX_APIC_DISABLED && hardware;
     v->tpr_shadow = f->tpr_shadow;
     lapic_set_virtual_delivery(&v->lapic, v->virtual_delivery);
+    vcpu_place_apic(v);
     vmx_set_apic_mode(&v->hw, mode);
 
     struct msr_features *m = &v->msr_env.features;

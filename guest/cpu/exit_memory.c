@@ -17,7 +17,7 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 {
     uint64_t value;
 
-    if ((gpa & ~0xfffULL) == LAPIC_BASE && lapic_claims_mmio(&v->lapic))
+    if (lapic_claims(&v->lapic, gpa))
         return lapic_mmio_read(&v->lapic, gpa & 0xfff, size);
     spin_lock(&v->vm->board);
     bool device = bus_mmio_read(&v->vm->bus, gpa, size, &value);
@@ -27,7 +27,7 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 
 static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
 {
-    if ((gpa & ~0xfffULL) == LAPIC_BASE && lapic_claims_mmio(&v->lapic)) {
+    if (lapic_claims(&v->lapic, gpa)) {
         lapic_mmio_write(&v->lapic, gpa & 0xfff, size, value);
         vcpu_update_deadline(v);
         vcpu_ask(v, REQUEST_EVENT);
@@ -69,7 +69,7 @@ static int emulated_read(void *opaque, uint64_t linear, unsigned size, uint64_t 
         return -EFAULT;
     if (UNLIKELY(v->vm->watches))
         watch_touched(v, linear, gpa, size, false);
-    if (guest_memory_read(&v->vm->memory, gpa, value, size) < 0)
+    if (lapic_claims(&v->lapic, gpa) || guest_memory_read(&v->vm->memory, gpa, value, size) < 0)
         *value = device_read(v, gpa, size);
     return 0;
 }
@@ -83,7 +83,7 @@ static int emulated_write(void *opaque, uint64_t linear, unsigned size, uint64_t
         return -EFAULT;
     if (UNLIKELY(v->vm->watches))
         watch_touched(v, linear, gpa, size, true);
-    if (guest_memory_write(&v->vm->memory, gpa, &value, size) < 0)
+    if (lapic_claims(&v->lapic, gpa) || guest_memory_write(&v->vm->memory, gpa, &value, size) < 0)
         device_write(v, gpa, size, value);
     return 0;
 }
@@ -208,7 +208,7 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
     uint64_t gpa = e->gpa;
     struct guest_frame frame;
 
-    if (guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
+    if (lapic_claims(&v->lapic, gpa) || guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
         return false;
     if (v->vm->watches && watch_ept_violation(v, e))
         return true;
@@ -217,6 +217,8 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
     spin_unlock(&v->vm->board);
     if (result < 0)
         vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
+    else
+        vcpu_refresh_view(v);
     return true;
 }
 
@@ -264,5 +266,5 @@ enum exit_result exit_apic_access(struct vcpu *v, struct vm_exit *e)
                 type);
         return EXIT_RESUME;
     }
-    return device_access(v, LAPIC_BASE | (e->qualification & 0xfff));
+    return device_access(v, v->lapic.claimed | (e->qualification & 0xfff));
 }

@@ -150,7 +150,9 @@ static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size
         }
         if (UNLIKELY(v->vm->watches))
             watch_touched(v, at, gpa, piece, out != NULL);
-        int result = out ? guest_memory_write(&v->vm->memory, gpa, (const char *)out + done, piece)
+        int result = -EFAULT;
+        if (!lapic_claims(&v->lapic, gpa))
+            result = out ? guest_memory_write(&v->vm->memory, gpa, (const char *)out + done, piece)
                          : guest_memory_read(&v->vm->memory, gpa, (char *)in + done, piece);
         if (result < 0) {
             /* Not RAM: a device there is not a sensible source or target of such a copy. */

@@ -162,6 +162,7 @@ void vcpu_destroy(struct vcpu *v)
     if (!v)
         return;
     ept_window_destroy(&v->watch.window);
+    ept_window_destroy(&v->apic_view);
     vmx_vcpu_destroy(&v->hw);
     if (v->lapic_page != FRAME_NONE && v->lapic_page)
         frame_free(v->lapic_page, FRAME_ORDER_4K);

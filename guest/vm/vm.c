@@ -100,6 +100,7 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
         vm->lapic[i] = &vm->vcpu[i]->lapic;
         vm->vcpu_count++;
         lapic_init(vm->lapic[i], phys_to_virt(vm->vcpu[i]->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
+        lapic_set_physical_bits(vm->lapic[i], vm->vcpu[i]->cpuid.physical_bits);
         run_add(vm->vcpu[i]);
     }
     if ((result = platform_init(vm)) < 0) {

@@ -86,11 +86,12 @@ struct vcpu {
     struct gdb_vcpu debug;
     struct step step;
     struct watch_vcpu watch;
-    uint32_t trace;            /* BIT(enum trace_class): what is recorded of it */
-    uint8_t traced_vector;     /* requested of virtual-interrupt delivery, when last looked at */
-    uint16_t interrupt_status; /* what the VMCS holds */
-    uint8_t tpr_threshold;     /* what the VMCS holds */
-    uint8_t startup_vector;    /* of REQUEST_STARTUP */
+    struct ept_window apic_view; /* its EPT while its local APIC is not where it was at power-on */
+    uint32_t trace;              /* BIT(enum trace_class): what is recorded of it */
+    uint8_t traced_vector;       /* requested of virtual-interrupt delivery, when last looked at */
+    uint16_t interrupt_status;   /* what the VMCS holds */
+    uint8_t tpr_threshold;       /* what the VMCS holds */
+    uint8_t startup_vector;      /* of REQUEST_STARTUP */
 
     /* --- run.c's part --- */
     struct sched_vcpu sched;
@@ -262,6 +263,20 @@ void vcpu_startup_message(struct vcpu *v, uint32_t requests);
 /* The APIC's mode changed: VMX controls, MSR bitmap and CPUID follow. */
 void vcpu_apic_mode(struct vcpu *v);
 void vcpu_write_eoi_bitmap(struct vcpu *v);
+
+/* --- apic_page.c: where the local APIC's page is --- */
+
+/* The local APIC has moved, or its mode has changed: the loaded vCPU's EPT follows. */
+void vcpu_place_apic(struct vcpu *v);
+/* The VM's EPT has changed, perhaps: so does the view of a vCPU that has one. */
+void vcpu_refresh_view(struct vcpu *v);
+/* Put the local APIC into a view of the VM's EPT that this vCPU is to use. -ENOMEM. */
+int vcpu_put_apic(const struct vcpu *v, struct ept_window *w) MUST_CHECK;
+/* The EPTP that it uses as long as no page is open for an instruction of it. */
+static inline uint64_t vcpu_ept_pointer(const struct vcpu *v)
+{
+    return v->hw.own_ept ? v->hw.own_ept : ept_pointer(&v->vm->ept);
+}
 
 /* --- timers.c: the vCPU's deadlines --- */
 

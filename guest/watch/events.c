@@ -170,7 +170,7 @@ static void close_window(struct vcpu *v)
 {
     v->watch.until_exit = false;
     if (v->watch.open)
-        vmx_use_ept(ept_pointer(&v->vm->ept));
+        vmx_use_ept(vcpu_ept_pointer(v));
     v->watch.open = false;
 }
 
@@ -237,6 +237,7 @@ void watch_arm(struct vcpu *v)
         vmx_flush_eptp(ept_window_pointer(&w->window, &v->vm->ept));
     if (w->revision == revision)
         return;
+    vcpu_refresh_view(v);
     cancel(v);
     w->revision = revision;
     w->needs = needs;
@@ -364,6 +365,8 @@ static int prepare_window(struct vcpu *v, uint64_t page)
     w->window_cpu = v->hw.cpu;
     w->window_generation = ept->generation;
     result = ept_window_open(&w->window, ept, page);
+    if (result == 0 && UNLIKELY(v->hw.own_ept))
+        result = vcpu_put_apic(v, &w->window);
     if (result == 0)
         vmx_flush_eptp(ept_window_pointer(&w->window, ept));
     else

@@ -307,7 +307,10 @@ static void step(const uint8_t op[8])
         break;
     case 6:
         (void)!lapic_msr_write(l, MSR_APIC_BASE,
-                               LAPIC_BASE | (op[1] & 0xd) << 8 | (op[2] == 1 ? value : 0));
+                               LAPIC_BASE | (op[1] & 0xd) << 8 |
+                                   (op[2] == 1   ? value
+                                    : op[2] == 2 ? value << 12
+                                                 : 0));
         break;
     case 7:
         (void)!lapic_msr_write(l, MSR_TSC_DEADLINE, op[1] & 1 ? now + value : value);

@@ -17,7 +17,7 @@ EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_int
           "eip_wrap"]
 MEMORY = ["mode_switch", "segments", "paging_bits", "smap_smep", "caches", "memory_hole", "mmio_forms", "mmio_strings",
           "io_strings"]
-TIME = ["tsc", "tsc_deadline", "apic_timer", "two_timers", "apic_modes", "ipi_priority", "ioapic", "pic", "pit"]
+TIME = ["tsc", "tsc_deadline", "apic_timer", "two_timers", "apic_modes", "apic_base", "ipi_priority", "ioapic", "pic", "pit"]
 DEVICES = ["rtc", "uart", "uart_flood"]
 HOSTILE = ["msr_all", "port_all", "cli_loop", "triple_fault", "keyboard_reset", "garbage", "idt_in_mmio", "hlt_forever"]
 EVERY = CPU + EVENTS + MEMORY + TIME + DEVICES + HOSTILE
@@ -118,7 +118,7 @@ def guests_reloaded(lab):
     # When a host interrupt comes while a virtual one is pending, Bochs 2.7 delivers the virtual one in spite of IF = 0;
     # the time that reloads take makes that certain in step_interrupt.
     timeless = [g for g in EVENTS if g not in ("hlt_timer", "step_interrupt")] + [
-        "apic_modes", "ipi_priority", "ioapic", "pic", "uart", "uart_flood", "cpuid_features", "xsetbv", "cr_bits",
+        "apic_modes", "apic_base", "ipi_priority", "ioapic", "pic", "uart", "uart_flood", "cpuid_features", "xsetbv", "cr_bits",
         "paging_bits", "mode_switch", "segments", "mmio_forms"]
     run_guests(lab, timeless, " under test_reload", "test_reload = 20")
 

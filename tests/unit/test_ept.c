@@ -229,6 +229,47 @@ static void windows(void **state)
     ept_window_destroy(&w);
 }
 
+/* Another page, or none, in place of small and large leaves and of nothing. */
+static void window_put(void **state)
+{
+    const uint64_t other = 0x1234000 | EPT_READ | EPT_WRITE;
+    struct ept_window w = {0};
+    paddr tables[4];
+
+    make(&large);
+    assert_int_equal(ept_map(&ept, 0, 2 * GIB, 2 * GIB, EPT_RWX), 0);
+    assert_int_equal(ept_protect(&ept, 3 * 4096, 4096, EPT_READ), 0);
+    int before = mock_used;
+    assert_int_equal(ept_window_put(&w, &ept, 3 * 4096 + 5, other), 0);
+    assert_int_equal(seen(&w, 3 * 4096, tables), other);
+    assert_int_equal(seen(&w, 2 * 4096, tables) & ~0xfffULL, 2 * GIB + 2 * 4096);
+    assert_int_equal(ept_window_put(&w, &ept, GIB + 8 * MIB + 4096, other), 0);
+    assert_int_equal(seen(&w, GIB + 8 * MIB + 4096, tables), other);
+    for (unsigned i = 0; i < 4; i++) { /* around it everything is as it was, in smaller leaves */
+        uint64_t gpa = GIB + 8 * MIB + 2 * 4096 + i * 100 * 4096;
+        assert_int_equal(seen(&w, gpa, tables) & 0xffffffffff087, (gpa + 2 * GIB) | EPT_RWX);
+    }
+    assert_int_equal(seen(&w, GIB + 10 * MIB, tables) & 0xffffffffff087,
+                     (3 * GIB + 10 * MIB) | EPT_RWX | BIT(7));
+    assert_int_equal(ept_window_put(&w, &ept, 300 * GIB, other), 0); /* where nothing is */
+    assert_int_equal(seen(&w, 300 * GIB, tables), other);
+    assert_int_equal(seen(&w, 300 * GIB + 4096, tables), 0);
+    assert_int_equal(ept_window_put(&w, &ept, 3 * 4096, 0), 0);
+    assert_int_equal(seen(&w, 3 * 4096, tables), 0);
+    assert_int_equal(ept_window_put(&w, &ept, BIT(48), other), -EINVAL);
+    /* nothing has changed for others */
+    expect(3 * 4096, 2 * GIB + 3 * 4096, 1, EPT_READ);
+    expect(GIB + 8 * MIB + 4096, 3 * GIB + 8 * MIB + 4096, 3, EPT_RWX);
+    ept_window_close(&w);
+    assert_int_equal(ept_window_put(&w, &ept, 4096, other), 0);
+    assert_int_equal(seen(&w, 3 * 4096, tables) & 7, EPT_READ);
+    assert_int_equal(ept_window_open(&w, &ept, 3 * 4096), 0); /* both in one */
+    assert_int_equal(seen(&w, 3 * 4096, tables) & 7, EPT_RWX);
+    assert_int_equal(seen(&w, 4096, tables), other);
+    ept_window_destroy(&w);
+    assert_int_equal(mock_used, before);
+}
+
 /* No more than it can hold, and no more than there is. */
 static void window_full(void **state)
 {
@@ -425,6 +466,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(no_rights, fresh, all_back),
         cmocka_unit_test_setup_teardown(windows, fresh, all_back),
+        cmocka_unit_test_setup_teardown(window_put, fresh, all_back),
         cmocka_unit_test_setup_teardown(window_full, fresh, all_back),
         cmocka_unit_test_setup_teardown(pointer, fresh, all_back),
         cmocka_unit_test_setup_teardown(leaves_by_capability, fresh, all_back),

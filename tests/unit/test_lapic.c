@@ -45,7 +45,6 @@ static void test_base_transitions(void **state)
     assert_int_equal(wrmsr(MSR_APIC_BASE, xapic | BIT(9)), -EINVAL);
     assert_int_equal(wrmsr(MSR_APIC_BASE, xapic | BIT(0)), -EINVAL);
     assert_int_equal(wrmsr(MSR_APIC_BASE, xapic | BIT(52)), -EINVAL);
-    assert_int_equal(wrmsr(MSR_APIC_BASE, xapic + 0x1000), -EINVAL);
     assert_int_equal(wrmsr(MSR_APIC_BASE, xapic), 0);
     assert_int_equal(mode_changes, 0);
     assert_int_equal(wrmsr(MSR_APIC_BASE, x2), 0);
@@ -58,6 +57,39 @@ static void test_base_transitions(void **state)
     assert_int_equal(wrmsr(MSR_APIC_BASE, x2), -EINVAL);
     assert_int_equal(wrmsr(MSR_APIC_BASE, xapic), 0);
     check_reset_state();
+}
+
+/* SDM "Relocating the Local APIC Registers" */
+static void test_the_registers_move(void **state)
+{
+    const uint64_t flags = APIC_BASE_BSP | APIC_BASE_ENABLE;
+
+    lapic_set_physical_bits(l, 40);
+    assert_true(lapic_claims(l, LAPIC_BASE + 0xfff));
+    assert_false(lapic_claims(l, LAPIC_BASE + 0x1000));
+    set(l, LAPIC_TPR, 0x50);
+    assert_int_equal(wrmsr(MSR_APIC_BASE, 0x123456000 | flags), 0);
+    assert_true(rdmsr(MSR_APIC_BASE) == (0x123456000 | flags));
+    assert_int_equal(mode_changes, 1); /* the vCPU's memory follows */
+    assert_true(lapic_claims(l, 0x123456000));
+    assert_false(lapic_claims(l, LAPIC_BASE));
+    assert_int_equal(get(l, LAPIC_TPR), 0x50); /* nothing else changes */
+    assert_int_equal(wrmsr(MSR_APIC_BASE, flags), 0);
+    assert_true(lapic_claims(l, 0x20));
+    assert_int_equal(wrmsr(MSR_APIC_BASE, 0xfffffff000 | flags), 0);
+    assert_int_equal(wrmsr(MSR_APIC_BASE, BIT(40) | flags), -EINVAL);
+    assert_int_equal(wrmsr(MSR_APIC_BASE, BIT(63) | flags), -EINVAL);
+    assert_true(lapic_claims(l, 0xfffffff000));
+    assert_int_equal(wrmsr(MSR_APIC_BASE, 0x8000 | flags | APIC_BASE_EXTD), 0);
+    assert_false(lapic_claims_mmio(l)); /* no x2APIC has a page */
+    assert_false(lapic_claims(l, 0x8000));
+    assert_int_equal(wrmsr(MSR_APIC_BASE, 0x8000), 0);
+    assert_false(lapic_claims(l, 0x8000));
+    assert_int_equal(wrmsr(MSR_APIC_BASE, 0x8000 | flags), 0);
+    lapic_init_reset(l); /* INIT leaves it there */
+    assert_true(lapic_claims(l, 0x8000));
+    lapic_reset(l);
+    assert_true(lapic_claims(l, LAPIC_BASE));
 }
 
 static void test_disabled_lets_the_8259_through(void **state)
@@ -462,6 +494,7 @@ int main(void)
         cmocka_unit_test_setup(test_power_on, setup),
         cmocka_unit_test_setup(test_init_keeps_mode, setup),
         cmocka_unit_test_setup(test_base_transitions, setup),
+        cmocka_unit_test_setup(test_the_registers_move, setup),
         cmocka_unit_test_setup(test_disabled_lets_the_8259_through, setup),
         cmocka_unit_test_setup(test_mmio_access_rules, setup),
         cmocka_unit_test_setup(test_writable_bits, setup),

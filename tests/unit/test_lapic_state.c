@@ -144,7 +144,7 @@ static void test_load_refuses_what_no_guest_makes(void **state)
     assert_false(loads());
     l->base = LAPIC_BASE | APIC_BASE_EXTD;
     assert_false(loads());
-    l->base = 0xfec00000 | APIC_BASE_ENABLE;
+    l->base = BIT(52) | APIC_BASE_ENABLE;
     assert_false(loads());
     lapic_init(l, pages[0], 0, true, BUS_SHIFT);
     l->timer_deadline = 5; /* with no count to go by */
