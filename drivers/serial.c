@@ -107,8 +107,9 @@ static bool receive(struct serial_port *p)
     for (unsigned i = 0; i < 4 * SERIAL_FIFO && (in(p, LSR) & LSR_DATA); i++) {
         uint8_t byte = in(p, RBR);
 
-        if (p->rx_head - p->rx_tail < SERIAL_RX_SIZE)
-            p->rx[p->rx_head++ % SERIAL_RX_SIZE] = byte;
+        if (p->rx_head - p->rx_tail == SERIAL_RX_SIZE)
+            p->rx_tail++; /* the oldest is lost: the newest may be what ends the flood */
+        p->rx[p->rx_head++ % SERIAL_RX_SIZE] = byte;
         any = true;
     }
     return any;

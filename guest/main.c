@@ -129,19 +129,15 @@ static void start_gdb(void)
     gdb_init();
 }
 
-/* Whose console is in front at first: a VM's number, or -1 for the monitor. */
+/* Whose console is in front at first, as console_begin() wants it. */
 static int attach_at_first(void)
 {
-    unsigned i;
-
     if (config_span_equal(config.attach, (struct config_span){CONFIG_MONITOR, 7}))
-        return -1;
-    for (i = 0; i < config.vm_count; i++)
+        return CONSOLE_MONITOR;
+    for (unsigned i = 0; i < config.vm_count; i++)
         if (config_span_equal(vms[i].name, config.attach))
             return (int)i;
-    for (i = 0; i + 1 < config.vm_count && vms[i].broken; i++)
-        ;
-    return (int)i;
+    return CONSOLE_ANY;
 }
 
 static uint64_t read_mtrr_msr(void *ctx, uint32_t msr)
@@ -193,8 +189,7 @@ NORETURN void corbel_main(struct handover *h)
         log_error("the configuration has no VM that can run");
     if (control_init(&config, vms, h->tsc_handover) < 0)
         panic("no memory for the list of VMs");
-    if (runnable)
-        console_begin(attach_at_first());
+    console_begin(attach_at_first());
     run_open();
     run_loop();
 }

@@ -9,6 +9,7 @@
 #include "drivers/framebuffer.h"
 #include "drivers/serial.h"
 #include "guest/vm/control.h"
+#include "guest/console/front.h"
 #include "guest/console/kept.h"
 #include "guest/monitor/monitor.h"
 #include "guest/console/replay.h"
@@ -35,13 +36,10 @@ static struct console {
 static unsigned console_count;
 
 /* From here on to deferred_lost: under console_lock(). */
-static enum { NOBODY, GUEST, MONITOR } front;
-static struct vm_slot *guest; /* in front, or behind the monitor */
-static struct replay replay;  /* of what it said before it came to the front */
+static struct front front = {.vm = FRONT_NO_VM};
+static struct replay replay; /* of what the guest in front said before it came there */
 static bool replaying;
-static bool ended;        /* the guest in front has; what it said may still be on its way */
-static bool person;       /* somebody has used Ctrl-] */
-static bool just_entered; /* the monitor: no key was typed there yet */
+static bool just_entered; /* the monitor, from a guest: no key was typed there yet */
 static uint64_t deadline = MONITOR_NEVER;
 
 static bool in_guest_line;
@@ -55,7 +53,8 @@ static const char lost[] = "corbel: warning: lines were lost here: the monitor's
 /* Let processor 0 come to console_pump() in time. */
 static void watch(void)
 {
-    if (serial_sending(&com1) || replaying || (deferred_length && front == GUEST && !in_guest_line))
+    if (serial_sending(&com1) || replaying ||
+        (deferred_length && front.state != FRONT_MONITOR && !in_guest_line))
         deadline = MIN(deadline, rdtsc() + tsc_hz / CONSOLE_HZ);
     if (deadline == MONITOR_NEVER)
         return;
@@ -77,7 +76,8 @@ static void send_waiting(const char *line, size_t length)
 
 static bool send_line(const char *line, size_t length)
 {
-    if (front == MONITOR || in_guest_line || replaying || serial_room(&com1) < length + RESERVE)
+    if (front.state == FRONT_MONITOR || in_guest_line || replaying ||
+        serial_room(&com1) < length + RESERVE)
         return false;
     serial_write(&com1, line, length);
     return true;
@@ -138,7 +138,7 @@ static void ask_for_pump(void)
 /* The log's; under console_lock(), on any processor. */
 static void corbel_line(const char *line, size_t length)
 {
-    if (front == NOBODY) {
+    if (front.state == FRONT_LOG) {
         if (deferred_length) {
             serial_flush(&com1);
             flush_deferred();
@@ -168,7 +168,7 @@ static struct kept *kept_of(unsigned id)
 /* Send what is kept as the port takes it. */
 static void send_kept(void)
 {
-    struct kept *k = guest ? kept_of(guest->id) : NULL;
+    struct kept *k = front.vm != FRONT_NO_VM ? kept_of((unsigned)front.vm) : NULL;
     char in[CHUNK], out[CHUNK + REPLAY_HELD];
 
     while (k && replaying && serial_room(&com1) >= sizeof(out) + RESERVE) {
@@ -190,6 +190,19 @@ bool console_unseen(const struct vm_slot *slot)
 
 /* --- who is in front --- */
 
+struct vm_slot *console_front(void)
+{
+    return front.vm == FRONT_NO_VM ? NULL : control_slot((unsigned)front.vm);
+}
+
+static unsigned facts(unsigned vm)
+{
+    const struct vm_slot *slot = control_slot(vm);
+
+    return (slot->vm ? FRONT_VM_EXISTS : 0) | (control_awaits(slot) ? FRONT_VM_AWAITED : 0) |
+           (console_unseen(slot) ? FRONT_VM_UNSEEN : 0);
+}
+
 static void end_guest_line(void)
 {
     if (in_guest_line)
@@ -209,25 +222,34 @@ void console_retry(struct vm *vm)
 /* Whoever is in front leaves. */
 static void leave(void)
 {
-    if (front == MONITOR)
+    const struct vm_slot *guest = console_front();
+
+    if (front.state == FRONT_MONITOR)
         monitor_leave();
     console_lock();
     end_guest_line();
     replaying = false;
-    front = NOBODY;
+    front.state = FRONT_LOG;
     flush_deferred();
     console_unlock();
     if (guest && guest->vm)
         console_retry(guest->vm); /* from now on it is kept */
 }
 
-static void show_guest(uint64_t (*from)(const struct kept *k))
+/* Whoever is in front is `next` from now on. */
+static void enter(const struct front *next)
 {
-    struct kept *k = kept_of(guest->id);
+    console_lock();
+    front = *next;
+    console_unlock();
+}
+
+static void enter_guest(const struct front *next, uint64_t (*from)(const struct kept *k))
+{
+    struct kept *k = kept_of((unsigned)next->vm);
 
     console_lock();
-    front = GUEST;
-    ended = false;
+    front = *next;
     memset(&replay, 0, sizeof(replay));
     if (k)
         k->sent = from(k);
@@ -245,88 +267,115 @@ static void wait_for_room(size_t length)
         serial_poll(&com1);
 }
 
-void console_attach(struct vm_slot *slot)
+static void announce(const struct front *next)
 {
     char line[CONFIG_MAX_NAME + 80];
 
-    leave();
-    guest = slot;
-    format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n", slot->name,
-           person && !slot->vm ? ", which is off" : "");
+    format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n",
+           control_slot((unsigned)next->vm)->name,
+           next->state == FRONT_OFF ? ", which is off" : "");
     wait_for_room(strlen(line));
     console_write(line, strlen(line));
-    show_guest(kept_oldest_line);
+}
+
+static void say_that_it_is_off(const char *name)
+{
+    if (monitor_hide())
+        job_line("%s is off: console %s shows what it said", name, name);
+    monitor_show();
+}
+
+/* What guest/console/front.c has made of the front, and what comes of it. */
+static void carry_out(const struct front *next, enum front_move move)
+{
+    switch (move) {
+    case FRONT_STAYS:
+        enter(next);
+        break;
+    case FRONT_SHOWS:
+        leave();
+        announce(next);
+        enter_guest(next, kept_oldest_line);
+        break;
+    case FRONT_GOES_ON:
+        leave();
+        enter_guest(next, kept_cut_line);
+        break;
+    case FRONT_PROMPTS:
+        just_entered = front.state == FRONT_GUEST;
+        leave();
+        enter(next);
+        monitor_enter();
+        break;
+    case FRONT_CLEARS:
+        leave();
+        enter(next);
+        break;
+    case FRONT_CANNOT:
+        enter(next);
+        say_that_it_is_off(console_front()->name);
+        break;
+    }
+}
+
+static void happens(enum front_event event)
+{
+    struct front next = front;
+    enum front_move move = front_happens(&next, event, FRONT_NO_VM);
+
+    carry_out(&next, move);
+}
+
+void console_attach(struct vm_slot *slot)
+{
+    struct front next = front;
+    enum front_move move = front_show(&next, slot->id);
+
+    carry_out(&next, move);
 }
 
 void console_monitor(void)
 {
-    leave();
-    console_lock();
-    front = MONITOR;
-    console_unlock();
-    just_entered = true;
-    monitor_enter();
+    struct front next = front;
+    enum front_move move = front_ask_monitor(&next);
+
+    carry_out(&next, move);
 }
 
 void console_back(void)
 {
-    if (!guest)
-        return;
-    if (!guest->vm) { /* it may have ended under the hands of whoever types */
-        if (monitor_hide())
-            job_line("%s is off: console %s shows what it said", guest->name, guest->name);
-        monitor_show();
-        return;
-    }
-    leave();
-    show_guest(kept_cut_line);
-}
-
-struct vm_slot *console_front(void)
-{
-    return guest;
+    happens(FRONT_ESCAPE);
 }
 
 /* --- what happens to VMs --- */
 
-/* The VM in front has ended, and all that it said is out. */
-static void move_on(void)
-{
-    ended = false;
-    if (person) {
-        console_monitor();
-        return;
-    }
-    leave();
-    for (unsigned i = 0; i < control_count(); i++) {
-        struct vm_slot *slot = control_slot(i);
-        if (slot != guest && (slot->vm || console_unseen(slot))) {
-            console_attach(slot);
-            ended = !slot->vm;
-            return;
-        }
-    }
-}
-
 void console_vm_starts(struct vm_slot *slot)
 {
-    if (front == NOBODY && !person)
-        console_attach(slot);
+    struct front next = front;
+    enum front_move move = front_vm_starts(&next, slot->id);
+
+    carry_out(&next, move);
 }
 
 void console_vm_ends(struct vm_slot *slot, bool restarts)
 {
-    if (front != GUEST || guest != slot)
-        return;
+    struct front next = front;
+
     console_lock();
-    if (!replaying) {
+    if (front_has(&front, slot->id) && !replaying) {
         end_guest_line();
         flush_deferred();
     }
     console_unlock();
-    ended = !restarts;
-    if (ended && !replaying)
-        move_on();
+    if (!restarts) {
+        enum front_move move = front_vm_ends(&next, slot->id);
+        carry_out(&next, move);
+    }
+}
+
+void console_idle(void)
+{
+    happens(FRONT_IDLE);
 }
 
 /* --- bytes --- */
@@ -334,7 +383,7 @@ void console_vm_ends(struct vm_slot *slot, bool restarts)
 /* Under the lock. */
 static bool put(struct kept *k, unsigned id, uint8_t byte)
 {
-    bool ours = front == GUEST && guest->id == id;
+    bool ours = front_has(&front, id);
 
     if (k && ours && replaying && kept_unseen(k) == KEPT_SIZE)
         return false;
@@ -369,11 +418,13 @@ bool console_put(void *context, uint8_t byte)
 
 static void type_into_guest(uint8_t byte)
 {
-    if (!guest->vm)
+    struct vm *vm = console_front()->vm;
+
+    if (!vm)
         return;
-    spin_lock(&guest->vm->board);
-    uart_receive(&guest->vm->uart, &byte, 1);
-    spin_unlock(&guest->vm->board);
+    spin_lock(&vm->board);
+    uart_receive(&vm->uart, &byte, 1);
+    spin_unlock(&vm->board);
 }
 
 /* A guest that does not read must not keep anybody from leaving its console: after a second what is
@@ -381,8 +432,9 @@ static void type_into_guest(uint8_t byte)
 static bool guest_takes_input(void)
 {
     static uint64_t full_since;
+    const struct vm *vm = console_front()->vm;
 
-    if (!guest->vm || uart_receive_room(&guest->vm->uart)) {
+    if (!vm || uart_receive_room(&vm->uart)) {
         full_since = 0;
         return true;
     }
@@ -391,27 +443,28 @@ static bool guest_takes_input(void)
     return rdtsc() - full_since > tsc_hz && serial_received(&com1, ESCAPE);
 }
 
+/* The guest in front takes it, or else the monitor. */
+static void type(uint8_t byte)
+{
+    bool literal = byte != ESCAPE || just_entered;
+
+    just_entered = false;
+    happens(byte == ESCAPE ? FRONT_ESCAPE : FRONT_KEY);
+    if (front.state == FRONT_GUEST && literal)
+        type_into_guest(byte);
+    else if (front.state == FRONT_MONITOR && byte != ESCAPE)
+        monitor_input(byte);
+}
+
 static bool take_input(void)
 {
     int c;
 
-    if (front == NOBODY || (front == GUEST && !guest_takes_input()) ||
-        (front == MONITOR && console_room() < MONITOR_ROOM) || (c = serial_read(&com1)) < 0)
+    if ((front.state == FRONT_GUEST && !guest_takes_input()) ||
+        (front.state == FRONT_MONITOR && console_room() < MONITOR_ROOM) ||
+        (c = serial_read(&com1)) < 0)
         return false;
-    if (front == GUEST && c == ESCAPE) {
-        person = true;
-        console_monitor();
-    } else if (front == GUEST) {
-        type_into_guest((uint8_t)c);
-    } else if (c == ESCAPE) {
-        bool literal = just_entered;
-        console_back();
-        if (literal && guest)
-            type_into_guest(ESCAPE);
-    } else {
-        just_entered = false;
-        monitor_input((uint8_t)c);
-    }
+    type((uint8_t)c);
     return true;
 }
 
@@ -425,10 +478,10 @@ uint64_t console_pump(void)
     send_kept();
     flush_deferred();
     console_unlock();
-    if (ended && !replaying)
-        move_on();
-    if (front == GUEST && guest->vm)
-        console_retry(guest->vm);
+    if (front.state == FRONT_PARTING && !replaying)
+        happens(FRONT_SHOWN);
+    if (front.state == FRONT_GUEST && console_front()->vm)
+        console_retry(console_front()->vm);
     for (unsigned i = 0; take_input(); i++)
         if (i == INPUT_MAX) {
             deadline = 0;
@@ -436,7 +489,7 @@ uint64_t console_pump(void)
         }
     next = monitor_work();
     deadline = MIN(deadline, next);
-    if (front == MONITOR)
+    if (front.state == FRONT_MONITOR)
         show_deferred();
     watch();
     return deadline;
@@ -456,13 +509,12 @@ static void drain(void)
 void console_flush(void)
 {
     drain();
-    /* What nobody has seen would be lost: shown now, VM by VM, unless somebody has had the choice.
-     */
-    for (unsigned i = 0; i < control_count() && front != MONITOR && !person; i++) {
-        move_on();
+    /* What nobody has seen would be lost: shown now, VM by VM. */
+    for (unsigned i = 0; i < console_count && front.state == FRONT_PARTING; i++) {
+        happens(FRONT_SHOWN);
         drain();
     }
-    if (front == MONITOR)
+    if (front.state == FRONT_MONITOR)
         show_deferred();
     leave();
     serial_flush(&com1);
@@ -503,12 +555,16 @@ void console_mux_init(void)
 
 void console_begin(int attach)
 {
+    struct front next = {.vm = FRONT_NO_VM, .count = control_count(), .facts = facts};
+    enum front_move move;
+
     console_count = control_count();
     consoles = heap_alloc((console_count + 1) * sizeof(*consoles));
     if (!consoles)
         console_count = 0;
-    if (attach < 0)
-        console_monitor();
+    if (attach == CONSOLE_MONITOR)
+        move = front_ask_monitor(&next);
     else
-        console_attach(control_slot((unsigned)attach));
+        move = front_begin(&next, attach == CONSOLE_ANY ? FRONT_NO_VM : attach);
+    carry_out(&next, move);
 }

@@ -1,7 +1,7 @@
 /*
  * The serial port and who is in front of it: one VM's console, or the monitor, to which Ctrl-]
- * leads. A guest's bytes pass unchanged, Corbel's lines wait until the guest's line is finished,
- * and what guests say that are not in front is kept.
+ * leads (guest/console/front.h says when). A guest's bytes pass unchanged, Corbel's lines wait until the
+ * guest's line is finished, and what guests say that are not in front is kept.
  */
 #pragma once
 
@@ -11,8 +11,9 @@ struct vm;
 struct vm_slot;
 
 void console_mux_init(void);
-/* Once the VMs are known (guest/vm/control.h): `[host] attach`, a VM's number, or a negative one
- * for the monitor. */
+#define CONSOLE_MONITOR (-1)
+#define CONSOLE_ANY     (-2) /* of the first VM that starts */
+/* Once the VMs are known (guest/vm/control.h): `[host] attach`, a VM's number or one of the above. */
 void console_begin(int attach);
 
 /* --- who is in front --- */
@@ -31,8 +32,10 @@ bool console_unseen(const struct vm_slot *slot);
 
 /* A VM starts: it comes to the front if it is its turn and nobody sits at the monitor. */
 void console_vm_starts(struct vm_slot *slot);
-/* It has ended, or restarts: its line ends. */
+/* It has ended, could not start, or restarts: its line ends. */
 void console_vm_ends(struct vm_slot *slot, bool restarts);
+/* No VM exists, none starts by itself, and the machine stays on: the monitor is all there is. */
+void console_idle(void);
 
 /* --- bytes --- */
 

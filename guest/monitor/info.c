@@ -44,9 +44,9 @@ bool command_list(struct job *job)
         text_size(memory, slot->config->memory),
         text_number(weight, slot->weight),
         text_number(starts, slot->starts),
-        slot == console_front() ? "Ctrl-]"
-        : console_unseen(slot)  ? "new"
-                                : "",
+        slot == console_front() && slot->vm ? "Ctrl-]"
+        : console_unseen(slot)              ? "new"
+                                            : "",
     };
     print_row(columns, ARRAY_SIZE(columns), cells);
     return job->step < control_count();

@@ -480,6 +480,23 @@ int control_inspect(struct vm_slot *s, unsigned vcpu, void (*fn)(struct vcpu *v,
 
 /* --- what the loop of processor 0 calls --- */
 
+static bool starts_by_itself(const struct vm_slot *s)
+{
+    return s->id >= next_start && !s->config->broken && s->config->autostart;
+}
+
+bool control_awaits(const struct vm_slot *slot)
+{
+    bool awaits = starts_by_itself(slot);
+
+    if (config->start == CONFIG_START_IN_TURN) {
+        awaits = awaits && !active;
+        for (unsigned i = next_start; i < slot->id; i++)
+            awaits = awaits && !starts_by_itself(&slots[i]);
+    }
+    return awaits;
+}
+
 /* The next VM that starts by itself: all at once, or in turn, each when the one before has ended.
  */
 static bool start_next(void)
@@ -488,8 +505,10 @@ static bool start_next(void)
 
     if (next_start == count || (config->start == CONFIG_START_IN_TURN && active))
         return false;
-    struct vm_slot *s = &slots[next_start++];
-    if (s->config->broken || !s->config->autostart || control_start(s, error) == 0)
+    struct vm_slot *s = &slots[next_start];
+    bool starts = starts_by_itself(s);
+    next_start++;
+    if (!starts || control_start(s, error) == 0)
         return true;
     if (error[0])
         log_error("%s", error);
@@ -510,13 +529,11 @@ void control_when_idle(const struct config *c, const char *why)
     console_monitor();
 }
 
-/* No VM is there, and none that somebody could want to start. */
+/* No VM is there that somebody could want to start. */
 static bool nothing_left(void)
 {
     bool left = false;
 
-    if (active || next_start < count)
-        return false;
     for (unsigned i = 0; i < count; i++)
         left |= !slots[i].config->broken && !slots[i].config->autostart;
     return !left;
@@ -533,8 +550,13 @@ uint64_t control_work(void)
 
     if (start_next())
         return now;
-    if (!active && !idle_told && nothing_left()) {
-        if (now < stay_until) {
+    if (!active && !idle_told && next_start == count) {
+        if (!nothing_left()) {
+            idle_told = true;
+            log_info("no VM runs: those with autostart = no can be started here");
+            console_idle();
+            next = now;
+        } else if (now < stay_until) {
             next = stay_until;
         } else {
             idle_told = true;

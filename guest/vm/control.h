@@ -65,6 +65,8 @@ void control_stay_on(uint64_t until);
 unsigned control_count(void);
 /* The slot number index, below control_count(). */
 struct vm_slot *control_slot(unsigned index);
+/* Whether nothing more has to happen for it to start by itself. */
+bool control_awaits(const struct vm_slot *slot);
 /* By name; NULL when there is none. */
 struct vm_slot *control_find(const char *name, size_t length);
 /* "off", "running", ... as a person reads it. */
