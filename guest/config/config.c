@@ -37,14 +37,20 @@ const char *config_section_name(const struct config_parser *p, struct config_quo
 
 /* --- keys --- */
 
+/* A key with a problem is as if it had not been given. */
+static void set_default(struct config_parser *p, const struct config_key *key, void *object)
+{
+    memset((char *)object + key->offset, 0, config_value_size(key->type));
+    if (key->initial) {
+        config_set_value(p, key, config_span_of(key->initial, strlen(key->initial)), object);
+    }
+}
+
 static void set_defaults(struct config_parser *p, const struct config_key *keys, size_t count,
                          void *object)
 {
     for (size_t i = 0; i < count; i++) {
-        if (keys[i].initial) {
-            config_set_value(p, &keys[i], config_span_of(keys[i].initial, strlen(keys[i].initial)),
-                             object);
-        }
+        set_default(p, &keys[i], object);
     }
 }
 
@@ -97,12 +103,16 @@ static void parse_key(struct config_parser *p, struct config_span name, struct c
     int count = host ? (int)CONFIG_HOST_KEYS : (int)CONFIG_VM_KEYS;
     uint32_t *key_line = host ? p->out->key_line : p->vm->key_line;
     int i = find_key(keys, count, name);
+    void *object = host ? (void *)p->out : (void *)p->vm;
     const char *fault = config_text_fault(value);
+    uint32_t before = p->out->problems;
     struct config_quote s;
 
     if (i < 0) {
         unknown_key(p, keys, count, name);
-    } else if (key_line[i] && keys[i].type != CONFIG_MODULES && keys[i].type != CONFIG_WATCHES) {
+        return;
+    }
+    if (key_line[i] && keys[i].type != CONFIG_MODULES && keys[i].type != CONFIG_WATCHES) {
         problem(p, "'%s' is given twice in %s, first in line %u; keep one of them", keys[i].name,
                 config_section_name(p, &s), key_line[i]);
     } else {
@@ -114,8 +124,12 @@ static void parse_key(struct config_parser *p, struct config_span name, struct c
             problem(p, "the value of '%s' in %s has %s; it must be UTF-8 text", keys[i].name,
                     config_section_name(p, &s), fault);
         } else {
-            config_set_value(p, &keys[i], value, host ? (void *)p->out : (void *)p->vm);
+            config_set_value(p, &keys[i], value, object);
         }
+    }
+    p->spoiled |= p->out->problems != before ? BIT(i) : 0;
+    if (p->spoiled & BIT(i)) {
+        set_default(p, &keys[i], object);
     }
 }
 
@@ -143,6 +157,7 @@ static void open_host(struct config_parser *p)
     }
     p->out->host_line = p->line;
     p->section = SECTION_HOST;
+    p->spoiled = 0;
 }
 
 static void open_vm(struct config_parser *p, struct config_span name)
@@ -175,6 +190,7 @@ static void open_vm(struct config_parser *p, struct config_span name)
     set_defaults(p, config_vm_keys, CONFIG_VM_KEYS, vm);
     p->out->vm_count++;
     p->section = SECTION_VM;
+    p->spoiled = 0;
     p->vm = vm;
 }
 
@@ -304,7 +320,7 @@ static void check_attach(struct config_parser *p)
         p, p->out->key_line[CONFIG_HOST_ATTACH],
         "attach = '%s': there is no such VM; it must be the name of one, or " CONFIG_MONITOR,
         config_quote(&q, name));
-    p->out->attach.data = NULL;
+    p->out->attach = (struct config_span){NULL, 0};
 }
 
 size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,

@@ -242,6 +242,9 @@ struct config_key {
     const char *help;
 };
 
+/* Bytes of the field that holds a value of that type. */
+size_t config_value_size(enum config_type type);
+
 extern const struct config_key config_host_keys[CONFIG_HOST_KEYS];
 extern const struct config_key config_vm_keys[CONFIG_VM_KEYS];
 extern const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1];

@@ -14,6 +14,7 @@ struct config_parser {
     uint32_t line;
     enum section section;
     struct vm_config *vm; /* of the open section; NULL outside SECTION_VM */
+    uint64_t spoiled;     /* BIT(key): in the open section there was a problem with it */
     bool orphan_told;     /* that keys stand before the first section */
     bool limit_told;      /* that there are too many VMs */
 };

@@ -164,6 +164,28 @@ static void set_processors(struct config_parser *p, const struct config_key *key
             (unsigned long long)key->max);
 }
 
+size_t config_value_size(enum config_type type)
+{
+    const struct vm_config *vm;
+
+    switch (type) {
+    case CONFIG_PATH:
+    case CONFIG_TEXT:
+    case CONFIG_NAME:
+        return sizeof(vm->cmdline);
+    case CONFIG_MODULES:
+        return sizeof(vm->modules);
+    case CONFIG_WATCHES:
+        return sizeof(vm->watches);
+    case CONFIG_SIZE:
+        return sizeof(vm->memory);
+    case CONFIG_PROCESSOR_SET:
+        return sizeof(vm->affinity);
+    default: /* CONFIG_CHOICE, CONFIG_FLAGS, CONFIG_NUMBER */
+        return sizeof(vm->cpus);
+    }
+}
+
 void config_set_value(struct config_parser *p, const struct config_key *key,
                       struct config_span value, void *object)
 {

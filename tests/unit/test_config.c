@@ -357,9 +357,118 @@ static void test_a_bad_host_value_leaves_the_default(void **state)
                "'foo' is not known for without; known are vid, apicv, x2apic-virt, tpr, preempt, "
                "vpid, ept-1g, "
                "ept-2m, ept-ad, invpcid, rdtscp, xsaves, mtf or pml");
-    assert_int_equal(config.without, VMX_WITHOUT_VID);
+    assert_int_equal(config.without, 0);
     parse("[host]\nwithout = ,vid,\n");
     assert_int_equal(told_count, 2);
+}
+
+/* --- a problem leaves a key at its default, whichever key and problem --- */
+
+/* A value that is possible, and not the default. */
+static const char *good_value(const struct config_key *key, char *out, size_t size)
+{
+    switch (key->type) {
+    case CONFIG_CHOICE:
+        return key->choices[strcmp(key->choices[0], key->initial) == 0];
+    case CONFIG_FLAGS:
+        snprintf(out, size, "%s, %s", key->choices[1], key->choices[0]);
+        return out;
+    case CONFIG_MODULES:
+        return "file with arguments";
+    case CONFIG_WATCHES:
+        return "cr3 log";
+    case CONFIG_NAME:
+        return "a";
+    case CONFIG_SIZE:
+        snprintf(out, size, "%lluK",
+                 (unsigned long long)(key->min + key->multiple) / (unsigned long long)KIB);
+        return out;
+    case CONFIG_NUMBER:
+        snprintf(out, size, "%llu", (unsigned long long)key->min + 2);
+        return out;
+    case CONFIG_PROCESSOR_SET:
+        return "1-2";
+    default:
+        return "text";
+    }
+}
+
+#define BAD_VALUES 5
+
+/* Values with a problem each; NULL: the type has no such one. */
+static const char *bad_value(const struct config_key *key, unsigned n, char *out, size_t size)
+{
+    bool list = key->type == CONFIG_FLAGS;
+
+    switch (n) {
+    case 0: /* too long, or nothing that is known */
+        memset(out, 'x', size);
+        out[size - 1] = '\0';
+        return out;
+    case 1:
+        return key->type == CONFIG_TEXT ? NULL : "";
+    case 2:
+        return "\xff";
+    case 3: /* half of it is right */
+        snprintf(out, size, "%s, nonsense, %s", list ? key->choices[0] : "1",
+                 list ? key->choices[1] : "2");
+        return list || key->type == CONFIG_PROCESSOR_SET ? out : NULL;
+    default:
+        return key->type == CONFIG_NUMBER || key->type == CONFIG_PROCESSOR_SET ? "99999999" : NULL;
+    }
+}
+
+/* Each line is "key = value"; what the field holds then is the default. */
+static void expect_default(const struct config_key *key, bool host, const char *a, const char *b)
+{
+    static char text[4 * CONFIG_MAX_CMDLINE];
+    struct config none;
+    struct vm_config vm;
+    int n;
+
+    parse("[vm a]\n");
+    none = config;
+    vm = vms[0];
+    n = snprintf(text, sizeof(text), "[vm a]\n%s\n%s = %s\n", host ? "[host]" : "", key->name, a);
+    if (b)
+        n += snprintf(text + n, sizeof(text) - (size_t)n, "%s = %s\n", key->name, b);
+    assert_true(n > 0 && (size_t)n < sizeof(text));
+    parse(text);
+    if (told_count < (host ? 2 : 1)) /* one is that VM a has no kernel */
+        fail_msg("%s: no problem with '%.20s' and '%.20s'", key->name, a, b ? b : "");
+    if (memcmp((char *)(host ? (void *)&config : (void *)&vms[0]) + key->offset,
+               (char *)(host ? (void *)&none : (void *)&vm) + key->offset,
+               config_value_size(key->type)) != 0)
+        fail_msg("%s is not at its default after '%.20s' and '%.20s'", key->name, a, b ? b : "");
+    assert_true(host || vms[0].broken);
+}
+
+static void walk_keys(const struct config_key *keys, size_t count, bool host)
+{
+    static char good_text[64], bad_text[CONFIG_MAX_CMDLINE + 2];
+
+    for (const struct config_key *key = keys; key < keys + count; key++) {
+        const char *good = good_value(key, good_text, sizeof(good_text));
+        bool repeats = key->type == CONFIG_MODULES || key->type == CONFIG_WATCHES;
+
+        for (unsigned n = 0; n < BAD_VALUES; n++) {
+            const char *bad = bad_value(key, n, bad_text, sizeof(bad_text));
+
+            if (!bad)
+                continue;
+            expect_default(key, host, bad, NULL);
+            expect_default(key, host, good, bad);
+            expect_default(key, host, bad, good);
+        }
+        if (!repeats)
+            expect_default(key, host, good, good);
+    }
+}
+
+static void test_any_problem_leaves_the_default(void **state)
+{
+    walk_keys(config_host_keys, CONFIG_HOST_KEYS, true);
+    walk_keys(config_vm_keys, CONFIG_VM_KEYS, false);
 }
 
 static void test_watches(void **state)
@@ -692,6 +801,7 @@ int main(void)
         cmocka_unit_test(test_scheduling_keys),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_a_bad_host_value_leaves_the_default),
+        cmocka_unit_test(test_any_problem_leaves_the_default),
         cmocka_unit_test(test_modules),
         cmocka_unit_test(test_watches),
         cmocka_unit_test(test_sections),
