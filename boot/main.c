@@ -4,7 +4,7 @@
 
 EFI_SYSTEM_TABLE *firmware;
 
-#define PATIENCE 5 /* seconds */
+#define PATIENCE 60 /* seconds */
 /* Kept back from the guests' files, so that the microkernel can start and say what did not fit. */
 #define RESERVE (8 * MIB)
 
@@ -20,7 +20,7 @@ static void let_read(void)
 
     if (bs->CreateEvent(EVT_TIMER, 0, NULL, NULL, &events[0]) != EFI_SUCCESS)
         return;
-    say("back to firmware in %d seconds.", PATIENCE);
+    say("back to firmware at a key, or in %d seconds.", PATIENCE);
     if (firmware->ConIn)
         events[count++] = firmware->ConIn->WaitForKey;
     if (bs->SetTimer(events[0], TimerRelative, PATIENCE * 10000000ull) == EFI_SUCCESS)

@@ -15,6 +15,7 @@
 #include "guest/vm/control.h"
 #include "guest/vm/files.h"
 #include "guest/gdb/gdb.h"
+#include "guest/vm/idle.h"
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
@@ -145,11 +146,11 @@ static uint64_t read_mtrr_msr(void *ctx, uint32_t msr)
     return rdmsr(msr);
 }
 
-static NORETURN void stay(const char *why)
+static NORETURN void stay(const char *why, const char *error)
 {
-    control_when_idle(&config, why);
+    idle_begin(&config, why, error);
     for (;;) {
-        uint64_t wake = console_pump();
+        uint64_t console = console_pump(), idle = idle_work(), wake = MIN(console, idle);
         if (wake != UINT64_MAX)
             apic_timer_set(wake);
         cpu_idle_once();
@@ -172,11 +173,10 @@ NORETURN void corbel_main(struct handover *h)
     if (config.mode == CONFIG_MODE_CHECK) {
         start_processors();
         check_machine(h, without_bits());
-        stay("the check is done");
+        stay("the check is done", config.problems ? "corbel.conf has a problem, see above" : NULL);
     }
     if (vmx_probe(without_bits()) < 0 || bring_up_processors() < 0) {
-        log_error("no VM can run on this machine");
-        stay("no VM is left");
+        stay("no VM is left", "no VM can run on this machine");
     }
     vmx_log_features();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,

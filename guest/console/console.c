@@ -138,7 +138,7 @@ static void ask_for_pump(void)
 /* The log's; under console_lock(), on any processor. */
 static void corbel_line(const char *line, size_t length)
 {
-    if (front.state == FRONT_LOG) {
+    if (front.state == FRONT_LOG || front.state == FRONT_ASKS) {
         if (deferred_length) {
             serial_flush(&com1);
             flush_deferred();
@@ -378,6 +378,23 @@ void console_idle(void)
     happens(FRONT_IDLE);
 }
 
+/* --- a question to whoever is there --- */
+
+void console_ask_for_key(void)
+{
+    struct front next = front;
+    enum front_move move = front_ask_key(&next);
+
+    carry_out(&next, move);
+}
+
+enum console_answer console_answer(void)
+{
+    if (front.answered)
+        return CONSOLE_KEY;
+    return front.person ? CONSOLE_IN_USE : CONSOLE_NO_KEY;
+}
+
 /* --- bytes --- */
 
 /* Under the lock. */
@@ -440,7 +457,10 @@ static bool guest_takes_input(void)
     }
     if (!full_since)
         full_since = rdtsc();
-    return rdtsc() - full_since > tsc_hz && serial_received(&com1, ESCAPE);
+    if (rdtsc() - full_since > tsc_hz)
+        return serial_received(&com1, ESCAPE);
+    deadline = MIN(deadline, full_since + tsc_hz + 1);
+    return false;
 }
 
 /* The guest in front takes it, or else the monitor. */

@@ -37,6 +37,13 @@ void console_vm_ends(struct vm_slot *slot, bool restarts);
 /* No VM exists, none starts by itself, and the machine stays on: the monitor is all there is. */
 void console_idle(void);
 
+/* --- a question to whoever is there --- */
+
+enum console_answer { CONSOLE_NO_KEY, CONSOLE_KEY, CONSOLE_IN_USE /* the monitor is */ };
+/* Let a key be the answer; Ctrl-] leads to the monitor here, too. */
+void console_ask_for_key(void);
+enum console_answer console_answer(void);
+
 /* --- bytes --- */
 
 /* A byte from the VM's UART (context is the VM): whether it was taken. */

@@ -11,12 +11,15 @@ enum step {
     NEXT, /* whoever has something to say; else the monitor, if somebody is there to use it */
     ASK,  /* the monitor */
     BACK, /* to the console that is behind the monitor */
+    TAKE, /* the key that is waited for */
 };
 
-/* clang-format off: a table to be read by columns */
+/* To be read by columns. */
+/* clang-format off */
 static const uint8_t table[FRONT_STATES][FRONT_EVENTS] = {
     /*                 starts another ends  shown Ctrl-] key   idle */
     [FRONT_LOG]     = {COME,  COME,   STAY, STAY, ASK,   ASK,  NEXT},
+    [FRONT_ASKS]    = {COME,  COME,   STAY, STAY, ASK,   TAKE, STAY},
     [FRONT_AWAITED] = {BE,    CEDE,   NEXT, STAY, ASK,   ASK,  NEXT},
     [FRONT_GUEST]   = {STAY,  STAY,   PART, STAY, ASK,   STAY, STAY},
     [FRONT_PARTING] = {BE,    STAY,   STAY, NEXT, ASK,   ASK,  STAY},
@@ -80,7 +83,8 @@ enum front_move front_happens(struct front *f, enum front_event event, int vm)
 
     /* What is typed at a guest's console says nothing of whether whoever types knows the monitor.
      */
-    if (event == FRONT_ESCAPE || (event == FRONT_KEY && f->state != FRONT_GUEST))
+    if (event == FRONT_ESCAPE ||
+        (event == FRONT_KEY && f->state != FRONT_GUEST && f->state != FRONT_ASKS))
         f->person = true;
     if (event == FRONT_IDLE || event == FRONT_STARTS || event == FRONT_OTHER_STARTS)
         f->idle = event == FRONT_IDLE;
@@ -100,6 +104,10 @@ enum front_move front_happens(struct front *f, enum front_event event, int vm)
         return ask(f);
     case BACK:
         return back(f);
+    case TAKE:
+        f->answered = true;
+        f->state = FRONT_LOG;
+        return FRONT_STAYS;
     default:
         return FRONT_STAYS;
     }
@@ -123,6 +131,15 @@ enum front_move front_show(struct front *f, unsigned vm)
 enum front_move front_ask_monitor(struct front *f)
 {
     return f->state == FRONT_MONITOR ? FRONT_STAYS : ask(f);
+}
+
+enum front_move front_ask_key(struct front *f)
+{
+    if (f->state == FRONT_MONITOR || f->person)
+        return FRONT_STAYS;
+    f->answered = false;
+    f->state = FRONT_ASKS;
+    return FRONT_CLEARS;
 }
 
 enum front_move front_begin(struct front *f, int wish)

@@ -9,6 +9,7 @@
 
 enum front_state {
     FRONT_LOG,     /* nobody's console: Corbel's lines alone */
+    FRONT_ASKS,    /* the same, and a key is what is waited for */
     FRONT_AWAITED, /* kept for a VM that is about to start by itself */
     FRONT_GUEST,   /* of a VM that exists */
     FRONT_PARTING, /* of one that has ended: what it said is still on its way out */
@@ -51,6 +52,7 @@ struct front {
     bool
         person; /* somebody has used the monitor: from then on no VM comes to the front by itself */
     bool idle;  /* FRONT_IDLE still holds */
+    bool answered;  /* a key was typed in state FRONT_ASKS */
     unsigned count; /* of VMs */
     unsigned (*facts)(unsigned vm);
 };
@@ -65,6 +67,8 @@ enum front_move front_vm_ends(struct front *f, unsigned vm);
 /* Somebody wants to see it. */
 enum front_move front_show(struct front *f, unsigned vm);
 enum front_move front_ask_monitor(struct front *f);
+/* A key is waited for: any but Ctrl-], unless the monitor is in front or in use. */
+enum front_move front_ask_key(struct front *f);
 
 /* Whether that VM's console is in front. */
 static inline bool front_has(const struct front *f, unsigned vm)

@@ -12,14 +12,13 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
-#include "drivers/machine.h"
 #include "guest/config/config_text.h"
 #include "guest/console/console.h"
 #include "guest/vm/files.h"
 #include "guest/gdb/gdb.h"
+#include "guest/vm/idle.h"
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
-#include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
@@ -516,19 +515,6 @@ static bool start_next(void)
     return true;
 }
 
-void control_when_idle(const struct config *c, const char *why)
-{
-    if (c->when_idle == CONFIG_IDLE_POWEROFF) {
-        trace_flush();
-        gdb_flush();
-        log_info("%s: power off", why);
-        console_flush();
-        machine_poweroff();
-    }
-    log_info("%s: the machine stays on (when_idle = stay)", why);
-    console_monitor();
-}
-
 /* No VM is there that somebody could want to start. */
 static bool nothing_left(void)
 {
@@ -539,28 +525,41 @@ static bool nothing_left(void)
     return !left;
 }
 
+static bool any_started(void)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < count; i++)
+        any |= slots[i].starts != 0;
+    return any;
+}
+
 void control_stay_on(uint64_t until)
 {
     stay_until = until;
 }
 
+static void nobody_runs(void)
+{
+    idle_told = true;
+    if (nothing_left()) {
+        idle_begin(config, "no VM is left", any_started() ? NULL : "no VM could start");
+        return;
+    }
+    log_info("no VM runs: those with autostart = no can be started here");
+    console_idle();
+}
+
 uint64_t control_work(void)
 {
-    uint64_t next = UINT64_MAX, now = rdtsc();
+    uint64_t next = idle_work(), now = rdtsc();
 
     if (start_next())
         return now;
     if (!active && !idle_told && next_start == count) {
-        if (!nothing_left()) {
-            idle_told = true;
-            log_info("no VM runs: those with autostart = no can be started here");
-            console_idle();
-            next = now;
-        } else if (now < stay_until) {
-            next = stay_until;
-        } else {
-            idle_told = true;
-            control_when_idle(config, "no VM is left");
+        next = MIN(next, stay_until);
+        if (now >= stay_until) {
+            nobody_runs();
             next = now;
         }
     }

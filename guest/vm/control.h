@@ -56,9 +56,6 @@ int control_init(const struct config *config, const struct vm_config *vms,
  * was done, which others may have to look at.
  */
 uint64_t control_work(void);
-/* Nothing is left to do: what `when_idle` says. Returns when the machine stays on. */
-void control_when_idle(const struct config *config, const char *why);
-
 /* What `when_idle` says waits until that host TSC: somebody has other plans for the machine. */
 void control_stay_on(uint64_t until);
 

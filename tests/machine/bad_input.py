@@ -4,8 +4,10 @@ import re
 import struct
 import subprocess
 
-from harness import (BOOT, BUILD, FIRMWARE, PATIENCE, TOP, Failure, MachineError, Skip, corbel_lines, check_lines,
+from harness import (BOOT, BUILD, COMMAND, FIRMWARE, PATIENCE, TOP, Failure, MachineError, Skip, corbel_lines, check_lines,
                      expect, expect_in, host, linux, scenario, vm, wait_for_corbel, wait_for_power_off)
+from machine import DEFAULT_IPS  # noqa: E402
+from monitor import Monitor
 
 ESP = 2048 * 512  # where the ESP begins in an image
 
@@ -109,12 +111,49 @@ def penryn_and_lynnfield(lab):
     """VMX without EPT, and EPT without unrestricted guest: what is missing is named."""
     for model, sentence in (("core2_penryn_t9600", r"EPT"), ("corei5_lynnfield_750", r"[Uu]nrestricted")):
         m = lab.boot(linux(), model=model, memory=512)
+        m.read_until(r"^corbel: error: no VM can run on this machine: power off in 60 s", 2 * FIRMWARE * PATIENCE)
+        m.send(" ")
         wait_for_power_off(m)
         expect_in(rf"^corbel: .*{sentence}.*", m.text())
-        expect_in(r"^corbel: error: no VM can run on this machine", m.text())
 
 
 # --- the config ---
+
+
+def read_at_leisure(m, error):
+    """Corbel has said what keeps all VMs from starting, and waits for somebody to read it."""
+    m.read_until(rf"^corbel: error: {error}", 2 * FIRMWARE * PATIENCE)
+    m.read_until(r"^corbel: error: no VM could start: power off in 60 s, at a key at once; Ctrl-\] for the monitor",
+                 COMMAND * PATIENCE)
+
+
+@scenario(bound=100)
+def errors_stay_on_the_screen(lab):
+    """No VM can start because of an error: the machine stays on until a key, or for a minute, or as long as somebody uses
+    the monitor; whatever when_idle says, or does not say since it is wrong itself."""
+    m = lab.boot(host(when_idle="stay and see") + vm("a", "nothing"))
+    read_at_leisure(m, r"corbel\.conf:4: \[vm a\]: 'nothing' cannot be loaded")
+    m.send("x")
+    wait_for_power_off(m)
+    expect_in(r"^corbel: error: corbel\.conf:2: when_idle = 'stay and see' is not known", m.text())
+    # Nobody is there. A config that cannot be read, since it is a folder.
+    image = lab.image(linux())
+    mtools("mdel", "-i", f"{image}@@{ESP}", "::/corbel/corbel.conf")
+    mtools("mmd", "-i", f"{image}@@{ESP}", "::/corbel/corbel.conf")
+    m = lab.start(image, memory=256)
+    read_at_leisure(m, r"no configuration: \\corbel\\corbel\.conf: it is a directory")
+    wait_for_power_off(m)
+    ticks = int(expect_in(r"(\d{11})p\[ACPI", m.tail(), "Bochs")[1])
+    expect(60 * DEFAULT_IPS < ticks < 70 * DEFAULT_IPS, f"the machine stayed on until tick {ticks}")
+    # Somebody is.
+    m = lab.boot(host(attach="a") + vm("a", lab.guest(NEXT), memory="1M"))
+    read_at_leisure(m, r"corbel\.conf:5: memory = 1M in \[vm a\] is too small")
+    p = Monitor(m)
+    p.enter()
+    expect_in(r"the machine stays on", p.run("log 5"), "log")
+    expect_in(r"^a has a problem in its section of corbel\.conf", p.run("start a"), "start")
+    m.send("poweroff\r")
+    expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
 
 
 @scenario(bound=40)
@@ -122,8 +161,9 @@ def no_config(lab):
     image = lab.image(linux())
     mtools("mdel", "-i", f"{image}@@{ESP}", "::/corbel/corbel.conf")
     m = lab.start(image, memory=256)
+    read_at_leisure(m, r"no configuration: \\corbel\\corbel\.conf: there is no such file")
+    m.send("\r")
     wait_for_power_off(m)
-    expect_in(r"^corbel: error: no configuration: \\corbel\\corbel\.conf: there is no such file", m.text())
     expect_in(r"^corbel: no VM is left: power off", m.text())
 
 

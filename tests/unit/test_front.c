@@ -16,7 +16,7 @@
 #include "guest/console/front.h"
 
 #define VMS    3
-#define STATES (1u << 22)
+#define STATES (1u << 23)
 
 /* PENDING: starts by itself. NEVER: has not run and does not by itself. KEPT: paused, or after a
  * crash. */
@@ -90,12 +90,13 @@ enum event {
     TYPED,
     DRAIN,
     IDLE,
+    ASKED,
     EVENTS
 };
 
 static const char *const names[] = {"start",  "end",     "crash",   "pause", "resume",
                                     "output", "flood",   "console", "",      "Ctrl-]",
-                                    "typed",  "drained", "idle"};
+                                    "typed",  "drained", "idle",    "asked"};
 
 static bool vm_happens(enum event e, unsigned vm)
 {
@@ -158,6 +159,11 @@ static bool happens(enum event e, unsigned vm)
             return false;
         moved(front_happens(&w.front, FRONT_IDLE, FRONT_NO_VM));
         return true;
+    case ASKED: /* whether somebody has read why no VM could start */
+        if (any(exists) || any(pending))
+            return false;
+        moved(front_ask_key(&w.front));
+        return true;
     default:
         return vm < w.front.count && vm_happens(e, vm);
     }
@@ -179,7 +185,8 @@ static const char *wrong(const struct world *before, enum event e)
     if (!f.person && f.state != FRONT_MONITOR && any(exists) &&
         (f.state == FRONT_LOG || f.state == FRONT_OFF))
         return "nobody sees what a VM says";
-    if (e == IDLE && f.state != FRONT_MONITOR && f.state != FRONT_PARTING && f.state != FRONT_OFF)
+    if (e == IDLE && f.state != FRONT_MONITOR && f.state != FRONT_PARTING && f.state != FRONT_OFF &&
+        f.state != FRONT_ASKS)
         return "no VM is left, and the prompt is not there";
     if (before->front.person && e != ESCAPE && e != TYPED && e != CONSOLE && e != DRAIN &&
         (before->front.vm != vm ||
@@ -187,7 +194,10 @@ static const char *wrong(const struct world *before, enum event e)
         return "a console came to the front under somebody's hands";
     /* What is typed now: */
     front_happens(&f, FRONT_KEY, FRONT_NO_VM);
-    if (f.state != FRONT_MONITOR && (f.state != FRONT_GUEST || !exists((unsigned)f.vm)))
+    if (w.front.state == FRONT_ASKS && !f.answered)
+        return "a key is waited for and not noticed";
+    if (w.front.state != FRONT_ASKS && f.state != FRONT_MONITOR &&
+        (f.state != FRONT_GUEST || !exists((unsigned)f.vm)))
         return "nobody takes what is typed";
     f = w.front;
     front_happens(&f, FRONT_ESCAPE, FRONT_NO_VM);
@@ -215,7 +225,7 @@ static unsigned packed(void)
         p = p << 5 | w.mode[i] << 2 | w.said[i] << 1 | w.unseen[i];
     p = p << 3 | w.front.state;
     p = p << 2 | (unsigned)(w.front.vm + 1);
-    return p << 2 | w.front.person << 1 | w.front.idle;
+    return p << 3 | w.front.person << 2 | w.front.idle << 1 | w.front.answered;
 }
 
 static void visit(unsigned parent, enum event e, unsigned vm)

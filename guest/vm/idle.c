@@ -1,0 +1,64 @@
+#include "guest/vm/idle.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/tsc.h"
+#include "drivers/machine.h"
+#include "guest/console/console.h"
+#include "guest/gdb/gdb.h"
+#include "guest/trace/trace.h"
+
+#define READ_SECONDS 60
+
+static const struct config *config;
+static const char *why;
+static uint64_t until; /* host TSC up to which somebody may read; 0: nobody is waited for */
+
+static void finish(void)
+{
+    until = 0;
+    if (config->when_idle == CONFIG_IDLE_POWEROFF) {
+        trace_flush();
+        gdb_flush();
+        log_info("%s: power off", why);
+        console_flush();
+        machine_poweroff();
+    }
+    log_info("%s: the machine stays on (when_idle = stay)", why);
+    console_monitor();
+}
+
+void idle_begin(const struct config *c, const char *reason, const char *error)
+{
+    config = c;
+    why = reason;
+    if (!error || c->when_idle == CONFIG_IDLE_STAY) {
+        finish();
+        return;
+    }
+    log_error("%s: power off in %u s, at a key at once; Ctrl-] for the monitor", error,
+              READ_SECONDS);
+    until = rdtsc() + READ_SECONDS * tsc_hz;
+    console_ask_for_key();
+}
+
+uint64_t idle_work(void)
+{
+    if (!until)
+        return UINT64_MAX;
+    switch (console_answer()) {
+    case CONSOLE_NO_KEY:
+        if (rdtsc() < until)
+            return until;
+        finish();
+        break;
+    case CONSOLE_KEY:
+        finish();
+        break;
+    case CONSOLE_IN_USE:
+        until = 0;
+        log_info("somebody is at the monitor: the machine stays on");
+        break;
+    }
+    return UINT64_MAX;
+}

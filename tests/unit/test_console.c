@@ -1,0 +1,399 @@
+/* links: guest/console/console.c guest/console/front.c guest/console/kept.c guest/console/replay.c arch/x86/lib/format.c */
+/*
+ * The console with VMs, a serial port and a monitor that only note what reaches them: after every
+ * short sequence of events a byte that is typed is somebody's, and all that guests say comes out.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <asm/prctl.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch/x86/smp.h"
+#include "arch/x86/tsc.h"
+#include "drivers/console.h"
+#include "drivers/framebuffer.h"
+#include "drivers/serial.h"
+#include "guest/console/console.h"
+#include "guest/vm/control.h"
+#include "guest/monitor/monitor.h"
+#include "guest/run/run.h"
+#include "guest/vm/vm.h"
+#include "mm/heap.h"
+
+#define VMS   2
+#define KEPTS 20000
+
+static struct percpu cpu;
+static struct vm vms[VMS];
+static struct vm_slot slots[VMS];
+static bool awaited[VMS];
+
+/* What has come where. */
+static unsigned to_guest[VMS], to_monitor, prompts;
+static char screen[1 << 16];
+static size_t shown, room;
+static uint8_t typed[64];
+static unsigned typed_head, typed_tail;
+static bool stalls; /* a guest's FIFO is full */
+
+/* --- what the console stands on --- */
+
+uint64_t tsc_hz = 1000000000;
+struct serial_port com1;
+
+void spin_wait(struct spinlock *l, uint16_t ticket)
+{
+    fail(); /* there is nobody else */
+}
+
+void console_lock(void)
+{
+}
+
+void console_unlock(void)
+{
+}
+
+void console_set_serial_line_sink(void (*fn)(const char *line, size_t length))
+{
+}
+
+void framebuffer_write(const char *text, size_t length, uint32_t colour)
+{
+}
+
+size_t serial_room(const struct serial_port *p)
+{
+    return room;
+}
+
+size_t serial_write(struct serial_port *p, const void *data, size_t size)
+{
+    size_t taken = MIN(size, MIN(room, sizeof(screen) - shown));
+
+    memcpy(screen + shown, data, taken);
+    shown += taken;
+    room -= taken;
+    return taken;
+}
+
+bool serial_sending(const struct serial_port *p)
+{
+    return room < SERIAL_TX_SIZE;
+}
+
+int serial_read(struct serial_port *p)
+{
+    return typed_head == typed_tail ? -1 : typed[typed_tail++ % sizeof(typed)];
+}
+
+bool serial_received(struct serial_port *p, uint8_t byte)
+{
+    for (unsigned i = typed_tail; i != typed_head; i++)
+        if (typed[i % sizeof(typed)] == byte) {
+            typed_tail = i;
+            return true;
+        }
+    return false;
+}
+
+void serial_set_rx_handler(struct serial_port *p, void (*fn)(void))
+{
+}
+
+void serial_poll(struct serial_port *p)
+{
+}
+
+void serial_flush(struct serial_port *p)
+{
+    room = SERIAL_TX_SIZE;
+}
+
+void run_again_at(uint64_t deadline)
+{
+}
+
+void run_attention(unsigned n)
+{
+}
+
+void heap_free(void *p)
+{
+}
+
+/* The console gives back nothing. */
+void *heap_alloc(size_t size)
+{
+    static uint64_t memory[(VMS + 1) * KEPTS / sizeof(uint64_t)];
+    static size_t used;
+
+    if (size < KEPTS / 2) { /* its table: all begins anew */
+        memset(memory, 0, sizeof(memory));
+        used = KEPTS / sizeof(uint64_t);
+        return memory;
+    }
+    used += KEPTS / sizeof(uint64_t);
+    assert_true(size <= KEPTS && used <= sizeof(memory) / sizeof(memory[0]));
+    return memory + used - KEPTS / sizeof(uint64_t);
+}
+
+unsigned control_count(void)
+{
+    return VMS;
+}
+
+struct vm_slot *control_slot(unsigned index)
+{
+    return &slots[index];
+}
+
+bool control_awaits(const struct vm_slot *slot)
+{
+    return awaited[slot->id];
+}
+
+void uart_output_ready(struct uart *u)
+{
+}
+
+size_t uart_receive(struct uart *u, const uint8_t *data, size_t size)
+{
+    for (unsigned i = 0; i < VMS; i++)
+        to_guest[i] += u == &vms[i].uart;
+    return size;
+}
+
+size_t uart_receive_room(const struct uart *u)
+{
+    return stalls ? 0 : 1;
+}
+
+void monitor_init(void)
+{
+}
+
+void monitor_enter(void)
+{
+    prompts++;
+}
+
+void monitor_leave(void)
+{
+}
+
+void monitor_input(uint8_t byte)
+{
+    to_monitor++;
+}
+
+uint64_t monitor_work(void)
+{
+    return MONITOR_NEVER;
+}
+
+bool monitor_hide(void)
+{
+    return true;
+}
+
+void monitor_show(void)
+{
+}
+
+void job_line(const char *fmt, ...)
+{
+}
+
+/* --- a machine --- */
+
+static void pump(void)
+{
+    room = SERIAL_TX_SIZE;
+    (void)console_pump();
+}
+
+static void type(uint8_t byte)
+{
+    typed[typed_head++ % sizeof(typed)] = byte;
+    pump();
+}
+
+static void begin(int attach, bool a, bool b)
+{
+    console_monitor(); /* whatever was */
+    memset(slots, 0, sizeof(slots));
+    memset(to_guest, 0, sizeof(to_guest));
+    to_monitor = prompts = 0;
+    shown = 0;
+    typed_head = typed_tail = 0;
+    stalls = false;
+    room = SERIAL_TX_SIZE;
+    for (unsigned i = 0; i < VMS; i++) {
+        slots[i].id = vms[i].id = i;
+        slots[i].name[0] = (char)('a' + i);
+        awaited[i] = i ? b : a;
+    }
+    console_begin(attach);
+}
+
+static void start(unsigned i)
+{
+    awaited[i] = false;
+    slots[i].vm = &vms[i];
+    console_vm_starts(&slots[i]);
+}
+
+static void end(unsigned i)
+{
+    awaited[i] = false;
+    slots[i].vm = NULL;
+    console_vm_ends(&slots[i], false);
+}
+
+static void say(unsigned i, const char *text)
+{
+    for (; *text; text++)
+        console_put(&vms[i], (uint8_t)*text);
+}
+
+enum { START, END, OUTPUT, FLOOD, OF_VMS = 4 * VMS, ESCAPE = OF_VMS, TYPED, PUMP, IDLE, EVENTS };
+
+static bool happens(unsigned event)
+{
+    unsigned vm = event % VMS;
+
+    switch (event < OF_VMS ? event / VMS : event) {
+    case START:
+        if (!slots[vm].vm)
+            start(vm);
+        return true;
+    case END:
+        if (slots[vm].vm || awaited[vm])
+            end(vm);
+        return true;
+    case OUTPUT:
+        if (slots[vm].vm)
+            say(vm, "line\n");
+        return true;
+    case FLOOD: /* the port takes nothing for now */
+        room = 0;
+        if (slots[vm].vm)
+            say(vm, "1\n2\n");
+        return true;
+    case ESCAPE:
+        type(0x1d);
+        return true;
+    case TYPED:
+        type('\r');
+        return true;
+    case PUMP:
+        pump();
+        return true;
+    default:
+        if (!slots[0].vm && !slots[1].vm && !awaited[0] && !awaited[1])
+            console_idle();
+        return true;
+    }
+}
+
+/* A byte is somebody's at once: a guest's that exists, or the monitor's. */
+static void check(void)
+{
+    unsigned guests[VMS] = {to_guest[0], to_guest[1]}, monitor = to_monitor;
+
+    pump();
+    type('k');
+    assert_int_equal(to_guest[0] + to_guest[1] + to_monitor, guests[0] + guests[1] + monitor + 1);
+    for (unsigned i = 0; i < VMS; i++)
+        assert_true(to_guest[i] == guests[i] || slots[i].vm);
+}
+
+static void test_every_byte_is_somebodys(void **state)
+{
+    static const int attach[] = {CONSOLE_ANY, CONSOLE_MONITOR, 0, 1};
+    const unsigned sequences = EVENTS * EVENTS * EVENTS; /* of three events */
+
+    for (unsigned n = 0; n < sequences; n++) {
+        for (unsigned how = 0; how < 4; how++) {
+            begin(attach[how], n & 1, true);
+            for (unsigned left = n, i = 0; i < 3; left /= EVENTS, i++)
+                (void)happens(left % EVENTS);
+            check();
+        }
+    }
+}
+
+static void test_all_is_shown(void **state)
+{
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    start(1);
+    say(1, "of b\n");
+    say(0, "of a\n");
+    end(0);
+    end(1);
+    console_flush();
+    screen[shown] = '\0';
+    assert_non_null(strstr(screen, "console of a"));
+    assert_non_null(strstr(screen, "console of b"));
+    assert_non_null(strstr(screen, "of b\n"));
+}
+
+/* Ctrl-] is noticed behind what a guest does not take, and without anything else happening. */
+static void test_a_guest_that_does_not_read(void **state)
+{
+    begin(CONSOLE_ANY, true, false);
+    start(0);
+    stalls = true;
+    tsc_hz = 1000000;
+    typed[typed_head++] = 'x';
+    typed[typed_head++] = 0x1d;
+    room = SERIAL_TX_SIZE;
+    while (console_pump() != MONITOR_NEVER)
+        room = SERIAL_TX_SIZE;
+    assert_int_equal(prompts, 1);
+    assert_int_equal(to_guest[0], 0);
+    tsc_hz = 1000000000;
+}
+
+static void test_a_key_that_is_waited_for(void **state)
+{
+    begin(CONSOLE_ANY, false, false);
+    console_ask_for_key();
+    pump();
+    assert_int_equal(console_answer(), CONSOLE_NO_KEY);
+    type('x');
+    assert_int_equal(console_answer(), CONSOLE_KEY);
+    begin(CONSOLE_ANY, false, false);
+    console_ask_for_key();
+    type(0x1d);
+    assert_int_equal(console_answer(), CONSOLE_IN_USE);
+    assert_int_equal(prompts, 1);
+    begin(CONSOLE_MONITOR, false, false);
+    console_ask_for_key();
+    assert_int_equal(console_answer(), CONSOLE_NO_KEY);
+    type('h');
+    assert_int_equal(console_answer(), CONSOLE_IN_USE);
+    assert_int_equal(to_monitor, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_byte_is_somebodys),
+        cmocka_unit_test(test_all_is_shown),
+        cmocka_unit_test(test_a_guest_that_does_not_read),
+        cmocka_unit_test(test_a_key_that_is_waited_for),
+    };
+
+    cpu.self = &cpu;
+    if (syscall(SYS_arch_prctl, ARCH_SET_GS, &cpu) != 0)
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
