@@ -20,6 +20,7 @@
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
 #include "guest/board/wall_clock.h"
+#include "guest/watch/handler.h"
 #include "mm/heap.h"
 #include "mm/mtrr.h"
 #include "vmx/cpu.h"
@@ -38,8 +39,11 @@ static void report(void *ctx, uint32_t line, const char *sentence)
         log_error("corbel.conf: %s", sentence);
 }
 
+_Static_assert(WATCH_ERROR <= CONFIG_MESSAGE, "a watch's sentence fits into a report's");
+
 static void read_config(void)
 {
+    config_set_watch_check(watch_check);
     if (handover->config_status < 0) {
         config_defaults(&config);
         log_error("no configuration: \\corbel\\corbel.conf: %s",

@@ -191,12 +191,25 @@ size_t config_count_vms(const char *text, size_t length);
 size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,
                     size_t max_vms, config_report report, void *ctx);
 
+/*
+ * What a `watch` may say is not the parser's to know. Whoever knows sets this before: 0, or -EINVAL
+ * with a sentence in error[CONFIG_MESSAGE]. Without it, as in the loader, which has no handlers,
+ * every text is taken.
+ */
+typedef int (*config_watch_check)(const char *text, size_t length, char *error);
+void config_set_watch_check(config_watch_check check);
+
 /* What holds where there is no config at all: no VM, every key at its default. */
 void config_defaults(struct config *out);
 
 /* The line to name when something about that key of the VM turns out wrong later: the key's, else
  * the section's. */
 uint32_t config_vm_line(const struct vm_config *vm, enum config_vm_key key);
+
+/* Give one key of a VM another value, as a line of its section would: whether that is possible;
+ * else nothing has changed, and a sentence in error[CONFIG_MESSAGE] says why. */
+bool config_change(struct vm_config *vm, enum config_vm_key key, struct config_span value,
+                   char *error);
 
 bool config_span_equal(struct config_span a, struct config_span b);
 

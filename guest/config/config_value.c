@@ -2,6 +2,13 @@
 #include "guest/config/config_parser.h"
 #include "arch/x86/lib/format.h"
 
+static config_watch_check check_watch;
+
+void config_set_watch_check(config_watch_check check)
+{
+    check_watch = check;
+}
+
 static void set_choice(struct config_parser *p, const struct config_key *key,
                        struct config_span value, uint32_t *field)
 {
@@ -81,13 +88,18 @@ static void add_watch(struct config_parser *p, const struct config_key *key,
                       struct config_span value, struct config_watches *watches)
 {
     struct config_span text = {NULL, 0};
+    char error[CONFIG_MESSAGE];
     struct config_quote s;
 
     set_string(p, key, value, &text);
-    if (text.data && watches->count == CONFIG_MAX_WATCHES)
+    if (!text.data)
+        return;
+    if (check_watch && check_watch(text.data, text.length, error) < 0)
+        problem(p, "%s in %s: %s", key->name, config_section_name(p, &s), error);
+    else if (watches->count == CONFIG_MAX_WATCHES)
         problem(p, "%s has one %s too many: at most %u are possible", config_section_name(p, &s),
                 key->name, CONFIG_MAX_WATCHES);
-    else if (text.data)
+    else
         watches->item[watches->count++] = (struct config_watch){text, p->line};
 }
 
@@ -219,4 +231,23 @@ void config_set_value(struct config_parser *p, const struct config_key *key,
         set_processors(p, key, value, field);
         break;
     }
+}
+
+/* --- by itself --- */
+
+static void keep_sentence(void *ctx, uint32_t line, const char *sentence)
+{
+    format(ctx, CONFIG_MESSAGE, "%s", sentence);
+}
+
+bool config_change(struct vm_config *vm, enum config_vm_key key, struct config_span value,
+                   char *error)
+{
+    struct config none = {0};
+    struct config_parser p = {.out = &none, .vm = vm, .report = keep_sentence, .ctx = error};
+    bool broken = vm->broken;
+
+    config_set_value(&p, &config_vm_keys[key], value, vm);
+    vm->broken = broken;
+    return none.problems == 0;
 }

@@ -1,7 +1,7 @@
 /*
  * The serial port and who is in front of it: one VM's console, or the monitor, to which Ctrl-]
- * leads (guest/console/front.h says when). A guest's bytes pass unchanged, Corbel's lines wait until the
- * guest's line is finished, and what guests say that are not in front is kept.
+ * leads (guest/console/front.h says when). A guest's bytes pass unchanged, Corbel's lines wait
+ * until the guest's line is finished, and what guests say that are not in front is kept.
  */
 #pragma once
 
@@ -13,7 +13,8 @@ struct vm_slot;
 void console_mux_init(void);
 #define CONSOLE_MONITOR (-1)
 #define CONSOLE_ANY     (-2) /* of the first VM that starts */
-/* Once the VMs are known (guest/vm/control.h): `[host] attach`, a VM's number or one of the above. */
+/* Once the VMs are known (guest/vm/control.h): `[host] attach`, a VM's number or one of the above.
+ */
 void console_begin(int attach);
 
 /* --- who is in front --- */

@@ -178,13 +178,13 @@ static int bring_up(struct vm_slot *s)
     result = run_schedule(s->vm, s->weight, s->cap, &s->affinity);
     if (result == 0)
         result = vm_boot(s->vm, &files);
+    if (result == 0)
+        result = watch_configured(s->vm);
     if (result < 0) {
         vm_destroy(s->vm);
         s->vm = NULL;
-        return result;
     }
-    watch_configured(s->vm);
-    return 0;
+    return result;
 }
 
 /* bring_up(), and what it takes. */
@@ -423,36 +423,36 @@ int control_kill(struct vm_slot *s, char *error)
     return force(s, VM_REQUEST_POWEROFF, "killed from the monitor", error);
 }
 
-static int set_number(const struct vm_slot *s, enum config_vm_key key, struct config_span value,
-                      uint32_t *out, char *error)
+static int change(struct vm_slot *s, enum config_vm_key key, struct config_span value, char *error)
 {
-    const struct config_key *k = &config_vm_keys[key];
-    uint64_t number;
+    static struct vm_config values; /* too large for the stack */
 
-    if (!config_parse_number(value, &number) || number < k->min || number > k->max) {
-        format(error, CONTROL_ERROR, "%s: %s must be a number from %lu to %lu", s->name, k->name,
-               k->min, k->max);
+    values = *s->config;
+    if (!config_change(&values, key, value, error))
         return -EINVAL;
-    }
-    *out = (uint32_t)number;
+    if (key == CONFIG_VM_WEIGHT)
+        s->weight = values.weight;
+    else if (key == CONFIG_VM_CAP)
+        s->cap = values.cap;
+    else
+        s->affinity = values.affinity;
     return 0;
 }
 
 int control_set(struct vm_slot *s, const char *key, size_t key_length, const char *value,
                 size_t value_length, char *error)
 {
-    struct config_span name = {key, key_length}, text = {value, value_length};
+    static const enum config_vm_key keys[] = {CONFIG_VM_WEIGHT, CONFIG_VM_CAP, CONFIG_VM_AFFINITY};
+    struct config_span name = {key, key_length};
     struct vm_slot changed = *s;
-    int result = 0;
+    unsigned i = 0;
+    int result;
 
-    if (config_span_is(name, "weight"))
-        result = set_number(s, CONFIG_VM_WEIGHT, text, &changed.weight, error);
-    else if (config_span_is(name, "cap"))
-        result = set_number(s, CONFIG_VM_CAP, text, &changed.cap, error);
-    else if (!config_span_is(name, "affinity"))
-        result = refuse(error, -EINVAL, s, "has weight, cap and affinity to be set");
-    else if (!config_parse_processors(text, CONFIG_PROCESSORS - 1, &changed.affinity))
-        result = refuse(error, -EINVAL, s, "needs a list of processors, such as 0,2-3");
+    while (i < ARRAY_SIZE(keys) && !config_span_is(name, config_vm_keys[keys[i]].name))
+        i++;
+    if (i == ARRAY_SIZE(keys))
+        return refuse(error, -EINVAL, s, "has weight, cap and affinity to be set");
+    result = change(&changed, keys[i], (struct config_span){value, value_length}, error);
     if (result == 0)
         result = check_scheduling(&changed, error);
     if (result < 0)

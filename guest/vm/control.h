@@ -45,7 +45,7 @@ struct vm_slot {
     bool forced;                           /* a person ends it, not the guest */
 };
 
-#define CONTROL_ERROR 160 /* a sentence fits into this */
+#define CONTROL_ERROR CONFIG_MESSAGE /* a sentence fits into this */
 
 /* A slot for each of the config's VMs; handover is the TSC at which the loader left. 0, -ENOMEM. */
 int control_init(const struct config *config, const struct vm_config *vms,

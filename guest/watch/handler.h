@@ -38,12 +38,27 @@ struct watch_handler {
     enum watch_verdict (*run)(struct vcpu *v, const struct watch_event *e);
 };
 
+/* Who only wants to know which there are compiles handlers with WATCH_NAMES_ONLY. */
+#ifdef WATCH_NAMES_ONLY
+#define WATCH_RUN(function) (false ? (function) : NULL)
+#else
+#define WATCH_RUN(function) (function)
+#endif
+
 /* events as bits; then the parameters' names, at most WATCH_PARAMETERS, or NULL. */
 #define WATCH_HANDLER(function, text, what, events, ...)                                           \
-    static const struct watch_handler handler_##function = {                                       \
-        .name = text, .help = what, .parameter = {__VA_ARGS__}, .kinds = events, .run = function}; \
+    static const struct watch_handler handler_##function = {.name = text,                          \
+                                                            .help = what,                          \
+                                                            .parameter = {__VA_ARGS__},            \
+                                                            .kinds = events,                       \
+                                                            .run = WATCH_RUN(function)};           \
     static const struct watch_handler *const pointer_##function                                    \
-        __attribute__((section(".watch_handlers"), used)) = &handler_##function
+        __attribute__((section("watch_handlers"), used)) = &handler_##function
+
+/* All that are linked in: guest/watch/check.c. */
+extern const struct watch_handlers watch_handlers;
+/* Whether that text is a watch: 0, or -EINVAL with a sentence in error[WATCH_ERROR]. */
+int watch_check(const char *text, size_t length, char *error) MUST_CHECK;
 
 /* A line of the watch's on the log, within its limit. */
 void watch_say(struct vcpu *v, const struct watch_event *e, const char *fmt, ...) PRINTF(3, 4);

@@ -8,9 +8,6 @@
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
-extern const struct watch_handler *const watch_handlers_start[], *const watch_handlers_end[];
-const struct watch_handlers watch_handlers = {watch_handlers_start, watch_handlers_end};
-
 static int refuse(char *error, int result, const char *fmt, ...) PRINTF(3, 4);
 
 static int refuse(char *error, int result, const char *fmt, ...)
@@ -231,12 +228,18 @@ const struct watch *watch_get(const struct vm *vm, unsigned number)
     return &vm->watches->item[number];
 }
 
-void watch_configured(struct vm *vm)
+int watch_configured(struct vm *vm)
 {
     const struct config_watches *all = &vm->config->watches;
     char error[WATCH_ERROR];
+    int result = 0;
 
-    for (unsigned i = 0; i < all->count; i++)
-        if (watch_add(vm, all->item[i].text.data, all->item[i].text.length, error) < 0)
+    for (unsigned i = 0; i < all->count; i++) {
+        int added = watch_add(vm, all->item[i].text.data, all->item[i].text.length, error);
+        if (added < 0) {
             log_error("corbel.conf:%u: [vm %s]: watch: %s", all->item[i].line, vm->name, error);
+            result = added;
+        }
+    }
+    return result;
 }

@@ -28,8 +28,6 @@ struct watch_set {
     struct watch_limit limit;
 };
 
-extern const struct watch_handlers watch_handlers;
-
 /* --- set.c: on processor 0 --- */
 
 /*
@@ -41,8 +39,9 @@ int watch_add(struct vm *vm, const char *text, size_t length, char *error) MUST_
 int watch_remove(struct vm *vm, unsigned number);
 /* The watch of that number, NULL when there is none. */
 const struct watch *watch_get(const struct vm *vm, unsigned number);
-/* What the config says; what is wrong with it goes to the log. */
-void watch_configured(struct vm *vm);
+/* What the config says. Negative errno where one is not possible here, after the log has said why.
+ */
+int watch_configured(struct vm *vm) MUST_CHECK;
 
 /* --- events.c: on the processor that runs the vCPU --- */
 

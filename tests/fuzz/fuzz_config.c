@@ -1,12 +1,21 @@
-/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c arch/x86/lib/format.c */
+/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/watch/spec.c arch/x86/lib/format.c */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include "guest/config/config.h"
+#include "guest/watch/handler.h"
 #include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static int check_watch(const char *watch, size_t length, char *error)
+{
+    const struct watch_handlers none = {NULL, NULL};
+    struct watch_spec spec;
+
+    return watch_parse(watch, length, &none, &spec, error);
+}
 
 struct listener {
     unsigned reports;
@@ -50,6 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < size; i++) {
         listener.lines += data[i] == '\n';
     }
+    config_set_watch_check(check_watch);
     runnable = config_parse(text, size, &config, vms, count, listen, &listener);
     REQUIRE(listener.reports <= CONFIG_MAX_REPORTS + 1);
     REQUIRE((listener.reports > 0) == (config.problems > 0));

@@ -60,7 +60,7 @@ def monitor(lab):
 def steer(p):
     """Weights, pause, a second VM and its console, the end."""
     expect_in(r"^debian: weight=300\ndebian: cap=50$", p.run("set debian weight=300 cap=50"), "set")
-    expect_in(r"weight must be a number from 1 to 10000", p.run("set debian weight=0"), "set")
+    expect_in(r"^weight = 0 in \[vm debian\] is too small; it must be from 1 to 10000$", p.run("set debian weight=0"), "set")
     expect_in(r"^debian +running +1 +256M +300 ", p.run("list"), "list")
     expect_in(r"^debian: stands still", p.run("pause debian"), "pause")
     expect_in(r"^debian +paused ", p.run("list"), "list")

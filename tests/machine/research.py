@@ -148,11 +148,13 @@ def watch_pages_shared(lab):
     """Two vCPUs on two processors write to one page; a flood of lines; pause, resume, reset and kill while watched."""
     at = symbols(lab, "watched_smp")["shared"]
     p = Host(lab, vm("both", lab.guest("watched_smp"), memory="16M", cpus=2, paused="yes", on_poweroff="pause",
-                     watch=f"write phys:{at}+4K count\nwatch = write phys:{at} log\nwatch = cr7 log") +
+                     watch=f"write phys:{at}+4K count\nwatch = write phys:{at} log") +
+             vm("never", lab.guest("watched_smp"), memory="16M", watch="cr0 count\nwatch = cr7 log") +
              vm("wrong", lab.guest("watched_smp"), memory="16M", cpus=2, watch="write phys:fee00000 log"), {"when_idle": "stay"}, cpus=2)
-    p.wait_for("^wrong +powered off")
+    p.wait_for("^wrong +did not start")
+    p.wait_for("^never +not started")
     p.wait_for("^both +paused")
-    expect_in(r"corbel: error: corbel.conf:\d+: \[vm both\]: watch: 'cr7' is no event", p.m.text())
+    expect_in(r"corbel: error: corbel.conf:\d+: watch in \[vm never\]: 'cr7' is no event", p.m.text())
     expect_in(r"corbel: error: corbel.conf:\d+: \[vm wrong\]: watch: phys:fee00000 is no RAM", p.m.text())
     p.run("resume both")
     p.wait_for("^both +paused", bound=60)

@@ -1,4 +1,4 @@
-/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c arch/x86/lib/format.c */
+/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/watch/spec.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,7 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/config/config.h"
+#include "guest/watch/handler.h"
 #include "vmx/controls.h"
+
+static const struct watch_handler handler = {
+    .name = "mine", .parameter = {"a"}, .kinds = BIT(WATCH_CR3)};
+static const struct watch_handler *const table[] = {&handler};
+static const struct watch_handlers handlers = {table, table + 1};
+
+static int check_watch(const char *text, size_t length, char *error)
+{
+    struct watch_spec spec;
+
+    return watch_parse(text, length, &handlers, &spec, error);
+}
 
 struct told {
     uint32_t line;
@@ -500,6 +513,53 @@ static void test_watches(void **state)
     expect_one(text, 3, "watch in [vm a] is 201 bytes long; at most 200 are possible");
 }
 
+/* The config's `watch` and the monitor's have one parser, and so one answer. */
+static void test_a_change_is_as_in_the_file(void **state)
+{
+    char error[CONFIG_MESSAGE] = "";
+
+    parse("[vm a]\nkernel = k\nweight = 7\n");
+    assert_true(config_change(&vms[0], CONFIG_VM_WEIGHT, (struct config_span){"200", 3}, error));
+    assert_int_equal(vms[0].weight, 200);
+    assert_false(config_change(&vms[0], CONFIG_VM_WEIGHT, (struct config_span){"0", 1}, error));
+    assert_int_equal(vms[0].weight, 200);
+    assert_false(vms[0].broken);
+    assert_string_equal(error, "weight = 0 in [vm a] is too small; it must be from 1 to 10000");
+    expect_broken("weight = 0", error);
+    assert_true(
+        config_change(&vms[0], CONFIG_VM_AFFINITY, (struct config_span){"0,2-3", 5}, error));
+    assert_int_equal(vms[0].affinity.bits[0], 0xd);
+    assert_false(config_change(&vms[0], CONFIG_VM_AFFINITY, (struct config_span){"1-", 2}, error));
+    expect_broken("affinity = 1-", error);
+}
+
+static void test_a_watch_that_says_nothing(void **state)
+{
+    static const char *const texts[] = {
+        "wirte phys:1000 log", "write phys:1000", "write log",    "write phys:1000+2G log",
+        "msr 830 log",         "cr3 look",        "cr3 mine",     "cr0 mine a=1",
+        "cr3 mine a=1 b=2",    "cr3 mine a=x",    "cr3 log more", "cr3 mine a=1",
+    };
+
+    expect_broken("watch = wirte phys:1000 log",
+                  "watch in [vm a]: 'wirte' is no event: read, write, execute, cr0, cr3, cr4, msr, "
+                  "gdtr, idtr, ldtr, tr, syscall are");
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        char text[100], sentence[CONFIG_MESSAGE], error[WATCH_ERROR];
+        struct watch_spec spec;
+        int result = watch_parse(texts[i], strlen(texts[i]), &handlers, &spec, error);
+
+        snprintf(text, sizeof(text), "watch = %s", texts[i]);
+        snprintf(sentence, sizeof(sentence), "watch in [vm a]: %s", result < 0 ? error : "");
+        assert_int_equal(result < 0, i + 1 < ARRAY_SIZE(texts));
+        if (result < 0)
+            expect_broken(text, sentence);
+    }
+    parse("[vm a]\nkernel = k\nwatch = cr3 mine a=1\n");
+    assert_int_equal(told_count, 0);
+    assert_int_equal(vms[0].watches.count, 1);
+}
+
 static void test_modules(void **state)
 {
     char text[2000], value[1100];
@@ -803,7 +863,9 @@ int main(void)
         cmocka_unit_test(test_a_bad_host_value_leaves_the_default),
         cmocka_unit_test(test_any_problem_leaves_the_default),
         cmocka_unit_test(test_modules),
+        cmocka_unit_test(test_a_change_is_as_in_the_file),
         cmocka_unit_test(test_watches),
+        cmocka_unit_test(test_a_watch_that_says_nothing),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_bytes_that_are_no_text),
@@ -815,6 +877,8 @@ int main(void)
         cmocka_unit_test(test_the_documentation_is_complete),
         cmocka_unit_test(test_the_documentations_example),
     };
+
+    config_set_watch_check(check_watch);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
     free(text_copy);
