@@ -195,9 +195,10 @@ static void test_local_pins(void **state)
 
 /* --- two CPUs at once --- */
 
-#define ROUNDS  200000u
-#define SECONDS 20 /* on a busy machine fewer rounds: each yield may wait for all others' slices   \
-                    */
+#define ROUNDS 200000u
+#define SECONDS                                                                                    \
+    20 /* on a busy machine fewer rounds: each yield may wait for all others' slices               \
+        */
 
 struct post {
     unsigned taken, posted; /* atomic; posted: 0 until all that will be is */
