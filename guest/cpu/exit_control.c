@@ -145,13 +145,17 @@ enum exit_result exit_cr_access(struct vcpu *v, struct vm_exit *e)
     return EXIT_SKIP;
 }
 
-/* XCR0 is the hardware's: root mode uses no state that it switches. #UD and CPL come before the
- * exit. */
+/* XCR0 is the hardware's: root mode uses no state that it switches. #UD comes before the exit, and
+ * CPL (SDM, "Relative Priority of Faults and VM Exits") on silicon, too; Bochs looks at
+ * CPL behind the exit. */
 enum exit_result exit_xsetbv(struct vcpu *v, struct vm_exit *e)
 {
     uint64_t value = v->hw.gpr[RDX] << 32 | (uint32_t)v->hw.gpr[RAX];
+    struct vmx_segment ss;
 
-    if ((uint32_t)v->hw.gpr[RCX] != 0 || !cpuid_xcr0_valid(&v->cpuid, value)) {
+    vmx_get_segment(SEG_SS, &ss);
+    if ((ss.access >> 5 & 3) != 0 || (uint32_t)v->hw.gpr[RCX] != 0 ||
+        !cpuid_xcr0_valid(&v->cpuid, value)) {
         vcpu_exception(v, VECTOR_GP, 0);
         return EXIT_RESUME;
     }
