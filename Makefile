@@ -220,6 +220,12 @@ test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MA
 test-fresh:
 	@FRESH='$(FRESH)' tools/verdict fresh tests/fresh/run.py
 
+# What Debian has newest (tools/newest): kernels, Xen and Memtest86+ that Corbel was not built with.
+newest:
+	@tools/newest $(B)/newest
+test-newest: $(B)/BOOTX64.EFI $(B)/confscan $(B)/default/initrd $(BOCHS_3) newest
+	@tools/verdict newest tests/machine/run.py -j 1 -k '^newest_'
+
 # Stored faults, put into copies of the source one at a time: each must turn a test red. MACHINE_TESTS=1 adds those that
 # only a machine shows.
 mutants: $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
@@ -263,6 +269,7 @@ help:
 	@echo "make vmlinux              Debian's cloud kernel with symbols, for gdb: $(B)/default/vmlinux (docs/GDB.md)"
 	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
+	@echo "     test-newest          the newest kernels, Xen and Memtest86+ that Debian has (docs/GUESTS.md)"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "     BOCHS=3              in Bochs 3.0, which \`make bochs3\` fetches, instead of Debian 12's 2.7"
 	@echo "make test-fresh           as root: on a fresh Debian 12 and 13, made here; FRESH=\"12-root 13-user\": only some"
@@ -271,6 +278,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-fresh mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-fresh newest test-newest mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -path $(B)/fresh -prune -o -name '*.d' -print 2>/dev/null)

@@ -4,7 +4,7 @@ import re
 import time
 
 from guests import run_guests
-from harness import (BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm,
+from harness import (BOOT, COMMAND, FIRMWARE, IDLE, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm,
                      wait_for_power_off)
 from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
@@ -291,7 +291,7 @@ for _vcpus, _processors in ((4, 2), (2, 4)):
 def eight_debians(lab):
     """Eight at once on two processors; each is reached at its console, and ends by its own poweroff."""
     names = [f"debian{n}" for n in range(8)]
-    p = Host(lab, "".join(linux(name, memory="96M") for name in names), {"without": "vid"}, cpus=2, memory=1024)
+    p = Host(lab, "".join(linux(name, cmdline=IDLE, memory="96M") for name in names), {"without": "vid"}, cpus=2, memory=1024)
     p.wait_for(r"^debian7 +running")
     expect(len(re.findall(r"^debian\d +running", p.run("list"), re.MULTILINE)) == 8, "not all of them run")
     for name in names:
