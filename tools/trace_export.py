@@ -1,6 +1,7 @@
 """Corbel's trace in formats that existing viewers open: Chrome's trace events and the Common Trace Format."""
 import json
 import os
+import re
 import struct
 from collections import Counter
 
@@ -211,6 +212,10 @@ def write_ctf(stream, records, folder):
         text += f'event {{ id = {number}; name = "{name}"; stream_id = 0; fields := struct {{ {fields} }}; }};\n'
     with open(os.path.join(folder, "metadata"), "w", encoding="ascii") as f:
         f.write(text)
+    # What an earlier trace of more processors has left would be read with this one.
+    for name in os.listdir(folder):
+        if re.fullmatch(r"cpu\d+", name):
+            os.remove(os.path.join(folder, name))
     known = [r for r in records if r.kind in events]
     for cpu in sorted({r.cpu for r in known} | {loss.cpu for loss in stream.losses}):
         with open(os.path.join(folder, f"cpu{cpu}"), "wb") as f:

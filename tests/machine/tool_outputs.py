@@ -1,0 +1,173 @@
+"""Tools look at what can fail before the work, and what came is not lost when it fails all the same."""
+import os
+import re
+import select
+import socket
+import subprocess
+import threading
+
+from harness import BUILD, TOP, expect, expect_in, scenario
+
+
+def tool(name, *arguments, status=0, timeout=60):
+    """What a tool says."""
+    p = subprocess.run([os.path.join(TOP, "tools", name), *arguments], stdin=subprocess.DEVNULL,
+                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=timeout)
+    expect(p.returncode == status, f"tools/{name} {' '.join(arguments)} ends with {p.returncode}: {p.stdout[-2000:]}")
+    expect("Traceback" not in p.stdout, p.stdout)
+    return p.stdout
+
+
+# --- tools/initramfs ---
+
+
+@scenario(bound=30)
+def initramfs_files(lab):
+    """Folders come before their files, a name may have any letters; what cannot be is said, and no OUT is left."""
+    out, one = lab.path("initrd"), lab.file("one", b"one")
+    os.chmod(one, 0o750)
+    tool("initramfs", out, f"opt/a/b/one={one}", f"/opt/a//two={one}", f"t\u00fcr/\u00e4={one}", f"bin/ls={one}")
+    with open(out, "rb") as f:
+        root = lab.path("root")
+        os.mkdir(root)
+        p = subprocess.run(["cpio", "-i", "--quiet", "-u", "opt*", "t*r*", "bin", "bin/ls"], cwd=root, stdin=f,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    # Without -d cpio makes no folder by itself, as Linux does not.
+    expect(p.returncode == 0 and not p.stdout, p.stdout)
+    for name in ("opt/a/b/one", "opt/a/two", "t\u00fcr/\u00e4", "bin/ls"):
+        path = os.path.join(root, name)
+        expect(os.path.isfile(path) and os.stat(path).st_mode & 0o777 == 0o750, f"{name} is not there, or has no mode")
+    os.remove(out)
+    for name in ("", "/", "..", "a/../b", "a/"):
+        expect_in(r"initramfs: .* is no name for a file", tool("initramfs", out, f"{name}={one}", status=1))
+    expect_in(r"/bin is a folder", tool("initramfs", out, f"bin={one}", status=1))
+    expect_in(r"/init is no folder", tool("initramfs", out, f"init/one={one}", status=1))
+    expect_in(r"No such file.*none", tool("initramfs", out, f"one={lab.path('none')}", status=1))
+    expect_in(r"Is a directory", tool("initramfs", out, f"one={lab.folder}", status=1))
+    for bad in (lab.path("no/folder"), lab.folder):
+        expect_in(r"initramfs: .*(No such|Is a directory)", tool("initramfs", bad, f"x={lab.path('none')}", status=1))
+    left = [n for n in os.listdir(lab.folder) if n.startswith("initrd")]
+    expect(not left, f"left behind: {left}")
+
+
+# --- tools/trace ---
+
+
+class Live:
+    """A trace that comes by a socket, in as many pieces as it is told to send."""
+
+    def __init__(self, stream):
+        self.stream, self.listener = stream, socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.wire = None
+
+    def send(self, begin, end):
+        if not self.wire:
+            self.listener.settimeout(20)
+            self.wire, _ = self.listener.accept()
+        self.wire.sendall(self.stream[begin:end])
+
+    def nobody(self):
+        """Whether nobody has connected."""
+        return not select.select([self.listener], [], [], 0)[0]
+
+    def end(self, reset=False):
+        if reset:  # RST instead of FIN
+            self.wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.wire.close()
+
+
+def wait_for_size(path, size):
+    for _ in range(200):
+        if os.path.exists(path) and os.path.getsize(path) == size:
+            return
+        select.select([], [], [], 0.1)
+    expect(False, f"{path} does not grow with what comes")
+
+
+@scenario(bound=60)
+def trace_outputs(lab):
+    """An output that cannot be written is known before a live session begins; what comes is kept as it comes; a line
+    that breaks, or a disk that is full at the end, loses nothing."""
+    path = lab.path("stream")
+    subprocess.run([os.path.join(BUILD, "unit/test_trace"), "--stream", path], stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, check=True)
+    with open(path, "rb") as f:
+        stream = f.read()
+    everything = tool("trace", path).count(" cpu")
+    file = lab.file("file")
+    live = Live(stream)
+    for option, bad in (("--json", lab.path("none/t.json")), ("--json", lab.folder), ("--svg", f"{file}/t.svg"),
+                        ("--ctf", file), ("--ctf", f"{file}/ctf")):
+        said = tool("trace", live.address, "--json", lab.path("good.json"), option, bad, status=1)
+        expect(bad in said and live.nobody(), f"{option} {bad}: {said}")
+    expect(not [n for n in os.listdir(lab.folder) if n.startswith("good")], f"left: {os.listdir(lab.folder)}")
+    lab.verdict("trace: outputs are looked at first")
+
+    def run(*arguments, status=0, reset=False, meanwhile=None):
+        live = Live(stream)
+        half = len(stream) // 2
+        said = []
+        t = threading.Thread(target=lambda: said.append(tool("trace", live.address, *arguments, status=status)))
+        t.start()
+        live.send(0, half)
+        if meanwhile:
+            meanwhile(half)
+        if not reset:
+            live.send(half, len(stream))
+        live.end(reset)
+        t.join()
+        expect(said, "tools/trace has failed, see above")
+        return said[0]
+
+    json, kept = lab.path("t.json"), lab.path("t.json.stream")
+    ctf = lab.path("ctf")
+    lab.file("ctf/cpu77", b"of an earlier trace")
+    run("--json", json, "--ctf", ctf, meanwhile=lambda half: wait_for_size(kept, half))
+    expect(os.path.getsize(json) and not os.path.exists(kept), "the kept stream stays though all went well")
+    expect(not os.path.exists(f"{ctf}/cpu77") and os.path.exists(f"{ctf}/metadata"), f"{os.listdir(ctf)}")
+    lab.verdict("trace: kept as it comes")
+
+    os.remove(json)
+    said = run("--json", json, status=1, reset=True, meanwhile=lambda half: wait_for_size(kept, half))
+    expect_in(r"reset by peer", said)
+    expect(os.path.getsize(json), "what came before the line broke is not written")
+    lab.verdict("trace: a line that breaks")
+
+    # A folder that is made in the output's place behind the tool's back stands for what nobody could foresee.
+    svg, kept = lab.path("t.svg"), lab.path("t.svg.stream")
+    lab.file("t.svg.stream", b"of an earlier session")
+    said = run("--svg", svg, status=1, meanwhile=lambda half: (wait_for_size(f"{kept}-2", half), os.mkdir(svg)))
+    expect_in(rf"what came is in {re.escape(kept)}-2: tools/trace reads it again", said)
+    again = tool("trace", f"{kept}-2")
+    expect(again.count(" cpu") == everything and os.path.getsize(f"{kept}-2"), "what is kept is not what came")
+    with open(kept, "rb") as f:
+        expect(f.read() == b"of an earlier session", "an earlier session's stream is overwritten")
+    with open("/dev/full", "wb") as full, open(path, "rb") as f:
+        p = subprocess.run([os.path.join(TOP, "tools/trace"), "-", "--text", "--json", json], stdin=f, stdout=full,
+                           stderr=subprocess.PIPE, text=True, check=False)
+    expect(p.returncode == 1 and "the listing: No space" in p.stderr and os.path.getsize(json), p.stderr)
+    lab.verdict("trace: nothing is lost when an output fails at the end")
+
+
+# --- the others ---
+
+
+@scenario(bound=60)
+def tools_look_first(lab):
+    """tools/run, image and vmlinux say at once what they lack."""
+    file = lab.file("file", b"no disk")
+    for arguments, said in (((lab.path("none.img"),), "none.img: No such file"),
+                            ((file, "--com2", lab.path("no/where")), "no/where: No such file"),
+                            ((file, "--com2", lab.folder), "Is a directory")):
+        out = tool("run", *arguments, "--machine", "bochs", status=1, timeout=5)
+        expect(said in out and "Bochs" not in out, out)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        out = tool("run", file, "--machine", "bochs", "--gdb", str(taken.getsockname()[1]), status=1, timeout=5)
+        expect_in(r"Address already in use", out)
+    for bad in (lab.path("no/where"), lab.folder):
+        out = tool("vmlinux", lab.path("none"), bad, status=1)
+        expect(bad in out and "none" not in out, out)
+    efi, confscan = (os.path.join(BUILD, name) for name in ("BOOTX64.EFI", "confscan"))
+    expect_in(r"its folder does not exist",
+              tool("image", efi, confscan, lab.file("corbel.conf", b""), lab.path("no/where.img"), status=1))
