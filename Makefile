@@ -15,7 +15,7 @@ LD   := ld
 NASM := nasm
 
 # Make remakes a makefile before anything else: so what this machine lacks is installed first, and once.
-ifneq ($(filter-out clean help test-fresh,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help test-fresh test-next,$(or $(MAKECMDGOALS),all)),)
 include $(B)/deps.mk
 endif
 $(B)/deps.mk: tools/deps
@@ -216,9 +216,15 @@ test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MA
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py
 
-# On a fresh Debian 12 and a fresh 13, as root and as a user with sudo: see tests/fresh/run.py.
+# The tools, and the programs of others that read what Corbel says.
+test-tools: $(B)/BOOTX64.EFI $(B)/confscan $(B)/unit/test_trace guest guests $(BOCHS_3)
+	@tools/verdict tools tests/machine/run.py -k '^(gdb_|trace_|vmlinux_|debian_kernel|initramfs_|make_image|tool|research_ex)'
+
+# On a fresh Debian 12, a fresh 13 and what will be the next, as root and as a user with sudo: see tests/fresh/run.py.
 test-fresh:
 	@FRESH='$(FRESH)' tools/verdict fresh tests/fresh/run.py
+test-next:
+	@FRESH=next-root tools/verdict next tests/fresh/run.py
 
 # What Debian has newest (tools/newest): kernels, Xen and Memtest86+ that Corbel was not built with.
 newest:
@@ -272,12 +278,13 @@ help:
 	@echo "     test-newest          the newest kernels, Xen and Memtest86+ that Debian has (docs/GUESTS.md)"
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "     BOCHS=3              in Bochs 3.0, which \`make bochs3\` fetches, instead of Debian 12's 2.7"
-	@echo "make test-fresh           as root: on a fresh Debian 12 and 13, made here; FRESH=\"12-root 13-user\": only some"
+	@echo "make test-fresh           as root: on a fresh Debian 12, 13 and the next, made here; FRESH=\"12-root 13-user\": only some"
+	@echo "     test-next            as root: what is newest in Debian, compilers, kernels, gdb, Xen: into docs/EVIDENCE.md"
 	@echo "make mutants              put stored faults into copies of the source: are they noticed? MACHINE_TESTS=1: more"
 	@echo "make bench                measure, and print the figures of docs/NUMBERS.md"
 	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-fresh newest test-newest mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-tools test-fresh newest test-newest test-next mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) -path $(B)/fresh -prune -o -name '*.d' -print 2>/dev/null)

@@ -52,10 +52,10 @@ def machine_facts(machine):
             "refusal": why}
 
 
-def load():
+def load(path=PATH):
     """All of them, oldest first; none where there is no file."""
     try:
-        with open(PATH, encoding="utf-8") as f:
+        with open(path, encoding="utf-8") as f:
             return [json.loads(line) for line in f]
     except FileNotFoundError:
         return []

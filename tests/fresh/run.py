@@ -6,11 +6,13 @@ usage: tests/fresh/run.py [ROOT ...]                 as root; or FRESH="ROOT ...
 
 A fresh machine is a minimal Debian, by debootstrap, and what somebody has who clones a repository: git, make, and sudo
 if they are not root. The rest is up to Corbel's make. All is in build/fresh/: each Debian as debootstrap made it, the
-packages that have been downloaded, the roots, and what the commands said. What is tested is the last commit.
+packages that have been downloaded, the roots, and what the commands said. What is tested is the last commit. "next" is
+Debian's next release as it is today; what the root of that name has shown goes into docs/EVIDENCE.md (make test-next).
 
 Mounts and processes are in namespaces of their own and end with the command, however that ends.
 """
 import ctypes
+import json
 import os
 import re
 import shutil
@@ -21,16 +23,24 @@ import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 FRESH = os.path.join(TOP, "build", "fresh")
-SUITES = {"12": "bookworm", "13": "trixie"}
+SUITES = {"12": "bookworm", "13": "trixie", "next": "sid"}
 
 RUN = "printf 'echo $((6 * 7))x\\npoweroff\\n' | make run"
 # Seconds, on a busy machine; and what has to be in the output.
 COMMANDS = {"make run": (RUN, 2400, r"(?s)^42x\r?$.*ended after.*no VM is left: power off"),
             "make test": ("make test", 7200, r"^\d+ passed, 0 failed"),
-            "make unit": ("make unit", 2400, r"^\d+ passed, 0 failed")}
+            "make unit": ("make unit", 2400, r"^\d+ passed, 0 failed"),
+            "make fuzz": ("make fuzz", 3600, r"^\d+ passed, 0 failed"),
+            "make test-tools": ("make test-tools", 7200, r"^\d+ passed, 0 failed"),
+            "make test-newest": ("make test-newest", 14400, r"^\d+ passed, 0 failed")}
 # All scenarios take long: once per Debian, and once per kind of user.
 ROOTS = {"12-root": ("make run", "make test"), "12-user": ("make run", "make unit"),
-         "13-root": ("make run", "make unit"), "13-user": ("make run", "make test")}
+         "13-root": ("make run", "make unit"), "13-user": ("make run", "make test"),
+         "next-user": ("make run", "make unit"),
+         "next-root": ("make run", "make unit", "make fuzz", "make test-tools", "make test-newest")}
+NEWEST = "next-root"
+# What a row of docs/EVIDENCE.md says it was done with.
+VERSIONS = ("gcc", "clang", "nasm", "gnu-efi", "libcmocka-dev", "bochs", "ovmf", "qemu-system-x86", "gdb")
 
 # Runs in the new namespaces, as their first process.
 ENTER = r"""
@@ -50,6 +60,8 @@ exit $?  # not exec: this shell takes care of orphans
 PREPARE = r"""
 set -e
 export DEBIAN_FRONTEND=noninteractive
+# What an archive says that stands still is past its date one day.
+echo 'Acquire::Check-Valid-Until "false";' > /etc/apt/apt.conf.d/90standing
 apt-get -q update
 apt-get -q -y --no-install-recommends install git make sudo
 rm -rf /var/lib/apt/lists/*
@@ -85,7 +97,7 @@ def sources(suite):
     """Lines for apt's sources: where this machine gets its Debian from, with another suite."""
     said = subprocess.run(["apt-get", "update", "--print-uris"], stdout=subprocess.PIPE, text=True, check=True).stdout
     lines = []
-    for part in ("", "-updates", "-security"):
+    for part in ("",) if suite == "sid" else ("", "-updates", "-security"):
         found = re.search(rf"^'(\S*debian\S*)/dists/({'|'.join(SUITES.values())}){part}/InRelease'", said, re.MULTILINE)
         if found:
             lines.append((found[1], suite + part))
@@ -131,9 +143,20 @@ def fresh_root(name):
     return root
 
 
+def evidence(root, done):
+    """Let tools/evidence write what the newest Debian has shown."""
+    said = subprocess.run(["chroot", root, "dpkg-query", "-W", "-f", "${Package} ${source:Upstream-Version}\\n", *VERSIONS],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False).stdout
+    path = f"{root}.json"
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump({"versions": dict(line.split() for line in said.splitlines()), "commands": done}, f)
+    subprocess.run([os.path.join(TOP, "tools/evidence"), "--next", path,
+                    os.path.join(root, "root/corbel/build/results.jsonl")], stdin=subprocess.DEVNULL, check=True)
+
+
 def try_all(name):
     """Run a root's commands. Returns whether all passed."""
-    root, good = fresh_root(name), True
+    root, good, done = fresh_root(name), True, []
     for command in ROOTS[name]:
         line, bound, expected = COMMANDS[command]
         path, start = f"{root}-{command.replace(' ', '-')}.txt", time.monotonic()
@@ -144,11 +167,15 @@ def try_all(name):
             text = log.read().decode(errors="replace")
         passed = status == 0 and re.search(expected, text, re.MULTILINE)
         print(f"{'pass' if passed else 'FAIL'} {name}: {command} ({time.monotonic() - start:.0f} s)", flush=True)
+        counts = re.findall(r"^\d+ passed, \d+ failed.*", text, re.MULTILINE)
+        done.append((command, bool(passed), counts[-1] if counts else ""))
         if not passed:
             good = False
             how = f"ended after {bound} s" if status is None else f"status {status}"
             print("".join(f"    {line}\n" for line in [*text.splitlines()[-40:], f"{how}; all of it is in {path}"]),
                   end="", flush=True)
+    if name == NEWEST:
+        evidence(root, done)
     return good
 
 
