@@ -36,7 +36,7 @@ def output(*command):
 def check_exports(elf, names):
     """Which address has which name says another table, too: what the kernel exports to its modules."""
     strings, checked = elf.find("__ksymtab_strings"), 0
-    for table in (elf.find("__ksymtab"), elf.find("__ksymtab_gpl")):
+    for table in filter(None, map(elf.find, ("__ksymtab", "__ksymtab_gpl"))):  # one from 7.x on
         for at in range(0, len(table.data) - 11, 12):
             value, name, _ = struct.unpack_from("<iii", table.data, at)
             start = table.address + at + 4 + name - strings.address
