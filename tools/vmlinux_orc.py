@@ -6,7 +6,7 @@ Behind a call the return address lies below that; a register frame (struct pt_re
 """
 import struct
 from bisect import bisect
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 from vmlinux_elf import PROGBITS, Section
 
@@ -18,9 +18,12 @@ FROM_USER = 8  # added to the last two: what was interrupted is a program
 KINDS_6_1 = (CALL, REGS, REGS_PARTIAL, UNDEFINED)  # 2 bits, and bit 10 for END
 KINDS_6_12 = (UNDEFINED, END, CALL, REGS, REGS_PARTIAL) + 3 * (UNDEFINED,)  # 3 bits
 
-# ORC's registers, and DWARF's numbers of those that are a processor's.
+# ORC's registers, in the order in which kernels number them, and DWARF's numbers of those that are a processor's.
 ORC_NONE, ORC_PREV_SP, ORC_DX, ORC_DI, ORC_BP, ORC_SP, ORC_R10, ORC_R13, ORC_BP_INDIRECT, ORC_SP_INDIRECT = range(10)
 DWARF = {ORC_DX: 1, ORC_DI: 5, ORC_BP: 6, ORC_SP: 7, ORC_R10: 10, ORC_R13: 13, ORC_BP_INDIRECT: 6, ORC_SP_INDIRECT: 7}
+REGISTERS_6_1 = tuple(range(10)) + 6 * (ORC_NONE,)
+REGISTERS_7_2 = (ORC_NONE, ORC_NONE, ORC_DX, ORC_SP, ORC_BP, ORC_NONE, ORC_R10, ORC_R13, ORC_PREV_SP, ORC_SP_INDIRECT,
+                 ORC_BP_INDIRECT) + 5 * (ORC_NONE,)
 RBP, RSP, RETURN, RFLAGS = 6, 7, 16, 49
 # Who is called need not keep these; and where RBX, R12 to R15 were saved ORC does not say.
 UNKNOWN = (0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13, 14, 15)
@@ -64,6 +67,9 @@ def entries(elf):
     if not ip or not table:
         return []
     new = elf.find(".orc_header") is not None
+    # Most frames are found from RSP: that tells how this kernel numbers registers.
+    count = Counter(bits & 15 for bits, in struct.iter_unpack("<4xH", table.data[:len(table.data) // 6 * 6]) if bits & 15)
+    registers = max((REGISTERS_6_1, REGISTERS_7_2), key=lambda r: count[r.index(ORC_SP)])
     out, last = [], None
     for i, ((relative,), (offset, bp_offset, bits)) in enumerate(
             zip(struct.iter_unpack("<i", ip.data), struct.iter_unpack("<hhH", table.data[:len(table.data) // 6 * 6]))):
@@ -71,7 +77,7 @@ def entries(elf):
             kind = KINDS_6_12[bits >> 8 & 7]
         else:
             kind = END if bits >> 10 & 1 else KINDS_6_1[bits >> 8 & 3]
-        entry = Entry(bits & 15, offset, bits >> 4 & 15, bp_offset, kind)
+        entry = Entry(registers[bits & 15], offset, registers[bits >> 4 & 15], bp_offset, kind)
         if entry.kind in (CALL, REGS, REGS_PARTIAL) and entry.base not in DWARF:
             entry = Entry(0, 0, 0, 0, UNDEFINED)
         if entry != last:
