@@ -109,6 +109,7 @@ int cpus_gather(struct handover *h)
     if (n <= 0)
         n = from_mp_services(cpus);
     if (n <= 0) {
+        say("firmware tells of no processors, by ACPI or MP services: this one is used alone.");
         cpus[0].apic_id = own_apic_id();
         cpus[0].flags = HANDOVER_CPU_ENABLED | HANDOVER_CPU_BSP;
         n = 1;

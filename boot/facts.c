@@ -52,18 +52,15 @@ static uint32_t pixel_format(const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode)
     }
 }
 
-static void find_framebuffer(struct handover_framebuffer *fb)
+static bool use_framebuffer(struct handover_framebuffer *fb, EFI_HANDLE handle)
 {
     static EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
-    EFI_BOOT_SERVICES *bs = firmware->BootServices;
     EFI_GRAPHICS_OUTPUT_PROTOCOL *gop;
     const EFI_GRAPHICS_OUTPUT_MODE_INFORMATION *mode;
 
-    if (bs->HandleProtocol(firmware->ConsoleOutHandle, &guid, (void **)&gop) != EFI_SUCCESS &&
-        bs->LocateProtocol(&guid, NULL, (void **)&gop) != EFI_SUCCESS)
-        return;
-    if (!gop->Mode || !gop->Mode->Info)
-        return;
+    if (firmware->BootServices->HandleProtocol(handle, &guid, (void **)&gop) != EFI_SUCCESS ||
+        !gop->Mode || !gop->Mode->Info)
+        return false;
     mode = gop->Mode->Info;
     fb->format = pixel_format(mode);
     if (fb->format == HANDOVER_PIXEL_NONE || !gop->Mode->FrameBufferBase ||
@@ -71,13 +68,35 @@ static void find_framebuffer(struct handover_framebuffer *fb)
         gop->Mode->FrameBufferSize <
             (uint64_t)mode->PixelsPerScanLine * 4 * mode->VerticalResolution) {
         fb->format = HANDOVER_PIXEL_NONE;
-        return;
+        return false;
     }
     fb->base = gop->Mode->FrameBufferBase;
     fb->size = gop->Mode->FrameBufferSize;
     fb->width = mode->HorizontalResolution;
     fb->height = mode->VerticalResolution;
     fb->stride = mode->PixelsPerScanLine;
+    return true;
+}
+
+/*
+ * The console's, if it has a frame buffer. With several cards that one draws on all of them, by
+ * firmware's Blt() alone, as far as the loader's lines; and then the first card is it that has one.
+ */
+static void find_framebuffer(struct handover_framebuffer *fb)
+{
+    static EFI_GUID guid = EFI_GRAPHICS_OUTPUT_PROTOCOL_GUID;
+    EFI_BOOT_SERVICES *bs = firmware->BootServices;
+    EFI_HANDLE *handles;
+    UINTN count;
+    bool found = use_framebuffer(fb, firmware->ConsoleOutHandle);
+
+    if (found || bs->LocateHandleBuffer(ByProtocol, &guid, NULL, &count, &handles) != EFI_SUCCESS)
+        return;
+    for (UINTN i = 0; i < count && !found; i++)
+        found = use_framebuffer(fb, handles[i]);
+    bs->FreePool(handles);
+    if (!found && count)
+        say("only firmware can draw on this screen: what follows is on COM1 alone.");
 }
 
 /* Days since 1970-01-01 in the Gregorian calendar; years are counted from March, so that the leap
@@ -95,12 +114,26 @@ static void read_clock(struct handover *h)
     EFI_TIME t;
 
     if (firmware->RuntimeServices->GetTime(&t, NULL) != EFI_SUCCESS || t.Year < 1998 ||
-        t.Month < 1 || t.Month > 12 || t.Day < 1 || t.Day > 31)
+        t.Month < 1 || t.Month > 12 || t.Day < 1 || t.Day > 31 || t.Hour > 23 || t.Minute > 59 ||
+        t.Second > 59)
         return;
     h->boot_time_tsc = rdtsc();
     h->boot_time = days(t.Year, t.Month, t.Day) * 86400 + t.Hour * 3600 + t.Minute * 60 + t.Second;
-    if (t.TimeZone != EFI_UNSPECIFIED_TIMEZONE)
+    if (t.TimeZone >= -1440 && t.TimeZone <= 1440) /* else it is not specified */
         h->boot_time += t.TimeZone * 60; /* UEFI, "GetTime()": local time = UTC - TimeZone */
+}
+
+/* Firmware that checks signatures has let this file pass; nobody checks what comes of it. */
+static void tell_secure_boot(void)
+{
+    static EFI_GUID global = EFI_GLOBAL_VARIABLE;
+    static CHAR16 name[] = L"SecureBoot";
+    UINT8 value = 0;
+    UINTN size = sizeof(value);
+
+    if (firmware->RuntimeServices->GetVariable(name, &global, NULL, &size, &value) == EFI_SUCCESS &&
+        size == sizeof(value) && value == 1)
+        say("Secure Boot is on and trusts this file; what Corbel starts is checked by nobody.");
 }
 
 void facts_gather(struct handover *h)
@@ -109,4 +142,5 @@ void facts_gather(struct handover *h)
     find_tables(h);
     find_framebuffer(&h->framebuffer);
     read_clock(h);
+    tell_secure_boot();
 }

@@ -11,7 +11,8 @@
 #define CONFIG_NAME "corbel.conf"
 #define CONFIG_MAX  (16 * MIB)
 #define PATH_LENGTH 1024
-#define CHUNK_MIN   (256 * KIB)
+#define CHUNK_FIRST (256 * KIB) /* of a file at once, at least */
+#define CHUNK_MIN   (4 * KIB)   /* where firmware refuses more */
 #define CHUNKS      20
 
 static EFI_FILE *volume; /* NULL when the boot disk has no file system that firmware reads */
@@ -111,17 +112,23 @@ static int open_file(const char *path, size_t length, EFI_FILE **file, uint64_t 
     return status;
 }
 
+/* Some firmware refuses to read much at once: then less is asked for, from where it was. */
 static int read_all(EFI_FILE *file, uint8_t *to, uint64_t size)
 {
-    uint64_t chunk = MAX(ALIGN_UP(size / CHUNKS, 64 * KIB), CHUNK_MIN);
+    uint64_t chunk = MAX(ALIGN_UP(size / CHUNKS, 64 * KIB), CHUNK_FIRST);
 
     for (uint64_t done = 0; done < size;) {
-        UINTN n = (UINTN)MIN(chunk, size - done);
+        UINTN wanted = (UINTN)MIN(chunk, size - done), n = wanted;
         int status = error_of(file->Read(file, &n, to + done));
 
+        if (status && wanted > CHUNK_MIN) {
+            chunk = ALIGN_UP(wanted / 2, CHUNK_MIN);
+            if (file->SetPosition(file, done) == EFI_SUCCESS)
+                continue;
+        }
         if (status)
             return status;
-        if (n == 0)
+        if (n == 0 || n > wanted)
             return -EIO;
         done += n;
         progress_step(done);

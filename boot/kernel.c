@@ -77,23 +77,13 @@ int kernel_load(struct handover *h, uint64_t *entry)
 /* RAM and everything else below 4 GiB, then each later range that is not MMIO or reserved. */
 static int map_memory(struct paging *p)
 {
-    EFI_BOOT_SERVICES *bs = firmware->BootServices;
-    UINTN size = 0, key, step;
-    UINT32 version;
-    uint8_t *map = NULL;
-    int status;
+    struct memory_map map = {0};
+    int status = memory_map(&map);
 
-    (void)bs->GetMemoryMap(&size, NULL, &key, &step, &version);
-    size += 16 * step; /* taking memory for the map makes the map longer */
-    if (bs->AllocatePool(EfiBootServicesData, size, (void **)&map) != EFI_SUCCESS)
-        return -ENOMEM;
-    if (bs->GetMemoryMap(&size, (void *)map, &key, &step, &version) != EFI_SUCCESS) {
-        bs->FreePool(map);
-        return -EIO;
-    }
-    status = paging_map(p, 0, 0, 4 * GIB, PTE_WRITABLE | PTE_NX);
-    for (UINTN at = 0; at + step <= size && status == 0; at += step) {
-        const EFI_MEMORY_DESCRIPTOR *d = (const EFI_MEMORY_DESCRIPTOR *)(map + at);
+    if (status == 0)
+        status = paging_map(p, 0, 0, 4 * GIB, PTE_WRITABLE | PTE_NX);
+    for (UINTN at = 0; at + map.step <= map.size && status == 0; at += map.step) {
+        const EFI_MEMORY_DESCRIPTOR *d = (const EFI_MEMORY_DESCRIPTOR *)(map.at + at);
         uint64_t from = ALIGN_DOWN(d->PhysicalStart, 2 * MIB);
         uint64_t to = ALIGN_UP(d->PhysicalStart + d->NumberOfPages * PAGE_SIZE, 2 * MIB);
 
@@ -104,7 +94,7 @@ static int map_memory(struct paging *p)
         if (from < to)
             status = paging_map(p, from, from, to - from, PTE_WRITABLE | PTE_NX);
     }
-    bs->FreePool(map);
+    memory_map_free(&map);
     return status;
 }
 

@@ -5,23 +5,46 @@
 #include "arch/x86/lib/string.h"
 
 #define STACK_SIZE (16 * KIB)
-#define TRIES      8
+#define TRIES      16
 
 extern const uint8_t switch_begin[] __attribute__((visibility("hidden")));
 extern const uint8_t switch_end[] __attribute__((visibility("hidden")));
 typedef void (*switch_fn)(uint64_t handover, uint64_t cr3, uint64_t entry, uint64_t stack)
     __attribute__((sysv_abi));
 
-static uint8_t *raw_map; /* as firmware writes it */
-static UINTN raw_room, raw_size, raw_step, raw_key;
+static struct memory_map map;        /* as firmware writes it */
 static struct handover_mem *entries; /* the same as ours, and one for the microkernel */
 static uint32_t entry_room;
 static void *trampoline, *stack;
 
-int leave_prepare(struct handover *h)
+static uint32_t entries_wanted(void)
+{
+    return (uint32_t)(map.room / map.step) + 1;
+}
+
+/* Memory for the map in our form, and for what becomes of it. */
+static int make_room(struct handover *h)
 {
     EFI_BOOT_SERVICES *bs = firmware->BootServices;
-    UINT32 version;
+
+    if (entry_room) {
+        bs->FreePool(entries);
+        memory_free((void *)(uintptr_t)h->memory, 2 * entry_room * sizeof(*entries));
+    }
+    entry_room = 0;
+    if (bs->AllocatePool(EfiBootServicesData, entries_wanted() * sizeof(*entries),
+                         (void **)&entries) != EFI_SUCCESS)
+        return -ENOMEM;
+    h->memory = (uintptr_t)memory_allocate(2 * entries_wanted() * sizeof(*entries));
+    if (!h->memory)
+        return -ENOMEM;
+    entry_room = entries_wanted();
+    return 0;
+}
+
+int leave_prepare(struct handover *h)
+{
+    int status;
 
     h->low_pages = memory_low_pages();
     trampoline = memory_page();
@@ -29,27 +52,20 @@ int leave_prepare(struct handover *h)
     if (!trampoline || !stack)
         return -ENOMEM;
     memcpy(trampoline, switch_begin, (size_t)(switch_end - switch_begin));
-    if (kernel_map(h, (uintptr_t)trampoline) < 0)
-        return -ENOMEM;
+    status = kernel_map(h, (uintptr_t)trampoline);
+    if (status < 0)
+        return status;
 
-    /* What happens from here on, ExitBootServices() included, may still split some entries. */
-    (void)bs->GetMemoryMap(&raw_size, NULL, &raw_key, &raw_step, &version);
-    raw_room = raw_size + 32 * raw_step;
-    entry_room = (uint32_t)(raw_room / raw_step) + 1;
-    if (bs->AllocatePool(EfiBootServicesData, raw_room, (void **)&raw_map) != EFI_SUCCESS ||
-        bs->AllocatePool(EfiBootServicesData, entry_room * sizeof(*entries), (void **)&entries) !=
-            EFI_SUCCESS)
-        return -ENOMEM;
-    h->memory = (uintptr_t)memory_allocate(2 * entry_room * sizeof(*entries));
-    return h->memory ? 0 : -ENOMEM;
+    status = memory_map(&map);
+    return status < 0 ? status : make_room(h);
 }
 
 static void convert_map(struct handover *h)
 {
     uint32_t n = 0;
 
-    for (UINTN at = 0; at + raw_step <= raw_size && n < entry_room - 1; at += raw_step) {
-        const EFI_MEMORY_DESCRIPTOR *d = (const EFI_MEMORY_DESCRIPTOR *)(raw_map + at);
+    for (UINTN at = 0; at + map.step <= map.size && n < entry_room - 1; at += map.step) {
+        const EFI_MEMORY_DESCRIPTOR *d = (const EFI_MEMORY_DESCRIPTOR *)(map.at + at);
 
         entries[n].base = d->PhysicalStart;
         entries[n].size =
@@ -72,28 +88,28 @@ static void convert_map(struct handover *h)
 
 /*
  * ExitBootServices() wants the key of the newest map, and its own first part may make the map
- * newer: so get the map and try again. Between the two nothing may be allocated, printed or freed.
- * UEFI, "EFI_BOOT_SERVICES.ExitBootServices()".
+ * newer: so get the map and try again. Between the two nothing may be allocated, printed or freed;
+ * after the first try memory is all that may be asked for. UEFI,
+ * "EFI_BOOT_SERVICES.ExitBootServices()".
  */
-static EFI_STATUS exit_boot_services(EFI_HANDLE image)
+static EFI_STATUS exit_boot_services(EFI_HANDLE image, struct handover *h)
 {
     EFI_STATUS status = EFI_INVALID_PARAMETER;
-    UINT32 version;
 
     for (int i = 0; i < TRIES && status != EFI_SUCCESS; i++) {
-        raw_size = raw_room;
-        status = firmware->BootServices->GetMemoryMap(&raw_size, (void *)raw_map, &raw_key,
-                                                      &raw_step, &version);
-        if (status != EFI_SUCCESS)
+        if (memory_map(&map) < 0)
             break;
-        status = firmware->BootServices->ExitBootServices(image, raw_key);
+        if (entries_wanted() <= entry_room)
+            status = firmware->BootServices->ExitBootServices(image, map.key);
+        else if (make_room(h) < 0)
+            return EFI_OUT_OF_RESOURCES;
     }
     return status;
 }
 
 EFI_STATUS leave(EFI_HANDLE image, struct handover *h, uint64_t entry)
 {
-    EFI_STATUS status = exit_boot_services(image);
+    EFI_STATUS status = exit_boot_services(image, h);
 
     /* A firmware that failed half-way may have no console left, but COM1 still is there. */
     print_firmware_gone();

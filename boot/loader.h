@@ -36,6 +36,17 @@ void *memory_allocate(uint64_t size);
 void memory_free(void *p, uint64_t size);
 /* One zeroed page. */
 uint64_t *memory_page(void);
+/* Firmware's memory map, in memory of firmware's which grows with it; all zeros before the first
+ * time.
+ */
+struct memory_map {
+    uint8_t *at;
+    UINTN room, size, step, key; /* step: from one descriptor to the next */
+};
+/* Get the newest one. 0, -ENOMEM, or -EIO when firmware does not give it. Nothing has been
+ * allocated since the key that it has. */
+int memory_map(struct memory_map *m) MUST_CHECK;
+void memory_map_free(struct memory_map *m);
 /* Two pages below 640 KiB, but not the first of all, or 0. */
 uint64_t memory_low_pages(void);
 
@@ -63,7 +74,7 @@ int files_load(struct handover *h);
 
 /* --- leave.c --- */
 
-/* Prepare everything that leaving needs. 0 or negative, with a sentence. */
+/* Prepare everything that leaving needs. 0, -ENOMEM, or -EIO when firmware tells of no memory. */
 int leave_prepare(struct handover *h);
 /* Leave boot services and jump. Returns only when firmware refuses to let go. */
 EFI_STATUS leave(EFI_HANDLE image, struct handover *h, uint64_t entry);

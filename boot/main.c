@@ -1,6 +1,7 @@
 #include "boot/cpu.h"
 #include "boot/loader.h"
 #include "guest/config/config.h"
+#include "arch/x86/lib/errno.h"
 
 EFI_SYSTEM_TABLE *firmware;
 
@@ -40,6 +41,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     struct handover *h;
     void *reserve;
     bool check_only;
+    int status = -ENOMEM;
 
     firmware = system_table;
     print_init();
@@ -65,8 +67,13 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
     reserve = memory_allocate(RESERVE);
     if (cpus_gather(h) == 0 && reserve && (check_only || files_load(h) == 0)) {
         memory_free(reserve, RESERVE);
-        if (leave_prepare(h) == 0)
+        status = leave_prepare(h);
+        if (status == 0)
             return leave(image, h, entry);
+    }
+    if (status == -EIO) {
+        say("firmware does not tell what memory there is.");
+        return fail(EFI_DEVICE_ERROR);
     }
     say("memory is used up: the machine needs more of it.");
     return fail(EFI_OUT_OF_RESOURCES);

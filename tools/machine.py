@@ -167,6 +167,7 @@ class Machine:
     replace     Bochs: {directive: line} instead of the line that begins with "directive:"
     log         file that COM1's output is copied to, as it comes
     gdb         TCP port of this machine at which a debugger finds the second serial port; 0: any, see gdb_port
+    com1        whether there is a first serial port
     com2        file that the second serial port's output goes to; None: there is no such port
     firmware    Bochs: the files that make up the flash image; QEMU: (code, variables)
     bochs       which Bochs: a program; else what is installed, or Bochs 3 with BOCHS=3 in the environment
@@ -174,11 +175,12 @@ class Machine:
     """
 
     def __init__(self, image, kind="bochs", cpus=1, memory=512, model=None, ips=DEFAULT_IPS, extra=(), replace=None,
-                 log=None, com2=None, gdb=None, firmware=None, bochs=None, qemu="qemu-system-x86_64",
+                 log=None, com1=True, com2=None, gdb=None, firmware=None, bochs=None, qemu="qemu-system-x86_64",
                  cpu=""):
         self.image, self.kind, self.cpus, self.memory = image, kind, cpus, memory
         self.model = model or (DEFAULT_MODEL if kind == "bochs" else None)
         self.ips, self.extra, self.replace = ips, list(extra), dict(replace or {})
+        self.com1 = com1
         self.com2 = com2 and os.path.abspath(com2)
         self.log_path, self.firmware, self.bochs, self.qemu = log, firmware, bochs or default_bochs(), qemu
         self.cpu = cpu
@@ -218,7 +220,8 @@ class Machine:
             with open(os.path.join(self.folder, "emulator.txt"), "wb") as said:
                 self.process = subprocess.Popen(command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=said,
                                                 stderr=said, preexec_fn=_die_with_parent)
-            self._accept(listener)
+            if self.com1:
+                self._accept(listener)
 
     def _accept(self, listener):
         listener.settimeout(0.2)
@@ -254,7 +257,7 @@ class Machine:
             "ata0: enabled=1, ioaddr1=0x1f0, ioaddr2=0x3f0, irq=14",
             f"ata0-master: type=disk, path={os.path.basename(disk)}, mode=flat",
             "boot: disk",
-            f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}",
+            f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{port}" if self.com1 else "com1: enabled=0",
             "log: bochs.log",
             "info: action=ignore",
             "error: action=ignore",
@@ -284,7 +287,8 @@ class Machine:
                 "-drive", f"if=pflash,format=raw,readonly=on,file={code}",
                 "-drive", "if=pflash,format=raw,file=variables.fd",
                 "-drive", f"format=raw,file={os.path.basename(disk)}",
-                "-chardev", f"socket,id=com1,host=127.0.0.1,port={port},nodelay=on", "-serial", "chardev:com1",
+                *(["-chardev", f"socket,id=com1,host=127.0.0.1,port={port},nodelay=on", "-serial", "chardev:com1"]
+                  if self.com1 else ["-serial", "none"]),
                 *(["-serial", f"file:{self.com2}"] if self.com2 else []),
                 *(["-chardev", f"socket,id=com2,host=127.0.0.1,port={self.bridge.machine_port},nodelay=on",
                    "-serial", "chardev:com2"] if self.bridge else []), *self.extra]
@@ -293,6 +297,9 @@ class Machine:
 
     def pump(self, timeout):
         """Take what COM1 has said, waiting at most timeout seconds for it. Returns the bytes; None at the end."""
+        if self.wire is None and not self.com1 and self.running():
+            time.sleep(max(0, timeout))
+            return b""
         if self.wire is None:
             return None
         ready, _, _ = select.select([self.wire], [], [], max(0, timeout))

@@ -71,3 +71,10 @@ def check_without_vmx(lab):
     expect_all(report(lab, kind="qemu", model="Nehalem,-vmx", memory=512), r"by GenuineIntel$",
                r"^firmware      UEFI; ACPI tables: yes$", r"^screen        \d+x\d+$", r"^VT-x          none$",
                r"^Corbel cannot run here: this CPU shows no VT-x \(VMX\)")
+
+
+@scenario(bound=60)
+def check_two_cards(lab):
+    """Two graphics cards: the GOP of firmware's console, which draws on both, has no frame buffer; each card's has."""
+    expect_all(report(lab, kind="qemu", model="Nehalem,-vmx", memory=512, extra=["-device", "secondary-vga"]),
+               r"^screen        \d+x\d+$")
