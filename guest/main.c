@@ -13,6 +13,7 @@
 #include "guest/check.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
+#include "guest/vm/down.h"
 #include "guest/vm/files.h"
 #include "guest/gdb/gdb.h"
 #include "guest/vm/idle.h"
@@ -154,7 +155,10 @@ static NORETURN void stay(const char *why, const char *error)
 {
     idle_begin(&config, why, error);
     for (;;) {
-        uint64_t console = console_pump(), idle = idle_work(), wake = MIN(console, idle);
+        uint64_t console = console_pump(), idle = idle_work();
+        uint64_t down = down_wanted() ? down_work() : UINT64_MAX, wake = MIN(console, idle);
+
+        wake = MIN(wake, down);
         if (wake != UINT64_MAX)
             apic_timer_set(wake);
         cpu_idle_once();
@@ -171,6 +175,7 @@ NORETURN void corbel_main(struct handover *h)
     wall_clock_init(h->boot_time, h->boot_time_tsc);
     files_init(h);
     read_config();
+    down_init(&config);
     frame_stats(&frames);
     log_info("Corbel on %u processor%s at %lu MHz, %lu MiB free", h->cpu_count,
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);

@@ -123,12 +123,9 @@ int guest_memory_create(struct guest_memory *gm, uint16_t owner,
         gm->size += r->size;
         rc = back_range(gm, r);
     }
-    if (rc < 0) {
+    if (rc < 0)
         guest_memory_destroy(gm);
-        return rc;
-    }
-    guest_memory_clear(gm); /* what the frames held before is nobody's business */
-    return 0;
+    return rc;
 }
 
 static void free_chunk(uint64_t chunk)
@@ -172,21 +169,31 @@ static void zero_bytes(void *p, size_t size)
     memset(p, 0, rest);
 }
 
-void guest_memory_clear(struct guest_memory *gm)
+static void clear_chunk(uint64_t chunk)
 {
-    for (uint32_t i = 0; i < gm->range_count; i++) {
-        for (uint32_t c = 0; c < gm->ranges[i].count; c++) {
-            uint64_t chunk = gm->ranges[i].chunks[c];
-            void *p = phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE));
-            if ((chunk & KIND_MASK) != KIND_TABLE) {
-                zero_bytes(p, GUEST_CHUNK);
-                continue;
-            }
-            for (unsigned page = 0; page < TABLE_ENTRIES; page++)
-                if (((uint64_t *)p)[page])
-                    zero_bytes(phys_to_virt(((uint64_t *)p)[page]), PAGE_SIZE);
-        }
+    void *p = phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE));
+
+    if ((chunk & KIND_MASK) != KIND_TABLE) {
+        zero_bytes(p, GUEST_CHUNK);
+        return;
     }
+    for (unsigned page = 0; page < TABLE_ENTRIES; page++)
+        if (((uint64_t *)p)[page])
+            zero_bytes(phys_to_virt(((uint64_t *)p)[page]), PAGE_SIZE);
+}
+
+bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)
+{
+    uint32_t before = 0; /* chunks of the ranges before */
+
+    for (uint32_t i = 0; i < gm->range_count; before += gm->ranges[i++].count) {
+        if (*done - before >= gm->ranges[i].count)
+            continue;
+        clear_chunk(gm->ranges[i].chunks[*done - before]);
+        (*done)++;
+        return true;
+    }
+    return false;
 }
 
 /* The host address of the byte at gpa, and how many bytes of its block follow from there;

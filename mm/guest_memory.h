@@ -33,16 +33,16 @@ struct guest_memory_region {
 
 /*
  * RAM for a VM: count regions (1 to GUEST_MEMORY_RANGES), page aligned, ascending, not overlapping,
- * below 2^46. Backed by the largest frames there are and zeroed. -EINVAL, or -ENOMEM with
- * everything given back.
+ * below 2^46. Backed by the largest frames there are, which hold whatever they held before:
+ * guest_memory_clear_some() comes next. -EINVAL, or -ENOMEM with everything given back.
  */
 int guest_memory_create(struct guest_memory *gm, uint16_t owner,
                         const struct guest_memory_region *regions, unsigned count) MUST_CHECK;
 /* Give everything back; no EPT may map it any more and nothing may be pinned. Safe on a zeroed
  * struct. */
 void guest_memory_destroy(struct guest_memory *gm);
-/* All RAM to zero again, for a VM's reset. */
-void guest_memory_clear(struct guest_memory *gm);
+/* The next 2 MiB of RAM to zero; *done counts them, from 0 on. false: that was all of it. */
+bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done);
 
 struct guest_frame {
     paddr hpa;           /* of the byte at gpa */

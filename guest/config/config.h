@@ -70,6 +70,7 @@ enum config_host_key {
     CONFIG_HOST_LOG,
     CONFIG_HOST_START,
     CONFIG_HOST_WHEN_IDLE,
+    CONFIG_HOST_SHUTDOWN_TIMEOUT,
     CONFIG_HOST_ATTACH,
     CONFIG_HOST_WITHOUT,
     CONFIG_HOST_ON_PANIC,
@@ -158,6 +159,7 @@ struct config {
     uint32_t log;              /* enum log_level */
     uint32_t start;            /* enum config_start */
     uint32_t when_idle;        /* enum config_idle */
+    uint32_t shutdown_timeout; /* seconds */
     struct config_span attach; /* a VM's name, or "monitor" */
     uint32_t on_panic;         /* enum config_panic */
     uint32_t trace;            /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */

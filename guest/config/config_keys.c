@@ -46,6 +46,15 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                .choices = idle_names,
                                .initial = "poweroff",
                                .help = "what to do after the last VM has ended"},
+    [CONFIG_HOST_SHUTDOWN_TIMEOUT] =
+        {.name = "shutdown_timeout",
+         .type = CONFIG_NUMBER,
+         .offset = offsetof(struct config, shutdown_timeout),
+         .min = 0,
+         .max = 86400,
+         .initial = "90",
+         .help = "seconds that VMs get to shut down when the machine goes down; then they are "
+                 "ended"},
     [CONFIG_HOST_ATTACH] = {.name = "attach",
                             .type = CONFIG_NAME,
                             .offset = offsetof(struct config, attach),

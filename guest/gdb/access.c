@@ -14,7 +14,7 @@ static struct vm *vm(void)
 
 bool access_stands_still(void)
 {
-    return vm() && gdb_slot->state == SLOT_PAUSED;
+    return vm() && life_stands_still(gdb_slot->state);
 }
 
 /* --- looking at vCPUs --- */

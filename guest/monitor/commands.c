@@ -4,10 +4,9 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
-#include "drivers/machine.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
-#include "guest/trace/trace.h"
+#include "guest/vm/down.h"
 
 #define HELP_WIDTH 26 /* of name and arguments */
 
@@ -63,6 +62,8 @@ static bool command_console(struct job *job)
 
 /* --- lifecycle --- */
 
+#define SHOWN_HZ 2
+
 static bool steer(struct job *job, int (*action)(struct vm_slot *slot, char *error),
                   const char *done)
 {
@@ -80,9 +81,38 @@ static bool steer(struct job *job, int (*action)(struct vm_slot *slot, char *err
     return false;
 }
 
+static void end_making(struct job *job)
+{
+    struct vm_slot *slot = job_vm(job, 1);
+    char error[CONTROL_ERROR];
+
+    if (slot->state == SLOT_MAKING)
+        (void)!control_kill(slot, "killed from the monitor", error);
+}
+
+/* The same, for what takes its time: all of the VM's memory is cleared. */
+static bool steer_and_wait(struct job *job, int (*action)(struct vm_slot *slot, char *error),
+                           const char *done)
+{
+    struct vm_slot *slot;
+
+    if (job->step == 0) {
+        (void)!steer(job, action, done);
+        slot = control_find(job->words.word[1].text, job->words.word[1].length);
+        job->stop = end_making;
+        return slot && slot->state == SLOT_MAKING;
+    }
+    slot = job_vm(job, 1);
+    if (slot->state != SLOT_MAKING)
+        return false;
+    job_progress(job, "%s: its memory is cleared: %u %%", slot->name, control_progress(slot));
+    job->wake = rdtsc() + tsc_hz / SHOWN_HZ;
+    return true;
+}
+
 static bool command_start(struct job *job)
 {
-    return steer(job, control_start, "starts");
+    return steer_and_wait(job, control_start, "starts");
 }
 
 static bool command_stop(struct job *job)
@@ -102,12 +132,17 @@ static bool command_resume(struct job *job)
 
 static bool command_reset(struct job *job)
 {
-    return steer(job, control_reset, "is reset");
+    return steer_and_wait(job, control_reset, "is reset");
+}
+
+static int kill(struct vm_slot *slot, char *error)
+{
+    return control_kill(slot, "killed from the monitor", error);
 }
 
 static bool command_kill(struct job *job)
 {
-    return steer(job, control_kill, "is killed");
+    return steer(job, kill, "is killed");
 }
 
 static bool command_set(struct job *job)
@@ -135,72 +170,46 @@ static bool command_set(struct job *job)
 
 /* --- the machine --- */
 
-#define ASK_AGAIN_HZ 10
-
-/* VMs that have not ended yet; presses their power buttons the first time. */
-static unsigned ask_vms_to_end(struct job *job)
+static void call_off(struct job *job)
 {
-    char error[CONTROL_ERROR];
-    unsigned left = 0;
-
-    for (unsigned i = 0; i < control_count(); i++) {
-        struct vm_slot *slot = control_slot(i);
-        if (slot->state == SLOT_OFF)
-            continue;
-        left++;
-        if (job->step == 0 && control_stop(slot, error) < 0)
-            job_line("%s", error);
-    }
-    return left;
+    down_cancel();
 }
 
-/* Whether the machine may go down: at once, or when all VMs have ended. */
-static bool may_go_down(struct job *job, bool *wait)
+/* The machine's job, which goes on whatever becomes of the command that shows it. */
+static bool go_down(struct job *job, enum down_kind kind)
 {
-    unsigned left;
+    const struct word *word = &job->words.word[1];
+    char text[DOWN_TEXT];
 
-    *wait = false;
-    if (job->words.count > 1) {
-        if (word_is(job->words.word[1], "now"))
-            return true;
-        job_line("'%.*s' is not 'now'", (int)MIN(job->words.word[1].length, 40),
-                 job->words.word[1].text);
-        return false;
-    }
-    left = ask_vms_to_end(job);
-    if (!left)
+    if (job->step == 0) {
+        if (job->words.count > 1 && word_is(*word, "now"))
+            down_now(kind);
+        if (job->words.count > 1) {
+            job_line("'%.*s' is not 'now'", (int)MIN(word->length, 40), word->text);
+            return false;
+        }
+        job_line("Ctrl-C: no longer; Ctrl-]: leave it to itself; '%s now' does not wait",
+                 job->command->name);
+        down_begin(kind, "asked for at the monitor");
+        job->stop = call_off;
         return true;
-    if (job->step == 0)
-        job_line("waiting for %u VM%s to shut down; Ctrl-C: no longer; '%s now' does not wait",
-                 left, left == 1 ? "" : "s", job->command->name);
-    job->wake = rdtsc() + tsc_hz / ASK_AGAIN_HZ;
-    control_stay_on(job->wake + tsc_hz); /* the last VM's end is ours to notice */
-    *wait = true;
-    return false;
+    }
+    if (!down_wanted())
+        return false;
+    down_text(text);
+    job_progress(job, "%s", text);
+    job->wake = rdtsc() + tsc_hz / SHOWN_HZ;
+    return true;
 }
 
 static bool command_poweroff(struct job *job)
 {
-    bool wait;
-
-    if (may_go_down(job, &wait)) {
-        trace_flush();
-        console_flush();
-        machine_poweroff();
-    }
-    return wait;
+    return go_down(job, DOWN_POWEROFF);
 }
 
 static bool command_reboot(struct job *job)
 {
-    bool wait;
-
-    if (may_go_down(job, &wait)) {
-        trace_flush();
-        console_flush();
-        machine_reset();
-    }
-    return wait;
+    return go_down(job, DOWN_REBOOT);
 }
 
 /* --- all of them --- */

@@ -147,7 +147,7 @@ static void change_registers(const struct job *job, unsigned first)
 
     if (!slot)
         return;
-    if (slot->state != SLOT_PAUSED)
+    if (!life_stands_still(slot->state))
         format(c.error, sizeof(c.error),
                "%s is not paused: registers change under a guest that runs", slot->name);
     else if (first == 3 && word_number(job->words.word[2], CONFIG_MAX_CPUS, &vcpu) < 0)

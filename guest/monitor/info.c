@@ -125,10 +125,15 @@ bool command_show(struct job *job)
 
     if (!slot)
         return false;
-    job_line("[vm %s], line %u of corbel.conf; it is %s", slot->name, slot->config->section_line,
-             control_state_text(slot));
-    for (enum config_vm_key i = 0; i < CONFIG_VM_KEYS; i++)
-        show_key(slot, i);
+    if (job->step == 0) {
+        job_line("[vm %s], line %u of corbel.conf; it is %s", slot->name,
+                 slot->config->section_line, control_state_text(slot));
+        return true;
+    }
+    if (job->step <= CONFIG_VM_KEYS) { /* some are lists */
+        show_key(slot, job->step - 1);
+        return true;
+    }
     if (slot->kind)
         job_line("  its kernel was taken for %s", slot->kind);
     if (slot->cost.make)

@@ -5,6 +5,7 @@
 #include "arch/x86/lib/string.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
+#include "guest/vm/down.h"
 #include "guest/monitor/editor.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
@@ -12,6 +13,10 @@
 #define CTRL_C      0x03
 #define TYPED_AHEAD 256u /* a power of two */
 #define STEPS       8    /* of a command in one go */
+#define LINE        254  /* of a command's output, with its terminator */
+#define SCREEN      80   /* columns */
+
+#define ERASE_TO_END "\x1b[K"
 
 static const char prompt[] = "corbel> ";
 
@@ -35,28 +40,52 @@ void job_text(const char *text, size_t length)
     console_write(text, length);
 }
 
-void job_line(const char *fmt, ...)
+static void write_line(const char *fmt, va_list args, size_t most, const char *end)
 {
-    char line[256];
-    va_list args;
-    int length;
+    char line[LINE];
+    size_t length = MIN((size_t)vformat(line, sizeof(line), fmt, args), most);
 
-    va_start(args, fmt);
-    length = vformat(line, sizeof(line) - 2, fmt, args);
-    va_end(args);
-    length = MIN(length, (int)sizeof(line) - 3);
-    for (int i = 0; i < length; i++)
+    for (size_t i = 0; i < length; i++)
         if (line[i] < ' ' || line[i] > '~')
             line[i] = '?';
-    line[length] = '\r';
-    line[length + 1] = '\n';
-    console_write(line, (size_t)length + 2);
+    console_write(line, length);
+    console_write(end, strlen(end));
+}
+
+void job_line(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    write_line(fmt, args, LINE - 1, "\r\n");
+    va_end(args);
+}
+
+void job_progress(struct job *j, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    job_text("\r", 1);
+    write_line(fmt, args, SCREEN - 1, ERASE_TO_END);
+    va_end(args);
+    j->line = true;
+}
+
+/* The line that job_progress() has left without an end. */
+static void end_progress(const char *by)
+{
+    if (job.line)
+        job_text(by, strlen(by));
+    job.line = false;
 }
 
 bool monitor_hide(void)
 {
     if (!job.command)
         editor_erase(&editor);
+    else
+        end_progress("\r" ERASE_TO_END);
     return !job.keys;
 }
 
@@ -64,6 +93,8 @@ void monitor_show(void)
 {
     if (!job.command)
         editor_redraw(&editor);
+    else if (!job.keys)
+        job.wake = 0; /* it writes its progress again */
 }
 
 /* --- completion --- */
@@ -118,6 +149,7 @@ static void end_job(void)
 {
     if (job.keys)
         job_text("\x1b[?25h", 6); /* the cursor, which it may have hidden */
+    end_progress("\r\n");
     heap_free(job.data);
     memset(&job, 0, sizeof(job));
     if (in_front)
@@ -154,9 +186,14 @@ void monitor_input(uint8_t byte)
 {
     if (!job.command) {
         type(byte);
+        if (byte == CTRL_C)
+            down_cancel();
     } else if (byte == CTRL_C) {
+        end_progress("");
         job_text("^C\r\n", 4);
         ahead_tail = ahead_head;
+        if (job.stop)
+            job.stop(&job);
         end_job();
     } else if (job.keys) {
         job.key = byte;

@@ -1,13 +1,17 @@
 /* `trace`: what is recorded, switched on and off, shown and sent. */
 #include "guest/trace/trace.h"
 
+#include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/tsc.h"
 #include "guest/vm/control.h"
 #include "guest/monitor/commands.h"
 #include "mm/heap.h"
 
 #define SHOWN_BY_DEFAULT 20
 #define SHOWN_AT_MOST    100000
+#define BACK_AT_ONCE     500 /* records */
+#define SHOWN_HZ         2
 
 static void print_state(void)
 {
@@ -75,7 +79,14 @@ static bool show(struct job *job)
             job_line("there is no memory for it");
             return false;
         }
-        trace_show(job->data, (unsigned)count);
+        trace_show(job->data);
+        job->next = (unsigned)count;
+        return true;
+    }
+    if (job->next) { /* a piece of the way back, which may be long */
+        unsigned piece = MIN(job->next, BACK_AT_ONCE);
+        job->next = trace_view_back(job->data, piece) ? job->next - piece : 0;
+        return true;
     }
     if (!trace_show_next(job->data, line))
         return false;
@@ -83,7 +94,12 @@ static bool show(struct job *job)
     return true;
 }
 
-static void save(void)
+static void stop_save(struct job *job)
+{
+    trace_save_stop();
+}
+
+static bool begin_save(struct job *job)
 {
     int64_t records = trace_save();
 
@@ -92,7 +108,22 @@ static void save(void)
     else if (records < 0)
         job_line("another processor is sending: try again");
     else
-        job_line("%ld records go out over the second serial port", records);
+        job_line("%ld records go out over the second serial port; Ctrl-C: no more of them",
+                 records);
+    job->stop = stop_save;
+    return records > 0;
+}
+
+static bool save(struct job *job)
+{
+    uint64_t left;
+
+    if (job->step == 0)
+        return begin_save(job);
+    left = trace_save_left();
+    job_progress(job, "%lu records are left to be sent", left);
+    job->wake = rdtsc() + tsc_hz / SHOWN_HZ;
+    return left != 0;
 }
 
 bool command_trace(struct job *job)
@@ -109,7 +140,7 @@ bool command_trace(struct job *job)
         trace_off();
         print_state();
     } else if (word_is(w, "save")) {
-        save();
+        return save(job);
     } else {
         job_line("trace what? on, off, show or save");
     }

@@ -35,6 +35,11 @@ static unsigned next_ring;
 static size_t next_name;
 static uint16_t sequence;
 static uint64_t next_send, next_info;
+/* What is sent once more, by ring: records up to here were sent before; the last one's number, and
+ * one. */
+static struct saved {
+    uint64_t sent, end;
+} saved[SMP_CPUS_MAX];
 
 /* --- on and off --- */
 
@@ -183,24 +188,35 @@ uint64_t trace_pump(void)
     return next;
 }
 
-void trace_flush(void)
+void trace_finish(void)
 {
-    uint8_t packet[TRACE_PACKET_MAX];
-    size_t length;
-
     if (!streaming())
         return;
     trace_off();
-    if (!spin_trylock(&stream_lock))
-        return;
     next_info = 0;
-    while ((length = next_packet(rdtsc(), packet))) {
-        serial_write(&com2, packet, length);
-        serial_flush(&com2);
-        if (serial_sending(&com2))
-            break;
+}
+
+/* Whether a second has passed since the port's ring or the records' rings have last changed. */
+static bool stuck(uint64_t left)
+{
+    static uint64_t since, before, room;
+    uint64_t now = rdtsc();
+
+    if (left != before || serial_room(&com2) != room || now - since > 2 * tsc_hz) {
+        before = left;
+        room = serial_room(&com2);
+        since = now;
     }
-    spin_unlock(&stream_lock);
+    return now - since > tsc_hz;
+}
+
+uint64_t trace_left(void)
+{
+    uint64_t left = streaming() ? trace_state().waiting : 0;
+
+    if (!left && streaming())
+        left = !next_info || serial_sending(&com2);
+    return left && !stuck(left) ? left : 0;
 }
 
 int64_t trace_save(void)
@@ -213,12 +229,32 @@ int64_t trace_save(void)
         return -EBUSY;
     for (unsigned i = 0; i < info.cpus; i++) {
         struct trace_ring *r = rings[i];
+        saved[i] = (struct saved){.sent = MAX(saved[i].sent, r->tail), .end = r->head};
         r->tail = MIN(r->tail, trace_ring_oldest(r));
-        records += (int64_t)(r->head - r->tail);
+        records += (int64_t)(saved[i].end - r->tail);
     }
     next_info = 0;
     spin_unlock(&stream_lock);
     return records;
+}
+
+uint64_t trace_save_left(void)
+{
+    uint64_t left = 0;
+
+    for (unsigned i = 0; i < info.cpus && rings[i]; i++)
+        left += saved[i].end - MIN(rings[i]->tail, saved[i].end);
+    return left && !stuck(left) ? left : 0;
+}
+
+void trace_save_stop(void)
+{
+    spin_lock(&stream_lock);
+    for (unsigned i = 0; i < info.cpus && rings[i]; i++) {
+        rings[i]->tail = MAX(rings[i]->tail, saved[i].sent);
+        saved[i] = (struct saved){0};
+    }
+    spin_unlock(&stream_lock);
 }
 
 /* --- for the monitor --- */
@@ -235,9 +271,9 @@ struct trace_state trace_state(void)
     return s;
 }
 
-void trace_show(struct trace_view *v, unsigned newest)
+void trace_show(struct trace_view *v)
 {
-    trace_view_open(v, rings, info.start ? info.cpus : 0, newest);
+    trace_view_open(v, rings, info.start ? info.cpus : 0);
 }
 
 bool trace_show_next(struct trace_view *v, char line[TRACE_TEXT])

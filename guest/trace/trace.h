@@ -45,10 +45,18 @@ void trace_off(void);
  */
 uint64_t trace_pump(void);
 /* Send once more all that is still in memory, for a reader that was not there before. Returns how
- * many records that is; -ENODEV without a port. */
+ * many records that is; -ENODEV without a port, -EBUSY. */
 int64_t trace_save(void);
-/* Wait until all of it is sent, or until the port has been stuck for a second. */
-void trace_flush(void);
+/* How many of those are still to be sent; 0, too, when the port has been stuck for a second. On
+ * processor 0. */
+uint64_t trace_save_left(void);
+/* No more of what was sent before. */
+void trace_save_stop(void);
+/* Stop recording; what waits is sent by and by, with names and clock once more. */
+void trace_finish(void);
+/* Records that have yet to be sent, counting what the port has not sent yet as one; 0 without a
+ * port, or when it has been stuck for a second. On processor 0. */
+uint64_t trace_left(void);
 
 /* --- for the monitor --- */
 
@@ -60,8 +68,8 @@ struct trace_state {
 };
 
 struct trace_state trace_state(void);
-/* The newest records, as they are now. */
-void trace_show(struct trace_view *v, unsigned newest);
+/* The records as they are now: trace_view_back() brings the newest into view. */
+void trace_show(struct trace_view *v);
 /* The next line of it; false at the end. */
 bool trace_show_next(struct trace_view *v, char line[TRACE_TEXT]);
 

@@ -22,15 +22,19 @@ static bool step_back(struct trace_view *v)
     return true;
 }
 
-void trace_view_open(struct trace_view *v, struct trace_ring *const *rings, unsigned count,
-                     unsigned newest)
+void trace_view_open(struct trace_view *v, struct trace_ring *const *rings, unsigned count)
 {
     v->rings = rings;
     v->count = count;
     for (unsigned i = 0; i < count; i++)
         v->next[i] = v->end[i] = __atomic_load_n(&rings[i]->head, __ATOMIC_ACQUIRE);
-    for (unsigned n = 0; n < newest && step_back(v); n++)
-        ;
+}
+
+bool trace_view_back(struct trace_view *v, unsigned newest)
+{
+    while (newest && step_back(v))
+        newest--;
+    return !newest;
 }
 
 bool trace_view_next(struct trace_view *v, struct trace_record *out, unsigned *ring)

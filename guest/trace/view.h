@@ -11,9 +11,10 @@ struct trace_view {
     uint64_t end[SMP_CPUS_MAX];
 };
 
-/* Look at the newest `newest` records of rings[0..count) as they are now. */
-void trace_view_open(struct trace_view *v, struct trace_ring *const *rings, unsigned count,
-                     unsigned newest);
+/* Look at the end of rings[0..count) as they are now. */
+void trace_view_open(struct trace_view *v, struct trace_ring *const *rings, unsigned count);
+/* The newest `newest` records before that come into view, too; false when there are not so many. */
+bool trace_view_back(struct trace_view *v, unsigned newest);
 /* The next one, and which ring has it; false when there are no more. Those that have been
  * overwritten since are left out. */
 bool trace_view_next(struct trace_view *v, struct trace_record *out, unsigned *ring);

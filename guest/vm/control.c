@@ -1,7 +1,7 @@
 /*
- * VMs from start to end, on processor 0. What takes time goes by way of control_work(), which the
- * loop calls: a VM whose vCPUs have all left their processors is reset, paused or taken down there,
- * as its config and the monitor want it.
+ * VMs from start to end, on processor 0: what a person, a debugger, the machine's end or the guest
+ * itself makes happen goes through the table of life.c, and the action that stands there is carried
+ * out here. A VM whose vCPUs are to leave their processors comes back in vm_parked().
  */
 #include "guest/vm/control.h"
 
@@ -10,17 +10,16 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
-#include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "guest/config/config_text.h"
 #include "guest/console/console.h"
-#include "guest/vm/files.h"
+#include "guest/vm/down.h"
 #include "guest/gdb/gdb.h"
 #include "guest/vm/idle.h"
+#include "guest/vm/making.h"
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
 #include "guest/vm/vm.h"
-#include "guest/watch/watch.h"
 #include "mm/heap.h"
 
 /* A VM that restarts sooner than this after its start is held back until then. */
@@ -30,11 +29,9 @@ static const struct config *config;
 static struct vm_slot *slots;
 static unsigned count;
 static unsigned next_start; /* slots below it have been started, or are not to be by themselves */
-static unsigned active;     /* slots that are not off */
-static unsigned waiting;    /* slots in state SLOT_WAITING */
+static unsigned standing[SLOT_STATES]; /* slots by state */
 static uint64_t handover_tsc;
 static bool idle_told; /* that no VM is left */
-static uint64_t stay_until;
 
 /* --- which there are --- */
 
@@ -45,7 +42,10 @@ int control_init(const struct config *c, const struct vm_config *vms, uint64_t h
     slots = heap_alloc((c->vm_count + 1) * sizeof(*slots));
     if (!slots)
         return -ENOMEM;
-    count = (unsigned)c->vm_count;
+    memset(standing, 0, sizeof(standing));
+    count = standing[SLOT_OFF] = (unsigned)c->vm_count;
+    next_start = 0;
+    idle_told = false;
     for (unsigned i = 0; i < count; i++) {
         struct vm_slot *s = &slots[i];
         s->config = &vms[i];
@@ -78,11 +78,10 @@ struct vm_slot *control_find(const char *name, size_t length)
 
 const char *control_state_text(const struct vm_slot *slot)
 {
-    static const char *const states[] = {[SLOT_OFF] = "off",
-                                         [SLOT_RUNNING] = "running",
-                                         [SLOT_PAUSED] = "paused",
-                                         [SLOT_ENDING] = "ending",
-                                         [SLOT_WAITING] = "restarts"};
+    static const char *const states[SLOT_STATES] = {
+        [SLOT_MAKING] = "starting",  [SLOT_RUNNING] = "running",     [SLOT_PAUSING] = "pausing",
+        [SLOT_PAUSED] = "paused",    [SLOT_AT_START] = "paused",     [SLOT_AT_END] = "paused",
+        [SLOT_WAITING] = "restarts", [SLOT_RESETTING] = "resetting", [SLOT_KILLING] = "ending"};
     static const char *const ends[] = {[SLOT_NEVER_RAN] = "not started",
                                        [SLOT_POWERED_OFF] = "powered off",
                                        [SLOT_CRASHED] = "crashed",
@@ -98,292 +97,288 @@ static int refuse(char *error, int result, const struct vm_slot *slot, const cha
     return result;
 }
 
-/* --- starting --- */
-
-static bool affinity_is_absent(const struct config_cpus *set)
-{
-    bool any = false, given = false;
-
-    for (unsigned i = 0; i < CONFIG_PROCESSORS; i++) {
-        bool in = set->bits[i / 64] >> (i % 64) & 1;
-        given |= in;
-        any |= in && run_takes_part(i);
-    }
-    return given && !any;
-}
-
-static int check_scheduling(const struct vm_slot *s, char *error)
-{
-    if (affinity_is_absent(&s->affinity)) {
-        format(error, CONTROL_ERROR,
-               "%s: affinity names no processor that this machine has: it has 0 to %u", s->name,
-               smp_cpus - 1);
-        return -EINVAL;
-    }
-    if (s->cap > 100 * smp_cpus)
-        log_warn("%s: cap = %u is more than this machine's %u processor%s give: it changes nothing",
-                 s->name, s->cap, smp_cpus, smp_cpus == 1 ? "" : "s");
-    return 0;
-}
+/* --- being made --- */
 
 static void vm_parked(void *arg);
+static int happen(struct vm_slot *s, enum life_event event, const char *why, char *error);
 
-static void begin(struct vm_slot *s)
+/* Whether it stands still before its first instruction; over a reset that is a debugger's to say.
+ */
+static bool stands_first(struct vm_slot *s, bool forced)
 {
-    struct vm *vm = s->vm;
-
-    s->state = SLOT_RUNNING;
-    s->starts++;
-    s->began = rdtsc();
-    if (!vm->started)
-        vm->started = s->began;
-    vm->parked = (struct cpu_work){.fn = vm_parked, .arg = s};
-    vm->active = vm->vcpu_count;
-    run_enter(vm, UINT64_MAX);
+    if (s->vm->resets && s->vm->debugged)
+        return gdb_restarted(s->vm, forced) || s->stops_short;
+    return s->config->paused || s->stops_short;
 }
 
-/* `paused = yes`: its first instruction waits for the monitor's resume, or a debugger's. */
-static void begin_paused(struct vm_slot *s)
+/* Its memory is clear. */
+static int boot(struct vm_slot *s)
 {
-    s->state = SLOT_PAUSED;
+    int result = slot_boot(s);
+    char error[CONTROL_ERROR];
+
+    if (result < 0) {
+        (void)!happen(s, LIFE_FAILED, NULL, error);
+        return result;
+    }
+    idle_told = false;
+    if (!s->vm->resets) {
+        s->kind = s->vm->kind;
+        log_info("%s: starts with %lu MiB and %u vCPU%s; its kernel is %s", s->name,
+                 s->config->memory / MIB, s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s",
+                 s->kind);
+        if (!s->starts)
+            s->vm->start_ticks = rdtsc() - handover_tsc;
+        slot_invalidate(s, config);
+        console_vm_starts(s);
+    }
+    bool forced = s->why[0];
     s->starts++;
-    s->began = s->paused_at = rdtsc();
+    s->began = rdtsc();
+    s->why[0] = '\0';
     if (!s->vm->started)
         s->vm->started = s->began;
     s->vm->parked = (struct cpu_work){.fn = vm_parked, .arg = s};
-    log_info("%s: paused before its first instruction", s->name);
+    return happen(s, stands_first(s, forced) ? LIFE_MADE_PAUSED : LIFE_MADE, NULL, error);
 }
 
-static void apply_test_invalid(struct vm_slot *s)
+/* The next piece of what is done before its first instruction. */
+static int prepare(struct vm_slot *s)
 {
-    const struct vmx_segment none = {.access = BIT(16)};
-
-    if (config->test_invalid != s->id + 1)
-        return;
-    bool held = vcpu_hold(s->vm->vcpu[0]);
-    vmx_set_segment(SEG_TR, &none); /* which must always be usable */
-    vcpu_release(s->vm->vcpu[0], held);
+    return slot_clear_some(s) ? 0 : boot(s);
 }
 
-static int bring_up(struct vm_slot *s)
+static int make(struct vm_slot *s)
 {
-    struct vm_files files = {0};
-    int result = files_find(s->config, &files);
+    int result = slot_make(s, config);
+    char error[CONTROL_ERROR];
 
-    if (result < 0)
-        return result;
-    result = vm_create(&s->vm, s->id, s->config);
-    if (result < 0)
-        return result;
-    result = run_schedule(s->vm, s->weight, s->cap, &s->affinity);
-    if (result == 0)
-        result = vm_boot(s->vm, &files);
-    if (result == 0)
-        result = watch_configured(s->vm);
     if (result < 0) {
-        vm_destroy(s->vm);
-        s->vm = NULL;
+        (void)!happen(s, LIFE_FAILED, NULL, error);
+        return result;
     }
-    return result;
+    return prepare(s);
 }
 
-/* bring_up(), and what it takes. */
-static int bring_up_measured(struct vm_slot *s)
-{
-    static uint64_t failed; /* in a row */
-    struct frame_stats before, after;
-    uint64_t start = rdtsc();
+/* --- running and standing still --- */
 
-    frame_stats(&before);
-    if (config->test_memory)
-        frame_limit(config->test_memory + failed);
-    int result = bring_up(s);
-    if (config->test_memory)
-        frame_limit(UINT64_MAX);
-    failed = result < 0 ? failed + 1 : 0;
-    if (result < 0)
-        return result;
-    s->cost.make = rdtsc() - start;
-    s->cost.clear = s->vm->clear_ticks;
-    frame_stats(&after);
-    s->cost.memory = after.kernel - before.kernel;
-    return 0;
+static void enter(struct vm_slot *s, uint64_t vcpus)
+{
+    struct vm *vm = s->vm;
+
+    vm->active = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        vm->active += vcpus >> i & 1;
+    run_enter(vm, vcpus);
 }
 
-int control_start(struct vm_slot *s, char *error)
+static void go_on(struct vm_slot *s, uint64_t vcpus)
 {
-    int result;
-
-    error[0] = '\0';
-    if (s->state != SLOT_OFF)
-        return refuse(error, -EBUSY, s, "is not off");
-    if (s->config->broken)
-        return refuse(error, -EINVAL, s, "has a problem in its section of corbel.conf");
-    s->ended = SLOT_FAILED;
-    result = check_scheduling(s, error);
-    if (result < 0)
-        return result;
     run_unload();
-    result = bring_up_measured(s);
-    if (result < 0)
-        return result;
-    active++;
-    idle_told = false;
-    s->kind = s->vm->kind;
-    log_info("%s: starts with %lu MiB and %u vCPU%s; its kernel is %s", s->name,
-             s->config->memory / MIB, s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s",
-             s->kind);
-    if (!s->starts)
-        s->vm->start_ticks = rdtsc() - handover_tsc;
-    apply_test_invalid(s);
-    console_vm_starts(s);
-    if (s->config->paused)
-        begin_paused(s);
-    else
-        begin(s);
-    return 0;
+    vm_move_clock(s->vm, s->paused_at - rdtsc());
+    enter(s, vcpus);
+}
+
+static void stand(struct vm_slot *s)
+{
+    s->paused_at = rdtsc();
+    if (s->state == SLOT_AT_START)
+        log_info("%s: paused before its first instruction", s->name);
+}
+
+static void press(struct vm_slot *s)
+{
+    spin_lock(&s->vm->board);
+    acpi_pm_power_button(&s->vm->acpi_pm);
+    spin_unlock(&s->vm->board);
 }
 
 /* --- ending --- */
 
-static void take_down(struct vm_slot *s)
+static void take_down(struct vm_slot *s, enum slot_end ended)
 {
     struct vm *vm = s->vm;
 
-    s->ended = s->forced ? SLOT_KILLED : vm->killed ? SLOT_CRASHED : SLOT_POWERED_OFF;
-    s->state = SLOT_OFF;
-    active--;
+    s->ended = ended;
     s->vm = NULL;
+    s->why[0] = '\0';
     console_vm_ends(s, false);
-    vm_print_summary(vm);
+    if (!vm)
+        return;
+    if (vm->started)
+        vm_print_summary(vm);
+    else if (vm->why[0])
+        log_info("%s: ended before its first instruction: %s", vm->name, vm->why);
     uint64_t start = rdtsc();
     run_unload();
     vm_destroy(vm);
     s->cost.destroy = rdtsc() - start;
 }
 
-static void restart(struct vm_slot *s)
+static void say_restart(struct vm_slot *s)
 {
-    struct vm *vm = s->vm;
-    struct vm_files files = {0};
-    int result = files_find(s->config, &files);
-
-    run_unload();
-    run_flush(vm); /* whoever asked it to leave has done with asking */
-    vm->resets++;
-    vm_reset(vm);
-    guest_memory_clear(&vm->memory);
-    if (result == 0)
-        result = vm_boot(vm, &files);
-    if (result < 0)
-        take_down(s);
-    else if (gdb_restarted(vm, s->forced))
-        begin_paused(s);
-    else
-        begin(s);
-}
-
-static void restart_in_time(struct vm_slot *s)
-{
-    uint64_t least = tsc_hz / 1000 * RESTART_MIN_MS;
-
     console_vm_ends(s, true);
     log_info("%s: restarts: %s", s->name, s->vm->why);
-    if (!s->forced && rdtsc() - s->began < least) {
-        log_warn("%s: restarts after less than %u ms: held back for the rest of them", s->name,
-                 RESTART_MIN_MS);
-        s->state = SLOT_WAITING;
-        waiting++;
-        s->restart_at = s->began + least;
-        return;
-    }
-    restart(s);
 }
 
-static enum config_end what_to_do(const struct vm_slot *s)
+static void hold(struct vm_slot *s)
+{
+    say_restart(s);
+    log_warn("%s: restarts after less than %u ms: held back for the rest of them", s->name,
+             RESTART_MIN_MS);
+    s->restart_at = s->began + tsc_hz / 1000 * RESTART_MIN_MS;
+}
+
+static void keep(struct vm_slot *s)
+{
+    console_vm_ends(s, true);
+    log_info("%s: paused at its end, for a look at it: %s", s->name, s->vm->why);
+    s->paused_at = rdtsc();
+}
+
+/* What somebody else's wish makes of the guest's own end. */
+static void overrule(struct vm_slot *s)
+{
+    struct vm *vm = s->vm;
+
+    if (!s->why[0])
+        return;
+    vm->killed = false;
+    format(vm->why, sizeof(vm->why), "%s", s->why);
+}
+
+/* --- events and actions --- */
+
+static int carry_out(struct vm_slot *s, enum life_event event, enum life_action action)
+{
+    switch (action) {
+    case LIFE_MAKE:
+        s->stops_short = false;
+        return make(s);
+    case LIFE_MAKE_ANEW:
+        s->stops_short = false;
+        overrule(s);
+        if (event != LIFE_DUE)
+            say_restart(s);
+        slot_make_anew(s);
+        (void)!prepare(s); /* logged */
+        break;
+    case LIFE_STOP_SHORT:
+        s->stops_short = true;
+        break;
+    case LIFE_ENTER:
+        enter(s, UINT64_MAX);
+        break;
+    case LIFE_STAND:
+        stand(s);
+        break;
+    case LIFE_KEEP:
+        keep(s);
+        break;
+    case LIFE_HOLD:
+        hold(s);
+        break;
+    case LIFE_LEAVE:
+        run_leave(s->vm);
+        break;
+    case LIFE_FORCE:
+        vm_request(s->vm, VM_REQUEST_POWEROFF, s->why);
+        break;
+    case LIFE_GO_ON:
+        go_on(s, s->resumed);
+        break;
+    case LIFE_WAKE:
+        go_on(s, UINT64_MAX);
+        press(s);
+        break;
+    case LIFE_PRESS:
+        press(s);
+        break;
+    case LIFE_TAKE_DOWN:
+        take_down(s, event == LIFE_FAILED ? SLOT_FAILED
+                     : s->vm->killed      ? SLOT_CRASHED
+                                          : SLOT_POWERED_OFF);
+        break;
+    case LIFE_DESTROY:
+        overrule(s);
+        take_down(s, SLOT_KILLED);
+        break;
+    default:
+        break;
+    }
+    return 0;
+}
+
+/* why: what is said of an end or a restart that the guest has not asked for. */
+static int happen(struct vm_slot *s, enum life_event event, const char *why, char *error)
+{
+    struct life_step step = life_step(s->state, event, down_wanted());
+
+    if (step.action == LIFE_REFUSE)
+        return refuse(error, -EBUSY, s, step.refusal);
+    if (why &&
+        (step.action == LIFE_FORCE || step.action == LIFE_DESTROY || step.action == LIFE_MAKE_ANEW))
+        format(s->why, sizeof(s->why), "%s", why);
+    standing[s->state]--;
+    s->state = step.next;
+    standing[s->state]++;
+    return carry_out(s, event, step.action);
+}
+
+/* The guest has come to its end: what its config says of that. */
+static enum life_event end_of(const struct vm_slot *s)
 {
     const struct vm *vm = s->vm;
+    const struct vm_config *c = s->config;
+    enum config_end end = vm->killed                        ? c->on_crash
+                          : vm->request == VM_REQUEST_RESET ? c->on_reboot
+                                                            : c->on_poweroff;
 
-    if (s->forced)
-        return vm->request == VM_REQUEST_RESET ? CONFIG_END_RESTART : CONFIG_END_STOP;
-    if (vm->killed)
-        return s->config->on_crash;
-    return vm->request == VM_REQUEST_RESET ? s->config->on_reboot : s->config->on_poweroff;
+    if (end != CONFIG_END_RESTART)
+        return end == CONFIG_END_PAUSE ? LIFE_ENDED_PAUSE : LIFE_ENDED;
+    return rdtsc() - s->began < tsc_hz / 1000 * RESTART_MIN_MS ? LIFE_ENDED_TOO_SOON
+                                                               : LIFE_ENDED_RESTART;
 }
 
 /* All its vCPUs have left their processors. */
 static void vm_parked(void *arg)
 {
     struct vm_slot *s = arg;
-    struct vm *vm = s->vm;
+    char error[CONTROL_ERROR];
 
-    if (!vm->ending) { /* a pause */
-        s->paused_at = rdtsc();
-        s->state = SLOT_PAUSED;
-        return;
-    }
-    switch (what_to_do(s)) {
-    case CONFIG_END_RESTART:
-        restart_in_time(s);
-        break;
-    case CONFIG_END_PAUSE:
-        console_vm_ends(s, true);
-        log_info("%s: paused at its end, for a look at it: %s", s->name, vm->why);
-        s->state = SLOT_PAUSED;
-        s->paused_at = rdtsc();
-        break;
-    default:
-        take_down(s);
-    }
-    s->forced = false;
+    (void)!happen(s, s->vm->ending ? end_of(s) : LIFE_STOOD, NULL, error);
 }
 
 /* --- what a person may ask for --- */
 
-static int need_running(struct vm_slot *s, char *error)
+int control_start(struct vm_slot *s, char *error)
 {
-    return s->state == SLOT_RUNNING ? 0 : refuse(error, -EBUSY, s, "is not running");
+    int result;
+
+    error[0] = '\0';
+    if (s->state != SLOT_OFF || down_wanted())
+        return happen(s, LIFE_START, NULL, error);
+    if (s->config->broken)
+        return refuse(error, -EINVAL, s, "has a problem in its section of corbel.conf");
+    s->ended = SLOT_FAILED;
+    result = slot_check(s, error);
+    return result < 0 ? result : happen(s, LIFE_START, NULL, error);
 }
 
 int control_stop(struct vm_slot *s, char *error)
 {
-    int result = need_running(s, error);
-
-    if (result < 0)
-        return result;
-    spin_lock(&s->vm->board);
-    acpi_pm_power_button(&s->vm->acpi_pm);
-    spin_unlock(&s->vm->board);
-    return 0;
+    return happen(s, LIFE_STOP, NULL, error);
 }
 
 int control_pause(struct vm_slot *s, char *error)
 {
-    int result = need_running(s, error);
-
-    if (result < 0)
-        return result;
-    s->state = SLOT_ENDING;
-    run_leave(s->vm);
-    return 0;
+    return happen(s, LIFE_PAUSE, NULL, error);
 }
 
 int control_resume_some(struct vm_slot *s, uint64_t vcpus, char *error)
 {
-    struct vm *vm = s->vm;
-
-    if (s->state != SLOT_PAUSED)
-        return refuse(error, -EBUSY, s, "is not paused");
-    if (vm->ending)
-        return refuse(error, -EBUSY, s, "has come to its end: reset or kill it");
-    run_unload();
-    vm_move_clock(vm, s->paused_at - rdtsc());
-    s->state = SLOT_RUNNING;
-    vm->active = 0;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vm->active += vcpus >> i & 1;
-    run_enter(vm, vcpus);
-    return 0;
+    s->resumed = vcpus;
+    return happen(s, LIFE_RESUME, NULL, error);
 }
 
 int control_resume(struct vm_slot *s, char *error)
@@ -391,36 +386,28 @@ int control_resume(struct vm_slot *s, char *error)
     return control_resume_some(s, UINT64_MAX, error);
 }
 
-/* End it, with the reason given, wherever it is; vm_parked() decides what follows. */
-static int force(struct vm_slot *s, enum vm_request request, const char *why, char *error)
-{
-    if (s->state == SLOT_OFF)
-        return refuse(error, -EBUSY, s, "is off");
-    if (s->state == SLOT_ENDING)
-        return refuse(error, -EBUSY, s, "is on its way already");
-    s->forced = true;
-    if (s->state == SLOT_RUNNING) {
-        s->state = SLOT_ENDING;
-        vm_request(s->vm, request, why);
-        return 0;
-    }
-    if (s->state == SLOT_WAITING)
-        waiting--;
-    s->vm->ending = false;
-    s->vm->killed = false;
-    vm_request(s->vm, request, why);
-    vm_parked(s);
-    return 0;
-}
-
 int control_reset(struct vm_slot *s, char *error)
 {
-    return force(s, VM_REQUEST_RESET, "reset from the monitor", error);
+    return happen(s, LIFE_RESET, "reset from the monitor", error);
 }
 
-int control_kill(struct vm_slot *s, char *error)
+int control_kill(struct vm_slot *s, const char *why, char *error)
 {
-    return force(s, VM_REQUEST_POWEROFF, "killed from the monitor", error);
+    return happen(s, LIFE_KILL, why, error);
+}
+
+unsigned control_progress(const struct vm_slot *s)
+{
+    uint64_t done = s->vm ? s->vm->cleared * GUEST_CHUNK : 0;
+
+    return (unsigned)(MIN(done, s->config->memory) * 100 / s->config->memory);
+}
+
+void control_go_down(struct vm_slot *s)
+{
+    char error[CONTROL_ERROR];
+
+    (void)!happen(s, LIFE_DOWN, "the machine goes down", error);
 }
 
 static int change(struct vm_slot *s, enum config_vm_key key, struct config_span value, char *error)
@@ -454,7 +441,7 @@ int control_set(struct vm_slot *s, const char *key, size_t key_length, const cha
         return refuse(error, -EINVAL, s, "has weight, cap and affinity to be set");
     result = change(&changed, keys[i], (struct config_span){value, value_length}, error);
     if (result == 0)
-        result = check_scheduling(&changed, error);
+        result = slot_check(&changed, error);
     if (result < 0)
         return result;
     s->weight = changed.weight;
@@ -489,11 +476,11 @@ bool control_awaits(const struct vm_slot *slot)
     bool awaits = starts_by_itself(slot);
 
     if (config->start == CONFIG_START_IN_TURN) {
-        awaits = awaits && !active;
+        awaits = awaits && standing[SLOT_OFF] == count;
         for (unsigned i = next_start; i < slot->id; i++)
             awaits = awaits && !starts_by_itself(&slots[i]);
     }
-    return awaits;
+    return awaits || slot->state == SLOT_MAKING;
 }
 
 /* The next VM that starts by itself: all at once, or in turn, each when the one before has ended.
@@ -502,7 +489,8 @@ static bool start_next(void)
 {
     char error[CONTROL_ERROR];
 
-    if (next_start == count || (config->start == CONFIG_START_IN_TURN && active))
+    if (next_start == count ||
+        (config->start == CONFIG_START_IN_TURN && standing[SLOT_OFF] != count))
         return false;
     struct vm_slot *s = &slots[next_start];
     bool starts = starts_by_itself(s);
@@ -534,11 +522,6 @@ static bool any_started(void)
     return any;
 }
 
-void control_stay_on(uint64_t until)
-{
-    stay_until = until;
-}
-
 static void nobody_runs(void)
 {
     idle_told = true;
@@ -553,21 +536,24 @@ static void nobody_runs(void)
 uint64_t control_work(void)
 {
     uint64_t next = idle_work(), now = rdtsc();
+    char error[CONTROL_ERROR];
 
+    if (down_wanted())
+        return down_work();
     if (start_next())
         return now;
-    if (!active && !idle_told && next_start == count) {
-        next = MIN(next, stay_until);
-        if (now >= stay_until) {
-            nobody_runs();
-            next = now;
-        }
+    if (standing[SLOT_OFF] == count && !idle_told && next_start == count) {
+        nobody_runs();
+        return now;
     }
-    for (unsigned i = 0; i < count && waiting; i++) {
+    for (unsigned i = 0; i < count && (standing[SLOT_WAITING] || standing[SLOT_MAKING]); i++) {
         struct vm_slot *s = &slots[i];
+        if (s->state == SLOT_MAKING) {
+            (void)!prepare(s); /* logged */
+            return now;
+        }
         if (s->state == SLOT_WAITING && now >= s->restart_at) {
-            waiting--;
-            restart(s);
+            (void)!happen(s, LIFE_DUE, NULL, error);
             next = now;
         } else if (s->state == SLOT_WAITING) {
             next = MIN(next, s->restart_at);

@@ -6,17 +6,10 @@
 #pragma once
 
 #include "guest/config/config.h"
+#include "guest/vm/life.h"
 
 struct vm;
 struct vcpu;
-
-enum slot_state {
-    SLOT_OFF,     /* nothing of it exists */
-    SLOT_RUNNING, /* its vCPUs run, wait for a processor or are halted */
-    SLOT_PAUSED,  /* none of its vCPUs runs; its clock stands still */
-    SLOT_ENDING,  /* its vCPUs are leaving the processors */
-    SLOT_WAITING, /* it restarts when its second is over: it restarted too quickly */
-};
 
 /* What its life costs, in host TSC ticks and bytes: its last start (of which clearing its RAM), its
  * last end, what it takes beside its RAM. */
@@ -42,7 +35,9 @@ struct vm_slot {
     struct slot_cost cost;
     /* control.c's own */
     uint64_t began, paused_at, restart_at; /* host TSC */
-    bool forced;                           /* a person ends it, not the guest */
+    uint64_t resumed;                      /* vCPUs that are to go on, by number */
+    bool stops_short;                      /* paused while it was being made */
+    char why[80]; /* it is to be reset or to end, though its guest has not asked for it; or "" */
 };
 
 #define CONTROL_ERROR CONFIG_MESSAGE /* a sentence fits into this */
@@ -56,8 +51,6 @@ int control_init(const struct config *config, const struct vm_config *vms,
  * was done, which others may have to look at.
  */
 uint64_t control_work(void);
-/* What `when_idle` says waits until that host TSC: somebody has other plans for the machine. */
-void control_stay_on(uint64_t until);
 
 unsigned control_count(void);
 /* The slot number index, below control_count(). */
@@ -71,11 +64,13 @@ const char *control_state_text(const struct vm_slot *slot);
 
 /*
  * Each returns 0, or a negative errno with a sentence in error[CONTROL_ERROR] that says why not:
- * -EBUSY in the wrong state, -ENOMEM, -EINVAL; an empty one where the log has said it. What takes
- * time (a guest that shuts itself down, a vCPU that has to leave its processor) goes on after they
- * return: look at the state.
+ * -EBUSY in the wrong state (life.c says which), -ENOMEM, -EINVAL; an empty one where the log has
+ * said it. What takes time (a guest that shuts itself down, a vCPU that has to leave its processor)
+ * goes on after they return: look at the state.
  */
 int control_start(struct vm_slot *slot, char *error) MUST_CHECK;
+/* In state SLOT_MAKING: how much of its memory has been cleared, in percent. */
+unsigned control_progress(const struct vm_slot *slot);
 /* Press its power button; the guest decides. */
 int control_stop(struct vm_slot *slot, char *error) MUST_CHECK;
 int control_pause(struct vm_slot *slot, char *error) MUST_CHECK;
@@ -84,8 +79,11 @@ int control_resume(struct vm_slot *slot, char *error) MUST_CHECK;
 int control_resume_some(struct vm_slot *slot, uint64_t vcpus, char *error) MUST_CHECK;
 /* Power-on state and boot again, without asking the guest. */
 int control_reset(struct vm_slot *slot, char *error) MUST_CHECK;
-/* End it at once and give back all that it has. */
-int control_kill(struct vm_slot *slot, char *error) MUST_CHECK;
+/* End it at once and give back all that it has; why is for the log. */
+int control_kill(struct vm_slot *slot, const char *why, char *error) MUST_CHECK;
+/* The machine goes down: its power button if it runs; what stands still is woken for it, or ended
+ * where nobody can be asked. */
+void control_go_down(struct vm_slot *slot);
 /* key = weight, cap or affinity, as in the config. */
 int control_set(struct vm_slot *slot, const char *key, size_t key_length, const char *value,
                 size_t value_length, char *error) MUST_CHECK;

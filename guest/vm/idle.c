@@ -3,10 +3,8 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/tsc.h"
-#include "drivers/machine.h"
 #include "guest/console/console.h"
-#include "guest/gdb/gdb.h"
-#include "guest/trace/trace.h"
+#include "guest/vm/down.h"
 
 #define READ_SECONDS 60
 
@@ -18,11 +16,8 @@ static void finish(void)
 {
     until = 0;
     if (config->when_idle == CONFIG_IDLE_POWEROFF) {
-        trace_flush();
-        gdb_flush();
-        log_info("%s: power off", why);
-        console_flush();
-        machine_poweroff();
+        down_begin(DOWN_POWEROFF, why);
+        return;
     }
     log_info("%s: the machine stays on (when_idle = stay)", why);
     console_monitor();
@@ -44,7 +39,7 @@ void idle_begin(const struct config *c, const char *reason, const char *error)
 
 uint64_t idle_work(void)
 {
-    if (!until)
+    if (!until || down_wanted())
         return UINT64_MAX;
     switch (console_answer()) {
     case CONSOLE_NO_KEY:

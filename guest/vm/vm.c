@@ -29,7 +29,6 @@ static int no_memory(struct vm *vm, const char *what)
 static int create_memory(struct vm *vm)
 {
     struct guest_memory_region regions[GPA_RAM_RANGES];
-    uint64_t start = rdtsc();
 
     if (gpa_layout_init(&vm->layout, vm->config->memory, vm->config->hole) < 0) {
         log_error("corbel.conf:%u: [vm %s]: memory and hole do not go together",
@@ -49,7 +48,6 @@ static int create_memory(struct vm *vm)
     }
     if (guest_memory_create(&vm->memory, (uint16_t)(FRAME_VM + vm->id), regions, count) < 0)
         return no_memory(vm, "its RAM");
-    vm->clear_ticks = rdtsc() - start;
     if (ept_create(&vm->ept, &vmx_features, &host_mtrr, 0) < 0 ||
         ept_map_guest(&vm->ept, &vm->memory) < 0)
         return no_memory(vm, "its page tables");
@@ -120,10 +118,24 @@ void vm_reset(struct vm *vm)
     vm->ending = false;
     vm->killed = false;
     vm->dead = 0;
+    vm->cleared = 0;
+    vm->clear_ticks = 0;
     vm->why[0] = '\0';
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_reset(vm->vcpu[i]);
     platform_reset(vm);
+}
+
+bool vm_clear_some(struct vm *vm, uint64_t until)
+{
+    uint64_t start = rdtsc();
+    bool more;
+
+    do {
+        more = guest_memory_clear_some(&vm->memory, &vm->cleared);
+    } while (more && rdtsc() < until);
+    vm->clear_ticks += rdtsc() - start;
+    return more;
 }
 
 /* --- loading --- */

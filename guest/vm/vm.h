@@ -130,6 +130,7 @@ struct vm {
     paddr apic_access_page;
     paddr ioapic_page; /* what reads of the I/O APIC give: mapped read-only */
 
+    uint32_t cleared;    /* 2 MiB blocks of its RAM, before it boots */
     uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
     uint64_t started;    /* host TSC */
     /* From the loader's hand-over to its first instruction, and what of that cleared its RAM and
@@ -185,8 +186,10 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config) MUST
 /* Load kernel and initrd and put the boot vCPU at their entry. 0, or an error that has been logged.
  */
 int vm_boot(struct vm *vm, const struct vm_files *files) MUST_CHECK;
-/* Power-on state for every device, vCPU and byte of memory; vm_boot() comes next. */
+/* Power-on state for every device and vCPU; vm_clear_some() comes next. */
 void vm_reset(struct vm *vm);
+/* Clear its RAM until that host TSC; false: that was all of it, and vm_boot() may come. */
+bool vm_clear_some(struct vm *vm, uint64_t until);
 void vm_destroy(struct vm *vm);
 /* The guest did what cannot be carried on with: say why, with the vCPU's state, and end the VM. */
 void vm_kill(struct vcpu *v, const char *why, ...) PRINTF(2, 3);

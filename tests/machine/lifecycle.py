@@ -1,5 +1,8 @@
 """VMs that come and go: whatever they took is given back, to the frame."""
-from harness import COMMAND, PATIENCE, expect, expect_in, scenario
+import time
+
+from harness import BOOT, COMMAND, PATIENCE, expect, expect_in, scenario
+from monitor import LEAVE, PROMPT
 from smp import Host, tiny
 
 
@@ -69,4 +72,75 @@ def creation_that_fails(lab):
     free = starts()
     expect(len(free) > 20 and set(free) == {before} and p.free() == before,
            f"of {before} free frames are left, after each failure: {free}; at the end {p.free()}")
+    p.end()
+
+
+def house(lab, **keys):
+    """Nobody there listens to a power button, or there is nobody who could."""
+    p = Host(lab, tiny(lab, "spins", "spin") + tiny(lab, "stands", "spin") + tiny(lab, "first", "spin", paused="yes") +
+             tiny(lab, "again", "restarts") + tiny(lab, "back", "cpuid_signature", on_poweroff="restart") +
+             tiny(lab, "kept", "cpuid_signature", on_poweroff="pause") + tiny(lab, "later", autostart="no"),
+             {"shutdown_timeout": 4, **keys})
+    p.wait_for(r"^kept +paused")
+    expect_in(r"^stands: stands still", p.run("pause stands"), "pause")
+    p.wait_for(r"^stands +paused(?s:.*)^first +paused")
+    p.m.send("console spins\r")
+    p.m.read_until(rb"corbel: console of spins", COMMAND * PATIENCE)
+    p.enter()
+    return p
+
+
+@scenario(bound=60)
+def going_down(lab):
+    """The machine goes down, whoever does not listen, and with somebody at a guest's console; nothing starts meanwhile."""
+    p = house(lab, when_idle="stay")
+    p.m.send("poweroff\r")
+    p.m.read_until(rb"waiting for \d VMs to shut down, [1-4] s: spins", COMMAND * PATIENCE)
+    p.m.send(LEAVE)
+    time.sleep(0.5)
+    p.m.send(LEAVE)
+    p.m.read_until(PROMPT, COMMAND * PATIENCE)
+    expect_in(r"^later stays as it is: the machine goes down$", p.run("start later"), "start")
+    p.m.send(LEAVE)
+    expect(p.m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
+    expect_in(r"^corbel: warning: spins: did not shut down within 4 s: it is ended$", p.m.text())
+    expect("later: starts" not in p.m.text(), "a VM was started")
+
+
+@scenario(bound=60)
+def going_down_is_called_off(lab):
+    """Ctrl-C calls it off; and a reboot is one, though no VM is left at last."""
+    p = house(lab)
+    p.m.send("poweroff\r")
+    p.m.read_until(rb"waiting for \d VMs to shut down, [1-4] s: spins", COMMAND * PATIENCE)
+    p.m.send("\x03")
+    p.m.read_until(rb"\^C\r\n(?s:.*)" + PROMPT, COMMAND * PATIENCE)
+    expect_in(r"power off: called off: the machine stays on", p.run("log 50"), "log")
+    expect_in(r"^later: starts", p.run("start later"), "start")
+    expect_in(r"^spins +running(?s:.*)^first +killed", p.run("list"), "list")
+    p.m.send("reboot\r")
+    p.m.read_until(rb"waiting for \d VMs to shut down, ", COMMAND * PATIENCE)
+    p.m.send(LEAVE)
+    p.m.read_until(rb"corbel: warning: spins: did not shut down within 4 s: it is ended", COMMAND * PATIENCE)
+    p.m.read_until(rb"corbel: asked for at the monitor: reboot", COMMAND * PATIENCE)
+
+
+@scenario(bound=60)
+def going_down_in_turn(lab):
+    """VMs that start in turn: the next one does not start while the machine goes down."""
+    p = Host(lab, tiny(lab, "first") + tiny(lab, "second"), {"start": "in-turn", "shutdown_timeout": 1})
+    p.wait_for(r"^first +running")
+    p.end("poweroff\r")
+    expect("second: starts" not in p.m.text(), "the second VM was started")
+
+
+@scenario(bound=60)
+def reset_of_paused(lab):
+    """`paused = yes`: whenever it starts, be it by a reset."""
+    p = Host(lab, tiny(lab, "first", "restarts", paused="yes"))
+    p.wait_for(r"^first +paused")
+    p.run("resume first")
+    p.wait_for(r"^first +paused .* 2\b")  # it has reset itself
+    expect_in(r"^first: is reset", p.run("reset first"), "reset")
+    expect_in(r"^first +paused .* 3\b", p.run("list"), "list")
     p.end()

@@ -164,6 +164,7 @@ def watch_pages_shared(lab):
     expect(flood[0] == 1 + 200 and flood[1] + flood[2] == 201 and 100 <= flood[1] < 200, f"lines: {flood}")
     p.run(f"watch both write phys:{at} pause")
     expect_in("is reset", p.run("reset both"), "reset")
+    expect_in("goes on", p.run("resume both"), "resume")  # `paused = yes` holds for a reset, too
     for n in (0, 0, 1):
         p.m.read_until(rb"corbel: both: watch 2: write to phys:%s .*: the VM is paused" % at.encode(), COMMAND * PATIENCE)
         p.wait_for("^both +paused")

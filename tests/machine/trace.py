@@ -9,8 +9,10 @@ import threading
 import xml.etree.ElementTree
 from collections import Counter
 
-from harness import (BOOT, BUILD, PATIENCE, TOP, Shell, expect, expect_in, host, linux, scenario, vm,
+from harness import (BOOT, BUILD, COMMAND, PATIENCE, TOP, Shell, expect, expect_in, host, linux, scenario, vm,
                      wait_for_corbel, wait_for_power_off)
+from monitor import PROMPT
+from smp import Host, tiny
 
 sys.path.insert(0, os.path.join(TOP, "tools"))
 import trace_stream as ts  # noqa: E402
@@ -274,6 +276,25 @@ def trace_overflow(lab):
     _, said = tool(path)
     expect_in(f"{lost} records lost in Corbel", said, "the tool")
     check_outputs(lab, path, ("a/0", f"{lost} records lost"), lost)
+
+
+@scenario(bound=90)
+def trace_keeps_nobody(lab):
+    """Thousands of records wait for the port: whoever sits at the prompt can end each wait, and `now` is now."""
+    p = Host(lab, tiny(lab, "a", "exits"), {"trace": "exits", "when_idle": "stay"}, com2=lab.path("com2"))
+    p.wait_for(r"^a +powered off", bound=BOOT)
+    for command, progress in (("poweroff", rb"[1-9]\d{3,} records of the trace are left to be sent"),
+                              ("trace save", rb"[1-9]\d{3,} records are left to be sent"),
+                              ("trace show 100000", rb"exits ")):
+        p.m.send(command + "\r")
+        p.m.read_until(progress, COMMAND * PATIENCE)
+        p.m.send("\x03")
+        p.m.read_until(rb"\^C\r\n(?s:.*?)" + PROMPT, COMMAND * PATIENCE)
+    waiting = int(expect_in(r"^\d+ records, (\d+) of them to be sent", p.run("trace"), "trace")[1])
+    p.m.send("reboot now\r")
+    left = int(p.m.read_until(rb"corbel: warning: (\d+) records of the trace are not sent", COMMAND * PATIENCE)[1])
+    expect(0 < left <= waiting, f"{left} of {waiting} records are not sent")
+    p.m.read_until(rb"corbel: now: reboot", COMMAND * PATIENCE)
 
 
 @scenario(bound=60)

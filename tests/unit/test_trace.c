@@ -105,7 +105,8 @@ static void a_view_merges_rings_by_time(void **state)
     unsigned which;
 
     trace_ring_init(&other, others, sizeof(others));
-    trace_view_open(&view, rings, 2, 100);
+    trace_view_open(&view, rings, 2);
+    (void)trace_view_back(&view, 100);
     assert_false(trace_view_next(&view, &r, &which));
     for (uint64_t n = 0; n < 10; n++) {
         const struct trace_record late = {.time = n * 2 + 1};
@@ -114,13 +115,15 @@ static void a_view_merges_rings_by_time(void **state)
             trace_ring_put(&other, &late);
     }
     static const uint64_t newest[] = {7, 8, 9, 10, 12, 14, 16, 18};
-    trace_view_open(&view, rings, 2, ARRAY_SIZE(newest));
+    trace_view_open(&view, rings, 2);
+    (void)trace_view_back(&view, ARRAY_SIZE(newest));
     for (unsigned i = 0; i < ARRAY_SIZE(newest); i++) {
         assert_true(trace_view_next(&view, &r, &which));
         assert_int_equal(r.time, newest[i]);
     }
     assert_false(trace_view_next(&view, &r, &which));
-    trace_view_open(&view, rings, 2, 100);
+    trace_view_open(&view, rings, 2);
+    (void)trace_view_back(&view, 100);
     unsigned seen = 0;
     uint64_t before = 0;
     while (trace_view_next(&view, &r, &which)) {
@@ -141,7 +144,8 @@ static void a_view_leaves_out_what_is_overwritten(void **state)
 
     for (uint64_t n = 0; n < 6; n++)
         put(n);
-    trace_view_open(&view, rings, 1, 4);
+    trace_view_open(&view, rings, 1);
+    (void)trace_view_back(&view, 4);
     assert_true(trace_view_next(&view, &r, &which));
     assert_int_equal(r.time, 2);
     for (uint64_t n = 6; n < 12; n++)

@@ -1,0 +1,17 @@
+/* How a slot comes by its VM: for control.c. */
+#pragma once
+
+#include "guest/vm/control.h"
+
+/* Whether what the scheduler is to be told of it suits this machine; an errno with a sentence. */
+int slot_check(const struct vm_slot *s, char *error) MUST_CHECK;
+/* Make its VM, and note what that takes; slot_clear_some() comes next. An errno, logged. */
+int slot_make(struct vm_slot *s, const struct config *config) MUST_CHECK;
+/* Power-on state for its VM, whose vCPUs are away; the same comes next. */
+void slot_make_anew(struct vm_slot *s);
+/* Clear some of its RAM; false: that was all of it. */
+bool slot_clear_some(struct vm_slot *s);
+/* Load its files: it is ready for its first instruction. An errno, logged. */
+int slot_boot(struct vm_slot *s) MUST_CHECK;
+/* `test_invalid`: make the state invalid in which it is to be entered. */
+void slot_invalidate(struct vm_slot *s, const struct config *config);

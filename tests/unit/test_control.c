@@ -1,0 +1,881 @@
+/* links: guest/vm/control.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* VMs' lives and the machine's end, with guests that are a few rules each, and a clock of the
+ * test's own. Commands are typed at the monitor. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/x86/cpu.h"
+#include "drivers/machine.h"
+#include "guest/console/console.h"
+#include "guest/vm/control.h"
+#include "guest/vm/down.h"
+#include "guest/gdb/gdb.h"
+#include "guest/vm/making.h"
+#include "guest/monitor/commands.h"
+#include "guest/run/run.h"
+#include "guest/vm/summary.h"
+#include "guest/trace/trace.h"
+#include "guest/vm/vm.h"
+#include "guest/watch/watch.h"
+#include "mm/heap.h"
+
+#define VMS     3
+#define HZ      1000000u
+#define STEP    (HZ / 100)
+#define TIMEOUT 3 /* seconds: shutdown_timeout */
+#define LISTENS 1 /* seconds that a guest needs to shut down */
+
+/* --- the world --- */
+
+static struct guest {
+    struct vm vm;
+    bool runs, leaves;
+    bool stuck;      /* its processor does not get rid of it */
+    bool listens;    /* to its power button */
+    bool clearing;   /* its memory, for as long as the test likes */
+    bool in_between; /* it comes to a breakpoint now and then */
+    unsigned presses;
+    uint64_t pressed;
+} guests[VMS];
+
+static struct config config;
+static struct vm_config vms[VMS];
+static uint64_t now;
+static unsigned starts;      /* VMs that were made, or made anew */
+static uint64_t trace_waits; /* records */
+static char said[65536];     /* at the terminal */
+static char logged[65536];
+static enum { ON, OFF, REBOOTED } machine;
+static jmp_buf the_end;
+
+uint64_t tsc_hz = HZ;
+unsigned smp_cpus = 1;
+bool spin_forsaken;
+uint32_t trace_events;
+const struct watch_handlers watch_handlers;
+
+uint64_t test_tsc(void)
+{
+    return now;
+}
+
+void machine_poweroff(void)
+{
+    machine = OFF;
+    longjmp(the_end, 1);
+}
+
+void machine_reset(void)
+{
+    machine = REBOOTED;
+    longjmp(the_end, 1);
+}
+
+/* --- guests --- */
+
+static struct guest *guest_of(struct vm *vm)
+{
+    return CONTAINER_OF(vm, struct guest, vm);
+}
+
+int slot_check(const struct vm_slot *s, char *error)
+{
+    return 0;
+}
+
+int slot_make(struct vm_slot *s, const struct config *c)
+{
+    struct guest *g = &guests[s->id];
+
+    memset(&g->vm, 0, sizeof(g->vm));
+    g->presses = 0;
+    g->vm.id = s->id;
+    g->vm.config = s->config;
+    g->vm.vcpu_count = 1;
+    memcpy(g->vm.name, s->name, sizeof(s->name));
+    s->vm = &g->vm;
+    starts++;
+    return 0;
+}
+
+void slot_make_anew(struct vm_slot *s)
+{
+    assert_false(guests[s->id].runs);
+    guests[s->id].presses = 0;
+    s->vm->ending = s->vm->killed = false;
+    s->vm->resets++;
+    starts++;
+}
+
+bool slot_clear_some(struct vm_slot *s)
+{
+    return guests[s->id].clearing;
+}
+
+int slot_boot(struct vm_slot *s)
+{
+    starts++;
+    return 0;
+}
+
+void slot_invalidate(struct vm_slot *s, const struct config *c)
+{
+}
+
+void vm_destroy(struct vm *vm)
+{
+    assert_false(guest_of(vm)->runs);
+}
+
+void vm_request(struct vm *vm, enum vm_request request, const char *why)
+{
+    if (vm->ending)
+        return;
+    vm->ending = true;
+    vm->request = request;
+    snprintf(vm->why, sizeof(vm->why), "%s", why);
+    run_leave(vm);
+}
+
+void vm_move_clock(struct vm *vm, uint64_t delta)
+{
+    assert_false(guest_of(vm)->runs);
+}
+
+void run_enter(struct vm *vm, uint64_t vcpus)
+{
+    struct guest *g = guest_of(vm);
+
+    assert_false(g->runs);
+    assert_false(vm->ending);
+    g->runs = true;
+    g->leaves = false;
+}
+
+void run_leave(struct vm *vm)
+{
+    guest_of(vm)->leaves = true;
+}
+
+void acpi_pm_power_button(struct acpi_pm *pm)
+{
+    struct guest *g = guest_of(CONTAINER_OF(pm, struct vm, acpi_pm));
+
+    assert_true(g->runs);
+    if (!g->presses++)
+        g->pressed = now;
+}
+
+static void live(struct guest *g)
+{
+    if (!g->runs)
+        return;
+    if (g->leaves && !g->stuck) {
+        g->runs = false;
+        g->vm.parked.fn(g->vm.parked.arg);
+    } else if (g->listens && g->presses && now >= g->pressed + LISTENS * HZ) {
+        vm_request(&g->vm, VM_REQUEST_POWEROFF, "powered off");
+    } else if (g->in_between && now % (HZ / 2) == 0) {
+        run_leave(&g->vm);
+    }
+}
+
+static void pass_steps(const char *keys, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        now += STEP;
+        for (unsigned n = 0; n < VMS; n++)
+            live(&guests[n]);
+        monitor_work();
+        control_work();
+    }
+}
+
+static void type_keys(const char *keys, unsigned count)
+{
+    for (; *keys; keys++) {
+        monitor_input((uint8_t)*keys);
+        monitor_work();
+    }
+}
+
+/* Whether the machine is still on afterwards. */
+static bool survives(void (*fn)(const char *keys, unsigned count), const char *keys, unsigned count)
+{
+    if (setjmp(the_end))
+        return false;
+    fn(keys, count);
+    return true;
+}
+
+/* Let that many hundredths of a second pass; whether the machine is still on then. */
+static bool pass(unsigned count)
+{
+    return survives(pass_steps, NULL, count);
+}
+
+static bool type(const char *keys)
+{
+    said[0] = '\0';
+    return survives(type_keys, keys, 0);
+}
+
+/* --- what is of no interest here --- */
+
+void spin_wait(struct spinlock *l, uint16_t ticket)
+{
+    abort(); /* there is nobody else */
+}
+
+void run_unload(void)
+{
+}
+
+int run_schedule(struct vm *vm, uint32_t weight, uint32_t cap, const struct config_cpus *set)
+{
+    return 0;
+}
+
+int run_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg)
+{
+    return 0;
+}
+
+void vm_print_summary(struct vm *vm)
+{
+    log_info("%s: ended: %s", vm->name, vm->why);
+}
+
+void gdb_flush(void)
+{
+}
+
+bool gdb_restarted(struct vm *vm, bool forced)
+{
+    return false;
+}
+
+void trace_off(void)
+{
+}
+
+void trace_finish(void)
+{
+}
+
+uint64_t trace_pump(void)
+{
+    return UINT64_MAX;
+}
+
+uint64_t trace_left(void)
+{
+    return trace_waits;
+}
+
+void console_vm_starts(struct vm_slot *slot)
+{
+}
+
+void console_vm_ends(struct vm_slot *slot, bool restarts)
+{
+}
+
+void console_monitor(void)
+{
+}
+
+void console_idle(void)
+{
+}
+
+void console_ask_for_key(void)
+{
+}
+
+enum console_answer console_answer(void)
+{
+    return CONSOLE_NO_KEY;
+}
+
+bool config_change(struct vm_config *vm, enum config_vm_key key, struct config_span value,
+                   char *error)
+{
+    return true;
+}
+
+void console_attach(struct vm_slot *slot)
+{
+}
+
+void console_back(void)
+{
+}
+
+struct vm_slot *console_front(void)
+{
+    return NULL;
+}
+
+void console_flush(void)
+{
+}
+
+size_t console_room(void)
+{
+    return MONITOR_ROOM;
+}
+
+void console_write(const char *text, size_t length)
+{
+    if (strlen(said) + length < sizeof(said))
+        strncat(said, text, length);
+}
+
+const char *watch_kind_name(unsigned n)
+{
+    return NULL;
+}
+
+const char *watch_policy_name(unsigned n, const struct watch_handlers *handlers)
+{
+    return NULL;
+}
+
+void *heap_alloc(size_t size)
+{
+    return calloc(1, size);
+}
+
+void heap_free(void *p)
+{
+    free(p);
+}
+
+#define NO_COMMAND(name)                                                                           \
+    bool command_##name(struct job *job)                                                           \
+    {                                                                                              \
+        return false;                                                                              \
+    }
+NO_COMMAND(list)
+NO_COMMAND(show)
+NO_COMMAND(cpus)
+NO_COMMAND(memory)
+NO_COMMAND(log)
+NO_COMMAND(stats)
+NO_COMMAND(top)
+NO_COMMAND(trace)
+NO_COMMAND(dump)
+NO_COMMAND(regs)
+NO_COMMAND(read)
+NO_COMMAND(write)
+NO_COMMAND(walk)
+NO_COMMAND(watch)
+NO_COMMAND(watches)
+NO_COMMAND(unwatch)
+
+static void note(enum log_level level, const char *line, size_t length)
+{
+    if (strlen(logged) + length + 2 < sizeof(logged)) {
+        strncat(logged, line, length);
+        strcat(logged, "\n");
+    }
+}
+
+/* --- VMs in their states --- */
+
+/* Those that last, as docs/USING.md names them. */
+static const struct {
+    enum slot_state state;
+    const char *name;
+} states[] = {
+    {SLOT_OFF, "off"},
+    {SLOT_MAKING, "starting"},
+    {SLOT_RUNNING, "running"},
+    {SLOT_PAUSING, "pausing"},
+    {SLOT_PAUSED, "paused"},
+    {SLOT_AT_START, "paused at its start"},
+    {SLOT_AT_END, "paused at its end"},
+    {SLOT_WAITING, "restarts"},
+    {SLOT_RESETTING, "resetting"},
+    {SLOT_KILLING, "ending"},
+};
+#define STATES ARRAY_SIZE(states)
+
+static void bring(unsigned i, enum slot_state state)
+{
+    struct vm_slot *s = control_slot(i);
+    struct guest *g = &guests[i];
+    char error[CONTROL_ERROR];
+
+    g->clearing = state == SLOT_MAKING;
+    if (state != SLOT_OFF) {
+        vms[i].paused = state == SLOT_AT_START;
+        assert_int_equal(control_start(s, error), 0);
+    }
+    switch (state) {
+    case SLOT_PAUSING:
+    case SLOT_PAUSED:
+        g->stuck = state == SLOT_PAUSING;
+        assert_int_equal(control_pause(s, error), 0);
+        break;
+    case SLOT_AT_END:
+        vms[i].on_poweroff = CONFIG_END_PAUSE;
+        vm_request(s->vm, VM_REQUEST_POWEROFF, "powered off");
+        break;
+    case SLOT_WAITING:
+        vms[i].on_reboot = CONFIG_END_RESTART;
+        vm_request(s->vm, VM_REQUEST_RESET, "resets itself");
+        break;
+    case SLOT_RESETTING:
+        g->stuck = true;
+        assert_int_equal(control_reset(s, error), 0);
+        break;
+    case SLOT_KILLING:
+        g->stuck = true;
+        assert_int_equal(control_kill(s, "killed", error), 0);
+        break;
+    default:
+        break;
+    }
+    live(g);
+    assert_int_equal(s->state, state);
+}
+
+static void begin_anew(void)
+{
+    static void *before;
+
+    free(before);
+    assert_int_equal(control_init(&config, vms, now), 0);
+    before = control_slot(0);
+}
+
+/* A machine whose VMs are in these states. */
+static void build(const enum slot_state *in, enum config_start start)
+{
+    static const char *const name[VMS] = {"a", "b", "c"};
+
+    monitor_leave();
+    memset(guests, 0, sizeof(guests));
+    memset(vms, 0, sizeof(vms));
+    memset(&config, 0, sizeof(config));
+    down_cancel();
+    now = 100 * HZ;
+    said[0] = logged[0] = '\0';
+    machine = ON;
+    trace_waits = 0;
+    config.vm_count = VMS;
+    config.start = start;
+    config.when_idle = CONFIG_IDLE_STAY;
+    config.shutdown_timeout = TIMEOUT;
+    for (unsigned i = 0; i < VMS; i++) {
+        vms[i].name = (struct config_span){name[i], 1};
+        vms[i].memory = 64 * MIB;
+        vms[i].on_poweroff = vms[i].on_crash = CONFIG_END_STOP;
+        vms[i].on_reboot = CONFIG_END_RESTART;
+    }
+    down_init(&config);
+    begin_anew();
+    control_work(); /* they do not start by themselves */
+    control_work();
+    control_work();
+    for (unsigned i = 0; i < VMS; i++)
+        bring(i, in[i]);
+    monitor_enter();
+    starts = 0;
+}
+
+static bool runs_or_starts(void)
+{
+    for (unsigned i = 0; i < VMS; i++)
+        if (control_slot(i)->state != SLOT_OFF)
+            return true;
+    return false;
+}
+
+/* The machine is on its way down: it gets there in time, in the way that is wanted. */
+static void expect_end(int how, bool stuck)
+{
+    unsigned most = (TIMEOUT + (stuck ? 2 : 0)) * 100 + 50;
+
+    if (pass(most))
+        fail_msg("%s\n%s\nstates %u %u %u", logged, said, control_slot(0)->state,
+                 control_slot(1)->state, control_slot(2)->state);
+    assert_int_equal(machine, how);
+    assert_int_equal(starts, 0);
+    if (!stuck)
+        assert_false(runs_or_starts());
+}
+
+/* --- tests --- */
+
+enum kind { WILLING, DEAF, STUCK, STOPS_OFTEN, KINDS };
+
+static void make_them(enum kind kind)
+{
+    for (unsigned i = 0; i < VMS; i++) {
+        guests[i].listens = kind == WILLING || kind == STOPS_OFTEN;
+        guests[i].stuck = kind == STUCK;
+        guests[i].clearing = kind == DEAF;
+        guests[i].in_between = kind == STOPS_OFTEN;
+        vms[i].on_poweroff = kind == WILLING ? CONFIG_END_RESTART : CONFIG_END_PAUSE;
+    }
+}
+
+/* Every triple of states, with guests of each kind. */
+static void test_going_down_ends(void **state)
+{
+    for (unsigned n = 0; n < STATES * STATES * STATES * KINDS; n++) {
+        const enum slot_state in[VMS] = {states[n % STATES].state,
+                                         states[n / STATES % STATES].state,
+                                         states[n / STATES / STATES % STATES].state};
+        enum kind kind = n / (STATES * STATES * STATES);
+        bool reboot = n % 2;
+
+        build(in, n % 5 ? CONFIG_START_TOGETHER : CONFIG_START_IN_TURN);
+        make_them(kind);
+        uint64_t began = now;
+        assert_true(type(reboot ? "reboot\r" : "poweroff\r"));
+        expect_end(reboot ? REBOOTED : OFF, kind == STUCK);
+        if (kind == WILLING || kind == STOPS_OFTEN)
+            assert_null(strstr(logged, "it is ended"));
+        if (kind == WILLING) {
+            assert_true(now - began <= (LISTENS + 1) * HZ);
+        }
+    }
+}
+
+/* Every state, and whatever is typed while the machine goes down. */
+static void test_nobody_is_in_the_way(void **state)
+{
+    for (unsigned n = 0; n < STATES * command_count * 2; n++) {
+        const enum slot_state in[VMS] = {states[n % STATES].state, SLOT_RUNNING, SLOT_PAUSED};
+        const struct command *c = &commands[n / STATES % command_count];
+        char line[80];
+
+        build(in, CONFIG_START_TOGETHER);
+        make_them(n / STATES / command_count ? DEAF : WILLING);
+        assert_true(type("reboot\r"));
+        assert_true(pass(2));
+        monitor_leave();
+        monitor_enter(); /* Ctrl-], twice */
+        assert_true(pass(2));
+        snprintf(line, sizeof(line), "%s %s\r", c->name, c->min ? "a" : "");
+        assert_true(type(line));
+        expect_end(strcmp(c->name, "poweroff") == 0 ? OFF : REBOOTED, false);
+    }
+}
+
+static void test_now_is_now(void **state)
+{
+    for (unsigned n = 0; n < STATES; n++) {
+        const enum slot_state in[VMS] = {states[n].state, SLOT_RUNNING, SLOT_PAUSED};
+        build(in, CONFIG_START_TOGETHER);
+        trace_waits = 23542;
+        assert_false(type("poweroff now\r"));
+        assert_int_equal(machine, OFF);
+        assert_non_null(strstr(logged, "23542 records of the trace are not sent"));
+        build(in, CONFIG_START_TOGETHER);
+        assert_true(type("poweroff\r"));
+        assert_true(pass(1));
+        assert_true(type("\x03"));
+        assert_false(type("reboot now\r"));
+        assert_int_equal(machine, REBOOTED);
+    }
+}
+
+/* Without anybody who listens: each is ended by name, and not a moment earlier. */
+static void test_who_does_not_listen_is_ended(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_RUNNING, SLOT_PAUSED};
+
+    build(in, CONFIG_START_TOGETHER);
+    guests[1].listens = true;
+    assert_true(type("poweroff\r"));
+    assert_true(pass(TIMEOUT * 100 - 5));
+    assert_non_null(strstr(said, "waiting for 3 VMs to shut down, 3 s: a, b, c"));
+    assert_non_null(strstr(said, "waiting for 2 VMs to shut down, 1 s: a, c"));
+    assert_null(strstr(logged, "it is ended"));
+    assert_false(pass(20));
+    assert_non_null(strstr(logged, "a: did not shut down within 3 s: it is ended"));
+    assert_non_null(strstr(logged, "c: did not shut down within 3 s: it is ended"));
+    assert_null(strstr(logged, "b: did not shut down"));
+    assert_int_equal(control_slot(0)->ended, SLOT_KILLED);
+    assert_int_equal(control_slot(1)->ended, SLOT_POWERED_OFF);
+}
+
+static void test_no_patience(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_PAUSED};
+
+    build(in, CONFIG_START_TOGETHER);
+    config.shutdown_timeout = 0;
+    assert_true(type("poweroff\r"));
+    assert_false(pass(20));
+    assert_non_null(strstr(logged, "a: did not shut down within 0 s: it is ended"));
+}
+
+/* A guest that boots forgets its power button. */
+static void test_the_button_is_pressed_again(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    config.shutdown_timeout = 35;
+    assert_true(type("poweroff\r"));
+    assert_true(pass(3000));
+    assert_true(guests[0].presses == 3 || guests[0].presses == 4);
+}
+
+static void test_called_off(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_PAUSED, SLOT_WAITING};
+
+    for (unsigned at_prompt = 0; at_prompt < 2; at_prompt++) {
+        build(in, CONFIG_START_TOGETHER);
+        assert_true(type("poweroff\r"));
+        assert_true(pass(20));
+        if (at_prompt) { /* he has been away meanwhile */
+            monitor_leave();
+            monitor_enter();
+        }
+        assert_true(type("\x03"));
+        assert_true(pass(2 * TIMEOUT * 100));
+        assert_int_equal(machine, ON);
+        assert_false(down_wanted());
+        assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+        assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
+        assert_int_equal(control_slot(2)->state, SLOT_OFF);
+        assert_true(type("start c\r"));
+        assert_int_equal(control_slot(2)->state, SLOT_RUNNING);
+    }
+}
+
+/* Those that start in turn do not, and do when the job is called off. */
+static void test_in_turn(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_OFF, SLOT_OFF, SLOT_OFF};
+
+    for (unsigned cancelled = 0; cancelled < 2; cancelled++) {
+        build(in, CONFIG_START_IN_TURN);
+        for (unsigned i = 0; i < VMS; i++)
+            vms[i].autostart = true;
+        begin_anew();
+        assert_true(pass(2));
+        assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+        assert_int_equal(control_slot(1)->state, SLOT_OFF);
+        starts = 0;
+        assert_true(type("poweroff\r"));
+        if (!cancelled) {
+            expect_end(OFF, false);
+        } else {
+            guests[0].listens = true;
+            trace_waits = 5;
+            assert_true(pass(LISTENS * 100 + 20));
+            assert_int_equal(control_slot(0)->state, SLOT_OFF);
+            assert_int_equal(control_slot(1)->state, SLOT_OFF);
+            assert_true(type("\x03"));
+            assert_true(pass(5));
+            assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
+        }
+    }
+}
+
+/* `when_idle` does not come in between, whatever it says; and leads to the same end. */
+static void test_when_idle(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_OFF};
+
+    for (unsigned idle = 0; idle < 2; idle++) {
+        build(in, CONFIG_START_TOGETHER);
+        config.when_idle = idle;
+        for (unsigned i = 0; i < VMS; i++)
+            vms[i].autostart = true; /* nobody waits for his start */
+        guests[0].listens = true;
+        assert_true(type("reboot\r"));
+        monitor_leave();
+        expect_end(REBOOTED, false);
+        build(in, CONFIG_START_TOGETHER);
+        config.when_idle = CONFIG_IDLE_POWEROFF;
+        for (unsigned i = 0; i < VMS; i++)
+            vms[i].autostart = true;
+        assert_true(type("kill a\r"));
+        assert_false(pass(20));
+        assert_int_equal(machine, OFF);
+        assert_non_null(strstr(logged, "no VM is left: power off"));
+    }
+}
+
+/* The trace is sent first, beside the prompt. */
+static void test_the_trace_is_sent(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_OFF, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    trace_waits = 5000;
+    assert_true(type("poweroff\r"));
+    assert_true(pass(2000));
+    assert_non_null(strstr(said, "5000 records of the trace are left"));
+    trace_waits = 0;
+    assert_false(pass(20));
+    build(in, CONFIG_START_TOGETHER);
+    trace_waits = 5000;
+    assert_true(type("poweroff\r"));
+    assert_true(pass(20));
+    assert_false(type("\x03poweroff now\r"));
+    assert_int_equal(machine, OFF);
+}
+
+/* --- docs/USING.md's table, cell by cell --- */
+
+static const char *const events[] = {"start", "stop", "pause", "resume", "reset", "kill", "down"};
+#define COLUMNS ARRAY_SIZE(events)
+
+static char *next_cell(char **row)
+{
+    char *cell = strsep(row, "|");
+
+    assert_non_null(cell);
+    while (*cell == ' ')
+        cell++;
+    for (size_t end = strlen(cell); end && cell[end - 1] == ' ';)
+        cell[--end] = '\0';
+    return cell;
+}
+
+static const char *name_of(enum slot_state state)
+{
+    for (unsigned i = 0; i < STATES; i++)
+        if (states[i].state == state)
+            return states[i].name;
+    return "?";
+}
+
+/* What the cell says, from what happens. */
+static void observe(char *text, size_t size, enum slot_state state, unsigned column, bool paused)
+{
+    const enum slot_state in[VMS] = {state, SLOT_OFF, SLOT_OFF};
+    const struct vm_slot *s;
+    char line[80];
+    bool stood;
+
+    build(in, CONFIG_START_TOGETHER);
+    s = control_slot(0);
+    vms[0].paused = paused;
+    stood = !guests[0].runs || state == SLOT_PAUSING;
+    snprintf(line, sizeof(line), column == COLUMNS - 1 ? "poweroff\r" : "%s a\r", events[column]);
+    assert_true(type(line));
+    guests[0].stuck = guests[0].clearing = false;
+    if (column < COLUMNS - 1) {
+        char *refusal = strstr(said, "\na ");
+        if (refusal) {
+            snprintf(text, size, "%.*s", (int)strcspn(refusal + 3, "\r"), refusal + 3);
+            assert_int_equal(s->state, state);
+            return;
+        }
+        assert_non_null(strstr(said, "\na: "));
+        assert_true(pass(5));
+        snprintf(text, size, "%s%s", guests[0].presses ? "asked, " : "", name_of(s->state));
+        return;
+    }
+    pass(20);
+    snprintf(text, size, "%s",
+             state == SLOT_OFF            ? "nothing"
+             : s->state == SLOT_OFF       ? "ended"
+             : guests[0].presses && stood ? "woken, asked"
+             : guests[0].presses          ? "asked"
+                                          : "?");
+}
+
+static void test_the_table_in_the_manual(void **state)
+{
+    FILE *f = fopen("docs/USING.md", "r");
+    char line[1024], text[200];
+    unsigned rows = 0;
+
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f) && !strstr(line, "| State | `start` |"))
+        ;
+    assert_non_null(fgets(line, sizeof(line), f)); /* |---| */
+    for (; fgets(line, sizeof(line), f) && line[0] == '|'; rows++) {
+        char *row = line + 1;
+        const char *name = next_cell(&row);
+        assert_true(rows < STATES);
+        assert_string_equal(name, states[rows].name);
+        for (unsigned column = 0; column < COLUMNS; column++) {
+            const char *cell = next_cell(&row);
+            bool starts_anew = column == 0 || column == 4 || states[rows].state == SLOT_MAKING;
+            observe(text, sizeof(text), states[rows].state, column, false);
+            assert_string_equal(text, cell);
+            observe(text, sizeof(text), states[rows].state, column, true);
+            if (starts_anew && strcmp(cell, "running") == 0)
+                cell = "paused at its start";
+            if (column != COLUMNS - 1 || states[rows].state != SLOT_RESETTING)
+                assert_string_equal(text, cell);
+        }
+    }
+    fclose(f);
+    assert_int_equal(rows, STATES);
+}
+
+/* The same commands while the machine goes down. */
+static void test_commands_while_going_down(void **state)
+{
+    for (unsigned n = 0; n < STATES; n++) {
+        for (unsigned column = 0; column < COLUMNS - 1; column++) {
+            const enum slot_state in[VMS] = {states[n].state, SLOT_OFF, SLOT_OFF};
+            char line[40];
+            bool refused = column == 0 || column == 2 || column == 4;
+
+            build(in, CONFIG_START_TOGETHER);
+            assert_true(type("poweroff\r"));
+            monitor_leave();
+            monitor_enter();
+            assert_true(down_wanted());
+            snprintf(line, sizeof(line), "%s a\r", events[column]);
+            assert_true(type(line));
+            if (refused) {
+                assert_non_null(strstr(said, "\na "));
+                assert_int_equal(control_slot(0)->state, states[n].state);
+            }
+            if (column == 0 && states[n].state == SLOT_OFF)
+                assert_non_null(strstr(said, "a stays as it is: the machine goes down"));
+        }
+    }
+}
+
+static int setup(void **state)
+{
+    log_set_sink(note);
+    log_set_level(LOG_INFO);
+    monitor_init();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_going_down_ends),
+        cmocka_unit_test(test_nobody_is_in_the_way),
+        cmocka_unit_test(test_now_is_now),
+        cmocka_unit_test(test_who_does_not_listen_is_ended),
+        cmocka_unit_test(test_no_patience),
+        cmocka_unit_test(test_the_button_is_pressed_again),
+        cmocka_unit_test(test_called_off),
+        cmocka_unit_test(test_in_turn),
+        cmocka_unit_test(test_when_idle),
+        cmocka_unit_test(test_the_trace_is_sent),
+        cmocka_unit_test(test_the_table_in_the_manual),
+        cmocka_unit_test(test_commands_while_going_down),
+    };
+
+    return cmocka_run_group_tests(tests, setup, NULL);
+}
