@@ -77,6 +77,37 @@ void audit_fixed(struct vmcs_audit *a, enum vmcs_field field, uint64_t fixed0, u
     CHECK(extra == 0, field, "VMX or the CPU needs bits 0x%llx to be 0", (unsigned long long)extra);
 }
 
+enum { WINDOW_INTERRUPT = 7, WINDOW_NMI = 8 }; /* basic exit reasons */
+
+/* SDM, "Other Causes of VM Exits" and "VM Exits Induced by the TPR Threshold". An event that is
+ * delivered with the entry, and a trap that waits, come before all of them. */
+int audit_progress(struct vmcs_audit *a)
+{
+    uint64_t primary = audit_get(a, VMCS_PRIMARY_CONTROLS),
+             blocking = audit_get(a, VMCS_GUEST_INTERRUPTIBILITY),
+             rflags = audit_get(a, VMCS_GUEST_RFLAGS);
+    uint32_t reason = (uint32_t)audit_get(a, VMCS_EXIT_REASON), vtpr;
+    int before = a->failures;
+
+    if (primary & CPU_TPR_SHADOW && !(audit_secondary(a) & SEC_VIRTUAL_INTERRUPT) && a->memory &&
+        a->memory(a->ctx, audit_get(a, VMCS_VIRTUAL_APIC_ADDR) + 0x80, &vtpr, sizeof(vtpr)))
+        CHECK((audit_get(a, VMCS_TPR_THRESHOLD) & 15) <= (vtpr >> 4 & 15), VMCS_TPR_THRESHOLD,
+              "above bits 7:4 of the virtual TPR, which is 0x%x: each entry exits", vtpr);
+    if (audit_get(a, VMCS_ENTRY_INTR_INFO) & INTR_VALID ||
+        audit_get(a, VMCS_GUEST_PENDING_DEBUG) & BIT(14))
+        return a->failures - before;
+    /* Behind another exit the first one by a window is to be served yet. */
+    CHECK(reason != WINDOW_INTERRUPT || !(primary & CPU_INTERRUPT_WINDOW) || !(rflags & BIT(9)) ||
+              blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS),
+          VMCS_PRIMARY_CONTROLS, "the interrupt window is open still, and nothing went through it");
+    CHECK(reason != WINDOW_NMI || !(primary & CPU_NMI_WINDOW) ||
+              blocking & (BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI),
+          VMCS_PRIMARY_CONTROLS, "the NMI window is open still, %s",
+          blocking & BLOCKING_BY_STI ? "and STI's blocking does not shut it on every CPU"
+                                     : "and nothing went through it");
+    return a->failures - before;
+}
+
 int audit_vmcs(struct vmcs_audit *audit)
 {
     return audit_controls(audit) + audit_host(audit) + audit_guest(audit);

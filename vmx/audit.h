@@ -26,6 +26,12 @@ int audit_vmcs(struct vmcs_audit *audit);
 int audit_controls(struct vmcs_audit *audit);
 int audit_host(struct vmcs_audit *audit);
 int audit_guest(struct vmcs_audit *audit);
+/*
+ * What VM entry takes, and what exits again before the guest's next instruction, with nothing
+ * delivered that would change it: such a vCPU makes no progress. Not among the checks of
+ * audit_vmcs(). The number of causes that were reported.
+ */
+int audit_progress(struct vmcs_audit *audit);
 
 /* Whether this CPU's VMCS has the field, by its capabilities ("not all fields exist on all
  * processors"). */

@@ -113,6 +113,20 @@ bool vmx_can_take_nmi(void)
            !vmx_trap_pending();
 }
 
+bool vmx_nmi_in_service(void)
+{
+    uint32_t info = vmread32(VMCS_ENTRY_INTR_INFO);
+
+    return (vmread32(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_BY_NMI) ||
+           ((info & INTR_VALID) && INTR_TYPE(info) == INTR_NMI);
+}
+
+enum vmx_window vmx_nmi_window(void)
+{
+    return vmread32(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_BY_STI ? VMX_WINDOW_INTERRUPT
+                                                                   : VMX_WINDOW_NMI;
+}
+
 static void single_step(uint64_t rflags)
 {
     if ((rflags & RFLAGS_TF) && !(vmread64(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))

@@ -32,6 +32,17 @@ void vmx_inject(const struct vmx_event *e);
 /* Whether the guest could take an external interrupt or an NMI right now. */
 bool vmx_can_take_interrupt(void);
 bool vmx_can_take_nmi(void);
+/* Whether the guest is in an NMI's handler, or the next VM entry takes it there. */
+bool vmx_nmi_in_service(void);
+/*
+ * The window that opens when the guest can take an NMI that it cannot take now. NMI-window exiting
+ * waits for the end of virtual-NMI blocking and of MOV SS's, and a processor is free to exit by it
+ * under STI's (SDM, "Other Causes of VM Exits"): again and again before the next instruction, if
+ * the handler can do nothing there either. There IF is 1, and interrupt-window exiting waits for
+ * the shadow's end.
+ */
+enum vmx_window { VMX_WINDOW_NONE, VMX_WINDOW_INTERRUPT, VMX_WINDOW_NMI };
+enum vmx_window vmx_nmi_window(void);
 /* Whether a single-step trap waits for the next VM entry: it ends a HLT like an interrupt does. */
 bool vmx_trap_pending(void);
 /* Switch a primary VM-execution control of the loaded vCPU. */

@@ -339,11 +339,23 @@ static bool audit_memory(void *ctx, uint64_t pa, void *data, size_t size)
     return true;
 }
 
+static struct vmcs_audit new_audit(void)
+{
+    return (struct vmcs_audit){
+        .caps = &vmx_caps, .read = audit_read, .report = audit_report, .memory = audit_memory};
+}
+
+int vmx_report_no_progress(void)
+{
+    struct vmcs_audit audit = new_audit();
+
+    return audit_progress(&audit);
+}
+
 void vmx_report_entry_failure(struct vmx_vcpu *v)
 {
     uint32_t reason = vmread32(VMCS_EXIT_REASON);
-    struct vmcs_audit audit = {
-        .caps = &vmx_caps, .read = audit_read, .report = audit_report, .memory = audit_memory};
+    struct vmcs_audit audit = new_audit();
 
     if (reason & BIT(31))
         log_error("vmx: VM entry failed: %s, qualification %lx", vmx_exit_name(reason & 0xffff),

@@ -140,6 +140,9 @@ int vcpu_exit_watched(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
 /* Say on the log why the last VM entry failed: the instruction error and every check of the SDM
  * that does not hold. */
 void vmx_report_entry_failure(struct vmx_vcpu *v);
+/* The same for what would have the loaded vCPU exit before its next instruction for ever; how many
+ * reasons there are. */
+int vmx_report_no_progress(void);
 
 /* --- registers --- */
 

@@ -4,9 +4,14 @@
  * APIC. What cannot go now opens a window. This may run more than once between an exit and the
  * entry: what the first run has put into the VMCS stays.
  */
+#include "arch/x86/cpu.h"
 #include "guest/vm/vm.h"
 #include "guest/watch/watch.h"
 #include "vmx/cpu.h"
+
+/* An NMI that waits behind an STI is looked after at the latest so many TSC ticks later: longer
+ * than any VM entry takes, also of a nested hypervisor. */
+#define SHADOW_TICKS BIT(18)
 
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error)
 {
@@ -85,30 +90,8 @@ static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool tak
     vmx_request_interrupt_window(&v->hw, vector >= 0);
 }
 
-static __attribute__((noinline)) bool deliver_nmi(struct vcpu *v, bool taken)
+static inline __attribute__((always_inline)) void deliver_interrupts(struct vcpu *v, bool taken)
 {
-    const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
-    bool now = !taken && vmx_can_take_nmi() && !vmx_injection_pending();
-
-    if (now) {
-        __atomic_store_n(&v->nmi_pending, false, __ATOMIC_SEQ_CST);
-        vmx_inject(&e);
-    }
-    vmx_request_nmi_window(&v->hw, __atomic_load_n(&v->nmi_pending, __ATOMIC_SEQ_CST));
-    return now;
-}
-
-void vcpu_deliver_events(struct vcpu *v)
-{
-    bool taken = false;
-
-    if (v->event.info & INTR_VALID) {
-        vmx_inject(&v->event);
-        v->event.info = 0;
-        taken = true;
-    }
-    if (UNLIKELY(v->nmi_pending))
-        taken |= deliver_nmi(v, taken);
     lapic_sync(&v->lapic);
     if (v->virtual_delivery) {
         int vector = lapic_highest_irr(&v->lapic);
@@ -126,10 +109,57 @@ void vcpu_deliver_events(struct vcpu *v)
     }
 }
 
+/*
+ * An NMI goes before interrupts; what tells when one that has to wait could go, vmx_nmi_window()
+ * knows. Behind an STI that is the interrupt window, which an instruction that clears IF shuts
+ * again: then the timer looks after it.
+ */
+static __attribute__((noinline)) void deliver_with_nmi(struct vcpu *v, bool taken)
+{
+    const struct vmx_event e = {.info = (uint32_t)(INTR_VALID | INTR_NMI << 8 | VECTOR_NMI)};
+
+    if (vmx_nmi_in_service())
+        nmi_keep_one(&v->nmis);
+    if (!taken && vmx_can_take_nmi() && !vmx_injection_pending()) {
+        nmi_take(&v->nmis);
+        vmx_inject(&e);
+        taken = true;
+    }
+    enum vmx_window window =
+        __atomic_load_n(&v->nmis, __ATOMIC_SEQ_CST) ? vmx_nmi_window() : VMX_WINDOW_NONE;
+    vmx_request_nmi_window(&v->hw, window == VMX_WINDOW_NMI);
+    deliver_interrupts(v, taken);
+    if (window == VMX_WINDOW_INTERRUPT) {
+        vmx_request_interrupt_window(&v->hw, true);
+        v->next_exit = MIN(v->next_exit, rdtsc() + SHADOW_TICKS);
+    }
+}
+
+void vcpu_deliver_events(struct vcpu *v)
+{
+    bool taken = false;
+
+    if (v->event.info & INTR_VALID) {
+        vmx_inject(&v->event);
+        v->event.info = 0;
+        taken = true;
+    }
+    if (UNLIKELY(v->nmis))
+        deliver_with_nmi(v, taken);
+    else
+        deliver_interrupts(v, taken);
+}
+
+void vcpu_nmi(struct vcpu *v)
+{
+    nmi_arrive(&v->nmis);
+    vcpu_notify(v, REQUEST_EVENT);
+}
+
 bool vcpu_wakes(struct vcpu *v)
 {
     if ((v->event.info & INTR_VALID) || vmx_injection_pending() ||
-        (v->nmi_pending && vmx_can_take_nmi()) || vmx_trap_pending())
+        (v->nmis && vmx_can_take_nmi()) || vmx_trap_pending())
         return true;
     if (!vmx_can_take_interrupt())
         return false;

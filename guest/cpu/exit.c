@@ -402,6 +402,10 @@ static inline __attribute__((always_inline)) void enter(struct vcpu *v)
 {
     uint64_t now = rdtsc();
 
+#ifdef CORBEL_DEBUG
+    if (vmx_report_no_progress())
+        panic("%s: a vCPU that would never execute its next instruction", v->vm->name);
+#endif
     vcpu_account(v, now);
     arm_timer(v, now);
 }

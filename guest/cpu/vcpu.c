@@ -190,7 +190,7 @@ void vcpu_init_reset(struct vcpu *v)
     watch_reset(v);
     vmx_vcpu_init_reset(&v->hw);
     v->event.info = 0;
-    v->nmi_pending = false;
+    v->nmis = 0;
     v->halted = false;
     cpuid_set_cr4(&v->cpuid, 0);
     lapic_init_reset(&v->lapic);
@@ -206,7 +206,7 @@ void vcpu_reset(struct vcpu *v)
     watch_reset(v);
     vmx_vcpu_reset(&v->hw);
     v->event.info = 0;
-    v->nmi_pending = false;
+    v->nmis = 0;
     v->halted = false;
     v->wait_for_startup = v->accepts_startup = v->id != 0;
     v->tsc_offset = v->vm->tsc_offset;

@@ -101,8 +101,7 @@ void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
 
     switch (mode) {
     case APIC_NMI:
-        __atomic_store_n(&v->nmi_pending, true, __ATOMIC_SEQ_CST);
-        vcpu_notify(v, REQUEST_EVENT);
+        vcpu_nmi(v);
         break;
     case APIC_INIT:
         /* The boot processor after INIT would run the firmware's reset vector, and there is no

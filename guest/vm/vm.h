@@ -21,6 +21,7 @@
 #include "guest/insn/insn.h"
 #include "guest/load/sink.h"
 #include "guest/cpu/msr.h"
+#include "guest/cpu/nmi.h"
 #include "guest/sched/sched.h"
 #include "guest/sched/sleepers.h"
 #include "guest/cpu/step.h"
@@ -61,7 +62,7 @@ struct vcpu {
     bool wait_for_startup; /* INIT has stopped it */
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
     bool tpr_shadow;
-    bool nmi_pending;     /* atomic: other CPUs set it */
+    uint8_t nmis;         /* that wait (nmi.h); atomic */
     bool accepts_startup; /* atomic: INIT has come, and no start-up IPI since */
     uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
     uint64_t run_until;   /* host TSC at which its processor's loop wants to decide again */
@@ -259,6 +260,8 @@ enum exit_result exit_wrmsr(struct vcpu *v, struct vm_exit *e);
 /* --- events.c: what is delivered into the guest before the next VM entry --- */
 
 void vcpu_deliver_events(struct vcpu *v);
+/* An NMI arrives for it; on any CPU. */
+void vcpu_nmi(struct vcpu *v);
 /* Whether a halted vCPU has something that ends the halt. */
 bool vcpu_wakes(struct vcpu *v);
 /* INIT and start-up IPIs have arrived: REQUEST_INIT, REQUEST_STARTUP. */

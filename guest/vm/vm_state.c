@@ -17,7 +17,7 @@ static void save_vcpu(struct vcpu *v, struct state_writer *w)
     state_put_u32(w, v->event.info);
     state_put_u32(w, v->event.error);
     state_put_u32(w, v->event.length);
-    state_put_u8(w, v->nmi_pending);
+    state_put_u8(w, v->nmis);
     state_put_u8(w, v->halted);
     state_put_u8(w, v->wait_for_startup);
     state_put_u8(w, v->accepts_startup);
@@ -37,12 +37,12 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
     v->event.info = state_get_u32(r);
     v->event.error = state_get_u32(r);
     v->event.length = state_get_u32(r);
-    v->nmi_pending = state_get_u8(r);
+    v->nmis = state_get_u8(r);
     v->halted = state_get_u8(r);
     v->wait_for_startup = state_get_u8(r);
     v->accepts_startup = state_get_u8(r);
-    if (state_leave(r) < 0 || vmx_vcpu_restore(&v->hw, r) < 0 || lapic_load(&v->lapic, r) < 0 ||
-        msr_load(&v->msr, &v->msr_env.features, r) < 0)
+    if (state_leave(r) < 0 || v->nmis > NMIS_MAX || vmx_vcpu_restore(&v->hw, r) < 0 ||
+        lapic_load(&v->lapic, r) < 0 || msr_load(&v->msr, &v->msr_env.features, r) < 0)
         return -EBADMSG;
     vmx_set_tsc_offset(v->tsc_offset);
     cpuid_set_cr4(&v->cpuid, vmx_get_cr4());

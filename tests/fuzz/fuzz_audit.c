@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     caps.linear_bits = data[0] & 128 ? 57 : 48;
     caps.cr0_fixed0 = 0x80000021;
     caps.cr0_fixed1 = 0xffffffff;
-    enum guest_mode mode = data[1] % 4;
+    enum audit_mode mode = data[1] % 4;
     data += 2;
     size -= 2;
     for (size_t i = 0; i < ARRAY_SIZE(words); i++) {

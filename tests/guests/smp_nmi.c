@@ -1,5 +1,6 @@
 /* NMIs to other vCPUs: they end HLT with interrupts off, reach one that spins, and each counts;
  * also when the sender itself halts right behind it, so that all of them are halted with IF = 0.
+ * Two in a row are two.
  *
  * Bochs 2.7 forgets at VM entry that a processor blocked NMIs for another vCPU (docs/CAVEATS.md):
  * so all who wait run IRET now and then. */
@@ -86,6 +87,20 @@ static void broadcast(unsigned count, unsigned n)
         CHECK(answered(&nmis[i], before[i] + 1), "broadcast %u did not reach vCPU %u", n, i);
 }
 
+/* Two in a row, to one that runs and to one that waits for this one's processor. */
+static void pairs(unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        for (unsigned n = 0; n < ROUNDS; n++) {
+            uint32_t before = nmis[i];
+            smp_send(i, SMP_NMI);
+            smp_send(i, SMP_NMI);
+            answered(&nmis[i], before + 2);
+            CHECK(nmis[i] == before + 2, "of two NMIs vCPU %u took %u", i, nmis[i] - before);
+        }
+    }
+}
+
 void test(void)
 {
     unsigned count;
@@ -101,6 +116,7 @@ void test(void)
     quiet = 0;
     run(count);
     quiet = 1;
+    pairs(count);
     for (unsigned n = 1; n <= ROUNDS; n++)
         broadcast(count, n);
 }

@@ -9,7 +9,7 @@
 #include "vmx/audit.h"
 #include "vmx/controls.h"
 
-enum guest_mode { LONG, REAL, PAE, V86 };
+enum audit_mode { LONG, REAL, PAE, V86 };
 
 static uint64_t fields[0x7000];
 
@@ -55,7 +55,7 @@ static void good_host(void)
             0xffffffff80001000;
 }
 
-static void good_guest(enum guest_mode mode)
+static void good_guest(enum audit_mode mode)
 {
     fields[VMCS_GUEST_CR4] = 0x2000;
     fields[VMCS_GUEST_RFLAGS] = 0x202;
@@ -96,7 +96,7 @@ static void good_guest(enum guest_mode mode)
     }
 }
 
-static void good_state(const struct vmx_controls *controls, enum guest_mode mode)
+static void good_state(const struct vmx_controls *controls, enum audit_mode mode)
 {
     memset(fields, 0, sizeof(fields));
     good_controls(controls);

@@ -61,7 +61,7 @@ static void good(void **state)
         "corei7_skylake_x_bochs30", "tigerlake",           "nested_kvm_on_skylake_x"};
     for (size_t i = 0; i < ARRAY_SIZE(cpus); i++) {
         use_cpu(cpus[i]);
-        for (enum guest_mode mode = LONG; mode <= V86; mode++) {
+        for (enum audit_mode mode = LONG; mode <= V86; mode++) {
             good_state(&controls, mode);
             caps.nx = true; /* the nested file does not say */
             if (audit() != 0)
@@ -73,7 +73,7 @@ static void good(void **state)
 #define RPL3 3
 
 struct mutation {
-    enum guest_mode mode;
+    enum audit_mode mode;
     enum vmcs_field field;
     uint64_t value;
     const char *name, *rule; /* both must be in one sentence */
@@ -369,6 +369,64 @@ static void expect_good(void)
         fail_msg("%s", reports);
 }
 
+static int audit_loop(uint32_t exit_reason)
+{
+    struct vmcs_audit a = {
+        .caps = &caps, .read = mock_read, .report = mock_report, .memory = mock_memory};
+
+    reports[0] = 0;
+    fields[VMCS_EXIT_REASON] = exit_reason;
+    return audit_progress(&a);
+}
+
+/* States that an entry takes and that exit again with nothing done; and their neighbours, which are
+ * served behind the next exit. */
+static void no_progress(void **state)
+{
+    enum { INTERRUPT_WINDOW = 7, NMI_WINDOW = 8, CPUID = 10 };
+
+    use_cpu("corei7_skylake_x_bochs30");
+    good_state(&controls, LONG);
+    fields[VMCS_PRIMARY_CONTROLS] |= CPU_NMI_WINDOW;
+    assert_int_equal(audit_loop(CPUID), 0);
+    assert_int_equal(audit_loop(NMI_WINDOW), 1);
+    assert_true(one_line_has("primary", "nothing went through"));
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = BLOCKING_BY_STI;
+    assert_int_equal(audit_loop(NMI_WINDOW), 1);
+    assert_true(one_line_has("primary", "STI's blocking"));
+    assert_int_equal(audit(), 0);
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = BLOCKING_BY_MOV_SS;
+    assert_int_equal(audit_loop(NMI_WINDOW), 0);
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = BLOCKING_BY_NMI;
+    assert_int_equal(audit_loop(NMI_WINDOW), 0);
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = 0;
+    fields[VMCS_ENTRY_INTR_INFO] = GP_INFO;
+    assert_int_equal(audit_loop(NMI_WINDOW), 0);
+    fields[VMCS_ENTRY_INTR_INFO] = 0;
+    fields[VMCS_GUEST_PENDING_DEBUG] = BIT(14);
+    assert_int_equal(audit_loop(NMI_WINDOW), 0);
+
+    good_state(&controls, LONG);
+    fields[VMCS_PRIMARY_CONTROLS] |= CPU_INTERRUPT_WINDOW;
+    assert_int_equal(audit_loop(CPUID), 0);
+    assert_int_equal(audit_loop(INTERRUPT_WINDOW), 1);
+    assert_true(one_line_has("primary", "interrupt window"));
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = BLOCKING_BY_STI;
+    assert_int_equal(audit_loop(INTERRUPT_WINDOW), 0);
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = 0;
+    fields[VMCS_GUEST_RFLAGS] &= ~BIT(9);
+    assert_int_equal(audit_loop(INTERRUPT_WINDOW), 0);
+
+    good_state(&controls, LONG);
+    fields[VMCS_TPR_THRESHOLD] = 3;
+    assert_int_equal(audit_loop(CPUID), 0); /* virtual-interrupt delivery does not look at it */
+    fields[VMCS_SECONDARY_CONTROLS] &= ~(uint64_t)SEC_VIRTUAL_INTERRUPT;
+    assert_int_equal(audit_loop(CPUID), 1);
+    assert_true(one_line_has("TPR threshold", "each entry exits"));
+    memory_page[0x80] = 0x30;
+    assert_int_equal(audit_loop(CPUID), 0);
+}
+
 /* What other CPUs allow or refuse, and states that look odd but are right. */
 static void depends_on_the_cpu(void **state)
 {
@@ -593,6 +651,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good),
+        cmocka_unit_test(no_progress),
         cmocka_unit_test(one_wrong_field),
         cmocka_unit_test(depends_on_the_cpu),
         cmocka_unit_test(newer_cpus),

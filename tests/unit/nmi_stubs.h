@@ -1,0 +1,110 @@
+/* What guest/cpu/events.c and guest/cpu/step.c ask of the rest of Corbel, for test_nmi.c: a VMCS in an
+ * array, and nothing much. */
+#pragma once
+
+#include "guest/gdb/gdb.h"
+#include "guest/vm/vm.h"
+#include "guest/watch/watch.h"
+#include "tests/unit/audit_state.h"
+#include "vmx/cpu.h"
+#include "vmx/fpu.h"
+#include "vmx/watch.h"
+
+struct vmx_features vmx_features;
+static int pending_vector; /* of the local APIC */
+
+uint64_t vmread_any(enum vmcs_field field)
+{
+    return fields[field];
+}
+
+void vmwrite_any(enum vmcs_field field, uint64_t value)
+{
+    fields[field] = value;
+}
+
+bool vmread_checked(enum vmcs_field field, uint64_t *value)
+{
+    *value = fields[field];
+    return true;
+}
+
+void vm_request(struct vm *m, enum vm_request request, const char *why)
+{
+    fail_msg("%s", why);
+}
+
+void vcpu_notify(struct vcpu *to, uint32_t request)
+{
+    vcpu_ask(to, request);
+}
+
+int lapic_evaluate(const struct lapic *l)
+{
+    return pending_vector;
+}
+
+void lapic_accept(struct lapic *l, uint8_t vector)
+{
+    pending_vector = -1;
+}
+
+void gdb_step_done(struct vcpu *v)
+{
+    step_end(v, STEP_DEBUGGER);
+}
+
+uint64_t vmx_get_cr0(void)
+{
+    return fields[VMCS_GUEST_CR0];
+}
+
+uint64_t vmx_get_cr4(void)
+{
+    return fields[VMCS_GUEST_CR4];
+}
+
+/* Called by nothing of what the test does. */
+#define UNUSED_VOID(declaration)                                                                   \
+    declaration                                                                                    \
+    {                                                                                              \
+        fail_msg("%s", __func__);                                                                  \
+    }
+#define UNUSED(declaration)                                                                        \
+    declaration                                                                                    \
+    {                                                                                              \
+        fail_msg("%s", __func__);                                                                  \
+        return 0;                                                                                  \
+    }
+
+UNUSED(int lapic_highest_irr(const struct lapic *l))
+UNUSED(unsigned lapic_blocking_class(const struct lapic *l))
+UNUSED(bool lapic_accepts_external(const struct lapic *l))
+UNUSED_VOID(void lapic_sync_posted(struct lapic *l))
+UNUSED_VOID(void lapic_set_lint(struct lapic *l, unsigned pin, bool level))
+UNUSED_VOID(void lapic_set_virtual_delivery(struct lapic *l, bool on))
+UNUSED(uint16_t lapic_interrupt_status(const struct lapic *l))
+UNUSED_VOID(void lapic_eoi_bitmap(const struct lapic *l, uint64_t bitmap[4]))
+UNUSED_VOID(void ioapic_eoi_bitmap(const struct ioapic *io, uint64_t bitmap[4]))
+UNUSED(int pic_acknowledge(struct pic *p))
+UNUSED(void *phys_to_virt(paddr pa))
+UNUSED_VOID(void vmx_set_apic_mode(struct vmx_vcpu *hw, enum vmx_apic_mode mode))
+UNUSED_VOID(void msr_bitmap_build(uint8_t bitmap[4096], const struct msr_features *f))
+UNUSED_VOID(void watch_msr_bitmap(struct vcpu *v))
+UNUSED_VOID(void cpuid_set_apic_enabled(struct cpuid_table *t, bool on))
+UNUSED_VOID(void vcpu_init_reset(struct vcpu *v))
+UNUSED_VOID(void vcpu_place_apic(struct vcpu *v))
+UNUSED_VOID(void vmx_set_segment(enum segment s, const struct vmx_segment *in))
+UNUSED_VOID(void vmx_get_segment(enum segment s, struct vmx_segment *out))
+UNUSED_VOID(void vmx_set_rip(uint64_t rip))
+UNUSED_VOID(void vmx_set_rflags(uint64_t rflags))
+UNUSED(uint64_t vmx_get_gpr(const struct vmx_vcpu *hw, enum gpr r))
+UNUSED_VOID(void watch_step_done(struct vcpu *v, bool carried_out))
+UNUSED(size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size))
+UNUSED(int linear_find(struct vcpu *v, uint64_t linear, uint64_t *gpa))
+UNUSED(unsigned vcpu_code_width(const struct vcpu *v))
+UNUSED(uint64_t vcpu_linear_rip(const struct vcpu *v))
+UNUSED(int guest_memory_read(const struct guest_memory *m, uint64_t gpa, void *data, size_t size))
+UNUSED(int guest_memory_write(struct guest_memory *m, uint64_t gpa, const void *data, size_t size))
+UNUSED_VOID(void fpu_save(struct vmx_vcpu *hw))
+UNUSED_VOID(void fpu_load(struct vmx_vcpu *hw))
