@@ -50,9 +50,11 @@ vmx_run:
 .host_rsp_is_set:
         cmp     qword [rdi + VCPU_LAUNCHED], 0
         jne     resume
-        mov     qword [rdi + VCPU_LAUNCHED], 1
+        mov     qword [rdi + VCPU_LAUNCHED], 1 ; unless the entry fails: here, or by a VM exit (vmx_entry_failed)
         LOAD_GUEST
         vmlaunch
+        mov     rdi, [rsp]
+        mov     qword [rdi + VCPU_LAUNCHED], 0
         jmp     failed
 
 resume:

@@ -320,6 +320,15 @@ void vmx_vcpu_reset(struct vmx_vcpu *v)
 
 /* --- when VM entry fails --- */
 
+/* Whether that entry was the VMCS's first is not known here, and a VMCS does not tell its launch
+ * state: VMCLEAR makes it "clear" either way, and keeps the fields. */
+void vmx_entry_failed(struct vmx_vcpu *v)
+{
+    if (!vmclear(v->vmcs) || !vmptrld(v->vmcs))
+        log_error("vmx: VMCLEAR or VMPTRLD was refused");
+    v->launched = 0;
+}
+
 static uint64_t audit_read(void *ctx, enum vmcs_field field)
 {
     uint64_t value;

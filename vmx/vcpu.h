@@ -137,6 +137,12 @@ int vcpu_exit(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
 void vmx_watch_exits(struct vmx_vcpu *v, bool on);
 int vcpu_exit_watched(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
 
+/*
+ * The last VM entry failed behind the checks of controls and host state: the exit reason's bit 31.
+ * Such a VMLAUNCH has launched nothing. The next entry is to be vmx_run()'s, not a return from
+ * vcpu_exit().
+ */
+void vmx_entry_failed(struct vmx_vcpu *v);
 /* Say on the log why the last VM entry failed: the instruction error and every check of the SDM
  * that does not hold. */
 void vmx_report_entry_failure(struct vmx_vcpu *v);

@@ -422,19 +422,24 @@ static __attribute__((noinline)) int serve_and_enter(struct vcpu *v)
  * saves no registers for it. */
 static __attribute__((noinline)) int unusual_exit(struct vcpu *v, uint32_t reason, uint64_t tsc)
 {
+    bool failed = reason & BIT(31);
+
     v->exit.reason = reason;
     if ((reason & 0xffff) == EXIT_MACHINE_CHECK)
         panic("machine check during VM entry of %s", v->vm->name);
-    if (!(reason & BIT(31))) {
+    if (!failed) {
         exit_unknown(v, &v->exit);
     } else if ((reason & 0xffff) != EXIT_INVALID_GUEST_STATE || !wrap_rip(v)) {
         vmx_report_entry_failure(&v->hw);
         vm_kill(v, "the processor refused to enter the guest's state (%s)",
                 vmx_exit_name(reason & 0xffff));
     }
+    if (failed)
+        vmx_entry_failed(&v->hw);
     v->exit.reason = VMX_EXIT_REASONS;
     vcpu_account(v, -tsc);
-    return serve_and_enter(v);
+    int leave = serve_and_enter(v);
+    return failed && leave == VCPU_STAY ? VCPU_PREEMPTED : leave; /* by way of vmx_run() */
 }
 
 int vcpu_exit_again(struct vcpu *v, uint64_t reason, uint64_t tsc)
