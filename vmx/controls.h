@@ -53,6 +53,7 @@ struct vmx_features {
     bool zero_length_injection;
     /* guest instructions that need their control; hide them from CPUID when false */
     bool rdtscp, invpcid, xsaves;
+    bool xsavec; /* no control: vmx_probe() has found that it does what the SDM says */
     /* local APIC */
     bool tpr_shadow;
     bool virtualize_apic_accesses; /* secondary bit, set while the guest is in xAPIC mode */

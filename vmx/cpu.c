@@ -7,6 +7,7 @@
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
 #include "vmx/ept.h"
+#include "vmx/fpu.h"
 #include "vmx/watch.h"
 
 struct vmx_caps vmx_caps;
@@ -50,8 +51,15 @@ int vmx_probe(uint32_t without)
         log_error("%s", sentence);
         return -ENOTSUP;
     }
+    bool xsavec = fpu_xsavec_right();
+    if (!xsavec) {
+        log_warn("this processor's XSAVEC stores elsewhere than the SDM says: guests have neither "
+                 "XSAVEC nor XSAVES");
+        without |= VMX_WITHOUT_XSAVES;
+    }
     if (vmx_choose_controls(&vmx_caps, without, &vmx_controls, &vmx_features, report_missing, NULL))
         return -ENOTSUP;
+    vmx_features.xsavec = xsavec;
     vmx_io_bitmaps = frame_alloc(1, FRAME_KERNEL);
     if (vmx_io_bitmaps == FRAME_NONE)
         return -ENOMEM;

@@ -1,11 +1,14 @@
-/* XSAVE area with all of the guest's XCR0 and XSS; FXSAVE where there is no XSAVE. */
+/* XSAVE area in standard form with all of the guest's XCR0 and XSS, so that nothing here depends on
+ * XSAVEC; FXSAVE where there is no XSAVE. */
 #include "vmx/fpu.h"
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/string.h"
 #include "vmx/cpu.h"
+#include "vmx/xsavec.h"
 
-#define FXSAVE_SIZE 512
+#define FXSAVE_SIZE          512
+#define CPUID_D_1_EAX_XSAVEC BIT(1)
 
 size_t fpu_size(void)
 {
@@ -54,6 +57,35 @@ void fpu_save(struct vmx_vcpu *v)
                      : "memory");
     if (vmx_caps.xsaves)
         v->xss = rdmsr(MSR_XSS);
+}
+
+static void read_place(uint32_t subleaf, uint32_t *eax, uint32_t *ebx, uint32_t *ecx)
+{
+    struct cpuid r = cpuid(0xd, subleaf);
+
+    *eax = r.eax;
+    *ebx = r.ebx;
+    *ecx = r.ecx;
+}
+
+bool fpu_xsavec_right(void)
+{
+    static uint8_t standard[XSAVEC_AREA] __attribute__((aligned(64))),
+        compacted[XSAVEC_AREA] __attribute__((aligned(64)));
+    struct xsavec_places places;
+
+    if (!(read_cr4() & CR4_OSXSAVE) || !(cpuid(0xd, 1).eax & CPUID_D_1_EAX_XSAVEC))
+        return true;
+    if (!xsavec_find_places(&places, fpu_all_features(), read_place))
+        return false;
+    uint64_t xcr0 = xgetbv(0), rfbm = places.components;
+    xsavec_fill(&places, standard);
+    xsetbv(0, rfbm);
+    __asm__ volatile("xrstor64 %2\n\txsavec64 %0"
+                     : "+m"(compacted)
+                     : "a"((uint32_t)rfbm), "m"(standard), "d"((uint32_t)(rfbm >> 32)));
+    xsetbv(0, xcr0);
+    return xsavec_right(&places, standard, compacted);
 }
 
 void fpu_reset(struct vmx_vcpu *v)

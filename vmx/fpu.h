@@ -9,6 +9,8 @@ size_t fpu_size(void);
 /* Registers to area, area to registers. */
 void fpu_save(struct vmx_vcpu *v);
 void fpu_load(struct vmx_vcpu *v);
+/* Whether XSAVEC does what the SDM says, or is not there. No vCPU is loaded. */
+bool fpu_xsavec_right(void);
 /* The area, XCR0 and XSS as after RESET. */
 void fpu_reset(struct vmx_vcpu *v);
 /* Whether fpu_load() would be accepted by the CPU: for state from outside. */

@@ -16,6 +16,7 @@ enum treatment {
     RDTSCP,   /* passed when its VMX control is set: else the instruction is #UD in a guest */
     INVPCID,  /* likewise */
     XSAVES,   /* likewise */
+    XSAVEC,   /* passed when it has been tried */
     USER_WAIT /* likewise */
 };
 
@@ -105,7 +106,8 @@ static const struct feature_row features[] = {
     {7, 1, EAX, AVX512, B(5), "AVX-512 BF16"},
     {7, 1, EAX, PASSED, B(10) | B(11) | B(12), "fast short REP MOVSB, STOSB, CMPSB"},
 
-    {0xd, 1, EAX, XSAVE, B(0) | B(1) | B(2), "XSAVEOPT, XSAVEC, XGETBV with ECX=1"},
+    {0xd, 1, EAX, XSAVE, B(0) | B(2), "XSAVEOPT, XGETBV with ECX=1"},
+    {0xd, 1, EAX, XSAVEC, B(1), "XSAVEC: unless it is wrong, as in Bochs 2.7"},
     {0xd, 1, EAX, XSAVES, B(3), "XSAVES: with no supervisor state component"},
     {0xd, 1, EAX, MASKED, B(4), "XFD: goes with AMX"},
 
@@ -161,6 +163,8 @@ static bool treatment_allows(const struct builder *b, enum treatment treatment)
         return b->in->invpcid;
     case XSAVES:
         return b->in->xsaves && b->xcr0 != 0;
+    case XSAVEC:
+        return b->in->xsavec && b->xcr0 != 0;
     case USER_WAIT:
         return b->in->user_wait;
     default:

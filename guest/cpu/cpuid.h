@@ -30,6 +30,7 @@ struct cpuid_inputs {
     bool rdtscp;            /* VMX control "enable RDTSCP" is set */
     bool invpcid;           /* VMX control "enable INVPCID" is set */
     bool xsaves;            /* VMX control "enable XSAVES/XRSTORS" is set */
+    bool xsavec;            /* it does what the SDM says */
     bool user_wait;         /* VMX control "enable user wait and pause" is set */
 };
 

@@ -37,6 +37,7 @@ static void build_cpuid(struct vcpu *v)
         .rdtscp = vmx_features.rdtscp,
         .invpcid = vmx_features.invpcid,
         .xsaves = vmx_features.xsaves,
+        .xsavec = vmx_features.xsavec,
         .user_wait = false,
     };
 

@@ -2,7 +2,7 @@
 import re
 import time
 
-from harness import ALL, FIRMWARE, PATIENCE, MachineError, scenario
+from harness import ALL, FIRMWARE, PATIENCE, MachineError, bochs_version, default_bochs, scenario
 
 # Guests for which any end will do, as long as Corbel is alive afterwards; how the line must go on, if that matters.
 SURVIVED = {
@@ -13,7 +13,7 @@ SURVIVED = {
 CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "vmx_undefined", "cr_bits",
        "tsc_aux", "registers"]
 EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_interrupts", "fault_in_emulation",
-          "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state",
+          "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state", "xsavec",
           "eip_wrap"]
 MEMORY = ["mode_switch", "segments", "paging_bits", "smap_smep", "caches", "memory_hole", "mmio_forms", "mmio_strings",
           "io_strings"]
@@ -93,6 +93,9 @@ def guests_without_tpr(lab):
 def guests_on_skylake_x(lab):
     """AVX-512, XSAVES, protection keys' hole in leaf 0Dh, a wrong frequency in leaf 15h."""
     run_guests(lab, EVERY if ALL else CPU + EVENTS + ["msr_all"], " on skylake_x", model="corei7_skylake_x")
+    said = "XSAVEC stores elsewhere than the SDM says: guests have neither" in lab.machines[0].text()
+    wrong = bochs_version(default_bochs()).startswith("2.7")
+    lab.verdict("XSAVEC is found to be wrong in Bochs 2.7 only", None if said == wrong else f"said: {said}")
 
 
 @scenario(bound=240 if ALL else 100, row="guests")
