@@ -94,6 +94,7 @@ void fpu_reset(struct vmx_vcpu *v)
      */
     memset(v->fpu, 0, fpu_size());
     *(uint16_t *)v->fpu = 0x40;
+    *((uint8_t *)v->fpu + 4) = 0xff; /* no register is empty: tag word 5555h */
     *(uint32_t *)((uint8_t *)v->fpu + 24) = 0x1f80;
     if (read_cr4() & CR4_OSXSAVE)
         *(uint64_t *)((uint8_t *)v->fpu + FXSAVE_SIZE) = 3; /* x87 and SSE come from the area */

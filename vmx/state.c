@@ -95,7 +95,7 @@ int vmx_vcpu_restore(struct vmx_vcpu *v, struct state_reader *r)
         state_get(r, v->fpu, fpu_size());
     bad |= !fpu_valid(v);
     if (state_leave(r) < 0 || bad) {
-        vmx_vcpu_reset(v);
+        vmx_vcpu_reset(v, VMX_RESET);
         return -EBADMSG;
     }
     fpu_load(v);

@@ -22,14 +22,10 @@
 void vmx_exit_entry(void);
 void vmx_exit_entry_watched(void);
 
-/* Real-mode entry of a CPU after RESET: CS base ffff0000h, everything else flat and zero. */
 /* PAUSEs at most so many TSC ticks apart are a loop; one that goes on for so many exits: longer
  * than most locks are held. */
 #define PLE_GAP    128
 #define PLE_WINDOW 4096
-
-#define RESET_CR0 (CR0_CD | CR0_NW | CR0_ET)
-#define RESET_PAT 0x0007040600070406ULL
 
 static const uint32_t shared_msr_number[SHARED_MSR_COUNT] = {
     [SHARED_STAR] = MSR_STAR,
@@ -153,7 +149,7 @@ int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
     vmwrite_natural(VMCS_CR0_MASK, ~(CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_WP | CR0_AM));
     vmwrite_natural(VMCS_CR4_MASK, ~setup->cr4_allowed);
     vmwrite64(VMCS_LINK_POINTER, ~0ULL);
-    vmx_vcpu_reset(v);
+    vmx_vcpu_reset(v, VMX_POWER_ON);
     vmx_vcpu_put(v);
     return 0;
 }
@@ -211,6 +207,24 @@ void vmx_watch_exits(struct vmx_vcpu *v, bool on)
     write_host_rip(v);
 }
 
+static void load_shared_msrs(const struct vmx_vcpu *v)
+{
+    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
+        if (has_shared_msr(i))
+            wrmsr(shared_msr_number[i], v->shared_msr[i]);
+}
+
+/* And CR2, which is like them. */
+static void load_debug_registers(const struct vmx_vcpu *v)
+{
+    write_dr0(v->dr[0]);
+    write_dr1(v->dr[1]);
+    write_dr2(v->dr[2]);
+    write_dr3(v->dr[3]);
+    write_dr6(v->dr6);
+    write_cr2(v->cr2);
+}
+
 void vmx_vcpu_load(struct vmx_vcpu *v)
 {
     struct vmx_cpu *cpu = vmx_this_cpu();
@@ -227,15 +241,8 @@ void vmx_vcpu_load(struct vmx_vcpu *v)
             vmx_flush_eptp(v->own_ept);
         v->last_cpu = cpu;
     }
-    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
-        if (has_shared_msr(i))
-            wrmsr(shared_msr_number[i], v->shared_msr[i]);
-    write_dr0(v->dr[0]);
-    write_dr1(v->dr[1]);
-    write_dr2(v->dr[2]);
-    write_dr3(v->dr[3]);
-    write_dr6(v->dr6);
-    write_cr2(v->cr2);
+    load_shared_msrs(v);
+    load_debug_registers(v);
     fpu_load(v);
 }
 
@@ -258,62 +265,14 @@ void vmx_vcpu_put(struct vmx_vcpu *v)
     v->cpu = NULL;
 }
 
-static void reset_segment(enum segment s, uint16_t selector, uint64_t base, uint32_t access)
-{
-    const struct vmx_segment segment = {
-        .selector = selector, .base = base, .limit = 0xffff, .access = access};
-
-    vmx_set_segment(s, &segment);
-}
-
-void vmx_vcpu_init_reset(struct vmx_vcpu *v)
+void vmx_vcpu_reset(struct vmx_vcpu *v, enum vmx_reset kind)
 {
     vmx_return_debug_registers(v);
-    memset(v->gpr, 0, sizeof(v->gpr));
-    v->gpr[RDX] = cpuid(1, 0).eax;
-    reset_segment(SEG_CS, 0xf000, 0xffff0000, 0x9b);
-    for (enum segment s = SEG_ES; s <= SEG_GS; s++)
-        if (s != SEG_CS)
-            reset_segment(s, 0, 0, 0x93);
-    reset_segment(SEG_LDTR, 0, 0, 0x82);
-    reset_segment(SEG_TR, 0, 0, 0x8b);
-    vmx_set_descriptor_table(false, 0, 0xffff);
-    vmx_set_descriptor_table(true, 0, 0xffff);
-    vmwrite64(VMCS_GUEST_EFER, 0);
-    v->guest_sce = false;
-    v->entry_controls &= ~(uint32_t)ENTRY_IA32E_GUEST;
-    vmwrite32(VMCS_ENTRY_CONTROLS, v->entry_controls);
-    vmx_set_cr0(v, RESET_CR0);
-    vmx_set_cr3(v, 0);
-    vmx_set_cr4(v, 0);
-    vmwrite_natural(VMCS_GUEST_DR7, 0x400);
-    vmwrite_natural(VMCS_GUEST_RSP, 0);
-    vmx_set_rip(0xfff0);
-    vmx_set_rflags(RFLAGS_ONE);
-    vmwrite_natural(VMCS_GUEST_PENDING_DEBUG, 0);
-    vmwrite32(VMCS_GUEST_INTERRUPTIBILITY, 0);
-    vmwrite32(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
-    vmwrite32(VMCS_ENTRY_INTR_INFO, 0);
-    write_dr0(0);
-    write_dr1(0);
-    write_dr2(0);
-    write_dr3(0);
-    write_dr6(0xffff0ff0);
-    write_cr2(0);
-}
-
-void vmx_vcpu_reset(struct vmx_vcpu *v)
-{
-    vmx_vcpu_init_reset(v);
-    vmwrite64(VMCS_GUEST_PAT, RESET_PAT);
-    vmwrite64(VMCS_GUEST_DEBUGCTL, 0);
-    vmwrite32(VMCS_GUEST_SYSENTER_CS, 0);
-    vmwrite_natural(VMCS_GUEST_SYSENTER_ESP, 0);
-    vmwrite_natural(VMCS_GUEST_SYSENTER_EIP, 0);
-    memset(v->shared_msr, 0, sizeof(v->shared_msr));
-    for (unsigned i = 0; i < SHARED_MSR_COUNT; i++)
-        if (has_shared_msr(i))
-            wrmsr(shared_msr_number[i], 0);
+    vmx_reset_state(v, kind);
+    load_debug_registers(v);
+    if (kind == VMX_INIT)
+        return;
+    load_shared_msrs(v);
     fpu_reset(v);
     fpu_load(v);
 }

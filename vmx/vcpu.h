@@ -110,10 +110,11 @@ void vmx_vcpu_destroy(struct vmx_vcpu *v);
 void vmx_vcpu_load(struct vmx_vcpu *v);
 /* Save what the CPU's registers hold of it and VMCLEAR, so that any CPU may load it next. */
 void vmx_vcpu_put(struct vmx_vcpu *v);
-/* Register state after INIT, which leaves FPU and most MSRs alone, and after power-on (SDM,
- * "Processor State After Reset"). */
-void vmx_vcpu_init_reset(struct vmx_vcpu *v);
-void vmx_vcpu_reset(struct vmx_vcpu *v);
+/* SDM, "Processor State After Reset". Power-on and RESET leave the same here. */
+enum vmx_reset { VMX_POWER_ON, VMX_RESET, VMX_INIT };
+void vmx_vcpu_reset(struct vmx_vcpu *v, enum vmx_reset kind);
+/* reset.c: the part of that which the VMCS and *v hold. */
+void vmx_reset_state(struct vmx_vcpu *v, enum vmx_reset kind);
 
 /* --- running --- */
 

@@ -55,14 +55,22 @@ void lapic_set_physical_bits(struct lapic *l, unsigned bits)
     l->physical_bits = (uint8_t)bits;
 }
 
+/* The flag is the processor's that the hardware chooses at RESET, whatever software has made of it.
+ */
+static uint64_t base_after_reset(const struct lapic *l)
+{
+    return LAPIC_BASE | APIC_BASE_ENABLE | (l->bsp ? APIC_BASE_BSP : 0);
+}
+
 void lapic_init(struct lapic *l, void *page, uint32_t id, bool bsp, unsigned bus_shift)
 {
     memset(l, 0, sizeof(*l));
     l->page = page;
     l->id = id;
     l->bus_shift = (uint8_t)MIN(bus_shift, LAPIC_MAX_SHIFT);
+    l->bsp = bsp;
     l->physical_bits = PHYSICAL_BITS_MAX;
-    set_base(l, LAPIC_BASE | APIC_BASE_ENABLE | (bsp ? APIC_BASE_BSP : 0));
+    set_base(l, base_after_reset(l));
     lapic_init_reset(l);
 }
 
@@ -74,7 +82,7 @@ void lapic_init_reset(struct lapic *l)
 
 void lapic_reset(struct lapic *l)
 {
-    set_base(l, LAPIC_BASE | APIC_BASE_ENABLE | (l->base & APIC_BASE_BSP));
+    set_base(l, base_after_reset(l));
     lapic_init_reset(l);
     lapic_mode_changed(l);
 }

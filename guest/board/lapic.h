@@ -97,6 +97,7 @@ struct lapic {
     uint8_t lint;         /* levels of LINT0 and LINT1 */
     bool virtual_delivery;
     uint8_t physical_bits; /* MAXPHYADDR: where IA32_APIC_BASE may point */
+    bool bsp; /* RESET makes it the bootstrap processor's */
 };
 
 /* --- what a local APIC asks of its vCPU and VM; a mock in unit tests --- */

@@ -189,7 +189,7 @@ void vcpu_release(struct vcpu *v, bool held)
 void vcpu_init_reset(struct vcpu *v)
 {
     watch_reset(v);
-    vmx_vcpu_init_reset(&v->hw);
+    vmx_vcpu_reset(&v->hw, VMX_INIT);
     v->event.info = 0;
     v->nmis = 0;
     v->halted = false;
@@ -200,17 +200,17 @@ void vcpu_init_reset(struct vcpu *v)
     vcpu_apic_mode(v);
 }
 
-void vcpu_reset(struct vcpu *v)
+void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
 {
     bool held = vcpu_hold(v);
 
     watch_reset(v);
-    vmx_vcpu_reset(&v->hw);
+    vmx_vcpu_reset(&v->hw, VMX_RESET);
     v->event.info = 0;
     v->nmis = 0;
     v->halted = false;
     v->wait_for_startup = v->accepts_startup = v->id != 0;
-    v->tsc_offset = v->vm->tsc_offset;
+    v->tsc_offset = tsc_offset;
     vmx_set_tsc_offset(v->tsc_offset);
     msr_reset(&v->msr);
     cpuid_set_cr4(&v->cpuid, 0);

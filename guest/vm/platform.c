@@ -106,7 +106,7 @@ void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
     case APIC_INIT:
         /* The boot processor after INIT would run the firmware's reset vector, and there is no
          * firmware. */
-        if (v->id == 0) {
+        if (target->base & APIC_BASE_BSP) {
             vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
             break;
         }

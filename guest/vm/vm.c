@@ -115,6 +115,8 @@ failed:
 
 void vm_reset(struct vm *vm)
 {
+    uint64_t tsc_offset = -rdtsc(); /* RESET clears the TSC; the devices' clock goes on */
+
     vm->ending = false;
     vm->killed = false;
     vm->dead = 0;
@@ -122,7 +124,7 @@ void vm_reset(struct vm *vm)
     vm->clear_ticks = 0;
     vm->why[0] = '\0';
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vcpu_reset(vm->vcpu[i]);
+        vcpu_reset(vm->vcpu[i], tsc_offset);
     platform_reset(vm);
 }
 

@@ -203,8 +203,9 @@ void vm_move_clock(struct vm *vm, uint64_t delta);
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id) MUST_CHECK;
 void vcpu_destroy(struct vcpu *v);
-/* Power-on and INIT state; the latter only for the vCPU that is loaded. */
-void vcpu_reset(struct vcpu *v);
+/* Power-on and RESET, with what makes the host's TSC 0 now; INIT, only for the vCPU that is loaded.
+ */
+void vcpu_reset(struct vcpu *v, uint64_t tsc_offset);
 void vcpu_init_reset(struct vcpu *v);
 /* Have it loaded on this CPU, unless it is already; vcpu_release() with the result undoes that. */
 bool vcpu_hold(struct vcpu *v);

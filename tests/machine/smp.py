@@ -10,7 +10,7 @@ from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
 
 SMP = ["smp_topology", "smp_ping", "smp_yield", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init",
-       "smp_eip_wrap",
+       "smp_eip_wrap", "smp_reset",
        "smp_nmi", "smp_broadcast", "smp_state", "smp_pic", "smp_apic_base"]
 
 # --- tiny guests with several vCPUs ---

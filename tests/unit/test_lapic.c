@@ -35,6 +35,23 @@ static void test_init_keeps_mode(void **state)
     assert_false(lapic_x2apic(&lapics[3]));
 }
 
+/* Software has moved the flag: INIT leaves it there, RESET does not. */
+static void test_reset_chooses_the_bootstrap_processor(void **state)
+{
+    const uint64_t plain = LAPIC_BASE | APIC_BASE_ENABLE;
+
+    assert_int_equal(lapic_msr_write(&lapics[0], MSR_APIC_BASE, plain), 0);
+    assert_int_equal(lapic_msr_write(&lapics[1], MSR_APIC_BASE, plain | APIC_BASE_BSP), 0);
+    lapic_init_reset(&lapics[0]);
+    lapic_init_reset(&lapics[1]);
+    assert_int_equal(lapics[0].base, plain);
+    assert_int_equal(lapics[1].base, plain | APIC_BASE_BSP);
+    lapic_reset(&lapics[0]);
+    lapic_reset(&lapics[1]);
+    assert_int_equal(lapics[0].base, plain | APIC_BASE_BSP);
+    assert_int_equal(lapics[1].base, plain);
+}
+
 static void test_base_transitions(void **state)
 {
     const uint64_t xapic = LAPIC_BASE | APIC_BASE_BSP | APIC_BASE_ENABLE;
@@ -493,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_power_on, setup),
         cmocka_unit_test_setup(test_init_keeps_mode, setup),
+        cmocka_unit_test_setup(test_reset_chooses_the_bootstrap_processor, setup),
         cmocka_unit_test_setup(test_base_transitions, setup),
         cmocka_unit_test_setup(test_the_registers_move, setup),
         cmocka_unit_test_setup(test_disabled_lets_the_8259_through, setup),
