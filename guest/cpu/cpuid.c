@@ -496,6 +496,14 @@ void cpuid_set_cr4(struct cpuid_table *t, uint64_t cr4)
     set_bit(&t->regs[t->slots[7].first].ecx, 4, cr4 & BIT(22));
 }
 
+void cpuid_set_misc_enable(struct cpuid_table *t, uint64_t misc_enable)
+{
+    bool limit = misc_enable & BIT(22), nx = !(misc_enable & BIT(34));
+
+    t->regs[t->slots[0].first].eax = limit ? 2 : CPUID_MAX_BASIC;
+    set_bit(&t->regs[slot_of(t, 0x80000001)->first].edx, 20, nx && (t->efer_valid & BIT(11)));
+}
+
 void cpuid_set_apic_enabled(struct cpuid_table *t, bool enabled)
 {
     set_bit(&t->regs[t->slots[1].first].edx, 9, enabled);

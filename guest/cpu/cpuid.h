@@ -62,6 +62,8 @@ void cpuid_build(struct cpuid_table *t, const struct cpuid_inputs *in, cpuid_rea
 /* The guest's CR4 changed in OSXSAVE or PKE (both must be intercepted for this):
  * CPUID.1:ECX.OSXSAVE, 7:ECX.OSPKE. */
 void cpuid_set_cr4(struct cpuid_table *t, uint64_t cr4);
+/* IA32_MISC_ENABLE: bit 22 limits leaf 0's EAX to 2, bit 34 hides NX. */
+void cpuid_set_misc_enable(struct cpuid_table *t, uint64_t misc_enable);
 /* XCR0 or IA32_XSS changed: the sizes in leaf 0Dh. */
 void cpuid_set_xcr0(struct cpuid_table *t, uint64_t xcr0, uint64_t xss);
 /* IA32_APIC_BASE.EN changed: CPUID.1:EDX.APIC. */

@@ -7,6 +7,12 @@
 
 #define EFER_LME BIT(8)
 #define EFER_LMA BIT(10)
+#define EFER_NXE BIT(11)
+
+/* IA32_MISC_ENABLE: branch trace store and PEBS are not there; what is kept of a write. */
+#define MISC_FAST_STRINGS BIT(0)
+#define MISC_FIXED        (BIT(11) | BIT(12))
+#define MISC_KEPT         (MISC_FAST_STRINGS | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_NO_XD)
 
 #define DEBUGCTL_LBR BIT(0)
 #define DEBUGCTL_BTF BIT(1)
@@ -21,6 +27,7 @@ void msr_reset(struct msr_state *s)
     memset(s, 0, sizeof(*s));
     /* As firmware leaves them: everything write-back but the VGA window (A0000h-BFFFFh, the third
      * register). */
+    s->misc_enable = MISC_FIXED | MISC_FAST_STRINGS;
     s->mtrr_def_type = MTRR_ENABLE | MTRR_FIXED_ON | MTRR_WB;
     for (unsigned i = 0; i < MTRR_FIXED; i++)
         s->mtrr_fixed[i] = i == 2 ? 0 : MTRR_WB * 0x0101010101010101ULL;
@@ -105,6 +112,9 @@ int msr_read(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint6
     case MSR_UMWAIT:
         *value = s->umwait_control;
         return 0;
+    case MSR_ENABLES:
+        *value = s->misc_enable;
+        return 0;
     case MSR_PASS:
         if (msr == MSR_TSC) {
             *value = env->tsc(env->context);
@@ -132,17 +142,33 @@ static int write_time(struct msr_state *s, const struct msr_env *env, uint32_t m
 
 /* SDM, "Extended Feature Enable Register": LME is fixed while paging is on; LMA is the processor's
  * to set. */
-static int write_efer(const struct msr_env *env, uint64_t value)
+static int write_efer(const struct msr_state *s, const struct msr_env *env, uint64_t value)
 {
-    uint64_t old;
+    uint64_t old, valid = env->features.efer_valid;
+
+    if (s->misc_enable & MISC_ENABLE_NO_XD)
+        valid &= ~EFER_NXE;
     int error = env->cpu_read(env->context, MSR_EFER, &old);
     if (error)
         return error;
-    if (value & ~env->features.efer_valid)
+    if (value & ~valid)
         return -EINVAL;
     if (((value ^ old) & EFER_LME) && env->paging(env->context))
         return -EINVAL;
     return env->cpu_write(env->context, MSR_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
+}
+
+/*
+ * SDM, "IA32_MISC_ENABLE": the limit of leaf 0 and NX's switch are there where there is something
+ * to limit or to switch off; the former always is.
+ */
+static int write_misc_enable(struct msr_state *s, const struct msr_env *env, uint64_t value)
+{
+    if ((value & MISC_ENABLE_NO_XD) && !(env->features.efer_valid & EFER_NXE))
+        return -EINVAL;
+    s->misc_enable = MISC_FIXED | (value & MISC_KEPT);
+    env->misc_enable(env->context, s->misc_enable);
+    return 0;
 }
 
 static int write_row(struct msr_state *s, const struct msr_env *env, const struct msr_row *row,
@@ -155,8 +181,10 @@ static int write_row(struct msr_state *s, const struct msr_env *env, const struc
         return value ? -EINVAL : 0;
     case MSR_TIME:
         return write_time(s, env, msr, value);
+    case MSR_ENABLES:
+        return write_misc_enable(s, env, value);
     case MSR_MODE:
-        return write_efer(env, value);
+        return write_efer(s, env, value);
     case MSR_DEBUG:
         if (value & ~(DEBUGCTL_LBR | DEBUGCTL_BTF))
             return -EINVAL;
@@ -196,7 +224,7 @@ int msr_write(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint
 
 void msr_save(const struct msr_state *s, struct state_writer *w)
 {
-    state_begin(w, "msr", 1);
+    state_begin(w, "msr", 2);
     state_put_u64(w, s->tsc_adjust);
     state_put_u64(w, s->umwait_control);
     state_put_u64(w, s->mtrr_def_type);
@@ -204,6 +232,7 @@ void msr_save(const struct msr_state *s, struct state_writer *w)
         state_put_u64(w, s->mtrr_fixed[i]);
     for (unsigned i = 0; i < ARRAY_SIZE(s->mtrr_variable); i++)
         state_put_u64(w, s->mtrr_variable[i]);
+    state_put_u64(w, s->misc_enable);
     state_end(w);
 }
 
@@ -212,7 +241,7 @@ int msr_load(struct msr_state *s, const struct msr_features *f, struct state_rea
     static const uint32_t fixed[MTRR_FIXED] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
                                                0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
     struct msr_state loaded = {0};
-    if (state_enter(r, "msr", 1))
+    if (state_enter(r, "msr", 2))
         return -EBADMSG;
     loaded.tsc_adjust = state_get_u64(r);
     loaded.umwait_control = state_get_u64(r);
@@ -227,6 +256,9 @@ int msr_load(struct msr_state *s, const struct msr_features *f, struct state_rea
         loaded.mtrr_variable[i] = state_get_u64(r);
         valid = valid && mtrr_valid(f, MSR_MTRR_PHYSBASE0 + i, loaded.mtrr_variable[i]);
     }
+    loaded.misc_enable = state_get_u64(r);
+    valid = valid && (loaded.misc_enable & ~MISC_KEPT) == MISC_FIXED &&
+            (!(loaded.misc_enable & MISC_ENABLE_NO_XD) || f->efer_valid & EFER_NXE);
     if (state_leave(r) || !valid)
         return -EBADMSG;
     *s = loaded;

@@ -21,6 +21,7 @@ struct msr_state {
     uint64_t mtrr_fixed[MTRR_FIXED];
     uint64_t mtrr_variable[2 * MTRR_VARIABLE];
     uint64_t umwait_control;
+    uint64_t misc_enable;
     uint32_t reported[MSR_REPORTED]; /* not part of saved state */
     unsigned reported_count;
 };
@@ -61,7 +62,13 @@ struct msr_env {
     int (*cpu_read)(void *context, uint32_t msr, uint64_t *value);
     int (*cpu_write)(void *context, uint32_t msr, uint64_t value);
     bool (*paging)(void *context); /* CR0.PG */
+    /* IA32_MISC_ENABLE has changed: CPUID follows (cpuid_set_misc_enable). */
+    void (*misc_enable)(void *context, uint64_t value);
 };
+
+/* Bits of IA32_MISC_ENABLE that change what CPUID shows. */
+#define MISC_ENABLE_LIMIT_CPUID BIT(22)
+#define MISC_ENABLE_NO_XD       BIT(34)
 
 void msr_reset(struct msr_state *s);
 /* RDMSR and WRMSR of any number: 0, or -EINVAL when the guest gets #GP(0). */

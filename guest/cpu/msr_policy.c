@@ -2,9 +2,6 @@
 
 #include "arch/x86/lib/string.h"
 
-/* IA32_MISC_ENABLE: fast strings on, branch trace store and PEBS not available; no EIST, no
- * MONITOR, all CPUID. */
-#define MISC_ENABLE (BIT(0) | BIT(11) | BIT(12))
 /* IA32_MTRRCAP: variable pairs, fixed ranges, write combining. */
 #define MTRRCAP (MTRR_VARIABLE | BIT(8) | BIT(10))
 
@@ -30,8 +27,9 @@ const struct msr_row msr_rows[] = {
     {MSR_MCG_CAP, MSR_MCG_CAP, MSR_CONSTANT, MSR_FAULT, 0, 0,
      "no machine-check banks: memory errors are the host's"},
     {MSR_MCG_STATUS, MSR_MCG_STATUS, MSR_CONSTANT, MSR_ZERO, 0, 0, "no machine check in progress"},
-    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, MSR_CONSTANT, MSR_IGNORED, 0, MISC_ENABLE,
-     "guests set and clear bits here without asking what the model has"},
+    {MSR_MISC_ENABLE, MSR_MISC_ENABLE, MSR_ENABLES, MSR_ENABLES, 0, 0,
+     "fast strings, leaf 0's limit, NX; guests set and clear other bits without asking what there "
+     "is"},
     {MSR_DEBUGCTL, MSR_DEBUGCTL, MSR_CPU, MSR_DEBUG, 0, 0,
      "in the VMCS; single-step on branches, no branch records"},
     {0x1db, 0x1de, MSR_CONSTANT, MSR_FAULT, 0, 0, "last branch and exception: none recorded"},

@@ -15,6 +15,7 @@ enum msr_action {
     MSR_MICROCODE,    /* the host's revision */
     MSR_MTRR,         /* kept, checked */
     MSR_UMWAIT,       /* kept, checked */
+    MSR_ENABLES,      /* MISC_ENABLE: three bits are kept */
     MSR_MODE,         /* EFER */
     MSR_DEBUG,        /* DEBUGCTL */
     MSR_XSAVE_STATES, /* XSS */

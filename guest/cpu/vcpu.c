@@ -93,6 +93,11 @@ static bool env_paging(void *context)
     return vmx_get_cr0() & CR0_PG;
 }
 
+static void env_misc_enable(void *context, uint64_t value)
+{
+    cpuid_set_misc_enable(&((struct vcpu *)context)->cpuid, value);
+}
+
 static void build_msr_env(struct vcpu *v)
 {
     v->msr_env = (struct msr_env){
@@ -113,6 +118,7 @@ static void build_msr_env(struct vcpu *v)
         .cpu_read = env_cpu_read,
         .cpu_write = env_cpu_write,
         .paging = env_paging,
+        .misc_enable = env_misc_enable,
     };
 }
 
@@ -213,6 +219,7 @@ void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
     v->tsc_offset = tsc_offset;
     vmx_set_tsc_offset(v->tsc_offset);
     msr_reset(&v->msr);
+    cpuid_set_misc_enable(&v->cpuid, v->msr.misc_enable);
     cpuid_set_cr4(&v->cpuid, 0);
     cpuid_set_xcr0(&v->cpuid, XCR0_X87, 0);
     lapic_reset(&v->lapic);

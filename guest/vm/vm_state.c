@@ -45,6 +45,7 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
         lapic_load(&v->lapic, r) < 0 || msr_load(&v->msr, &v->msr_env.features, r) < 0)
         return -EBADMSG;
     vmx_set_tsc_offset(v->tsc_offset);
+    cpuid_set_misc_enable(&v->cpuid, v->msr.misc_enable);
     cpuid_set_cr4(&v->cpuid, vmx_get_cr4());
     cpuid_set_xcr0(&v->cpuid, v->hw.xcr0, v->hw.xss);
     vcpu_apic_mode(v);

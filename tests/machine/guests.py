@@ -10,7 +10,7 @@ SURVIVED = {
     "hlt_forever": r"ended after .*: halted for good",
     "garbage": r"(ended|killed) after",
 }
-CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "vmx_undefined", "cr_bits",
+CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "misc_enable", "vmx_undefined", "cr_bits",
        "tsc_aux", "registers"]
 EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_interrupts", "fault_in_emulation",
           "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state", "xsavec",

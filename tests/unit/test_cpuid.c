@@ -357,6 +357,27 @@ static void test_mirrored_bits(void **state)
     assert_memory_equal(&t, &table, sizeof(t));
 }
 
+static void test_misc_enable(void **state)
+{
+    const struct cpuid_table before = table;
+    uint32_t max = cpuid_lookup(&table, 0, 0).eax;
+
+    assert_true(cpuid_lookup(&table, 0x80000001, 0).edx & 1 << 20);
+    cpuid_set_misc_enable(&table, 1 << 22);
+    assert_int_equal(cpuid_lookup(&table, 0, 0).eax, 2);
+    assert_int_equal(cpuid_lookup(&table, 0, 0).ebx, cpuid_lookup(&before, 0, 0).ebx);
+    assert_true(cpuid_lookup(&table, 0x80000001, 0).edx & 1 << 20);
+    cpuid_set_misc_enable(&table, 1ULL << 34);
+    assert_int_equal(cpuid_lookup(&table, 0, 0).eax, max);
+    assert_false(cpuid_lookup(&table, 0x80000001, 0).edx & 1 << 20);
+    cpuid_set_misc_enable(&table, 1);
+    assert_memory_equal(&table, &before, sizeof(table));
+    table.efer_valid &= ~0x800ULL; /* without NX it does not come back */
+    table.regs[table.slots[65].first].edx &= ~(1u << 20);
+    cpuid_set_misc_enable(&table, 1);
+    assert_false(cpuid_lookup(&table, 0x80000001, 0).edx & 1 << 20);
+}
+
 static void test_xcr0_rules(void **state)
 {
     struct cpuid_table t = {.xcr0_mask = 0x2e7};
@@ -382,8 +403,12 @@ static void odd_sizes(void *context, uint32_t leaf, uint32_t subleaf, struct cpu
 
 static void test_compacted_size(void **state)
 {
-    struct cpuid_inputs in = {
-        .tsc_hz = 1000000000, .vcpus = 1, .xcr0 = 0x2e7, .physical_bits = 39, .xsaves = true, .xsavec = true};
+    struct cpuid_inputs in = {.tsc_hz = 1000000000,
+                              .vcpus = 1,
+                              .xcr0 = 0x2e7,
+                              .physical_bits = 39,
+                              .xsaves = true,
+                              .xsavec = true};
     struct cpuid_table t;
     cpuid_build(&t, &in, odd_sizes, NULL);
     assert_int_equal(t.xcr0_mask, 0x2e7);
@@ -420,6 +445,7 @@ int main(void)
         cmocka_unit_test_setup(test_clock, build_haswell),
         cmocka_unit_test_setup(test_topology, build_haswell),
         cmocka_unit_test_setup(test_mirrored_bits, build_haswell),
+        cmocka_unit_test_setup(test_misc_enable, build_haswell),
         cmocka_unit_test(test_xcr0_rules),
         cmocka_unit_test(test_compacted_size),
         cmocka_unit_test(test_partial_avx512_is_none),

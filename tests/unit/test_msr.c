@@ -16,7 +16,7 @@
  * ------------------------------------------------------------------------------------- */
 
 struct fake {
-    uint64_t tsc, efer, debugctl, other;
+    uint64_t tsc, efer, debugctl, other, misc_enable;
     bool paging;
     uint32_t lapic_msr, cpu_msr;
     uint64_t lapic_value;
@@ -75,6 +75,11 @@ static int cpu_put(void *context, uint32_t msr, uint64_t value)
     return 0;
 }
 
+static void misc_enable(void *context, uint64_t value)
+{
+    ((struct fake *)context)->misc_enable = value;
+}
+
 static bool paging(void *context)
 {
     return ((struct fake *)context)->paging;
@@ -100,6 +105,7 @@ static int fresh(void **unused)
         .cpu_read = cpu_get,
         .cpu_write = cpu_put,
         .paging = paging,
+        .misc_enable = misc_enable,
     };
     return 0;
 }
@@ -224,9 +230,6 @@ static void test_constants(void **unused)
 {
     assert_int_equal(get(MSR_FEATURE_CONTROL), 1);
     put_faults(MSR_FEATURE_CONTROL, 1);
-    assert_int_equal(get(MSR_MISC_ENABLE), 0x1801);
-    put(MSR_MISC_ENABLE, 0x1801 | 1 << 18);
-    assert_int_equal(get(MSR_MISC_ENABLE), 0x1801);
     assert_int_equal(get(MSR_MTRRCAP), 0x508);
     put_faults(MSR_MTRRCAP, 0);
     assert_int_equal(get(MSR_MCG_CAP), 0);
@@ -255,6 +258,28 @@ static void test_time(void **unused)
     assert_true(fake.tsc == ~0ULL);
     put(MSR_TSC_ADJUST, 0);
     assert_int_equal(fake.tsc, 1000);
+}
+
+/* Fast strings, the limit of leaf 0 and NX's switch are kept; what else is written is not. */
+static void test_misc_enable(void **unused)
+{
+    static const uint64_t kept[] = {0, BIT(0), BIT(22), BIT(34), BIT(0) | BIT(22) | BIT(34)};
+
+    assert_int_equal(get(MSR_MISC_ENABLE), 0x1801);
+    for (unsigned i = 0; i < ARRAY_SIZE(kept); i++) {
+        put(MSR_MISC_ENABLE, kept[i] | BIT(18) | BIT(16) | BIT(3) | BIT(63));
+        assert_int_equal(get(MSR_MISC_ENABLE), kept[i] | 0x1800);
+        assert_int_equal(fake.misc_enable, kept[i] | 0x1800);
+    }
+    put(MSR_EFER, 0x101); /* NX is off now */
+    put_faults(MSR_EFER, 0x901);
+    put(MSR_MISC_ENABLE, 1);
+    put(MSR_EFER, 0x901);
+    msr_reset(&state);
+    assert_int_equal(get(MSR_MISC_ENABLE), 0x1801);
+    env.features.efer_valid = 0x501; /* no NX, and no switch */
+    put_faults(MSR_MISC_ENABLE, BIT(34) | 1);
+    assert_int_equal(get(MSR_MISC_ENABLE), 0x1801);
 }
 
 static void test_efer(void **unused)
@@ -450,6 +475,7 @@ static void test_save_and_load(void **unused)
     put(0x204, 0x80000001);
     put(0x26f, 0x0505050505050505);
     put(MSR_UMWAIT_CONTROL, 0x100);
+    put(MSR_MISC_ENABLE, BIT(22));
     msr_save(&state, &w);
     assert_true(w.used <= sizeof(data));
 
@@ -471,11 +497,13 @@ static void test_save_and_load(void **unused)
         assert_int_equal(msr_load(&loaded, &env.features, &r), -EBADMSG);
         free(cut);
     }
-    /* a type that is none in each kind of MTRR, a mask's reserved bit, a bit of UMWAIT_CONTROL */
+    /* a type that is none in each kind of MTRR, a mask's reserved bit, a bit of UMWAIT_CONTROL, two
+     * of MISC_ENABLE */
     static const struct {
         uint8_t at, value;
     } bad[] = {{16, 0x02},  {24, 0x02},  {24 + 8 * 10 + 7, 0x07},
-               {112, 0x02}, {120, 0x01}, {8, 0x02}};
+               {112, 0x02}, {120, 0x01}, {8, 0x02},
+               {241, 0x10}, {242, 0x04}};
     for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
         uint8_t good = data[24 + bad[i].at];
         data[24 + bad[i].at] = bad[i].value;
@@ -494,6 +522,7 @@ int main(void)
         cmocka_unit_test_setup(test_every_msr_number_is_survived, fresh),
         cmocka_unit_test_setup(test_constants, fresh),
         cmocka_unit_test_setup(test_time, fresh),
+        cmocka_unit_test_setup(test_misc_enable, fresh),
         cmocka_unit_test_setup(test_efer, fresh),
         cmocka_unit_test_setup(test_debugctl, fresh),
         cmocka_unit_test_setup(test_mtrrs, fresh),
