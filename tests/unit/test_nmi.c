@@ -241,7 +241,8 @@ static void play(const struct scene *s)
     v->next_exit = UINT64_MAX;
     v->lapic.irr_words = 1;
     v->hw.primary = controls.primary;
-    good_state(&controls, LONG);
+    fields[VMCS_PRIMARY_CONTROLS] = controls.primary;
+    fields[VMCS_GUEST_INTERRUPTIBILITY] = fields[VMCS_ENTRY_INTR_INFO] = 0;
     fields[VMCS_GUEST_RFLAGS] = RFLAGS_ONE | (s->interrupts ? RFLAGS_IF : 0);
     pending_vector = s->interrupt ? 0x30 : -1;
     vcpu_ask(v, REQUEST_EVENT);
@@ -270,6 +271,7 @@ static void use_cpu(void)
     cpu_probe(&cpu, &caps);
     assert_int_equal(vmx_choose_controls(&caps, 0, &controls, &vmx_features, NULL, NULL), 0);
     vmx_features.vid = false;
+    good_state(&controls, LONG);
 }
 
 static void complete(struct scene *s)
