@@ -134,6 +134,19 @@ static bool has_news(struct gdb_vcpu *d)
     return left;
 }
 
+/* By the page tables of any vCPU. */
+static bool mapped(uint64_t linear, uint64_t gpa)
+{
+    static struct gdb_registers r;
+    uint64_t to;
+
+    for (unsigned i = 0; i < access_threads(); i++)
+        if (access_get(i, &r) == 0 && gdb_translate(vm()->vcpu[i], &r, linear, &to) == 0 &&
+            to == gpa)
+            return true;
+    return false;
+}
+
 static int target_resume(const enum gdb_action *action)
 {
     char error[CONTROL_ERROR];
@@ -172,7 +185,7 @@ static int target_resume(const enum gdb_action *action)
         return 0;
     }
     let_go = true;
-    (void)points_recover(&vm()->memory, &waiting);
+    (void)points_recover(&vm()->memory, mapped, &waiting);
     recover_until = waiting ? rdtsc() + RECOVERY_SECONDS * tsc_hz : 0;
     return control_resume_some(gdb_slot, resumed, error);
 }
@@ -290,7 +303,7 @@ bool gdb_restarted(struct vm *restarted, bool forced)
     end_steps();
     forget_stops();
     points_lose();
-    wanted = points_recover(&vm()->memory, &waiting);
+    wanted = points_recover(&vm()->memory, mapped, &waiting);
     recover_until = wanted ? rdtsc() + RECOVERY_SECONDS * tsc_hz : 0;
     gdb_say(&stub.news, "%s was reset %s: hardware breakpoints and watchpoints hold",
             gdb_slot->name, forced ? "from the monitor" : "by its guest");
@@ -309,7 +322,7 @@ static void recover(void)
 
     if (LIKELY(!recover_until))
         return;
-    (void)points_recover(&vm()->memory, &waiting);
+    (void)points_recover(&vm()->memory, mapped, &waiting);
     if (rdtsc() < recover_until)
         return;
     recover_until = 0;

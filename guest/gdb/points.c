@@ -152,19 +152,20 @@ void points_lose(void)
 }
 
 /* What stood may have been written over: code that came too early. */
-static void look_again(struct guest_memory *gm, struct planted *p)
+static void look_again(struct guest_memory *gm, points_mapped mapped, struct planted *p)
 {
     uint8_t around[AROUND], now;
 
     if (stands(p)) {
         if (guest_memory_read(gm, p->gpa, &now, 1) < 0 || now != INT3)
             p->planted = false;
-    } else if (read_around(gm, p->gpa, around) == 0 && memcmp(around, p->around, AROUND) == 0) {
+    } else if (read_around(gm, p->gpa, around) == 0 && memcmp(around, p->around, AROUND) == 0 &&
+               mapped(p->linear, p->gpa)) {
         (void)!plant(gm, p);
     }
 }
 
-unsigned points_recover(struct guest_memory *gm, unsigned *waiting)
+unsigned points_recover(struct guest_memory *gm, points_mapped mapped, unsigned *waiting)
 {
     unsigned wanted = 0;
 
@@ -172,7 +173,7 @@ unsigned points_recover(struct guest_memory *gm, unsigned *waiting)
     for (unsigned i = 0; i < PLANTED_MAX; i++) {
         if (!planted[i].used)
             continue;
-        look_again(gm, &planted[i]);
+        look_again(gm, mapped, &planted[i]);
         wanted++;
         *waiting += !planted[i].planted;
     }

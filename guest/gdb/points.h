@@ -15,12 +15,14 @@ int points_uproot(struct guest_memory *gm, uint64_t linear);
 bool points_planted(uint64_t gpa);
 /*
  * The memory has been cleared and loaded anew: INT3s are lost, and planted again where the code is
- * the same as around them before. That may be later: points_recover() looks again, also while the
+ * the same as around them before, and mapped to where it was: what a kernel that unpacks itself has
+ * written already it still reads. That may be later: points_recover() looks again, also while the
  * VM runs.
  */
 void points_lose(void);
 /* How many INT3s are wanted, and how many of them wait for their code. */
-unsigned points_recover(struct guest_memory *gm, unsigned *waiting);
+typedef bool (*points_mapped)(uint64_t linear, uint64_t gpa);
+unsigned points_recover(struct guest_memory *gm, points_mapped mapped, unsigned *waiting);
 /* Give up one that waits; false when none does. */
 bool points_give_up(uint64_t *linear);
 /* Guest-physical memory as if nothing were planted; -EFAULT as the guest_memory_ functions. */
