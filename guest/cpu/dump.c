@@ -43,8 +43,7 @@ void vcpu_describe(struct vcpu *v, void (*line)(void *ctx, const char *text), vo
         say(line, ctx, "  %-4s %04x base %lx limit %x access %x", segment_name[i], s.selector,
             s.base, s.limit, s.access);
     }
-    vmx_get_segment(SEG_CS, &s);
-    size_t n = linear_fetch(v, vcpu_code_width(v) == 64 ? rip : s.base + rip, code, sizeof(code));
+    size_t n = linear_fetch(v, vcpu_linear_rip(v), code, sizeof(code));
     for (size_t i = 0; i < n; i++)
         format(text + 3 * i, sizeof(text) - 3 * i, "%02x ", code[i]);
     say(line, ctx, "  code at rip: %s", n ? text : "(cannot be read)");

@@ -3,6 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "drivers/serial.h"
 #include "guest/console/console.h"
+#include "guest/insn/string_io.h"
 #include "guest/vm/vm.h"
 
 /* Exit qualification for I/O instructions */
@@ -29,55 +30,99 @@ static inline void port_write(struct vm *vm, uint16_t port, unsigned size, uint3
     spin_unlock(&vm->board);
 }
 
-static uint64_t add_masked(uint64_t value, uint64_t delta, unsigned width)
+/* INS or OUTS: where its elements lie. */
+struct string_io {
+    unsigned size;
+    bool in;
+    bool wide; /* 64-bit mode */
+    unsigned address_size;
+    enum segment segment;
+    uint64_t base;
+    struct insn_limits limits;
+};
+
+static uint64_t add_masked(uint64_t value, uint64_t delta, unsigned size)
 {
     /* 16-bit registers keep their upper part, 32-bit ones lose it. */
-    if (width == 64)
+    if (size == 8)
         return value + delta;
-    if (width == 32)
+    if (size == 4)
         return (uint32_t)(value + delta);
     return (value & ~0xffffULL) | ((value + delta) & 0xffff);
 }
 
-/*
- * INS and OUTS. The linear address of the first element and the address size come with the exit;
- * INS always writes through ES, which the hardware has checked, as it has checked OUTS's segment.
- */
+/* The instruction, by what the exit says of it. */
+static void locate(struct vcpu *v, struct vm_exit *e, struct string_io *s)
+{
+    struct vmx_segment segment;
+
+    vmx_decode_exit(e, NEED_INSTRUCTION);
+    s->address_size = MIN(2u << (e->instruction >> 7 & 3), 8u);
+    s->segment = s->in ? SEG_ES : (enum segment)(e->instruction >> 15 & 7);
+    s->wide = s->address_size == 8 || vcpu_code_width(v) == 64;
+    s->base = 0;
+    if (s->wide && s->segment < SEG_FS)
+        return;
+    vmx_get_segment(s->segment, &segment);
+    s->base = segment.base;
+    s->limits = (struct insn_limits){
+        .limit = segment.limit, .access = segment.access, .protected = vmx_get_cr0() & CR0_PE};
+}
+
+/* The exit comes before the checks of the element in memory (SDM, "Relative Priority of Faults and
+ * VM Exits"). */
+static bool element_allowed(struct vcpu *v, const struct string_io *s, uint64_t offset,
+                            uint64_t linear, uint64_t rflags)
+{
+    if (s->wide ? !insn_canonical(linear, s->size)
+                : !insn_segment_allows(&s->limits, (uint32_t)offset, s->size, s->in)) {
+        vcpu_exception(v, s->segment == SEG_SS && !s->wide ? VECTOR_SS : VECTOR_GP, 0);
+        return false;
+    }
+    if (UNLIKELY((rflags & RFLAGS_AC) && (linear & (s->size - 1)) && vcpu_cpl() == 3 &&
+                 (vmx_get_cr0() & CR0_AM))) {
+        vcpu_exception(v, VECTOR_AC, 0);
+        return false;
+    }
+    return true;
+}
+
+/* INS and OUTS, element by element: each offset wraps at the address size. */
 static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
 {
-    unsigned size = IO_SIZE(e->qualification);
-    bool in = e->qualification & IO_IN, rep = e->qualification & IO_REP;
+    struct string_io s = {.size = IO_SIZE(e->qualification), .in = e->qualification & IO_IN};
+    bool rep = e->qualification & IO_REP;
 
-    vmx_decode_exit(e, NEED_GLA | NEED_INSTRUCTION);
-    unsigned width = 16u << ((e->instruction >> 7) & 3); /* address size */
-    if (width > 64)
-        width = 64;
-    uint64_t mask = width == 64 ? ~0ULL : BIT(width) - 1;
+    locate(v, e, &s);
+    uint64_t mask = s.address_size == 8 ? ~0ULL : BIT(8 * s.address_size) - 1;
     uint64_t left = rep ? v->hw.gpr[RCX] & mask : 1, rflags = vmx_rflags();
-    uint64_t step = rflags & RFLAGS_DF ? -(uint64_t)size : size;
-    enum gpr pointer = in ? RDI : RSI;
-    uint64_t linear = e->gla;
+    uint64_t step = rflags & RFLAGS_DF ? -(uint64_t)s.size : s.size;
+    uint64_t *pointer = &v->hw.gpr[s.in ? RDI : RSI];
     unsigned batch = rflags & RFLAGS_TF ? 1 : STRING_BATCH; /* each repetition traps */
 
     for (unsigned n = 0; left && n < batch; n++) {
+        uint64_t linear = s.base + (*pointer & mask);
         uint32_t value = 0;
-        if (in) {
+        if (!s.wide)
+            linear = (uint32_t)linear;
+        if (!element_allowed(v, &s, *pointer & mask, linear, rflags))
+            return EXIT_RESUME;
+        if (s.in) {
             /* Where it goes is found out first: a device gives a byte away only once. */
-            if (linear_writable(v, linear, size) < 0)
+            if (linear_writable(v, linear, s.size) < 0)
                 return EXIT_RESUME;
-            value = port_read(v->vm, IO_PORT(e->qualification), size);
-            if (linear_write(v, linear, &value, size) < 0)
+            value = port_read(v->vm, IO_PORT(e->qualification), s.size);
+            if (linear_write(v, linear, &value, s.size) < 0)
                 return EXIT_RESUME;
         } else {
-            if (linear_read(v, linear, &value, size) < 0)
+            if (linear_read(v, linear, &value, s.size) < 0)
                 return EXIT_RESUME;
-            port_write(v->vm, IO_PORT(e->qualification), size, value);
+            port_write(v->vm, IO_PORT(e->qualification), s.size, value);
         }
-        linear += step;
         left--;
-        v->hw.gpr[pointer] = add_masked(v->hw.gpr[pointer], step, width);
+        *pointer = add_masked(*pointer, step, s.address_size);
         if (rep)
-            v->hw.gpr[RCX] = add_masked(v->hw.gpr[RCX], (uint64_t)-1, width);
+            v->hw.gpr[RCX] = add_masked(v->hw.gpr[RCX], (uint64_t)-1, s.address_size);
     }
     if (!left)
         return EXIT_SKIP;

@@ -9,6 +9,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "guest/insn/insn.h"
+#include "guest/insn/string_io.h"
 #include "guest/vm/vm.h"
 #include "guest/cpu/walk.h"
 #include "guest/watch/watch.h"
@@ -52,11 +53,27 @@ static int emulated_access(struct vcpu *v, uint64_t linear, unsigned access, uin
 {
     uint32_t error;
 
-    if (linear_translate(v, linear, access | (vcpu_cpl() == 3 ? WALK_USER : 0), gpa, &error) < 0) {
+    if (linear_translate(v, linear, access | (vcpu_cpl() == 3 ? WALK_USER : 0), gpa, &error) == 0)
+        return 0;
+    if (!insn_canonical(linear, 1))
+        vcpu_exception(v, VECTOR_GP, 0);
+    else
         vcpu_page_fault(v, linear, error);
-        return -EFAULT;
-    }
-    return 0;
+    return -EFAULT;
+}
+
+static int emulated_check(void *opaque, enum insn_segment segment, uint32_t offset, unsigned size,
+                          bool write)
+{
+    struct vmx_segment s;
+
+    vmx_get_segment((enum segment)segment, &s);
+    const struct insn_limits limits = {
+        .limit = s.limit, .access = s.access, .protected = vmx_get_cr0() & CR0_PE};
+    if (insn_segment_allows(&limits, offset, size, write))
+        return 0;
+    vcpu_exception(opaque, segment == INSN_SS ? VECTOR_SS : VECTOR_GP, 0);
+    return -EFAULT;
 }
 
 static int emulated_read(void *opaque, uint64_t linear, unsigned size, uint64_t *value)
@@ -125,8 +142,10 @@ static void fetch_fault(struct vcpu *v, uint64_t linear, uint64_t gpa)
 static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t linear,
                                 uint64_t gpa)
 {
-    static const struct insn_memory_ops memory = {
-        .read = emulated_read, .write = emulated_write, .probe_write = emulated_probe};
+    static const struct insn_memory_ops memory = {.read = emulated_read,
+                                                  .write = emulated_write,
+                                                  .probe_write = emulated_probe,
+                                                  .check = emulated_check};
     uint64_t rflags = vmx_rflags();
     struct insn insn;
 
@@ -138,7 +157,7 @@ static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t
     c->stack = c->mode == 64 ? 64 : vmx_segment_access(SEG_SS) & BIT(14) ? 32 : 16;
     int result = insn_decode(c, &insn);
     if (result == -EAGAIN) {
-        fetch_fault(v, linear + c->count, gpa);
+        fetch_fault(v, linear_wrap(v, linear + c->count), gpa);
         return EXIT_RESUME;
     }
     if (result == -EBADMSG) {

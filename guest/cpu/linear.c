@@ -31,6 +31,11 @@ uint64_t vcpu_linear_rip(const struct vcpu *v)
     return (uint32_t)(cs.base + vmx_rip());
 }
 
+uint64_t linear_wrap(const struct vcpu *v, uint64_t linear)
+{
+    return UNLIKELY(linear == BIT(32)) && vcpu_code_width(v) != 64 ? 0 : linear;
+}
+
 static int read_table(void *opaque, uint64_t gpa, uint64_t *value)
 {
     return guest_memory_read_u64(opaque, gpa, value);
@@ -124,7 +129,7 @@ size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size)
     size_t done = 0;
 
     while (done < size) {
-        uint64_t gpa, at = linear + done;
+        uint64_t gpa, at = linear_wrap(v, linear + done);
         uint32_t error;
         size_t piece = MIN(size - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
         if (linear_translate(v, at, access, &gpa, &error) < 0 ||
@@ -141,7 +146,7 @@ static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size
     unsigned access = (out ? WALK_WRITE : 0) | (vcpu_cpl() == 3 ? WALK_USER : 0);
 
     for (size_t done = 0; done < size;) {
-        uint64_t gpa, at = linear + done;
+        uint64_t gpa, at = linear_wrap(v, linear + done);
         uint32_t error;
         size_t piece = MIN(size - done, PAGE_SIZE - (at & (PAGE_SIZE - 1)));
         if (linear_translate(v, at, access, &gpa, &error) < 0) {
@@ -167,15 +172,15 @@ static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size
 int linear_writable(struct vcpu *v, uint64_t linear, size_t size)
 {
     unsigned access = WALK_WRITE | (vcpu_cpl() == 3 ? WALK_USER : 0);
-    uint64_t gpa, last = linear + size - 1;
+    uint64_t gpa, last = ALIGN_DOWN(linear + size - 1, PAGE_SIZE);
     uint32_t error;
 
-    for (uint64_t at = linear;; at = last) {
+    for (uint64_t at = linear;; at = linear_wrap(v, last)) {
         if (linear_translate(v, at, access, &gpa, &error) < 0) {
             vcpu_page_fault(v, at, error);
             return -EFAULT;
         }
-        if ((at ^ last) < PAGE_SIZE)
+        if (ALIGN_DOWN(at, PAGE_SIZE) == linear_wrap(v, last))
             return 0;
     }
 }

@@ -123,7 +123,7 @@ static void hide_tf(struct vcpu *v)
     vmx_get_segment(SEG_SS, &ss);
     uint64_t at = vmx_get_gpr(&v->hw, RSP) + 1; /* RFLAGS' bits 15:8 */
     if (vcpu_code_width(v) != 64)
-        at = (uint32_t)(at + ss.base);
+        at = (uint32_t)((ss.access & BIT(14) ? at : (uint16_t)at) + ss.base);
     if (linear_find(v, at, &gpa) < 0 || guest_memory_read(&v->vm->memory, gpa, &flags, 1) < 0)
         return;
     flags &= (uint8_t) ~(RFLAGS_TF >> 8);

@@ -1,8 +1,8 @@
 /*
  * Carrying out what insn_decode() found. Every operation reads memory first, computes, writes
  * memory, and only then changes registers and flags: a fault at any point leaves the instruction as
- * if it had not begun. Segment limits are not checked: the CPU has done so before the access that
- * caused the exit.
+ * if it had not begun. The memory operand's segment is not checked: the CPU has done so before the
+ * access that caused the exit.
  */
 #include "guest/insn/alu.h"
 #include "guest/insn/insn.h"
@@ -217,22 +217,35 @@ static int compare_exchange_8b(const struct insn *insn, struct insn_context *con
 
 /* --- the stack --- */
 
-static uint64_t stack_linear(const struct insn_context *context, uint64_t pointer)
+static int check(const struct insn_context *context, const struct insn_memory_ops *memory,
+                 enum insn_segment segment, uint64_t offset, unsigned size, bool write)
 {
+    if (context->mode == 64 || !memory->check)
+        return 0;
+    return memory->check(context->opaque, segment, (uint32_t)offset, size, write);
+}
+
+static int stack_linear(const struct insn_context *context, const struct insn_memory_ops *memory,
+                        uint64_t pointer, unsigned size, bool write, uint64_t *linear)
+{
+    *linear = pointer;
     if (context->mode == 64)
-        return pointer;
+        return 0;
     pointer &= mask_of(context->stack / 8);
-    return (uint32_t)(pointer + context->segment_base(context->opaque, INSN_SS));
+    *linear = (uint32_t)(pointer + context->segment_base(context->opaque, INSN_SS));
+    return check(context, memory, INSN_SS, pointer, size, write);
 }
 
 static int push(const struct insn *insn, struct insn_context *context,
                 const struct insn_memory_ops *memory)
 {
-    uint64_t value, pointer = context->gpr[RSP] - insn->size;
+    uint64_t value, linear, pointer = context->gpr[RSP] - insn->size;
 
-    int error = read_memory(context, memory, insn->linear, insn->size, &value);
+    int error = stack_linear(context, memory, pointer, insn->size, true, &linear);
     if (!error)
-        error = write_memory(context, memory, stack_linear(context, pointer), insn->size, value);
+        error = read_memory(context, memory, insn->linear, insn->size, &value);
+    if (!error)
+        error = write_memory(context, memory, linear, insn->size, value);
     if (!error)
         set_register(context, RSP, 0, context->stack / 8, pointer);
     return error;
@@ -241,9 +254,11 @@ static int push(const struct insn *insn, struct insn_context *context,
 static int pop(const struct insn *insn, struct insn_context *context,
                const struct insn_memory_ops *memory)
 {
-    uint64_t value, pointer = context->gpr[RSP];
+    uint64_t value, linear, pointer = context->gpr[RSP];
 
-    int error = read_memory(context, memory, stack_linear(context, pointer), insn->size, &value);
+    int error = stack_linear(context, memory, pointer, insn->size, false, &linear);
+    if (!error)
+        error = read_memory(context, memory, linear, insn->size, &value);
     if (!error)
         error = write_memory(context, memory, insn->linear, insn->size, value);
     if (!error)
@@ -253,14 +268,19 @@ static int pop(const struct insn *insn, struct insn_context *context,
 
 /* --- string instructions, one element at a time --- */
 
-static uint64_t string_linear(const struct insn *insn, const struct insn_context *context,
-                              unsigned reg, unsigned segment)
+static int string_linear(const struct insn *insn, const struct insn_context *context,
+                         const struct insn_memory_ops *memory, unsigned reg, unsigned segment,
+                         bool write, uint64_t *linear)
 {
     uint64_t offset = context->gpr[reg] & mask_of(insn->address_size);
+
+    *linear = offset;
     if (context->mode == 64 && segment < INSN_FS)
-        return offset;
-    uint64_t linear = offset + context->segment_base(context->opaque, segment);
-    return context->mode == 64 ? linear : (uint32_t)linear;
+        return 0;
+    *linear += context->segment_base(context->opaque, segment);
+    if (context->mode != 64)
+        *linear = (uint32_t)*linear;
+    return check(context, memory, segment, offset, insn->size, write);
 }
 
 static void step(const struct insn *insn, struct insn_context *context, unsigned reg)
@@ -275,21 +295,20 @@ static int string_element(const struct insn *insn, struct insn_context *context,
     unsigned op = insn->operation, size = insn->size;
     bool from_source = op == INSN_MOVS || op == INSN_CMPS || op == INSN_LODS;
     bool destination = op != INSN_LODS, compare = op == INSN_CMPS || op == INSN_SCAS;
-    uint64_t value = context->gpr[RAX], other;
+    uint64_t value = context->gpr[RAX], other, source = 0, target = 0;
     int error = 0;
 
     if (from_source)
-        error = read_memory(context, memory, string_linear(insn, context, RSI, insn->segment), size,
-                            &value);
+        error = string_linear(insn, context, memory, RSI, insn->segment, false, &source);
+    if (!error && destination)
+        error = string_linear(insn, context, memory, RDI, INSN_ES, !compare, &target);
+    if (!error && from_source)
+        error = read_memory(context, memory, source, size, &value);
+    if (!error && destination)
+        error = compare ? read_memory(context, memory, target, size, &other)
+                        : write_memory(context, memory, target, size, value);
     if (error)
         return error;
-    if (destination) {
-        uint64_t linear = string_linear(insn, context, RDI, INSN_ES);
-        error = compare ? read_memory(context, memory, linear, size, &other)
-                        : write_memory(context, memory, linear, size, value);
-        if (error)
-            return error;
-    }
     if (compare)
         insn_alu(INSN_CMP, size, value, other, context->rflags);
     if (op == INSN_LODS)

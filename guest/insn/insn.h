@@ -94,6 +94,10 @@ struct insn_memory_ops {
     /* Would a write of these bytes succeed? Asked before a write that is split or must not happen
      * half. May be NULL. */
     int (*probe_write)(void *opaque, uint64_t linear, unsigned size);
+    /* Does the segment let through what the CPU may not have come to yet: a string instruction's
+     * operands and the stack? Not asked in 64-bit mode. May be NULL. */
+    int (*check)(void *opaque, enum insn_segment segment, uint32_t offset, unsigned size,
+                 bool write);
 };
 
 enum insn_operation {
@@ -166,7 +170,7 @@ struct insn {
 int insn_decode(const struct insn_context *context, struct insn *out) MUST_CHECK;
 
 /*
- * Carry out a decoded instruction: registers, flags and memory. Bounded: at most six callbacks.
+ * Carry out a decoded instruction: registers, flags and memory. Bounded: at most eight callbacks.
  * - 0: done; RIP moves on by insn->length
  * - 1: one element of a repeated string instruction is done; RIP stays
  * - -EFAULT: a callback has noted a fault; registers and flags are as before, RIP stays

@@ -315,6 +315,8 @@ int linear_writable(struct vcpu *v, uint64_t linear, size_t size) MUST_CHECK;
 /* 16, 32 or 64: the width of code at CS:RIP. */
 unsigned vcpu_code_width(const struct vcpu *v);
 unsigned vcpu_cpl(void);
+/* What comes behind the last byte of a page: outside 64-bit mode linear addresses end at 4 GiB. */
+uint64_t linear_wrap(const struct vcpu *v, uint64_t linear);
 /* The linear address of the instruction at CS:RIP. */
 uint64_t vcpu_linear_rip(const struct vcpu *v);
 /* Read what the guest's page tables show there, whatever its rights, and note nothing in the guest.

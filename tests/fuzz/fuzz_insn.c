@@ -1,4 +1,4 @@
-/* links: guest/insn/fast.c guest/insn/decode.c guest/insn/emulate.c guest/insn/alu.c */
+/* links: guest/insn/fast.c guest/insn/decode.c guest/insn/emulate.c guest/insn/alu.c guest/insn/string_io.c */
 /*
  * Any bytes in any mode: the fast decoder against Zydis' full decoder (which knows operands),
  * insn_decode() against the same, and the emulator with registers, memory and faults from the
@@ -10,6 +10,7 @@
 
 #include "arch/x86/lib/string.h"
 #include "guest/insn/insn.h"
+#include "guest/insn/string_io.h"
 
 #define CHECK(x)                                                                                   \
     do {                                                                                           \
@@ -164,8 +165,13 @@ static void check_operands(const struct insn *insn, const struct insn_context *c
         CHECK(!f->other || insn->operation == INSN_NOP);
     }
 
-    uint64_t address = (uint64_t)memory->mem.disp.value;
-    if (memory->mem.base == ZYDIS_REGISTER_RIP || memory->mem.base == ZYDIS_REGISTER_EIP)
+    /* Zydis 4.0 takes R13D for a base where there is none: mod 0, SIB base 5, REX.B, prefix 67. */
+    bool no_base = insn->address_size == 4 && (f->instruction.attributes & ZYDIS_ATTRIB_HAS_SIB) &&
+                   f->instruction.raw.modrm.mod == 0 && f->instruction.raw.sib.base == 5;
+    uint64_t address = (uint64_t)(no_base ? f->instruction.raw.disp.value : memory->mem.disp.value);
+    if (no_base)
+        ;
+    else if (memory->mem.base == ZYDIS_REGISTER_RIP || memory->mem.base == ZYDIS_REGISTER_EIP)
         address += context->rip + insn->length;
     else if (memory->mem.base)
         address += context->gpr[register_number(memory->mem.base, &shift)];
@@ -183,6 +189,31 @@ static void check_operands(const struct insn *insn, const struct insn_context *c
         insn->operation == INSN_POP || (insn->operation >= INSN_BT && insn->operation <= INSN_BTC &&
                                         insn->other == INSN_OTHER_REGISTER);
     CHECK(beyond || insn->linear == address);
+}
+
+static void check_string_io(const uint8_t *bytes, unsigned n, unsigned mode, const struct full *f)
+{
+    struct insn_string_io io;
+    bool is = insn_string_io_decode(bytes, n, mode, &io);
+
+    if (!f->valid)
+        return;
+    switch (f->instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_INSB:
+    case ZYDIS_MNEMONIC_INSW:
+    case ZYDIS_MNEMONIC_INSD:
+    case ZYDIS_MNEMONIC_OUTSB:
+    case ZYDIS_MNEMONIC_OUTSW:
+    case ZYDIS_MNEMONIC_OUTSD:
+        break;
+    default:
+        CHECK(!is);
+        return;
+    }
+    CHECK(is && io.address_size * 8 == f->instruction.address_width);
+    for (unsigned i = 0; i < f->instruction.operand_count; i++)
+        if (f->operands[i].type == ZYDIS_OPERAND_TYPE_MEMORY)
+            CHECK(io.segment == (unsigned)ZydisRegisterGetId(f->operands[i].mem.segment));
 }
 
 /* --- the emulator --- */
@@ -217,7 +248,18 @@ static int fuzz_probe(void *opaque, uint64_t linear, unsigned size)
     return take(opaque, 1) == 0xff ? -EFAULT : 0;
 }
 
-static const struct insn_memory_ops fuzz_ops = {fuzz_read, fuzz_write, fuzz_probe};
+static int fuzz_segment(void *opaque, enum insn_segment segment, uint32_t offset, unsigned size,
+                        bool write)
+{
+    const struct insn_limits s = {.limit = (uint32_t)take(opaque, 4),
+                                  .access = (uint32_t)take(opaque, 3),
+                                  .protected = take(opaque, 1) & 1};
+
+    CHECK(segment <= INSN_GS && size <= 8);
+    return insn_segment_allows(&s, offset, size, write) ? 0 : -EFAULT;
+}
+
+static const struct insn_memory_ops fuzz_ops = {fuzz_read, fuzz_write, fuzz_probe, fuzz_segment};
 
 static void emulate(const struct insn *insn, struct insn_context *context, struct input *in)
 {
@@ -268,6 +310,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     full_decode(&full, exact, context.count, context.mode);
     check_fast(exact, context.count, context.mode, &full);
+    check_string_io(exact, context.count, context.mode, &full);
     free(exact);
 
     context.rip = take(&in, 8);

@@ -32,6 +32,26 @@ void test(void)
           "MOVS to a read-only page: vector %d, error %lx, cr2 %lx", vector, caught.error,
           caught.cr2);
 
+    /* an element that reaches over the boundary: the address that faults is the page's first */
+    vector = TRY("insl", ::"D"(page + 4094), "d"(0xcf8) : "memory");
+    CHECK(vector == PF && caught.error == 3 && caught.cr2 == (uint64_t)page + 4096,
+          "INS over the boundary: vector %d, error %lx, cr2 %lx", vector, caught.error, caught.cr2);
+    vector = TRY("movsl", ::"S"(IOAPIC), "D"(page + 4094) : "memory");
+    CHECK(vector == PF && caught.error == 3 && caught.cr2 == (uint64_t)page + 4096,
+          "MOVS over the boundary: vector %d, error %lx, cr2 %lx", vector, caught.error,
+          caught.cr2);
+
+    /* addresses that are not canonical, and one that ends to be in the middle of an element */
+    static const uint64_t odd[] = {0x800000000000, 0x7ffffffffffe, 0x123456789abcdef0};
+    for (unsigned i = 0; i < ARRAY_SIZE(odd); i++) {
+        vector = TRY("insl", ::"D"(odd[i]), "d"(0xcf8) : "memory");
+        CHECK(vector == GP && caught.error == 0, "INS to %lx: vector %d", odd[i], vector);
+        vector = TRY("outsl", ::"S"(odd[i]), "d"(0xcf8) : "memory");
+        CHECK(vector == GP && caught.error == 0, "OUTS from %lx: vector %d", odd[i], vector);
+    }
+    vector = TRY("movsl", ::"S"(IOAPIC), "D"(odd[0]) : "memory");
+    CHECK(vector == GP && caught.error == 0, "MOVS to %lx: vector %d", odd[0], vector);
+
     /* REP INS stops at the boundary with its registers where it stopped */
     uint64_t rdi = (uint64_t)page + 4090, rcx = 16;
     vector = TRY("rep insb", : "+D"(rdi), "+c"(rcx) : "d"(0x80) : "memory");

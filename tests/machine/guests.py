@@ -16,7 +16,7 @@ EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_int
           "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state", "xsavec",
           "eip_wrap"]
 MEMORY = ["mode_switch", "segments", "paging_bits", "smap_smep", "caches", "memory_hole", "mmio_forms", "mmio_strings",
-          "io_strings"]
+          "io_strings", "offset_wrap"]
 TIME = ["tsc", "tsc_deadline", "apic_timer", "two_timers", "apic_modes", "apic_base", "ipi_priority", "ioapic", "pic", "pit"]
 DEVICES = ["rtc", "uart", "uart_flood"]
 HOSTILE = ["msr_all", "port_all", "cli_loop", "triple_fault", "keyboard_reset", "garbage", "idt_in_mmio", "hlt_forever"]

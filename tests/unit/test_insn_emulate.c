@@ -63,7 +63,25 @@ static int memory_write(void *opaque, uint64_t linear, unsigned size, uint64_t v
     return 0;
 }
 
-static const struct insn_memory_ops memory_ops = {memory_read, memory_write, memory_probe};
+/* What the segments were asked: the next of these is to come. */
+static struct check {
+    unsigned segment, offset, size, write;
+} checks[4];
+static unsigned checked;
+static int refuse_segment = -1;
+
+static int segment_check(void *opaque, enum insn_segment segment, uint32_t offset, unsigned size,
+                         bool write)
+{
+    assert_ptr_equal(opaque, &m);
+    assert_int_not_equal(m.context.mode, 64);
+    if (checked < ARRAY_SIZE(checks))
+        checks[checked++] = (struct check){segment, offset, size, write};
+    return (int)segment == refuse_segment ? -EFAULT : 0;
+}
+
+static const struct insn_memory_ops memory_ops = {memory_read, memory_write, memory_probe,
+                                                  segment_check};
 
 static uint64_t segment_base(void *opaque, enum insn_segment segment)
 {
@@ -78,6 +96,8 @@ static uint64_t segment_base(void *opaque, enum insn_segment segment)
 static void setup(unsigned mode, unsigned count, const uint8_t *bytes)
 {
     memset(&m, 0, sizeof(m));
+    checked = 0;
+    refuse_segment = -1;
     for (unsigned i = 0; i < MEMORY_SIZE; i++)
         m.memory[i] = i * 7 + (i >> 8);
     m.rflags = 0x202;
@@ -343,9 +363,60 @@ static void test_refusals(void **state)
     assert_string_equal(insn_operation_name(200), "?");
 }
 
+static void expect_asked(unsigned n, unsigned segment, unsigned offset, unsigned size, bool write)
+{
+    assert_true(n < checked);
+    assert_int_equal(checks[n].segment, segment);
+    assert_int_equal(checks[n].offset, offset);
+    assert_int_equal(checks[n].size, size);
+    assert_int_equal(checks[n].write, write);
+}
+
+/* What the CPU has not come to is checked before anything is read or written. */
+static void test_segments_are_asked(void **state)
+{
+    SETUP(16, 0x36, 0xa5); /* ss movsw */
+    m.gpr[RSI] = 0xabcd0010, m.gpr[RDI] = 0xabcd3ffe;
+    assert_int_equal(run(), 0);
+    expect_asked(0, INSN_SS, 0x10, 2, false);
+    expect_asked(1, INSN_ES, 0x3ffe, 2, true);
+    assert_int_equal(checked, 2);
+    assert_int_equal(m.gpr[RDI], 0xabcd4000);
+
+    SETUP(32, 0xa5); /* movsl into a segment that ends before */
+    m.gpr[RSI] = 0x100, m.gpr[RDI] = 0x100;
+    refuse_segment = INSN_ES;
+    assert_int_equal(run(), -EFAULT);
+    assert_int_equal(m.reads + m.writes, 0);
+    assert_int_equal(m.gpr[RSI], 0x100);
+
+    SETUP(32, 0xa7); /* cmpsl only reads */
+    m.gpr[RDI] = 4;
+    assert_int_equal(run(), 0);
+    expect_asked(1, INSN_ES, 4, 4, false);
+
+    SETUP(16, 0xff, 0x36, 0x34, 0x02); /* pushw 0x234 */
+    m.gpr[RSP] = 1;
+    refuse_segment = INSN_SS;
+    assert_int_equal(run(), -EFAULT);
+    expect_asked(0, INSN_SS, 0xffff, 2, true);
+    assert_int_equal(m.reads, 0);
+    SETUP(16, 0x8f, 0x06, 0x34, 0x02); /* popw 0x234 */
+    m.gpr[RSP] = 0x1ffff;
+    refuse_segment = INSN_SS;
+    assert_int_equal(run(), -EFAULT);
+    expect_asked(0, INSN_SS, 0xffff, 2, false);
+
+    SETUP(64, 0xa5); /* in 64-bit mode nobody is asked */
+    m.gpr[RSI] = MEMORY_BASE, m.gpr[RDI] = MEMORY_BASE;
+    assert_int_equal(run(), 0);
+    assert_int_equal(checked, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_segments_are_asked),
         cmocka_unit_test(test_addresses_16),
         cmocka_unit_test(test_addresses_32),
         cmocka_unit_test(test_addresses_64),

@@ -76,7 +76,8 @@ static int arena_probe(void *opaque, uint64_t linear, unsigned size)
     return arena_read(opaque, linear, size, &value);
 }
 
-static const struct insn_memory_ops arena_ops = {arena_read, arena_write, arena_probe};
+static const struct insn_memory_ops arena_ops = {
+    .read = arena_read, .write = arena_write, .probe_write = arena_probe};
 
 static uint64_t no_base(void *opaque, enum insn_segment segment)
 {
