@@ -177,6 +177,7 @@ static const struct {
     {"xsaves", VMX_WITHOUT_XSAVES},
     {"mtf", VMX_WITHOUT_MTF},
     {"pml", VMX_WITHOUT_PML},
+    {"ins-outs", VMX_WITHOUT_INS_OUTS},
 };
 
 uint32_t vmx_without_bit(const char *name, size_t length)
@@ -327,6 +328,7 @@ int vmx_choose_controls(const struct vmx_caps *caps, uint32_t without,
     features->ia32e_stored = caps->misc & BIT(5);
     features->hlt_activity = caps->misc & BIT(6);
     features->zero_length_injection = caps->misc & BIT(30);
+    features->ins_outs = (caps->basic & VMX_BASIC_INS_OUTS) && !(without & VMX_WITHOUT_INS_OUTS);
     features->no_error_code = caps->basic & VMX_BASIC_NO_ERROR;
     features->cr0_fixed0 = caps->cr0_fixed0;
     features->cr0_fixed1 = caps->cr0_fixed1;

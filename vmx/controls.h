@@ -23,6 +23,7 @@
 #define VMX_WITHOUT_XSAVES      BIT(11)
 #define VMX_WITHOUT_MTF         BIT(12)
 #define VMX_WITHOUT_PML         BIT(13)
+#define VMX_WITHOUT_INS_OUTS    BIT(14)
 
 /* The bit for one name (vid, apicv, x2apic-virt, tpr, preempt, vpid, ept-1g, ...), 0 when there is
  * none such. */
@@ -51,6 +52,7 @@ struct vmx_features {
     bool ia32e_stored; /* VMX_MISC: exits store EFER.LMA into the IA-32e-mode-guest entry control */
     bool no_error_code; /* any hardware exception may be injected without an error code */
     bool zero_length_injection;
+    bool ins_outs; /* the instruction information of INS and OUTS is valid */
     /* guest instructions that need their control; hide them from CPUID when false */
     bool rdtscp, invpcid, xsaves;
     bool xsavec; /* no control: vmx_probe() has found that it does what the SDM says */

@@ -142,9 +142,18 @@ void vmx_end_traced(void)
     single_step(rflags);
 }
 
+void vmx_set_resume_flag(void)
+{
+    uint64_t rflags = vmread_natural(VMCS_GUEST_RFLAGS);
+
+    if (!(rflags & RFLAGS_RF))
+        vmwrite_natural(VMCS_GUEST_RFLAGS, rflags | RFLAGS_RF);
+}
+
 void vmx_end_repetition(void)
 {
     vmx_end_shadow();
+    vmx_set_resume_flag();
     single_step(vmread_natural(VMCS_GUEST_RFLAGS));
 }
 

@@ -26,6 +26,12 @@ struct vmx_event vmx_exception(unsigned vector, uint32_t error);
  */
 bool vmx_combine_events(const struct vmx_event *first, const struct vmx_event *second,
                         struct vmx_event *out);
+/*
+ * RF in the guest's RFLAGS, which a VM entry that injects an event pushes as they are (SDM,
+ * "Details of Vectored-Event Injection"): for a fault, and for an instruction that is to be begun
+ * again. For one that a VM exit has reported the exit has saved what is to be pushed.
+ */
+void vmx_set_resume_flag(void);
 /* Put the event into the VMCS for the next VM entry. */
 void vmx_inject(const struct vmx_event *e);
 
@@ -76,7 +82,8 @@ static inline void vmx_skip_bytes(uint32_t length)
         vmx_end_traced();
 }
 
-/* A string instruction did some of its repetitions: TF traps after them, RF stays for the rest. */
+/* A string instruction did some of its repetitions: TF traps after them, and RF is set for the
+ * rest, whatever comes in between (SDM, "Instruction-Breakpoint Exception Condition"). */
 void vmx_end_repetition(void);
 
 static inline void vmx_skip_instruction(void)

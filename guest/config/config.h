@@ -51,7 +51,8 @@ enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
     X(RDTSCP, "rdtscp", "RDTSCP in guests")                                                        \
     X(XSAVES, "xsaves", "XSAVES in guests")                                                        \
     X(MTF, "mtf", "the monitor trap flag")                                                         \
-    X(PML, "pml", "page-modification logging")
+    X(PML, "pml", "page-modification logging")                                                     \
+    X(INS_OUTS, "ins-outs", "what VM exits by INS and OUTS tell of the instruction")
 
 /* `trace` in [host]: after the classes of trace_class.h. */
 #define CONFIG_TRACE_ALL TRACE_CLASSES

@@ -13,10 +13,18 @@
  * than any VM entry takes, also of a nested hypervisor. */
 #define SHADOW_TICKS BIT(18)
 
+/* SDM, "Exceptions and Interrupts": #DB is a trap or has been saved as it is to be pushed, #BP and
+ * #OF are traps, #DF and #MC aborts. */
+#define NO_FAULTS                                                                                  \
+    (BIT(VECTOR_DB) | BIT(VECTOR_NMI) | BIT(VECTOR_BP) | BIT(VECTOR_OF) | BIT(VECTOR_DF) |         \
+     BIT(VECTOR_MC))
+
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error)
 {
     struct vmx_event e = vmx_exception(vector, error);
 
+    if (!(NO_FAULTS & BIT(vector)))
+        vmx_set_resume_flag();
     if ((v->event.info & INTR_VALID) && !vmx_combine_events(&v->event, &e, &v->event)) {
         v->event.info = 0;
         vm_request(v->vm, VM_REQUEST_RESET, "triple fault");

@@ -177,6 +177,12 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
     case VECTOR_MC:
         panic("machine check while %s ran: the hardware reports an error it cannot correct",
               v->vm->name);
+    case VECTOR_OF: /* INTO: a trap, with the instruction's length */
+        step_fault(v);
+        v->event = (struct vmx_event){.info = e->intr & ~(uint32_t)INTR_NMI_UNBLOCKING,
+                                      .length = vmx_exit_instruction_length()};
+        vcpu_ask(v, REQUEST_EVENT);
+        break;
     case VECTOR_UD:
         if (watch_undefined(v))
             break;
@@ -444,6 +450,7 @@ static __attribute__((noinline)) int unusual_exit(struct vcpu *v, uint32_t reaso
 
 int vcpu_exit_again(struct vcpu *v, uint64_t reason, uint64_t tsc)
 {
+    vmx_set_resume_flag(); /* a breakpoint at it has been hit, or is not to be */
     v->exit.reason = (uint32_t)reason;
     v->exits[reason]++;
     v->ticks[reason] -= tsc;

@@ -151,11 +151,8 @@ enum exit_result exit_cr_access(struct vcpu *v, struct vm_exit *e)
 enum exit_result exit_xsetbv(struct vcpu *v, struct vm_exit *e)
 {
     uint64_t value = v->hw.gpr[RDX] << 32 | (uint32_t)v->hw.gpr[RAX];
-    struct vmx_segment ss;
 
-    vmx_get_segment(SEG_SS, &ss);
-    if ((ss.access >> 5 & 3) != 0 || (uint32_t)v->hw.gpr[RCX] != 0 ||
-        !cpuid_xcr0_valid(&v->cpuid, value)) {
+    if (vcpu_cpl() != 0 || (uint32_t)v->hw.gpr[RCX] != 0 || !cpuid_xcr0_valid(&v->cpuid, value)) {
         vcpu_exception(v, VECTOR_GP, 0);
         return EXIT_RESUME;
     }

@@ -5,6 +5,7 @@
 #include "guest/console/console.h"
 #include "guest/insn/string_io.h"
 #include "guest/vm/vm.h"
+#include "vmx/cpu.h"
 
 /* Exit qualification for I/O instructions */
 #define IO_SIZE(q) (((unsigned)(q)&7) + 1)
@@ -51,22 +52,42 @@ static uint64_t add_masked(uint64_t value, uint64_t delta, unsigned size)
     return (value & ~0xffffULL) | ((value + delta) & 0xffff);
 }
 
-/* The instruction, by what the exit says of it. */
-static void locate(struct vcpu *v, struct vm_exit *e, struct string_io *s)
+/* The instruction itself, where the processor does not tell of it (IA32_VMX_BASIC, bit 54). False:
+ * its bytes are others by now. */
+static bool decode(struct vcpu *v, struct string_io *s)
+{
+    uint8_t bytes[INSN_BYTES];
+    struct insn_string_io insn;
+    unsigned count = (unsigned)linear_fetch(v, vcpu_linear_rip(v), bytes, sizeof(bytes));
+
+    if (!insn_string_io_decode(bytes, count, vcpu_code_width(v), &insn))
+        return false;
+    s->address_size = insn.address_size;
+    s->segment = (enum segment)insn.segment; /* both count in the encoding's order */
+    return true;
+}
+
+/* The instruction by what the exit says of it, and its segment. */
+static bool locate(struct vcpu *v, struct vm_exit *e, struct string_io *s)
 {
     struct vmx_segment segment;
 
-    vmx_decode_exit(e, NEED_INSTRUCTION);
-    s->address_size = MIN(2u << (e->instruction >> 7 & 3), 8u);
-    s->segment = s->in ? SEG_ES : (enum segment)(e->instruction >> 15 & 7);
+    if (LIKELY(vmx_features.ins_outs)) {
+        vmx_decode_exit(e, NEED_INSTRUCTION);
+        s->address_size = MIN(2u << (e->instruction >> 7 & 3), 8u);
+        s->segment = s->in ? SEG_ES : (enum segment)(e->instruction >> 15 & 7);
+    } else if (!decode(v, s)) {
+        return false;
+    }
     s->wide = s->address_size == 8 || vcpu_code_width(v) == 64;
     s->base = 0;
     if (s->wide && s->segment < SEG_FS)
-        return;
+        return true;
     vmx_get_segment(s->segment, &segment);
     s->base = segment.base;
     s->limits = (struct insn_limits){
         .limit = segment.limit, .access = segment.access, .protected = vmx_get_cr0() & CR0_PE};
+    return true;
 }
 
 /* The exit comes before the checks of the element in memory (SDM, "Relative Priority of Faults and
@@ -93,7 +114,10 @@ static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
     struct string_io s = {.size = IO_SIZE(e->qualification), .in = e->qualification & IO_IN};
     bool rep = e->qualification & IO_REP;
 
-    locate(v, e, &s);
+    if (UNLIKELY(!locate(v, e, &s))) {
+        vcpu_no_progress(v, e->qualification);
+        return EXIT_RESUME;
+    }
     uint64_t mask = s.address_size == 8 ? ~0ULL : BIT(8 * s.address_size) - 1;
     uint64_t left = rep ? v->hw.gpr[RCX] & mask : 1, rflags = vmx_rflags();
     uint64_t step = rflags & RFLAGS_DF ? -(uint64_t)s.size : s.size;

@@ -238,6 +238,7 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
         vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
     else
         vcpu_refresh_view(v);
+    vcpu_no_progress(v, gpa);
     return true;
 }
 

@@ -2,6 +2,18 @@
 
 #include "guest/vm/vm.h"
 
+void vcpu_no_progress(struct vcpu *v, uint64_t what)
+{
+    uint64_t exits = 0;
+
+    for (unsigned reason = 0; reason < VMX_EXIT_REASONS; reason++)
+        if (reason != EXIT_EXTERNAL_INTERRUPT && reason != EXIT_PREEMPTION_TIMER)
+            exits += v->exits[reason];
+    if (!progress_none(&v->progress, vmx_rip(), what, v->hw.gpr, exits))
+        vm_kill(v, "the same exit again and again (%s, %lx), and nothing gets on",
+                vmx_exit_name(v->exit.reason), what);
+}
+
 static struct exit_row row_of(const struct vm *vm, unsigned reason)
 {
     struct exit_row row = {.reason = reason};

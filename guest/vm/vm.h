@@ -22,6 +22,7 @@
 #include "guest/load/sink.h"
 #include "guest/cpu/msr.h"
 #include "guest/cpu/nmi.h"
+#include "guest/cpu/progress.h"
 #include "guest/sched/sched.h"
 #include "guest/sched/sleepers.h"
 #include "guest/cpu/step.h"
@@ -104,6 +105,8 @@ struct vcpu {
     int on_cpu;         /* atomic: the processor that runs it, or -1 */
     unsigned loaded_on; /* the processor that holds its state, if one does */
     uint64_t halted_at, halt_ticks;
+
+    struct progress progress; /* exits that have left it where it was */
 };
 
 struct vm {
@@ -240,6 +243,9 @@ static inline void vcpu_account(struct vcpu *v, uint64_t ticks)
 
 /* Serve what was asked for and arm the timer before vmx_run(); an enum vcpu_leave. */
 int vcpu_prepare(struct vcpu *v);
+/* The handler of this exit has neither moved RIP nor delivered anything: too many in a row end the
+ * VM. what: the address, or whatever else tells one cause from another. */
+void vcpu_no_progress(struct vcpu *v, uint64_t what);
 /* In place of vcpu_exit(): the instruction is not carried out, and exits again. */
 int vcpu_exit_again(struct vcpu *v, uint64_t reason, uint64_t tsc);
 /* Between vcpu_exit() and VM entry: leave the guest at that host TSC at the latest. */

@@ -318,6 +318,7 @@ enum exit_result exit_descriptor_table(struct vcpu *v, struct vm_exit *e)
     v->watch.tables_open = true;
     v->watch.table_end = vmx_rip() + vmx_exit_instruction_length();
     vmx_watch_descriptor_tables(&v->hw, false);
+    vmx_set_resume_flag(); /* it comes again, and its breakpoint does not */
     step_begin(v, STEP_WATCH);
     return EXIT_RESUME;
 }
@@ -411,8 +412,10 @@ bool watch_ept_violation(struct vcpu *v, const struct vm_exit *e)
     if (ept_lookup(&v->vm->ept, e->gpa, &leaf) < 0)
         return false;
     /* Rights and kinds of access have the same order. */
-    if ((e->qualification & access & ~leaf.entry) == 0)
-        return true; /* they have come back meanwhile */
+    if ((e->qualification & access & ~leaf.entry) == 0) { /* they have come back meanwhile */
+        vcpu_no_progress(v, e->gpa);
+        return true;
+    }
     if (e->qualification & EPT_VIOLATION_GLA_VALID) {
         vmx_decode_exit(&x, NEED_GLA);
         event.linear = x.gla;

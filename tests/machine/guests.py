@@ -11,9 +11,9 @@ SURVIVED = {
     "garbage": r"(ended|killed) after",
 }
 CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "misc_enable", "vmx_undefined", "cr_bits",
-       "tsc_aux", "registers"]
+       "tsc_aux", "registers", "privilege"]
 EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_interrupts", "fault_in_emulation",
-          "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state", "xsavec",
+          "fault_flags", "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state", "xsavec",
           "eip_wrap"]
 MEMORY = ["mode_switch", "segments", "paging_bits", "smap_smep", "caches", "memory_hole", "mmio_forms", "mmio_strings",
           "io_strings", "offset_wrap"]
@@ -85,8 +85,8 @@ def guests_without_vid(lab):
 @scenario(bound=200, row="without all")
 def guests_without_tpr(lab):
     """No APIC virtualization of any kind, no preemption timer, small EPT leaves, no VPIDs."""
-    run_guests(lab, CPU + EVENTS + TIME + ["cli_loop"], " without=tpr,preempt,...",
-               "without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves")
+    run_guests(lab, CPU + EVENTS + TIME + ["cli_loop", "io_strings", "offset_wrap"], " without=tpr,preempt,...",
+               "without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves, ins-outs")
 
 
 @scenario(bound=240 if ALL else 120, row="guests")

@@ -205,7 +205,7 @@ def generic_1G(lab):
 FALLBACKS = {
     "vid": "guest APIC: APIC-register virtualization,", "apicv": "guest APIC: TPR shadow,", "x2apic-virt": "",
     "tpr": "guest APIC: in software,", "preempt": "preemption by APIC timer;", "vpid": "no VPIDs",
-    "ept-1g": "EPT leaves up to 2 MiB,", "ept-2m": "EPT leaves up to 4 KiB,", "ept-ad": "",
+    "ept-1g": "EPT leaves up to 2 MiB,", "ept-2m": "EPT leaves up to 4 KiB,", "ept-ad": "", "ins-outs": "",
     "invpcid": "guests have RDTSCP XSAVES$", "rdtscp": "guests have INVPCID XSAVES$",
     "xsaves": "guests have RDTSCP INVPCID$",
 }

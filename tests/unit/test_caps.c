@@ -175,6 +175,7 @@ static void each_switch(void **state)
         {"xsaves", offsetof(struct vmx_features, xsaves), SEC_XSAVES},
         {"mtf", offsetof(struct vmx_features, monitor_trap_flag), 0},
         {"pml", offsetof(struct vmx_features, pml), SEC_PML},
+        {"ins-outs", offsetof(struct vmx_features, ins_outs), 0},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         uint32_t bit = vmx_without_bit(rows[i].name, strlen(rows[i].name));
@@ -340,7 +341,10 @@ static void facts(void **state)
     assert_true(f.ept_wb && f.ept_exit_qualification && f.ept_supervisor_shadow && f.invept_all);
     assert_true(f.invvpid_address && f.invvpid_single && f.invvpid_all &&
                 f.invvpid_single_keep_global);
-    assert_true(f.no_error_code && f.zero_length_injection);
+    assert_true(f.no_error_code && f.zero_length_injection && f.ins_outs);
+    caps.basic &= ~BIT(54); /* as under old outer hypervisors */
+    assert_int_equal(vmx_choose_controls(&caps, 0, &words, &f, note, NULL), 0);
+    assert_false(f.ins_outs);
     assert_int_equal(choose("corei7_haswell_4770", 0), 0);
     assert_true(!caps.la57 && !f.no_error_code && !f.zero_length_injection &&
                 !f.ept_supervisor_shadow);

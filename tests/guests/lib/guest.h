@@ -151,7 +151,7 @@ void handle(unsigned vector, handler h);
 
 struct caught {
     int64_t vector; /* -1: nothing */
-    uint64_t error, rip, cr2;
+    uint64_t error, rip, cr2, rflags;
 };
 extern volatile struct caught caught;
 extern volatile uint64_t recover;

@@ -125,6 +125,7 @@ void runtime_trap(struct frame *f)
         caught.vector = (int64_t)f->vector;
         caught.error = f->error;
         caught.rip = f->rip;
+        caught.rflags = f->rflags;
         caught.cr2 = READ_CR(2);
         f->rip = recover;
         f->rflags &= ~BIT(8);
