@@ -10,6 +10,7 @@
 #include "drivers/machine.h"
 #include "drivers/processors.h"
 #include "drivers/processors_test.h"
+#include "drivers/serial.h"
 #include "guest/check.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
@@ -151,6 +152,23 @@ static uint64_t read_mtrr_msr(void *ctx, uint32_t msr)
     return rdmsr(msr);
 }
 
+/* Without interrupts from the serial port it is looked at this often. */
+#define SERIAL_POLL_HZ 100
+
+static uint64_t serial_chore(void)
+{
+    return serial_interrupts(&com1) ? UINT64_MAX : rdtsc() + tsc_hz / SERIAL_POLL_HZ;
+}
+
+/* A debugger is told that its VM has ended before that may be the machine's end. */
+static uint64_t (*const often[])(void) = {gdb_pump, console_pump, control_work, serial_chore};
+static const struct run_chores chores = {
+    .often = often,
+    .often_count = ARRAY_SIZE(often),
+    .idle = trace_pump,
+    .flush = vmx_flush_all,
+};
+
 static NORETURN void stay(const char *why, const char *error)
 {
     idle_begin(&config, why, error);
@@ -196,6 +214,7 @@ NORETURN void corbel_main(struct handover *h)
         runnable += !vms[i].broken;
     if (!runnable)
         log_error("the configuration has no VM that can run");
+    run_init(&chores);
     if (control_init(&config, vms, h->tsc_handover) < 0)
         panic("no memory for the list of VMs");
     console_begin(attach_at_first());

@@ -48,7 +48,8 @@ struct percpu {
     struct percpu *self; /* first: this_cpu() reads it at %gs:0 */
     uint32_t number;     /* 0 is the boot processor */
     uint32_t apic_id;
-    void *current; /* the vCPU whose state is loaded; guest/'s */
+    void *task;    /* what this CPU's loop runs, or NULL; guest/run's */
+    void *current; /* the vCPU that is it; guest/cpu's */
     void *vmx;     /* struct vmx_cpu of this CPU; vmx/'s */
     struct percpu_stacks stacks;
     volatile uint64_t nmi_count; /* NMIs taken in root mode */

@@ -59,7 +59,7 @@ static void watch(void)
     if (deadline == MONITOR_NEVER)
         return;
     if (this_cpu()->number == 0)
-        run_again_at(deadline);
+        vcpu_again_at(deadline);
     else
         run_attention(0);
 }

@@ -92,7 +92,7 @@ static enum exit_result exit_skip(struct vcpu *v, struct vm_exit *e)
 /* Pause-loop exiting: it spins, perhaps for a vCPU that is not running. */
 static enum exit_result exit_pause(struct vcpu *v, struct vm_exit *e)
 {
-    v->spins = true;
+    v->task.spins = true;
     vcpu_ask(v, REQUEST_RESCHEDULE);
     return EXIT_SKIP;
 }
@@ -313,14 +313,14 @@ static const struct exit_row {
 static int serve_requests(struct vcpu *v)
 {
     uint32_t requests;
-    bool reschedule = false, test = v->requests & REQUEST_RELOAD;
+    bool reschedule = false, test = v->task.requests & REQUEST_RELOAD;
 
     if (UNLIKELY(test)) {
-        requests = v->requests; /* which the reset within forgets */
+        requests = v->task.requests; /* which the reset within forgets */
         vm_reload_test(v, test_reload);
         vcpu_ask(v, requests);
     }
-    while ((requests = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQUIRE))) {
+    while ((requests = __atomic_exchange_n(&v->task.requests, 0, __ATOMIC_ACQUIRE))) {
         if (requests & REQUEST_LEAVE) {
             vcpu_ask(v, requests); /* for when it comes back */
             return VCPU_REQUEST;
@@ -469,7 +469,7 @@ int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
     v->ticks[reason] -= tsc; /* enter() adds its own */
     if (LIKELY(exit_table[reason].enter(v, &v->exit) == EXIT_SKIP))
         vmx_skip_instruction();
-    if (UNLIKELY(v->requests))
+    if (UNLIKELY(v->task.requests))
         return serve_and_enter(v);
     enter(v);
     return VCPU_STAY;

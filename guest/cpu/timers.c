@@ -37,7 +37,7 @@ static inline void find_deadline(struct vcpu *v, uint64_t now)
     ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->tsc_offset));
     if (v->id == 0)
         ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->tsc_offset));
-    v->next_exit = now + MIN(ticks, ticks_until(v->run_until, now));
+    v->next_exit = now + MIN(ticks, ticks_until(v->task.until, now));
 }
 
 void vcpu_update_deadline(struct vcpu *v)
@@ -72,7 +72,7 @@ bool vcpu_run_timers(struct vcpu *v)
         spin_unlock(&v->vm->board);
         fired = true;
     }
-    if (UNLIKELY(now >= v->run_until))
+    if (UNLIKELY(now >= v->task.until))
         vcpu_ask(v, REQUEST_RESCHEDULE);
     find_deadline(v, now);
     /* A guest may program a period shorter than its handling takes: it gets to run all the same. */

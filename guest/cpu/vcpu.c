@@ -9,6 +9,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/console/console.h"
 #include "guest/gdb/gdb.h"
+#include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
@@ -122,6 +123,56 @@ static void build_msr_env(struct vcpu *v)
     };
 }
 
+/* --- as a task of its processor's loop (guest/run/task.h) --- */
+
+static struct vcpu *vcpu_of_task(struct task *t)
+{
+    return CONTAINER_OF(t, struct vcpu, task);
+}
+
+static void task_load(struct task *t)
+{
+    vmx_vcpu_load(&vcpu_of_task(t)->hw);
+}
+
+static void task_put(struct task *t)
+{
+    vmx_vcpu_put(&vcpu_of_task(t)->hw);
+}
+
+static enum task_end task_run(struct task *t)
+{
+    struct vcpu *v = vcpu_of_task(t);
+    struct percpu *cpu = this_cpu();
+    int leave;
+
+    v->timer_armed = 0;
+    vcpu_update_deadline(v);
+    cpu->current = v;
+    leave = vcpu_run(v);
+    cpu->current = NULL;
+    return leave == VCPU_HALTED ? TASK_BLOCKED : leave == VCPU_REQUEST ? TASK_GONE : TASK_PREEMPTED;
+}
+
+/* A vCPU that waits for its start-up IPI, or halts with interrupts off and no timer set, can only
+ * be woken by another one of its VM. */
+static uint64_t task_deadline(struct task *t, bool *dead)
+{
+    const struct vcpu *v = vcpu_of_task(t);
+    uint64_t deadline = v->wait_for_startup ? UINT64_MAX : vcpu_timer_deadline(v);
+
+    *dead = v->wait_for_startup || (deadline == UINT64_MAX && !(vmx_rflags() & RFLAGS_IF));
+    return deadline;
+}
+
+static const struct task_ops vcpu_task_ops = {
+    .load = task_load,
+    .put = task_put,
+    .run = task_run,
+    .deadline = task_deadline,
+    .quiet = REQUEST_RELOAD,
+};
+
 /* --- life --- */
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
@@ -132,6 +183,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
         return -ENOMEM;
     v->vm = vm;
     v->id = id;
+    v->task.ops = &vcpu_task_ops;
     v->tsc_offset = vm->tsc_offset;
     v->lapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     v->msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
@@ -226,7 +278,7 @@ void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
     vmx_request_interrupt_window(&v->hw, false);
     vmx_request_nmi_window(&v->hw, false);
     vcpu_apic_mode(v);
-    v->requests = REQUEST_TIMER | REQUEST_EVENT | (test_reload ? REQUEST_RELOAD : 0);
+    v->task.requests = REQUEST_TIMER | REQUEST_EVENT | (test_reload ? REQUEST_RELOAD : 0);
     vcpu_release(v, held);
 }
 
@@ -297,4 +349,33 @@ int vcpu_run(struct vcpu *v)
         return VCPU_REQUEST;
     }
     return leave;
+}
+
+/* --- from outside --- */
+
+struct inspection {
+    void (*fn)(struct vcpu *v, void *arg);
+    void *arg;
+};
+
+static void inspect(struct task *t, void *arg)
+{
+    const struct inspection *i = arg;
+
+    i->fn(vcpu_of_task(t), i->arg);
+}
+
+int vcpu_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg)
+{
+    struct inspection i = {.fn = fn, .arg = arg};
+
+    return run_inspect(&v->task, inspect, &i);
+}
+
+void vcpu_again_at(uint64_t deadline)
+{
+    struct task *t = run_again_at(deadline);
+
+    if (t)
+        vcpu_of_task(t)->next_exit = MIN(vcpu_of_task(t)->next_exit, deadline);
 }

@@ -57,7 +57,7 @@ int access_get(unsigned thread, struct gdb_registers *r)
 {
     struct request request = {.get = r};
 
-    return thread < access_threads() ? run_inspect(vm()->vcpu[thread], exchange, &request)
+    return thread < access_threads() ? vcpu_inspect(vm()->vcpu[thread], exchange, &request)
                                      : -ENODEV;
 }
 
@@ -68,7 +68,7 @@ int access_set(unsigned thread, const struct gdb_registers *r)
 
     if (!access_stands_still() || thread >= access_threads())
         return -EBUSY;
-    result = run_inspect(vm()->vcpu[thread], exchange, &request);
+    result = vcpu_inspect(vm()->vcpu[thread], exchange, &request);
     return result < 0 ? result : request.result;
 }
 

@@ -209,7 +209,7 @@ static void end_steps(void)
 {
     for (unsigned i = 0; i < vm()->vcpu_count; i++)
         if (vm()->vcpu[i]->step.users & STEP_DEBUGGER)
-            (void)!run_inspect(vm()->vcpu[i], end_step, NULL);
+            (void)!vcpu_inspect(vm()->vcpu[i], end_step, NULL);
 }
 
 /* What was under way. */

@@ -22,7 +22,7 @@ static void stop(struct vcpu *v, enum gdb_why why)
     v->debug.why = (uint8_t)why;
     __atomic_store_n(&vm->stopping, true, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&vm->turns, __ATOMIC_SEQ_CST) == 0)
-        run_leave(vm);
+        run_leave(&vm->tasks);
     else
         vcpu_ask(v, REQUEST_LEAVE);
 }
@@ -37,7 +37,7 @@ void gdb_ran(struct vcpu *v, int why)
     v->debug.turn = 0;
     if (__atomic_sub_fetch(&v->vm->turns, 1, __ATOMIC_SEQ_CST) == 0 &&
         __atomic_load_n(&v->vm->stopping, __ATOMIC_SEQ_CST))
-        run_leave(v->vm);
+        run_leave(&v->vm->tasks);
 }
 
 static void take_turn(struct vcpu *v)
@@ -45,7 +45,7 @@ static void take_turn(struct vcpu *v)
     if (!v->debug.turn)
         return;
     v->debug.turn = rdtsc() + tsc_hz / TURN_HZ;
-    run_again_at(v->debug.turn);
+    vcpu_again_at(v->debug.turn);
 }
 
 /* --- stepping --- */

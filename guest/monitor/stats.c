@@ -31,8 +31,8 @@ static void print_time(const struct vm *vm, uint64_t root)
 
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         struct vcpu *v = vm->vcpu[i];
-        struct sched_stats s = run_stats(v);
-        uint64_t since = v->halted_at;
+        struct sched_stats s = run_stats(&v->task);
+        uint64_t since = v->task.blocked_at;
         sum.ran += s.ran;
         sum.waited += s.waited;
         sum.parked += s.parked;
@@ -40,7 +40,7 @@ static void print_time(const struct vm *vm, uint64_t root)
         sum.wake_sum += s.wake_sum;
         sum.wake_max = MAX(sum.wake_max, s.wake_max);
         sum.moves += s.moves;
-        halted += v->halt_ticks + (since ? now - MIN(since, now) : 0);
+        halted += v->task.blocked_ticks + (since ? now - MIN(since, now) : 0);
     }
     job_line("%s: up %s, %u vCPU%s, %u restarts", vm->name,
              text_duration(up, tsc_to_ns(age) / 1000000), vm->vcpu_count,

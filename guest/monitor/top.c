@@ -58,7 +58,7 @@ static struct sample take(const struct vm_slot *slot)
 
     for (unsigned i = 0; s.vm && i < s.vm->vcpu_count; i++) {
         struct vcpu *v = s.vm->vcpu[i];
-        s.ran += run_time(v);
+        s.ran += run_stats(&v->task).ran;
         for (unsigned reason = 0; reason < VMX_EXIT_REASONS; reason++)
             s.exits += v->exits[reason];
     }

@@ -5,37 +5,27 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/spinlock.h"
 #include "arch/x86/tsc.h"
-#include "drivers/serial.h"
-#include "guest/console/console.h"
-#include "guest/vm/control.h"
-#include "guest/gdb/gdb.h"
-#include "guest/trace/trace.h"
 #include "mm/heap.h"
-#include "vmx/cpu.h"
 
-/* Without interrupts from the serial port processor 0 looks at it this often. */
-#define SERIAL_POLL_HZ 100
-
-/* Requests that keep a vCPU from being halted: all but those that stay. */
-#define REQUESTS_WAKE (~(uint32_t)(REQUEST_RELOAD | REQUEST_RESCHEDULE))
-
-/* A vCPU gets this far at least. */
+/* A task gets this far at least. */
 #define RUN_MIN_TICKS 2000
 #define INSPECT_TRIES 100
 
 struct run_cpu {
-    struct spinlock lock; /* queue, sleepers, and what is said of vCPUs that are at home here */
+    struct spinlock lock; /* queue, sleepers, and what is said of tasks that are at home here */
     struct sched_queue queue;
-    struct sleepers sleepers; /* halted vCPUs with a timer, by its host TSC */
-    struct vcpu *loaded;      /* whose state the processor holds; may be halted */
+    struct sleepers sleepers; /* tasks that wait with a deadline */
+    struct task *loaded;      /* whose state the processor holds; it may be waiting */
     uint64_t until;           /* host TSC at which the loop wants to come round again */
     bool undecided;           /* the loop has yet to choose in this round; its own */
     unsigned number;
 };
 
+static const struct run_chores *chores;
 static struct sched sched;
-static struct run_cpu *cpus[SMP_CPUS_MAX]; /* NULL: does not run VMs */
+static struct run_cpu *cpus[SMP_CPUS_MAX]; /* NULL: runs no tasks */
 static bool open;                          /* all have joined that will */
 
 static struct run_cpu *this_run_cpu(void)
@@ -43,9 +33,14 @@ static struct run_cpu *this_run_cpu(void)
     return cpus[this_cpu()->number];
 }
 
-static struct vcpu *vcpu_of(struct sched_vcpu *s)
+static struct task *task_of(struct sched_vcpu *s)
 {
-    return CONTAINER_OF(s, struct vcpu, sched);
+    return CONTAINER_OF(s, struct task, sched);
+}
+
+void run_init(const struct run_chores *list)
+{
+    chores = list;
 }
 
 int run_join(unsigned n)
@@ -91,13 +86,13 @@ static void unlock_two(unsigned a, unsigned b)
     spin_unlock(&cpus[MIN(a, b)]->lock);
 }
 
-/* The lock that guards v, whose home may change until it is held. */
-static struct run_cpu *lock_home(struct vcpu *v)
+/* The lock that guards t, whose home may change until it is held. */
+static struct run_cpu *lock_home(struct task *t)
 {
     for (;;) {
-        struct run_cpu *c = cpus[__atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED)];
+        struct run_cpu *c = cpus[__atomic_load_n(&t->sched.cpu, __ATOMIC_RELAXED)];
         spin_lock(&c->lock);
-        if (c->number == v->sched.cpu)
+        if (c->number == t->sched.cpu)
             return c;
         spin_unlock(&c->lock);
     }
@@ -112,35 +107,35 @@ void run_attention(unsigned n)
     __atomic_store_n(&cpu->attention, true, __ATOMIC_SEQ_CST);
     if (cpu != this_cpu())
         cpu_kick(n);
-    else if (cpu->current)
-        vcpu_ask(cpu->current, REQUEST_RESCHEDULE);
+    else if (cpu->task)
+        task_ask(cpu->task, TASK_RESCHEDULE);
 }
 
-void run_again_at(uint64_t deadline)
+struct task *run_again_at(uint64_t deadline)
 {
-    struct vcpu *v = this_cpu()->current;
+    struct task *t = this_cpu()->task;
 
-    if (!v || deadline >= v->run_until)
+    if (!t || deadline >= t->until)
+        return NULL;
+    t->until = deadline;
+    return t;
+}
+
+/* --- blocking and waking --- */
+
+static void stop_sleeping(struct run_cpu *home, struct task *t)
+{
+    if (t->sleeping)
+        sleepers_remove(&home->sleepers, &t->sleep);
+    t->sleeping = false;
+}
+
+static void uncount_dead(struct task *t)
+{
+    if (LIKELY(!t->dead))
         return;
-    v->run_until = deadline;
-    v->next_exit = MIN(v->next_exit, deadline);
-}
-
-/* --- halting and waking --- */
-
-static void stop_sleeping(struct run_cpu *home, struct vcpu *v)
-{
-    if (v->sleeping)
-        sleepers_remove(&home->sleepers, &v->sleep);
-    v->sleeping = false;
-}
-
-static void uncount_dead(struct vcpu *v)
-{
-    if (LIKELY(!v->dead))
-        return;
-    v->dead = false;
-    __atomic_sub_fetch(&v->vm->dead, 1, __ATOMIC_SEQ_CST);
+    t->dead = false;
+    __atomic_sub_fetch(&t->group->dead, 1, __ATOMIC_SEQ_CST);
 }
 
 /* Whether that processor is this one, which is on its way to choose: it need not be asked. */
@@ -149,20 +144,20 @@ static bool chooses_next(unsigned n)
     return n == this_cpu()->number && cpus[n]->undecided;
 }
 
-/* Make it ready, if it is halted. */
-static void wake(struct vcpu *v)
+/* Make it ready, if it is blocked. */
+static void wake(struct task *t)
 {
     for (;;) {
-        unsigned home = __atomic_load_n(&v->sched.cpu, __ATOMIC_RELAXED);
-        unsigned to = sched_target(&sched, &v->sched);
+        unsigned home = __atomic_load_n(&t->sched.cpu, __ATOMIC_RELAXED);
+        unsigned to = sched_target(&sched, &t->sched);
         int kick = SCHED_AGAIN;
 
         lock_two(home, to);
-        if (v->sched.cpu == home) {
-            kick = v->away ? SCHED_NONE : sched_wake(&sched, &v->sched, to, rdtsc());
+        if (t->sched.cpu == home) {
+            kick = t->away ? SCHED_NONE : sched_wake(&sched, &t->sched, to, rdtsc());
             if (kick != SCHED_AGAIN) {
-                stop_sleeping(cpus[home], v);
-                uncount_dead(v);
+                stop_sleeping(cpus[home], t);
+                uncount_dead(t);
             }
         }
         unlock_two(home, to);
@@ -173,72 +168,67 @@ static void wake(struct vcpu *v)
     }
 }
 
-void vcpu_notify(struct vcpu *v, uint32_t request)
+void task_notify(struct task *t, uint32_t requests)
 {
     int on;
 
-    vcpu_ask(v, request);
-    if (v == this_cpu()->current)
+    task_ask(t, requests);
+    if (t == this_cpu()->task)
         return;
-    on = __atomic_load_n(&v->on_cpu, __ATOMIC_SEQ_CST);
+    on = __atomic_load_n(&t->on_cpu, __ATOMIC_SEQ_CST);
     if (on >= 0)
         cpu_kick((unsigned)on);
     else
-        wake(v);
-}
-
-/* Nothing inside the VM but another vCPU can wake this one. */
-static bool sleeps_for_good(const struct vcpu *v)
-{
-    return v->wait_for_startup ||
-           (!(vmx_rflags() & RFLAGS_IF) && vcpu_timer_deadline(v) == UINT64_MAX);
+        wake(t);
 }
 
 /*
- * The vCPU is halted. Who notifies it sets the request first and looks at on_cpu then; this is the
+ * The task waits. Who notifies it sets the request first and looks at on_cpu then; this is the
  * other order, so that one of the two sees the other. It counts as dead only while it is blocked:
  * one that was just notified may be all that is going to wake the others.
  */
-static void block(struct run_cpu *c, struct vcpu *v)
+static void block(struct run_cpu *c, struct task *t)
 {
-    uint64_t deadline = v->wait_for_startup ? UINT64_MAX : vcpu_timer_deadline(v);
-    bool dead = sleeps_for_good(v);
+    struct task_group *g = t->group;
+    bool dead = false;
+    uint64_t deadline = t->ops->deadline(t, &dead);
+    uint32_t wakes = ~(t->ops->quiet | TASK_RESCHEDULE);
     unsigned count = 0;
 
     spin_lock(&c->lock);
-    __atomic_store_n(&v->on_cpu, -1, __ATOMIC_SEQ_CST);
-    if (!(__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQUESTS_WAKE)) {
-        sched_block(&sched, &v->sched, rdtsc());
+    __atomic_store_n(&t->on_cpu, -1, __ATOMIC_SEQ_CST);
+    if (!(__atomic_load_n(&t->requests, __ATOMIC_SEQ_CST) & wakes)) {
+        sched_block(&sched, &t->sched, rdtsc());
         if (deadline != UINT64_MAX) {
-            v->sleep.until = deadline;
-            sleepers_add(&c->sleepers, &v->sleep);
-            v->sleeping = true;
+            t->sleep.until = deadline;
+            sleepers_add(&c->sleepers, &t->sleep);
+            t->sleeping = true;
         }
-        v->dead = dead;
+        t->dead = dead;
         if (dead)
-            count = __atomic_add_fetch(&v->vm->dead, 1, __ATOMIC_SEQ_CST);
+            count = __atomic_add_fetch(&g->dead, 1, __ATOMIC_SEQ_CST);
     }
     spin_unlock(&c->lock);
-    if (count == v->vm->vcpu_count)
-        vm_request(v->vm, VM_REQUEST_POWEROFF, "halted for good: interrupts off and no timer set");
+    if (count == g->count)
+        g->all_dead(g);
 }
 
 static void wake_sleepers(struct run_cpu *c)
 {
     for (;;) {
         struct sleeper *s;
-        struct vcpu *v = NULL;
+        struct task *t = NULL;
 
         spin_lock(&c->lock);
         s = c->sleepers.first;
         if (s && s->until <= rdtsc()) {
-            v = CONTAINER_OF(s, struct vcpu, sleep);
-            stop_sleeping(c, v);
+            t = CONTAINER_OF(s, struct task, sleep);
+            stop_sleeping(c, t);
         }
         spin_unlock(&c->lock);
-        if (!v)
+        if (!t)
             return;
-        vcpu_notify(v, REQUEST_TIMER | REQUEST_EVENT);
+        task_notify(t, TASK_TIMER);
     }
 }
 
@@ -250,7 +240,7 @@ static uint64_t first_sleeper(struct run_cpu *c)
     return deadline;
 }
 
-/* --- a vCPU's state in a processor --- */
+/* --- a task's state in a processor --- */
 
 static void put_away(void *which)
 {
@@ -258,7 +248,8 @@ static void put_away(void *which)
 
     if (!c->loaded || (which && c->loaded != which))
         return;
-    vmx_vcpu_put(&c->loaded->hw);
+    c->loaded->ops->put(c->loaded);
+    c->loaded->loaded = false;
     c->loaded = NULL;
 }
 
@@ -267,129 +258,128 @@ void run_unload(void)
     put_away(NULL);
 }
 
-/* The vCPU, which is ours by the scheduler's choice, may still lie in the processor where it ran
+/* The task, which is ours by the scheduler's choice, may still lie in the processor where it ran
  * last. */
-static void load(struct run_cpu *c, struct vcpu *v)
+static void load(struct run_cpu *c, struct task *t)
 {
-    if (c->loaded == v)
+    if (c->loaded == t)
         return;
-    if (v->hw.cpu)
-        cpu_call(v->loaded_on, put_away, v);
+    if (t->loaded)
+        cpu_call(t->loaded_on, put_away, t);
     put_away(NULL);
-    vmx_vcpu_load(&v->hw);
-    c->loaded = v;
-    v->loaded_on = c->number;
-    __atomic_fetch_or(&v->vm->ran_on.word[c->number / 64], BIT(c->number % 64), __ATOMIC_RELAXED);
+    t->ops->load(t);
+    c->loaded = t;
+    t->loaded_on = c->number;
+    t->loaded = true;
+    __atomic_fetch_or(&t->group->ran_on.word[c->number / 64], BIT(c->number % 64),
+                      __ATOMIC_RELAXED);
 }
 
 static void flush(void *arg)
 {
-    vmx_flush_all();
+    chores->flush();
 }
 
-void run_synchronize(struct vm *vm)
+void run_synchronize(struct task_group *g)
 {
     for (unsigned i = 0; i < smp_cpus; i++)
-        if (sched_cpus_have(&vm->ran_on, i))
+        if (sched_cpus_have(&g->ran_on, i))
             cpu_call(i, flush, NULL);
 }
 
-void run_flush(struct vm *vm)
+void run_flush(struct task_group *g)
 {
-    run_synchronize(vm);
-    memset(&vm->ran_on, 0, sizeof(vm->ran_on));
+    run_synchronize(g);
+    memset(&g->ran_on, 0, sizeof(g->ran_on));
 }
 
 /* --- coming and going --- */
 
-void run_add(struct vcpu *v)
+void run_add(struct task_group *g, struct task *t)
 {
-    v->away = true;
-    v->on_cpu = -1;
-    sched_add(&sched, &v->sched, &v->vm->group, rdtsc());
+    t->group = g;
+    t->away = true;
+    t->on_cpu = -1;
+    g->task[g->count++] = t;
+    sched_add(&sched, &t->sched, &g->share, rdtsc());
 }
 
-/* One of them may have the VM leave again before the last one has been entered: what was asked of
- * them before is forgotten first. */
-void run_enter(struct vm *vm, uint64_t vcpus)
+/* One of them may have the group leave again before the last one has been entered: what was asked
+ * of them before is forgotten first. */
+void run_enter(struct task_group *g, uint64_t tasks)
 {
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        if (vcpus >> i & 1)
-            __atomic_fetch_and(&vm->vcpu[i]->requests, ~(uint32_t)REQUEST_LEAVE, __ATOMIC_SEQ_CST);
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *v = vm->vcpu[i];
+    for (unsigned i = 0; i < g->count; i++)
+        if (tasks >> i & 1)
+            __atomic_fetch_and(&g->task[i]->requests, ~(uint32_t)TASK_LEAVE, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < g->count; i++) {
+        struct task *t = g->task[i];
 
-        if (!(vcpus >> i & 1))
+        if (!(tasks >> i & 1))
             continue;
-        struct run_cpu *home = lock_home(v);
-        v->away = false;
+        struct run_cpu *home = lock_home(t);
+        t->away = false;
         spin_unlock(&home->lock);
-        wake(v);
+        wake(t);
     }
 }
 
-void run_leave(struct vm *vm)
+void run_leave(struct task_group *g)
 {
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vcpu_notify(vm->vcpu[i], REQUEST_LEAVE);
+    for (unsigned i = 0; i < g->count; i++)
+        task_notify(g->task[i], TASK_LEAVE);
 }
 
-static void leave(struct run_cpu *c, struct vcpu *v)
+static void leave(struct run_cpu *c, struct task *t)
 {
-    struct vm *vm = v->vm;
+    struct task_group *g = t->group;
 
-    put_away(v);
+    put_away(t);
     spin_lock(&c->lock);
-    __atomic_store_n(&v->on_cpu, -1, __ATOMIC_SEQ_CST);
-    sched_block(&sched, &v->sched, rdtsc());
-    v->away = true;
+    __atomic_store_n(&t->on_cpu, -1, __ATOMIC_SEQ_CST);
+    sched_block(&sched, &t->sched, rdtsc());
+    t->away = true;
     spin_unlock(&c->lock);
-    if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_SEQ_CST) == 0)
-        cpu_call_async(0, &vm->parked);
+    if (__atomic_sub_fetch(&g->active, 1, __ATOMIC_SEQ_CST) == 0)
+        cpu_call_async(0, &g->parked);
 }
 
-int run_schedule(struct vm *vm, uint32_t weight, uint32_t cap, const struct config_cpus *set)
+int run_schedule(struct task_group *g, uint32_t weight, uint32_t cap, const struct sched_cpus *set)
 {
     struct sched_cpus allowed = sched.online;
     bool given = false;
-    int result = sched_set_weight(&vm->group, weight);
+    int result = sched_set_weight(&g->share, weight);
 
     if (result == 0)
-        result = sched_set_cap(&sched, &vm->group, cap);
+        result = sched_set_cap(&sched, &g->share, cap);
     for (unsigned i = 0; i < ARRAY_SIZE(allowed.word); i++)
-        given |= set->bits[i] != 0;
+        given |= set->word[i] != 0;
     for (unsigned i = 0; i < ARRAY_SIZE(allowed.word) && given; i++)
-        allowed.word[i] &= set->bits[i];
-    for (unsigned i = 0; i < vm->vcpu_count && result >= 0; i++) {
-        struct vcpu *v = vm->vcpu[i];
-        struct run_cpu *home = lock_home(v);
-        result = sched_set_affinity(&sched, &v->sched, &allowed, rdtsc());
+        allowed.word[i] &= set->word[i];
+    for (unsigned i = 0; i < g->count && result >= 0; i++) {
+        struct task *t = g->task[i];
+        struct run_cpu *home = lock_home(t);
+        result = sched_set_affinity(&sched, &t->sched, &allowed, rdtsc());
         spin_unlock(&home->lock);
         if (result == SCHED_MUST_WAKE)
-            wake(v);
+            wake(t);
         else /* a new cap is to hold from now on, wherever it runs */
             run_attention(home->number);
     }
     return MIN(result, 0);
 }
 
-struct sched_stats run_stats(struct vcpu *v)
+struct sched_stats run_stats(struct task *t)
 {
-    struct run_cpu *home = lock_home(v);
-    struct sched_stats stats = sched_stats(&sched, &v->sched, rdtsc());
+    struct run_cpu *home = lock_home(t);
+    struct sched_stats stats = sched_stats(&sched, &t->sched, rdtsc());
 
     spin_unlock(&home->lock);
     return stats;
 }
 
-uint64_t run_time(struct vcpu *v)
-{
-    return run_stats(v).ran;
-}
-
 struct inspection {
-    struct vcpu *v;
-    void (*fn)(struct vcpu *v, void *arg);
+    struct task *t;
+    void (*fn)(struct task *t, void *arg);
     void *arg;
     bool done;
 };
@@ -398,9 +388,9 @@ static void inspect_here(void *arg)
 {
     struct inspection *i = arg;
 
-    i->done = this_run_cpu()->loaded == i->v;
+    i->done = this_run_cpu()->loaded == i->t;
     if (i->done)
-        i->fn(i->v, i->arg);
+        i->fn(i->t, i->arg);
 }
 
 /* It is in no processor, and its home's lock keeps it out of all. */
@@ -409,23 +399,23 @@ static void inspect_unloaded(struct inspection *i)
     struct run_cpu *home;
 
     run_unload();
-    home = lock_home(i->v);
-    i->done = !i->v->hw.cpu && i->v->sched.state != SCHED_RUNNING;
+    home = lock_home(i->t);
+    i->done = !i->t->loaded && i->t->sched.state != SCHED_RUNNING;
     if (i->done) {
-        vmx_vcpu_load(&i->v->hw);
-        i->fn(i->v, i->arg);
-        vmx_vcpu_put(&i->v->hw);
+        i->t->ops->load(i->t);
+        i->fn(i->t, i->arg);
+        i->t->ops->put(i->t);
     }
     spin_unlock(&home->lock);
 }
 
-int run_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg)
+int run_inspect(struct task *t, void (*fn)(struct task *t, void *arg), void *arg)
 {
-    struct inspection i = {.v = v, .fn = fn, .arg = arg};
+    struct inspection i = {.t = t, .fn = fn, .arg = arg};
 
     for (unsigned tries = 0; tries < INSPECT_TRIES && !i.done; tries++) {
-        if (v->hw.cpu)
-            cpu_call(v->loaded_on, inspect_here, &i);
+        if (t->loaded)
+            cpu_call(t->loaded_on, inspect_here, &i);
         else
             inspect_unloaded(&i);
     }
@@ -446,51 +436,49 @@ static struct sched_choice choose(struct run_cpu *c)
     choice = sched_pick(&sched, c->number, rdtsc());
     unlock_two(c->number, other);
     if (choice.rehome)
-        wake(vcpu_of(choice.rehome));
+        wake(task_of(choice.rehome));
     if (choice.kick >= 0)
         run_attention((unsigned)choice.kick);
     return choice;
 }
 
-static void yield(struct run_cpu *c, struct vcpu *v)
+static void yield(struct run_cpu *c, struct task *t)
 {
-    v->spins = false;
+    t->spins = false;
     spin_lock(&c->lock);
-    sched_yield_to(&sched, &v->sched, NULL, rdtsc());
+    sched_yield_to(&sched, &t->sched, NULL, rdtsc());
     spin_unlock(&c->lock);
 }
 
-static void run(struct run_cpu *c, struct vcpu *v)
+static void run(struct run_cpu *c, struct task *t)
 {
     struct percpu *cpu = this_cpu();
-    int why;
 
-    load(c, v);
-    if (v->halted_at)
-        v->halt_ticks += rdtsc() - v->halted_at;
-    v->halted_at = 0;
-    v->run_until = MAX(c->until, rdtsc() + RUN_MIN_TICKS);
-    v->timer_armed = 0;
-    vcpu_update_deadline(v);
-    cpu->current = v;
-    __atomic_store_n(&v->on_cpu, (int)c->number, __ATOMIC_SEQ_CST);
+    load(c, t);
+    uint64_t now = rdtsc();
+    if (t->blocked_at)
+        t->blocked_ticks += now - t->blocked_at;
+    t->blocked_at = 0;
+    t->until = MAX(c->until, now + RUN_MIN_TICKS);
+    cpu->task = t;
+    __atomic_store_n(&t->on_cpu, (int)c->number, __ATOMIC_SEQ_CST);
     if (UNLIKELY(run_wanted()))
-        vcpu_ask(v, REQUEST_RESCHEDULE);
-    why = vcpu_run(v);
-    cpu->current = NULL;
-    if (why == VCPU_HALTED) {
-        v->halted_at = rdtsc();
-        block(c, v);
-    } else if (why == VCPU_REQUEST) {
-        leave(c, v); /* which may be the end of it */
-    } else if (v->spins) {
-        yield(c, v);
+        task_ask(t, TASK_RESCHEDULE);
+    enum task_end end = t->ops->run(t);
+    cpu->task = NULL;
+    if (end == TASK_BLOCKED) {
+        t->blocked_at = rdtsc();
+        block(c, t);
+    } else if (end == TASK_GONE) {
+        leave(c, t); /* which may be the end of it */
+    } else if (t->spins) {
+        yield(c, t);
     }
 }
 
 static void idle(struct run_cpu *c)
 {
-    uint64_t trace = trace_pump(), until = MIN(c->until, trace);
+    uint64_t chore = chores->idle(), until = MIN(c->until, chore);
 
     if (sched_pull_source(&sched, c->number, rdtsc()) >= 0)
         return;
@@ -501,15 +489,15 @@ static void idle(struct run_cpu *c)
     apic_timer_stop();
 }
 
-/* Consoles and VMs' lives; returns when they want to be looked after next. */
+/* Processor 0's chores; returns when they want to be looked after next. */
 static uint64_t look_after(void)
 {
-    /* A debugger is told that its VM has ended before that may be the machine's end. */
-    uint64_t next = gdb_pump(), console = console_pump(), control = control_work();
+    uint64_t next = UINT64_MAX;
 
-    next = MIN(next, MIN(console, control));
-    if (!serial_interrupts(&com1))
-        next = MIN(next, rdtsc() + tsc_hz / SERIAL_POLL_HZ);
+    for (unsigned i = 0; i < chores->often_count; i++) {
+        uint64_t wish = chores->often[i]();
+        next = MIN(next, wish);
+    }
     return next;
 }
 
@@ -532,7 +520,7 @@ NORETURN void run_loop(void)
         sleeper = first_sleeper(c);
         c->until = MIN(until, MIN(choice.until, sleeper));
         if (choice.vcpu)
-            run(c, vcpu_of(choice.vcpu));
+            run(c, task_of(choice.vcpu));
         else
             idle(c);
     }

@@ -144,7 +144,7 @@ int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
     }
     if (UNLIKELY(v->step.users))
         step_exited(v);
-    if (UNLIKELY(v->requests & REQUEST_LEAVE) && leave == VCPU_STAY)
+    if (UNLIKELY(v->task.requests & REQUEST_LEAVE) && leave == VCPU_STAY)
         leave = VCPU_PREEMPTED;
     return leave;
 }

@@ -138,7 +138,7 @@ static int boot(struct vm_slot *s)
     s->why[0] = '\0';
     if (!s->vm->started)
         s->vm->started = s->began;
-    s->vm->parked = (struct cpu_work){.fn = vm_parked, .arg = s};
+    s->vm->tasks.parked = (struct cpu_work){.fn = vm_parked, .arg = s};
     return happen(s, stands_first(s, forced) ? LIFE_MADE_PAUSED : LIFE_MADE, NULL, error);
 }
 
@@ -166,10 +166,10 @@ static void enter(struct vm_slot *s, uint64_t vcpus)
 {
     struct vm *vm = s->vm;
 
-    vm->active = 0;
+    vm->tasks.active = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vm->active += vcpus >> i & 1;
-    run_enter(vm, vcpus);
+        vm->tasks.active += vcpus >> i & 1;
+    run_enter(&vm->tasks, vcpus);
 }
 
 static void go_on(struct vm_slot *s, uint64_t vcpus)
@@ -279,7 +279,7 @@ static int carry_out(struct vm_slot *s, enum life_event event, enum life_action 
         hold(s);
         break;
     case LIFE_LEAVE:
-        run_leave(s->vm);
+        run_leave(&s->vm->tasks);
         break;
     case LIFE_FORCE:
         vm_request(s->vm, VM_REQUEST_POWEROFF, s->why);
@@ -447,7 +447,7 @@ int control_set(struct vm_slot *s, const char *key, size_t key_length, const cha
     s->weight = changed.weight;
     s->cap = changed.cap;
     s->affinity = changed.affinity;
-    return s->vm ? run_schedule(s->vm, s->weight, s->cap, &s->affinity) : 0;
+    return s->vm ? slot_schedule(s) : 0;
 }
 
 int control_inspect(struct vm_slot *s, unsigned vcpu, void (*fn)(struct vcpu *v, void *arg),
@@ -459,7 +459,7 @@ int control_inspect(struct vm_slot *s, unsigned vcpu, void (*fn)(struct vcpu *v,
         format(error, CONTROL_ERROR, "%s has no vCPU %u", s->name, vcpu);
         return -EINVAL;
     }
-    if (run_inspect(s->vm->vcpu[vcpu], fn, arg) < 0)
+    if (vcpu_inspect(s->vm->vcpu[vcpu], fn, arg) < 0)
         return refuse(error, -EBUSY, s, "does not hold still; try again");
     return 0;
 }

@@ -4,6 +4,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "guest/vm/files.h"
@@ -38,6 +39,15 @@ int slot_check(const struct vm_slot *s, char *error)
     return 0;
 }
 
+int slot_schedule(struct vm_slot *s)
+{
+    struct sched_cpus set;
+
+    _Static_assert(sizeof(set) == sizeof(s->affinity), "one bit for each processor");
+    memcpy(&set, &s->affinity, sizeof(set));
+    return run_schedule(&s->vm->tasks, s->weight, s->cap, &set);
+}
+
 void slot_invalidate(struct vm_slot *s, const struct config *config)
 {
     const struct vmx_segment none = {.access = BIT(16)};
@@ -59,7 +69,7 @@ static int create(struct vm_slot *s)
     result = vm_create(&s->vm, s->id, s->config);
     if (result < 0)
         return result;
-    result = run_schedule(s->vm, s->weight, s->cap, &s->affinity);
+    result = slot_schedule(s);
     if (result < 0) {
         vm_destroy(s->vm);
         s->vm = NULL;
@@ -93,7 +103,7 @@ void slot_make_anew(struct vm_slot *s)
     uint64_t start = rdtsc();
 
     run_unload();
-    run_flush(vm); /* whoever asked it to leave has done with asking */
+    run_flush(&vm->tasks); /* whoever asked it to leave has done with asking */
     vm->resets++;
     vm_reset(vm);
     s->cost.make = rdtsc() - start;

@@ -5,6 +5,8 @@
 
 /* Whether what the scheduler is to be told of it suits this machine; an errno with a sentence. */
 int slot_check(const struct vm_slot *s, char *error) MUST_CHECK;
+/* Have its VM scheduled by its weight, cap and affinity from now on. 0, or -EINVAL. */
+int slot_schedule(struct vm_slot *s) MUST_CHECK;
 /* Make its VM, and note what that takes; slot_clear_some() comes next. An errno, logged. */
 int slot_make(struct vm_slot *s, const struct config *config) MUST_CHECK;
 /* Power-on state for its VM, whose vCPUs are away; the same comes next. */

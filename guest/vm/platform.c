@@ -110,7 +110,7 @@ void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
             vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
             break;
         }
-        __atomic_fetch_and(&v->requests, ~(uint32_t)REQUEST_STARTUP, __ATOMIC_SEQ_CST);
+        __atomic_fetch_and(&v->task.requests, ~(uint32_t)REQUEST_STARTUP, __ATOMIC_SEQ_CST);
         __atomic_store_n(&v->accepts_startup, true, __ATOMIC_SEQ_CST);
         vcpu_notify(v, REQUEST_INIT);
         break;

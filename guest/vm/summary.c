@@ -38,8 +38,8 @@ void vm_print_summary(struct vm *vm)
 
     count = vm_exit_rows(vm, rows, &all);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        halted += vm->vcpu[i]->halt_ticks;
-        busy += run_stats(vm->vcpu[i]).ran;
+        halted += vm->vcpu[i]->task.blocked_ticks;
+        busy += run_stats(&vm->vcpu[i]->task).ran;
     }
     frame_stats(&frames);
     log_info("%s: %s after %lu.%03lu s%s%s", vm->name, vm->killed ? "killed" : "ended", ms / 1000,

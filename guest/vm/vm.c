@@ -70,6 +70,12 @@ static int create_memory(struct vm *vm)
     return 0;
 }
 
+static void all_dead(struct task_group *tasks)
+{
+    vm_request(CONTAINER_OF(tasks, struct vm, tasks), VM_REQUEST_POWEROFF,
+               "halted for good: interrupts off and no timer set");
+}
+
 int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
 {
     struct vm *vm = heap_alloc(ALIGN_UP(sizeof(*vm), PAGE_SIZE));
@@ -83,7 +89,8 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     vm->id = id;
     vm->config = config;
     spin_init(&vm->board, RANK_BOARD);
-    sched_group_init(&vm->group, rdtsc());
+    sched_group_init(&vm->tasks.share, rdtsc());
+    vm->tasks.all_dead = all_dead;
     vm->apic_access_page = FRAME_NONE;
     vm->ioapic_page = FRAME_NONE;
     memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
@@ -99,7 +106,7 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
         vm->vcpu_count++;
         lapic_init(vm->lapic[i], phys_to_virt(vm->vcpu[i]->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
         lapic_set_physical_bits(vm->lapic[i], vm->vcpu[i]->cpuid.physical_bits);
-        run_add(vm->vcpu[i]);
+        run_add(&vm->tasks, &vm->vcpu[i]->task);
     }
     if ((result = platform_init(vm)) < 0) {
         no_memory(vm, "its devices");
@@ -119,7 +126,7 @@ void vm_reset(struct vm *vm)
 
     vm->ending = false;
     vm->killed = false;
-    vm->dead = 0;
+    vm->tasks.dead = 0;
     vm->cleared = 0;
     vm->clear_ticks = 0;
     vm->why[0] = '\0';
@@ -243,7 +250,7 @@ void vm_request(struct vm *vm, enum vm_request request, const char *why)
         return;
     vm->request = request;
     format(vm->why, sizeof(vm->why), "%s", why);
-    run_leave(vm);
+    run_leave(&vm->tasks);
 }
 
 void vm_move_clock(struct vm *vm, uint64_t delta)
@@ -279,7 +286,7 @@ void vm_kill(struct vcpu *v, const char *why, ...)
 
 void vm_destroy(struct vm *vm)
 {
-    run_flush(vm);
+    run_flush(&vm->tasks);
     for (unsigned i = 0; i < vm->config->cpus; i++)
         vcpu_destroy(vm->vcpu[i]);
     platform_destroy(vm);

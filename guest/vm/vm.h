@@ -23,8 +23,7 @@
 #include "guest/cpu/msr.h"
 #include "guest/cpu/nmi.h"
 #include "guest/cpu/progress.h"
-#include "guest/sched/sched.h"
-#include "guest/sched/sleepers.h"
+#include "guest/run/task.h"
 #include "guest/cpu/step.h"
 #include "guest/watch/vcpu.h"
 #include "mm/guest_memory.h"
@@ -43,22 +42,26 @@ enum vcpu_leave {
     VCPU_REQUEST,   /* the VM wants to end, to restart or to be paused */
 };
 
-/* Bits of struct vcpu.requests: looked at before each VM entry. */
-#define REQUEST_EVENT      BIT(0) /* interrupts, exceptions or NMIs may have to be delivered */
-#define REQUEST_TIMER      BIT(1) /* a deadline may have passed */
-#define REQUEST_HALT       BIT(2)
-#define REQUEST_LEAVE      BIT(3) /* see struct vm.ending and struct vm.pausing */
-#define REQUEST_RELOAD     BIT(4) /* kept set while the reload test is on: see vm_state.h */
-#define REQUEST_RESCHEDULE BIT(5) /* the processor's loop is to decide who runs (run.c) */
-#define REQUEST_INIT       BIT(6) /* an INIT has arrived */
-#define REQUEST_STARTUP    BIT(7) /* a start-up IPI has arrived: startup_vector */
-#define REQUEST_EOI_EXITS  BIT(8) /* the I/O APIC's level-triggered vectors have changed */
+/* Bits of struct task.requests: looked at before each VM entry. */
+#define REQUEST_RESCHEDULE TASK_RESCHEDULE
+#define REQUEST_LEAVE      TASK_LEAVE /* see struct vm.ending */
+#define REQUEST_TIMER      TASK_TIMER
+#define REQUEST_EVENT                                                                              \
+    BIT(TASK_OWN + 0) /* interrupts, exceptions or NMIs may have to be delivered */
+#define REQUEST_HALT BIT(TASK_OWN + 1)
+#define REQUEST_RELOAD                                                                             \
+    BIT(TASK_OWN + 2)                     /* kept set while the reload test is on: see vm_state.h  \
+                                           */
+#define REQUEST_INIT    BIT(TASK_OWN + 3) /* an INIT has arrived */
+#define REQUEST_STARTUP BIT(TASK_OWN + 4) /* a start-up IPI has arrived: startup_vector */
+#define REQUEST_EOI_EXITS                                                                          \
+    BIT(TASK_OWN + 5) /* the I/O APIC's level-triggered vectors have changed */
 
 struct vcpu {
     struct vmx_vcpu hw; /* first: the exit path goes from one to the other for nothing */
 
     /* --- the exit path's part --- */
-    uint32_t requests; /* atomic: other CPUs set bits */
+    struct task task; /* how its processor's loop sees it */
     bool halted;
     bool wait_for_startup; /* INIT has stopped it */
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
@@ -66,8 +69,7 @@ struct vcpu {
     uint8_t nmis;         /* that wait (nmi.h); atomic */
     bool accepts_startup; /* atomic: INIT has come, and no start-up IPI since */
     uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
-    uint64_t run_until;   /* host TSC at which its processor's loop wants to decide again */
-    uint64_t next_exit;   /* host TSC at which the guest must be left: a timer, or run_until */
+    uint64_t next_exit;   /* host TSC at which the guest must be left: a timer, or task.until */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
     /* By exit reason, what has none last: how often, and host TSC ticks from exit to entry. While
      * one is being handled its ticks lack the host's TSC: see vcpu_root_ticks(). */
@@ -94,19 +96,7 @@ struct vcpu {
     uint16_t interrupt_status;   /* what the VMCS holds */
     uint8_t tpr_threshold;       /* what the VMCS holds */
     uint8_t startup_vector;      /* of REQUEST_STARTUP */
-
-    /* --- run.c's part --- */
-    struct sched_vcpu sched;
-    struct sleeper sleep; /* while sleeping: until a timer's moment */
-    bool sleeping;
-    bool away;          /* not to be scheduled: new, paused or at its end */
-    bool dead;          /* halted, and only another vCPU could wake it */
-    bool spins;         /* waits for a lock whose holder may not be running */
-    int on_cpu;         /* atomic: the processor that runs it, or -1 */
-    unsigned loaded_on; /* the processor that holds its state, if one does */
-    uint64_t halted_at, halt_ticks;
-
-    struct progress progress; /* exits that have left it where it was */
+    struct progress progress;    /* exits that have left it where it was */
 };
 
 struct vm {
@@ -120,11 +110,7 @@ struct vm {
     bool stopping;             /* and one of its vCPUs has come to a stop; atomic */
     unsigned turns;            /* vCPUs that have not had their turn since it was resumed; atomic */
     struct watch_set *watches; /* NULL: nobody has watched it yet */
-    unsigned active;           /* vCPUs that have not left yet; atomic */
-    unsigned dead;             /* vCPUs that nothing will wake; atomic */
-    struct cpu_work parked;    /* what processor 0 does when the last one has left */
-    struct sched_group group;
-    struct sched_cpus ran_on; /* processors that may hold translations of it */
+    struct task_group tasks;   /* its vCPUs, as the processors' loops see them */
     enum vm_request request;
     char why[120];
 
@@ -226,12 +212,20 @@ void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error);
 /* Ask something of the vCPU that this CPU runs, or of one that is not running anywhere. */
 static inline void vcpu_ask(struct vcpu *v, uint32_t request)
 {
-    __atomic_fetch_or(&v->requests, request, __ATOMIC_SEQ_CST);
+    task_ask(&v->task, request);
 }
 
 /* The same of any vCPU: one that runs on another CPU leaves its guest for it, one that is halted
  * wakes. */
-void vcpu_notify(struct vcpu *v, uint32_t request);
+static inline void vcpu_notify(struct vcpu *v, uint32_t request)
+{
+    task_notify(&v->task, request);
+}
+
+/* run_inspect() for a vCPU. */
+int vcpu_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg) MUST_CHECK;
+/* run_again_at(): the vCPU that runs here, if one does, leaves its guest by then. */
+void vcpu_again_at(uint64_t deadline);
 
 /* --- exit.c: what VM exits mean --- */
 

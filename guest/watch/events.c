@@ -158,7 +158,7 @@ static bool announce(struct vcpu *v, struct watch_event *e, uint32_t kinds, size
             pause |= one(v, &v->vm->watches->item[i], e);
     if (pause) {
         *p = (struct watch_passed){.valid = true, .kinds = kinds, .rip = e->rip, .what = what};
-        run_leave(v->vm);
+        run_leave(&v->vm->tasks);
     }
     return pause;
 }

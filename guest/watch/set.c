@@ -51,7 +51,7 @@ static int locate(struct vm *vm, struct watch *w, char *error)
 
     w->gpa = w->spec.address;
     if (!w->spec.physical) {
-        if (run_inspect(vm->vcpu[0], find, &s) < 0)
+        if (vcpu_inspect(vm->vcpu[0], find, &s) < 0)
             return refuse(error, -EBUSY, "vCPU 0 does not hold still: try again");
         if (s.result == -ERANGE)
             return refuse(error, -EINVAL,
@@ -147,7 +147,7 @@ static void publish(struct vm *vm)
     __atomic_store_n(&set->revision, set->revision + 1, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_notify(vm->vcpu[i], REQUEST_RESCHEDULE);
-    run_synchronize(vm);
+    run_synchronize(&vm->tasks);
     spin_lock(&vm->board);
     ept_reap(&vm->ept);
     spin_unlock(&vm->board);
