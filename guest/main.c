@@ -17,6 +17,7 @@
 #include "guest/vm/down.h"
 #include "guest/vm/files.h"
 #include "guest/gdb/gdb.h"
+#include "guest/observers.h"
 #include "guest/vm/idle.h"
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
@@ -208,6 +209,7 @@ NORETURN void corbel_main(struct handover *h)
     vmx_log_features();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
+    observers_init();
     start_trace();
     start_gdb();
     for (unsigned i = 0; i < config.vm_count; i++)

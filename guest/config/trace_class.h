@@ -22,3 +22,14 @@ enum trace_class {
 };
 
 #define TRACE_EVERYTHING ((uint32_t)BIT(TRACE_CLASSES) - 1)
+
+/* Class DEVICES: what a device has done. X(symbol, word) */
+#define TRACE_DEVICE_LIST(X)                                                                       \
+    X(LINE, "line")                                                                                \
+    X(TIMERS, "timers")
+
+enum trace_device {
+#define TRACE_DEVICE_ENUM(symbol, word) TRACE_DEVICE_##symbol,
+    TRACE_DEVICE_LIST(TRACE_DEVICE_ENUM)
+#undef TRACE_DEVICE_ENUM
+};

@@ -6,7 +6,7 @@
  */
 #include "arch/x86/cpu.h"
 #include "guest/vm/vm.h"
-#include "guest/watch/watch.h"
+#include "guest/cpu/probe.h"
 #include "vmx/cpu.h"
 
 /* An NMI that waits behind an STI is looked after at the latest so many TSC ticks later: longer
@@ -197,7 +197,7 @@ void vcpu_apic_mode(struct vcpu *v)
     m->virtual_interrupt = v->virtual_delivery;
     msr_bitmap_build(phys_to_virt(v->msr_bitmap), m);
     if (UNLIKELY(v->vm->watches))
-        watch_msr_bitmap(v);
+        probes->msr_bitmap(v);
     cpuid_set_apic_enabled(&v->cpuid, lapic_enabled(&v->lapic));
     if (f->vid) {
         vmx_set_interrupt_status(v->virtual_delivery ? lapic_interrupt_status(&v->lapic) : 0);

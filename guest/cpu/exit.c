@@ -7,11 +7,10 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/trap.h"
-#include "guest/gdb/gdb.h"
+#include "guest/cpu/probe.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
 #include "guest/vm/vm_state.h"
-#include "guest/watch/watch.h"
 #include "vmx/cpu.h"
 
 static inline __attribute__((always_inline)) enum exit_result
@@ -161,14 +160,14 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
     switch (vector) {
     case VECTOR_DB:
         ours = UNLIKELY(v->step.users) && step_debug_exception(v, e);
-        if (UNLIKELY(v->debug.armed) && gdb_debug_exception(v, e))
+        if (UNLIKELY(v->debug.armed) && probes->debug_exception(v, e))
             ours = true;
         if (!ours)
             forward_debug_exception(v, e);
         break;
     case VECTOR_BP:
         step_fault(v);
-        gdb_breakpoint(v, e);
+        probes->breakpoint(v, e);
         break;
     case VECTOR_PF:
         step_fault(v);
@@ -184,7 +183,7 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
         vcpu_ask(v, REQUEST_EVENT);
         break;
     case VECTOR_UD:
-        if (watch_undefined(v))
+        if (probes && probes->undefined(v))
             break;
         /* fall through */
     default:
@@ -238,6 +237,17 @@ static enum exit_result exit_unknown(struct vcpu *v, struct vm_exit *e)
 {
     vm_kill(v, "unexpected VM exit %u (%s)", e->reason, vmx_exit_name(e->reason));
     return EXIT_RESUME;
+}
+
+/* MOV DR exits only for a debugger, descriptor tables only for watches. */
+static enum exit_result exit_dr_access(struct vcpu *v, struct vm_exit *e)
+{
+    return probes->dr_access(v, e);
+}
+
+static enum exit_result exit_descriptor_table(struct vcpu *v, struct vm_exit *e)
+{
+    return probes->descriptor_table(v, e);
 }
 
 static enum exit_result decode_first(struct vcpu *v, struct vm_exit *e);

@@ -12,7 +12,7 @@
 #include "guest/insn/string_io.h"
 #include "guest/vm/vm.h"
 #include "guest/cpu/walk.h"
-#include "guest/watch/watch.h"
+#include "guest/cpu/probe.h"
 
 static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 {
@@ -85,7 +85,7 @@ static int emulated_read(void *opaque, uint64_t linear, unsigned size, uint64_t 
     if (emulated_access(v, linear, 0, &gpa) < 0)
         return -EFAULT;
     if (UNLIKELY(v->vm->watches))
-        watch_touched(v, linear, gpa, size, false);
+        probes->touched(v, linear, gpa, size, false);
     if (lapic_claims(&v->lapic, gpa) || guest_memory_read(&v->vm->memory, gpa, value, size) < 0)
         *value = device_read(v, gpa, size);
     return 0;
@@ -99,7 +99,7 @@ static int emulated_write(void *opaque, uint64_t linear, unsigned size, uint64_t
     if (emulated_access(v, linear, WALK_WRITE, &gpa) < 0)
         return -EFAULT;
     if (UNLIKELY(v->vm->watches))
-        watch_touched(v, linear, gpa, size, true);
+        probes->touched(v, linear, gpa, size, true);
     if (lapic_claims(&v->lapic, gpa) || guest_memory_write(&v->vm->memory, gpa, &value, size) < 0)
         device_write(v, gpa, size, value);
     return 0;
@@ -229,7 +229,7 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
 
     if (lapic_claims(&v->lapic, gpa) || guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
         return false;
-    if (v->vm->watches && watch_ept_violation(v, e))
+    if (v->vm->watches && probes->ept_violation(v, e))
         return true;
     spin_lock(&v->vm->board);
     int result = ept_fault_in(&v->vm->ept, &v->vm->memory, gpa);

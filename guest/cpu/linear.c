@@ -5,7 +5,7 @@
 #include "arch/x86/lib/string.h"
 #include "guest/vm/vm.h"
 #include "guest/cpu/walk.h"
-#include "guest/watch/watch.h"
+#include "guest/cpu/probe.h"
 
 unsigned vcpu_code_width(const struct vcpu *v)
 {
@@ -154,7 +154,7 @@ static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size
             return -EFAULT;
         }
         if (UNLIKELY(v->vm->watches))
-            watch_touched(v, at, gpa, piece, out != NULL);
+            probes->touched(v, at, gpa, piece, out != NULL);
         int result = -EFAULT;
         if (!lapic_claims(&v->lapic, gpa))
             result = out ? guest_memory_write(&v->vm->memory, gpa, (const char *)out + done, piece)

@@ -1,9 +1,8 @@
 #include "guest/cpu/step.h"
 
 #include "arch/x86/cpu.h"
-#include "guest/gdb/gdb.h"
+#include "guest/cpu/probe.h"
 #include "guest/vm/vm.h"
-#include "guest/watch/watch.h"
 #include "vmx/cpu.h"
 #include "vmx/debug.h"
 #include "vmx/watch.h"
@@ -32,7 +31,7 @@ void step_intercept(struct vcpu *v)
 
     if (v->debug.armed)
         vectors |= BIT(VECTOR_BP);
-    if (v->watch.needs & BIT(WATCH_SYSCALL))
+    if (v->watch.undefined)
         vectors |= BIT(VECTOR_UD);
     if ((v->step.users & STEP_WATCH) && !vmx_features.monitor_trap_flag)
         vectors = ~0u;
@@ -174,10 +173,10 @@ static void done(struct vcpu *v)
 
     if (users & STEP_WATCH) {
         step_end(v, STEP_WATCH);
-        watch_step_done(v, true);
+        probes->watch_stepped(v, true);
     }
     if (users & STEP_DEBUGGER)
-        gdb_step_done(v);
+        probes->debugger_stepped(v);
 }
 
 bool step_debug_exception(struct vcpu *v, struct vm_exit *e)
@@ -199,7 +198,7 @@ void step_fault(struct vcpu *v)
     if (!(v->step.users & STEP_WATCH))
         return;
     step_end(v, STEP_WATCH);
-    watch_step_done(v, false);
+    probes->watch_stepped(v, false);
 }
 
 void step_exited(struct vcpu *v)

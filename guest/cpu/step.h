@@ -10,8 +10,8 @@
 struct vcpu;
 struct vm_exit;
 
-#define STEP_DEBUGGER 1u /* guest/gdb: gdb_step_done() */
-#define STEP_WATCH    2u /* guest/watch: watch_step_done() */
+#define STEP_DEBUGGER 1u /* guest/gdb */
+#define STEP_WATCH    2u /* guest/watch */
 
 /* Part of struct vcpu, and of the processor that runs it. */
 struct step {

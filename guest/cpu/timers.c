@@ -4,7 +4,7 @@
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
-#include "guest/trace/trace.h"
+#include "guest/cpu/probe.h"
 #include "guest/vm/vm.h"
 
 /* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on
@@ -67,7 +67,8 @@ bool vcpu_run_timers(struct vcpu *v)
     }
     if (v->id == 0 && UNLIKELY(bus_deadline(v->vm) <= now + v->vm->tsc_offset)) {
         spin_lock(&v->vm->board);
-        trace_device(v->vm, TRACE_DEVICE_TIMERS, 0, 0);
+        if (UNLIKELY(probes))
+            probes->device(v->vm, TRACE_DEVICE_TIMERS, 0, 0);
         bus_run_timers(&v->vm->bus, now + v->vm->tsc_offset);
         spin_unlock(&v->vm->board);
         fired = true;

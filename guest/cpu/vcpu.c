@@ -8,10 +8,8 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "guest/console/console.h"
-#include "guest/gdb/gdb.h"
+#include "guest/cpu/probe.h"
 #include "guest/run/run.h"
-#include "guest/trace/trace.h"
-#include "guest/watch/watch.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
@@ -246,7 +244,8 @@ void vcpu_release(struct vcpu *v, bool held)
 
 void vcpu_init_reset(struct vcpu *v)
 {
-    watch_reset(v);
+    if (UNLIKELY(probes))
+        probes->reset(v);
     vmx_vcpu_reset(&v->hw, VMX_INIT);
     v->event.info = 0;
     v->nmis = 0;
@@ -262,7 +261,8 @@ void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
 {
     bool held = vcpu_hold(v);
 
-    watch_reset(v);
+    if (UNLIKELY(probes))
+        probes->reset(v);
     vmx_vcpu_reset(&v->hw, VMX_RESET);
     v->event.info = 0;
     v->nmis = 0;
@@ -330,19 +330,34 @@ uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
     return (int64_t)ticks < 0 ? ticks + rdtsc() : ticks;
 }
 
-int vcpu_run(struct vcpu *v)
+/* While somebody looks on. */
+static __attribute__((noinline)) int stay_watched(struct vcpu *v)
 {
-    gdb_run(v);
-    watch_run(v);
+    int leave;
+
+    probes->enter(v);
+    leave = vcpu_prepare(v);
+    if (leave == VCPU_STAY) {
+        probes->stay(v);
+        vmx_watch_exits(&v->hw, v->trace != 0 || v->step.users || v->watch.needs);
+        leave = vmx_run(&v->hw);
+        probes->stayed(v, leave);
+    }
+    probes->leave(v, leave);
+    return leave;
+}
+
+static int stay(struct vcpu *v)
+{
     int leave = vcpu_prepare(v);
 
-    if (leave == VCPU_STAY) {
-        trace_run(v);
-        leave = vmx_run(&v->hw);
-        trace_leave(v, leave);
-    }
-    if (UNLIKELY(v->debug.turn))
-        gdb_ran(v, leave);
+    return leave == VCPU_STAY ? vmx_run(&v->hw) : leave;
+}
+
+int vcpu_run(struct vcpu *v)
+{
+    int leave = UNLIKELY(probes) ? stay_watched(v) : stay(v);
+
     if (leave == VMX_ENTRY_FAILED) {
         vmx_report_entry_failure(&v->hw);
         vm_kill(v, "the processor refused VM entry");

@@ -2,6 +2,7 @@
  * gdb on the second serial port, on processor 0: one VM at a time, its vCPUs as threads. Nothing
  * here waits: a VM that is to stop has stopped some rounds of the loop later, and gdb is told then.
  */
+#include "guest/cpu/probe.h"
 #include "guest/gdb/gdb.h"
 
 #include "arch/x86/cpu.h"
@@ -90,6 +91,7 @@ static void attach(void)
 {
     attached = true;
     gdb_slot->vm->debugged = true;
+    probes_begin();
 }
 
 /* Refused while it restarts: asked again in watch(). */

@@ -42,4 +42,4 @@ void gdb_breakpoint(struct vcpu *v, struct vm_exit *e);
 bool gdb_debug_exception(struct vcpu *v, struct vm_exit *e);
 /* The instruction that was to be stepped has been carried out (guest/cpu/step.h). */
 void gdb_step_done(struct vcpu *v);
-enum exit_result exit_dr_access(struct vcpu *v, struct vm_exit *e);
+enum exit_result gdb_dr_access(struct vcpu *v, struct vm_exit *e);

@@ -7,7 +7,7 @@
 
 #include "guest/gdb/packet.h"
 #include "guest/gdb/registers.h"
-#include "guest/gdb/vcpu.h"
+#include "guest/cpu/debugged.h"
 
 #define GDB_THREADS 64
 #define GDB_WINDOW  256 /* bytes of memory that are read with one: of one page */

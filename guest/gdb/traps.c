@@ -113,7 +113,7 @@ bool gdb_debug_exception(struct vcpu *v, struct vm_exit *e)
 /* MOV DR while the debugger has the registers: the guest's are values in memory. Qualification:
  * bits 2:0 the register, 4 from it, 11:8 the general register (SDM, "Exit Qualification for MOV
  * DR"). */
-enum exit_result exit_dr_access(struct vcpu *v, struct vm_exit *e)
+enum exit_result gdb_dr_access(struct vcpu *v, struct vm_exit *e)
 {
     unsigned n = e->qualification & 7;
     enum gpr reg = (e->qualification >> 8) & 15;

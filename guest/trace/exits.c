@@ -1,10 +1,9 @@
-/* The exit path of a vCPU that is watched: around vcpu_exit(), which does not know of it. */
+/* The exit path of a vCPU that is traced: around vcpu_exit(), which does not know of it. */
 #include "arch/x86/cpu.h"
 #include "drivers/serial.h"
 #include "arch/x86/tsc.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
-#include "guest/watch/watch.h"
 
 /* How long a vCPU stays in its guest at most while its records are streamed: else a quiet guest's
  * last ones would wait in memory. */
@@ -110,12 +109,8 @@ void trace_injection(struct vcpu *v)
     v->traced_vector = requested;
 }
 
-int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
+int trace_exit(struct vcpu *v, uint64_t reason, uint64_t tsc)
 {
-    struct vcpu *v = (struct vcpu *)hw;
-
-    if (UNLIKELY(v->watch.needs) && watch_exit(v, reason))
-        return vcpu_exit_again(v, reason, tsc);
     struct trace_record r = {.time = rdtsc(),
                              .rip = vmx_rip(),
                              .kind = TRACE_EXITS,
@@ -127,7 +122,7 @@ int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
     if (v->virtual_delivery && (events & BIT(TRACE_INJECTIONS)))
         v->traced_vector = vmx_requested_vector();
     look_before(v, &r);
-    int leave = vcpu_exit(hw, reason, tsc);
+    int leave = vcpu_exit(&v->hw, reason, tsc);
     uint64_t done = rdtsc();
     r.cost = (uint32_t)MIN(done - r.time, UINT32_MAX);
     look_after(v, &r);
@@ -142,9 +137,5 @@ int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
             vcpu_leave_by(v, done + tsc_hz / STREAM_HZ);
         vcpu_account(v, rdtsc() - done); /* vcpu_exit() has counted up to there */
     }
-    if (UNLIKELY(v->step.users))
-        step_exited(v);
-    if (UNLIKELY(v->task.requests & REQUEST_LEAVE) && leave == VCPU_STAY)
-        leave = VCPU_PREEMPTED;
     return leave;
 }

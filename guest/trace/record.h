@@ -19,17 +19,6 @@ enum trace_sched {
 #undef TRACE_SCHED_ENUM
 };
 
-/* Class DEVICES: what a device has done. X(symbol, word) */
-#define TRACE_DEVICE_LIST(X)                                                                       \
-    X(LINE, "line")                                                                                \
-    X(TIMERS, "timers")
-
-enum trace_device {
-#define TRACE_DEVICE_ENUM(symbol, word) TRACE_DEVICE_##symbol,
-    TRACE_DEVICE_LIST(TRACE_DEVICE_ENUM)
-#undef TRACE_DEVICE_ENUM
-};
-
 /* Class INJECTIONS: beside the interruption information's bits, "by virtual-interrupt delivery". */
 #define TRACE_INJECT_VIRTUAL BIT(12)
 

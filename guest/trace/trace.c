@@ -13,7 +13,7 @@
 #include "guest/run/run.h"
 #include "guest/trace/ring.h"
 #include "guest/trace/wire.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/probe.h"
 #include "mm/heap.h"
 
 /* A FIFO of the port at 115200 baud, ten bits a byte. */
@@ -111,6 +111,7 @@ int trace_on(unsigned vm, uint32_t events)
     trace_vm = vm;
     interrupt_set_observer(events & BIT(TRACE_INTERRUPTS) ? interrupt_taken : NULL);
     trace_events = events;
+    probes_begin();
     tell_processors();
     if (!has_port())
         log_warn("trace: %s: records stay in memory",
@@ -320,7 +321,6 @@ static void record_sched(const struct vcpu *v, enum trace_sched code)
 void trace_run(struct vcpu *v)
 {
     v->trace = wanted(v->vm);
-    vmx_watch_exits(&v->hw, v->trace != 0 || v->step.users || v->watch.needs);
     if (v->trace & BIT(TRACE_SCHEDULING))
         record_sched(v, TRACE_SCHED_RUN);
     if (v->trace & BIT(TRACE_INJECTIONS))
@@ -335,8 +335,10 @@ void trace_leave(struct vcpu *v, int leave)
                                                   : TRACE_SCHED_STOPPED);
 }
 
-void trace_record_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b)
+void trace_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b)
 {
+    if (!(trace_events & BIT(TRACE_DEVICES)))
+        return;
     const struct trace_record r = {.time = rdtsc(),
                                    .kind = TRACE_DEVICES,
                                    .code = code,

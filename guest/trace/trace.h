@@ -3,8 +3,8 @@
  * streamed over the second serial port by and by.
  *
  * Switched off it costs nothing on the exit path: a vCPU whose exits are recorded has another exit
- * address in its VMCS (vmx_watch_exits), and leads to vcpu_exit_watched() in trace/exits.c. Rarer
- * events are behind one test of trace_events.
+ * address in its VMCS (vmx_watch_exits), which leads by vcpu_exit_watched() in cpu/probe.c to
+ * trace_exit(). Rarer events are behind the one test that all observers share.
  */
 #pragma once
 
@@ -82,12 +82,10 @@ void trace_put(const struct trace_record *r);
 void trace_run(struct vcpu *v);
 void trace_leave(struct vcpu *v, int leave);
 
-void trace_record_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b);
-static inline void trace_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b)
-{
-    if (UNLIKELY(trace_events & BIT(TRACE_DEVICES)))
-        trace_record_device(vm, code, a, b);
-}
+/* A device of that VM's: see guest/cpu/probe.h. */
+void trace_device(const struct vm *vm, enum trace_device code, uint64_t a, uint64_t b);
+/* In place of vcpu_exit() for a vCPU that is traced (exits.c). */
+int trace_exit(struct vcpu *v, uint64_t reason, uint64_t tsc);
 
 /* What the next VM entry injects into the loaded vCPU, if it does. */
 void trace_injection(struct vcpu *v);

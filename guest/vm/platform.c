@@ -6,7 +6,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/console/console.h"
 #include "guest/board/ports.h"
-#include "guest/trace/trace.h"
+#include "guest/cpu/probe.h"
 #include "guest/vm/vm.h"
 #include "guest/board/wall_clock.h"
 
@@ -21,7 +21,8 @@ void device_irq(struct device *d, unsigned gsi, bool level)
     if (((vm->irq_lines >> gsi) & 1) == level)
         return;
     vm->irq_lines ^= 1u << gsi;
-    trace_device(vm, TRACE_DEVICE_LINE, gsi, level);
+    if (UNLIKELY(probes))
+        probes->device(vm, TRACE_DEVICE_LINE, gsi, level);
     if (gsi < 16)
         pic_set_irq(&vm->pic, gsi, level);
     ioapic_set_irq(&vm->ioapic, gsi == GSI_PIT ? 2 : gsi, level);

@@ -16,7 +16,7 @@
 #include "guest/devices/reset.h"
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"
-#include "guest/gdb/vcpu.h"
+#include "guest/cpu/debugged.h"
 #include "guest/load/e820.h"
 #include "guest/insn/insn.h"
 #include "guest/load/sink.h"
@@ -25,7 +25,7 @@
 #include "guest/cpu/progress.h"
 #include "guest/run/task.h"
 #include "guest/cpu/step.h"
-#include "guest/watch/vcpu.h"
+#include "guest/cpu/watched.h"
 #include "mm/guest_memory.h"
 #include "vmx/ept.h"
 #include "vmx/exit.h"
@@ -252,7 +252,8 @@ typedef enum exit_result (*exit_handler)(struct vcpu *v, struct vm_exit *e);
 enum exit_result exit_io(struct vcpu *v, struct vm_exit *e);            /* exit_io.c */
 enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e); /* exit_memory.c */
 enum exit_result exit_apic_access(struct vcpu *v, struct vm_exit *e);
-enum exit_result exit_cr_access(struct vcpu *v, struct vm_exit *e); /* exit_control.c */
+enum exit_result exit_cr_access(struct vcpu *v, struct vm_exit *e);    /* exit_control.c */
+enum exit_result exit_monitor_trap(struct vcpu *v, struct vm_exit *e); /* step.c */
 enum exit_result exit_xsetbv(struct vcpu *v, struct vm_exit *e);
 enum exit_result exit_task_switch(struct vcpu *v, struct vm_exit *e);
 enum exit_result exit_rdmsr(struct vcpu *v, struct vm_exit *e); /* exit_msr.c */

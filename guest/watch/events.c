@@ -241,6 +241,7 @@ void watch_arm(struct vcpu *v)
     cancel(v);
     w->revision = revision;
     w->needs = needs;
+    w->undefined = needs & BIT(WATCH_SYSCALL);
     vmx_watch_cr(&v->hw, 0, needs & BIT(WATCH_CR0));
     vmx_watch_cr(&v->hw, 3, needs & BIT(WATCH_CR3));
     vmx_watch_cr(&v->hw, 4, needs & BIT(WATCH_CR4));
@@ -306,7 +307,7 @@ bool watch_exit(struct vcpu *v, uint64_t reason)
 
 /* --- descriptor tables: told when the instruction has been carried out --- */
 
-enum exit_result exit_descriptor_table(struct vcpu *v, struct vm_exit *e)
+enum exit_result watch_descriptor_table(struct vcpu *v, struct vm_exit *e)
 {
     static const enum watch_kind tables[] = {WATCH_GDTR, WATCH_IDTR, WATCH_LDTR, WATCH_TR};
     bool selectors = e->reason == EXIT_LDTR_TR;

@@ -3,6 +3,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
+#include "guest/cpu/probe.h"
 #include "guest/run/run.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
@@ -202,6 +203,7 @@ int watch_add(struct vm *vm, const char *text, size_t length, char *error)
         return result;
     if (!vm->watches)
         vm->watches = heap_alloc(sizeof(*vm->watches));
+    probes_begin();
     if (!vm->watches)
         return refuse(error, -ENOMEM, "there is no memory for it");
     return place(vm, &new, error);

@@ -69,8 +69,7 @@ bool watch_undefined(struct vcpu *v);
 void watch_touched(struct vcpu *v, uint64_t linear, uint64_t gpa, size_t size, bool write);
 /* The step that was asked for has ended, with the instruction carried out or by a fault. */
 void watch_step_done(struct vcpu *v, bool carried_out);
-enum exit_result exit_descriptor_table(struct vcpu *v, struct vm_exit *e);
-enum exit_result exit_monitor_trap(struct vcpu *v, struct vm_exit *e); /* guest/cpu/step.c */
+enum exit_result watch_descriptor_table(struct vcpu *v, struct vm_exit *e);
 
 /* --- syscall.c --- */
 

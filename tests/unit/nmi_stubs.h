@@ -1,10 +1,9 @@
-/* What guest/cpu/events.c and guest/cpu/step.c ask of the rest of Corbel, for test_nmi.c: a VMCS in an
- * array, and nothing much. */
+/* What guest/cpu/events.c and guest/cpu/step.c ask of the rest of Corbel, for test_nmi.c: a VMCS in
+ * an array, and nothing much. */
 #pragma once
 
-#include "guest/gdb/gdb.h"
+#include "guest/cpu/probe.h"
 #include "guest/vm/vm.h"
-#include "guest/watch/watch.h"
 #include "tests/unit/audit_state.h"
 #include "vmx/cpu.h"
 #include "vmx/fpu.h"
@@ -34,9 +33,9 @@ void vm_request(struct vm *m, enum vm_request request, const char *why)
     fail_msg("%s", why);
 }
 
-void vcpu_notify(struct vcpu *to, uint32_t request)
+void task_notify(struct task *to, uint32_t requests)
 {
-    vcpu_ask(to, request);
+    task_ask(to, requests);
 }
 
 int lapic_evaluate(const struct lapic *l)
@@ -49,10 +48,13 @@ void lapic_accept(struct lapic *l, uint8_t vector)
     pending_vector = -1;
 }
 
-void gdb_step_done(struct vcpu *v)
+static void debugger_stepped(struct vcpu *v)
 {
     step_end(v, STEP_DEBUGGER);
 }
+
+static const struct probes a_debugger = {.debugger_stepped = debugger_stepped};
+const struct probes *probes = &a_debugger;
 
 uint64_t vmx_get_cr0(void)
 {
@@ -90,7 +92,6 @@ UNUSED(int pic_acknowledge(struct pic *p))
 UNUSED(void *phys_to_virt(paddr pa))
 UNUSED_VOID(void vmx_set_apic_mode(struct vmx_vcpu *hw, enum vmx_apic_mode mode))
 UNUSED_VOID(void msr_bitmap_build(uint8_t bitmap[4096], const struct msr_features *f))
-UNUSED_VOID(void watch_msr_bitmap(struct vcpu *v))
 UNUSED_VOID(void cpuid_set_apic_enabled(struct cpuid_table *t, bool on))
 UNUSED_VOID(void vcpu_init_reset(struct vcpu *v))
 UNUSED_VOID(void vcpu_place_apic(struct vcpu *v))
@@ -99,7 +100,6 @@ UNUSED_VOID(void vmx_get_segment(enum segment s, struct vmx_segment *out))
 UNUSED_VOID(void vmx_set_rip(uint64_t rip))
 UNUSED_VOID(void vmx_set_rflags(uint64_t rflags))
 UNUSED(uint64_t vmx_get_gpr(const struct vmx_vcpu *hw, enum gpr r))
-UNUSED_VOID(void watch_step_done(struct vcpu *v, bool carried_out))
 UNUSED(size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size))
 UNUSED(int linear_find(struct vcpu *v, uint64_t linear, uint64_t *gpa))
 UNUSED(unsigned vcpu_code_width(const struct vcpu *v))

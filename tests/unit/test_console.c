@@ -115,7 +115,7 @@ void serial_flush(struct serial_port *p)
     room = SERIAL_TX_SIZE;
 }
 
-void run_again_at(uint64_t deadline)
+void vcpu_again_at(uint64_t deadline)
 {
 }
 

@@ -85,6 +85,11 @@ static struct guest *guest_of(struct vm *vm)
     return CONTAINER_OF(vm, struct guest, vm);
 }
 
+static struct guest *guest_of_tasks(struct task_group *tasks)
+{
+    return guest_of(CONTAINER_OF(tasks, struct vm, tasks));
+}
+
 int slot_check(const struct vm_slot *s, char *error)
 {
     return 0;
@@ -141,7 +146,7 @@ void vm_request(struct vm *vm, enum vm_request request, const char *why)
     vm->ending = true;
     vm->request = request;
     snprintf(vm->why, sizeof(vm->why), "%s", why);
-    run_leave(vm);
+    run_leave(&vm->tasks);
 }
 
 void vm_move_clock(struct vm *vm, uint64_t delta)
@@ -149,19 +154,19 @@ void vm_move_clock(struct vm *vm, uint64_t delta)
     assert_false(guest_of(vm)->runs);
 }
 
-void run_enter(struct vm *vm, uint64_t vcpus)
+void run_enter(struct task_group *tasks, uint64_t which)
 {
-    struct guest *g = guest_of(vm);
+    struct guest *g = guest_of_tasks(tasks);
 
     assert_false(g->runs);
-    assert_false(vm->ending);
+    assert_false(g->vm.ending);
     g->runs = true;
     g->leaves = false;
 }
 
-void run_leave(struct vm *vm)
+void run_leave(struct task_group *tasks)
 {
-    guest_of(vm)->leaves = true;
+    guest_of_tasks(tasks)->leaves = true;
 }
 
 void acpi_pm_power_button(struct acpi_pm *pm)
@@ -179,11 +184,11 @@ static void live(struct guest *g)
         return;
     if (g->leaves && !g->stuck) {
         g->runs = false;
-        g->vm.parked.fn(g->vm.parked.arg);
+        g->vm.tasks.parked.fn(g->vm.tasks.parked.arg);
     } else if (g->listens && g->presses && now >= g->pressed + LISTENS * HZ) {
         vm_request(&g->vm, VM_REQUEST_POWEROFF, "powered off");
     } else if (g->in_between && now % (HZ / 2) == 0) {
-        run_leave(&g->vm);
+        run_leave(&g->vm.tasks);
     }
 }
 
@@ -238,12 +243,12 @@ void run_unload(void)
 {
 }
 
-int run_schedule(struct vm *vm, uint32_t weight, uint32_t cap, const struct config_cpus *set)
+int slot_schedule(struct vm_slot *s)
 {
     return 0;
 }
 
-int run_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg)
+int vcpu_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *arg)
 {
     return 0;
 }

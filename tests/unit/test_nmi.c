@@ -226,8 +226,8 @@ static void handle(enum exit_reason reason)
         v->next_exit = UINT64_MAX;
         vcpu_deliver_events(v);
     }
-    while (v->requests) {
-        v->requests = 0;
+    while (v->task.requests) {
+        v->task.requests = 0;
         vcpu_deliver_events(v);
     }
     timer = TIMER;

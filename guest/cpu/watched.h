@@ -1,7 +1,6 @@
 /* What watching does to one vCPU; part of struct vcpu, and of the processor that runs it. */
 #pragma once
 
-#include "guest/watch/spec.h"
 #include "vmx/ept.h"
 
 #define WATCHES_MAX   16 /* of one VM */
@@ -22,12 +21,13 @@ struct watch_vcpu {
     uint64_t window_generation;       /* of the EPT that the window is of */
     uint64_t window_page;             /* the only one open in it, or WATCH_NO_PAGE */
     const struct vmx_cpu *window_cpu; /* which knows no other translations by it */
+    bool undefined;                   /* #UD is to exit: SYSCALL is watched */
     bool open;
     bool until_exit;                    /* without a step: until the next exit */
     bool tables_open;                   /* descriptor-table exiting is off for the step */
     uint64_t table_end;                 /* where RIP is behind it */
     bool table_loaded;                  /* and the instruction loads */
-    enum watch_kind table;              /* which table */
+    uint8_t table;                      /* which table: enum watch_kind */
     struct watch_passed passed, opened; /* opened: for which the window is */
     uint64_t memory[WATCHES_MAX];       /* the handlers' */
 };

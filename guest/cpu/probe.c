@@ -1,0 +1,30 @@
+/* The exit path of a vCPU that is looked at: around vcpu_exit(), which does not know of it. */
+#include "guest/cpu/probe.h"
+
+const struct probes *probes;
+static const struct probes *given;
+
+void probes_init(const struct probes *all)
+{
+    given = all;
+}
+
+void probes_begin(void)
+{
+    __atomic_store_n(&probes, given, __ATOMIC_SEQ_CST);
+}
+
+int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
+{
+    struct vcpu *v = (struct vcpu *)hw;
+    int leave;
+
+    if (UNLIKELY(v->watch.needs) && probes->before_exit(v, reason))
+        return vcpu_exit_again(v, reason, tsc);
+    leave = v->trace ? probes->traced_exit(v, reason, tsc) : vcpu_exit(hw, reason, tsc);
+    if (UNLIKELY(v->step.users))
+        step_exited(v);
+    if (UNLIKELY(v->task.requests & REQUEST_LEAVE) && leave == VCPU_STAY)
+        leave = VCPU_PREEMPTED;
+    return leave;
+}

@@ -1,0 +1,45 @@
+/* Who looks on from outside, as vCPUs know them (guest/cpu/probe.h). */
+#include "guest/observers.h"
+
+#include "guest/cpu/probe.h"
+#include "guest/gdb/gdb.h"
+#include "guest/trace/trace.h"
+#include "guest/watch/watch.h"
+
+static void enter(struct vcpu *v)
+{
+    gdb_run(v);
+    watch_run(v);
+}
+
+static void leave(struct vcpu *v, int why)
+{
+    if (v->debug.turn)
+        gdb_ran(v, why);
+}
+
+static const struct probes observers = {
+    .enter = enter,
+    .leave = leave,
+    .reset = watch_reset,
+    .device = trace_device,
+    .breakpoint = gdb_breakpoint,
+    .debug_exception = gdb_debug_exception,
+    .dr_access = gdb_dr_access,
+    .before_exit = watch_exit,
+    .ept_violation = watch_ept_violation,
+    .undefined = watch_undefined,
+    .touched = watch_touched,
+    .descriptor_table = watch_descriptor_table,
+    .msr_bitmap = watch_msr_bitmap,
+    .debugger_stepped = gdb_step_done,
+    .watch_stepped = watch_step_done,
+    .stay = trace_run,
+    .stayed = trace_leave,
+    .traced_exit = trace_exit,
+};
+
+void observers_init(void)
+{
+    probes_init(&observers);
+}
