@@ -57,10 +57,13 @@ static void write_output(struct keyboard *k, uint8_t value)
 
 static void write_ram(struct keyboard *k, unsigned at, uint8_t value)
 {
-    if (at == 0)
-        k->config = value;
-    else
+    if (at != 0) {
         k->ram[at] = value;
+        return;
+    }
+    k->config = value;
+    k->status &= ~STATUS_SYSTEM;
+    k->status |= value & CONFIG_SYSTEM ? STATUS_SYSTEM : 0;
 }
 
 static void parameter(struct keyboard *k, uint8_t command, uint8_t value)

@@ -62,6 +62,18 @@ static void self_test(void **state)
     assert_int_equal(ask(0xab), 0x00);
 }
 
+/* "The value written to this bit is placed in the system flag bit of the status register." */
+static void the_system_flag_is_what_was_written(void **state)
+{
+    send(0x60, 0x00);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x04, 0);
+    assert_int_equal(ask(0x20), 0x00);
+    send(0x60, 0x04);
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x04, 0x04);
+    send(0x61, 0x00); /* another byte of its RAM */
+    assert_int_equal(mock_in(&vm, COMMAND) & 0x04, 0x04);
+}
+
 static void configuration(void **state)
 {
     send(0x60, 0x65);
@@ -181,6 +193,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(self_test, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_system_flag_is_what_was_written, setup, teardown),
         cmocka_unit_test_setup_teardown(configuration, setup, teardown),
         cmocka_unit_test_setup_teardown(answers_interrupt, setup, teardown),
         cmocka_unit_test_setup_teardown(there_is_no_keyboard, setup, teardown),
