@@ -400,7 +400,7 @@ unsigned control_progress(const struct vm_slot *s)
 {
     uint64_t done = s->vm ? s->vm->cleared * GUEST_CHUNK : 0;
 
-    return (unsigned)(MIN(done, s->config->memory) * 100 / s->config->memory);
+    return (unsigned)(MIN(done, s->config->memory) * 100 / MAX(s->config->memory, 1));
 }
 
 void control_go_down(struct vm_slot *s)

@@ -64,7 +64,7 @@ def steer(p):
     expect_in(r"^debian +running +1 +256M +300 ", p.run("list"), "list")
     expect_in(r"^debian: stands still", p.run("pause debian"), "pause")
     expect_in(r"^debian +paused ", p.run("list"), "list")
-    expect_in(r"^debian is not running$", p.run("stop debian"), "stop")
+    expect_in(r"^debian stands still: resume it first$", p.run("stop debian"), "stop")
     expect_in(r"^  rip [0-9a-f]{16} ", p.run("dump debian"), "dump")
     expect_in(r"^debian: goes on", p.run("resume debian"), "resume")
     expect_in(r"^later: starts", p.run("start later"), "start")

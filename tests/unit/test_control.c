@@ -739,6 +739,32 @@ static void test_the_trace_is_sent(void **state)
     assert_int_equal(machine, OFF);
 }
 
+/* A VM whose memory takes its time: the command shows it, Ctrl-C ends it, others are not kept. */
+static void test_what_is_made_slowly(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_OFF, SLOT_PAUSED, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    guests[0].clearing = guests[1].clearing = true;
+    assert_true(type("start a\r"));
+    assert_true(pass(200));
+    assert_non_null(strstr(said, "a: its memory is cleared: 0 %"));
+    assert_int_equal(control_slot(0)->state, SLOT_MAKING);
+    assert_true(type("\x03"));
+    assert_int_equal(control_slot(0)->state, SLOT_OFF);
+    assert_int_equal(control_slot(0)->ended, SLOT_KILLED);
+    assert_true(type("reset b\r"));
+    assert_true(pass(200));
+    assert_int_equal(control_slot(1)->state, SLOT_MAKING);
+    monitor_leave(); /* Ctrl-], twice: it goes on */
+    monitor_enter();
+    assert_true(type("start c\r"));
+    assert_int_equal(control_slot(2)->state, SLOT_RUNNING);
+    guests[1].clearing = false;
+    assert_true(pass(2));
+    assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
+}
+
 /* --- docs/USING.md's table, cell by cell --- */
 
 static const char *const events[] = {"start", "stop", "pause", "resume", "reset", "kill", "down"};
@@ -878,6 +904,7 @@ int main(void)
         cmocka_unit_test(test_in_turn),
         cmocka_unit_test(test_when_idle),
         cmocka_unit_test(test_the_trace_is_sent),
+        cmocka_unit_test(test_what_is_made_slowly),
         cmocka_unit_test(test_the_table_in_the_manual),
         cmocka_unit_test(test_commands_while_going_down),
     };
