@@ -483,13 +483,15 @@ bool control_awaits(const struct vm_slot *slot)
     return awaits || slot->state == SLOT_MAKING;
 }
 
-/* The next VM that starts by itself: all at once, or in turn, each when the one before has ended.
+/*
+ * The next VM that starts by itself: all at once, or in turn, each when the one before has ended.
+ * One is made after the other: what cannot be started gives its memory back first.
  */
 static bool start_next(void)
 {
     char error[CONTROL_ERROR];
 
-    if (next_start == count ||
+    if (next_start == count || standing[SLOT_MAKING] ||
         (config->start == CONFIG_START_IN_TURN && standing[SLOT_OFF] != count))
         return false;
     struct vm_slot *s = &slots[next_start];

@@ -39,6 +39,7 @@ static struct guest {
     bool runs, leaves;
     bool stuck;      /* its processor does not get rid of it */
     bool listens;    /* to its power button */
+    bool broken;     /* its kernel is none */
     bool clearing;   /* its memory, for as long as the test likes */
     bool in_between; /* it comes to a breakpoint now and then */
     unsigned presses;
@@ -127,7 +128,7 @@ bool slot_clear_some(struct vm_slot *s)
 int slot_boot(struct vm_slot *s)
 {
     starts++;
-    return 0;
+    return guests[s->id].broken ? -ENOEXEC : 0;
 }
 
 void slot_invalidate(struct vm_slot *s, const struct config *c)
@@ -765,6 +766,26 @@ static void test_what_is_made_slowly(void **state)
     assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
 }
 
+/* What cannot be started, as is found out at the end, has given its memory back before the next. */
+static void test_one_is_made_after_the_other(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_OFF, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    for (unsigned i = 0; i < VMS; i++)
+        vms[i].autostart = true;
+    begin_anew();
+    guests[0].clearing = guests[0].broken = true;
+    assert_true(pass(20));
+    assert_int_equal(control_slot(0)->state, SLOT_MAKING);
+    assert_int_equal(control_slot(1)->state, SLOT_OFF);
+    guests[0].clearing = false;
+    assert_true(pass(5));
+    assert_int_equal(control_slot(0)->ended, SLOT_FAILED);
+    assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
+    assert_int_equal(control_slot(2)->state, SLOT_RUNNING);
+}
+
 /* --- docs/USING.md's table, cell by cell --- */
 
 static const char *const events[] = {"start", "stop", "pause", "resume", "reset", "kill", "down"};
@@ -905,6 +926,7 @@ int main(void)
         cmocka_unit_test(test_when_idle),
         cmocka_unit_test(test_the_trace_is_sent),
         cmocka_unit_test(test_what_is_made_slowly),
+        cmocka_unit_test(test_one_is_made_after_the_other),
         cmocka_unit_test(test_the_table_in_the_manual),
         cmocka_unit_test(test_commands_while_going_down),
     };
