@@ -141,6 +141,10 @@ static __attribute__((noinline)) void deliver_with_nmi(struct vcpu *v, bool take
         vmx_request_interrupt_window(&v->hw, true);
         v->next_exit = MIN(v->next_exit, rdtsc() + SHADOW_TICKS);
     }
+    /* A window that has opened, and through which nothing goes. */
+    if ((v->exit.reason == EXIT_NMI_WINDOW || v->exit.reason == EXIT_INTERRUPT_WINDOW) &&
+        window != VMX_WINDOW_NONE && !vmx_injection_pending())
+        vcpu_no_progress(v, window);
 }
 
 void vcpu_deliver_events(struct vcpu *v)

@@ -108,8 +108,9 @@ static bool element_allowed(struct vcpu *v, const struct string_io *s, uint64_t 
     return true;
 }
 
-/* INS and OUTS, element by element: each offset wraps at the address size. */
-static enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
+/* INS and OUTS, element by element: each offset wraps at the address size. Out of line: IN and OUT
+ * are short without it. */
+static __attribute__((noinline)) enum exit_result string_io(struct vcpu *v, struct vm_exit *e)
 {
     struct string_io s = {.size = IO_SIZE(e->qualification), .in = e->qualification & IO_IN};
     bool rep = e->qualification & IO_REP;

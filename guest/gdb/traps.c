@@ -11,6 +11,9 @@
 #define TURN_HZ    10000 /* a vCPU's turn is such a part of a second */
 #define TURN_TRIES 8     /* if it is not disturbed before that more often */
 
+#define DR6_BD BIT(13)
+#define DR7_GD BIT(13)
+
 /* --- stopping --- */
 
 /* The VM stops: its vCPUs leave their processors, and processor 0 sees why. */
@@ -110,9 +113,12 @@ bool gdb_debug_exception(struct vcpu *v, struct vm_exit *e)
     return true;
 }
 
-/* MOV DR while the debugger has the registers: the guest's are values in memory. Qualification:
+/*
+ * MOV DR while the debugger has the registers: the guest's are values in memory. Qualification:
  * bits 2:0 the register, 4 from it, 11:8 the general register (SDM, "Exit Qualification for MOV
- * DR"). */
+ * DR"). This exit comes before all faults, those of privilege as well (SDM, "Instructions That
+ * Cause VM Exits Conditionally").
+ */
 enum exit_result gdb_dr_access(struct vcpu *v, struct vm_exit *e)
 {
     unsigned n = e->qualification & 7;
@@ -121,6 +127,18 @@ enum exit_result gdb_dr_access(struct vcpu *v, struct vm_exit *e)
 
     if ((n == 4 || n == 5) && (vmx_get_cr4() & CR4_DE)) {
         vcpu_exception(v, VECTOR_UD, 0);
+        return EXIT_RESUME;
+    }
+    if (vcpu_cpl() != 0) {
+        vcpu_exception(v, VECTOR_GP, 0);
+        return EXIT_RESUME;
+    }
+    dr = vmx_taken_debug_register(&v->hw, 7);
+    if (*dr & DR7_GD) {
+        *dr &= ~(uint64_t)DR7_GD;
+        *vmx_taken_debug_register(&v->hw, 6) |= DR6_BD;
+        vmx_set_resume_flag(); /* this #DB is a fault */
+        vcpu_exception(v, VECTOR_DB, 0);
         return EXIT_RESUME;
     }
     dr = vmx_taken_debug_register(&v->hw, n == 4 || n == 5 ? n + 2 : n);

@@ -5,7 +5,8 @@
 #define NOINLINE __attribute__((noinline, noclone))
 
 static volatile uint64_t counter, watched;
-static unsigned breaks, traps;
+static volatile unsigned breaks, traps;
+static volatile uint64_t dr6;
 
 static void on_break(struct frame *f)
 {
@@ -15,6 +16,8 @@ static void on_break(struct frame *f)
 static void on_debug(struct frame *f)
 {
     traps++;
+    dr6 = READ_DR(6);
+    WRITE_DR(6, 0xffff0ff0);
 }
 
 NOINLINE static void inner(uint64_t n)
@@ -56,4 +59,8 @@ void test(void)
     CHECK(READ_DR(0) == 0x123456789a, "DR0 is %lx", READ_DR(0));
     CHECK(READ_DR(7) == 0x400, "DR7 is %lx", READ_DR(7));
     CHECK(traps == 0, "%u debug exceptions", traps);
+    WRITE_DR(7, 0x2400); /* GD: the next access is a fault, whose handler finds GD clear */
+    CHECK(READ_DR(0) == 0x123456789a && traps == 1, "GD: %u debug exceptions", traps);
+    CHECK(dr6 == 0xffff2ff0, "GD: DR6 %lx", dr6);
+    CHECK(READ_DR(7) == 0x400 && traps == 1, "DR7 is %lx after that", READ_DR(7));
 }

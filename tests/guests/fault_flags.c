@@ -101,7 +101,7 @@ static void traps(void)
                  "pushfq; andq $~0x100, (%%rsp); popfq\n\t"
                  "lea 1b(%%rip), %0"
                  : "=&r"(after), "=&r"(repeated)
-                 : "r"(IOAPIC), "c"(0x1a0)
+                 : "r"(IOAPIC), "c"(0x2ff)
                  : "rax", "rbx", "rdx", "memory", "cc");
     CHECK(count >= 4 && events[0].rip == after, "%u traps, the first at %+ld", count,
           (long)(events[0].rip - after));

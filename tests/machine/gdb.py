@@ -18,11 +18,11 @@ def boot(lab, config, **options):
     return m
 
 
-def gdb(lab, m, commands, timeout=60):
+def gdb(lab, m, commands, timeout=60, guest="debugged"):
     """What gdb in batch mode says to these commands, with the guest's symbols."""
     script = lab.file("script.gdb", "set pagination off\nset confirm off\nset remotetimeout 30\n" +
                       f"target remote 127.0.0.1:{m.gdb_port}\n" + commands)
-    p = lab.spawn(["gdb", "-nx", "-q", "-batch", "-x", script, lab.guest("debugged.elf")], stdin=subprocess.DEVNULL,
+    p = lab.spawn(["gdb", "-nx", "-q", "-batch", "-x", script, lab.guest(guest + ".elf")], stdin=subprocess.DEVNULL,
                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     until = time.monotonic() + timeout * PATIENCE
     while p.poll() is None and time.monotonic() < until:
@@ -208,6 +208,15 @@ def gdb_session(lab):
 def gdb_session_monitor_trap(lab):
     """The same with the monitor trap flag, which Bochs has from 3.0 on (2.7's tigerlake announces it, and never exits)."""
     session(lab, bochs=bochs_3())
+
+
+@scenario(bound=90)
+def gdb_privilege(lab):
+    """While a debugger has the debug registers MOV DR exits before its privilege is checked."""
+    m = boot(lab, host(gdb="com2") + vm("privilege", lab.guest("privilege"), memory="16M", paused="yes"))
+    expect_in(r"exited normally", gdb(lab, m, "continue\n", guest="privilege"), "gdb")
+    m.read_until("^PASS privilege\r?$", COMMAND * PATIENCE)
+    wait_for_power_off(m)
 
 
 @scenario(bound=120)

@@ -38,6 +38,13 @@ void task_notify(struct task *to, uint32_t requests)
     task_ask(to, requests);
 }
 
+static unsigned no_progress;
+
+void vcpu_no_progress(struct vcpu *v, uint64_t what)
+{
+    no_progress++;
+}
+
 int lapic_evaluate(const struct lapic *l)
 {
     return pending_vector;

@@ -201,6 +201,9 @@ static enum exit_reason run(void)
 
 static void handle(enum exit_reason reason)
 {
+    unsigned before = no_progress;
+
+    v->exit.reason = reason;
     switch (reason) {
     case EXIT_EXTERNAL_INTERRUPT:
         if (carried_out == scene->step && !stepped) {
@@ -230,6 +233,8 @@ static void handle(enum exit_reason reason)
         v->task.requests = 0;
         vcpu_deliver_events(v);
     }
+    if (no_progress == before)
+        no_progress = 0;
     timer = TIMER;
 }
 
@@ -254,6 +259,8 @@ static void play(const struct scene *s)
         fields[VMCS_EXIT_REASON] = reason;
         handle(reason);
         reason = run();
+        /* What Corbel knows of them is nothing compared with what ends a VM. */
+        assert_true(no_progress < 8);
         if (++idle_exits > 4)
             broken("exits without an end", reason == EXIT_NMI_WINDOW ? "NMI window" : "another");
     }
