@@ -8,7 +8,7 @@
 #include "arch/x86/lib/types.h"
 #include "guest/board/state.h"
 
-struct vm; /* opaque to devices */
+struct board; /* opaque to devices */
 struct device;
 
 #define DEVICE_TIMERS 2          /* timers a device may have */
@@ -46,11 +46,11 @@ struct device_ops {
 
 struct device {
     const struct device_ops *ops;
-    struct vm *vm;
+    struct board *board;
     uint64_t deadline[DEVICE_TIMERS]; /* owned by device_timer_set() */
 };
 
-/* --- what a device may ask of its VM; guest/vm/platform.c answers in the microkernel, a mock in
+/* --- what a device may ask of its VM; guest/board/board.c answers in the microkernel, a mock in
  * unit tests --- */
 
 /* Set interrupt line gsi (0-23; 0-15 are also the 8259s' inputs) of the VM. A level that stands

@@ -271,10 +271,10 @@ static const struct device_ops ioapic_ops = {
     .load = load,
 };
 
-void ioapic_init(struct ioapic *io, struct vm *vm, uint8_t id)
+void ioapic_init(struct ioapic *io, struct board *board, uint8_t id)
 {
     *io = (struct ioapic){
-        .device = {.ops = &ioapic_ops, .vm = vm},
+        .device = {.ops = &ioapic_ops, .board = board},
         .id = id & ID_MASK,
         .power_on_id = id & ID_MASK,
     };

@@ -39,7 +39,7 @@ void ioapic_changed(struct ioapic *io);
  * Prepare the device (the caller adds it to the bus at IOAPIC_BASE, IOAPIC_SIZE); id 0-15 as in the
  * MADT.
  */
-void ioapic_init(struct ioapic *io, struct vm *vm, uint8_t id);
+void ioapic_init(struct ioapic *io, struct board *board, uint8_t id);
 /* From now on page (4 KiB, zeroed) shows what reads give; NULL ends that. */
 void ioapic_set_read_page(struct ioapic *io, void *page);
 /* Level of an input pin; pins of 24 and above do not exist. An unchanged level is no event. */

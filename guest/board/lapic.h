@@ -67,6 +67,8 @@ enum lapic_offset {
 #define SVR_ENABLE 0x100u
 #define LVT_MASKED 0x10000u
 
+struct board;
+
 enum lapic_timer_mode { LAPIC_ONE_SHOT, LAPIC_PERIODIC, LAPIC_TSC_DEADLINE, LAPIC_TIMER_RESERVED };
 
 /* SDM "Posted-Interrupt Processing"; NV, SN and NDST as the VT-d specification lays them out. */
@@ -81,9 +83,11 @@ struct posted_interrupts {
 struct lapic {
     struct posted_interrupts posted;
     uint64_t
-        level[4];   /* trigger mode of each vector's last message; lapic_sync() puts it into TMR */
-    uint32_t *page; /* the virtual-APIC page */
-    uint64_t base;  /* IA32_APIC_BASE */
+        level[4]; /* trigger mode of each vector's last message; lapic_sync() puts it into TMR */
+    struct board *board;
+    uint64_t tsc_offset;     /* its processor's: guest TSC = host TSC + offset */
+    uint32_t *page;          /* the virtual-APIC page */
+    uint64_t base;           /* IA32_APIC_BASE */
     uint64_t claimed;        /* the page of its registers, or LAPIC_NO_PAGE */
     uint64_t timer_deadline; /* in guest TSC ticks; LAPIC_TIMER_OFF: not armed */
     uint64_t tsc_deadline;   /* IA32_TSC_DEADLINE */
@@ -97,10 +101,11 @@ struct lapic {
     uint8_t lint;         /* levels of LINT0 and LINT1 */
     bool virtual_delivery;
     uint8_t physical_bits; /* MAXPHYADDR: where IA32_APIC_BASE may point */
-    bool bsp; /* RESET makes it the bootstrap processor's */
+    bool bsp;              /* RESET makes it the bootstrap processor's */
 };
 
-/* --- what a local APIC asks of its vCPU and VM; a mock in unit tests --- */
+/* --- what a local APIC asks; guest/board/board.c answers in the microkernel, a mock in unit tests
+ * --- */
 
 /* The guest's TSC now. */
 uint64_t lapic_now(struct lapic *l);

@@ -229,11 +229,11 @@ static const struct device_ops pci_ops = {
     .load = pci_load,
 };
 
-void pci_init(struct pci *p, struct vm *vm, struct device *reset_control)
+void pci_init(struct pci *p, struct board *board, struct device *reset_control)
 {
     memset(p, 0, sizeof(*p));
     p->dev.ops = &pci_ops;
-    p->dev.vm = vm;
+    p->dev.board = board;
     p->reset_control = reset_control;
     /* The 440FX's host bridge: Linux trusts mechanism #1 only where it finds a host bridge. */
     pci_function_init(&p->bridge, NULL, 0x8086, 0x1237, 0x060000);

@@ -62,7 +62,7 @@ struct pci {
 
 /* reset_control answers byte accesses to CF9h, which lies within the address register's dword; it
  * may be NULL. */
-void pci_init(struct pci *p, struct vm *vm, struct device *reset_control);
+void pci_init(struct pci *p, struct board *board, struct device *reset_control);
 int pci_attach(struct pci *p, struct bus *bus) MUST_CHECK;
 
 /* A zeroed config space with vendor, device, class (24 bits: class, subclass, interface), and the

@@ -370,11 +370,12 @@ static const struct device_ops pic_ops = {
     .load = pic_load,
 };
 
-void pic_init(struct pic *p, struct vm *vm, void (*intr)(void *context, bool level), void *context)
+void pic_init(struct pic *p, struct board *board, void (*intr)(void *context, bool level),
+              void *context)
 {
     memset(p, 0, sizeof(*p));
     p->dev.ops = &pic_ops;
-    p->dev.vm = vm;
+    p->dev.board = board;
     p->intr = intr;
     p->context = context;
     clear(p); /* nobody is told: whoever listens may not be there yet */

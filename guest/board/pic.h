@@ -30,7 +30,8 @@ struct pic {
  * intr, which may be NULL, hears of every change of the INTR line (to a local APIC's LINT0), and of
  * its level after a reset or a load.
  */
-void pic_init(struct pic *p, struct vm *vm, void (*intr)(void *context, bool level), void *context);
+void pic_init(struct pic *p, struct board *board, void (*intr)(void *context, bool level),
+              void *context);
 int pic_attach(struct pic *p, struct bus *bus) MUST_CHECK;
 
 /* Level of input irq (0-15; 2 is the cascade and ignored). */

@@ -506,11 +506,11 @@ static const struct device_ops pit_ops = {
     .load = pit_load,
 };
 
-void pit_init(struct pit *p, struct vm *vm)
+void pit_init(struct pit *p, struct board *board)
 {
     memset(p, 0, sizeof(*p));
     p->dev.ops = &pit_ops;
-    p->dev.vm = vm;
+    p->dev.board = board;
     p->dev.deadline[0] = p->dev.deadline[1] = TIMER_OFF;
     pit_reset(&p->dev);
 }

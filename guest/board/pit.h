@@ -41,5 +41,5 @@ struct pit {
     bool irq;
 };
 
-void pit_init(struct pit *p, struct vm *vm);
+void pit_init(struct pit *p, struct board *board);
 int pit_attach(struct pit *p, struct bus *bus) MUST_CHECK;

@@ -214,9 +214,9 @@ void console_retry(struct vm *vm)
 {
     if (!uart_output_waits(&vm->uart))
         return;
-    spin_lock(&vm->board);
+    spin_lock(&vm->board.lock);
     uart_output_ready(&vm->uart);
-    spin_unlock(&vm->board);
+    spin_unlock(&vm->board.lock);
 }
 
 /* Whoever is in front leaves. */
@@ -439,9 +439,9 @@ static void type_into_guest(uint8_t byte)
 
     if (!vm)
         return;
-    spin_lock(&vm->board);
+    spin_lock(&vm->board.lock);
     uart_receive(&vm->uart, &byte, 1);
-    spin_unlock(&vm->board);
+    spin_unlock(&vm->board.lock);
 }
 
 /* A guest that does not read must not keep anybody from leaving its console: after a second what is

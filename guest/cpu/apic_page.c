@@ -30,10 +30,10 @@ static void build(struct vcpu *v)
 {
     struct vm *vm = v->vm;
 
-    spin_lock(&vm->board);
+    spin_lock(&vm->board.lock);
     ept_window_close(&v->apic_view);
     int result = vcpu_put_apic(v, &v->apic_view);
-    spin_unlock(&vm->board);
+    spin_unlock(&vm->board.lock);
     if (result < 0) {
         vmx_set_own_ept(&v->hw, 0, &vm->ept);
         vm_kill(v, "no memory left for the page tables of its local APIC at %lx", v->lapic.claimed);

@@ -56,12 +56,12 @@ static int acknowledge_pic(struct vcpu *v)
     struct vm *vm = v->vm;
     int vector = -1;
 
-    spin_lock(&vm->board);
-    if (pic_output(&vm->pic))
-        vector = pic_acknowledge(&vm->pic);
+    spin_lock(&vm->board.lock);
+    if (pic_output(&vm->board.pic))
+        vector = pic_acknowledge(&vm->board.pic);
     else
         lapic_set_lint(&v->lapic, 0, false);
-    spin_unlock(&vm->board);
+    spin_unlock(&vm->board.lock);
     return vector;
 }
 
@@ -216,9 +216,9 @@ void vcpu_write_eoi_bitmap(struct vcpu *v)
 
     if (!vmx_features.vid)
         return;
-    spin_lock(&v->vm->board);
-    ioapic_eoi_bitmap(&v->vm->ioapic, bitmap);
-    spin_unlock(&v->vm->board);
+    spin_lock(&v->vm->board.lock);
+    ioapic_eoi_bitmap(&v->vm->board.ioapic, bitmap);
+    spin_unlock(&v->vm->board.lock);
     lapic_eoi_bitmap(&v->lapic, bitmap);
     vmx_set_eoi_bitmap(bitmap);
 }

@@ -18,17 +18,17 @@
 
 static inline uint32_t port_read(struct vm *vm, uint16_t port, unsigned size)
 {
-    spin_lock(&vm->board);
-    uint32_t value = bus_port_read(&vm->bus, port, size);
-    spin_unlock(&vm->board);
+    spin_lock(&vm->board.lock);
+    uint32_t value = bus_port_read(&vm->board.bus, port, size);
+    spin_unlock(&vm->board.lock);
     return value;
 }
 
 static inline void port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
 {
-    spin_lock(&vm->board);
-    bus_port_write(&vm->bus, port, size, value);
-    spin_unlock(&vm->board);
+    spin_lock(&vm->board.lock);
+    bus_port_write(&vm->board.bus, port, size, value);
+    spin_unlock(&vm->board.lock);
 }
 
 /* INS or OUTS: where its elements lie. */

@@ -20,9 +20,9 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 
     if (lapic_claims(&v->lapic, gpa))
         return lapic_mmio_read(&v->lapic, gpa & 0xfff, size);
-    spin_lock(&v->vm->board);
-    bool device = bus_mmio_read(&v->vm->bus, gpa, size, &value);
-    spin_unlock(&v->vm->board);
+    spin_lock(&v->vm->board.lock);
+    bool device = bus_mmio_read(&v->vm->board.bus, gpa, size, &value);
+    spin_unlock(&v->vm->board.lock);
     return device ? value : ~0ULL;
 }
 
@@ -34,9 +34,9 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
         vcpu_ask(v, REQUEST_EVENT);
         return;
     }
-    spin_lock(&v->vm->board);
-    bus_mmio_write(&v->vm->bus, gpa, size, value);
-    spin_unlock(&v->vm->board);
+    spin_lock(&v->vm->board.lock);
+    bus_mmio_write(&v->vm->board.bus, gpa, size, value);
+    spin_unlock(&v->vm->board.lock);
 }
 
 /* --- the emulator's view of memory --- */
@@ -231,9 +231,9 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
         return false;
     if (v->vm->watches && probes->ept_violation(v, e))
         return true;
-    spin_lock(&v->vm->board);
+    spin_lock(&v->vm->board.lock);
     int result = ept_fault_in(&v->vm->ept, &v->vm->memory, gpa);
-    spin_unlock(&v->vm->board);
+    spin_unlock(&v->vm->board.lock);
     if (result < 0)
         vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
     else
@@ -260,7 +260,7 @@ enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
     const uint64_t plain = EPT_VIOLATION_GLA_FINAL;
     const uint64_t odd = EPT_VIOLATION_FETCH | QUALIFICATION_NMI_UNBLOCKING;
 
-    if (LIKELY(bus_mmio_again(&v->vm->bus, e->gpa) && !(e->interrupted.info & INTR_VALID) &&
+    if (LIKELY(bus_mmio_again(&v->vm->board.bus, e->gpa) && !(e->interrupted.info & INTR_VALID) &&
                (e->qualification & (plain | odd)) == plain))
         return device_access(v, e->gpa);
     if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))

@@ -9,9 +9,15 @@ void probes_init(const struct probes *all)
     given = all;
 }
 
+static void line_changed(const struct board *board, unsigned gsi, bool level)
+{
+    probes->device(CONTAINER_OF(board, struct vm, board), TRACE_DEVICE_LINE, gsi, level);
+}
+
 void probes_begin(void)
 {
     __atomic_store_n(&probes, given, __ATOMIC_SEQ_CST);
+    board_set_observer(line_changed);
 }
 
 int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)

@@ -14,7 +14,7 @@
 
 uint64_t vcpu_tsc(const struct vcpu *v)
 {
-    return rdtsc() + v->tsc_offset;
+    return rdtsc() + v->lapic.tsc_offset;
 }
 
 /* Ticks from now to a deadline, 0 when it has passed. */
@@ -26,7 +26,7 @@ static inline uint64_t ticks_until(uint64_t deadline, uint64_t now)
 /* The boot vCPU looks after the devices' timers; any vCPU may set them. */
 static inline uint64_t bus_deadline(const struct vm *vm)
 {
-    return __atomic_load_n(&vm->bus.next_deadline, __ATOMIC_RELAXED);
+    return __atomic_load_n(&vm->board.bus.next_deadline, __ATOMIC_RELAXED);
 }
 
 static inline void find_deadline(struct vcpu *v, uint64_t now)
@@ -34,9 +34,9 @@ static inline void find_deadline(struct vcpu *v, uint64_t now)
     uint64_t ticks = TIMER_MAX_TICKS;
 
     /* An APIC timer or bus that is off has the largest deadline there is. */
-    ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->tsc_offset));
+    ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->lapic.tsc_offset));
     if (v->id == 0)
-        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->tsc_offset));
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->board.tsc_offset));
     v->next_exit = now + MIN(ticks, ticks_until(v->task.until, now));
 }
 
@@ -47,12 +47,12 @@ void vcpu_update_deadline(struct vcpu *v)
 
 uint64_t vcpu_timer_deadline(const struct vcpu *v)
 {
-    uint64_t now = rdtsc(), ticks = ticks_until(v->lapic.timer_deadline, now + v->tsc_offset);
+    uint64_t now = rdtsc(), ticks = ticks_until(v->lapic.timer_deadline, now + v->lapic.tsc_offset);
 
     if (v->lapic.timer_deadline == LAPIC_TIMER_OFF)
         ticks = UINT64_MAX;
     if (v->id == 0 && bus_deadline(v->vm) != TIMER_OFF)
-        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->tsc_offset));
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->board.tsc_offset));
     return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
 }
 
@@ -61,16 +61,16 @@ bool vcpu_run_timers(struct vcpu *v)
     uint64_t now = rdtsc();
     bool fired = false;
 
-    if (now + v->tsc_offset >= v->lapic.timer_deadline) {
-        lapic_timer_expired(&v->lapic, now + v->tsc_offset);
+    if (now + v->lapic.tsc_offset >= v->lapic.timer_deadline) {
+        lapic_timer_expired(&v->lapic, now + v->lapic.tsc_offset);
         fired = true;
     }
-    if (v->id == 0 && UNLIKELY(bus_deadline(v->vm) <= now + v->vm->tsc_offset)) {
-        spin_lock(&v->vm->board);
+    if (v->id == 0 && UNLIKELY(bus_deadline(v->vm) <= now + v->vm->board.tsc_offset)) {
+        spin_lock(&v->vm->board.lock);
         if (UNLIKELY(probes))
             probes->device(v->vm, TRACE_DEVICE_TIMERS, 0, 0);
-        bus_run_timers(&v->vm->bus, now + v->vm->tsc_offset);
-        spin_unlock(&v->vm->board);
+        bus_run_timers(&v->vm->board.bus, now + v->vm->board.tsc_offset);
+        spin_unlock(&v->vm->board.lock);
         fired = true;
     }
     if (UNLIKELY(now >= v->task.until))

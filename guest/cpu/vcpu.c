@@ -66,8 +66,8 @@ static void env_tsc_add(void *context, uint64_t delta)
 {
     struct vcpu *v = context;
 
-    v->tsc_offset += delta;
-    vmx_set_tsc_offset(v->tsc_offset);
+    v->lapic.tsc_offset += delta;
+    vmx_set_tsc_offset(v->lapic.tsc_offset);
     lapic_tsc_moved(&v->lapic, delta);
     vcpu_update_deadline(v);
     vcpu_ask(v, REQUEST_TIMER);
@@ -182,7 +182,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
     v->vm = vm;
     v->id = id;
     v->task.ops = &vcpu_task_ops;
-    v->tsc_offset = vm->tsc_offset;
+    v->lapic.tsc_offset = vm->board.tsc_offset;
     v->lapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     v->msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     if (v->lapic_page == FRAME_NONE || v->msr_bitmap == FRAME_NONE) {
@@ -199,7 +199,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
         .virtual_apic_page = v->lapic_page,
         .apic_access_page = vm->apic_access_page,
         .vpid = (uint16_t)(1 + (vm->id * CONFIG_MAX_CPUS + id) % UINT16_MAX), /* never 0 */
-        .tsc_offset = v->tsc_offset,
+        .tsc_offset = v->lapic.tsc_offset,
         .pause_loop = vm->config->cpus > 1,
         /* OSXSAVE and PKE show in CPUID; MCE must stay on for the host; VMXE is not the guest's. */
         .cr4_allowed =
@@ -268,8 +268,8 @@ void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
     v->nmis = 0;
     v->halted = false;
     v->wait_for_startup = v->accepts_startup = v->id != 0;
-    v->tsc_offset = tsc_offset;
-    vmx_set_tsc_offset(v->tsc_offset);
+    v->lapic.tsc_offset = tsc_offset;
+    vmx_set_tsc_offset(v->lapic.tsc_offset);
     msr_reset(&v->msr);
     cpuid_set_misc_enable(&v->cpuid, v->msr.misc_enable);
     cpuid_set_cr4(&v->cpuid, 0);

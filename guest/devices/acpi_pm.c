@@ -217,11 +217,11 @@ static const struct device_ops acpi_pm_ops = {
     .load = acpi_pm_load,
 };
 
-void acpi_pm_init(struct acpi_pm *pm, struct vm *vm)
+void acpi_pm_init(struct acpi_pm *pm, struct board *board)
 {
     memset(pm, 0, sizeof(*pm));
     pm->dev.ops = &acpi_pm_ops;
-    pm->dev.vm = vm;
+    pm->dev.board = board;
     pm->dev.deadline[0] = pm->dev.deadline[1] = TIMER_OFF;
     pm->carry = BIT(31);
 }

@@ -16,7 +16,7 @@ struct acpi_pm {
     bool irq;
 };
 
-void acpi_pm_init(struct acpi_pm *pm, struct vm *vm);
+void acpi_pm_init(struct acpi_pm *pm, struct board *board);
 int acpi_pm_attach(struct acpi_pm *pm, struct bus *bus) MUST_CHECK;
 /* The user presses the power button: the guest's kernel is asked to shut down. */
 void acpi_pm_power_button(struct acpi_pm *pm);

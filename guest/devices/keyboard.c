@@ -212,11 +212,11 @@ static const struct device_ops keyboard_ops = {
     .load = keyboard_load,
 };
 
-void keyboard_init(struct keyboard *k, struct vm *vm)
+void keyboard_init(struct keyboard *k, struct board *board)
 {
     memset(k, 0, sizeof(*k));
     k->dev.ops = &keyboard_ops;
-    k->dev.vm = vm;
+    k->dev.board = board;
     keyboard_reset(&k->dev);
 }
 

@@ -14,5 +14,5 @@ struct keyboard {
     uint8_t ram[32]; /* byte 0 lives in config */
 };
 
-void keyboard_init(struct keyboard *k, struct vm *vm);
+void keyboard_init(struct keyboard *k, struct board *board);
 int keyboard_attach(struct keyboard *k, struct bus *bus) MUST_CHECK;

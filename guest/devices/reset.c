@@ -72,11 +72,11 @@ static const struct device_ops reset_control_ops = {
     .load = reset_control_load,
 };
 
-void reset_control_init(struct reset_control *r, struct vm *vm)
+void reset_control_init(struct reset_control *r, struct board *board)
 {
     memset(r, 0, sizeof(*r));
     r->dev.ops = &reset_control_ops;
-    r->dev.vm = vm;
+    r->dev.board = board;
     reset_control_reset(&r->dev);
 }
 

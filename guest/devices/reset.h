@@ -11,5 +11,5 @@ struct reset_control {
 
 /* CF9h lies within PCI's CF8h-CFFh: give this device to pci_init(), which passes byte accesses
  * there on. */
-void reset_control_init(struct reset_control *r, struct vm *vm);
+void reset_control_init(struct reset_control *r, struct board *board);
 int reset_control_attach(struct reset_control *r, struct bus *bus) MUST_CHECK;

@@ -527,11 +527,11 @@ static const struct device_ops rtc_ops = {
     .load = rtc_load,
 };
 
-void rtc_init(struct rtc *r, struct vm *vm)
+void rtc_init(struct rtc *r, struct board *board)
 {
     memset(r, 0, sizeof(*r));
     r->dev.ops = &rtc_ops;
-    r->dev.vm = vm;
+    r->dev.board = board;
     r->dev.deadline[0] = r->dev.deadline[1] = TIMER_OFF;
     r->ram[REG_A] = 0x26; /* running, periodic rate 1024 Hz */
     r->ram[REG_B] = B_24H;

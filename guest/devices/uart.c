@@ -471,12 +471,12 @@ static const struct device_ops uart_ops = {
     .load = uart_load,
 };
 
-void uart_init(struct uart *u, struct vm *vm, uint16_t base, unsigned gsi,
+void uart_init(struct uart *u, struct board *board, uint16_t base, unsigned gsi,
                bool (*put)(void *context, uint8_t byte), void *context)
 {
     memset(u, 0, sizeof(*u));
     u->dev.ops = &uart_ops;
-    u->dev.vm = vm;
+    u->dev.board = board;
     u->dev.deadline[0] = u->dev.deadline[1] = TIMER_OFF;
     u->base = base;
     u->gsi = (uint8_t)gsi;

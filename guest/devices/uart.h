@@ -37,7 +37,7 @@ struct uart {
  * A port at `base` (8 ports) on interrupt line gsi. put hands a byte to the host and returns
  * whether it was taken; after a refusal the transmitter waits for uart_output_ready().
  */
-void uart_init(struct uart *u, struct vm *vm, uint16_t base, unsigned gsi,
+void uart_init(struct uart *u, struct board *board, uint16_t base, unsigned gsi,
                bool (*put)(void *context, uint8_t byte), void *context);
 int uart_attach(struct uart *u, struct bus *bus) MUST_CHECK;
 

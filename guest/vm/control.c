@@ -188,9 +188,9 @@ static void stand(struct vm_slot *s)
 
 static void press(struct vm_slot *s)
 {
-    spin_lock(&s->vm->board);
+    spin_lock(&s->vm->board.lock);
     acpi_pm_power_button(&s->vm->acpi_pm);
-    spin_unlock(&s->vm->board);
+    spin_unlock(&s->vm->board.lock);
 }
 
 /* --- ending --- */

@@ -88,29 +88,29 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     }
     vm->id = id;
     vm->config = config;
-    spin_init(&vm->board, RANK_BOARD);
     sched_group_init(&vm->tasks.share, rdtsc());
     vm->tasks.all_dead = all_dead;
     vm->apic_access_page = FRAME_NONE;
     vm->ioapic_page = FRAME_NONE;
     memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
-    vm->tsc_offset = -rdtsc();
+    vm->board.tsc_offset = -rdtsc();
     if ((result = create_memory(vm)) < 0)
         goto failed;
+    if ((result = platform_init(vm)) < 0) {
+        no_memory(vm, "its devices");
+        goto failed;
+    }
     for (unsigned i = 0; i < config->cpus; i++) {
         if ((result = vcpu_create(&vm->vcpu[i], vm, i)) < 0) {
             no_memory(vm, "its vCPUs");
             goto failed;
         }
-        vm->lapic[i] = &vm->vcpu[i]->lapic;
+        struct vcpu *v = vm->vcpu[i];
         vm->vcpu_count++;
-        lapic_init(vm->lapic[i], phys_to_virt(vm->vcpu[i]->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
-        lapic_set_physical_bits(vm->lapic[i], vm->vcpu[i]->cpuid.physical_bits);
-        run_add(&vm->tasks, &vm->vcpu[i]->task);
-    }
-    if ((result = platform_init(vm)) < 0) {
-        no_memory(vm, "its devices");
-        goto failed;
+        lapic_init(&v->lapic, phys_to_virt(v->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
+        lapic_set_physical_bits(&v->lapic, v->cpuid.physical_bits);
+        board_add_cpu(&vm->board, &v->lapic);
+        run_add(&vm->tasks, &v->task);
     }
     vm_reset(vm);
     *out = vm;
@@ -132,7 +132,7 @@ void vm_reset(struct vm *vm)
     vm->why[0] = '\0';
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_reset(vm->vcpu[i], tsc_offset);
-    platform_reset(vm);
+    board_reset(&vm->board);
 }
 
 bool vm_clear_some(struct vm *vm, uint64_t until)
@@ -255,13 +255,13 @@ void vm_request(struct vm *vm, enum vm_request request, const char *why)
 
 void vm_move_clock(struct vm *vm, uint64_t delta)
 {
-    vm->tsc_offset += delta;
+    vm->board.tsc_offset += delta;
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         struct vcpu *v = vm->vcpu[i];
         bool held = vcpu_hold(v);
 
-        v->tsc_offset += delta;
-        vmx_set_tsc_offset(v->tsc_offset);
+        v->lapic.tsc_offset += delta;
+        vmx_set_tsc_offset(v->lapic.tsc_offset);
         vcpu_release(v, held);
         vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT);
     }
@@ -289,7 +289,7 @@ void vm_destroy(struct vm *vm)
     run_flush(&vm->tasks);
     for (unsigned i = 0; i < vm->config->cpus; i++)
         vcpu_destroy(vm->vcpu[i]);
-    platform_destroy(vm);
+    board_destroy(&vm->board);
     ept_destroy(&vm->ept);
     if (vm->ioapic_page != FRAME_NONE)
         frame_free(vm->ioapic_page, FRAME_ORDER_4K);

@@ -7,11 +7,9 @@
 #include "guest/cpu/cpuid.h"
 #include "guest/board/device.h"
 #include "guest/devices/acpi_pm.h"
-#include "guest/board/ioapic.h"
 #include "guest/devices/keyboard.h"
-#include "guest/board/lapic.h"
+#include "guest/board/board.h"
 #include "guest/board/pci.h"
-#include "guest/board/pic.h"
 #include "guest/board/pit.h"
 #include "guest/devices/reset.h"
 #include "guest/devices/rtc.h"
@@ -68,7 +66,6 @@ struct vcpu {
     bool tpr_shadow;
     uint8_t nmis;         /* that wait (nmi.h); atomic */
     bool accepts_startup; /* atomic: INIT has come, and no start-up IPI since */
-    uint64_t tsc_offset;  /* of this vCPU: guest TSC = host TSC + offset */
     uint64_t next_exit;   /* host TSC at which the guest must be left: a timer, or task.until */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
     /* By exit reason, what has none last: how often, and host TSC ticks from exit to entry. While
@@ -120,9 +117,8 @@ struct vm {
     paddr apic_access_page;
     paddr ioapic_page; /* what reads of the I/O APIC give: mapped read-only */
 
-    uint32_t cleared;    /* 2 MiB blocks of its RAM, before it boots */
-    uint64_t tsc_offset; /* of the VM's clock, by which its devices count */
-    uint64_t started;    /* host TSC */
+    uint32_t cleared; /* 2 MiB blocks of its RAM, before it boots */
+    uint64_t started; /* host TSC */
     /* From the loader's hand-over to its first instruction, and what of that cleared its RAM and
      * loaded its files. */
     uint64_t start_ticks, clear_ticks, load_ticks;
@@ -133,23 +129,17 @@ struct vm {
     uint64_t random;
 
     struct vcpu *vcpu[CONFIG_MAX_CPUS];
-    struct lapic *lapic[CONFIG_MAX_CPUS];
     unsigned vcpu_count;
 
-    /* Held around everything that follows but what is said to be atomic: device models are run by
-     * one CPU at a time. */
-    struct spinlock board;
-    struct bus bus;
+    /* Device models are run with its lock held: by one CPU at a time. */
+    struct board board;
     struct uart uart;
-    struct pic pic;
     struct pit pit;
     struct rtc rtc;
     struct acpi_pm acpi_pm;
     struct reset_control reset_control;
     struct keyboard keyboard;
     struct pci pci;
-    struct ioapic ioapic;
-    uint32_t irq_lines; /* levels of device_irq() */
 };
 
 struct file {
@@ -329,8 +319,6 @@ int linear_find(struct vcpu *v, uint64_t linear, uint64_t *gpa) MUST_CHECK;
 /* --- platform.c: the virtual machine's devices --- */
 
 int platform_init(struct vm *vm) MUST_CHECK;
-void platform_destroy(struct vm *vm);
-void platform_reset(struct vm *vm);
 
 /* --- dump.c --- */
 

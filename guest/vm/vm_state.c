@@ -13,7 +13,7 @@ static void save_vcpu(struct vcpu *v, struct state_writer *w)
 {
     state_begin(w, "vcpu", VERSION);
     state_put_u32(w, v->id);
-    state_put_u64(w, v->tsc_offset - v->vm->tsc_offset);
+    state_put_u64(w, v->lapic.tsc_offset - v->vm->board.tsc_offset);
     state_put_u32(w, v->event.info);
     state_put_u32(w, v->event.error);
     state_put_u32(w, v->event.length);
@@ -33,7 +33,7 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
         return -EBADMSG;
     if (state_get_u32(r) != v->id)
         return -EBADMSG;
-    v->tsc_offset = v->vm->tsc_offset + state_get_u64(r);
+    v->lapic.tsc_offset = v->vm->board.tsc_offset + state_get_u64(r);
     v->event.info = state_get_u32(r);
     v->event.error = state_get_u32(r);
     v->event.length = state_get_u32(r);
@@ -44,7 +44,7 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
     if (state_leave(r) < 0 || v->nmis > NMIS_MAX || vmx_vcpu_restore(&v->hw, r) < 0 ||
         lapic_load(&v->lapic, r) < 0 || msr_load(&v->msr, &v->msr_env.features, r) < 0)
         return -EBADMSG;
-    vmx_set_tsc_offset(v->tsc_offset);
+    vmx_set_tsc_offset(v->lapic.tsc_offset);
     cpuid_set_misc_enable(&v->cpuid, v->msr.misc_enable);
     cpuid_set_cr4(&v->cpuid, vmx_get_cr4());
     cpuid_set_xcr0(&v->cpuid, v->hw.xcr0, v->hw.xss);
@@ -56,13 +56,13 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
 void vm_save(struct vm *vm, struct state_writer *w)
 {
     state_begin(w, "vm", VERSION);
-    state_put_u64(w, rdtsc() + vm->tsc_offset);
-    state_put_u32(w, vm->irq_lines);
+    state_put_u64(w, rdtsc() + vm->board.tsc_offset);
+    state_put_u32(w, vm->board.irq_lines);
     state_put_u32(w, vm->vcpu_count);
     state_end(w);
-    spin_lock(&vm->board);
-    bus_save(&vm->bus, w);
-    spin_unlock(&vm->board);
+    spin_lock(&vm->board.lock);
+    bus_save(&vm->board.bus, w);
+    spin_unlock(&vm->board.lock);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         save_vcpu(vm->vcpu[i], w);
 }
@@ -73,17 +73,17 @@ int vm_load(struct vm *vm, struct state_reader *r)
 
     if (state_enter(r, "vm", VERSION) < 0)
         goto bad;
-    vm->tsc_offset = state_get_u64(r) - rdtsc();
+    vm->board.tsc_offset = state_get_u64(r) - rdtsc();
     lines = state_get_u32(r);
     count = state_get_u32(r);
     if (state_leave(r) < 0 || count != vm->vcpu_count)
         goto bad;
-    spin_lock(&vm->board);
-    int result = bus_load(&vm->bus, r);
-    spin_unlock(&vm->board);
+    spin_lock(&vm->board.lock);
+    int result = bus_load(&vm->board.bus, r);
+    spin_unlock(&vm->board.lock);
     if (result < 0)
         goto bad;
-    vm->irq_lines = lines & 0xffffff;
+    vm->board.irq_lines = lines & 0xffffff;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         if (load_vcpu(vm->vcpu[i], r) < 0)
             goto bad;

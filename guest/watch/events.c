@@ -382,9 +382,9 @@ static void open_page(struct vcpu *v, const struct vm_exit *e)
     struct watch_vcpu *w = &v->watch;
     struct vm *vm = v->vm;
 
-    spin_lock(&vm->board);
+    spin_lock(&vm->board.lock);
     int result = prepare_window(v, ALIGN_DOWN(e->gpa, PAGE_SIZE));
-    spin_unlock(&vm->board);
+    spin_unlock(&vm->board.lock);
     if (result < 0) {
         close_window(v);
         vm_kill(v,

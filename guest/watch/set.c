@@ -126,12 +126,12 @@ static int reprotect(struct vm *vm, const struct watch *w)
 
     if (!watch_is_memory(w->spec.kind))
         return 0;
-    spin_lock(&vm->board);
+    spin_lock(&vm->board.lock);
     if (any_memory(vm->watches))
         result = protect(vm, w->gpa, w->spec.length);
     else
         result = ept_map_guest(&vm->ept, &vm->memory);
-    spin_unlock(&vm->board);
+    spin_unlock(&vm->board.lock);
     return result;
 }
 
@@ -149,9 +149,9 @@ static void publish(struct vm *vm)
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_notify(vm->vcpu[i], REQUEST_RESCHEDULE);
     run_synchronize(&vm->tasks);
-    spin_lock(&vm->board);
+    spin_lock(&vm->board.lock);
     ept_reap(&vm->ept);
-    spin_unlock(&vm->board);
+    spin_unlock(&vm->board.lock);
 }
 
 /* --- adding and taking away --- */

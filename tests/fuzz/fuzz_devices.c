@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * Random traffic to all classic devices of two equal VMs, of which the second is saved, wiped and
  * loaded now and then: nobody may tell them apart. Saved state with a few bytes changed is loaded
@@ -16,7 +16,7 @@
 #include "guest/devices/reset.h"
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"
-#include "tests/unit/mock_vm.h"
+#include "tests/unit/mock_board.h"
 
 #define CHECK(x)                                                                                   \
     do {                                                                                           \
@@ -27,7 +27,7 @@
 #define ACTIONS 200 /* of one run: longer ones find nothing new */
 
 struct machine {
-    struct vm vm;
+    struct board board;
     struct uart uart;
     struct pic pic;
     struct pit pit;
@@ -95,40 +95,41 @@ static void build(struct machine *m, uint64_t hz)
     int error = 0;
 
     memset(m, 0, sizeof(*m));
-    mock_init(&m->vm);
-    m->vm.hz = hz;
+    mock_init(&m->board);
+    m->board.hz = hz;
     m->host_room = 20;
-    uart_init(&m->uart, &m->vm, PORT_UART1, GSI_UART1, put, m);
-    pic_init(&m->pic, &m->vm, on_intr, m);
-    pit_init(&m->pit, &m->vm);
-    rtc_init(&m->rtc, &m->vm);
+    uart_init(&m->uart, &m->board, PORT_UART1, GSI_UART1, put, m);
+    pic_init(&m->pic, &m->board, on_intr, m);
+    pit_init(&m->pit, &m->board);
+    rtc_init(&m->rtc, &m->board);
     rtc_set_memory(&m->rtc, 256 * MIB, 0);
-    acpi_pm_init(&m->acpi_pm, &m->vm);
-    keyboard_init(&m->keyboard, &m->vm);
-    reset_control_init(&m->reset_control, &m->vm);
-    pci_init(&m->pci, &m->vm, &m->reset_control.dev);
-    error |= uart_attach(&m->uart, &m->vm.bus) | pic_attach(&m->pic, &m->vm.bus);
-    error |= pit_attach(&m->pit, &m->vm.bus) | rtc_attach(&m->rtc, &m->vm.bus);
-    error |= acpi_pm_attach(&m->acpi_pm, &m->vm.bus) | keyboard_attach(&m->keyboard, &m->vm.bus);
-    error |= reset_control_attach(&m->reset_control, &m->vm.bus);
-    error |= pci_attach(&m->pci, &m->vm.bus);
+    acpi_pm_init(&m->acpi_pm, &m->board);
+    keyboard_init(&m->keyboard, &m->board);
+    reset_control_init(&m->reset_control, &m->board);
+    pci_init(&m->pci, &m->board, &m->reset_control.dev);
+    error |= uart_attach(&m->uart, &m->board.bus) | pic_attach(&m->pic, &m->board.bus);
+    error |= pit_attach(&m->pit, &m->board.bus) | rtc_attach(&m->rtc, &m->board.bus);
+    error |=
+        acpi_pm_attach(&m->acpi_pm, &m->board.bus) | keyboard_attach(&m->keyboard, &m->board.bus);
+    error |= reset_control_attach(&m->reset_control, &m->board.bus);
+    error |= pci_attach(&m->pci, &m->board.bus);
     CHECK(error == 0);
-    bus_reset(&m->vm.bus);
+    bus_reset(&m->board.bus);
 }
 
 /* Time passes; when too much happens in it, the rest of the timers come late. */
 static void step(struct machine *m, uint64_t ticks)
 {
-    uint64_t end = m->vm.now + ticks;
+    uint64_t end = m->board.now + ticks;
 
-    for (unsigned i = 0; i < 64 && m->vm.bus.next_deadline <= end; i++) {
-        m->vm.now = MAX(m->vm.now, m->vm.bus.next_deadline);
-        bus_run_timers(&m->vm.bus, m->vm.now);
-        CHECK(m->vm.bus.next_deadline > m->vm.now || tampered);
+    for (unsigned i = 0; i < 64 && m->board.bus.next_deadline <= end; i++) {
+        m->board.now = MAX(m->board.now, m->board.bus.next_deadline);
+        bus_run_timers(&m->board.bus, m->board.now);
+        CHECK(m->board.bus.next_deadline > m->board.now || tampered);
     }
-    m->vm.now = end;
-    bus_run_timers(&m->vm.bus, end);
-    CHECK(m->vm.bus.next_deadline > end || tampered);
+    m->board.now = end;
+    bus_run_timers(&m->board.bus, end);
+    CHECK(m->board.bus.next_deadline > end || tampered);
 }
 
 /* Both machines load the first one's state with some bytes changed; what is refused ends in a
@@ -140,7 +141,7 @@ static void tamper(struct input *in)
     unsigned changes = next(in) % 8;
     int error[2];
 
-    bus_save(&machines[0].vm.bus, &w);
+    bus_save(&machines[0].board.bus, &w);
     CHECK(w.used <= w.capacity);
     for (unsigned i = 0; i < changes; i++) {
         size_t at = (next(in) | (size_t)next(in) << 8) % w.used;
@@ -150,10 +151,10 @@ static void tamper(struct input *in)
     for (unsigned i = 0; i < 2; i++) {
         struct state_reader r = {.data = data, .size = w.used};
 
-        error[i] = bus_load(&machines[i].vm.bus, &r);
+        error[i] = bus_load(&machines[i].board.bus, &r);
         CHECK((error[i] != 0) == (r.error != NULL));
         if (error[i])
-            bus_reset(&machines[i].vm.bus);
+            bus_reset(&machines[i].board.bus);
     }
     CHECK(error[0] == error[1]);
     tampered = true;
@@ -167,10 +168,10 @@ static void act(struct machine *m, const uint8_t *op, uint64_t *result)
 
     switch (op[0]) {
     case 0:
-        *result = bus_port_read(&m->vm.bus, port, size);
+        *result = bus_port_read(&m->board.bus, port, size);
         break;
     case 1:
-        bus_port_write(&m->vm.bus, port, size, value);
+        bus_port_write(&m->board.bus, port, size, value);
         break;
     case 2:
         step(m, (uint64_t)value << op[3] % 16);
@@ -210,7 +211,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         uint64_t result[2] = {0};
 
         if (op[0] % 16 == 14) {
-            CHECK(mock_round_trip(&machines[1].vm));
+            CHECK(mock_round_trip(&machines[1].board));
             continue;
         }
         if (op[0] % 16 == 15) {
@@ -225,22 +226,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (unsigned i = 4; i < 8 && op[0] != 0; i++)
             op[i] = next(&in);
         if (++actions % 16 == 0)
-            CHECK(mock_round_trip(&machines[1].vm));
+            CHECK(mock_round_trip(&machines[1].board));
         for (unsigned i = 0; i < 2; i++)
             act(&machines[i], op, &result[i]);
         CHECK(result[0] == result[1]);
         CHECK(machines[0].sent == machines[1].sent);
         CHECK(machines[0].last_sent == machines[1].last_sent);
         CHECK(machines[0].intr == machines[1].intr);
-        CHECK(machines[0].vm.bus.next_deadline == machines[1].vm.bus.next_deadline);
-        CHECK(memcmp(machines[0].vm.irq, machines[1].vm.irq, sizeof(machines[0].vm.irq)) == 0);
-        CHECK(memcmp(machines[0].vm.rises, machines[1].vm.rises, sizeof(machines[0].vm.rises)) ==
+        CHECK(machines[0].board.bus.next_deadline == machines[1].board.bus.next_deadline);
+        CHECK(memcmp(machines[0].board.irq, machines[1].board.irq, sizeof(machines[0].board.irq)) ==
               0);
-        CHECK(machines[0].vm.requests == machines[1].vm.requests);
+        CHECK(memcmp(machines[0].board.rises, machines[1].board.rises,
+                     sizeof(machines[0].board.rises)) == 0);
+        CHECK(machines[0].board.requests == machines[1].board.requests);
     }
     for (unsigned i = 0; i < 2; i++) {
-        CHECK(mock_round_trip(&machines[i].vm));
-        mock_destroy(&machines[i].vm);
+        CHECK(mock_round_trip(&machines[i].board));
+        mock_destroy(&machines[i].board);
     }
     return 0;
 }

@@ -1,4 +1,4 @@
-/* links: guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* PCI configuration mechanism #1 and config space against PCI 3.0. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,9 +9,9 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "guest/board/pci.h"
-#include "tests/unit/mock_vm.h"
+#include "tests/unit/mock_board.h"
 
-static struct vm vm;
+static struct board board;
 static struct pci pci;
 static struct pci_function f;
 static unsigned written, last_offset, last_size, readings;
@@ -33,9 +33,9 @@ static const struct pci_function_ops ops = {.written = on_written, .reading = on
 
 static int setup(void **state)
 {
-    mock_init(&vm);
-    pci_init(&pci, &vm, NULL);
-    assert_int_equal(pci_attach(&pci, &vm.bus), 0);
+    mock_init(&board);
+    pci_init(&pci, &board, NULL);
+    assert_int_equal(pci_attach(&pci, &board.bus), 0);
     pci_function_init(&f, &ops, 0x1af4, 0x1042, 0x018000);
     f.config[PCI_INTERRUPT_PIN] = 1;
     f.clearable[PCI_STATUS + 1] = 0xf9;
@@ -45,33 +45,33 @@ static int setup(void **state)
     assert_int_equal(pci_function_bar(&f, 1, 4096, 0), 0);
     assert_int_equal(pci_function_bar(&f, 4, 16 * GIB, PCI_BAR_64 | PCI_BAR_PREFETCH), 0);
     assert_int_equal(pci_add_function(&pci, PCI_DEVFN(3, 0), &f), 0);
-    bus_reset(&vm.bus);
+    bus_reset(&board.bus);
     written = readings = 0;
     return 0;
 }
 
 static int teardown(void **state)
 {
-    assert_true(mock_round_trip(&vm));
-    mock_destroy(&vm);
+    assert_true(mock_round_trip(&board));
+    mock_destroy(&board);
     return 0;
 }
 
 static void address(unsigned bus, unsigned devfn, unsigned reg)
 {
-    bus_port_write(&vm.bus, 0xcf8, 4, 0x80000000 | bus << 16 | devfn << 8 | (reg & 0xfc));
+    bus_port_write(&board.bus, 0xcf8, 4, 0x80000000 | bus << 16 | devfn << 8 | (reg & 0xfc));
 }
 
 static uint32_t in(unsigned devfn, unsigned reg, unsigned size)
 {
     address(0, devfn, reg);
-    return bus_port_read(&vm.bus, (uint16_t)(0xcfc + (reg & 3)), size);
+    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (reg & 3)), size);
 }
 
 static void out(unsigned devfn, unsigned reg, unsigned size, uint32_t value)
 {
     address(0, devfn, reg);
-    bus_port_write(&vm.bus, (uint16_t)(0xcfc + (reg & 3)), size, value);
+    bus_port_write(&board.bus, (uint16_t)(0xcfc + (reg & 3)), size, value);
 }
 
 /* How Linux decides for mechanism #1, and that it finds a host bridge. */
@@ -79,12 +79,12 @@ static void linux_probe(void **state)
 {
     uint32_t before;
 
-    bus_port_write(&vm.bus, 0xcfb, 1, 0x01);
-    before = bus_port_read(&vm.bus, 0xcf8, 4);
+    bus_port_write(&board.bus, 0xcfb, 1, 0x01);
+    before = bus_port_read(&board.bus, 0xcf8, 4);
     assert_int_equal(before, 0);
-    bus_port_write(&vm.bus, 0xcf8, 4, 0x80000000);
-    assert_int_equal(bus_port_read(&vm.bus, 0xcf8, 4), 0x80000000);
-    bus_port_write(&vm.bus, 0xcf8, 4, before);
+    bus_port_write(&board.bus, 0xcf8, 4, 0x80000000);
+    assert_int_equal(bus_port_read(&board.bus, 0xcf8, 4), 0x80000000);
+    bus_port_write(&board.bus, 0xcf8, 4, before);
     assert_int_equal(in(0, PCI_SUBCLASS, 2), 0x0600);
     assert_int_equal(in(0, PCI_VENDOR_ID, 4), 0x12378086);
     assert_int_equal(in(0, PCI_HEADER_TYPE, 1), 0);
@@ -95,10 +95,10 @@ static void absent_functions_read_ones(void **state)
     assert_int_equal(in(PCI_DEVFN(1, 0), 0, 4), 0xffffffff);
     assert_int_equal(in(PCI_DEVFN(3, 1), 0, 2), 0xffff);
     address(1, PCI_DEVFN(3, 0), 0);
-    assert_int_equal(bus_port_read(&vm.bus, 0xcfc, 4), 0xffffffff);
-    bus_port_write(&vm.bus, 0xcf8, 4, 0x00001800); /* not enabled */
-    assert_int_equal(bus_port_read(&vm.bus, 0xcfc, 4), 0xffffffff);
-    bus_port_write(&vm.bus, 0xcfc, 4, 0);
+    assert_int_equal(bus_port_read(&board.bus, 0xcfc, 4), 0xffffffff);
+    bus_port_write(&board.bus, 0xcf8, 4, 0x00001800); /* not enabled */
+    assert_int_equal(bus_port_read(&board.bus, 0xcfc, 4), 0xffffffff);
+    bus_port_write(&board.bus, 0xcfc, 4, 0);
     assert_int_equal(written, 0);
 }
 
@@ -114,9 +114,9 @@ static void accesses_of_each_width(void **state)
     assert_int_equal(in(devfn, 0xf0, 1), 0x99);
     assert_true(readings > 0);
     address(0, devfn, 0xfc);
-    assert_int_equal(bus_port_read(&vm.bus, 0xcfd, 4),
+    assert_int_equal(bus_port_read(&board.bus, 0xcfd, 4),
                      0xff000000); /* three bytes, then nobody's port */
-    assert_int_equal(bus_port_read(&vm.bus, 0xcf9, 2), 0xffff);
+    assert_int_equal(bus_port_read(&board.bus, 0xcf9, 2), 0xffff);
 }
 
 static void only_writable_bits_change(void **state)
@@ -133,9 +133,9 @@ static void only_writable_bits_change(void **state)
     out(devfn, PCI_INTERRUPT_LINE, 1, 11);
     assert_int_equal(last_offset, PCI_INTERRUPT_LINE);
     assert_int_equal(last_size, 1);
-    assert_true(mock_round_trip(&vm));
+    assert_true(mock_round_trip(&board));
     assert_int_equal(in(devfn, PCI_INTERRUPT_LINE, 1), 11);
-    bus_reset(&vm.bus);
+    bus_reset(&board.bus);
     assert_int_equal(in(devfn, PCI_INTERRUPT_LINE, 1), 0);
     assert_int_equal(in(devfn, PCI_STATUS, 2), 0x2000);
 }
@@ -192,7 +192,7 @@ static void functions_are_added_in_order(void **state)
     assert_int_equal(pci_add_function(&pci, PCI_DEVFN(3, 1), &g), 0);
     assert_int_equal(in(PCI_DEVFN(3, 0), PCI_HEADER_TYPE, 1), 0x80);
     assert_int_equal(in(PCI_DEVFN(3, 1), 0, 4), 0x00020001);
-    bus_reset(&vm.bus);
+    bus_reset(&board.bus);
     assert_int_equal(in(PCI_DEVFN(3, 0), PCI_HEADER_TYPE, 1), 0x80);
 }
 
@@ -215,11 +215,11 @@ static void hostile_state_is_refused(void **state)
         struct state_writer w = {.data = data, .capacity = sizeof(data)};
         struct state_reader r = {.data = data};
 
-        bus_save(&vm.bus, &w);
+        bus_save(&board.bus, &w);
         data[24 + changed[i].offset] ^= changed[i].bits;
         r.size = w.used;
-        assert_int_equal(bus_load(&vm.bus, &r), changed[i].error);
-        assert_true(mock_round_trip(&vm));
+        assert_int_equal(bus_load(&board.bus, &r), changed[i].error);
+        assert_true(mock_round_trip(&board));
     }
 }
 

@@ -1,4 +1,4 @@
-/* links: guest/board/pit.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/board/pit.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The 8254 against the 82C54 data sheet: modes, read-back, gates, and no drift. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,59 +9,59 @@
 #include "arch/x86/lib/errno.h"
 #include "guest/board/clock.h"
 #include "guest/board/pit.h"
-#include "tests/unit/mock_vm.h"
+#include "tests/unit/mock_board.h"
 
 #define CONTROL  0x43
 #define SYSTEM_B 0x61
 
-static struct vm vm;
+static struct board board;
 static struct pit p;
 
 static int setup(void **state)
 {
-    mock_init(&vm);
-    pit_init(&p, &vm);
-    assert_int_equal(pit_attach(&p, &vm.bus), 0);
-    vm.now = 123456789012345; /* not the start of time */
-    bus_reset(&vm.bus);
+    mock_init(&board);
+    pit_init(&p, &board);
+    assert_int_equal(pit_attach(&p, &board.bus), 0);
+    board.now = 123456789012345; /* not the start of time */
+    bus_reset(&board.bus);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    assert_true(mock_round_trip(&vm));
-    mock_destroy(&vm);
+    assert_true(mock_round_trip(&board));
+    mock_destroy(&board);
     return 0;
 }
 
 /* Let the PIT's clock advance by n: to the first TSC tick of that clock. */
 static void clocks(uint64_t n)
 {
-    uint64_t clock = clock_ticks(vm.now, vm.hz, PIT_HZ);
+    uint64_t clock = clock_ticks(board.now, board.hz, PIT_HZ);
 
-    mock_ticks(&vm, clock_deadline(clock + n, vm.hz, PIT_HZ) - vm.now);
+    mock_ticks(&board, clock_deadline(clock + n, board.hz, PIT_HZ) - board.now);
 }
 
 static void program(unsigned channel, unsigned mode, uint16_t count)
 {
-    mock_out(&vm, CONTROL, (uint8_t)(channel << 6 | 0x30 | mode << 1));
-    mock_out(&vm, (uint16_t)(0x40 + channel), (uint8_t)count);
-    mock_out(&vm, (uint16_t)(0x40 + channel), (uint8_t)(count >> 8));
+    mock_out(&board, CONTROL, (uint8_t)(channel << 6 | 0x30 | mode << 1));
+    mock_out(&board, (uint16_t)(0x40 + channel), (uint8_t)count);
+    mock_out(&board, (uint16_t)(0x40 + channel), (uint8_t)(count >> 8));
 }
 
 static uint16_t latched(unsigned channel)
 {
     uint8_t low;
 
-    mock_out(&vm, CONTROL, (uint8_t)(channel << 6));
-    low = mock_in(&vm, (uint16_t)(0x40 + channel));
-    return (uint16_t)(mock_in(&vm, (uint16_t)(0x40 + channel)) << 8 | low);
+    mock_out(&board, CONTROL, (uint8_t)(channel << 6));
+    low = mock_in(&board, (uint16_t)(0x40 + channel));
+    return (uint16_t)(mock_in(&board, (uint16_t)(0x40 + channel)) << 8 | low);
 }
 
 static uint8_t status(unsigned channel)
 {
-    mock_out(&vm, CONTROL, (uint8_t)(0xe0 | 2u << channel));
-    return mock_in(&vm, (uint16_t)(0x40 + channel));
+    mock_out(&board, CONTROL, (uint8_t)(0xe0 | 2u << channel));
+    return mock_in(&board, (uint16_t)(0x40 + channel));
 }
 
 static bool out(unsigned channel)
@@ -71,7 +71,7 @@ static bool out(unsigned channel)
 
 static void gate(bool level)
 {
-    mock_out(&vm, SYSTEM_B, level);
+    mock_out(&board, SYSTEM_B, level);
 }
 
 static void mode_0_counts_down_once(void **state)
@@ -82,21 +82,21 @@ static void mode_0_counts_down_once(void **state)
     clocks(1);
     assert_int_equal(status(0), 0x30);
     assert_int_equal(latched(0), 10);
-    assert_false(vm.irq[0]);
+    assert_false(board.irq[0]);
     clocks(9);
     assert_int_equal(latched(0), 1);
     assert_false(out(0));
     clocks(1);
     assert_true(out(0));
-    assert_true(vm.irq[0]);
+    assert_true(board.irq[0]);
     assert_int_equal(latched(0), 0);
     clocks(1);
     assert_int_equal(latched(0), 0xffff); /* it goes on */
     clocks(200000);
-    assert_int_equal(vm.rises[0], 1);
-    mock_out(&vm, CONTROL, 0x30);
-    assert_false(vm.irq[0]); /* the control word lowers the output */
-    assert_true(vm.bus.next_deadline == TIMER_OFF);
+    assert_int_equal(board.rises[0], 1);
+    mock_out(&board, CONTROL, 0x30);
+    assert_false(board.irq[0]); /* the control word lowers the output */
+    assert_true(board.bus.next_deadline == TIMER_OFF);
 }
 
 static void mode_0_restarts_with_each_count(void **state)
@@ -104,15 +104,15 @@ static void mode_0_restarts_with_each_count(void **state)
     program(0, 0, 100);
     clocks(51);
     assert_int_equal(latched(0), 50);
-    mock_out(&vm, 0x40, 30); /* the first byte stops the counter */
+    mock_out(&board, 0x40, 30); /* the first byte stops the counter */
     clocks(500);
-    assert_int_equal(vm.rises[0], 0);
+    assert_int_equal(board.rises[0], 0);
     assert_int_equal(latched(0), 50);
-    mock_out(&vm, 0x40, 0);
+    mock_out(&board, 0x40, 0);
     clocks(30);
     assert_int_equal(latched(0), 1);
     clocks(1);
-    assert_int_equal(vm.rises[0], 1);
+    assert_int_equal(board.rises[0], 1);
 }
 
 static void the_gate_suspends_mode_0(void **state)
@@ -124,12 +124,12 @@ static void the_gate_suspends_mode_0(void **state)
     assert_int_equal(latched(2), 60);
     clocks(1000);
     assert_int_equal(latched(2), 60);
-    assert_true(mock_round_trip(&vm));
+    assert_true(mock_round_trip(&board));
     gate(true);
     clocks(59);
-    assert_int_equal(mock_in(&vm, SYSTEM_B) & 0x20, 0);
+    assert_int_equal(mock_in(&board, SYSTEM_B) & 0x20, 0);
     clocks(1);
-    assert_int_equal(mock_in(&vm, SYSTEM_B) & 0x20, 0x20);
+    assert_int_equal(mock_in(&board, SYSTEM_B) & 0x20, 0x20);
     gate(false);
     program(2, 0, 5); /* loaded while the gate is low: waits */
     clocks(100);
@@ -160,8 +160,8 @@ static void mode_1_is_a_retriggerable_shot(void **state)
     gate(false);
     gate(true);
     clocks(3);
-    mock_out(&vm, 0x42, 50); /* for the next shot */
-    mock_out(&vm, 0x42, 0);
+    mock_out(&board, 0x42, 50); /* for the next shot */
+    mock_out(&board, 0x42, 0);
     clocks(18);
     assert_true(out(2));
     gate(false);
@@ -182,28 +182,28 @@ static void mode_2_divides(void **state)
         clocks(1);
     }
     /* One rise for the control word, one per period. */
-    assert_int_equal(vm.rises[0], 5);
+    assert_int_equal(board.rises[0], 5);
 }
 
 static void mode_2_takes_a_new_count_at_the_end_of_the_period(void **state)
 {
     program(0, 2, 100);
     clocks(31);
-    mock_out(&vm, 0x40, 10);
-    mock_out(&vm, 0x40, 0);
+    mock_out(&board, 0x40, 10);
+    mock_out(&board, 0x40, 0);
     assert_int_equal(status(0) & 0x40, 0x40);
     assert_int_equal(latched(0), 70);
-    assert_true(mock_round_trip(&vm));
-    vm.rises[0] = 0;
+    assert_true(mock_round_trip(&board));
+    board.rises[0] = 0;
     clocks(69);
-    assert_int_equal(vm.rises[0], 0);
+    assert_int_equal(board.rises[0], 0);
     assert_int_equal(latched(0), 1);
     clocks(1);
-    assert_int_equal(vm.rises[0], 1);
+    assert_int_equal(board.rises[0], 1);
     assert_int_equal(latched(0), 10);
     assert_int_equal(status(0) & 0x40, 0);
     clocks(30);
-    assert_int_equal(vm.rises[0], 4);
+    assert_int_equal(board.rises[0], 4);
 }
 
 static void the_gate_restarts_mode_2(void **state)
@@ -245,8 +245,8 @@ static void mode_3_takes_a_new_count_at_the_end_of_the_half(void **state)
     gate(true);
     program(2, 3, 100);
     clocks(11);
-    mock_out(&vm, 0x42, 20);
-    mock_out(&vm, 0x42, 0);
+    mock_out(&board, 0x42, 20);
+    mock_out(&board, 0x42, 0);
     clocks(39);
     assert_true(out(2));
     clocks(1); /* the high half of 50 is over; a low one of 10 begins */
@@ -258,8 +258,8 @@ static void mode_3_takes_a_new_count_at_the_end_of_the_half(void **state)
     assert_true(out(2));
     program(2, 3, 100);
     clocks(61);
-    mock_out(&vm, 0x42, 20);
-    mock_out(&vm, 0x42, 0);
+    mock_out(&board, 0x42, 20);
+    mock_out(&board, 0x42, 0);
     clocks(39);
     assert_false(out(2));
     clocks(1);
@@ -272,15 +272,15 @@ static void mode_3_interrupts_follow_a_new_count(void **state)
 {
     program(0, 3, 1000);
     clocks(101);
-    mock_out(&vm, 0x40, 200);
-    mock_out(&vm, 0x40, 0);
-    vm.rises[0] = 0;
+    mock_out(&board, 0x40, 200);
+    mock_out(&board, 0x40, 0);
+    board.rises[0] = 0;
     clocks(499); /* 400 high, 100 low */
-    assert_int_equal(vm.rises[0], 0);
+    assert_int_equal(board.rises[0], 0);
     clocks(1);
-    assert_int_equal(vm.rises[0], 1);
+    assert_int_equal(board.rises[0], 1);
     clocks(1000);
-    assert_int_equal(vm.rises[0], 6);
+    assert_int_equal(board.rises[0], 6);
 }
 
 /* What the output has done until a write is there before what the write does. */
@@ -288,47 +288,47 @@ static void a_control_word_in_the_low_half_is_an_edge(void **state)
 {
     program(0, 3, 1000);
     clocks(1001 + 700);
-    assert_int_equal(vm.rises[0], 2); /* the control word's and the first period's */
-    mock_out(&vm, CONTROL, 0x34);
-    assert_true(vm.irq[0]);
-    assert_int_equal(vm.rises[0], 3);
-    mock_out(&vm, CONTROL, 0x34); /* high already */
-    assert_int_equal(vm.rises[0], 3);
+    assert_int_equal(board.rises[0], 2); /* the control word's and the first period's */
+    mock_out(&board, CONTROL, 0x34);
+    assert_true(board.irq[0]);
+    assert_int_equal(board.rises[0], 3);
+    mock_out(&board, CONTROL, 0x34); /* high already */
+    assert_int_equal(board.rises[0], 3);
 }
 
 static void an_edge_that_came_before_a_write_is_not_lost(void **state)
 {
     program(0, 0, 1000);
-    vm.now += vm.hz / 100; /* the timer is late */
-    assert_int_equal(vm.rises[0], 0);
-    mock_out(&vm, CONTROL, 0x30);
-    assert_false(vm.irq[0]);
-    assert_int_equal(vm.rises[0], 1);
+    board.now += board.hz / 100; /* the timer is late */
+    assert_int_equal(board.rises[0], 0);
+    mock_out(&board, CONTROL, 0x30);
+    assert_false(board.irq[0]);
+    assert_int_equal(board.rises[0], 1);
     program(0, 2, 1000);
     clocks(500);
-    vm.rises[0] = 0;
-    vm.now += vm.hz / 1000;
-    mock_out(&vm, 0x40, 0x34);
-    mock_out(&vm, 0x40, 0x12);
-    assert_int_equal(vm.rises[0], 1);
+    board.rises[0] = 0;
+    board.now += board.hz / 1000;
+    mock_out(&board, 0x40, 0x34);
+    mock_out(&board, 0x40, 0x12);
+    assert_int_equal(board.rises[0], 1);
 }
 
 static void mode_4_strobes_once(void **state)
 {
-    program(0, 4, 8);       /* Linux's one-shot tick */
-    assert_true(vm.irq[0]); /* the output is high from the control word on */
-    vm.rises[0] = 0;
+    program(0, 4, 8);          /* Linux's one-shot tick */
+    assert_true(board.irq[0]); /* the output is high from the control word on */
+    board.rises[0] = 0;
     clocks(9);
     assert_false(out(0));
     clocks(1);
     assert_true(out(0));
-    assert_int_equal(vm.rises[0], 1);
+    assert_int_equal(board.rises[0], 1);
     clocks(200000);
-    assert_int_equal(vm.rises[0], 1);
-    mock_out(&vm, 0x40, 3); /* a new count restarts it */
-    mock_out(&vm, 0x40, 0);
+    assert_int_equal(board.rises[0], 1);
+    mock_out(&board, 0x40, 3); /* a new count restarts it */
+    mock_out(&board, 0x40, 0);
     clocks(5);
-    assert_int_equal(vm.rises[0], 2);
+    assert_int_equal(board.rises[0], 2);
 }
 
 static void mode_5_strobes_on_the_gate(void **state)
@@ -360,27 +360,27 @@ static void zero_is_the_longest_count(void **state)
     assert_int_equal(latched(0), 0);
     clocks(1);
     assert_int_equal(latched(0), 0xffff);
-    vm.rises[0] = 0;
+    board.rises[0] = 0;
     clocks(65534);
-    assert_int_equal(vm.rises[0], 0);
+    assert_int_equal(board.rises[0], 0);
     clocks(1);
-    assert_int_equal(vm.rises[0], 1);
+    assert_int_equal(board.rises[0], 1);
     program(0, 2, 1); /* illegal; must not divide by itself for ever */
-    assert_uint_in_range(vm.bus.next_deadline, vm.now + 1, vm.now + vm.hz);
+    assert_uint_in_range(board.bus.next_deadline, board.now + 1, board.now + board.hz);
 }
 
 static void bcd(void **state)
 {
-    mock_out(&vm, CONTROL, 0x31 | 2 << 1);
-    mock_out(&vm, 0x40, 0x00);
-    mock_out(&vm, 0x40, 0x10);
+    mock_out(&board, CONTROL, 0x31 | 2 << 1);
+    mock_out(&board, 0x40, 0x00);
+    mock_out(&board, 0x40, 0x10);
     clocks(1);
     assert_int_equal(latched(0), 0x1000);
     clocks(1);
     assert_int_equal(latched(0), 0x0999);
-    mock_out(&vm, CONTROL, 0x31);
-    mock_out(&vm, 0x40, 0x00);
-    mock_out(&vm, 0x40, 0x00);
+    mock_out(&board, CONTROL, 0x31);
+    mock_out(&board, 0x40, 0x00);
+    mock_out(&board, 0x40, 0x00);
     clocks(1);
     assert_int_equal(latched(0), 0x0000);
     clocks(1);
@@ -393,17 +393,17 @@ static void bcd(void **state)
 
 static void single_byte_access(void **state)
 {
-    mock_out(&vm, CONTROL, 0x10 | 2 << 1);
-    mock_out(&vm, 0x40, 0x34);
+    mock_out(&board, CONTROL, 0x10 | 2 << 1);
+    mock_out(&board, 0x40, 0x34);
     clocks(1);
-    assert_int_equal(mock_in(&vm, 0x40), 0x34);
-    assert_int_equal(mock_in(&vm, 0x40), 0x34);
-    mock_out(&vm, CONTROL, 0x20 | 2 << 1);
-    mock_out(&vm, 0x40, 0x12);
+    assert_int_equal(mock_in(&board, 0x40), 0x34);
+    assert_int_equal(mock_in(&board, 0x40), 0x34);
+    mock_out(&board, CONTROL, 0x20 | 2 << 1);
+    mock_out(&board, 0x40, 0x12);
     clocks(1);
-    assert_int_equal(mock_in(&vm, 0x40), 0x12);
-    mock_out(&vm, CONTROL, 0x00);
-    assert_int_equal(mock_in(&vm, 0x40), 0x12);
+    assert_int_equal(mock_in(&board, 0x40), 0x12);
+    mock_out(&board, CONTROL, 0x00);
+    assert_int_equal(mock_in(&board, 0x40), 0x12);
 }
 
 static void latches_hold(void **state)
@@ -411,20 +411,20 @@ static void latches_hold(void **state)
     program(0, 2, 0x1234);
     program(1, 2, 0x100);
     clocks(1);
-    mock_out(&vm, CONTROL, 0xc0 | 0x06); /* read back: status and count of channels 0 and 1 */
+    mock_out(&board, CONTROL, 0xc0 | 0x06); /* read back: status and count of channels 0 and 1 */
     clocks(20);
-    mock_out(&vm, CONTROL, 0x00); /* a second latch before the first is read does nothing */
-    assert_int_equal(mock_in(&vm, 0x40), 0xb4);
-    assert_int_equal(mock_in(&vm, 0x40), 0x34);
-    assert_true(mock_round_trip(&vm));
-    assert_int_equal(mock_in(&vm, 0x40), 0x12);
-    assert_int_equal(mock_in(&vm, 0x41), 0xb4);
-    assert_int_equal(mock_in(&vm, 0x41), 0x00);
-    assert_int_equal(mock_in(&vm, 0x41), 0x01);
+    mock_out(&board, CONTROL, 0x00); /* a second latch before the first is read does nothing */
+    assert_int_equal(mock_in(&board, 0x40), 0xb4);
+    assert_int_equal(mock_in(&board, 0x40), 0x34);
+    assert_true(mock_round_trip(&board));
+    assert_int_equal(mock_in(&board, 0x40), 0x12);
+    assert_int_equal(mock_in(&board, 0x41), 0xb4);
+    assert_int_equal(mock_in(&board, 0x41), 0x00);
+    assert_int_equal(mock_in(&board, 0x41), 0x01);
     /* Now as it counts: low then high byte. */
-    assert_int_equal(mock_in(&vm, 0x40), 0x20);
-    assert_int_equal(mock_in(&vm, 0x40), 0x12);
-    assert_int_equal(mock_in(&vm, CONTROL), 0xff);
+    assert_int_equal(mock_in(&board, 0x40), 0x20);
+    assert_int_equal(mock_in(&board, 0x40), 0x12);
+    assert_int_equal(mock_in(&board, CONTROL), 0xff);
 }
 
 /* A thousand seconds of Linux's HZ=1000 divisor: no tick is lost and the last one is where
@@ -433,70 +433,70 @@ static void a_periodic_timer_does_not_drift(void **state)
 {
     uint64_t start;
 
-    vm.hz = 2399999987;
+    board.hz = 2399999987;
     program(0, 2, 1193);
-    start = clock_ticks(vm.now, vm.hz, PIT_HZ) + 1;
-    vm.rises[0] = 0;
+    start = clock_ticks(board.now, board.hz, PIT_HZ) + 1;
+    board.rises[0] = 0;
     for (unsigned i = 1; i <= 100000; i++) {
-        uint64_t due = clock_deadline(start + i * 1193ULL, vm.hz, PIT_HZ);
+        uint64_t due = clock_deadline(start + i * 1193ULL, board.hz, PIT_HZ);
 
         if (i % 10000 != 0) {
-            assert_int_equal(vm.bus.next_deadline, due);
-            vm.now = due;
-            bus_run_timers(&vm.bus, due);
+            assert_int_equal(board.bus.next_deadline, due);
+            board.now = due;
+            bus_run_timers(&board.bus, due);
         } else {
-            mock_ticks(&vm, due - vm.now);
+            mock_ticks(&board, due - board.now);
         }
-        assert_int_equal(vm.rises[0], i);
+        assert_int_equal(board.rises[0], i);
     }
 }
 
 static void late_timers_coalesce(void **state)
 {
     program(0, 2, 1000);
-    vm.rises[0] = 0;
-    vm.now += vm.hz * 10;
-    bus_run_timers(&vm.bus, vm.now);
-    assert_int_equal(vm.rises[0], 1);
-    assert_true(vm.bus.next_deadline > vm.now);
-    assert_true(vm.bus.next_deadline <= vm.now + vm.hz / 1000);
+    board.rises[0] = 0;
+    board.now += board.hz * 10;
+    bus_run_timers(&board.bus, board.now);
+    assert_int_equal(board.rises[0], 1);
+    assert_true(board.bus.next_deadline > board.now);
+    assert_true(board.bus.next_deadline <= board.now + board.hz / 1000);
 }
 
 /* Linux's and many a boot loader's calibration: channel 2 in mode 0 and bit 5 of port 61h, 50 ms
  * long. */
 static void calibration_by_port_61(void **state)
 {
-    uint64_t start = vm.now;
+    uint64_t start = board.now;
     unsigned polls = 0;
 
-    mock_out(&vm, SYSTEM_B, (mock_in(&vm, SYSTEM_B) & ~0x02) | 0x01);
-    mock_out(&vm, CONTROL, 0xb0);
-    mock_out(&vm, 0x42, 59659 & 0xff);
-    mock_out(&vm, 0x42, 59659 >> 8);
-    while (!(mock_in(&vm, SYSTEM_B) & 0x20)) {
+    mock_out(&board, SYSTEM_B, (mock_in(&board, SYSTEM_B) & ~0x02) | 0x01);
+    mock_out(&board, CONTROL, 0xb0);
+    mock_out(&board, 0x42, 59659 & 0xff);
+    mock_out(&board, 0x42, 59659 >> 8);
+    while (!(mock_in(&board, SYSTEM_B) & 0x20)) {
         assert_true(++polls < 100000);
-        mock_microseconds(&vm, 1);
+        mock_microseconds(&board, 1);
     }
-    assert_uint_in_range(vm.now - start, vm.hz / 20, vm.hz / 20 + vm.hz / 500000);
+    assert_uint_in_range(board.now - start, board.hz / 20, board.hz / 20 + board.hz / 500000);
 }
 
 static void port_61_shows_refresh_and_keeps_its_bits(void **state)
 {
-    uint8_t before = mock_in(&vm, SYSTEM_B) & 0x10;
+    uint8_t before = mock_in(&board, SYSTEM_B) & 0x10;
     unsigned changes = 0;
 
     for (unsigned i = 0; i < 180; i++) {
-        uint8_t now = mock_in(&vm, SYSTEM_B) & 0x10;
+        uint8_t now = mock_in(&board, SYSTEM_B) & 0x10;
 
         changes += now != before;
         before = now;
         clocks(1);
     }
     assert_uint_in_range(changes, 9, 11);
-    mock_out(&vm, SYSTEM_B, 0xff);
-    assert_int_equal(mock_in(&vm, SYSTEM_B) & 0xcf, 0x0f);
-    mock_out(&vm, SYSTEM_B, 0x00);
-    assert_int_equal(mock_in(&vm, SYSTEM_B) & 0xcf, 0x00);
+    mock_out(&board, SYSTEM_B, 0xff);
+    assert_int_equal(mock_in(&board, SYSTEM_B) & 0xcf, 0x0f);
+    mock_out(&board, SYSTEM_B, 0x00);
+    assert_int_equal(mock_in(&board, SYSTEM_B) & 0xcf, 0x00);
 }
 
 static void hostile_state_is_refused(void **state)
@@ -512,11 +512,11 @@ static void hostile_state_is_refused(void **state)
         struct state_reader r = {.data = data};
 
         program(0, 2, 100);
-        bus_save(&vm.bus, &w);
+        bus_save(&board.bus, &w);
         data[24 + 16 + bad[i].offset] = bad[i].value;
         r.size = w.used;
-        assert_int_equal(bus_load(&vm.bus, &r), -EBADMSG);
-        assert_true(mock_round_trip(&vm));
+        assert_int_equal(bus_load(&board.bus, &r), -EBADMSG);
+        assert_true(mock_round_trip(&board));
     }
 }
 

@@ -1,4 +1,4 @@
-/* links: guest/devices/rtc.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/devices/rtc.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The MC146818A against its data sheet, and against how Linux reads and sets it. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,41 +9,41 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "guest/devices/rtc.h"
-#include "tests/unit/mock_vm.h"
+#include "tests/unit/mock_board.h"
 
 #define GSI    8
 #define SECOND 1000000
 
-static struct vm vm;
+static struct board board;
 static struct rtc r;
 
 static int setup(void **state)
 {
-    mock_init(&vm);
-    rtc_init(&r, &vm);
-    assert_int_equal(rtc_attach(&r, &vm.bus), 0);
-    vm.now = 777;
-    bus_reset(&vm.bus);
+    mock_init(&board);
+    rtc_init(&r, &board);
+    assert_int_equal(rtc_attach(&r, &board.bus), 0);
+    board.now = 777;
+    bus_reset(&board.bus);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    assert_true(mock_round_trip(&vm));
-    mock_destroy(&vm);
+    assert_true(mock_round_trip(&board));
+    mock_destroy(&board);
     return 0;
 }
 
 static uint8_t in(uint8_t index)
 {
-    mock_out(&vm, 0x70, index);
-    return mock_in(&vm, 0x71);
+    mock_out(&board, 0x70, index);
+    return mock_in(&board, 0x71);
 }
 
 static void out(uint8_t index, uint8_t value)
 {
-    mock_out(&vm, 0x70, index);
-    mock_out(&vm, 0x71, value);
+    mock_out(&board, 0x70, index);
+    mock_out(&board, 0x71, value);
 }
 
 static void assert_time(uint8_t century, uint8_t year, uint8_t month, uint8_t day, uint8_t hour,
@@ -84,12 +84,12 @@ static void it_shows_the_wall_clock(void **state)
     assert_int_equal(in(0x0b), 0x02);
     assert_int_equal(in(0x0a), 0x26);
     assert_int_equal(in(0x0d), 0x80);
-    mock_microseconds(&vm, 3723ULL * SECOND);
+    mock_microseconds(&board, 3723ULL * SECOND);
     assert_time(0x20, 0x26, 0x03, 0x01, 0x13, 0x02, 0x03);
-    mock_microseconds(&vm, 11ULL * 3600 * SECOND);
+    mock_microseconds(&board, 11ULL * 3600 * SECOND);
     assert_time(0x20, 0x26, 0x03, 0x02, 0x00, 0x02, 0x03);
     assert_int_equal(in(6), 2);
-    assert_int_equal(mock_in(&vm, 0x70), 0xff);
+    assert_int_equal(mock_in(&board, 0x70), 0xff);
 }
 
 static void binary_and_twelve_hours(void **state)
@@ -100,11 +100,11 @@ static void binary_and_twelve_hours(void **state)
     assert_time(20, 26, 3, 1, 0x80 | 12, 0, 0); /* noon is 12 PM */
     out(0x0b, 0x00);
     assert_int_equal(in(4), 0x92);
-    mock_microseconds(&vm, 11ULL * 3600 * SECOND);
+    mock_microseconds(&board, 11ULL * 3600 * SECOND);
     assert_int_equal(in(4), 0x91);
-    mock_microseconds(&vm, 1ULL * 3600 * SECOND);
+    mock_microseconds(&board, 1ULL * 3600 * SECOND);
     assert_int_equal(in(4), 0x12); /* midnight is 12 AM */
-    mock_microseconds(&vm, 1ULL * 3600 * SECOND);
+    mock_microseconds(&board, 1ULL * 3600 * SECOND);
     assert_int_equal(in(4), 0x01);
     set_time(0x20, 0x26, 0x03, 0x01, 0x92, 0x30, 0x00);
     out(0x0b, 0x02);
@@ -120,15 +120,15 @@ static void setting_survives_and_goes_on(void **state)
     set_time(0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x58);
     out(6, 6); /* a Friday */
     assert_time(0x19, 0x99, 0x12, 0x31, 0x23, 0x59, 0x58);
-    assert_true(mock_round_trip(&vm));
-    mock_microseconds(&vm, SECOND / 2 - 1000); /* the first update comes half a second after */
+    assert_true(mock_round_trip(&board));
+    mock_microseconds(&board, SECOND / 2 - 1000); /* the first update comes half a second after */
     assert_int_equal(in(0), 0x58);
-    mock_microseconds(&vm, 1000 + 1);
+    mock_microseconds(&board, 1000 + 1);
     assert_int_equal(in(0), 0x59);
-    mock_microseconds(&vm, SECOND);
+    mock_microseconds(&board, SECOND);
     assert_time(0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00);
     assert_int_equal(in(6), 7); /* a Saturday */
-    bus_reset(&vm.bus);         /* the battery keeps it */
+    bus_reset(&board.bus);      /* the battery keeps it */
     assert_time(0x20, 0x00, 0x01, 0x01, 0x00, 0x00, 0x00);
 }
 
@@ -151,8 +151,8 @@ static void a_running_clock_keeps_what_is_written(void **state)
     assert_time(0x20, 0x24, 0x03, 0x31, 0x12, 0x00, 0x00);
     set_date(0x20, 0x24, 0x01, 0x31);
     out(8, 0x02);
-    assert_true(mock_round_trip(&vm));
-    mock_microseconds(&vm, 10 * SECOND); /* updates that do not reach the date */
+    assert_true(mock_round_trip(&board));
+    mock_microseconds(&board, 10 * SECOND); /* updates that do not reach the date */
     assert_time(0x20, 0x24, 0x02, 0x31, 0x12, 0x00, 0x10);
     out(7, 0x15);
     assert_time(0x20, 0x24, 0x02, 0x15, 0x12, 0x00, 0x10);
@@ -170,7 +170,7 @@ static void a_running_clock_keeps_what_is_written(void **state)
         }
         for (unsigned k = 0; k < ARRAY_SIZE(registers); k++)
             assert_int_equal(in(registers[k]), (uint8_t)(i * 27 + k * 5));
-        assert_true(mock_round_trip(&vm));
+        assert_true(mock_round_trip(&board));
     }
 }
 
@@ -181,18 +181,18 @@ static void any_year_goes_on(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(years); i++) {
         set_time((uint8_t)(years[i] >> 8), (uint8_t)years[i], 0x12, 0x31, 0x23, 0x59, 0x59);
         out(6, 7);
-        mock_microseconds(&vm, SECOND / 2 + 1);
+        mock_microseconds(&board, SECOND / 2 + 1);
         assert_time((uint8_t)(years[i] >> 8), (uint8_t)(years[i] + 1), 0x01, 0x01, 0, 0, 0);
         assert_int_equal(in(6), 1); /* the day of the week is a counter of its own */
     }
     set_time(0x99, 0x99, 0x12, 0x31, 0x23, 0x59, 0x59);
-    mock_microseconds(&vm, SECOND / 2 + 1);
+    mock_microseconds(&board, SECOND / 2 + 1);
     assert_time(0x00, 0x00, 0x01, 0x01, 0, 0, 0);
     set_time(0x00, 0x00, 0x02, 0x28, 0x23, 0x59, 0x59); /* a leap year, as 2000 */
-    mock_microseconds(&vm, SECOND / 2 + 1);
+    mock_microseconds(&board, SECOND / 2 + 1);
     assert_time(0x00, 0x00, 0x02, 0x29, 0, 0, 0);
     set_time(0x19, 0x60, 0x02, 0x28, 0x23, 0x59, 0x59);
-    mock_microseconds(&vm, SECOND / 2 + 86400ULL * SECOND + 1);
+    mock_microseconds(&board, SECOND / 2 + 86400ULL * SECOND + 1);
     assert_time(0x19, 0x60, 0x03, 0x01, 0, 0, 0x00);
 }
 
@@ -200,10 +200,10 @@ static void any_year_goes_on(void **state)
 static void an_update_takes_nonsense_to_its_end(void **state)
 {
     set_time(0x20, 0x24, 0x02, 0x31, 0x23, 0x59, 0x59);
-    mock_microseconds(&vm, SECOND / 2 + 1);
+    mock_microseconds(&board, SECOND / 2 + 1);
     assert_time(0x20, 0x24, 0x03, 0x01, 0, 0, 0);
     set_time(0x20, 0x24, 0x05, 0x05, 0x05, 0x05, 0x75);
-    mock_microseconds(&vm, SECOND / 2 + 1);
+    mock_microseconds(&board, SECOND / 2 + 1);
     assert_time(0x20, 0x24, 0x05, 0x05, 0x05, 0x06, 0x00);
 }
 
@@ -215,18 +215,18 @@ static void an_alarm_that_no_time_is_equal_to_never_comes(void **state)
     out(5, 0xff);
     in(0x0c);
     out(0x0b, 0x22);
-    mock_microseconds(&vm, 3600ULL * SECOND);
-    assert_false(vm.irq[GSI]);
+    mock_microseconds(&board, 3600ULL * SECOND);
+    assert_false(board.irq[GSI]);
     assert_int_equal(in(1), 0x0a);
     out(0x0b, 0x20); /* 12 hours: 0 is none of them */
     out(1, 0x00);
     out(3, 0x00);
     out(5, 0x00);
     in(0x0c);
-    mock_microseconds(&vm, 86400ULL * SECOND);
+    mock_microseconds(&board, 86400ULL * SECOND);
     assert_int_equal(in(0x0c) & 0x20, 0);
     out(5, 0x12);
-    mock_microseconds(&vm, 86400ULL * SECOND);
+    mock_microseconds(&board, 86400ULL * SECOND);
     assert_int_equal(in(0x0c) & 0x20, 0x20);
 }
 
@@ -235,20 +235,20 @@ static void an_interrupt_read_away_was_an_edge(void **state)
 {
     in(0x0c);
     out(0x0b, 0x42);
-    vm.now += vm.hz / 100; /* the timer is late */
-    assert_int_equal(vm.rises[GSI], 0);
+    board.now += board.hz / 100; /* the timer is late */
+    assert_int_equal(board.rises[GSI], 0);
     assert_int_equal(in(0x0c), 0xc0);
-    assert_false(vm.irq[GSI]);
-    assert_int_equal(vm.rises[GSI], 1);
-    vm.now += vm.hz / 100;
+    assert_false(board.irq[GSI]);
+    assert_int_equal(board.rises[GSI], 1);
+    board.now += board.hz / 100;
     out(0x0b, 0x02);
-    assert_false(vm.irq[GSI]);
-    assert_int_equal(vm.rises[GSI], 2);
+    assert_false(board.irq[GSI]);
+    assert_int_equal(board.rises[GSI], 2);
     in(0x0c);
     out(0x0b, 0x12);
-    vm.now += vm.hz;
+    board.now += board.hz;
     in(0); /* the update that this shows has interrupted */
-    assert_true(vm.irq[GSI]);
+    assert_true(board.irq[GSI]);
 }
 
 static void every_day_of_four_centuries(void **state)
@@ -257,7 +257,7 @@ static void every_day_of_four_centuries(void **state)
     unsigned weekday = 4; /* 1970-01-01 was a Thursday: 5 when Sunday is 1 */
 
     out(0x0b, 0x06);
-    vm.wall_base = 0;
+    board.wall_base = 0;
     for (unsigned year = 1970; year < 2370; year++) {
         bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 
@@ -277,7 +277,7 @@ static void every_day_of_four_centuries(void **state)
                     r.offset = 0;
                 }
                 weekday++;
-                vm.wall_base += 86400LL * SECOND;
+                board.wall_base += 86400LL * SECOND;
             }
         }
     }
@@ -286,11 +286,11 @@ static void every_day_of_four_centuries(void **state)
 static void set_halts_the_registers(void **state)
 {
     out(0x0b, 0x82);
-    mock_microseconds(&vm, 10 * SECOND);
+    mock_microseconds(&board, 10 * SECOND);
     assert_time(0x20, 0x26, 0x03, 0x01, 0x12, 0x00, 0x00);
     assert_int_equal(in(0x0a) & 0x80, 0);
     out(2, 0x17);
-    assert_true(mock_round_trip(&vm));
+    assert_true(mock_round_trip(&board));
     assert_int_equal(in(2), 0x17);
     out(0x0b, 0x02);
     assert_time(0x20, 0x26, 0x03, 0x01, 0x12, 0x17, 0x00);
@@ -306,7 +306,7 @@ static void uip_announces_an_update(void **state)
         uint8_t before = in(0), a = in(0x0a);
 
         up += a >> 7;
-        mock_microseconds(&vm, 10);
+        mock_microseconds(&board, 10);
         if (in(0) != before)
             assert_int_equal(a & 0x80, 0x80);
     }
@@ -318,19 +318,19 @@ static void update_interrupt(void **state)
     out(0x0a, 0x20); /* no periodic flag */
     in(0x0c);
     out(0x0b, 0x12);
-    mock_microseconds(&vm, SECOND - 100);
-    assert_false(vm.irq[GSI]);
-    mock_microseconds(&vm, 200);
-    assert_true(vm.irq[GSI]);
-    assert_true(mock_round_trip(&vm));
+    mock_microseconds(&board, SECOND - 100);
+    assert_false(board.irq[GSI]);
+    mock_microseconds(&board, 200);
+    assert_true(board.irq[GSI]);
+    assert_true(mock_round_trip(&board));
     assert_int_equal(in(0x0c), 0x90);
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
     assert_int_equal(in(0x0c), 0x00);
     for (unsigned i = 0; i < 10; i++) {
-        mock_microseconds(&vm, SECOND);
+        mock_microseconds(&board, SECOND);
         assert_int_equal(in(0x0c), 0x90);
     }
-    assert_int_equal(vm.rises[GSI], 11);
+    assert_int_equal(board.rises[GSI], 11);
     out(0x0b, 0x92); /* SET switches it off */
     assert_int_equal(in(0x0b), 0x82);
 }
@@ -338,9 +338,9 @@ static void update_interrupt(void **state)
 static void flags_come_without_interrupts(void **state)
 {
     in(0x0c);
-    assert_int_equal(mock_microseconds(&vm, 2 * SECOND), 0); /* nothing wakes for them */
-    assert_int_equal(in(0x0c), 0x50);                        /* periodic and update, no interrupt */
-    assert_false(vm.irq[GSI]);
+    assert_int_equal(mock_microseconds(&board, 2 * SECOND), 0); /* nothing wakes for them */
+    assert_int_equal(in(0x0c), 0x50); /* periodic and update, no interrupt */
+    assert_false(board.irq[GSI]);
 }
 
 static void alarm(void **state)
@@ -350,15 +350,15 @@ static void alarm(void **state)
     out(5, 0x12);
     in(0x0c);
     out(0x0b, 0x22);
-    mock_microseconds(&vm, 129 * SECOND);
-    assert_false(vm.irq[GSI]);
-    mock_microseconds(&vm, SECOND);
-    assert_true(vm.irq[GSI]);
+    mock_microseconds(&board, 129 * SECOND);
+    assert_false(board.irq[GSI]);
+    mock_microseconds(&board, SECOND);
+    assert_true(board.irq[GSI]);
     assert_int_equal(in(0x0c) & 0xb0, 0xb0);
-    mock_microseconds(&vm, 86399ULL * SECOND);
-    assert_false(vm.irq[GSI]);
-    mock_microseconds(&vm, SECOND);
-    assert_true(vm.irq[GSI]); /* the next day */
+    mock_microseconds(&board, 86399ULL * SECOND);
+    assert_false(board.irq[GSI]);
+    mock_microseconds(&board, SECOND);
+    assert_true(board.irq[GSI]); /* the next day */
 }
 
 static void alarm_wildcards(void **state)
@@ -369,27 +369,27 @@ static void alarm_wildcards(void **state)
     in(0x0c);
     out(0x0b, 0x22);
     for (unsigned i = 0; i < 5; i++) { /* each minute at 30 seconds */
-        mock_microseconds(&vm, 30ULL * SECOND);
+        mock_microseconds(&board, 30ULL * SECOND);
         assert_int_equal(in(0x0c) & 0xa0, 0xa0);
-        mock_microseconds(&vm, 30ULL * SECOND);
+        mock_microseconds(&board, 30ULL * SECOND);
         assert_int_equal(in(0x0c) & 0xa0, 0x00);
     }
     out(1, 0xff); /* each second */
-    mock_microseconds(&vm, SECOND);
+    mock_microseconds(&board, SECOND);
     assert_int_equal(in(0x0c) & 0xa0, 0xa0);
     out(1, 0xc5);
     out(3, 0x05);
     out(5, 0xff); /* each second of minute 5: only just begun */
     in(0x0c);
-    mock_microseconds(&vm, SECOND);
+    mock_microseconds(&board, SECOND);
     assert_int_equal(in(0x0c) & 0xa0, 0xa0);
-    mock_microseconds(&vm, 59ULL * SECOND);
+    mock_microseconds(&board, 59ULL * SECOND);
     in(0x0c);
-    mock_microseconds(&vm, 3500ULL * SECOND);
+    mock_microseconds(&board, 3500ULL * SECOND);
     assert_int_equal(in(0x0c) & 0xa0, 0x00);
     out(1, 0x75); /* no such second */
     out(3, 0xff);
-    mock_microseconds(&vm, 200000ULL * SECOND);
+    mock_microseconds(&board, 200000ULL * SECOND);
     assert_int_equal(in(0x0c) & 0xa0, 0x00);
 }
 
@@ -398,8 +398,8 @@ static void a_waiting_alarm_costs_few_wakeups(void **state)
     in(0x0c);
     out(5, 0x11); /* 23 hours away */
     out(0x0b, 0x22);
-    assert_true(mock_microseconds(&vm, 23ULL * 3600 * SECOND) < 40);
-    assert_true(vm.irq[GSI]);
+    assert_true(mock_microseconds(&board, 23ULL * 3600 * SECOND) < 40);
+    assert_true(board.irq[GSI]);
 }
 
 static void periodic_interrupt(void **state)
@@ -409,30 +409,30 @@ static void periodic_interrupt(void **state)
     in(0x0c);
     out(0x0b, 0x42);
     for (unsigned i = 0; i < 1000; i++) {
-        mock_microseconds(&vm, SECOND / 1000);
+        mock_microseconds(&board, SECOND / 1000);
         count += in(0x0c) >> 7;
     }
     assert_uint_in_range(count, 999,
                          1001); /* looked at each millisecond, 1024 Hz are seen nearly always */
     out(0x0a, 0x2f);            /* 2 Hz */
     in(0x0c);
-    vm.rises[GSI] = 0;
+    board.rises[GSI] = 0;
     for (unsigned i = 0; i < 100; i++) {
-        mock_microseconds(&vm, SECOND / 10);
+        mock_microseconds(&board, SECOND / 10);
         in(0x0c);
     }
-    assert_int_equal(vm.rises[GSI], 20);
+    assert_int_equal(board.rises[GSI], 20);
     out(0x0a, 0x21); /* rates 1 and 2 are those of 8 and 9 */
     in(0x0c);
-    vm.rises[GSI] = 0;
+    board.rises[GSI] = 0;
     for (unsigned i = 0; i < 1000; i++) {
-        mock_microseconds(&vm, 100);
+        mock_microseconds(&board, 100);
         in(0x0c);
     }
-    assert_uint_in_range(vm.rises[GSI], 25, 26); /* 256 Hz for 100 ms */
+    assert_uint_in_range(board.rises[GSI], 25, 26); /* 256 Hz for 100 ms */
     out(0x0a, 0x20);
     in(0x0c);
-    mock_microseconds(&vm, SECOND);
+    mock_microseconds(&board, SECOND);
     assert_int_equal(in(0x0c) & 0x40, 0);
 }
 
@@ -441,8 +441,8 @@ static void an_interrupt_nobody_reads_is_one_wakeup(void **state)
     in(0x0c);
     out(0x0a, 0x23); /* 8192 Hz */
     out(0x0b, 0x42);
-    assert_int_equal(mock_microseconds(&vm, SECOND), 1);
-    assert_true(vm.irq[GSI]);
+    assert_int_equal(mock_microseconds(&board, SECOND), 1);
+    assert_true(board.irq[GSI]);
 }
 
 static void the_divider_in_reset_stops_everything(void **state)
@@ -450,7 +450,7 @@ static void the_divider_in_reset_stops_everything(void **state)
     out(0x0b, 0x72);
     out(0x0a, 0x76);
     in(0x0c);
-    assert_int_equal(mock_microseconds(&vm, 5 * SECOND), 0);
+    assert_int_equal(mock_microseconds(&board, 5 * SECOND), 0);
     assert_int_equal(in(0x0c), 0);
     assert_int_equal(in(0), 0x00);
 }
@@ -461,10 +461,10 @@ static void nonsense_is_some_time(void **state)
         out(0x0b, (uint8_t)format);
         set_time(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff);
         assert_int_in_range(r.updated, 0, 253402300799LL);
-        assert_true(mock_round_trip(&vm));
+        assert_true(mock_round_trip(&board));
         set_time(0, 0, 0, 0, 0, 0, 0);
         assert_int_in_range(r.updated, 0, 253402300799LL);
-        mock_microseconds(&vm, SECOND);
+        mock_microseconds(&board, SECOND);
         in(0);
     }
 }
@@ -476,20 +476,20 @@ static void ram_is_kept(void **state)
             out((uint8_t)(i | 0x80), (uint8_t)(i * 3)); /* bit 7 is the NMI mask */
     }
     for (unsigned i = 0; i < 0x80; i++) {
-        mock_out(&vm, 0x72, (uint8_t)i);
-        mock_out(&vm, 0x73, (uint8_t)(i * 5));
+        mock_out(&board, 0x72, (uint8_t)i);
+        mock_out(&board, 0x73, (uint8_t)(i * 5));
     }
-    bus_reset(&vm.bus);
-    assert_true(mock_round_trip(&vm));
+    bus_reset(&board.bus);
+    assert_true(mock_round_trip(&board));
     for (unsigned i = 0x0e; i < 0x80; i++) {
         if (i != 0x32)
             assert_int_equal(in((uint8_t)i), (uint8_t)(i * 3));
     }
     for (unsigned i = 0; i < 0x80; i++) {
-        mock_out(&vm, 0x72, (uint8_t)(i | 0x80)); /* seven bits */
-        assert_int_equal(mock_in(&vm, 0x73), (uint8_t)(i * 5));
+        mock_out(&board, 0x72, (uint8_t)(i | 0x80)); /* seven bits */
+        assert_int_equal(mock_in(&board, 0x73), (uint8_t)(i * 5));
     }
-    assert_int_equal(mock_in(&vm, 0x72), 0xff);
+    assert_int_equal(mock_in(&board, 0x72), 0xff);
     out(0x0d, 0);
     assert_int_equal(in(0x0d), 0x80);
 }
@@ -527,12 +527,12 @@ static void hostile_state_is_refused(void **state)
         struct state_writer w = {.data = data, .capacity = sizeof(data)};
         struct state_reader reader = {.data = data};
 
-        bus_save(&vm.bus, &w);
+        bus_save(&board.bus, &w);
         data[24 + 16 + 2 + 256 + 8 * i + 7] = 0x7f;
         reader.size = w.used;
-        assert_int_equal(bus_load(&vm.bus, &reader), -EBADMSG);
+        assert_int_equal(bus_load(&board.bus, &reader), -EBADMSG);
         in(0);
-        assert_true(mock_round_trip(&vm));
+        assert_true(mock_round_trip(&board));
     }
 }
 

@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/board/bus.c guest/board/state.c tests/unit/mock_vm.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The 16550A against the PC16550D data sheet, and against what Linux's 8250 driver tries out on it.
  */
 #include <stdarg.h>
@@ -10,14 +10,14 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "guest/devices/uart.h"
-#include "tests/unit/mock_vm.h"
+#include "tests/unit/mock_board.h"
 
 #define BASE 0x3f8
 #define GSI  4
 
 enum { DATA, IER, IIR, LCR, MCR, LSR, MSR, SCR, FCR = IIR, DLL = DATA, DLM = IER };
 
-static struct vm vm;
+static struct board board;
 static struct uart u;
 static uint8_t sent[4096];
 static size_t sent_count, host_room;
@@ -36,28 +36,28 @@ static int setup(void **state)
 {
     sent_count = 0;
     host_room = sizeof(sent);
-    mock_init(&vm);
-    uart_init(&u, &vm, BASE, GSI, put, sent);
-    assert_int_equal(uart_attach(&u, &vm.bus), 0);
-    bus_reset(&vm.bus);
+    mock_init(&board);
+    uart_init(&u, &board, BASE, GSI, put, sent);
+    assert_int_equal(uart_attach(&u, &board.bus), 0);
+    bus_reset(&board.bus);
     return 0;
 }
 
 static int teardown(void **state)
 {
-    assert_true(mock_round_trip(&vm));
-    mock_destroy(&vm);
+    assert_true(mock_round_trip(&board));
+    mock_destroy(&board);
     return 0;
 }
 
 static uint8_t in(unsigned reg)
 {
-    return mock_in(&vm, (uint16_t)(BASE + reg));
+    return mock_in(&board, (uint16_t)(BASE + reg));
 }
 
 static void out(unsigned reg, uint8_t value)
 {
-    mock_out(&vm, (uint16_t)(BASE + reg), value);
+    mock_out(&board, (uint16_t)(BASE + reg), value);
 }
 
 /* As an operating system opens the port: FIFO with trigger 14, DTR, RTS and OUT2. */
@@ -132,7 +132,7 @@ static void the_line_takes_what_it_has_room_for(void **state)
     assert_int_equal(uart_receive_room(&u), UART_FIFO); /* the first sixteen went to the FIFO */
     assert_int_equal(uart_receive(&u, data + UART_RX_WAITING, 100), 16);
     assert_int_equal(uart_receive_room(&u), 0);
-    assert_true(mock_round_trip(&vm));
+    assert_true(mock_round_trip(&board));
     for (size_t i = 0; i < UART_RX_WAITING + 16; i++)
         assert_int_equal(in(DATA), data[i]);
     assert_int_equal(in(LSR), 0x60);
@@ -154,7 +154,7 @@ static void the_line_waits_for_rts(void **state)
     assert_int_equal(in(LSR), 0x61);
     assert_int_equal(in(DATA), 'a');
     out(MCR, 0x01);
-    assert_true(mock_round_trip(&vm));
+    assert_true(mock_round_trip(&board));
     receive("typed early");
     assert_int_equal(in(LSR), 0x60);
     out(FCR, 0x07); /* what Linux clears when it opens the port does not touch the line */
@@ -171,47 +171,47 @@ static void receive_interrupts(void **state)
 {
     open_port();
     receive("x");
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
     out(IER, 0x01);
-    assert_true(vm.irq[GSI]);
+    assert_true(board.irq[GSI]);
     assert_int_equal(in(IIR), 0xcc); /* below the trigger level: the timeout */
     receive("0123456789abc");
     assert_int_equal(in(IIR), 0xc4);
     in(DATA);
     assert_int_equal(in(IIR), 0xc1); /* below it again, until the rest has waited */
-    mock_microseconds(&vm, 400);
+    mock_microseconds(&board, 400);
     assert_int_equal(in(IIR), 0xcc);
     for (unsigned i = 0; i < 13; i++) {
         assert_int_equal(in(LSR), 0x61);
         in(DATA);
-        assert_false(vm.irq[GSI]);
+        assert_false(board.irq[GSI]);
     }
     assert_int_equal(in(IIR), 0xc1);
     assert_int_equal(in(LSR), 0x60);
-    assert_int_equal(vm.rises[GSI], 2);
+    assert_int_equal(board.rises[GSI], 2);
 }
 
 static void transmit_interrupts(void **state)
 {
     open_port();
     out(IER, 0x02); /* enabling raises it while the transmitter is empty */
-    assert_true(vm.irq[GSI]);
+    assert_true(board.irq[GSI]);
     assert_int_equal(in(IIR), 0xc2);
-    assert_false(vm.irq[GSI]); /* reading IIR clears it */
+    assert_false(board.irq[GSI]); /* reading IIR clears it */
     assert_int_equal(in(IIR), 0xc1);
     out(IER, 0x02); /* enabled already: nothing new */
     assert_int_equal(in(IIR), 0xc1);
     out(DATA, 'x');
-    assert_true(vm.irq[GSI]); /* gone at once, so empty again */
+    assert_true(board.irq[GSI]); /* gone at once, so empty again */
     host_room = 0;
     out(DATA, 'y'); /* writing clears it too */
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
     out(IER, 0x00);
     out(IER, 0x02); /* not empty: nothing is raised */
     assert_int_equal(in(IIR), 0xc1);
     host_room = 1;
     uart_output_ready(&u);
-    assert_true(vm.irq[GSI]);
+    assert_true(board.irq[GSI]);
     assert_int_equal(in(IIR), 0xc2);
 }
 
@@ -221,22 +221,22 @@ static void each_byte_that_leaves_is_an_edge(void **state)
 {
     out(MCR, 0x0b);
     out(IER, 0x02);
-    assert_int_equal(vm.rises[GSI], 1);
+    assert_int_equal(board.rises[GSI], 1);
     for (unsigned i = 0; i < 20; i++) {
         assert_int_equal(in(LSR), 0x60);
         out(DATA, (uint8_t)i);
-        assert_true(vm.irq[GSI]);
+        assert_true(board.irq[GSI]);
     }
-    assert_int_equal(vm.rises[GSI], 21);
+    assert_int_equal(board.rises[GSI], 21);
     out(FCR, 0xc7);
     out(DATA, 'x');
-    assert_int_equal(vm.rises[GSI], 22);
+    assert_int_equal(board.rises[GSI], 22);
     host_room = 0;
     out(DATA, 'y');
-    assert_false(vm.irq[GSI]); /* it stays in the transmitter */
+    assert_false(board.irq[GSI]); /* it stays in the transmitter */
     host_room = 1;
     uart_output_ready(&u);
-    assert_int_equal(vm.rises[GSI], 23);
+    assert_int_equal(board.rises[GSI], 23);
 }
 
 static void each_byte_received_is_an_edge_without_fifo(void **state)
@@ -244,14 +244,14 @@ static void each_byte_received_is_an_edge_without_fifo(void **state)
     out(MCR, 0x0b);
     out(IER, 0x01);
     receive("abc");
-    assert_int_equal(vm.rises[GSI], 1);
+    assert_int_equal(board.rises[GSI], 1);
     for (unsigned i = 0; i < 3; i++) {
-        assert_true(vm.irq[GSI]);
-        assert_int_equal(vm.rises[GSI], i + 1);
+        assert_true(board.irq[GSI]);
+        assert_int_equal(board.rises[GSI], i + 1);
         assert_int_equal(in(DATA), 'a' + i);
     }
-    assert_false(vm.irq[GSI]);
-    assert_int_equal(vm.falls[GSI], 3);
+    assert_false(board.irq[GSI]);
+    assert_int_equal(board.falls[GSI], 3);
 }
 
 /* PC16550D, "FIFO Interrupt Mode Operation": reading a character ends the timeout interrupt, and
@@ -261,37 +261,37 @@ static void what_is_left_in_the_fifo_times_out_again(void **state)
     open_port();
     out(IER, 0x01);
     receive("abcde");
-    assert_int_equal(vm.rises[GSI], 1);
+    assert_int_equal(board.rises[GSI], 1);
     for (unsigned i = 0; i < 4; i++) {
         assert_int_equal(in(IIR), 0xcc);
         assert_int_equal(in(DATA), 'a' + i);
-        assert_false(vm.irq[GSI]);
+        assert_false(board.irq[GSI]);
         assert_int_equal(in(IIR), 0xc1);
-        assert_true(mock_round_trip(&vm));
-        mock_microseconds(&vm, 300);
-        assert_false(vm.irq[GSI]);
-        mock_microseconds(&vm, 100);
-        assert_true(vm.irq[GSI]);
-        assert_int_equal(vm.rises[GSI], i + 2);
+        assert_true(mock_round_trip(&board));
+        mock_microseconds(&board, 300);
+        assert_false(board.irq[GSI]);
+        mock_microseconds(&board, 100);
+        assert_true(board.irq[GSI]);
+        assert_int_equal(board.rises[GSI], i + 2);
     }
     in(DATA);
-    mock_microseconds(&vm, 1000);
-    assert_false(vm.irq[GSI]);
+    mock_microseconds(&board, 1000);
+    assert_false(board.irq[GSI]);
     receive("abcd");
     for (unsigned i = 0; i < 3; i++) { /* each character read begins the time anew */
         in(DATA);
-        mock_microseconds(&vm, 300);
-        assert_false(vm.irq[GSI]);
+        mock_microseconds(&board, 300);
+        assert_false(board.irq[GSI]);
     }
     assert_int_equal(in(LSR), 0x61);
-    mock_microseconds(&vm, 100);
-    assert_true(vm.irq[GSI]);
+    mock_microseconds(&board, 100);
+    assert_true(board.irq[GSI]);
     receive("0123456789abcdef0123"); /* more than the FIFO holds: as long as it is full, no edge */
-    assert_int_equal(vm.rises[GSI], 7);
+    assert_int_equal(board.rises[GSI], 7);
     for (unsigned i = 0; i < 5; i++)
         in(DATA);
-    assert_int_equal(vm.rises[GSI], 7);
-    assert_true(vm.irq[GSI]);
+    assert_int_equal(board.rises[GSI], 7);
+    assert_true(board.irq[GSI]);
 }
 
 static void a_cleared_fifo_fills_anew(void **state)
@@ -299,13 +299,13 @@ static void a_cleared_fifo_fills_anew(void **state)
     open_port();
     out(IER, 0x01);
     receive("0123456789abcdefgh");
-    assert_int_equal(vm.rises[GSI], 1);
+    assert_int_equal(board.rises[GSI], 1);
     out(FCR, 0x03);
-    assert_int_equal(vm.rises[GSI], 2);
+    assert_int_equal(board.rises[GSI], 2);
     assert_int_equal(in(DATA), 'g');
-    assert_true(vm.irq[GSI]); /* the trigger is one character */
+    assert_true(board.irq[GSI]); /* the trigger is one character */
     assert_int_equal(in(DATA), 'h');
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
 }
 
 static void reading_iir_clears_only_what_it_shows(void **state)
@@ -329,7 +329,7 @@ static void a_host_that_cannot_take_bytes_stops_the_transmitter(void **state)
     assert_int_equal(sent_count, 2);
     assert_true(uart_output_waits(&u));
     assert_int_equal(in(LSR), 0x00);
-    assert_true(mock_round_trip(&vm));
+    assert_true(mock_round_trip(&board));
     uart_output_ready(&u);
     assert_int_equal(in(LSR), 0x00);
     host_room = 15;
@@ -367,7 +367,7 @@ static void loopback_turns_bytes_and_modem_lines_around(void **state)
     out(DATA, 'l');
     assert_int_equal(sent_count, 0);
     assert_int_equal(in(IIR), 0xcc);
-    assert_false(vm.irq[GSI]); /* OUT2 is disconnected */
+    assert_false(board.irq[GSI]); /* OUT2 is disconnected */
     receive("waits");
     assert_int_equal(in(DATA), 'l');
     assert_int_equal(in(LSR), 0x60);
@@ -410,22 +410,22 @@ static void modem_interrupt(void **state)
     in(MSR);
     out(MCR, 0x08); /* leaving loopback CTS and DSR come back */
     out(IER, 0x08);
-    assert_true(vm.irq[GSI]);
+    assert_true(board.irq[GSI]);
     assert_int_equal(in(IIR), 0x00);
     assert_int_equal(in(MSR), 0xb3);
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
     assert_int_equal(in(IIR), 0x01);
 }
 
 static void out2_gates_the_interrupt(void **state)
 {
     out(IER, 0x02);
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
     assert_int_equal(u.thre_pending, 1);
     out(MCR, 0x08);
-    assert_true(vm.irq[GSI]);
+    assert_true(board.irq[GSI]);
     out(MCR, 0x00);
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
 }
 
 /* The probe of Linux's 8250 driver, step by step in its order. */
@@ -506,7 +506,7 @@ static void linux_trusts_its_interrupts(void **state)
     second = in(IIR);
     out(IER, 0);
     assert_false((lsr & 0x40) && (second & 1));
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
 }
 
 /* One call of Linux's interrupt handler must come to an end: 16 bytes for each transmitter
@@ -529,14 +529,14 @@ static void an_interrupt_handler_comes_to_an_end(void **state)
         }
     }
     assert_int_equal(sent_count, 100);
-    assert_false(vm.irq[GSI]);
+    assert_false(board.irq[GSI]);
 }
 
 static void wide_accesses_are_bytes(void **state)
 {
-    bus_port_write(&vm.bus, BASE + SCR - 1, 2, 0x5a00);
-    assert_int_equal(bus_port_read(&vm.bus, BASE + SCR - 1, 2), 0x5ab0);
-    bus_port_write(&vm.bus, BASE, 1, 'x');
+    bus_port_write(&board.bus, BASE + SCR - 1, 2, 0x5a00);
+    assert_int_equal(bus_port_read(&board.bus, BASE + SCR - 1, 2), 0x5ab0);
+    bus_port_write(&board.bus, BASE, 1, 'x');
     assert_int_equal(sent_count, 1);
 }
 
@@ -552,12 +552,12 @@ static void hostile_state_is_refused(void **state)
         struct state_writer w = {.data = data, .capacity = sizeof(data)};
         struct state_reader r = {.data = data};
 
-        bus_save(&vm.bus, &w);
+        bus_save(&board.bus, &w);
         data[24 + bad[i].offset] = bad[i].value;
         r.size = w.used;
-        assert_int_equal(bus_load(&vm.bus, &r), -EBADMSG);
+        assert_int_equal(bus_load(&board.bus, &r), -EBADMSG);
         assert_non_null(r.error);
-        assert_true(mock_round_trip(&vm)); /* the device is left in a state that can be saved */
+        assert_true(mock_round_trip(&board)); /* the device is left in a state that can be saved */
     }
 }
 

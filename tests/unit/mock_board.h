@@ -1,4 +1,5 @@
-/* A VM that consists of nothing but what devices may ask of it, all of it in plain sight of a test.
+/* A board that consists of nothing but what devices may ask of it, all of it in plain sight of a
+ * test.
  */
 #pragma once
 
@@ -7,7 +8,7 @@
 #define MOCK_GSIS   24
 #define MOCK_MEMORY 0x10000
 
-struct vm {
+struct board {
     uint64_t now, hz;
     struct bus bus;
     bool irq[MOCK_GSIS];
@@ -19,18 +20,18 @@ struct vm {
     const char *why;
 };
 
-/* A VM at TSC 0 of 2.4 GHz, 2026-03-01 12:00:00 UTC, with an empty bus. */
-void mock_init(struct vm *vm);
-void mock_destroy(struct vm *vm);
+/* A board at TSC 0 of 2.4 GHz, 2026-03-01 12:00:00 UTC, with an empty bus. */
+void mock_init(struct board *board);
+void mock_destroy(struct board *board);
 /* Let that much time pass, running timers at their deadlines. Returns how many moments with a timer
  * there were. */
-unsigned mock_ticks(struct vm *vm, uint64_t ticks);
-unsigned mock_microseconds(struct vm *vm, uint64_t microseconds);
+unsigned mock_ticks(struct board *board, uint64_t ticks);
+unsigned mock_microseconds(struct board *board, uint64_t microseconds);
 /* Byte accesses through the bus. */
-uint8_t mock_in(struct vm *vm, uint16_t port);
-void mock_out(struct vm *vm, uint16_t port, uint8_t value);
+uint8_t mock_in(struct board *board, uint16_t port);
+void mock_out(struct board *board, uint16_t port, uint8_t value);
 /*
  * Save all devices of the bus, wipe them with bus_reset(), load, and save again: true when both
  * streams are equal. Interrupt lines are left as they were.
  */
-bool mock_round_trip(struct vm *vm);
+bool mock_round_trip(struct board *board);

@@ -1,0 +1,174 @@
+#include "guest/board/board.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
+#include "guest/board/ports.h"
+#include "guest/board/wall_clock.h"
+
+static board_observer observer;
+
+void board_set_observer(board_observer fn)
+{
+    observer = fn;
+}
+
+/* --- what devices ask (guest/board/device.h) --- */
+
+/* ISA interrupts reach the 8259s and the I/O APIC; the 8254's comes in at pin 2 there, as the MADT
+ * says. */
+void device_irq(struct device *d, unsigned gsi, bool level)
+{
+    struct board *board = d->board;
+
+    if (((board->irq_lines >> gsi) & 1) == level)
+        return;
+    board->irq_lines ^= 1u << gsi;
+    if (UNLIKELY(observer))
+        observer(board, gsi, level);
+    if (gsi < 16)
+        pic_set_irq(&board->pic, gsi, level);
+    ioapic_set_irq(&board->ioapic, gsi == GSI_PIT ? 2 : gsi, level);
+}
+
+uint64_t device_now(struct device *d)
+{
+    return rdtsc() + d->board->tsc_offset;
+}
+
+uint64_t device_tsc_hz(struct device *d)
+{
+    return tsc_hz;
+}
+
+void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
+{
+    struct board *board = d->board;
+    uint64_t before = board->bus.next_deadline;
+
+    bus_timer_set(&board->bus, d, timer, deadline);
+    if (board->bus.next_deadline != before)
+        board->cpus->timers(board, board->bus.next_deadline < before);
+}
+
+int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)
+{
+    return guest_memory_read(d->board->memory, gpa, data, size);
+}
+
+int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t size)
+{
+    return guest_memory_write(d->board->memory, gpa, data, size);
+}
+
+void device_vm_request(struct device *d, enum vm_request request, const char *why)
+{
+    d->board->cpus->request(d->board, request, why);
+}
+
+void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microseconds)
+{
+    wall_clock_now(seconds, microseconds);
+}
+
+/* --- what local APICs ask (guest/board/lapic.h) --- */
+
+uint64_t lapic_now(struct lapic *l)
+{
+    return rdtsc() + l->tsc_offset;
+}
+
+void lapic_send(struct lapic *from, const struct apic_message *m)
+{
+    apic_route(from->board->lapic, from->board->cpu_count, from, m);
+}
+
+void lapic_notify(struct lapic *target)
+{
+    target->board->cpus->notify(target);
+}
+
+void lapic_event(struct lapic *target, enum apic_mode mode, uint8_t vector)
+{
+    target->board->cpus->event(target, mode, vector);
+}
+
+void lapic_broadcast_eoi(struct lapic *l, uint8_t vector)
+{
+    struct board *board = l->board;
+
+    spin_lock(&board->lock);
+    ioapic_eoi(&board->ioapic, vector);
+    spin_unlock(&board->lock);
+}
+
+void lapic_mode_changed(struct lapic *l)
+{
+    l->board->cpus->mode(l);
+}
+
+/* --- what the I/O APIC asks (guest/board/ioapic.h) --- */
+
+bool ioapic_send(struct ioapic *io, const struct apic_message *m)
+{
+    struct board *board = io->device.board;
+
+    return apic_route(board->lapic, board->cpu_count, NULL, m);
+}
+
+void ioapic_changed(struct ioapic *io)
+{
+    io->device.board->cpus->eoi(io->device.board);
+}
+
+/* INTR is wired to LINT0 of all processors. Whoever lets it through to an idle one takes it. */
+static void pic_intr(void *context, bool level)
+{
+    struct board *board = context;
+
+    for (unsigned i = 0; i < board->cpu_count; i++) {
+        lapic_set_lint(board->lapic[i], 0, level);
+        if (level && lapic_accepts_external(board->lapic[i]))
+            board->cpus->notify(board->lapic[i]);
+    }
+}
+
+/* --- life --- */
+
+int board_init(struct board *board, const struct board_cpus *cpus, struct guest_memory *memory,
+               void *read_page)
+{
+    struct bus *bus = &board->bus;
+    int result;
+
+    board->cpus = cpus;
+    board->memory = memory;
+    spin_init(&board->lock, RANK_BOARD);
+    bus_init(bus);
+    pic_init(&board->pic, board, pic_intr, board);
+    ioapic_init(&board->ioapic, board, 0);
+    ioapic_set_read_page(&board->ioapic, read_page);
+    if ((result = pic_attach(&board->pic, bus)) < 0 ||
+        (result = bus_add_device(bus, &board->ioapic.device)) < 0)
+        return result;
+    return bus_add_mmio(bus, &board->ioapic.device, IOAPIC_BASE, IOAPIC_SIZE);
+}
+
+void board_destroy(struct board *board)
+{
+    bus_destroy(&board->bus);
+}
+
+void board_add_cpu(struct board *board, struct lapic *l)
+{
+    l->board = board;
+    l->tsc_offset = board->tsc_offset;
+    board->lapic[board->cpu_count++] = l;
+}
+
+void board_reset(struct board *board)
+{
+    spin_lock(&board->lock);
+    board->irq_lines = 0;
+    bus_reset(&board->bus);
+    spin_unlock(&board->lock);
+}

@@ -1,0 +1,89 @@
+/* What a board asks of its vCPUs (guest/board/board.h). */
+#include "guest/cpu/wires.h"
+
+#include "arch/x86/percpu.h"
+#include "guest/vm/vm.h"
+
+static struct vm *vm_of(struct board *board)
+{
+    return CONTAINER_OF(board, struct vm, board);
+}
+
+static struct vcpu *vcpu_of(struct lapic *l)
+{
+    return CONTAINER_OF(l, struct vcpu, lapic);
+}
+
+/* The boot vCPU looks after the board's timers. */
+static void timers(struct board *board, bool earlier)
+{
+    struct vcpu *boot = vm_of(board)->vcpu[0];
+
+    if (boot == this_cpu()->current)
+        vcpu_update_deadline(boot);
+    else if (earlier)
+        vcpu_notify(boot, REQUEST_TIMER);
+}
+
+static void notify(struct lapic *l)
+{
+    vcpu_notify(vcpu_of(l), REQUEST_EVENT);
+}
+
+static void event(struct lapic *target, enum apic_mode how, uint8_t vector)
+{
+    struct vcpu *v = vcpu_of(target);
+
+    switch (how) {
+    case APIC_NMI:
+        vcpu_nmi(v);
+        break;
+    case APIC_INIT:
+        /* The boot processor after INIT would run the firmware's reset vector, and there is no
+         * firmware. */
+        if (target->base & APIC_BASE_BSP) {
+            vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
+            break;
+        }
+        __atomic_fetch_and(&v->task.requests, ~(uint32_t)REQUEST_STARTUP, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&v->accepts_startup, true, __ATOMIC_SEQ_CST);
+        vcpu_notify(v, REQUEST_INIT);
+        break;
+    case APIC_STARTUP:
+        /* The first after an INIT counts, which the vCPU may not have seen yet. */
+        if (!__atomic_exchange_n(&v->accepts_startup, false, __ATOMIC_SEQ_CST))
+            break;
+        __atomic_store_n(&v->startup_vector, vector, __ATOMIC_SEQ_CST);
+        vcpu_notify(v, REQUEST_STARTUP);
+        break;
+    default: /* SMI: no SMM; ExtINT: the 8259s are asked by themselves */
+        break;
+    }
+}
+
+static void mode(struct lapic *l)
+{
+    vcpu_apic_mode(vcpu_of(l));
+}
+
+static void eoi(struct board *board)
+{
+    struct vm *vm = vm_of(board);
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        vcpu_notify(vm->vcpu[i], REQUEST_EOI_EXITS);
+}
+
+static void request(struct board *board, enum vm_request what, const char *why)
+{
+    vm_request(vm_of(board), what, why);
+}
+
+const struct board_cpus vcpu_wires = {
+    .timers = timers,
+    .notify = notify,
+    .event = event,
+    .mode = mode,
+    .eoi = eoi,
+    .request = request,
+};

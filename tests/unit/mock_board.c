@@ -1,0 +1,139 @@
+/* See mock_board.h. */
+#include "tests/unit/mock_board.h"
+#include <stdlib.h>
+#include <string.h>
+#include "arch/x86/lib/errno.h"
+#include "guest/board/clock.h"
+
+#define MOCK_MOMENTS                                                                               \
+    100000 /* a device that asks for more timers than this in one step is broken                   \
+            */
+
+void mock_init(struct board *board)
+{
+    memset(board, 0, sizeof(*board));
+    board->hz = 2400000000;
+    board->wall_base = 1772366400LL * 1000000;
+    bus_init(&board->bus);
+}
+
+void mock_destroy(struct board *board)
+{
+    bus_destroy(&board->bus);
+}
+
+unsigned mock_ticks(struct board *board, uint64_t ticks)
+{
+    uint64_t end = board->now + ticks;
+    unsigned moments = 0;
+
+    while (board->bus.next_deadline <= end) {
+        board->now = MAX(board->now, board->bus.next_deadline);
+        bus_run_timers(&board->bus, board->now);
+        if (++moments == MOCK_MOMENTS)
+            abort();
+    }
+    board->now = end;
+    return moments;
+}
+
+unsigned mock_microseconds(struct board *board, uint64_t microseconds)
+{
+    return mock_ticks(board, clock_deadline(microseconds, board->hz, 1000000));
+}
+
+uint8_t mock_in(struct board *board, uint16_t port)
+{
+    return (uint8_t)bus_port_read(&board->bus, port, 1);
+}
+
+void mock_out(struct board *board, uint16_t port, uint8_t value)
+{
+    bus_port_write(&board->bus, port, 1, value);
+}
+
+bool mock_round_trip(struct board *board)
+{
+    static uint8_t before[65536], after[65536];
+    struct state_writer w = {.data = before, .capacity = sizeof(before)};
+    struct state_writer again = {.data = after, .capacity = sizeof(after)};
+    struct state_reader r = {.data = before};
+    bool irq[MOCK_GSIS];
+    unsigned rises[MOCK_GSIS], falls[MOCK_GSIS], requests = board->requests;
+
+    memcpy(irq, board->irq, sizeof(irq));
+    memcpy(rises, board->rises, sizeof(rises));
+    memcpy(falls, board->falls, sizeof(falls));
+    bus_save(&board->bus, &w);
+    bus_reset(&board->bus);
+    r.size = w.used;
+    if (w.used > w.capacity || bus_load(&board->bus, &r) != 0 || r.position != r.size)
+        return false;
+    memcpy(board->irq, irq, sizeof(irq));
+    memcpy(board->rises, rises, sizeof(rises));
+    memcpy(board->falls, falls, sizeof(falls));
+    bus_save(&board->bus, &again);
+    return requests == board->requests && again.used == w.used &&
+           memcmp(before, after, w.used) == 0;
+}
+
+/* --- guest/board/device.h --- */
+
+void device_irq(struct device *d, unsigned gsi, bool level)
+{
+    if (gsi >= MOCK_GSIS)
+        abort();
+    if (level && !d->board->irq[gsi])
+        d->board->rises[gsi]++;
+    if (!level && d->board->irq[gsi])
+        d->board->falls[gsi]++;
+    d->board->irq[gsi] = level;
+}
+
+uint64_t device_now(struct device *d)
+{
+    return d->board->now;
+}
+
+uint64_t device_tsc_hz(struct device *d)
+{
+    return d->board->hz;
+}
+
+void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
+{
+    if (timer >= DEVICE_TIMERS)
+        abort();
+    bus_timer_set(&d->board->bus, d, timer, deadline);
+}
+
+int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)
+{
+    if (gpa > MOCK_MEMORY || size > MOCK_MEMORY - gpa)
+        return -EFAULT;
+    memcpy(data, d->board->memory + gpa, size);
+    return 0;
+}
+
+int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t size)
+{
+    if (gpa > MOCK_MEMORY || size > MOCK_MEMORY - gpa)
+        return -EFAULT;
+    memcpy(d->board->memory + gpa, data, size);
+    return 0;
+}
+
+void device_vm_request(struct device *d, enum vm_request request, const char *why)
+{
+    d->board->requests++;
+    d->board->request = request;
+    d->board->why = why;
+}
+
+void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microseconds)
+{
+    int64_t us = d->board->wall_base + (int64_t)clock_ticks(d->board->now, d->board->hz, 1000000);
+
+    *seconds = us / 1000000;
+    *microseconds = (uint32_t)(us % 1000000);
+}
