@@ -186,3 +186,27 @@ def gdb_debian_smp(lab):
     expect("works" in s.run("kill %1 %2; echo works"), "the shell does not answer after the debugger")
     s.poweroff()
     wait_for_power_off(m)
+
+
+@scenario(bound=240, slow=True)
+def gdb_debian_reboots(lab):
+    """A breakpoint in Debian's kernel, which unpacks itself anew when it reboots: it holds with no stop in between, and
+    does that kernel no harm."""
+    m, symbols = start(lab)
+    Shell(m)
+    g = debugger(lab, m, symbols)
+    g.run("break __x64_sys_reboot")
+    g.start("continue")
+    m.type("reboot -f\n")
+    expect_in(r"Breakpoint 1, .*__x64_sys_reboot", g.wait(), "gdb")
+    said = g.run("continue", BOOT)  # init calls it, too, when it starts
+    expect_in(r"linux was reset by its guest: .*0 of 1 breakpoints stand again", said, "what gdb is told")
+    expect_in(r"Breakpoint 1, .*__x64_sys_reboot", said, "gdb behind a reboot")
+    expect(current(g)[1] == 1, f"the current process is {current(g)}")
+    g.run("delete")
+    g.run("detach")
+    s = Shell(m)
+    said = s.run("dmesg | grep -cE 'WARN|BUG|Oops'")
+    expect(said.strip() == "0", f"the kernel complains: {said} {s.run('dmesg | tail -40')}")
+    s.poweroff()
+    wait_for_power_off(m)

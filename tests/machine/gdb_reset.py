@@ -2,7 +2,7 @@
 import time
 
 from gdb import Debugger, Wire
-from harness import PATIENCE, expect, expect_in, scenario
+from harness import FIRMWARE, PATIENCE, expect, expect_in, host, scenario, wait_for_power_off
 from smp import Host, tiny
 
 LATER = 0x300000  # tests/guests/debugged_reset.c: code that comes to be while it runs
@@ -126,7 +126,8 @@ def gdb_monitor_interferes(lab):
 
 @scenario(bound=90)
 def gdb_between_vms(lab):
-    """`monitor vm` lists the VMs and chooses another one; the first goes on without its breakpoints. `kill` ends none."""
+    """`monitor vm` lists the VMs and chooses another one; the first goes on without its breakpoints. `kill` ends none. What
+    is traced meanwhile stays in memory."""
     p = Host(lab, tiny(lab, "first", "debugged", paused="yes") + tiny(lab, "second", "debugged_reset", paused="yes"),
              keys={"gdb": "com2", "when_idle": "stay"}, gdb=0)
     g = Debugger(lab, p.m, lab.guest("debugged.elf"))
@@ -142,9 +143,25 @@ def gdb_between_vms(lab):
     g.run("hbreak born")
     expect_in(r"Breakpoint 2, .*born \(n=(?:n@entry=)?1\)", g.run("continue"), "gdb in the other VM")
     expect_in(r"\(second vCPU 0\)", g.run("info threads"), "info threads")
+    p.run("trace on second exits")  # stays in memory: gdb has the port
+    g.run("break round")
+    expect_in(r"Breakpoint 3, .*round \(\)", g.run("continue"), "gdb")
+    expect_in(r"cpu0 second/0 +exits ", p.run("trace show 5"), "trace show")
+    expect_in(r"the debugger has it", p.run("trace"), "trace")
+    p.run("trace off")
     g.run("break visit")
     g.run("kill")
     p.wait_for("^second +powered off")
     p.run("start second")
     p.wait_for("^second +paused")
     p.end()
+
+
+@scenario(bound=60)
+def gdb_beside_trace(lab):
+    """The trace has the second serial port: gdb is refused, in one line."""
+    m = lab.boot(host(gdb="com2", trace="exits") + tiny(lab, "a", "cpuid_signature"), gdb=0)
+    m.read_until(r"^corbel: warning: gdb: not available: `trace` in \[host\] has the second serial port\r?$",
+                 FIRMWARE * PATIENCE)
+    wait_for_power_off(m)
+    expect_in(r"^PASS cpuid_signature", m.text(), "the guest")
