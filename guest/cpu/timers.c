@@ -56,6 +56,17 @@ uint64_t vcpu_timer_deadline(const struct vcpu *v)
     return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
 }
 
+/* INIT and RESET switch the local APIC's timer off; the devices' go on whatever the boot vCPU does.
+ */
+uint64_t vcpu_sleeps_until(const struct vcpu *v, bool *dead)
+{
+    uint64_t deadline = vcpu_timer_deadline(v);
+    bool open = !v->wait_for_startup && (vmx_rflags() & RFLAGS_IF);
+
+    *dead = deadline == UINT64_MAX && !open;
+    return deadline;
+}
+
 bool vcpu_run_timers(struct vcpu *v)
 {
     uint64_t now = rdtsc();

@@ -152,15 +152,9 @@ static enum task_end task_run(struct task *t)
     return leave == VCPU_HALTED ? TASK_BLOCKED : leave == VCPU_REQUEST ? TASK_GONE : TASK_PREEMPTED;
 }
 
-/* A vCPU that waits for its start-up IPI, or halts with interrupts off and no timer set, can only
- * be woken by another one of its VM. */
 static uint64_t task_deadline(struct task *t, bool *dead)
 {
-    const struct vcpu *v = vcpu_of_task(t);
-    uint64_t deadline = v->wait_for_startup ? UINT64_MAX : vcpu_timer_deadline(v);
-
-    *dead = v->wait_for_startup || (deadline == UINT64_MAX && !(vmx_rflags() & RFLAGS_IF));
-    return deadline;
+    return vcpu_sleeps_until(vcpu_of_task(t), dead);
 }
 
 static const struct task_ops vcpu_task_ops = {

@@ -11,7 +11,7 @@ from shell import prove, random_initrd
 
 SMP = ["smp_topology", "smp_ping", "smp_yield", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init",
        "smp_eip_wrap", "smp_reset",
-       "smp_nmi", "smp_broadcast", "smp_state", "smp_pic", "smp_apic_base"]
+       "smp_nmi", "smp_broadcast", "smp_state", "smp_pic", "smp_apic_base", "smp_former_boot"]
 
 # --- tiny guests with several vCPUs ---
 
