@@ -5,6 +5,7 @@
 
 #define PENDING_BS   BIT(14) /* pending debug exceptions: single-step */
 #define DEBUGCTL_BTF BIT(1)  /* TF means branches, not instructions */
+#define DR7_GD       BIT(13) /* accesses to debug registers are #DB */
 
 /* Vectors that push an error code (SDM, "Error Code"). */
 #define HAS_ERROR                                                                                  \
@@ -178,16 +179,22 @@ void vmx_request_nmi_window(struct vmx_vcpu *v, bool on)
         vmx_set_primary(v, CPU_NMI_WINDOW, on);
 }
 
-void vmx_debug_exception(uint64_t qualification)
+/* DR6 behind a #DB. B0-B3 are replaced, BD, BS and BLD added; RTM (bit 16) is inverted there. */
+static uint64_t dr6_after(uint64_t dr6, uint64_t qualification)
 {
-    uint64_t dr6 = read_dr6();
-
-    /* B0-B3 are replaced, BD, BS and BLD added; RTM (bit 16) is inverted in DR6. */
     dr6 = (dr6 & ~0xfULL) | (qualification & 0x680f);
-    if (qualification & BIT(16))
-        dr6 &= ~BIT(16);
-    write_dr6(dr6);
-    vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~BIT(13));
+    return qualification & BIT(16) ? dr6 & ~BIT(16) : dr6;
+}
+
+void vmx_debug_exception(struct vmx_vcpu *v, uint64_t qualification)
+{
+    if (UNLIKELY(v->debug_taken)) { /* B0-B3 are a debugger's, then */
+        v->guest_dr[6] = dr6_after(v->guest_dr[6], qualification & ~0xfULL);
+        v->guest_dr[7] &= ~DR7_GD;
+    } else {
+        write_dr6(dr6_after(read_dr6(), qualification));
+        vmwrite_natural(VMCS_GUEST_DR7, vmread_natural(VMCS_GUEST_DR7) & ~DR7_GD);
+    }
     vmwrite64(VMCS_GUEST_DEBUGCTL, vmread64(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_BTF);
     /* The exit cleared pending debug exceptions; with TF and a shadow the entry check wants BS
      * back. */

@@ -93,7 +93,7 @@ static inline void vmx_skip_instruction(void)
 
 /* A #DB that exited: DR6, DR7.GD and BTF as the guest's handler must find them. qualification is
  * the exit's. */
-void vmx_debug_exception(uint64_t qualification);
+void vmx_debug_exception(struct vmx_vcpu *v, uint64_t qualification);
 /* NMIs are blocked again, as before the IRET that faulted. */
 void vmx_block_nmi(void);
 /* Whether the next VM entry will deliver something. */

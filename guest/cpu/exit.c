@@ -137,7 +137,7 @@ static void forward_debug_exception(struct vcpu *v, struct vm_exit *e)
 
     if (INTR_TYPE(e->intr) == INTR_PRIV_SOFT_EXCEPTION)
         event.length = vmx_exit_instruction_length(); /* ICEBP: a trap after the instruction */
-    vmx_debug_exception(e->qualification);
+    vmx_debug_exception(&v->hw, e->qualification);
     if (v->event.info & INTR_VALID)
         vcpu_exception(v, VECTOR_DB, 0);
     else
