@@ -158,12 +158,12 @@ static uint64_t read_mtrr_msr(void *ctx, uint32_t msr)
 
 static uint64_t serial_chore(void)
 {
-    return serial_interrupts(&com1) ? UINT64_MAX : rdtsc() + tsc_hz / SERIAL_POLL_HZ;
+    return rdtsc() + tsc_hz / SERIAL_POLL_HZ;
 }
 
 /* A debugger is told that its VM has ended before that may be the machine's end. */
 static uint64_t (*const often[])(void) = {gdb_pump, console_pump, control_work, serial_chore};
-static const struct run_chores chores = {
+static struct run_chores chores = {
     .often = often,
     .often_count = ARRAY_SIZE(often),
     .idle = trace_pump,
@@ -216,6 +216,8 @@ NORETURN void corbel_main(struct handover *h)
         runnable += !vms[i].broken;
     if (!runnable)
         log_error("the configuration has no VM that can run");
+    if (serial_interrupts(&com1))
+        chores.often_count--; /* serial_chore */
     run_init(&chores);
     if (control_init(&config, vms, h->tsc_handover) < 0)
         panic("no memory for the list of VMs");

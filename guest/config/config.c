@@ -23,6 +23,12 @@ void config_report_line(struct config_parser *p, uint32_t line, const char *fmt,
         vformat(sentence, sizeof(sentence), fmt, args);
         va_end(args);
     }
+    /* Others' parsers quote the text as it is: check_watch() does. */
+    for (char *c = sentence; *c; c++) {
+        if (*c < ' ' || *c > '~') {
+            *c = '?';
+        }
+    }
     p->report(p->ctx, line, sentence);
 }
 

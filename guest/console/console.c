@@ -495,8 +495,10 @@ uint64_t console_pump(void)
     serial_poll(&com1);
     deadline = MONITOR_NEVER;
     console_lock();
-    send_kept();
-    flush_deferred();
+    if (replaying)
+        send_kept();
+    if (deferred_length || deferred_lost)
+        flush_deferred();
     console_unlock();
     if (front.state == FRONT_PARTING && !replaying)
         happens(FRONT_SHOWN);

@@ -65,19 +65,18 @@ static int acknowledge_pic(struct vcpu *v)
     return vector;
 }
 
-/* Takes what pending_interrupt() has found; false: it is gone. */
-static bool take_interrupt(struct vcpu *v, bool external, int vector)
+/* The 8259s' vector; where it is gone the local APIC's own, or -1. */
+static __attribute__((noinline)) int accept_external(struct vcpu *v)
 {
-    if (external)
-        vector = acknowledge_pic(v);
-    else
-        lapic_accept(&v->lapic, (uint8_t)vector);
-    if (vector < 0)
-        return false;
-    const struct vmx_event e = {.info =
-                                    (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
-    vmx_inject(&e);
-    return true;
+    bool external;
+    int vector = acknowledge_pic(v);
+
+    if (vector < 0) {
+        vector = pending_interrupt(v, &external);
+        if (vector >= 0)
+            lapic_accept(&v->lapic, (uint8_t)vector);
+    }
+    return vector;
 }
 
 /* Out of line, like what follows: the road with virtual-interrupt delivery is short without them.
@@ -88,12 +87,16 @@ static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool tak
     int vector = pending_interrupt(v, &external);
 
     if (vector >= 0 && !taken && vmx_can_take_interrupt() && !vmx_injection_pending()) {
-        bool took = take_interrupt(v, external, vector);
-        vector = pending_interrupt(v, &external);
-        if (UNLIKELY(!took && vector >= 0)) {
-            (void)take_interrupt(v, external, vector); /* the local APIC's own, then */
-            vector = pending_interrupt(v, &external);
+        if (UNLIKELY(external))
+            vector = accept_external(v);
+        else
+            lapic_accept(&v->lapic, (uint8_t)vector);
+        if (LIKELY(vector >= 0)) {
+            const struct vmx_event e = {
+                .info = (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
+            vmx_inject(&e);
         }
+        vector = pending_interrupt(v, &external);
     }
     vmx_request_interrupt_window(&v->hw, vector >= 0);
 }

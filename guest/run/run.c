@@ -232,14 +232,6 @@ static void wake_sleepers(struct run_cpu *c)
     }
 }
 
-static uint64_t first_sleeper(struct run_cpu *c)
-{
-    spin_lock(&c->lock);
-    uint64_t deadline = c->sleepers.first ? c->sleepers.first->until : UINT64_MAX;
-    spin_unlock(&c->lock);
-    return deadline;
-}
-
 /* --- a task's state in a processor --- */
 
 static void put_away(void *which)
@@ -424,7 +416,8 @@ int run_inspect(struct task *t, void (*fn)(struct task *t, void *arg), void *arg
 
 /* --- the loop --- */
 
-static struct sched_choice choose(struct run_cpu *c)
+/* *sleeper: when the first of those that sleep here is to be woken. */
+static struct sched_choice choose(struct run_cpu *c, uint64_t *sleeper)
 {
     int from = sched_pull_source(&sched, c->number, rdtsc());
     unsigned other = from >= 0 ? (unsigned)from : c->number;
@@ -434,6 +427,7 @@ static struct sched_choice choose(struct run_cpu *c)
     if (from >= 0)
         sched_pull(&sched, c->number, other, rdtsc());
     choice = sched_pick(&sched, c->number, rdtsc());
+    *sleeper = c->sleepers.first ? c->sleepers.first->until : UINT64_MAX;
     unlock_two(c->number, other);
     if (choice.rehome)
         wake(task_of(choice.rehome));
@@ -516,8 +510,7 @@ NORETURN void run_loop(void)
             until = look_after();
         wake_sleepers(c);
         c->undecided = false;
-        struct sched_choice choice = choose(c);
-        sleeper = first_sleeper(c);
+        struct sched_choice choice = choose(c, &sleeper);
         c->until = MIN(until, MIN(choice.until, sleeper));
         if (choice.vcpu)
             run(c, task_of(choice.vcpu));

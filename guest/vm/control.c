@@ -535,9 +535,19 @@ static void nobody_runs(void)
     console_idle();
 }
 
-uint64_t control_work(void)
+/* As it is nearly always when processor 0's loop comes round. */
+static bool nothing_to_do(void)
 {
-    uint64_t next = idle_work(), now = rdtsc();
+    bool all_off = standing[SLOT_OFF] == count, all_begun = next_start == count;
+    bool starts = !all_begun && (all_off || config->start != CONFIG_START_IN_TURN);
+
+    return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] &&
+           !(all_off && all_begun && !idle_told);
+}
+
+static __attribute__((noinline)) uint64_t work(uint64_t next)
+{
+    uint64_t now = rdtsc();
     char error[CONTROL_ERROR];
 
     if (down_wanted())
@@ -562,4 +572,11 @@ uint64_t control_work(void)
         }
     }
     return next;
+}
+
+uint64_t control_work(void)
+{
+    uint64_t next = idle_work();
+
+    return LIKELY(nothing_to_do() && !down_wanted()) ? next : work(next);
 }

@@ -508,6 +508,9 @@ static void test_watches(void **state)
                "[vm a] has one watch too many: at most 8 are possible");
     expect_one("[vm a]\nkernel = k\nwatch =\n", 3,
                "'watch' in [vm a] has no value; give it one or remove the line");
+    expect_one("[vm a]\nkernel = k\nwatch = wr\xc3\xa9 log\n", 3,
+               "watch in [vm a]: 'wr\?\?' is no event: read, write, execute, cr0, cr3, cr4, msr, "
+               "gdtr, idtr, ldtr, tr, syscall are");
     memset(long_one, 'x', sizeof(long_one));
     sprintf(text, "[vm a]\nkernel = k\nwatch = %.*s\n", CONFIG_MAX_WATCH + 1, long_one);
     expect_one(text, 3, "watch in [vm a] is 201 bytes long; at most 200 are possible");
