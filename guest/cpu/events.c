@@ -68,11 +68,10 @@ static int acknowledge_pic(struct vcpu *v)
 /* The 8259s' vector; where it is gone the local APIC's own, or -1. */
 static __attribute__((noinline)) int accept_external(struct vcpu *v)
 {
-    bool external;
     int vector = acknowledge_pic(v);
 
-    if (vector < 0) {
-        vector = pending_interrupt(v, &external);
+    if (vector < 0 && !v->virtual_delivery) {
+        vector = lapic_pending_vector(&v->lapic);
         if (vector >= 0)
             lapic_accept(&v->lapic, (uint8_t)vector);
     }
