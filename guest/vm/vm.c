@@ -14,6 +14,9 @@
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
+_Static_assert(CONFIG_MAX_CPUS <= BOARD_CPUS && CONFIG_MAX_CPUS <= SCHED_MAX_VCPUS,
+               "a VM's vCPUs fit into its board and its group");
+
 static int no_memory(struct vm *vm, const char *what)
 {
     struct frame_stats s;
