@@ -106,7 +106,7 @@ def machine_too_small(lab):
     m.read_until(r"^corbel: .*(does not fit|more of it|more memory).*", FIRMWARE * PATIENCE)
 
 
-@scenario(bound=50, row="start")
+@scenario(bound=50, slow=True, row="start")
 def penryn_and_lynnfield(lab):
     """VMX without EPT, and EPT without unrestricted guest: what is missing is named."""
     for model, sentence in (("core2_penryn_t9600", r"EPT"), ("corei5_lynnfield_750", r"[Uu]nrestricted")):
@@ -213,7 +213,7 @@ def bad_config(lab):
     expect(ran == ["next"], f"these VMs ran: {ran}")
 
 
-@scenario(bound=120)
+@scenario(bound=120, slow=True)
 def ten_thousand_vms(lab):
     """A config with 10,000 VMs: at most 1024 are possible, and it says so; the others are tried and named."""
     config = "".join(f"[vm vm{n}]\nkernel = nothing\n" for n in range(1, 10_000))

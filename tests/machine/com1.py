@@ -5,7 +5,7 @@ import re
 from harness import COMMAND, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm, wait_for_power_off
 
 
-@scenario(bound=90)
+@scenario(bound=90, slow=True)
 def com1_bytes(lab):
     """All 256 byte values, to the guest and from it."""
     m = lab.boot(NO_VID + linux(), memory=512)

@@ -62,7 +62,7 @@ def console_left_by_who_was_started(lab):
     switch_off(m)
 
 
-@scenario(bound=120)
+@scenario(bound=120, slow=True)
 def console_of_who_runs(lab):
     """`attach` names a VM that does not start, for each reason there is; or the first VM does not: the console is that
     of one that runs."""
@@ -152,7 +152,7 @@ def mistakes_in_sections(lab):
     make_mistakes(lab, slice(0, 5))
 
 
-@scenario(bound=120)
+@scenario(bound=120, slow=True)
 def mistakes_in_files(lab):
     """Five more: too much memory, files, the config's encoding, a watch."""
     make_mistakes(lab, slice(5, 10))

@@ -219,7 +219,7 @@ def gdb_privilege(lab):
     wait_for_power_off(m)
 
 
-@scenario(bound=120)
+@scenario(bound=120, slow=True)
 def gdb_hostile(lab):
     """A gdb that sends garbage, one that dies in mid-packet and leaves a breakpoint, one that detaches; another VM."""
     m = boot(lab, host(gdb="com2", when_idle="poweroff") +

@@ -36,7 +36,7 @@ def cycles(lab, rounds):
     p.end()
 
 
-@scenario(bound=60)
+@scenario(bound=60, slow=True)
 def fifty_lives(lab):
     """52 VMs are made and end, and every frame comes back."""
     cycles(lab, 13)

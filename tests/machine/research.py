@@ -207,7 +207,7 @@ def offsets(lab):
                           stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
-@scenario(bound=150)
+@scenario(bound=150, slow=True)
 def research_examples(lab):
     """The three of docs/RESEARCH.md on Debian: process switches by name, kernel text that is written, system calls."""
     m = lab.boot(host(**VID) + linux("debian", memory="128M", cmdline="console=ttyS0 quiet nokaslr"),

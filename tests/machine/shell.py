@@ -145,7 +145,7 @@ def check_memory(least, most):
     return check
 
 
-@scenario(bound=90)
+@scenario(bound=90, slow=True)
 def memory_128M(lab):
     boot_and_prove(lab, NO_VID, memory="128M", check=check_memory(80, 128))
 
@@ -155,7 +155,7 @@ def memory_1G(lab):
     boot_and_prove(lab, NO_VID, memory="1G", machine=2048, check=check_memory(900, 1024))
 
 
-@scenario(bound=90)
+@scenario(bound=90, slow=True)
 def low_hole(lab):
     """RAM on both sides of a hole lowered to 128 MiB, all of it in use."""
 

@@ -419,6 +419,19 @@ static void test_compacted_size(void **state)
     assert_int_equal(cpuid_lookup(&t, 0xd, 0).ebx, 0x240 + 0x80 * 7 + 0x48);
 }
 
+/* A processor whose XSAVEC lays things out wrongly: the guest is not told that it has one. */
+static void test_xsavec_is_hidden_where_it_errs(void **state)
+{
+    struct cpuid_inputs in = {
+        .tsc_hz = 1000000000, .vcpus = 1, .xcr0 = 7, .physical_bits = 39, .xsavec = true};
+    struct cpuid_table t;
+    cpuid_build(&t, &in, odd_sizes, NULL);
+    assert_true(cpuid_lookup(&t, 0xd, 1).eax & BIT(1));
+    in.xsavec = false;
+    cpuid_build(&t, &in, odd_sizes, NULL);
+    assert_false(cpuid_lookup(&t, 0xd, 1).eax & BIT(1));
+}
+
 static void test_partial_avx512_is_none(void **state)
 {
     struct cpuid_inputs in = {.tsc_hz = 1000000000, .vcpus = 1, .xcr0 = 0x67, .physical_bits = 39};
@@ -448,6 +461,7 @@ int main(void)
         cmocka_unit_test_setup(test_misc_enable, build_haswell),
         cmocka_unit_test(test_xcr0_rules),
         cmocka_unit_test(test_compacted_size),
+        cmocka_unit_test(test_xsavec_is_hidden_where_it_errs),
         cmocka_unit_test(test_partial_avx512_is_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
