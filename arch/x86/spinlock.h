@@ -20,6 +20,8 @@
  *     RANK_BOARD      guest/                 VM        its device models
  *     RANK_SCHED      guest/sched            CPU       its run queue
  *     RANK_GUEST      mm/guest_memory, EPT   VM        its RAM's blocks, its EPT's tables
+ *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
+ *     RANK_PCI        drivers/pci_access     one       the ports of configuration space
  *     RANK_SPACE      mm/space               one       the microkernel's page tables
  *     RANK_HEAP       mm/heap                one       slabs
  *     RANK_FRAMES     mm/frame               one       free lists, owners, pins
@@ -33,6 +35,8 @@ enum lock_rank {
     RANK_BOARD = 1,
     RANK_SCHED,
     RANK_GUEST,
+    RANK_DISK,
+    RANK_PCI,
     RANK_SPACE,
     RANK_HEAP,
     RANK_FRAMES,
