@@ -13,11 +13,11 @@
  */
 #pragma once
 
+#include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/types.h"
 #include "mm/frame.h"
 
-#define BLOCK_SECTOR                                                                               \
-    512u                /* bytes; the unit of all positions and lengths, whatever the disk's own */
+#define BLOCK_SECTOR 512u /* bytes; the unit of positions and lengths, whatever the disk's own */
 #define BLOCK_NAME   32 /* with the final 0 */
 #define BLOCK_SERIAL 21 /* with the final 0 */
 
@@ -49,8 +49,8 @@ struct block_request {
     uint8_t op;       /* enum block_op */
     uint8_t flags;    /* BLOCK_FUA, BLOCK_UNMAP */
     uint16_t count;   /* READ, WRITE: of segments */
-    uint32_t sectors; /* how many; READ, WRITE: as long as the segments together */
-    uint64_t sector;  /* the first one */
+    uint32_t sectors; /* how many, not 0; READ, WRITE: as long as the segments together */
+    uint64_t sector;  /* the first one; another one, perhaps, when it comes back */
     const struct block_segment *segments;
     block_done done;
     /* Whoever has the request keeps these: a link of his list, and what he notes with it. */
@@ -78,8 +78,8 @@ struct block_device {
      * what the drive writes at once. */
     uint32_t logical_block, physical_block;
 
-    /* What a request may be: block_split() makes such out of any. */
-    uint32_t max_sectors;   /* READ, WRITE: at least 8 */
+    /* What a READ or WRITE may be; who submits it cuts what he has into such. */
+    uint32_t max_sectors;   /* at least 8 */
     uint16_t max_segments;  /* at least 1 */
     uint16_t segment_align; /* power of two, 1 to 512: of each segment's address and length */
     /* Segments join at multiples of 4 KiB only (NVMe's PRP lists): all but the first begin there
@@ -89,10 +89,33 @@ struct block_device {
 
     bool read_only;
     bool has_flush;                /* it has a volatile cache; without one FLUSH succeeds at once */
-    bool has_fua;                  /* else block_split() makes a FLUSH of it */
+    bool has_fua;                  /* else FUA is -ENOTSUP: a FLUSH behind it does the same */
     uint32_t discard_sectors;      /* at most, in one DISCARD; 0: -ENOTSUP */
     uint32_t write_zeroes_sectors; /* the same of WRITE_ZEROES */
 };
+
+/*
+ * What every device asks of a request before it looks at it: 0; -EINVAL when it is not on the
+ * device, -EROFS, -ENOTSUP. Whether the segments keep to the limits, and to the length, is for who
+ * submits it to see to: a fault of Corbel's otherwise.
+ */
+static inline int block_check(const struct block_device *d, const struct block_request *r)
+{
+    uint32_t most = r->op == BLOCK_DISCARD        ? d->discard_sectors
+                    : r->op == BLOCK_WRITE_ZEROES ? d->write_zeroes_sectors
+                                                  : d->max_sectors;
+
+    if (r->op == BLOCK_FLUSH)
+        return 0;
+    if (r->op > BLOCK_WRITE_ZEROES || most == 0 || ((r->flags & BLOCK_FUA) && !d->has_fua))
+        return -ENOTSUP;
+    if (r->op != BLOCK_READ && d->read_only)
+        return -EROFS;
+    if (r->sectors == 0 || r->sectors > most || r->sector > d->sectors ||
+        r->sectors > d->sectors - r->sector)
+        return -EINVAL;
+    return 0;
+}
 
 static inline void block_submit(struct block_device *d, struct block_request *r)
 {
