@@ -191,7 +191,7 @@ paddr frame_alloc(unsigned order, uint16_t owner)
 static bool pinned(const struct frame *f, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++)
-        if (f[i].pins)
+        if (__atomic_load_n(&f[i].pins, __ATOMIC_ACQUIRE))
             return true;
     return false;
 }
@@ -332,25 +332,28 @@ uint16_t frame_owner(paddr frame)
     return f ? f->owner : FRAME_RESERVED;
 }
 
-/* A count that has reached its maximum stays there: the frame is never reused, which is safe. */
-void frame_pin(paddr frame)
+bool frame_pin(paddr frame)
 {
     struct frame *f = frame_at(frame);
+    uint8_t pins;
 
-    spin_lock(&lock);
-    if (f && f->pins < UINT8_MAX)
-        f->pins++;
-    spin_unlock(&lock);
+    if (!f)
+        return false;
+    pins = __atomic_load_n(&f->pins, __ATOMIC_RELAXED);
+    do {
+        if (pins == UINT8_MAX)
+            return false;
+    } while (!__atomic_compare_exchange_n(&f->pins, &pins, (uint8_t)(pins + 1), true,
+                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+    return true;
 }
 
 void frame_unpin(paddr frame)
 {
     struct frame *f = frame_at(frame);
 
-    spin_lock(&lock);
-    if (f && f->pins && f->pins < UINT8_MAX)
-        f->pins--;
-    spin_unlock(&lock);
+    if (f && __atomic_load_n(&f->pins, __ATOMIC_RELAXED))
+        __atomic_fetch_sub(&f->pins, 1, __ATOMIC_RELEASE);
 }
 
 void frame_stats(struct frame_stats *out)

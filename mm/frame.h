@@ -48,7 +48,9 @@ struct handover;
 void frame_init(const struct handover *h);
 
 uint16_t frame_owner(paddr frame);
-void frame_pin(paddr frame);
+/* Once more, for DMA; until all pins are gone the frame is not reused. False: it is pinned as often
+ * as can be counted. From any processor, without a lock. */
+bool frame_pin(paddr frame) MUST_CHECK;
 void frame_unpin(paddr frame);
 
 struct frame_stats {

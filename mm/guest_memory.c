@@ -323,29 +323,64 @@ int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t 
     return 0;
 }
 
-static void for_each_frame(struct guest_memory *gm, uint64_t gpa, uint64_t size,
-                           void (*f)(paddr frame))
+int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
 {
-    uint64_t end = gpa + size, available;
-    unsigned kind;
+    uint64_t n = size;
+    const void *p = piece(gm, gpa, &n);
 
-    for (gpa = ALIGN_DOWN(gpa, PAGE_SIZE); gpa < end; gpa += PAGE_SIZE) {
-        paddr pa = translate(gm, gpa, &available, &kind);
-        if (pa != FRAME_NONE)
-            f(pa);
-    }
-}
-
-int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size)
-{
-    if (!guest_memory_valid(gm, gpa, size))
+    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
         return -EFAULT;
-    for_each_frame(gm, gpa, size, frame_pin);
+    *value = size == 2   ? __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED)
+             : size == 4 ? __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED)
+                         : __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
     return 0;
 }
 
-void guest_memory_unpin(struct guest_memory *gm, uint64_t gpa, uint64_t size)
+int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
 {
-    if (guest_memory_valid(gm, gpa, size))
-        for_each_frame(gm, gpa, size, frame_unpin);
+    uint64_t n = size;
+    void *p = piece(gm, gpa, &n);
+
+    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
+        return -EFAULT;
+    if (size == 2)
+        __atomic_store_n((uint16_t *)p, (uint16_t)value, __ATOMIC_RELAXED);
+    else if (size == 4)
+        __atomic_store_n((uint32_t *)p, (uint32_t)value, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n((uint64_t *)p, value, __ATOMIC_RELAXED);
+    return 0;
+}
+
+/* --- DMA --- */
+
+static void unpin(paddr first, paddr end)
+{
+    for (; first < end; first += PAGE_SIZE)
+        frame_unpin(first);
+}
+
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, paddr *address,
+                     uint64_t *length)
+{
+    uint64_t here;
+    unsigned kind;
+    paddr pa = translate(gm, gpa, &here, &kind), first = ALIGN_DOWN(pa, PAGE_SIZE);
+
+    if (pa == FRAME_NONE || size == 0)
+        return -EFAULT;
+    *address = pa;
+    *length = MIN(size, here);
+    for (paddr frame = first; frame < pa + *length; frame += PAGE_SIZE) {
+        if (!frame_pin(frame)) {
+            unpin(first, frame);
+            return -EAGAIN;
+        }
+    }
+    return 0;
+}
+
+void guest_memory_unpin(paddr address, uint64_t length)
+{
+    unpin(ALIGN_DOWN(address, PAGE_SIZE), address + length);
 }

@@ -82,7 +82,18 @@ int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size) MUST
 /* One aligned 8-byte load (a page-table entry): atomic against the guest's own stores. -EFAULT also
  * when unaligned. */
 int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t *value) MUST_CHECK;
-/* Pin the frames of [gpa, gpa + size) for DMA, and release them again: 0 or -EFAULT with nothing
- * pinned. */
-int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size) MUST_CHECK;
-void guest_memory_unpin(struct guest_memory *gm, uint64_t gpa, uint64_t size);
+/* One aligned load or store of 2, 4 or 8 bytes, atomic against the guest's own. -EFAULT also when
+ * unaligned. */
+int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size,
+                      uint64_t *value) MUST_CHECK;
+int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size,
+                       uint64_t value) MUST_CHECK;
+
+/*
+ * Pin for DMA the RAM from gpa on, as far as it is in one piece of host memory and at most size
+ * bytes: where it is, and how long. -EFAULT: that is not RAM; -EAGAIN: a frame of it is pinned as
+ * often as can be. guest_memory_unpin() gets the same address and length.
+ */
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, paddr *address,
+                     uint64_t *length) MUST_CHECK;
+void guest_memory_unpin(paddr address, uint64_t length);

@@ -60,6 +60,27 @@ int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t
     return guest_memory_write(d->board->memory, gpa, data, size);
 }
 
+int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value)
+{
+    return guest_memory_load(d->board->memory, gpa, size, value);
+}
+
+int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t value)
+{
+    return guest_memory_store(d->board->memory, gpa, size, value);
+}
+
+int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, paddr *address,
+                      uint64_t *length)
+{
+    return guest_memory_pin(d->board->memory, gpa, size, address, length);
+}
+
+void device_memory_unpin(struct device *d, paddr address, uint64_t length)
+{
+    guest_memory_unpin(address, length);
+}
+
 void device_vm_request(struct device *d, enum vm_request request, const char *why)
 {
     d->board->cpus->request(d->board, request, why);

@@ -7,6 +7,7 @@
 
 #include "arch/x86/lib/types.h"
 #include "guest/board/state.h"
+#include "mm/frame.h"
 
 struct board; /* opaque to devices */
 struct device;
@@ -65,6 +66,19 @@ void device_timer_set(struct device *d, unsigned timer, uint64_t deadline);
  * RAM. */
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size) MUST_CHECK;
 int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t size) MUST_CHECK;
+/* One aligned load or store of 2, 4 or 8 bytes, atomic against what the guest does. -EFAULT also
+ * when unaligned. */
+int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value) MUST_CHECK;
+int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t value) MUST_CHECK;
+/*
+ * For hardware that reads or writes guest memory by itself (DMA): where in host memory the RAM from
+ * gpa on is, as far as that is one piece and at most size bytes. It is pinned until
+ * device_memory_unpin() with the same address and length. -EFAULT: not RAM; -EAGAIN: pinned as
+ * often as can be, some other request has to come back first.
+ */
+int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, paddr *address,
+                      uint64_t *length) MUST_CHECK;
+void device_memory_unpin(struct device *d, paddr address, uint64_t length);
 /* End or restart the VM once the running instruction has completed. */
 enum vm_request { VM_REQUEST_POWEROFF, VM_REQUEST_RESET };
 void device_vm_request(struct device *d, enum vm_request request, const char *why);

@@ -123,6 +123,38 @@ int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t
     return 0;
 }
 
+/* The memory's place in the host's is its own address. */
+int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value)
+{
+    *value = 0;
+    return gpa % size ? -EFAULT : device_memory_read(d, gpa, value, size);
+}
+
+int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t value)
+{
+    return gpa % size ? -EFAULT : device_memory_write(d, gpa, &value, size);
+}
+
+/* Pieces end at each page, so that devices meet more than one. */
+int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, paddr *address,
+                      uint64_t *length)
+{
+    *length = MIN(size, PAGE_SIZE - gpa % PAGE_SIZE);
+    *address = (paddr)d->board->memory + gpa;
+    if (gpa >= MOCK_MEMORY || size == 0)
+        return -EFAULT;
+    if (d->board->pins == MOCK_PINS)
+        return -EAGAIN;
+    d->board->pins++;
+    return 0;
+}
+
+void device_memory_unpin(struct device *d, paddr address, uint64_t length)
+{
+    if (d->board->pins-- == 0)
+        abort();
+}
+
 void device_vm_request(struct device *d, enum vm_request request, const char *why)
 {
     d->board->requests++;

@@ -7,6 +7,7 @@
 
 #define MOCK_GSIS   24
 #define MOCK_MEMORY 0x10000
+#define MOCK_PINS   1000
 
 struct board {
     uint64_t now, hz;
@@ -14,6 +15,7 @@ struct board {
     bool irq[MOCK_GSIS];
     unsigned rises[MOCK_GSIS], falls[MOCK_GSIS];
     uint8_t memory[MOCK_MEMORY];
+    unsigned pins;     /* that stand; at most MOCK_PINS */
     int64_t wall_base; /* microseconds since 1970 at TSC 0 */
     unsigned requests;
     enum vm_request request; /* the last one, with its reason */

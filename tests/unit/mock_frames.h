@@ -18,6 +18,7 @@
 static uint16_t mock_owner[MOCK_FRAMES];
 static uint8_t mock_order[MOCK_FRAMES];
 static uint16_t mock_pins[MOCK_FRAMES];
+static uint16_t mock_most_pins;        /* of one frame */
 static uint64_t mock_used, mock_limit; /* in frames */
 static uint64_t mock_first;            /* frames below are never handed out */
 static unsigned mock_max_order;
@@ -29,6 +30,7 @@ static void mock_reset(void)
 {
     memset(mock_owner, 0, sizeof(mock_owner));
     memset(mock_pins, 0, sizeof(mock_pins));
+    mock_most_pins = UINT8_MAX;
     mock_used = 0;
     mock_limit = MOCK_FRAMES;
     mock_first = 1;
@@ -82,9 +84,12 @@ void frame_free(paddr base, unsigned order)
     mock_used -= BIT(order);
 }
 
-void frame_pin(paddr frame)
+bool frame_pin(paddr frame)
 {
+    if (mock_pins[frame / PAGE_SIZE] == mock_most_pins)
+        return false;
     mock_pins[frame / PAGE_SIZE]++;
+    return true;
 }
 
 void frame_unpin(paddr frame)

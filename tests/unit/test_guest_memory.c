@@ -199,21 +199,62 @@ static void copies(void **state)
     assert_int_equal(guest_memory_read_u64(&gm, 5 * MIB, &v), -EFAULT);
 }
 
+static void load_store(void **state)
+{
+    const struct guest_memory_region region = {0, 3 * MIB};
+    uint64_t v;
+
+    assert_int_equal(create(&region, 1), 0);
+    for (unsigned size = 2; size <= 8; size *= 2) {
+        uint64_t ones = UINT64_MAX >> (64 - 8 * size);
+        assert_int_equal(guest_memory_write(&gm, 2 * MIB, &(uint64_t[2]){0}, 16), 0);
+        assert_int_equal(guest_memory_store(&gm, 2 * MIB, size, 0x1122334455667788), 0);
+        assert_int_equal(guest_memory_load(&gm, 2 * MIB, size, &v), 0);
+        assert_true(v == (0x1122334455667788 & ones));
+        assert_int_equal(guest_memory_read_u64(&gm, 2 * MIB, &v), 0);
+        assert_true(v == (0x1122334455667788 & ones));
+        assert_int_equal(guest_memory_load(&gm, 2 * MIB + 1, size, &v), -EFAULT);
+        assert_int_equal(guest_memory_store(&gm, 2 * MIB + 1, size, 0), -EFAULT);
+        assert_int_equal(guest_memory_load(&gm, 3 * MIB, size, &v), -EFAULT);
+        assert_int_equal(guest_memory_store(&gm, 3 * MIB, size, 0), -EFAULT);
+        assert_int_equal(guest_memory_load(&gm, 3 * MIB - size, size, &v), 0);
+    }
+}
+
 static void pins(void **state)
 {
     struct guest_frame fr;
+    paddr address;
+    uint64_t length;
 
     assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
-    assert_int_equal(guest_memory_pin(&gm, 0xfff, 2), 0); /* two pages */
     assert_int_equal(guest_memory_lookup(&gm, 0, &fr), 0);
+    assert_int_equal(guest_memory_pin(&gm, 0xfff, 2, &address, &length), 0); /* two pages */
+    assert_int_equal(address, fr.hpa + 0xfff);
+    assert_int_equal(length, 2);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 1);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 1], 1);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 2], 0);
-    guest_memory_unpin(&gm, 0xfff, 2);
+    guest_memory_unpin(address, length);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 0);
-    assert_int_equal(guest_memory_pin(&gm, 4 * MIB - 1, 2), -EFAULT);
-    assert_int_equal(guest_memory_lookup(&gm, 4 * MIB - 1, &fr), 0);
+    assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 1], 0);
+
+    /* As far as host memory is one piece, and RAM is. */
+    assert_int_equal(guest_memory_pin(&gm, 2 * MIB - 1, 2, &address, &length), 0);
+    assert_int_equal(length, 1);
+    guest_memory_unpin(address, length);
+    assert_int_equal(guest_memory_pin(&gm, 4 * MIB - 1, 2, &address, &length), 0);
+    assert_int_equal(length, 1);
+    guest_memory_unpin(address, length);
+    assert_int_equal(guest_memory_pin(&gm, 4 * MIB, 1, &address, &length), -EFAULT);
+    assert_int_equal(guest_memory_pin(&gm, 0, 0, &address, &length), -EFAULT);
+
+    /* A frame that cannot be pinned once more: nor are those before it. */
+    mock_pins[fr.hpa / PAGE_SIZE + 2] = mock_most_pins;
+    assert_int_equal(guest_memory_pin(&gm, 0, 3 * PAGE_SIZE, &address, &length), -EAGAIN);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 0);
+    assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 1], 0);
+    mock_pins[fr.hpa / PAGE_SIZE + 2] = 0;
 }
 
 static void refused(void **state)
@@ -265,6 +306,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(fragmented, fresh, all_back),
         cmocka_unit_test_setup_teardown(zeroed, fresh, all_back),
         cmocka_unit_test_setup_teardown(copies, fresh, all_back),
+        cmocka_unit_test_setup_teardown(load_store, fresh, all_back),
         cmocka_unit_test_setup_teardown(pins, fresh, all_back),
         cmocka_unit_test_setup_teardown(refused, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
