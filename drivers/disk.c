@@ -1,0 +1,477 @@
+#include "drivers/disk.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/percpu.h"
+#include "arch/x86/tsc.h"
+#include "mm/heap.h"
+
+#define LOOK_HZ     1    /* how often a drive that interrupts is looked at while something waits */
+#define POLL_HZ     5000 /* and one that does not */
+#define STEP_HZ     1000 /* steps of a reset */
+#define IN_VAIN_MAX 3
+
+/* While a request is here: whose it is, and how often it has been tried. */
+#define NOTE_DISK  0
+#define NOTE_TRIES 1 /* then: its error */
+
+static struct disk *disks[DISKS_MAX];
+static unsigned disk_count;
+static struct disk_unit *units, **units_end = &units;
+static void (*attention)(void);
+
+struct disk *disk_of(const struct block_request *r)
+{
+    return (struct disk *)r->note[NOTE_DISK];
+}
+
+static void call_attention(void)
+{
+    if (attention)
+        attention();
+}
+
+/* --- a queue, with its lock held --- */
+
+static void append(struct block_request **first, struct block_request **last,
+                   struct block_request *r)
+{
+    r->next = NULL;
+    if (*first)
+        (*last)->next = r;
+    else
+        *first = r;
+    *last = r;
+}
+
+static void prepend(struct disk_queue *q, struct block_request *r)
+{
+    r->next = q->first;
+    if (!q->first)
+        q->last = r;
+    q->first = r;
+}
+
+static void give_back(struct disk_queue *q, struct block_request *r, int error)
+{
+    struct disk *d = disk_of(r);
+    uint64_t *counter = r->op == BLOCK_READ    ? &d->reads
+                        : r->op == BLOCK_FLUSH ? &d->flushes
+                                               : &d->writes;
+
+    __atomic_fetch_add(error ? &q->unit->errors : counter, 1, __ATOMIC_RELAXED);
+    r->note[NOTE_TRIES] = (uint64_t)(int64_t)error;
+    append(&q->back, &q->back_to, r);
+}
+
+static void lose(struct disk *d)
+{
+    if (!__atomic_exchange_n(&d->lost, true, __ATOMIC_RELAXED))
+        log_error("%s: the drive does not answer any more: all that is asked of it fails",
+                  d->block.name);
+}
+
+/* Once more, unless it was the last time. */
+static void again(struct disk_queue *q, struct block_request *r, int error)
+{
+    if (++r->note[NOTE_TRIES] >= DISK_TRIES || disk_of(r)->lost) {
+        give_back(q, r, error);
+        return;
+    }
+    __atomic_fetch_add(&q->unit->retries, 1, __ATOMIC_RELAXED);
+    prepend(q, r);
+}
+
+void disk_finish(struct disk_queue *q, unsigned slot, int error)
+{
+    struct block_request *r = slot < q->depth ? q->slots[slot].request : NULL;
+
+    if (!r) { /* it answers twice, or too late */
+        q->strays++;
+        return;
+    }
+    q->slots[slot].request = NULL;
+    q->busy--;
+    __atomic_store_n(&q->unit->in_vain, 0, __ATOMIC_RELAXED);
+    if (error == -ENODEV)
+        lose(disk_of(r));
+    if (error == -EAGAIN)
+        again(q, r, -EIO);
+    else
+        give_back(q, r, error == -ENODEV ? -EIO : error);
+}
+
+void disk_want_reset(struct disk_queue *q)
+{
+    q->stopped = true;
+    __atomic_store_n(&q->unit->wanted, 1, __ATOMIC_RELEASE);
+}
+
+static uint64_t patience(const struct block_request *r)
+{
+    return tsc_hz * (r->op == BLOCK_FLUSH ? FLUSH_SECONDS : DISK_SECONDS);
+}
+
+static void start_some(struct disk_queue *q)
+{
+    for (unsigned slot = 0; slot < q->depth && q->first && !q->stopped; slot++) {
+        struct block_request *r = q->first;
+        int error;
+
+        if (q->slots[slot].request)
+            continue;
+        q->first = r->next;
+        if (disk_of(r)->lost) {
+            give_back(q, r, -EIO);
+            slot--;
+            continue;
+        }
+        q->slots[slot].request = r;
+        q->slots[slot].deadline = rdtsc() + patience(r);
+        q->busy++;
+        error = q->unit->ops->start(q, slot);
+        if (!error)
+            continue;
+        q->slots[slot].request = NULL;
+        q->busy--;
+        if (error == -EAGAIN) {
+            prepend(q, r);
+            break;
+        }
+        if (error == -ENODEV)
+            lose(disk_of(r));
+        give_back(q, r, error == -ENODEV ? -EIO : error);
+        slot--;
+    }
+}
+
+static void fail_all(struct disk_queue *q, int error)
+{
+    for (unsigned slot = 0; slot < q->depth; slot++)
+        if (q->slots[slot].request) {
+            give_back(q, q->slots[slot].request, error);
+            q->slots[slot].request = NULL;
+        }
+    q->busy = 0;
+    while (q->first) {
+        struct block_request *r = q->first;
+
+        q->first = r->next;
+        give_back(q, r, error);
+    }
+}
+
+/* Release the lock, and let those know whose requests are back. */
+static void unlock(struct disk_queue *q)
+{
+    struct block_request *r = q->back, *next;
+    bool wanted = __atomic_load_n(&q->unit->wanted, __ATOMIC_RELAXED);
+
+    q->back = NULL;
+    spin_unlock(&q->lock);
+    for (; r; r = next) {
+        next = r->next;
+        r->done(r, (int)(int64_t)r->note[NOTE_TRIES]);
+    }
+    if (wanted)
+        call_attention();
+}
+
+/* An interrupt has to be looked after even where nothing is under way: its cause must go. */
+static void look(struct disk_queue *q, bool interrupt)
+{
+    spin_lock(&q->lock);
+    if (!q->stopped) {
+        if (q->busy || interrupt)
+            q->unit->ops->collect(q);
+        start_some(q);
+    }
+    unlock(q);
+}
+
+void disk_interrupt(void *queue)
+{
+    struct disk_queue *q = queue;
+
+    q->interrupts++;
+    look(q, true);
+}
+
+/* --- the block device --- */
+
+static int refuse(const struct disk *d, const struct block_request *r)
+{
+    const struct block_device *b = &d->block;
+    uint32_t most = r->op == BLOCK_DISCARD        ? b->discard_sectors
+                    : r->op == BLOCK_WRITE_ZEROES ? b->write_zeroes_sectors
+                                                  : b->max_sectors;
+
+    if (r->op == BLOCK_FLUSH)
+        return 0;
+    if (r->op > BLOCK_WRITE_ZEROES || !most)
+        return -ENOTSUP;
+    if (b->read_only && r->op != BLOCK_READ)
+        return -EROFS;
+    if (!r->sectors || r->sectors > most || r->sector > b->sectors ||
+        r->sectors > b->sectors - r->sector || r->count > b->max_segments)
+        return -EINVAL;
+    if (r->sector % (b->logical_block / BLOCK_SECTOR) ||
+        r->sectors % (b->logical_block / BLOCK_SECTOR))
+        return -EINVAL;
+    if ((r->flags & BLOCK_FUA) && !b->has_fua)
+        return -ENOTSUP;
+    return 0;
+}
+
+static struct disk_queue *queue_for(const struct disk_unit *u)
+{
+    return &u->queues[u->queue_count > 1 ? this_cpu()->number % u->queue_count : 0];
+}
+
+static void submit(struct block_device *b, struct block_request *r)
+{
+    struct disk *d = CONTAINER_OF(b, struct disk, block);
+    struct disk_queue *q = queue_for(d->unit);
+    int error = refuse(d, r);
+
+    if (error || (r->op == BLOCK_FLUSH && !b->has_flush && !d->lost)) {
+        r->done(r, error);
+        return;
+    }
+    r->note[NOTE_DISK] = (uint64_t)d;
+    r->note[NOTE_TRIES] = 0;
+    spin_lock(&q->lock);
+    if (d->unit->state == DISK_LOST) {
+        give_back(q, r, -EIO);
+    } else {
+        append(&q->first, &q->last, r);
+        start_some(q);
+    }
+    unlock(q);
+    if (!__atomic_exchange_n(&d->unit->in_use, 1, __ATOMIC_ACQ_REL))
+        call_attention();
+}
+
+static void poll(struct block_device *b)
+{
+    struct disk_unit *u = CONTAINER_OF(b, struct disk, block)->unit;
+
+    for (unsigned i = 0; i < u->queue_count; i++)
+        look(&u->queues[i], false);
+}
+
+static const struct block_ops block_ops = {submit, poll};
+
+/* --- looking after a unit, on processor 0 --- */
+
+/* Whether something has waited too long, although the hardware was asked. */
+static bool overdue(struct disk_queue *q, uint64_t now)
+{
+    bool late = false;
+
+    for (unsigned slot = 0; slot < q->depth && q->busy; slot++)
+        late |= q->slots[slot].request && now >= q->slots[slot].deadline;
+    return late;
+}
+
+static void begin_reset(struct disk_unit *u)
+{
+    u->resets++;
+    u->state = DISK_RESETS;
+    u->reset_until = rdtsc() + RESET_SECONDS * tsc_hz;
+    for (unsigned i = 0; i < u->queue_count; i++) {
+        struct disk_queue *q = &u->queues[i];
+
+        spin_lock(&q->lock);
+        q->stopped = true; /* from here on nobody else calls the driver */
+        unlock(q);
+    }
+}
+
+static void end_unit(struct disk_unit *u)
+{
+    u->ops->cut(u);
+    for (unsigned i = 0; i < u->queue_count; i++) {
+        struct disk_queue *q = &u->queues[i];
+
+        spin_lock(&q->lock);
+        u->state = DISK_LOST;
+        for (unsigned n = 0; n < disk_count; n++)
+            if (disks[n]->unit == u)
+                lose(disks[n]);
+        fail_all(q, -EIO);
+        unlock(q);
+    }
+}
+
+static void end_reset(struct disk_unit *u)
+{
+    u->state = DISK_RUNS;
+    __atomic_store_n(&u->wanted, 0, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < u->queue_count; i++) {
+        struct disk_queue *q = &u->queues[i];
+
+        spin_lock(&q->lock);
+        q->stopped = false;
+        for (unsigned slot = q->depth; slot--;) {
+            struct block_request *r = q->slots[slot].request;
+
+            q->slots[slot].request = NULL;
+            if (r && u->overdue)
+                again(q, r, -ETIMEDOUT);
+            else if (r)
+                prepend(q, r);
+        }
+        q->busy = 0;
+        start_some(q);
+        unlock(q);
+    }
+    u->overdue = false;
+}
+
+static void reset_some(struct disk_unit *u, bool begin)
+{
+    int error;
+
+    if (!begin && rdtsc() < u->next_step)
+        return;
+    error = u->ops->reset(u, begin);
+    u->next_step = rdtsc() + tsc_hz / STEP_HZ;
+    if (error == -EAGAIN && rdtsc() < u->reset_until)
+        return;
+    if (error)
+        end_unit(u);
+    else
+        end_reset(u);
+}
+
+/* Returns whether something is still under way. */
+static bool look_after(struct disk_unit *u)
+{
+    bool wanted, late = false, busy = false;
+
+    if (u->state == DISK_LOST)
+        return false;
+    if (u->state == DISK_RESETS) {
+        reset_some(u, false);
+        return true;
+    }
+    for (unsigned i = 0; i < u->queue_count; i++) {
+        struct disk_queue *q = &u->queues[i];
+
+        look(q, false);
+        spin_lock(&q->lock);
+        late |= overdue(q, rdtsc());
+        busy |= q->busy || q->first;
+        unlock(q);
+    }
+    wanted = __atomic_load_n(&u->wanted, __ATOMIC_ACQUIRE);
+    if (!late && !wanted)
+        return busy;
+    if (late && !wanted) {
+        log_warn("%s: no answer for %u seconds: it is reset", u->name, DISK_SECONDS);
+        u->overdue = true;
+    }
+    begin_reset(u);
+    if (__atomic_add_fetch(&u->in_vain, 1, __ATOMIC_RELAXED) > IN_VAIN_MAX)
+        end_unit(u);
+    else
+        reset_some(u, true);
+    return u->state != DISK_LOST;
+}
+
+uint64_t disks_work(void)
+{
+    uint64_t wake = UINT64_MAX, now;
+
+    for (struct disk_unit *u = units; u; u = u->next) {
+        if (!__atomic_exchange_n(&u->in_use, 0, __ATOMIC_ACQ_REL) && u->state != DISK_RESETS)
+            continue;
+        if (!look_after(u))
+            continue;
+        __atomic_store_n(&u->in_use, 1, __ATOMIC_RELEASE);
+        now = rdtsc();
+        wake = MIN(wake, now + tsc_hz / (u->state == DISK_RESETS ? STEP_HZ
+                                         : u->interrupting       ? LOOK_HZ
+                                                                 : POLL_HZ));
+    }
+    return wake;
+}
+
+void disks_set_attention(void (*fn)(void))
+{
+    attention = fn;
+}
+
+/* --- which there are --- */
+
+int disk_unit_init(struct disk_unit *u, const struct disk_ops *ops, unsigned queues, unsigned depth)
+{
+    u->queues = heap_alloc(queues * sizeof(*u->queues));
+    if (!u->queues)
+        return -ENOMEM;
+    u->ops = ops;
+    u->queue_count = queues;
+    for (unsigned i = 0; i < queues; i++) {
+        struct disk_queue *q = &u->queues[i];
+
+        spin_init(&q->lock, RANK_DISK);
+        q->unit = u;
+        q->number = i;
+        q->depth = depth;
+    }
+    return 0;
+}
+
+void disk_unit_add(struct disk_unit *u)
+{
+    *units_end = u;
+    units_end = &u->next;
+}
+
+int disk_add(struct disk_unit *u, struct disk *d)
+{
+    if (disk_count == DISKS_MAX)
+        return -ENOSPC;
+    d->unit = u;
+    d->block.ops = &block_ops;
+    disks[disk_count++] = d;
+    return 0;
+}
+
+struct disk *disk_get(unsigned index)
+{
+    return index < disk_count ? disks[index] : NULL;
+}
+
+/* --- for start-up --- */
+
+struct waiting {
+    struct block_request *asked, copy;
+    bool back;
+    int error;
+};
+
+static void is_back(struct block_request *r, int error)
+{
+    struct waiting *w = CONTAINER_OF(r, struct waiting, copy);
+
+    w->error = error;
+    __atomic_store_n(&w->back, true, __ATOMIC_RELEASE);
+}
+
+int disk_do(struct block_device *d, struct block_request *r, void (*wait)(void))
+{
+    struct waiting w = {.asked = r, .copy = *r};
+
+    w.copy.done = is_back;
+    block_submit(d, &w.copy);
+    while (!__atomic_load_n(&w.back, __ATOMIC_ACQUIRE)) {
+        (void)disks_work();
+        if (!__atomic_load_n(&w.back, __ATOMIC_ACQUIRE))
+            wait();
+    }
+    return w.error;
+}

@@ -1,0 +1,128 @@
+/*
+ * What all drivers of drives share: requests wait in queues, go to the hardware as there is room,
+ * come back, time out and are tried again after a reset. A driver knows registers, and nothing of
+ * all that.
+ *
+ * A unit is what is reset at once: an ATA channel, a port of an AHCI controller, an NVMe
+ * controller. It has queues, each with a lock, and disks, which are block devices.
+ */
+#pragma once
+
+#include "arch/x86/spinlock.h"
+#include "drivers/block.h"
+#include "drivers/io.h"
+
+#define DISK_SLOTS      64 /* of a queue */
+#define DISK_QUEUES     8  /* of a unit */
+#define DISKS_MAX       64 /* of the machine */
+#define DISK_TRIES      3  /* of a request, by resets and errors in transit */
+#define DISK_SECONDS    10 /* until a drive that has not answered is reset; a FLUSH gets more */
+#define FLUSH_SECONDS   60
+#define RESET_SECONDS   35 /* more than any specification gives it */
+#define DISK_MODEL_SIZE 41
+
+struct disk;
+struct disk_queue;
+struct disk_unit;
+struct host_pci;
+
+struct disk_ops {
+    /*
+     * Give the request in this slot to the hardware. 0; -EAGAIN: not while others are under way;
+     * else it has failed. The queue's lock is held.
+     */
+    int (*start)(struct disk_queue *q, unsigned slot);
+    /* Tell by disk_finish() what the hardware is done with. The queue's lock is held. */
+    void (*collect)(struct disk_queue *q);
+    /*
+     * The next step of a reset, at first with begin: after it nothing of what was under way goes
+     * on, or touches memory, any more. 0: it is done; -EAGAIN: call again in a while; else the
+     * drive is lost. No lock is held, and nothing else is called meanwhile.
+     */
+    int (*reset)(struct disk_unit *u, bool begin);
+    /* The drive is lost: see that it touches no memory any more. */
+    void (*cut)(struct disk_unit *u);
+};
+
+struct disk_slot {
+    struct block_request *request; /* NULL: free */
+    uint64_t deadline;             /* TSC */
+};
+
+struct disk_queue {
+    struct spinlock lock;
+    struct disk_unit *unit;
+    unsigned number, depth;
+    unsigned busy;                        /* slots in use */
+    bool stopped;                         /* nothing is given to the hardware now */
+    struct block_request *first, *last;   /* wait, in this order */
+    struct block_request *back, *back_to; /* have come back: done() is to be called */
+    struct disk_slot slots[DISK_SLOTS];
+    uint64_t interrupts, strays; /* strays: answers that nobody waited for */
+};
+
+enum disk_state { DISK_RUNS, DISK_RESETS, DISK_LOST };
+
+struct disk_unit {
+    const struct disk_ops *ops;
+    const struct host_pci *pci;
+    char name[BLOCK_NAME];
+    struct disk_queue *queues; /* queue_count of them */
+    unsigned queue_count;
+    bool interrupting;     /* else it is polled */
+    enum disk_state state; /* processor 0's to change */
+    uint32_t wanted;       /* atomic: a reset is wanted */
+    bool overdue;          /* because something took too long */
+    uint32_t in_vain;      /* atomic: resets since something came back */
+    uint32_t in_use;       /* atomic: something has been submitted since it was looked after */
+    uint64_t reset_until, next_step;
+    uint64_t resets, retries, errors; /* errors: requests that failed for good */
+    struct disk_unit *next;
+};
+
+struct disk {
+    struct block_device block;
+    struct disk_unit *unit;
+    char model[DISK_MODEL_SIZE];
+    const char *how;      /* "AHCI" or the like, for people */
+    uint32_t id;          /* the driver's: device on its channel, namespace */
+    uint8_t sector_shift; /* of a logical block, in sectors of 512 bytes */
+    bool lost;
+    uint64_t reads, writes, flushes; /* that came back well; atomic */
+};
+
+/* --- for drivers --- */
+
+/* Get ready; queue_count and depth of each queue are set afterwards. -ENOMEM. */
+int disk_unit_init(struct disk_unit *u, const struct disk_ops *ops, unsigned queues,
+                   unsigned depth) MUST_CHECK;
+/* From now on it is looked after. */
+void disk_unit_add(struct disk_unit *u);
+/* The machine's next disk; the block device's limits are filled in. -ENOSPC. */
+int disk_add(struct disk_unit *u, struct disk *d) MUST_CHECK;
+/* What the request of a slot is for. */
+struct disk *disk_of(const struct block_request *r);
+/*
+ * The hardware is done with that slot: 0, -EIO for good, -ENODEV: the disk is not there any more,
+ * -EAGAIN: worth another try.
+ */
+void disk_finish(struct disk_queue *q, unsigned slot, int error);
+/* The hardware needs a reset; what is under way is tried again behind it. The lock is held. */
+void disk_want_reset(struct disk_queue *q);
+/* The interrupt of one queue. */
+void disk_interrupt(void *queue);
+
+/* --- for their users --- */
+
+/* All disks in the order in which they were found; NULL from the last on. */
+struct disk *disk_get(unsigned index);
+
+/*
+ * Time-outs, resets, polling: processor 0 calls this. Returns the TSC at which it wants to be
+ * called again; UINT64_MAX: not before a request has come.
+ */
+uint64_t disks_work(void);
+/* Called, on any processor, when disks_work() has something to do earlier than it said. */
+void disks_set_attention(void (*fn)(void));
+/* Call `wait` until the request is back, and return its error: for start-up. */
+int disk_do(struct block_device *d, struct block_request *r, void (*wait)(void));

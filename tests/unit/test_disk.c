@@ -1,0 +1,552 @@
+/* links: drivers/disk.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/tsc.h"
+#include "drivers/disk.h"
+#include "mm/heap.h"
+
+/* The clock, and a driver of a drive that answers when the test wants it to. */
+uint64_t tsc_hz = 1000000;
+static uint64_t now;
+
+uint64_t test_tsc(void)
+{
+    return now;
+}
+
+static struct {
+    struct disk_unit unit;
+    struct disk disk;
+    uint64_t given; /* slots that the hardware has */
+    unsigned starts, resets, cuts, collects, answers;
+    int answer[DISK_SLOTS]; /* with `ready`: what it says */
+    uint64_t ready;
+    int start_error, reset_error;
+    unsigned reset_steps, steps; /* a reset needs so many */
+    bool never_ready;
+    bool exclusive_flush;
+} m;
+
+static int model_start(struct disk_queue *q, unsigned slot)
+{
+    const struct block_request *r = q->slots[slot].request;
+
+    assert_false(q->stopped);
+    assert_ptr_equal(disk_of(r), &m.disk);
+    if (m.exclusive_flush && m.given && r->op == BLOCK_FLUSH)
+        return -EAGAIN;
+    if (m.start_error)
+        return m.start_error;
+    if (m.never_ready) {
+        disk_want_reset(q);
+        return -EAGAIN;
+    }
+    assert_false(m.given >> slot & 1);
+    m.given |= BIT(slot);
+    m.starts++;
+    return 0;
+}
+
+static void model_collect(struct disk_queue *q)
+{
+    assert_false(q->stopped);
+    m.collects++;
+    for (unsigned slot = 0; slot < DISK_SLOTS; slot++)
+        if (m.ready >> slot & 1) {
+            m.ready &= ~BIT(slot);
+            m.given &= ~BIT(slot);
+            disk_finish(q, slot, m.answer[slot]);
+        }
+}
+
+static int model_reset(struct disk_unit *u, bool begin)
+{
+    if (begin) {
+        m.resets++;
+        m.steps = 0;
+    }
+    if (m.steps++ < m.reset_steps)
+        return -EAGAIN;
+    m.given = m.ready = 0;
+    return m.reset_error;
+}
+
+static unsigned backs;
+
+static void model_cut(struct disk_unit *u)
+{
+    m.cuts++;
+    assert_int_equal(backs, 0); /* before anybody thinks that the memory is his again */
+}
+
+static const struct disk_ops ops = {model_start, model_collect, model_reset, model_cut};
+
+static struct block_request requests[200];
+static int errors[200];
+static unsigned attentions;
+static struct block_request *then;
+
+static void done(struct block_request *r, int error)
+{
+    for (unsigned i = 0; i < DISK_QUEUES && i < m.unit.queue_count; i++)
+        assert_int_equal(m.unit.queues[i].lock.next, m.unit.queues[i].lock.owner);
+    assert_int_equal(errors[r - requests], 1); /* once */
+    errors[r - requests] = error;
+    backs++;
+    if (then) {
+        struct block_request *next = then;
+
+        then = NULL;
+        block_submit(&m.disk.block, next);
+    }
+}
+
+static void called(void)
+{
+    attentions++;
+}
+
+static const struct block_segment segment = {0x1000, 4096};
+
+static struct block_request *ask(unsigned n, unsigned op, uint64_t sector)
+{
+    requests[n] = (struct block_request){.op = (uint8_t)op,
+                                         .sector = sector,
+                                         .sectors = 8,
+                                         .count = 1,
+                                         .segments = &segment,
+                                         .done = done};
+    errors[n] = 1;
+    return &requests[n];
+}
+
+static void submit(unsigned n, unsigned op, uint64_t sector)
+{
+    block_submit(&m.disk.block, ask(n, op, sector));
+}
+
+static void answer(unsigned slot, int error)
+{
+    m.ready |= BIT(slot);
+    m.answer[slot] = error;
+}
+
+static void seconds(unsigned n)
+{
+    for (unsigned i = 0; i < n * 20; i++) {
+        now += tsc_hz / 20;
+        disks_work();
+    }
+}
+
+static int setup(void **state)
+{
+    static const struct block_ops *block_ops;
+
+    memset(&m, 0, sizeof(m));
+    assert_int_equal(disk_unit_init(&m.unit, &ops, 1, 4), 0);
+    m.unit.interrupting = true;
+    m.disk = (struct disk){.unit = &m.unit,
+                           .block = {.name = "model0",
+                                     .sectors = 1000,
+                                     .logical_block = 512,
+                                     .max_sectors = 8,
+                                     .max_segments = 1,
+                                     .has_flush = true}};
+    if (!block_ops) {
+        disk_unit_add(&m.unit);
+        assert_int_equal(disk_add(&m.unit, &m.disk), 0);
+        block_ops = m.disk.block.ops;
+    }
+    m.disk.block.ops = block_ops;
+    backs = attentions = 0;
+    then = NULL;
+    disks_set_attention(called);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    heap_free(m.unit.queues);
+    m.unit.queues = NULL;
+    return 0;
+}
+
+static void test_there_and_back(void **state)
+{
+    struct disk_queue *q = &m.unit.queues[0];
+
+    submit(0, BLOCK_READ, 0);
+    submit(1, BLOCK_WRITE, 8);
+    assert_int_equal(m.given, 3);
+    assert_int_equal(attentions, 1); /* until it has been looked after */
+    answer(1, 0);
+    disk_interrupt(q);
+    assert_int_equal(errors[0], 1);
+    assert_int_equal(errors[1], 0);
+    answer(0, 0);
+    m.disk.block.ops->poll(&m.disk.block);
+    assert_int_equal(errors[0], 0);
+    assert_int_equal(m.disk.reads, 1);
+    assert_int_equal(m.disk.writes, 1);
+    assert_int_equal(q->busy, 0);
+    /* The cause of an interrupt is looked for even now. */
+    m.collects = 0;
+    disk_interrupt(q);
+    assert_int_equal(m.collects, 1);
+}
+
+static void test_more_than_slots(void **state)
+{
+    for (unsigned i = 0; i < 100; i++)
+        submit(i, BLOCK_READ, i);
+    assert_int_equal(m.given, 0xf);
+    for (unsigned i = 0; i < 100; i++) {
+        answer(i % 4, 0);
+        disk_interrupt(&m.unit.queues[0]);
+        assert_int_equal(backs, i + 1);
+    }
+    assert_int_equal(m.starts, 100);
+    assert_int_equal(m.given, 0);
+}
+
+/* In the order in which they came, also through the wait for room. */
+static void test_done_submits(void **state)
+{
+    then = ask(1, BLOCK_READ, 8);
+    submit(0, BLOCK_READ, 0);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(backs, 1);
+    assert_int_equal(m.starts, 2);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(backs, 2);
+}
+
+static void test_refused(void **state)
+{
+    static const struct {
+        struct block_request r;
+        int error;
+    } rows[] = {
+        {{.op = BLOCK_READ, .sector = 993, .sectors = 8, .count = 1}, -EINVAL},
+        {{.op = BLOCK_READ, .sector = UINT64_MAX - 3, .sectors = 8, .count = 1}, -EINVAL},
+        {{.op = BLOCK_READ, .sector = 0, .sectors = 0, .count = 1}, -EINVAL},
+        {{.op = BLOCK_READ, .sector = 0, .sectors = 9, .count = 1}, -EINVAL},
+        {{.op = BLOCK_READ, .sector = 0, .sectors = 8, .count = 2}, -EINVAL},
+        {{.op = BLOCK_WRITE, .flags = BLOCK_FUA, .sectors = 8, .count = 1}, -ENOTSUP},
+        {{.op = BLOCK_DISCARD, .sectors = 8}, -ENOTSUP},
+        {{.op = 77, .sectors = 8}, -ENOTSUP},
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        requests[i] = rows[i].r;
+        requests[i].done = done;
+        errors[i] = 1;
+        block_submit(&m.disk.block, &requests[i]);
+        assert_int_equal(errors[i], rows[i].error);
+    }
+    m.disk.block.read_only = true;
+    submit(20, BLOCK_WRITE, 0);
+    assert_int_equal(errors[20], -EROFS);
+    m.disk.block.logical_block = 4096;
+    submit(21, BLOCK_READ, 4);
+    assert_int_equal(errors[21], -EINVAL);
+    submit(22, BLOCK_READ, 8);
+    assert_int_equal(m.starts, 1);
+    /* Without a cache there is nothing to flush. */
+    m.disk.block.has_flush = false;
+    submit(23, BLOCK_FLUSH, 0);
+    assert_int_equal(errors[23], 0);
+    assert_int_equal(m.starts, 1);
+}
+
+static void test_errors_of_the_medium_are_final(void **state)
+{
+    submit(0, BLOCK_READ, 7);
+    submit(1, BLOCK_FLUSH, 0);
+    answer(0, -EIO);
+    answer(1, -EIO);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[0], -EIO);
+    assert_int_equal(errors[1], -EIO);
+    assert_int_equal(m.starts, 2);
+    assert_int_equal(m.unit.errors, 2);
+    assert_int_equal(m.disk.flushes, 0);
+}
+
+static void test_errors_on_the_way_are_tried_again(void **state)
+{
+    submit(0, BLOCK_READ, 0);
+    answer(0, -EAGAIN);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(m.starts, 2);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[0], 0);
+    submit(1, BLOCK_READ, 0);
+    for (unsigned i = 0; i < DISK_TRIES; i++) {
+        assert_int_equal(errors[1], 1);
+        answer(0, -EAGAIN);
+        disk_interrupt(&m.unit.queues[0]);
+    }
+    assert_int_equal(errors[1], -EIO);
+    assert_int_equal(m.starts, 2 + DISK_TRIES);
+}
+
+/* Nobody waits: nothing happens. */
+static void test_answers_twice(void **state)
+{
+    submit(0, BLOCK_READ, 0);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    answer(0, 0);
+    answer(3, 0);
+    answer(40, 0); /* a slot that the queue does not have */
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(backs, 1);
+    assert_int_equal(m.unit.queues[0].busy, 0);
+    assert_int_equal(m.unit.queues[0].strays, 3);
+}
+
+/* A FLUSH that cannot go beside others waits for them, and holds up what comes behind. */
+static void test_not_while_others_are_under_way(void **state)
+{
+    m.exclusive_flush = true;
+    submit(0, BLOCK_WRITE, 0);
+    submit(1, BLOCK_FLUSH, 0);
+    submit(2, BLOCK_WRITE, 8);
+    assert_int_equal(m.given, 1);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(requests[1].op, BLOCK_FLUSH);
+    assert_int_equal(m.given, 3);
+    answer(0, 0);
+    answer(1, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(backs, 3);
+}
+
+static void test_start_fails(void **state)
+{
+    m.start_error = -EIO;
+    submit(0, BLOCK_READ, 0);
+    submit(1, BLOCK_READ, 0);
+    assert_int_equal(errors[0], -EIO);
+    assert_int_equal(errors[1], -EIO);
+    assert_int_equal(m.unit.queues[0].busy, 0);
+    m.start_error = -ENODEV;
+    submit(2, BLOCK_READ, 0);
+    assert_int_equal(errors[2], -EIO);
+    assert_true(m.disk.lost);
+}
+
+/* It has answered, but its interrupt got lost: no reset. */
+static void test_lost_interrupt(void **state)
+{
+    submit(0, BLOCK_READ, 0);
+    answer(0, 0);
+    seconds(2);
+    assert_int_equal(errors[0], 0);
+    assert_int_equal(m.resets, 0);
+}
+
+static void test_answers_late(void **state)
+{
+    m.reset_steps = 5;
+    submit(0, BLOCK_READ, 0);
+    submit(1, BLOCK_FLUSH, 0); /* innocent */
+    seconds(DISK_SECONDS - 1);
+    assert_int_equal(m.resets, 0);
+    now += 2 * tsc_hz;
+    disks_work();
+    assert_int_equal(m.resets, 1);
+    /* In the middle of the reset: it is not asked, and what comes waits. */
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    submit(2, BLOCK_READ, 0);
+    assert_int_equal(backs, 0);
+    assert_int_equal(m.starts, 2);
+    seconds(1);
+    assert_int_equal(m.starts, 5);
+    assert_int_equal(m.given, 7);
+    for (unsigned i = 0; i < 3; i++)
+        answer(i, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[0], 0);
+    assert_int_equal(errors[1], 0);
+    assert_int_equal(errors[2], 0);
+}
+
+static void test_answers_never(void **state)
+{
+    submit(0, BLOCK_READ, 0);
+    seconds(DISK_TRIES * (DISK_SECONDS + 1));
+    assert_int_equal(errors[0], -ETIMEDOUT);
+    assert_int_equal(m.resets, DISK_TRIES);
+    assert_false(m.disk.lost);
+    backs = 0;
+    /* Others do not wait as long. */
+    for (unsigned i = 1; i < 20; i++)
+        submit(i, BLOCK_WRITE, 0);
+    seconds(DISK_SECONDS + 1);
+    assert_int_equal(backs, 19);
+    assert_int_equal(errors[19], -EIO);
+    assert_int_equal(m.cuts, 1);
+    assert_true(m.disk.lost);
+    submit(30, BLOCK_READ, 0);
+    assert_int_equal(errors[30], -EIO);
+    submit(31, BLOCK_FLUSH, 0); /* no cache, no flush: it is not there to say so */
+    assert_int_equal(errors[31], -EIO);
+    assert_int_equal(disks_work(), UINT64_MAX);
+}
+
+static void test_a_flush_gets_more_time(void **state)
+{
+    submit(0, BLOCK_FLUSH, 0);
+    seconds(FLUSH_SECONDS - 1);
+    assert_int_equal(m.resets, 0);
+    seconds(2);
+    assert_int_equal(m.resets, 1);
+}
+
+static void test_reset_fails(void **state)
+{
+    m.reset_error = -EIO;
+    for (unsigned i = 0; i < 10; i++)
+        submit(i, BLOCK_WRITE, 0);
+    seconds(DISK_SECONDS + 1);
+    assert_int_equal(backs, 10);
+    assert_int_equal(m.cuts, 1);
+    for (unsigned i = 0; i < 10; i++)
+        assert_int_equal(errors[i], -EIO);
+}
+
+/* Each reset does well, and then it takes no command all the same. */
+static void test_resets_in_vain(void **state)
+{
+    m.never_ready = true;
+    submit(0, BLOCK_WRITE, 0);
+    seconds(2);
+    assert_int_equal(errors[0], -EIO);
+    assert_int_equal(m.cuts, 1);
+    assert_int_equal(m.resets, 3);
+}
+
+static void test_reset_never_ends(void **state)
+{
+    m.reset_steps = UINT32_MAX;
+    submit(0, BLOCK_WRITE, 0);
+    seconds(DISK_SECONDS + RESET_SECONDS + 2);
+    assert_int_equal(errors[0], -EIO);
+    assert_int_equal(m.cuts, 1);
+}
+
+/* The driver wants a reset because one has failed: the others are tried again as often as it takes.
+ */
+static void test_reset_for_an_error(void **state)
+{
+    for (unsigned i = 0; i < 4; i++)
+        submit(i, BLOCK_READ, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned slot = 0;
+
+        while (m.unit.queues[0].slots[slot].request != &requests[i])
+            slot++;
+        attentions = 0;
+        spin_lock(&m.unit.queues[0].lock);
+        disk_finish(&m.unit.queues[0], slot, -EIO);
+        disk_want_reset(&m.unit.queues[0]);
+        spin_unlock(&m.unit.queues[0].lock);
+        m.disk.block.ops->poll(&m.disk.block);
+        assert_int_equal(attentions, 1);
+        disks_work();
+        assert_int_equal(m.resets, i + 1);
+        assert_int_equal(errors[i], -EIO);
+        assert_int_equal(m.unit.queues[0].busy, 3 - i);
+    }
+    for (unsigned i = 0; i < 4; i++)
+        if (m.given >> i & 1)
+            answer(i, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[3], 0);
+}
+
+static void test_unplugged(void **state)
+{
+    submit(0, BLOCK_READ, 0);
+    submit(1, BLOCK_READ, 0);
+    answer(0, -ENODEV);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[0], -EIO);
+    assert_true(m.disk.lost);
+    submit(2, BLOCK_READ, 0);
+    assert_int_equal(errors[2], -EIO);
+    answer(1, -EAGAIN);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[1], -EIO);
+    assert_int_equal(m.starts, 2);
+}
+
+static void test_when_it_wants_to_be_called(void **state)
+{
+    assert_int_equal(disks_work(), UINT64_MAX);
+    submit(0, BLOCK_READ, 0);
+    assert_int_equal(disks_work(), now + tsc_hz);
+    m.unit.interrupting = false;
+    assert_true(disks_work() < now + tsc_hz / 1000);
+    answer(0, 0);
+    assert_int_equal(disks_work(), UINT64_MAX);
+    assert_int_equal(errors[0], 0);
+}
+
+static void wait(void)
+{
+    now += tsc_hz / 100;
+    if (m.given && ++m.answers == 3)
+        answer(0, -EIO);
+}
+
+static void test_do(void **state)
+{
+    assert_int_equal(disk_do(&m.disk.block, ask(0, BLOCK_READ, 0), wait), -EIO);
+    assert_int_equal(m.answers, 3);
+    assert_int_equal(disk_do(&m.disk.block, ask(0, BLOCK_READ, 1000), wait), -EINVAL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_there_and_back),
+        TEST(test_more_than_slots),
+        TEST(test_done_submits),
+        TEST(test_refused),
+        TEST(test_errors_of_the_medium_are_final),
+        TEST(test_errors_on_the_way_are_tried_again),
+        TEST(test_answers_twice),
+        TEST(test_not_while_others_are_under_way),
+        TEST(test_start_fails),
+        TEST(test_lost_interrupt),
+        TEST(test_answers_late),
+        TEST(test_answers_never),
+        TEST(test_a_flush_gets_more_time),
+        TEST(test_reset_fails),
+        TEST(test_resets_in_vain),
+        TEST(test_reset_never_ends),
+        TEST(test_reset_for_an_error),
+        TEST(test_unplugged),
+        TEST(test_when_it_wants_to_be_called),
+        TEST(test_do),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
