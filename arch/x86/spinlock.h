@@ -18,6 +18,7 @@
  *
  *     rank            owner                  one per   protects
  *     RANK_BOARD      guest/                 VM        its device models
+ *     RANK_BUS        guest/board            VM        where its devices' ranges are
  *     RANK_SCHED      guest/sched            CPU       its run queue
  *     RANK_GUEST      mm/guest_memory, EPT   VM        its RAM's blocks, its EPT's tables
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
@@ -33,6 +34,7 @@
  */
 enum lock_rank {
     RANK_BOARD = 1,
+    RANK_BUS,
     RANK_SCHED,
     RANK_GUEST,
     RANK_DISK,

@@ -1,8 +1,7 @@
-/* Who owns which port and which guest-physical range, and whose timer comes next. */
+/* Accesses to ports and to device memory, and whose timer comes next. */
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/board/device.h"
-#include "mm/heap.h"
+#include "guest/board/bus_internal.h"
 
 /* --- nobody: device 0, which answers for every port that has no owner --- */
 
@@ -31,16 +30,16 @@ void bus_init(struct bus *bus)
     bus->devices[0] = &nobody;
     bus->device_count = 1;
     bus->next_deadline = TIMER_OFF;
+    bus_ranges_init(bus);
 }
 
 void bus_destroy(struct bus *bus)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(bus->port_page); i++)
-        heap_free(bus->port_page[i]);
+    bus_ranges_free(bus);
     bus_init(bus);
 }
 
-static unsigned device_index(const struct bus *bus, const struct device *d)
+unsigned bus_device_index(const struct bus *bus, const struct device *d)
 {
     for (unsigned i = 1; i < bus->device_count; i++) {
         if (bus->devices[i] == d)
@@ -53,7 +52,7 @@ int bus_add_device(struct bus *bus, struct device *d)
 {
     if (!d->ops->reset || !d->ops->save || !d->ops->load)
         return -EINVAL;
-    if (device_index(bus, d) != 0)
+    if (bus_device_index(bus, d) != 0)
         return -EEXIST;
     if (bus->device_count == BUS_DEVICES)
         return -ENOSPC;
@@ -65,56 +64,22 @@ int bus_add_device(struct bus *bus, struct device *d)
     return 0;
 }
 
-int bus_add_ports(struct bus *bus, struct device *d, uint16_t base, unsigned count)
-{
-    unsigned index = device_index(bus, d), end = base + count;
-
-    if (index == 0 || !d->ops->port_read || !d->ops->port_write || count == 0 || count > 0x10000 ||
-        end > 0x10000)
-        return -EINVAL;
-    for (unsigned port = base; port < end; port++) {
-        if (bus->port_page[port >> 8] && bus->port_page[port >> 8][port & 255] != 0)
-            return -EEXIST;
-    }
-    for (unsigned page = base >> 8; page <= (end - 1) >> 8; page++) {
-        if (!bus->port_page[page])
-            bus->port_page[page] = heap_alloc(256);
-        if (!bus->port_page[page])
-            return -ENOMEM;
-    }
-    for (unsigned port = base; port < end; port++)
-        bus->port_page[port >> 8][port & 255] = (uint8_t)index;
-    return 0;
-}
-
-int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size)
-{
-    unsigned at = 0;
-
-    if (device_index(bus, d) == 0 || !d->ops->mmio_read || !d->ops->mmio_write || size == 0 ||
-        size - 1 > UINT64_MAX - base)
-        return -EINVAL;
-    if (bus->mmio_count == BUS_RANGES)
-        return -ENOSPC;
-    while (at < bus->mmio_count && bus->mmio[at].base < base)
-        at++;
-    if (at > 0 && base - bus->mmio[at - 1].base < bus->mmio[at - 1].size)
-        return -EEXIST;
-    if (at < bus->mmio_count && bus->mmio[at].base - base < size)
-        return -EEXIST;
-    memmove(&bus->mmio[at + 1], &bus->mmio[at], (bus->mmio_count - at) * sizeof(bus->mmio[0]));
-    bus->mmio[at] = (struct bus_mmio){.base = base, .size = size, .device = d};
-    bus->mmio_count++;
-    return 0;
-}
-
 /* --- port accesses --- */
 
-static inline unsigned port_owner(const struct bus *bus, uint16_t port)
+static inline const struct bus_port_page *port_page(const struct bus *bus, uint16_t port)
 {
-    const uint8_t *page = bus->port_page[port >> 8];
+    return __atomic_load_n(&bus->port_page[port >> 8], __ATOMIC_ACQUIRE);
+}
 
-    return page ? page[port & 255] : 0;
+static inline struct device *byte_device(const struct bus *bus, uint16_t port)
+{
+    return bus
+        ->devices[__atomic_load_n(&port_page(bus, port)->owner[port & 255], __ATOMIC_RELAXED)];
+}
+
+static unsigned wide_owner(const struct bus *bus, uint16_t port)
+{
+    return __atomic_load_n(&port_page(bus, port)->wide_owner[port & 255], __ATOMIC_RELAXED);
 }
 
 /*
@@ -124,16 +89,16 @@ static inline unsigned port_owner(const struct bus *bus, uint16_t port)
  */
 static struct device *port_device(const struct bus *bus, uint16_t port, unsigned size)
 {
-    unsigned owner = port_owner(bus, port);
+    unsigned owner = wide_owner(bus, port);
     struct device *d = bus->devices[owner];
 
     if (d->ops->port_width != 0 && size > d->ops->port_width)
         return NULL;
     /* Past port FFFFh there is nothing: the access wraps for the split loop to sort out. */
-    if (port + size > 0x10000 || port_owner(bus, (uint16_t)(port + size - 1)) != owner)
+    if (port + size > 0x10000 || wide_owner(bus, (uint16_t)(port + size - 1)) != owner)
         return NULL;
-    if (size == 4 && (port_owner(bus, (uint16_t)(port + 1)) != owner ||
-                      port_owner(bus, (uint16_t)(port + 2)) != owner))
+    if (size == 4 && (wide_owner(bus, (uint16_t)(port + 1)) != owner ||
+                      wide_owner(bus, (uint16_t)(port + 2)) != owner))
         return NULL;
     return d;
 }
@@ -153,7 +118,7 @@ static __attribute__((noinline)) uint32_t wide_read(struct bus *bus, uint16_t po
 
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size)
 {
-    struct device *d = bus->devices[port_owner(bus, port)];
+    struct device *d = byte_device(bus, port);
 
     if (UNLIKELY(size != 1))
         return wide_read(bus, port, size);
@@ -175,7 +140,7 @@ static __attribute__((noinline)) void wide_write(struct bus *bus, uint16_t port,
 
 void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value)
 {
-    struct device *d = bus->devices[port_owner(bus, port)];
+    struct device *d = byte_device(bus, port);
 
     if (UNLIKELY(size != 1))
         wide_write(bus, port, size, value);
@@ -185,53 +150,35 @@ void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t valu
 
 /* --- memory accesses --- */
 
-static const struct bus_mmio *search_mmio(struct bus *bus, uint64_t gpa)
+/* Whether all of the access lies in the piece. */
+static inline bool is_inside(const struct bus_piece *p, uint64_t gpa, unsigned size)
 {
-    unsigned low = 0, high = bus->mmio_count;
-
-    while (low < high) {
-        unsigned middle = (low + high) / 2;
-        const struct bus_mmio *r = &bus->mmio[middle];
-
-        if (gpa < r->base)
-            high = middle;
-        else if (gpa - r->base >= r->size)
-            low = middle + 1;
-        else {
-            bus->mmio_last = middle;
-            return r;
-        }
-    }
-    return NULL;
+    return size <= p->size && gpa - p->base <= p->size - size;
 }
 
-/* Accesses come in runs: the range of the last one is looked at first. */
-static inline const struct bus_mmio *find_mmio(struct bus *bus, uint64_t gpa)
+bool bus_mmio_read(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
+                   uint64_t *value)
 {
-    return LIKELY(bus_mmio_again(bus, gpa)) ? &bus->mmio[bus->mmio_last] : search_mmio(bus, gpa);
-}
+    const struct bus_piece *p = &v->piece;
 
-bool bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size, uint64_t *value)
-{
-    const struct bus_mmio *m = find_mmio(bus, gpa);
-
-    if (!m)
+    if (UNLIKELY(!bus_view_covers(bus, v, gpa) && !bus_find(bus, v, gpa)))
         return false;
     *value = UINT64_MAX;
-    if (size <= m->size && gpa - m->base <= m->size - size)
-        *value = m->device->ops->mmio_read(m->device, gpa - m->base, size);
+    if (is_inside(p, gpa, size))
+        *value = p->device->ops->mmio_read(p->device, gpa - p->range_base, size);
     *value &= UINT64_MAX >> (64 - 8 * size);
     return true;
 }
 
-bool bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value)
+bool bus_mmio_write(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
+                    uint64_t value)
 {
-    const struct bus_mmio *m = find_mmio(bus, gpa);
+    const struct bus_piece *p = &v->piece;
 
-    if (!m)
+    if (UNLIKELY(!bus_view_covers(bus, v, gpa) && !bus_find(bus, v, gpa)))
         return false;
-    if (size <= m->size && gpa - m->base <= m->size - size)
-        m->device->ops->mmio_write(m->device, gpa - m->base, size,
+    if (is_inside(p, gpa, size))
+        p->device->ops->mmio_write(p->device, gpa - p->range_base, size,
                                    value & (UINT64_MAX >> (64 - 8 * size)));
     return true;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "arch/x86/lib/types.h"
+#include "arch/x86/spinlock.h"
 #include "guest/board/state.h"
 #include "mm/frame.h"
 
@@ -86,14 +87,66 @@ void device_vm_request(struct device *d, enum vm_request request, const char *wh
 /* Seconds and microseconds since 1970-01-01 UTC by the VM's wall clock. */
 void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microseconds);
 
-/* --- the bus: who owns which port and which guest-physical range --- */
+/*
+ * --- the bus: who owns which port and which guest-physical range ---
+ *
+ * Ranges come, move and go while the VM runs, and may lie over one another: where several are,
+ * that of the highest priority answers, and among equals the one that was added first. What a
+ * device is asked for may come from a moment before its range moved: it answers for any port, and
+ * for any offset below the size of a range of its own.
+ *
+ * Look-ups race with changes, and neither waits for the other:
+ *   - Ports: each has a byte that says whose it is, in pages that are never freed while the bus is
+ *     there. A change stores the bytes that become others; an access loads one for each port that
+ *     it touches.
+ *   - Memory: a list of pieces that do not overlap, which is read and changed with the bus's lock
+ *     held. Each vCPU keeps a copy of the piece that it has found last (struct bus_view). A change
+ *     counts `changes` up before it lets the lock go, and no copy with another count is used any
+ *     more. So nothing that is looked at without the lock is ever freed or half changed.
+ * A device itself stays for as long as the bus does.
+ */
 
 #define BUS_DEVICES 48
-#define BUS_RANGES  48
+#define BUS_RANGES  64
 
-struct bus_mmio {
-    uint64_t base, size;
+enum bus_space { BUS_PORTS, BUS_MEMORY };
+
+enum bus_priority {
+    BUS_MOVABLE, /* where a guest puts them, as the BARs of PCI */
+    BUS_FIXED,   /* what a board has in its place */
+    BUS_OVER,    /* over what is fixed */
+};
+
+/* A range of a device's, in memory that stays while the bus does. Its owner fills in what comes
+ * first. */
+struct bus_range {
     struct device *device;
+    uint64_t size;
+    uint8_t space;    /* enum bus_space */
+    uint8_t priority; /* enum bus_priority */
+    bool bytes_only;  /* ports that are there for accesses of one byte only: CF9h beside CF8h */
+
+    uint64_t base; /* bus_place() */
+    bool placed;
+    bool owned; /* by the bus, which frees it */
+};
+
+/* Indices into bus->devices, atomic: whose a port is for a byte, and for what is wider. */
+struct bus_port_page {
+    uint8_t owner[256], wide_owner[256];
+};
+
+/* What is seen of a range at one place: all of it, or what others leave of it. */
+struct bus_piece {
+    uint64_t base, size;
+    uint64_t range_base; /* of which the device's offsets count */
+    struct device *device;
+};
+
+/* The piece that somebody has found last; all zero at first. */
+struct bus_view {
+    uint64_t changes; /* of the bus when it was found: 0 never is */
+    struct bus_piece piece;
 };
 
 struct bus {
@@ -101,37 +154,55 @@ struct bus {
     unsigned device_count;               /* including nobody */
     struct device *timed[BUS_DEVICES];   /* those of them that have timers */
     unsigned timed_count;
-    uint8_t *port_page[256];          /* port >> 8 -> 256 device indices, or NULL */
-    struct bus_mmio mmio[BUS_RANGES]; /* sorted by base */
-    unsigned mmio_count;
-    unsigned mmio_last;     /* index of the range that was accessed last */
-    uint64_t next_deadline; /* earliest of all devices' timers */
+    struct bus_port_page *port_page[256]; /* by port >> 8; atomic */
+    uint64_t changes;                     /* of piece, and one; atomic */
+    uint64_t next_deadline;               /* earliest of all devices' timers */
+
+    struct spinlock lock;                /* over what follows, and all changes of ranges */
+    struct bus_range *range[BUS_RANGES]; /* highest priority first */
+    unsigned range_count;
+    struct bus_piece piece[2 * BUS_RANGES]; /* sorted by base */
+    unsigned piece_count;
 };
 
-/*
- * Add a device (its ops and vm set; timers are switched off) with any number of ranges. -ENOSPC,
- * -EEXIST on overlap, -ENOMEM, -EINVAL for an empty or wrapping range or a device without the
- * functions that it needs.
- */
 void bus_init(struct bus *bus);
+void bus_destroy(struct bus *bus); /* frees what it has allocated */
+/* Add a device (its ops and board set; timers are switched off) with any number of ranges. -ENOSPC,
+ * -EEXIST, -EINVAL without the functions that all need. */
 int bus_add_device(struct bus *bus, struct device *d) MUST_CHECK;
+
+/* A range that stays where it is. -EEXIST where another such is; -ENOSPC, -ENOMEM; -EINVAL: empty
+ * or wrapping, or its device is not on the bus or lacks the functions for it. */
 int bus_add_ports(struct bus *bus, struct device *d, uint16_t base, unsigned count) MUST_CHECK;
 int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size) MUST_CHECK;
-void bus_destroy(struct bus *bus); /* frees what bus_add_ports allocated */
+
+/* Make a range known that is placed later, and maybe elsewhere then. -ENOSPC; -EINVAL as above. */
+int bus_add_range(struct bus *bus, struct bus_range *r) MUST_CHECK;
+/*
+ * From now on it is at base, whether it was anywhere before or not. With its device's lock held or
+ * none, on any processor. -EINVAL: that wraps or goes past port FFFFh, and now it is nowhere;
+ * -ENOMEM: some of its ports are nobody's.
+ */
+int bus_place(struct bus *bus, struct bus_range *r, uint64_t base) MUST_CHECK;
+/* It is nowhere. */
+void bus_withdraw(struct bus *bus, struct bus_range *r);
 
 uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size);
 void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t value);
-/* Whether gpa lies in the range that was accessed last: a quick yes, or no answer. */
-static inline bool bus_mmio_again(const struct bus *bus, uint64_t gpa)
+
+/* Whether gpa lies in a piece that was found before and still is what it was: a quick yes, or no
+ * answer. */
+static inline bool bus_view_covers(const struct bus *bus, const struct bus_view *v, uint64_t gpa)
 {
-    const struct bus_mmio *r = &bus->mmio[bus->mmio_last];
-    return gpa - r->base < r->size;
+    return gpa - v->piece.base < v->piece.size &&
+           v->changes == __atomic_load_n(&bus->changes, __ATOMIC_RELAXED);
 }
 
-/* Whether gpa belongs to a device; an access that leaves the device's range reads ones and drops
- * writes. */
-bool bus_mmio_read(struct bus *bus, uint64_t gpa, unsigned size, uint64_t *value);
-bool bus_mmio_write(struct bus *bus, uint64_t gpa, unsigned size, uint64_t value);
+/* Whether gpa belongs to a device. An access that leaves the piece reads ones and drops writes. */
+bool bus_mmio_read(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
+                   uint64_t *value);
+bool bus_mmio_write(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
+                    uint64_t value);
 
 /* Timers off, then every device's reset. The caller has lowered all interrupt lines. */
 void bus_reset(struct bus *bus);

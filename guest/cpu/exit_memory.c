@@ -21,7 +21,7 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
     if (lapic_claims(&v->lapic, gpa))
         return lapic_mmio_read(&v->lapic, gpa & 0xfff, size);
     spin_lock(&v->vm->board.lock);
-    bool device = bus_mmio_read(&v->vm->board.bus, gpa, size, &value);
+    bool device = bus_mmio_read(&v->vm->board.bus, &v->device, gpa, size, &value);
     spin_unlock(&v->vm->board.lock);
     return device ? value : ~0ULL;
 }
@@ -35,7 +35,7 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
         return;
     }
     spin_lock(&v->vm->board.lock);
-    bus_mmio_write(&v->vm->board.bus, gpa, size, value);
+    bus_mmio_write(&v->vm->board.bus, &v->device, gpa, size, value);
     spin_unlock(&v->vm->board.lock);
 }
 
@@ -260,7 +260,7 @@ enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
     const uint64_t plain = EPT_VIOLATION_GLA_FINAL;
     const uint64_t odd = EPT_VIOLATION_FETCH | QUALIFICATION_NMI_UNBLOCKING;
 
-    if (LIKELY(bus_mmio_again(&v->vm->board.bus, e->gpa) && !(e->interrupted.info & INTR_VALID) &&
+    if (LIKELY(bus_view_covers(&v->vm->board.bus, &v->device, e->gpa) && !(e->interrupted.info & INTR_VALID) &&
                (e->qualification & (plain | odd)) == plain))
         return device_access(v, e->gpa);
     if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))

@@ -73,7 +73,8 @@ struct vcpu {
     uint64_t exits[VMX_EXIT_REASONS];
     uint64_t ticks[VMX_EXIT_REASONS + 1];
     struct vm_exit exit; /* the one being handled */
-    struct insn_mov mov; /* a device access: the instruction that makes it, and its bytes */
+    struct bus_view device; /* where the last device access was */
+    struct insn_mov mov;    /* a device access: the instruction that makes it, and its bytes */
     uint8_t code[16];
     struct vmx_event event; /* to be delivered first; info 0: none */
 

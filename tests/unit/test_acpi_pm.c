@@ -1,4 +1,4 @@
-/* links: guest/devices/acpi_pm.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/acpi_pm.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* ACPI's fixed registers against the specification's register model. */
 #include <stdarg.h>
 #include <stddef.h>

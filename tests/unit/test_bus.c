@@ -1,4 +1,4 @@
-/* links: guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The bus: whose access it is, how wide ones are split, whose timer comes next, and the order of
  * saved state. */
 #include <stdarg.h>
@@ -103,10 +103,12 @@ static const struct device_ops no_access = {
 
 static struct board board;
 static struct probe a, b;
+static struct bus_view view;
 
 static int setup(void **state)
 {
     mock_init(&board);
+    view = (struct bus_view){0};
     a = (struct probe){.dev = {.ops = &any_width, .board = &board}, .tag = 0x10};
     b = (struct probe){.dev = {.ops = &bytes_only, .board = &board}, .tag = 0x80};
     assert_int_equal(bus_add_device(&board.bus, &a.dev), 0);
@@ -233,17 +235,17 @@ static void memory_ranges_are_found(void **state)
     assert_int_equal(bus_add_mmio(&board.bus, &b.dev, 0xfee00000, 0x1000), 0);
     assert_int_equal(bus_add_mmio(&board.bus, &a.dev, 0xfec00000, 0x20), 0);
     assert_int_equal(bus_add_mmio(&board.bus, &a.dev, UINT64_MAX - 7, 8), 0);
-    assert_false(bus_mmio_read(&board.bus, 0xfebfffff, 1, &value));
-    assert_false(bus_mmio_read(&board.bus, 0xfec00020, 1, &value));
-    assert_false(bus_mmio_write(&board.bus, 0, 1, 0));
-    assert_true(bus_mmio_read(&board.bus, 0xfec00010, 4, &value));
+    assert_false(bus_mmio_read(&board.bus, &view, 0xfebfffff, 1, &value));
+    assert_false(bus_mmio_read(&board.bus, &view, 0xfec00020, 1, &value));
+    assert_false(bus_mmio_write(&board.bus, &view, 0, 1, 0));
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfec00010, 4, &value));
     assert_int_equal(value, 0x11111110); /* cut to the access */
     assert_int_equal(a.where, 0x10);
-    assert_true(bus_mmio_read(&board.bus, 0xfee00fff, 1, &value));
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfee00fff, 1, &value));
     assert_int_equal(b.where, 0xfff);
-    assert_true(bus_mmio_read(&board.bus, UINT64_MAX - 7, 8, &value));
+    assert_true(bus_mmio_read(&board.bus, &view, UINT64_MAX - 7, 8, &value));
     assert_int_equal(a.where, 0);
-    assert_true(bus_mmio_write(&board.bus, 0xfee00000, 2, 0x123456));
+    assert_true(bus_mmio_write(&board.bus, &view, 0xfee00000, 2, 0x123456));
     assert_int_equal(b.value, 0x3456);
 }
 
@@ -253,14 +255,168 @@ static void accesses_that_leave_a_range_do_not_arrive(void **state)
 
     assert_int_equal(bus_add_mmio(&board.bus, &a.dev, 0x1000, 0x10), 0);
     assert_int_equal(bus_add_mmio(&board.bus, &a.dev, 0x2000, 2), 0);
-    assert_true(bus_mmio_read(&board.bus, 0x100d, 4, &value));
+    assert_true(bus_mmio_read(&board.bus, &view, 0x100d, 4, &value));
     assert_int_equal(value, 0xffffffff);
-    assert_true(bus_mmio_write(&board.bus, 0x100d, 4, 1));
-    assert_true(bus_mmio_write(&board.bus, 0x2000, 4, 1));
-    assert_true(bus_mmio_read(&board.bus, 0x2000, 4, &value));
+    assert_true(bus_mmio_write(&board.bus, &view, 0x100d, 4, 1));
+    assert_true(bus_mmio_write(&board.bus, &view, 0x2000, 4, 1));
+    assert_true(bus_mmio_read(&board.bus, &view, 0x2000, 4, &value));
     assert_int_equal(a.reads + a.writes, 0);
-    assert_true(bus_mmio_read(&board.bus, 0x100c, 4, &value));
+    assert_true(bus_mmio_read(&board.bus, &view, 0x100c, 4, &value));
     assert_int_equal(a.reads, 1);
+}
+
+/* --- ranges that move --- */
+
+static struct bus_range ranges[12]; /* which live as long as the bus */
+
+static struct bus_range *movable(unsigned n, struct probe *p, enum bus_space space, uint64_t size)
+{
+    ranges[n] = (struct bus_range){.device = &p->dev, .space = (uint8_t)space, .size = size};
+    return &ranges[n];
+}
+
+static void a_range_moves(void **state)
+{
+    struct bus_range *ports = movable(0, &a, BUS_PORTS, 8);
+    struct bus_range *memory = movable(1, &a, BUS_MEMORY, 0x100);
+    uint64_t value;
+
+    assert_int_equal(bus_add_range(&board.bus, ports), 0);
+    assert_int_equal(bus_add_range(&board.bus, memory), 0);
+    assert_int_equal(bus_port_read(&board.bus, 0, 1), 0xff); /* it is nowhere yet */
+    assert_false(bus_mmio_read(&board.bus, &view, 0, 1, &value));
+    assert_int_equal(bus_place(&board.bus, ports, 0x2fc), 0);
+    assert_int_equal(bus_port_read(&board.bus, 0x2fc, 4), 0x0f0e0d0c);
+    assert_int_equal(bus_port_read(&board.bus, 0x303, 1), 0x13);
+    assert_int_equal(bus_place(&board.bus, ports, 0x300), 0); /* over a part of where it was */
+    assert_int_equal(bus_port_read(&board.bus, 0x2ff, 1), 0xff);
+    assert_int_equal(bus_port_read(&board.bus, 0x307, 1), 0x17);
+    bus_withdraw(&board.bus, ports);
+    bus_withdraw(&board.bus, ports);
+    assert_int_equal(bus_port_read(&board.bus, 0x300, 1), 0xff);
+
+    assert_int_equal(bus_place(&board.bus, memory, 0xe0000000), 0);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xe0000010, 1, &value));
+    assert_true(bus_view_covers(&board.bus, &view, 0xe00000ff));
+    assert_int_equal(bus_place(&board.bus, memory, 0xe0000000), 0); /* no change */
+    assert_true(bus_view_covers(&board.bus, &view, 0xe00000ff));
+    assert_int_equal(bus_place(&board.bus, memory, 0xe0000080), 0);
+    assert_false(bus_view_covers(&board.bus, &view, 0xe00000ff)); /* what was found is stale */
+    assert_false(bus_mmio_read(&board.bus, &view, 0xe0000010, 1, &value));
+    assert_true(bus_mmio_write(&board.bus, &view, 0xe0000090, 1, 5));
+    assert_int_equal(a.where, 0x10);
+    bus_withdraw(&board.bus, memory);
+    assert_false(bus_mmio_write(&board.bus, &view, 0xe0000090, 1, 5));
+}
+
+static void a_range_does_not_go_everywhere(void **state)
+{
+    struct bus_range *ports = movable(0, &a, BUS_PORTS, 8);
+    struct bus_range *memory = movable(1, &a, BUS_MEMORY, 0x1000);
+    uint64_t value;
+
+    assert_int_equal(bus_add_range(&board.bus, movable(2, &a, BUS_MEMORY, 0)), -EINVAL);
+    assert_int_equal(bus_add_range(&board.bus, movable(3, &a, BUS_PORTS, 0x10001)), -EINVAL);
+    assert_int_equal(bus_add_range(&board.bus, ports), 0);
+    assert_int_equal(bus_add_range(&board.bus, memory), 0);
+    assert_int_equal(bus_place(&board.bus, ports, 0xfff8), 0);
+    assert_int_equal(bus_port_read(&board.bus, 0xffff, 1), 0x0f);
+    assert_int_equal(bus_place(&board.bus, ports, 0xfff9), -EINVAL);
+    assert_int_equal(bus_port_read(&board.bus, 0xffff, 1), 0xff); /* then it is nowhere */
+    assert_int_equal(bus_place(&board.bus, ports, 0x10000), -EINVAL);
+    assert_int_equal(bus_place(&board.bus, memory, UINT64_MAX - 0xfff), 0);
+    assert_true(bus_mmio_read(&board.bus, &view, UINT64_MAX, 1, &value));
+    assert_int_equal(bus_place(&board.bus, memory, UINT64_MAX - 0xffe), -EINVAL);
+    assert_false(bus_mmio_read(&board.bus, &view, UINT64_MAX, 1, &value));
+}
+
+static void the_higher_priority_is_seen(void **state)
+{
+    struct bus_range *bar = movable(0, &a, BUS_MEMORY, 0x1000);
+    struct bus_range *over = movable(1, &b, BUS_MEMORY, 0x10);
+    uint64_t value;
+
+    over->priority = BUS_OVER;
+    assert_int_equal(bus_add_mmio(&board.bus, &b.dev, 0xfec00000, 0x20), 0);
+    assert_int_equal(bus_add_range(&board.bus, over), 0);
+    assert_int_equal(bus_add_range(&board.bus, bar), 0);
+    assert_int_equal(bus_place(&board.bus, bar, 0xfebfff00), 0);
+    assert_int_equal(bus_place(&board.bus, over, 0xfec00100), 0);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfebfffff, 1, &value));
+    assert_int_equal(a.where, 0xff);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfec0001f, 1, &value));
+    assert_int_equal(b.where, 0x1f); /* a BAR hides nothing of the board's */
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfec00020, 1, &value));
+    assert_int_equal(a.where, 0x120); /* and goes on behind it, as if it were not interrupted */
+    assert_true(bus_mmio_write(&board.bus, &view, 0xfec000fd, 4, 1)); /* leaves its piece */
+    assert_int_equal(a.writes, 0);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfec00105, 1, &value));
+    assert_int_equal(b.where, 5);
+    bus_withdraw(&board.bus, over);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfec00105, 1, &value));
+    assert_int_equal(a.where, 0x205);
+}
+
+static void one_byte_lies_beside_a_dword(void **state)
+{
+    struct bus_range *reset = movable(0, &b, BUS_PORTS, 1);
+
+    reset->priority = BUS_OVER;
+    reset->bytes_only = true;
+    assert_int_equal(bus_add_ports(&board.bus, &a.dev, 0xcf8, 8), 0);
+    assert_int_equal(bus_add_range(&board.bus, reset), 0);
+    assert_int_equal(bus_place(&board.bus, reset, 0xcf9), 0);
+    assert_int_equal(bus_port_read(&board.bus, 0xcf8, 4), 0x0b0a0908);
+    assert_int_equal(bus_port_read(&board.bus, 0xcf9, 2), 0x0a09);
+    assert_int_equal(a.reads, 2);
+    assert_int_equal(bus_port_read(&board.bus, 0xcf9, 1), 0x79);
+    assert_int_equal(bus_port_read(&board.bus, 0xcf8, 1), 0x08);
+    bus_port_write(&board.bus, 0xcf7, 4, 0x44332211); /* nobody's at first: split into bytes */
+    assert_int_equal(a.value, 0x2244);
+    assert_int_equal(b.value, 0x33);
+}
+
+/* Ranges at random, and address by address who answers. */
+static void what_is_seen_is_what_lies_on_top(void **state)
+{
+    enum { SPACE = 200, FIRST = 200 };
+    struct bus_range *r = ranges;
+    unsigned seed = 7;
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
+        movable(i, i & 2 ? &a : &b, i & 1 ? BUS_PORTS : BUS_MEMORY, 1 + i * i % 37);
+        r[i].priority = (uint8_t)(i % 3);
+        assert_int_equal(bus_add_range(&board.bus, &r[i]), 0);
+    }
+    for (unsigned step = 0; step < 3000; step++) {
+        seed = seed * 1103515245 + 12345;
+        struct bus_range *moved = &r[(seed >> 16) % ARRAY_SIZE(ranges)];
+        seed = seed * 1103515245 + 12345;
+        if (seed >> 30 == 0)
+            bus_withdraw(&board.bus, moved);
+        else
+            assert_int_equal(bus_place(&board.bus, moved, FIRST + (seed >> 16) % 100), 0);
+        for (unsigned at = FIRST; at < FIRST + SPACE; at++) {
+            const struct bus_range *top[2] = {NULL, NULL};
+            uint64_t value;
+            for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
+                const struct bus_range **t = &top[r[i].space];
+                if (r[i].placed && at - r[i].base < r[i].size &&
+                    (!*t || r[i].priority > (*t)->priority))
+                    *t = &r[i];
+            }
+            uint8_t tag = top[BUS_PORTS] ? top[BUS_PORTS]->device == &a.dev ? 0x10 : 0x80 : 0;
+            assert_int_equal(bus_port_read(&board.bus, (uint16_t)at, 1),
+                             top[BUS_PORTS] ? (tag + at) & 0xff : 0xff);
+            assert_int_equal(bus_mmio_read(&board.bus, &view, at, 1, &value), !!top[BUS_MEMORY]);
+            if (top[BUS_MEMORY]) {
+                const struct device *d = top[BUS_MEMORY]->device;
+                assert_int_equal(CONTAINER_OF(d, struct probe, dev)->where,
+                                 at - top[BUS_MEMORY]->base);
+                assert_int_equal(value, d == &a.dev ? 0x10 : 0x80);
+            }
+        }
+    }
 }
 
 static void the_next_deadline_is_exact(void **state)
@@ -342,6 +498,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_tables_end, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_ranges_are_found, setup, teardown),
         cmocka_unit_test_setup_teardown(accesses_that_leave_a_range_do_not_arrive, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_range_moves, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_range_does_not_go_everywhere, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_higher_priority_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_byte_lies_beside_a_dword, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_seen_is_what_lies_on_top, setup, teardown),
         cmocka_unit_test_setup_teardown(the_next_deadline_is_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(due_timers_run_once, setup, teardown),
         cmocka_unit_test_setup_teardown(reset_stops_timers, setup, teardown),

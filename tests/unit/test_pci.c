@@ -1,4 +1,4 @@
-/* links: guest/board/pci.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/pci.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* PCI configuration mechanism #1 and config space against PCI 3.0. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* links: guest/board/pic.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/pic.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The two 8259As against the data sheet. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* links: guest/board/pit.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/pit.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The 8254 against the 82C54 data sheet: modes, read-back, gates, and no drift. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* links: guest/devices/rtc.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/rtc.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The MC146818A against its data sheet, and against how Linux reads and sets it. */
 #include <stdarg.h>
 #include <stddef.h>

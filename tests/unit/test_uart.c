@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The 16550A against the PC16550D data sheet, and against what Linux's 8250 driver tries out on it.
  */
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* links: guest/devices/virtio/queue.c guest/board/bus.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/virtio/queue.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* Virtqueues against a driver that keeps to Virtio 1.2, and against some that do not. */
 #include <stdarg.h>
 #include <stddef.h>

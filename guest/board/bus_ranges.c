@@ -1,0 +1,297 @@
+/* Where the ranges of a bus are, and what is seen of them. */
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "guest/board/bus_internal.h"
+#include "mm/heap.h"
+
+#define PORTS      0x10000u
+#define PAGE_PORTS 256u
+
+/* What all pages are that nobody has a port in. Never written to. */
+static struct bus_port_page no_ports;
+
+void bus_ranges_init(struct bus *bus)
+{
+    spin_init(&bus->lock, RANK_BUS);
+    bus->changes = 1;
+    for (unsigned i = 0; i < ARRAY_SIZE(bus->port_page); i++)
+        bus->port_page[i] = &no_ports;
+}
+
+void bus_ranges_free(struct bus *bus)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(bus->port_page); i++)
+        if (bus->port_page[i] != &no_ports)
+            heap_free(bus->port_page[i]);
+    for (unsigned i = 0; i < bus->range_count; i++)
+        if (bus->range[i]->owned)
+            heap_free(bus->range[i]);
+}
+
+static uint64_t last_of(const struct bus_range *r)
+{
+    return r->base + r->size - 1;
+}
+
+/* --- ports --- */
+
+/* Whose the ports of a page are, by all ranges that are placed. */
+static void owners(const struct bus *bus, unsigned page, struct bus_port_page *p)
+{
+    uint64_t first = page * PAGE_PORTS, last = first + PAGE_PORTS - 1;
+
+    memset(p, 0, sizeof(*p));
+    for (unsigned i = bus->range_count; i-- > 0;) {
+        const struct bus_range *r = bus->range[i];
+        uint8_t owner = (uint8_t)bus_device_index(bus, r->device);
+
+        if (r->space != BUS_PORTS || !r->placed || r->base > last || last_of(r) < first)
+            continue;
+        uint64_t from = MAX(r->base, first), to = MIN(last_of(r), last);
+        memset(p->owner + (from - first), owner, to - from + 1);
+        if (!r->bytes_only)
+            memset(p->wide_owner + (from - first), owner, to - from + 1);
+    }
+}
+
+static void copy_owners(uint8_t *shown, const uint8_t *owner)
+{
+    for (unsigned i = 0; i < PAGE_PORTS; i++)
+        if (shown[i] != owner[i])
+            __atomic_store_n(&shown[i], owner[i], __ATOMIC_RELAXED);
+}
+
+static int show_page(struct bus *bus, unsigned page)
+{
+    struct bus_port_page now, *shown = bus->port_page[page];
+
+    owners(bus, page, &now);
+    if (shown == &no_ports && memcmp(shown, &now, sizeof(now)) != 0) {
+        shown = heap_alloc(sizeof(*shown));
+        if (!shown)
+            return -ENOMEM;
+        *shown = now;
+        __atomic_store_n(&bus->port_page[page], shown, __ATOMIC_RELEASE);
+    }
+    copy_owners(shown->owner, now.owner);
+    copy_owners(shown->wide_owner, now.wide_owner);
+    return 0;
+}
+
+static int show_ports(struct bus *bus, uint64_t base, uint64_t size)
+{
+    int result = 0;
+
+    for (unsigned page = (unsigned)base / PAGE_PORTS; page <= (base + size - 1) / PAGE_PORTS;
+         page++)
+        if (show_page(bus, page) < 0)
+            result = -ENOMEM;
+    return result;
+}
+
+/* --- memory --- */
+
+static void insert_piece(struct bus *bus, unsigned at, uint64_t base, uint64_t last,
+                         const struct bus_range *r)
+{
+    memmove(&bus->piece[at + 1], &bus->piece[at], (bus->piece_count - at) * sizeof(bus->piece[0]));
+    bus->piece[at] = (struct bus_piece){
+        .base = base, .size = last - base + 1, .range_base = r->base, .device = r->device};
+    bus->piece_count++;
+}
+
+/* What the pieces that are there leave of r becomes pieces, too. n ranges end where pieces change,
+ * or begin there: at most 2n - 1 pieces. */
+static void show_rest(struct bus *bus, const struct bus_range *r)
+{
+    uint64_t from = r->base, last = last_of(r);
+    unsigned at = 0;
+
+    while (at < bus->piece_count && bus->piece[at].base + bus->piece[at].size - 1 < from)
+        at++;
+    for (;; at++) {
+        if (at == bus->piece_count || bus->piece[at].base > last) {
+            insert_piece(bus, at, from, last, r);
+            return;
+        }
+        if (bus->piece[at].base > from) {
+            insert_piece(bus, at, from, bus->piece[at].base - 1, r);
+            at++;
+        }
+        uint64_t covered = bus->piece[at].base + bus->piece[at].size - 1;
+        if (covered >= last)
+            return;
+        from = covered + 1;
+    }
+}
+
+static void show_memory(struct bus *bus)
+{
+    bus->piece_count = 0;
+    for (unsigned i = 0; i < bus->range_count; i++)
+        if (bus->range[i]->space == BUS_MEMORY && bus->range[i]->placed)
+            show_rest(bus, bus->range[i]);
+    __atomic_store_n(&bus->changes, bus->changes + 1, __ATOMIC_RELEASE);
+}
+
+/* --- coming, moving, going --- */
+
+static bool fits(const struct bus_range *r, uint64_t base)
+{
+    uint64_t end = r->space == BUS_PORTS ? PORTS - 1 : UINT64_MAX;
+
+    return r->size != 0 && base <= end && r->size - 1 <= end - base;
+}
+
+static bool is_possible(const struct bus *bus, const struct bus_range *r, uint64_t base)
+{
+    const struct device_ops *ops = r->device->ops;
+
+    return bus_device_index(bus, r->device) != 0 && fits(r, base) &&
+           (r->space == BUS_PORTS ? ops->port_read && ops->port_write
+                                  : ops->mmio_read && ops->mmio_write);
+}
+
+static int add(struct bus *bus, struct bus_range *r)
+{
+    unsigned at = 0;
+
+    if (bus->range_count == BUS_RANGES)
+        return -ENOSPC;
+    while (at < bus->range_count && bus->range[at]->priority >= r->priority)
+        at++;
+    memmove(&bus->range[at + 1], &bus->range[at], (bus->range_count - at) * sizeof(bus->range[0]));
+    bus->range[at] = r;
+    bus->range_count++;
+    r->placed = false;
+    return 0;
+}
+
+/* It is at base, or nowhere, and that shows. */
+static int place(struct bus *bus, struct bus_range *r, bool placed, uint64_t base)
+{
+    uint64_t left = r->base;
+    bool was_placed = r->placed;
+    int result = 0;
+
+    if (placed == was_placed && (!placed || base == left))
+        return 0;
+    r->placed = placed;
+    r->base = base;
+    if (r->space == BUS_MEMORY) {
+        show_memory(bus);
+        return 0;
+    }
+    if (was_placed)
+        result = show_ports(bus, left, r->size);
+    if (placed && show_ports(bus, base, r->size) < 0)
+        result = -ENOMEM;
+    return result;
+}
+
+int bus_add_range(struct bus *bus, struct bus_range *r)
+{
+    if (!is_possible(bus, r, 0))
+        return -EINVAL;
+    r->owned = false;
+    spin_lock(&bus->lock);
+    int result = add(bus, r);
+    spin_unlock(&bus->lock);
+    return result;
+}
+
+int bus_place(struct bus *bus, struct bus_range *r, uint64_t base)
+{
+    bool possible = fits(r, base);
+
+    spin_lock(&bus->lock);
+    int result = place(bus, r, possible, base);
+    spin_unlock(&bus->lock);
+    return possible ? result : -EINVAL;
+}
+
+void bus_withdraw(struct bus *bus, struct bus_range *r)
+{
+    spin_lock(&bus->lock);
+    (void)place(bus, r, false, 0); /* which takes no memory, unless there was none before */
+    spin_unlock(&bus->lock);
+}
+
+/* --- ranges that stay --- */
+
+static bool is_taken(const struct bus *bus, const struct bus_range *new, uint64_t base)
+{
+    for (unsigned i = 0; i < bus->range_count; i++) {
+        const struct bus_range *r = bus->range[i];
+
+        if (r->space == new->space && r->priority == new->priority && r->placed &&
+            r->base <= base + new->size - 1 && base <= last_of(r))
+            return true;
+    }
+    return false;
+}
+
+static int add_fixed(struct bus *bus, const struct bus_range *range, uint64_t base)
+{
+    struct bus_range *r;
+    int result;
+
+    if (!is_possible(bus, range, base))
+        return -EINVAL;
+    r = heap_alloc(sizeof(*r));
+    if (!r)
+        return -ENOMEM;
+    *r = *range;
+    r->owned = true;
+    spin_lock(&bus->lock);
+    result = is_taken(bus, r, base) ? -EEXIST : add(bus, r);
+    bool added = result == 0;
+    if (added)
+        result = place(bus, r, true, base);
+    spin_unlock(&bus->lock);
+    if (!added)
+        heap_free(r);
+    return result;
+}
+
+int bus_add_ports(struct bus *bus, struct device *d, uint16_t base, unsigned count)
+{
+    const struct bus_range r = {
+        .device = d, .size = count, .space = BUS_PORTS, .priority = BUS_FIXED};
+
+    return add_fixed(bus, &r, base);
+}
+
+int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size)
+{
+    const struct bus_range r = {
+        .device = d, .size = size, .space = BUS_MEMORY, .priority = BUS_FIXED};
+
+    return add_fixed(bus, &r, base);
+}
+
+/* --- finding --- */
+
+bool bus_find(struct bus *bus, struct bus_view *v, uint64_t gpa)
+{
+    unsigned low = 0, high;
+    bool found = false;
+
+    spin_lock(&bus->lock);
+    high = bus->piece_count;
+    while (low < high && !found) {
+        unsigned middle = (low + high) / 2;
+        const struct bus_piece *p = &bus->piece[middle];
+
+        if (gpa < p->base) {
+            high = middle;
+        } else if (gpa - p->base >= p->size) {
+            low = middle + 1;
+        } else {
+            *v = (struct bus_view){.changes = bus->changes, .piece = *p};
+            found = true;
+        }
+    }
+    spin_unlock(&bus->lock);
+    return found;
+}
