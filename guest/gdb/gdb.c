@@ -181,9 +181,9 @@ static int target_resume(const enum gdb_action *action)
     }
     if (!resumed)
         return -EINVAL;
-    if (vm()->ending) { /* it cannot go on: gdb sees it where it is */
+    if (vm()->ending.wanted) { /* it cannot go on: gdb sees it where it is */
         gdb_say(&stub.news, "%s has come to its end (%s): reset or kill it\n", gdb_slot->name,
-                vm()->why);
+                vm()->ending.why);
         return 0;
     }
     let_go = true;

@@ -207,8 +207,8 @@ static void take_down(struct vm_slot *s, enum slot_end ended)
         return;
     if (vm->started)
         vm_print_summary(vm);
-    else if (vm->why[0])
-        log_info("%s: ended before its first instruction: %s", vm->name, vm->why);
+    else if (vm->ending.why[0])
+        log_info("%s: ended before its first instruction: %s", vm->name, vm->ending.why);
     uint64_t start = rdtsc();
     run_unload();
     vm_destroy(vm);
@@ -218,7 +218,7 @@ static void take_down(struct vm_slot *s, enum slot_end ended)
 static void say_restart(struct vm_slot *s)
 {
     console_vm_ends(s, true);
-    log_info("%s: restarts: %s", s->name, s->vm->why);
+    log_info("%s: restarts: %s", s->name, s->vm->ending.why);
 }
 
 static void hold(struct vm_slot *s)
@@ -232,7 +232,7 @@ static void hold(struct vm_slot *s)
 static void keep(struct vm_slot *s)
 {
     console_vm_ends(s, true);
-    log_info("%s: paused at its end, for a look at it: %s", s->name, s->vm->why);
+    log_info("%s: paused at its end, for a look at it: %s", s->name, s->vm->ending.why);
     s->paused_at = rdtsc();
 }
 
@@ -243,8 +243,8 @@ static void overrule(struct vm_slot *s)
 
     if (!s->why[0])
         return;
-    vm->killed = false;
-    format(vm->why, sizeof(vm->why), "%s", s->why);
+    vm->ending.killed = false;
+    format(vm->ending.why, sizeof(vm->ending.why), "%s", s->why);
 }
 
 /* --- events and actions --- */
@@ -295,9 +295,9 @@ static int carry_out(struct vm_slot *s, enum life_event event, enum life_action 
         press(s);
         break;
     case LIFE_TAKE_DOWN:
-        take_down(s, event == LIFE_FAILED ? SLOT_FAILED
-                     : s->vm->killed      ? SLOT_CRASHED
-                                          : SLOT_POWERED_OFF);
+        take_down(s, event == LIFE_FAILED   ? SLOT_FAILED
+                     : s->vm->ending.killed ? SLOT_CRASHED
+                                            : SLOT_POWERED_OFF);
         break;
     case LIFE_DESTROY:
         overrule(s);
@@ -330,9 +330,9 @@ static enum life_event end_of(const struct vm_slot *s)
 {
     const struct vm *vm = s->vm;
     const struct vm_config *c = s->config;
-    enum config_end end = vm->killed                        ? c->on_crash
-                          : vm->request == VM_REQUEST_RESET ? c->on_reboot
-                                                            : c->on_poweroff;
+    enum config_end end = vm->ending.killed                        ? c->on_crash
+                          : vm->ending.request == VM_REQUEST_RESET ? c->on_reboot
+                                                                   : c->on_poweroff;
 
     if (end != CONFIG_END_RESTART)
         return end == CONFIG_END_PAUSE ? LIFE_ENDED_PAUSE : LIFE_ENDED;
@@ -346,7 +346,7 @@ static void vm_parked(void *arg)
     struct vm_slot *s = arg;
     char error[CONTROL_ERROR];
 
-    (void)!happen(s, s->vm->ending ? end_of(s) : LIFE_STOOD, NULL, error);
+    (void)!happen(s, s->vm->ending.wanted ? end_of(s) : LIFE_STOOD, NULL, error);
 }
 
 /* --- what a person may ask for --- */

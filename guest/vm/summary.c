@@ -42,8 +42,8 @@ void vm_print_summary(struct vm *vm)
         busy += run_stats(&vm->vcpu[i]->task).ran;
     }
     frame_stats(&frames);
-    log_info("%s: %s after %lu.%03lu s%s%s", vm->name, vm->killed ? "killed" : "ended", ms / 1000,
-             ms % 1000, vm->why[0] ? ": " : "", vm->why);
+    log_info("%s: %s after %lu.%03lu s%s%s", vm->name, vm->ending.killed ? "killed" : "ended",
+             ms / 1000, ms % 1000, vm->ending.why[0] ? ": " : "", vm->ending.why);
     log_info(
         "  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
         tsc_to_ns(halted) / 1000000, share(all.ticks, busy) / 100, share(all.ticks, busy) % 100,

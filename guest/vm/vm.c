@@ -4,7 +4,6 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
-#include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
@@ -127,12 +126,10 @@ void vm_reset(struct vm *vm)
 {
     uint64_t tsc_offset = -rdtsc(); /* RESET clears the TSC; the devices' clock goes on */
 
-    vm->ending = false;
-    vm->killed = false;
+    vm->ending = (struct ending){0};
     vm->tasks.dead = 0;
     vm->cleared = 0;
     vm->clear_ticks = 0;
-    vm->why[0] = '\0';
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_reset(vm->vcpu[i], tsc_offset);
     board_reset(&vm->board);
@@ -245,16 +242,7 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
     return 0;
 }
 
-/* --- ending --- */
-
-void vm_request(struct vm *vm, enum vm_request request, const char *why)
-{
-    if (__atomic_exchange_n(&vm->ending, true, __ATOMIC_SEQ_CST))
-        return;
-    vm->request = request;
-    format(vm->why, sizeof(vm->why), "%s", why);
-    run_leave(&vm->tasks);
-}
+/* --- its clock and its end --- */
 
 void vm_move_clock(struct vm *vm, uint64_t delta)
 {
@@ -268,23 +256,6 @@ void vm_move_clock(struct vm *vm, uint64_t delta)
         vcpu_release(v, held);
         vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT);
     }
-}
-
-void vm_kill(struct vcpu *v, const char *why, ...)
-{
-    struct vm *vm = v->vm;
-    va_list args;
-
-    if (__atomic_exchange_n(&vm->killed, true, __ATOMIC_SEQ_CST))
-        return;
-    vm->ending = false; /* a fault ends the VM whatever the guest had asked for */
-    va_start(args, why);
-    char text[sizeof(vm->why)];
-    vformat(text, sizeof(text), why, args);
-    va_end(args);
-    log_error("%s: killed: %s", vm->name, text);
-    vcpu_dump(v);
-    vm_request(vm, VM_REQUEST_POWEROFF, text);
 }
 
 void vm_destroy(struct vm *vm)

@@ -15,6 +15,7 @@
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"
 #include "guest/cpu/debugged.h"
+#include "guest/cpu/ending.h"
 #include "guest/load/e820.h"
 #include "guest/insn/insn.h"
 #include "guest/load/sink.h"
@@ -42,7 +43,7 @@ enum vcpu_leave {
 
 /* Bits of struct task.requests: looked at before each VM entry. */
 #define REQUEST_RESCHEDULE TASK_RESCHEDULE
-#define REQUEST_LEAVE      TASK_LEAVE /* see struct vm.ending */
+#define REQUEST_LEAVE      TASK_LEAVE /* see guest/cpu/ending.h */
 #define REQUEST_TIMER      TASK_TIMER
 #define REQUEST_EVENT                                                                              \
     BIT(TASK_OWN + 0) /* interrupts, exceptions or NMIs may have to be delivered */
@@ -102,15 +103,12 @@ struct vm {
     unsigned id;
     const struct vm_config *config;
 
-    bool ending; /* a request below is waiting for the vCPUs to leave; atomic */
-    bool killed;
+    struct ending ending;
     bool debugged;             /* a debugger may stop it; changes while its vCPUs are away */
     bool stopping;             /* and one of its vCPUs has come to a stop; atomic */
     unsigned turns;            /* vCPUs that have not had their turn since it was resumed; atomic */
     struct watch_set *watches; /* NULL: nobody has watched it yet */
     struct task_group tasks;   /* its vCPUs, as the processors' loops see them */
-    enum vm_request request;
-    char why[120];
 
     struct guest_memory memory;
     struct gpa_layout layout;
@@ -172,10 +170,6 @@ void vm_reset(struct vm *vm);
 /* Clear its RAM until that host TSC; false: that was all of it, and vm_boot() may come. */
 bool vm_clear_some(struct vm *vm, uint64_t until);
 void vm_destroy(struct vm *vm);
-/* The guest did what cannot be carried on with: say why, with the vCPU's state, and end the VM. */
-void vm_kill(struct vcpu *v, const char *why, ...) PRINTF(2, 3);
-/* End or restart it, when its vCPUs have left their processors. The first request counts. */
-void vm_request(struct vm *vm, enum vm_request request, const char *why);
 /* Its vCPUs are away: its clock goes on delta ticks later than it would. */
 void vm_move_clock(struct vm *vm, uint64_t delta);
 

@@ -127,7 +127,7 @@ void vm_reload_test(struct vcpu *v, unsigned every)
 {
     struct vm *vm = v->vm;
 
-    if (vm->reload_in-- > 0 || vm->ending || vm->vcpu_count > 1)
+    if (vm->reload_in-- > 0 || vm->ending.wanted || vm->vcpu_count > 1)
         return;
     vm->reload_in = next_random(vm) % (2 * every);
     reload(v);

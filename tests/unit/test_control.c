@@ -115,7 +115,7 @@ void slot_make_anew(struct vm_slot *s)
 {
     assert_false(guests[s->id].runs);
     guests[s->id].presses = 0;
-    s->vm->ending = s->vm->killed = false;
+    s->vm->ending.wanted = s->vm->ending.killed = false;
     s->vm->resets++;
     starts++;
 }
@@ -142,11 +142,11 @@ void vm_destroy(struct vm *vm)
 
 void vm_request(struct vm *vm, enum vm_request request, const char *why)
 {
-    if (vm->ending)
+    if (vm->ending.wanted)
         return;
-    vm->ending = true;
-    vm->request = request;
-    snprintf(vm->why, sizeof(vm->why), "%s", why);
+    vm->ending.wanted = true;
+    vm->ending.request = request;
+    snprintf(vm->ending.why, sizeof(vm->ending.why), "%s", why);
     run_leave(&vm->tasks);
 }
 
@@ -160,7 +160,7 @@ void run_enter(struct task_group *tasks, uint64_t which)
     struct guest *g = guest_of_tasks(tasks);
 
     assert_false(g->runs);
-    assert_false(g->vm.ending);
+    assert_false(g->vm.ending.wanted);
     g->runs = true;
     g->leaves = false;
 }
@@ -256,7 +256,7 @@ int vcpu_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *ar
 
 void vm_print_summary(struct vm *vm)
 {
-    log_info("%s: ended: %s", vm->name, vm->why);
+    log_info("%s: ended: %s", vm->name, vm->ending.why);
 }
 
 void gdb_flush(void)
