@@ -22,6 +22,7 @@
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
+#include "guest/vm/vm_state.h"
 #include "guest/board/wall_clock.h"
 #include "guest/watch/handler.h"
 #include "mm/heap.h"
@@ -63,7 +64,7 @@ static void read_config(void)
     }
     config_parse(text, handover->config_size, &config, vms, count, report, NULL);
     log_set_level((enum log_level)config.log);
-    test_reload = config.test_reload;
+    vm_reload_test_init(config.test_reload);
     panic_set_action(config.on_panic == CONFIG_PANIC_RESET ? machine_reset : NULL);
 }
 

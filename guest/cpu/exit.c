@@ -10,7 +10,6 @@
 #include "guest/cpu/probe.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
-#include "guest/vm/vm_state.h"
 #include "vmx/cpu.h"
 
 static inline __attribute__((always_inline)) enum exit_result
@@ -327,7 +326,7 @@ static int serve_requests(struct vcpu *v)
 
     if (UNLIKELY(test)) {
         requests = v->task.requests; /* which the reset within forgets */
-        vm_reload_test(v, test_reload);
+        vcpu_reload_test(v);
         vcpu_ask(v, requests);
     }
     while ((requests = __atomic_exchange_n(&v->task.requests, 0, __ATOMIC_ACQUIRE))) {

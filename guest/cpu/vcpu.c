@@ -7,13 +7,12 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
-#include "guest/console/console.h"
 #include "guest/cpu/probe.h"
 #include "guest/run/run.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
-unsigned test_reload;
+void (*vcpu_reload_test)(struct vcpu *v);
 
 static void host_cpuid(void *context, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 {
@@ -272,7 +271,7 @@ void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
     vmx_request_interrupt_window(&v->hw, false);
     vmx_request_nmi_window(&v->hw, false);
     vcpu_apic_mode(v);
-    v->task.requests = REQUEST_TIMER | REQUEST_EVENT | (test_reload ? REQUEST_RELOAD : 0);
+    v->task.requests = REQUEST_TIMER | REQUEST_EVENT | (vcpu_reload_test ? REQUEST_RELOAD : 0);
     vcpu_release(v, held);
 }
 

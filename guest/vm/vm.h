@@ -153,9 +153,9 @@ struct vm_files {
     struct file module[CONFIG_MAX_MODULES]; /* as many as the config names */
 };
 
-/* `[host] test_reload`: exits between two reloads on average; 0: none. Set before the first vCPU is
- * made. */
-extern unsigned test_reload;
+/* The reload test (guest/vm/vm_state.h), called before VM entries; NULL: it is off. Set before the
+ * first vCPU is made. */
+extern void (*vcpu_reload_test)(struct vcpu *v);
 
 /* --- vm.c: a VM's life --- */
 

@@ -97,6 +97,8 @@ bad:
 
 /* --- the test --- */
 
+static unsigned every; /* exits between two reloads, on average */
+
 static uint32_t next_random(struct vm *vm)
 {
     vm->random = vm->random * 6364136223846793005ULL + 1442695040888963407ULL;
@@ -123,7 +125,7 @@ static void reload(struct vcpu *v)
     heap_free(data);
 }
 
-void vm_reload_test(struct vcpu *v, unsigned every)
+static void reload_test(struct vcpu *v)
 {
     struct vm *vm = v->vm;
 
@@ -131,4 +133,10 @@ void vm_reload_test(struct vcpu *v, unsigned every)
         return;
     vm->reload_in = next_random(vm) % (2 * every);
     reload(v);
+}
+
+void vm_reload_test_init(unsigned exits)
+{
+    every = exits;
+    vcpu_reload_test = exits ? reload_test : NULL;
 }

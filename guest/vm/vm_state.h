@@ -10,8 +10,6 @@ void vm_save(struct vm *vm, struct state_writer *w);
  * goes on where it was. */
 int vm_load(struct vm *vm, struct state_reader *r) MUST_CHECK;
 
-/*
- * The test of the two: at random exits, one in `every` on average, save, wipe and load everything.
- * Call before each VM entry of the VM's boot vCPU.
- */
-void vm_reload_test(struct vcpu *v, unsigned every);
+/* `[host] test_reload`, the test of the two: from now on save, wipe and load everything at random
+ * exits, one in `every` on average; 0: never. Before the first VM is made. */
+void vm_reload_test_init(unsigned every);
