@@ -397,6 +397,16 @@ enum console_answer console_answer(void)
 
 /* --- bytes --- */
 
+/* Whether the port takes a guest's byte. Its interrupt may be held back for as long as a guest runs
+ * with interrupts off, so it is looked at before the answer is no. */
+static bool port_takes_a_byte(void)
+{
+    if (LIKELY(serial_room(&com1) > RESERVE))
+        return true;
+    serial_poll(&com1);
+    return serial_room(&com1) > RESERVE;
+}
+
 /* Under the lock. */
 static bool put(struct kept *k, unsigned id, uint8_t byte)
 {
@@ -404,7 +414,7 @@ static bool put(struct kept *k, unsigned id, uint8_t byte)
 
     if (k && ours && replaying && kept_unseen(k) == KEPT_SIZE)
         return false;
-    if (ours && !replaying && (serial_room(&com1) <= RESERVE || serial_write(&com1, &byte, 1) == 0))
+    if (ours && !replaying && (!port_takes_a_byte() || serial_write(&com1, &byte, 1) == 0))
         return false;
     if (LIKELY(k))
         kept_add(k, (char)byte, ours && !replaying);

@@ -1,8 +1,6 @@
 /* Port I/O: IN and OUT straight to the bus; INS and OUTS element by element through the guest's
  * memory. */
 #include "arch/x86/cpu.h"
-#include "drivers/serial.h"
-#include "guest/console/console.h"
 #include "guest/insn/string_io.h"
 #include "guest/vm/vm.h"
 #include "vmx/cpu.h"
@@ -173,12 +171,6 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
     } else {
         uint32_t value = (uint32_t)v->hw.gpr[RAX];
         port_write(v->vm, IO_PORT(q), size, size == 4 ? value : value & ((1u << size * 8) - 1));
-    }
-    /* A guest that waits for its UART with interrupts off: the host's port may not be able to
-     * interrupt it. */
-    if (UNLIKELY(uart_output_waits(&v->vm->uart))) {
-        serial_poll(&com1);
-        console_retry(v->vm);
     }
     return EXIT_SKIP;
 }

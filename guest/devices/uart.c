@@ -301,6 +301,10 @@ static uint32_t uart_read(struct device *d, uint16_t port, unsigned size)
 
     switch (port - u->base) {
     case REG_LSR: /* first: what a polling guest reads for every byte it sends */
+        /* It may wait with interrupts off, and the host's port be unable to interrupt meanwhile:
+         * then nobody else calls uart_output_ready(). */
+        if (UNLIKELY(u->tx_count > 0))
+            uart_output_ready(u);
         value = u->lsr_errors | (u->rx_count > 0 ? LSR_DR : 0) |
                 (u->tx_count == 0 ? LSR_THRE | LSR_TEMT : 0);
         if (LIKELY(!u->lsr_errors))

@@ -35,7 +35,8 @@ struct uart {
 
 /*
  * A port at `base` (8 ports) on interrupt line gsi. put hands a byte to the host and returns
- * whether it was taken; after a refusal the transmitter waits for uart_output_ready().
+ * whether it was taken. After a refusal it is tried again by uart_output_ready(), and whenever the
+ * guest reads LSR.
  */
 void uart_init(struct uart *u, struct board *board, uint16_t base, unsigned gsi,
                bool (*put)(void *context, uint8_t byte), void *context);
@@ -44,8 +45,8 @@ int uart_attach(struct uart *u, struct bus *bus) MUST_CHECK;
 /* Bytes for the guest: returns how many were taken, from the front. */
 size_t uart_receive(struct uart *u, const uint8_t *data, size_t size);
 size_t uart_receive_room(const struct uart *u);
-/* The host can take bytes again: sends what waits, and lets the guest go on. Call only after put
- * refused, or any time. */
+/* The host may be able to take bytes again: send what waits, and let the guest go on. At any time.
+ */
 void uart_output_ready(struct uart *u);
 /* Whether a byte waits because put refused it. */
 static inline bool uart_output_waits(const struct uart *u)

@@ -561,6 +561,20 @@ static void hostile_state_is_refused(void **state)
     }
 }
 
+/* With its interrupts off, and perhaps the host's, nobody else can tell it that there is room. */
+static void a_guest_that_polls_gets_its_byte_out(void **state)
+{
+    open_port();
+    host_room = 0;
+    out(DATA, 'x');
+    assert_int_equal(in(LSR), 0x00);
+    out(IER, 0x02);
+    host_room = 1;
+    assert_int_equal(in(LSR), 0x60);
+    assert_int_equal(sent_count, 1);
+    assert_true(board.irq[GSI]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -578,6 +592,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_left_in_the_fifo_times_out_again, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cleared_fifo_fills_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(reading_iir_clears_only_what_it_shows, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_guest_that_polls_gets_its_byte_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_host_that_cannot_take_bytes_stops_the_transmitter, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(fcr_clears_the_fifos, setup, teardown),
