@@ -15,6 +15,7 @@
 #include "guest/console/replay.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
+#include "guest/vm/vm_console.h"
 #include "mm/heap.h"
 
 /* Corbel's lines that wait for the end of a guest's line, or for room. */
@@ -210,15 +211,6 @@ static void end_guest_line(void)
     in_guest_line = false;
 }
 
-void console_retry(struct vm *vm)
-{
-    if (!uart_output_waits(&vm->uart))
-        return;
-    spin_lock(&vm->board.lock);
-    uart_output_ready(&vm->uart);
-    spin_unlock(&vm->board.lock);
-}
-
 /* Whoever is in front leaves. */
 static void leave(void)
 {
@@ -233,7 +225,7 @@ static void leave(void)
     flush_deferred();
     console_unlock();
     if (guest && guest->vm)
-        console_retry(guest->vm); /* from now on it is kept */
+        vm_console_retry(guest->vm); /* from now on it is kept */
 }
 
 /* Whoever is in front is `next` from now on. */
@@ -447,11 +439,8 @@ static void type_into_guest(uint8_t byte)
 {
     struct vm *vm = console_front()->vm;
 
-    if (!vm)
-        return;
-    spin_lock(&vm->board.lock);
-    uart_receive(&vm->uart, &byte, 1);
-    spin_unlock(&vm->board.lock);
+    if (vm)
+        vm_console_type(vm, byte);
 }
 
 /* A guest that does not read must not keep anybody from leaving its console: after a second what is
@@ -461,7 +450,7 @@ static bool guest_takes_input(void)
     static uint64_t full_since;
     const struct vm *vm = console_front()->vm;
 
-    if (!vm || uart_receive_room(&vm->uart)) {
+    if (!vm || vm_console_takes(vm)) {
         full_since = 0;
         return true;
     }
@@ -513,7 +502,7 @@ uint64_t console_pump(void)
     if (front.state == FRONT_PARTING && !replaying)
         happens(FRONT_SHOWN);
     if (front.state == FRONT_GUEST && console_front()->vm)
-        console_retry(console_front()->vm);
+        vm_console_retry(console_front()->vm);
     for (unsigned i = 0; take_input(); i++)
         if (i == INPUT_MAX) {
             deadline = 0;

@@ -49,8 +49,6 @@ enum console_answer console_answer(void);
 
 /* A byte from the VM's UART (context is the VM): whether it was taken. */
 bool console_put(void *context, uint8_t byte);
-/* If it was not, there may be room now: the VM's UART tries again. Without its `board` lock. */
-void console_retry(struct vm *vm);
 /*
  * Move input and output and let the monitor work. On processor 0 with interrupts off, whenever
  * there may be something to do. Returns the host TSC at which to call it again at the latest,

@@ -23,6 +23,7 @@
 #include "guest/monitor/monitor.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
+#include "guest/vm/vm_console.h"
 #include "mm/heap.h"
 
 #define VMS   2
@@ -160,20 +161,18 @@ bool control_awaits(const struct vm_slot *slot)
     return awaited[slot->id];
 }
 
-void uart_output_ready(struct uart *u)
+void vm_console_retry(struct vm *vm)
 {
 }
 
-size_t uart_receive(struct uart *u, const uint8_t *data, size_t size)
+void vm_console_type(struct vm *vm, uint8_t byte)
 {
-    for (unsigned i = 0; i < VMS; i++)
-        to_guest[i] += u == &vms[i].uart;
-    return size;
+    to_guest[vm->id]++;
 }
 
-size_t uart_receive_room(const struct uart *u)
+bool vm_console_takes(const struct vm *vm)
 {
-    return stalls ? 0 : 1;
+    return !stalls;
 }
 
 void monitor_init(void)
