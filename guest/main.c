@@ -191,6 +191,7 @@ NORETURN void corbel_main(struct handover *h)
     size_t runnable = 0;
 
     handover = h;
+    observers_init();
     console_mux_init();
     wall_clock_init(h->boot_time, h->boot_time_tsc);
     files_init(h);
@@ -210,7 +211,6 @@ NORETURN void corbel_main(struct handover *h)
     vmx_log_features();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
-    observers_init();
     start_trace();
     start_gdb();
     for (unsigned i = 0; i < config.vm_count; i++)

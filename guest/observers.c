@@ -1,6 +1,7 @@
-/* Who looks on from outside, as vCPUs know them (guest/cpu/probe.h). */
+/* Who looks on from outside, as vCPUs (guest/cpu/probe.h) and VMs know them. */
 #include "guest/observers.h"
 
+#include "guest/console/console.h"
 #include "guest/cpu/probe.h"
 #include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
@@ -39,7 +40,20 @@ static const struct probes observers = {
     .traced_exit = trace_exit,
 };
 
+/* What VMs' lives tell them (guest/vm/events.h). */
+static const struct vm_events events = {
+    .started = console_vm_starts,
+    .ended = console_vm_ends,
+    .output = console_put,
+    .none_runs = console_idle,
+    .stays_on = console_monitor,
+    .ask_for_key = console_ask_for_key,
+    .answer = console_answer,
+    .flush = console_flush,
+};
+
 void observers_init(void)
 {
     probes_init(&observers);
+    vm_events_init(&events);
 }

@@ -380,11 +380,11 @@ void console_ask_for_key(void)
     carry_out(&next, move);
 }
 
-enum console_answer console_answer(void)
+enum vm_answer console_answer(void)
 {
     if (front.answered)
-        return CONSOLE_KEY;
-    return front.person ? CONSOLE_IN_USE : CONSOLE_NO_KEY;
+        return VM_KEY;
+    return front.person ? VM_MONITOR_IN_USE : VM_NO_KEY;
 }
 
 /* --- bytes --- */

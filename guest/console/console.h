@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "arch/x86/lib/types.h"
+#include "guest/vm/events.h"
 
 struct vm;
 struct vm_slot;
@@ -40,10 +40,9 @@ void console_idle(void);
 
 /* --- a question to whoever is there --- */
 
-enum console_answer { CONSOLE_NO_KEY, CONSOLE_KEY, CONSOLE_IN_USE /* the monitor is */ };
 /* Let a key be the answer; Ctrl-] leads to the monitor here, too. */
 void console_ask_for_key(void);
-enum console_answer console_answer(void);
+enum vm_answer console_answer(void);
 
 /* --- bytes --- */
 

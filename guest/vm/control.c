@@ -12,8 +12,8 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "guest/config/config_text.h"
-#include "guest/console/console.h"
 #include "guest/vm/down.h"
+#include "guest/vm/events.h"
 #include "guest/gdb/gdb.h"
 #include "guest/vm/idle.h"
 #include "guest/vm/making.h"
@@ -130,7 +130,7 @@ static int boot(struct vm_slot *s)
         if (!s->starts)
             s->vm->start_ticks = rdtsc() - handover_tsc;
         slot_invalidate(s, config);
-        console_vm_starts(s);
+        vm_events->started(s);
     }
     bool forced = s->why[0];
     s->starts++;
@@ -202,7 +202,7 @@ static void take_down(struct vm_slot *s, enum slot_end ended)
     s->ended = ended;
     s->vm = NULL;
     s->why[0] = '\0';
-    console_vm_ends(s, false);
+    vm_events->ended(s, false);
     if (!vm)
         return;
     if (vm->started)
@@ -217,7 +217,7 @@ static void take_down(struct vm_slot *s, enum slot_end ended)
 
 static void say_restart(struct vm_slot *s)
 {
-    console_vm_ends(s, true);
+    vm_events->ended(s, true);
     log_info("%s: restarts: %s", s->name, s->vm->ending.why);
 }
 
@@ -231,7 +231,7 @@ static void hold(struct vm_slot *s)
 
 static void keep(struct vm_slot *s)
 {
-    console_vm_ends(s, true);
+    vm_events->ended(s, true);
     log_info("%s: paused at its end, for a look at it: %s", s->name, s->vm->ending.why);
     s->paused_at = rdtsc();
 }
@@ -501,7 +501,7 @@ static bool start_next(void)
         return true;
     if (error[0])
         log_error("%s", error);
-    console_vm_ends(s, false); /* for whoever waits in front of its console */
+    vm_events->ended(s, false); /* for whoever waits in front of its console */
     return true;
 }
 
@@ -532,7 +532,7 @@ static void nobody_runs(void)
         return;
     }
     log_info("no VM runs: those with autostart = no can be started here");
-    console_idle();
+    vm_events->none_runs();
 }
 
 /* As it is nearly always when processor 0's loop comes round. */

@@ -6,8 +6,8 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "drivers/machine.h"
-#include "guest/console/console.h"
 #include "guest/vm/control.h"
+#include "guest/vm/events.h"
 #include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
 
@@ -143,7 +143,7 @@ static NORETURN void go(void)
 {
     gdb_flush();
     log_info("%s: %s", reason, names[kind]);
-    console_flush();
+    vm_events->flush();
     if (kind == DOWN_REBOOT)
         machine_reset();
     machine_poweroff();

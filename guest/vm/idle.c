@@ -3,8 +3,8 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/tsc.h"
-#include "guest/console/console.h"
 #include "guest/vm/down.h"
+#include "guest/vm/events.h"
 
 #define READ_SECONDS 60
 
@@ -20,7 +20,7 @@ static void finish(void)
         return;
     }
     log_info("%s: the machine stays on (when_idle = stay)", why);
-    console_monitor();
+    vm_events->stays_on();
 }
 
 void idle_begin(const struct config *c, const char *reason, const char *error)
@@ -34,23 +34,23 @@ void idle_begin(const struct config *c, const char *reason, const char *error)
     log_error("%s: power off in %u s, at a key at once; Ctrl-] for the monitor", error,
               READ_SECONDS);
     until = rdtsc() + READ_SECONDS * tsc_hz;
-    console_ask_for_key();
+    vm_events->ask_for_key();
 }
 
 uint64_t idle_work(void)
 {
     if (!until || down_wanted())
         return UINT64_MAX;
-    switch (console_answer()) {
-    case CONSOLE_NO_KEY:
+    switch (vm_events->answer()) {
+    case VM_NO_KEY:
         if (rdtsc() < until)
             return until;
         finish();
         break;
-    case CONSOLE_KEY:
+    case VM_KEY:
         finish();
         break;
-    case CONSOLE_IN_USE:
+    case VM_MONITOR_IN_USE:
         until = 0;
         log_info("somebody is at the monitor: the machine stays on");
         break;

@@ -1,7 +1,7 @@
 /* The virtual machine's devices: which there are, and their places on its board. */
 #include "guest/board/ports.h"
-#include "guest/console/console.h"
 #include "guest/cpu/wires.h"
+#include "guest/vm/events.h"
 #include "guest/vm/vm.h"
 
 int platform_init(struct vm *vm)
@@ -12,7 +12,7 @@ int platform_init(struct vm *vm)
 
     if (result < 0)
         return result;
-    uart_init(&vm->uart, board, PORT_UART1, GSI_UART1, console_put, vm);
+    uart_init(&vm->uart, board, PORT_UART1, GSI_UART1, vm_events->output, vm);
     pit_init(&vm->pit, board);
     rtc_init(&vm->rtc, board);
     rtc_set_memory(&vm->rtc, vm->layout.low_top, vm->layout.high_top - GPA_4G);

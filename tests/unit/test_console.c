@@ -368,19 +368,19 @@ static void test_a_key_that_is_waited_for(void **state)
     begin(CONSOLE_ANY, false, false);
     console_ask_for_key();
     pump();
-    assert_int_equal(console_answer(), CONSOLE_NO_KEY);
+    assert_int_equal(console_answer(), VM_NO_KEY);
     type('x');
-    assert_int_equal(console_answer(), CONSOLE_KEY);
+    assert_int_equal(console_answer(), VM_KEY);
     begin(CONSOLE_ANY, false, false);
     console_ask_for_key();
     type(0x1d);
-    assert_int_equal(console_answer(), CONSOLE_IN_USE);
+    assert_int_equal(console_answer(), VM_MONITOR_IN_USE);
     assert_int_equal(prompts, 1);
     begin(CONSOLE_MONITOR, false, false);
     console_ask_for_key();
-    assert_int_equal(console_answer(), CONSOLE_NO_KEY);
+    assert_int_equal(console_answer(), VM_NO_KEY);
     type('h');
-    assert_int_equal(console_answer(), CONSOLE_IN_USE);
+    assert_int_equal(console_answer(), VM_MONITOR_IN_USE);
     assert_int_equal(to_monitor, 1);
 }
 

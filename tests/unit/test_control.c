@@ -1,4 +1,4 @@
-/* links: guest/vm/control.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* links: guest/vm/control.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /* VMs' lives and the machine's end, with guests that are a few rules each, and a clock of the
  * test's own. Commands are typed at the monitor. */
 #include <stdarg.h>
@@ -16,6 +16,7 @@
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
 #include "guest/vm/down.h"
+#include "guest/vm/events.h"
 #include "guest/gdb/gdb.h"
 #include "guest/vm/making.h"
 #include "guest/monitor/commands.h"
@@ -286,30 +287,36 @@ uint64_t trace_left(void)
     return trace_waits;
 }
 
-void console_vm_starts(struct vm_slot *slot)
-{
-}
-
-void console_vm_ends(struct vm_slot *slot, bool restarts)
-{
-}
-
 void console_monitor(void)
 {
 }
 
-void console_idle(void)
+static void of_slot(struct vm_slot *slot)
 {
 }
 
-void console_ask_for_key(void)
+static void of_end(struct vm_slot *slot, bool restarts)
 {
 }
 
-enum console_answer console_answer(void)
+static void nothing(void)
 {
-    return CONSOLE_NO_KEY;
 }
+
+static enum vm_answer answer(void)
+{
+    return VM_NO_KEY;
+}
+
+static const struct vm_events told = {
+    .started = of_slot,
+    .ended = of_end,
+    .none_runs = nothing,
+    .stays_on = nothing,
+    .ask_for_key = nothing,
+    .answer = answer,
+    .flush = nothing,
+};
 
 bool config_change(struct vm_config *vm, enum config_vm_key key, struct config_span value,
                    char *error)
@@ -328,10 +335,6 @@ void console_back(void)
 struct vm_slot *console_front(void)
 {
     return NULL;
-}
-
-void console_flush(void)
-{
 }
 
 size_t console_room(void)
@@ -488,6 +491,7 @@ static void build(const enum slot_state *in, enum config_start start)
         vms[i].on_poweroff = vms[i].on_crash = CONFIG_END_STOP;
         vms[i].on_reboot = CONFIG_END_RESTART;
     }
+    vm_events_init(&told);
     down_init(&config);
     begin_anew();
     control_work(); /* they do not start by themselves */

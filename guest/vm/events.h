@@ -1,0 +1,44 @@
+/*
+ * What happens in the lives of VMs, told to those who stand above guest/vm/ and know it. It knows
+ * them by this table only, which guest/observers.c fills in. On processor 0, but for `output`.
+ */
+#pragma once
+
+#include "arch/x86/lib/types.h"
+
+struct vm_slot;
+
+/* What has come of a question to whoever is at the console. */
+enum vm_answer { VM_NO_KEY, VM_KEY, VM_MONITOR_IN_USE };
+
+struct vm_events {
+    /* --- a VM --- */
+
+    /* It is made and loaded, and about to run for the first time. Restarts are not told. */
+    void (*started)(struct vm_slot *slot);
+    /* It has ended, or could not start; or it has ended and restarts. */
+    void (*ended)(struct vm_slot *slot, bool restarts);
+    /* A byte from its UART (vm is a struct vm): whether it was taken. If not, vm_console_retry()
+     * is called when it may be. On any processor, with the board's lock. */
+    bool (*output)(void *vm, uint8_t byte);
+
+    /* --- none is left --- */
+
+    /* None runs nor starts by itself, and the machine stays on: some can be started, */
+    void (*none_runs)(void);
+    /* or that is the end of it. */
+    void (*stays_on)(void);
+    /* Let a key be the answer to what the log has just asked; and what has come of it. */
+    void (*ask_for_key)(void);
+    enum vm_answer (*answer)(void);
+
+    /* --- the machine goes down at once --- */
+
+    /* Wait until all that was said is sent. */
+    void (*flush)(void);
+};
+
+extern const struct vm_events *vm_events;
+
+/* Once, before anything else of guest/vm/ is called; all stays in place. */
+void vm_events_init(const struct vm_events *all);
