@@ -41,7 +41,15 @@ static const struct probes observers = {
 };
 
 /* What VMs' lives tell them (guest/vm/events.h). */
+static void flush(void)
+{
+    gdb_flush();
+    console_flush();
+}
+
 static const struct vm_events events = {
+    .loaded = watch_configured,
+    .stands_still = gdb_restarted,
     .started = console_vm_starts,
     .ended = console_vm_ends,
     .output = console_put,
@@ -49,7 +57,7 @@ static const struct vm_events events = {
     .stays_on = console_monitor,
     .ask_for_key = console_ask_for_key,
     .answer = console_answer,
-    .flush = console_flush,
+    .flush = flush,
 };
 
 void observers_init(void)

@@ -14,7 +14,6 @@
 #include "guest/config/config_text.h"
 #include "guest/vm/down.h"
 #include "guest/vm/events.h"
-#include "guest/gdb/gdb.h"
 #include "guest/vm/idle.h"
 #include "guest/vm/making.h"
 #include "guest/run/run.h"
@@ -107,7 +106,7 @@ static int happen(struct vm_slot *s, enum life_event event, const char *why, cha
 static bool stands_first(struct vm_slot *s, bool forced)
 {
     if (s->vm->resets && s->vm->debugged)
-        return gdb_restarted(s->vm, forced) || s->stops_short;
+        return vm_events->stands_still(s->vm, forced) || s->stops_short;
     return s->config->paused || s->stops_short;
 }
 

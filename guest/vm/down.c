@@ -8,7 +8,6 @@
 #include "drivers/machine.h"
 #include "guest/vm/control.h"
 #include "guest/vm/events.h"
-#include "guest/gdb/gdb.h"
 #include "guest/trace/trace.h"
 
 #define LOOK_HZ     10
@@ -141,7 +140,6 @@ void down_cancel(void)
 
 static NORETURN void go(void)
 {
-    gdb_flush();
     log_info("%s: %s", reason, names[kind]);
     vm_events->flush();
     if (kind == DOWN_REBOOT)

@@ -6,6 +6,7 @@
 
 #include "arch/x86/lib/types.h"
 
+struct vm;
 struct vm_slot;
 
 /* What has come of a question to whoever is at the console. */
@@ -14,7 +15,13 @@ enum vm_answer { VM_NO_KEY, VM_KEY, VM_MONITOR_IN_USE };
 struct vm_events {
     /* --- a VM --- */
 
-    /* It is made and loaded, and about to run for the first time. Restarts are not told. */
+    /* Its files have been loaded for the first time, and it has not run. A negative errno, after
+     * the log has said why: it is not to run. */
+    int (*loaded)(struct vm *vm);
+    /* It has been reset and loaded anew while a debugger has it: whether it is to stand still.
+     * forced: somebody else than its guest has reset it. */
+    bool (*stands_still)(struct vm *vm, bool forced);
+    /* It is about to run for the first time. Restarts are not told. */
     void (*started)(struct vm_slot *slot);
     /* It has ended, or could not start; or it has ended and restarts. */
     void (*ended)(struct vm_slot *slot, bool restarts);

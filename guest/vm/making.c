@@ -7,9 +7,9 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
+#include "guest/vm/events.h"
 #include "guest/vm/files.h"
 #include "guest/run/run.h"
-#include "guest/watch/watch.h"
 
 #define CLEAR_MS 5 /* so long processor 0 stays away from all else */
 
@@ -129,7 +129,7 @@ int slot_boot(struct vm_slot *s)
     if (result == 0)
         result = vm_boot(s->vm, &files);
     if (result == 0 && !s->vm->resets)
-        result = watch_configured(s->vm);
+        result = vm_events->loaded(s->vm);
     s->cost.make += rdtsc() - start;
     return result;
 }

@@ -17,7 +17,6 @@
 #include "guest/vm/control.h"
 #include "guest/vm/down.h"
 #include "guest/vm/events.h"
-#include "guest/gdb/gdb.h"
 #include "guest/vm/making.h"
 #include "guest/monitor/commands.h"
 #include "guest/run/run.h"
@@ -258,15 +257,6 @@ int vcpu_inspect(struct vcpu *v, void (*fn)(struct vcpu *v, void *arg), void *ar
 void vm_print_summary(struct vm *vm)
 {
     log_info("%s: ended: %s", vm->name, vm->ending.why);
-}
-
-void gdb_flush(void)
-{
-}
-
-bool gdb_restarted(struct vm *vm, bool forced)
-{
-    return false;
 }
 
 void trace_off(void)
