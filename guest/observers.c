@@ -57,6 +57,10 @@ static const struct vm_events events = {
     .stays_on = console_monitor,
     .ask_for_key = console_ask_for_key,
     .answer = console_answer,
+    .trace_finish = trace_finish,
+    .trace_pump = trace_pump,
+    .trace_left = trace_left,
+    .trace_off = trace_off,
     .flush = flush,
 };
 

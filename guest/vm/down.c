@@ -8,7 +8,6 @@
 #include "drivers/machine.h"
 #include "guest/vm/control.h"
 #include "guest/vm/events.h"
-#include "guest/trace/trace.h"
 
 #define LOOK_HZ     10
 #define TOLD_EVERY  10   /* seconds, on the log */
@@ -96,7 +95,8 @@ void down_text(char text[DOWN_TEXT])
     unsigned left = vms_left(who, sizeof(who));
 
     if (phase == TRACE)
-        format(text, DOWN_TEXT, "%lu records of the trace are left to be sent", trace_left());
+        format(text, DOWN_TEXT, "%lu records of the trace are left to be sent",
+               vm_events->trace_left());
     else if (!left)
         format(text, DOWN_TEXT, "all VMs have ended");
     else
@@ -149,9 +149,9 @@ static NORETURN void go(void)
 
 NORETURN void down_now(enum down_kind k)
 {
-    uint64_t left = trace_left();
+    uint64_t left = vm_events->trace_left();
 
-    trace_off();
+    vm_events->trace_off();
     if (left)
         log_warn("%lu records of the trace are not sent", left);
     kind = k;
@@ -167,7 +167,7 @@ static void wait_for_vms(uint64_t now)
         ask(now);
     if (!vms_left(who, sizeof(who))) {
         phase = TRACE;
-        trace_finish();
+        vm_events->trace_finish();
         told = now;
         return;
     }
@@ -183,7 +183,7 @@ static void wait_for_vms(uint64_t now)
     }
     log_error("%s: no processor gets rid of %s: this ends with the machine", names[kind], who);
     phase = TRACE;
-    trace_finish();
+    vm_events->trace_finish();
     told = now;
 }
 
@@ -194,8 +194,8 @@ uint64_t down_work(void)
     if (phase != TRACE)
         wait_for_vms(now);
     if (phase == TRACE) {
-        (void)trace_pump();
-        if (!trace_left())
+        (void)vm_events->trace_pump();
+        if (!vm_events->trace_left())
             go();
         tell(now);
     }

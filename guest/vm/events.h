@@ -39,9 +39,17 @@ struct vm_events {
     void (*ask_for_key)(void);
     enum vm_answer (*answer)(void);
 
-    /* --- the machine goes down at once --- */
+    /* --- the machine goes down --- */
 
-    /* Wait until all that was said is sent. */
+    /* All VMs have ended: the trace records no more, and what it has is sent by and by, */
+    void (*trace_finish)(void);
+    /* as much at a time as goes without waiting. */
+    uint64_t (*trace_pump)(void);
+    /* Records that are left to be sent. */
+    uint64_t (*trace_left)(void);
+    /* There is no time for that: it records no more. */
+    void (*trace_off)(void);
+    /* The last thing: wait until all that was said is sent. */
     void (*flush)(void);
 };
 

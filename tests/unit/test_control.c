@@ -21,7 +21,6 @@
 #include "guest/monitor/commands.h"
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
-#include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
@@ -59,7 +58,6 @@ static jmp_buf the_end;
 uint64_t tsc_hz = HZ;
 unsigned smp_cpus = 1;
 bool spin_forsaken;
-uint32_t trace_events;
 const struct watch_handlers watch_handlers;
 
 uint64_t test_tsc(void)
@@ -259,24 +257,6 @@ void vm_print_summary(struct vm *vm)
     log_info("%s: ended: %s", vm->name, vm->ending.why);
 }
 
-void trace_off(void)
-{
-}
-
-void trace_finish(void)
-{
-}
-
-uint64_t trace_pump(void)
-{
-    return UINT64_MAX;
-}
-
-uint64_t trace_left(void)
-{
-    return trace_waits;
-}
-
 void console_monitor(void)
 {
 }
@@ -298,6 +278,16 @@ static enum vm_answer answer(void)
     return VM_NO_KEY;
 }
 
+static uint64_t pump_trace(void)
+{
+    return UINT64_MAX;
+}
+
+static uint64_t left(void)
+{
+    return trace_waits;
+}
+
 static const struct vm_events told = {
     .started = of_slot,
     .ended = of_end,
@@ -305,6 +295,10 @@ static const struct vm_events told = {
     .stays_on = nothing,
     .ask_for_key = nothing,
     .answer = answer,
+    .trace_finish = nothing,
+    .trace_pump = pump_trace,
+    .trace_left = left,
+    .trace_off = nothing,
     .flush = nothing,
 };
 
