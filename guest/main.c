@@ -19,6 +19,7 @@
 #include "guest/gdb/gdb.h"
 #include "guest/observers.h"
 #include "guest/vm/idle.h"
+#include "guest/monitor/monitor.h"
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
@@ -192,7 +193,8 @@ NORETURN void corbel_main(struct handover *h)
 
     handover = h;
     observers_init();
-    console_mux_init();
+    monitor_init();
+    console_mux_init(&monitor);
     wall_clock_init(h->boot_time, h->boot_time_tsc);
     files_init(h);
     read_config();

@@ -11,7 +11,6 @@
 #include "guest/vm/control.h"
 #include "guest/console/front.h"
 #include "guest/console/kept.h"
-#include "guest/monitor/monitor.h"
 #include "guest/console/replay.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
@@ -36,12 +35,14 @@ static struct console {
 } * consoles;          /* by VM number */
 static unsigned console_count;
 
+static const struct console_monitor *monitor;
+
 /* From here on to deferred_lost: under console_lock(). */
 static struct front front = {.vm = FRONT_NO_VM};
 static struct replay replay; /* of what the guest in front said before it came there */
 static bool replaying;
 static bool just_entered; /* the monitor, from a guest: no key was typed there yet */
-static uint64_t deadline = MONITOR_NEVER;
+static uint64_t deadline = CONSOLE_NEVER;
 
 static bool in_guest_line;
 static char deferred[DEFERRED_SIZE];
@@ -57,7 +58,7 @@ static void watch(void)
     if (serial_sending(&com1) || replaying ||
         (deferred_length && front.state != FRONT_MONITOR && !in_guest_line))
         deadline = MIN(deadline, rdtsc() + tsc_hz / CONSOLE_HZ);
-    if (deadline == MONITOR_NEVER)
+    if (deadline == CONSOLE_NEVER)
         return;
     if (this_cpu()->number == 0)
         vcpu_again_at(deadline);
@@ -113,8 +114,8 @@ static void show_deferred(void)
     char line[DEFERRED_LINE];
     size_t length;
 
-    while ((deferred_length || deferred_lost) && serial_room(&com1) >= MONITOR_ROOM &&
-           monitor_hide()) {
+    while ((deferred_length || deferred_lost) && serial_room(&com1) >= CONSOLE_ROOM &&
+           monitor->hide()) {
         console_lock();
         length = first_deferred();
         if (length > sizeof(line))
@@ -126,7 +127,7 @@ static void show_deferred(void)
             deferred_lost = 0;
         console_unlock();
         serial_write(&com1, line, length ? length : sizeof(lost) - 1); /* the screen has it */
-        monitor_show();
+        monitor->show();
     }
 }
 
@@ -217,7 +218,7 @@ static void leave(void)
     const struct vm_slot *guest = console_front();
 
     if (front.state == FRONT_MONITOR)
-        monitor_leave();
+        monitor->leave();
     console_lock();
     end_guest_line();
     replaying = false;
@@ -272,9 +273,12 @@ static void announce(const struct front *next)
 
 static void say_that_it_is_off(const char *name)
 {
-    if (monitor_hide())
-        job_line("%s is off: console %s shows what it said", name, name);
-    monitor_show();
+    char line[2 * CONFIG_MAX_NAME + 80];
+
+    format(line, sizeof(line), "%s is off: console %s shows what it said\r\n", name, name);
+    if (monitor->hide())
+        console_write(line, strlen(line));
+    monitor->show();
 }
 
 /* What guest/console/front.c has made of the front, and what comes of it. */
@@ -297,7 +301,7 @@ static void carry_out(const struct front *next, enum front_move move)
         just_entered = front.state == FRONT_GUEST;
         leave();
         enter(next);
-        monitor_enter();
+        monitor->enter();
         break;
     case FRONT_CLEARS:
         leave();
@@ -430,7 +434,7 @@ bool console_put(void *context, uint8_t byte)
     console_lock();
     taken = put(k, vm->id, byte);
     console_unlock();
-    if (deadline == MONITOR_NEVER)
+    if (deadline == CONSOLE_NEVER)
         watch();
     return taken;
 }
@@ -472,7 +476,7 @@ static void type(uint8_t byte)
     if (front.state == FRONT_GUEST && literal)
         type_into_guest(byte);
     else if (front.state == FRONT_MONITOR && byte != ESCAPE)
-        monitor_input(byte);
+        monitor->input(byte);
 }
 
 static bool take_input(void)
@@ -480,7 +484,7 @@ static bool take_input(void)
     int c;
 
     if ((front.state == FRONT_GUEST && !guest_takes_input()) ||
-        (front.state == FRONT_MONITOR && console_room() < MONITOR_ROOM) ||
+        (front.state == FRONT_MONITOR && console_room() < CONSOLE_ROOM) ||
         (c = serial_read(&com1)) < 0)
         return false;
     type((uint8_t)c);
@@ -492,7 +496,7 @@ uint64_t console_pump(void)
     uint64_t next;
 
     serial_poll(&com1);
-    deadline = MONITOR_NEVER;
+    deadline = CONSOLE_NEVER;
     console_lock();
     if (replaying)
         send_kept();
@@ -508,7 +512,7 @@ uint64_t console_pump(void)
             deadline = 0;
             break;
         }
-    next = monitor_work();
+    next = monitor->work();
     deadline = MIN(deadline, next);
     if (front.state == FRONT_MONITOR)
         show_deferred();
@@ -567,11 +571,11 @@ static void input_arrived(void)
     run_attention(0);
 }
 
-void console_mux_init(void)
+void console_mux_init(const struct console_monitor *m)
 {
+    monitor = m;
     console_set_serial_line_sink(corbel_line);
     serial_set_rx_handler(&com1, input_arrived);
-    monitor_init();
 }
 
 void console_begin(int attach)

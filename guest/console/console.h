@@ -10,7 +10,30 @@
 struct vm;
 struct vm_slot;
 
-void console_mux_init(void);
+/* Room that the terminal must have for what one byte that is typed, or one piece of the monitor's
+ * work, sends. */
+#define CONSOLE_ROOM 4096
+/* A host TSC that does not come. */
+#define CONSOLE_NEVER UINT64_MAX
+
+/* The monitor, which stands above. All on processor 0, without the console's lock. */
+struct console_monitor {
+    /* It comes to the front: its prompt. */
+    void (*enter)(void);
+    /* Something else comes to the front: prompt and line go; a command that runs ends. */
+    void (*leave)(void);
+    /* A byte that is typed while it is in front; there is CONSOLE_ROOM. */
+    void (*input)(uint8_t byte);
+    /* Do what there is to do. Returns the host TSC at which to call it again at the latest. */
+    uint64_t (*work)(void);
+    /* Take the prompt away for a line to stand in its place; false: a command has the whole screen,
+     * so not now. show() brings the prompt back, whatever hide() has returned. */
+    bool (*hide)(void);
+    void (*show)(void);
+};
+
+/* Once; the monitor's functions stay in place. */
+void console_mux_init(const struct console_monitor *monitor);
 #define CONSOLE_MONITOR (-1)
 #define CONSOLE_ANY     (-2) /* of the first VM that starts */
 /* Once the VMs are known (guest/vm/control.h): `[host] attach`, a VM's number or one of the above.

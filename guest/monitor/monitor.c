@@ -80,7 +80,7 @@ static void end_progress(const char *by)
     job.line = false;
 }
 
-bool monitor_hide(void)
+static bool hide(void)
 {
     if (!job.command)
         editor_erase(&editor);
@@ -89,7 +89,7 @@ bool monitor_hide(void)
     return !job.keys;
 }
 
-void monitor_show(void)
+static void show(void)
 {
     if (!job.command)
         editor_redraw(&editor);
@@ -182,7 +182,7 @@ static void type(uint8_t byte)
         console_back();
 }
 
-void monitor_input(uint8_t byte)
+static void input(uint8_t byte)
 {
     if (!job.command) {
         type(byte);
@@ -202,14 +202,14 @@ void monitor_input(uint8_t byte)
     }
 }
 
-uint64_t monitor_work(void)
+static uint64_t work(void)
 {
-    for (unsigned i = 0; in_front && console_room() >= MONITOR_ROOM; i++) {
+    for (unsigned i = 0; in_front && console_room() >= CONSOLE_ROOM; i++) {
         if (i == STEPS)
             return rdtsc(); /* again soon, but guests first */
         if (!job.command) {
             if (ahead_tail == ahead_head)
-                return MONITOR_NEVER;
+                return CONSOLE_NEVER;
             type(ahead[ahead_tail++ % TYPED_AHEAD]);
             continue;
         }
@@ -222,7 +222,7 @@ uint64_t monitor_work(void)
         job.step++;
         job.key = 0;
     }
-    return MONITOR_NEVER;
+    return CONSOLE_NEVER;
 }
 
 /* --- coming and going --- */
@@ -232,13 +232,13 @@ void monitor_init(void)
     editor_init(&editor, prompt, editor_send, choice, NULL);
 }
 
-void monitor_enter(void)
+static void enter(void)
 {
     in_front = true;
     editor_begin(&editor);
 }
 
-void monitor_leave(void)
+static void leave(void)
 {
     in_front = false;
     if (job.command)
@@ -246,3 +246,12 @@ void monitor_leave(void)
     else
         editor_erase(&editor);
 }
+
+const struct console_monitor monitor = {
+    .enter = enter,
+    .leave = leave,
+    .input = input,
+    .work = work,
+    .hide = hide,
+    .show = show,
+};

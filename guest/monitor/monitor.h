@@ -9,24 +9,10 @@
 
 struct vm_slot;
 
-/* Room that the terminal must have for what one byte of input, or one step of a command, sends. */
-#define MONITOR_ROOM 4096
-
-#define MONITOR_NEVER UINT64_MAX
+/* For the console (guest/console/console.h). */
+extern const struct console_monitor monitor;
 
 void monitor_init(void);
-/* The monitor comes to the front: its prompt. */
-void monitor_enter(void);
-/* Something else comes to the front: prompt and line go; a command that runs ends. */
-void monitor_leave(void);
-/* A byte typed while the monitor is in front. */
-void monitor_input(uint8_t byte);
-/* Do what there is to do. Returns the host TSC at which to call it again at the latest. */
-uint64_t monitor_work(void);
-/* Take the prompt away for a line to stand in its place; false: not now, a command has the whole
- * screen. monitor_show() brings it back. */
-bool monitor_hide(void);
-void monitor_show(void);
 
 /* --- for commands --- */
 

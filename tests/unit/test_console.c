@@ -20,7 +20,6 @@
 #include "drivers/serial.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
-#include "guest/monitor/monitor.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
 #include "guest/vm/vm_console.h"
@@ -175,41 +174,42 @@ bool vm_console_takes(const struct vm *vm)
     return !stalls;
 }
 
-void monitor_init(void)
-{
-}
-
-void monitor_enter(void)
+static void monitor_enter(void)
 {
     prompts++;
 }
 
-void monitor_leave(void)
+static void monitor_leave(void)
 {
 }
 
-void monitor_input(uint8_t byte)
+static void monitor_input(uint8_t byte)
 {
     to_monitor++;
 }
 
-uint64_t monitor_work(void)
+static uint64_t monitor_work(void)
 {
-    return MONITOR_NEVER;
+    return CONSOLE_NEVER;
 }
 
-bool monitor_hide(void)
+static bool monitor_hide(void)
 {
     return true;
 }
 
-void monitor_show(void)
+static void monitor_show(void)
 {
 }
 
-void job_line(const char *fmt, ...)
-{
-}
+static const struct console_monitor prompt = {
+    .enter = monitor_enter,
+    .leave = monitor_leave,
+    .input = monitor_input,
+    .work = monitor_work,
+    .hide = monitor_hide,
+    .show = monitor_show,
+};
 
 /* --- a machine --- */
 
@@ -356,7 +356,7 @@ static void test_a_guest_that_does_not_read(void **state)
     typed[typed_head++] = 'x';
     typed[typed_head++] = 0x1d;
     room = SERIAL_TX_SIZE;
-    while (console_pump() != MONITOR_NEVER)
+    while (console_pump() != CONSOLE_NEVER)
         room = SERIAL_TX_SIZE;
     assert_int_equal(prompts, 1);
     assert_int_equal(to_guest[0], 0);
@@ -407,6 +407,7 @@ int main(void)
         cmocka_unit_test(test_a_port_that_does_not_interrupt),
     };
 
+    console_mux_init(&prompt);
     cpu.self = &cpu;
     if (syscall(SYS_arch_prctl, ARCH_SET_GS, &cpu) != 0)
         return 1;

@@ -197,7 +197,7 @@ static void pass_steps(const char *keys, unsigned count)
         now += STEP;
         for (unsigned n = 0; n < VMS; n++)
             live(&guests[n]);
-        monitor_work();
+        monitor.work();
         control_work();
     }
 }
@@ -205,8 +205,8 @@ static void pass_steps(const char *keys, unsigned count)
 static void type_keys(const char *keys, unsigned count)
 {
     for (; *keys; keys++) {
-        monitor_input((uint8_t)*keys);
-        monitor_work();
+        monitor.input((uint8_t)*keys);
+        monitor.work();
     }
 }
 
@@ -323,7 +323,7 @@ struct vm_slot *console_front(void)
 
 size_t console_room(void)
 {
-    return MONITOR_ROOM;
+    return CONSOLE_ROOM;
 }
 
 void console_write(const char *text, size_t length)
@@ -456,7 +456,7 @@ static void build(const enum slot_state *in, enum config_start start)
 {
     static const char *const name[VMS] = {"a", "b", "c"};
 
-    monitor_leave();
+    monitor.leave();
     memset(guests, 0, sizeof(guests));
     memset(vms, 0, sizeof(vms));
     memset(&config, 0, sizeof(config));
@@ -483,7 +483,7 @@ static void build(const enum slot_state *in, enum config_start start)
     control_work();
     for (unsigned i = 0; i < VMS; i++)
         bring(i, in[i]);
-    monitor_enter();
+    monitor.enter();
     starts = 0;
 }
 
@@ -559,8 +559,8 @@ static void test_nobody_is_in_the_way(void **state)
         make_them(n / STATES / command_count ? DEAF : WILLING);
         assert_true(type("reboot\r"));
         assert_true(pass(2));
-        monitor_leave();
-        monitor_enter(); /* Ctrl-], twice */
+        monitor.leave();
+        monitor.enter(); /* Ctrl-], twice */
         assert_true(pass(2));
         snprintf(line, sizeof(line), "%s %s\r", c->name, c->min ? "a" : "");
         assert_true(type(line));
@@ -638,8 +638,8 @@ static void test_called_off(void **state)
         assert_true(type("poweroff\r"));
         assert_true(pass(20));
         if (at_prompt) { /* he has been away meanwhile */
-            monitor_leave();
-            monitor_enter();
+            monitor.leave();
+            monitor.enter();
         }
         assert_true(type("\x03"));
         assert_true(pass(2 * TIMEOUT * 100));
@@ -695,7 +695,7 @@ static void test_when_idle(void **state)
             vms[i].autostart = true; /* nobody waits for his start */
         guests[0].listens = true;
         assert_true(type("reboot\r"));
-        monitor_leave();
+        monitor.leave();
         expect_end(REBOOTED, false);
         build(in, CONFIG_START_TOGETHER);
         config.when_idle = CONFIG_IDLE_POWEROFF;
@@ -745,8 +745,8 @@ static void test_what_is_made_slowly(void **state)
     assert_true(type("reset b\r"));
     assert_true(pass(200));
     assert_int_equal(control_slot(1)->state, SLOT_MAKING);
-    monitor_leave(); /* Ctrl-], twice: it goes on */
-    monitor_enter();
+    monitor.leave(); /* Ctrl-], twice: it goes on */
+    monitor.enter();
     assert_true(type("start c\r"));
     assert_int_equal(control_slot(2)->state, SLOT_RUNNING);
     guests[1].clearing = false;
@@ -877,8 +877,8 @@ static void test_commands_while_going_down(void **state)
 
             build(in, CONFIG_START_TOGETHER);
             assert_true(type("poweroff\r"));
-            monitor_leave();
-            monitor_enter();
+            monitor.leave();
+            monitor.enter();
             assert_true(down_wanted());
             snprintf(line, sizeof(line), "%s a\r", events[column]);
             assert_true(type(line));
