@@ -63,7 +63,7 @@ $(B)/kernel/offsets.inc: vmx/offsets.c
 
 # The exit path counts every instruction; backtraces leave its functions out and go on at entry.asm's frame.
 EXIT_PATH := cpu/exit cpu/exit_msr cpu/exit_io cpu/exit_memory cpu/events cpu/timers cpu/linear cpu/probe \
-        board/board board/bus board/lapic_irq board/lapic_timer board/ioapic devices/uart insn/fast trace/exits
+        board/board board/bus board/lapic_irq board/lapic_timer board/ioapic devices/uart insn/fast trace/exits trace/trace
 $(EXIT_PATH:%=$(B)/kernel/guest/%.o): KERNEL_CFLAGS += -fomit-frame-pointer
 
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))
@@ -128,18 +128,30 @@ FUZZERS    := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/fuzz_*
 HOST_CFLAGS := -std=gnu11 -O1 -g $(WARN) -I. -fsanitize=address,undefined -fno-sanitize-recover=all \
         -fno-omit-frame-pointer -DCORBEL_HOSTED
 links = $(shell sed -n '1s@^/\* links: \(.*\) \*/@\1@p' $(1))
+objects = $(patsubst %.c,$(B)/$(1)/%.o,$(2) $(wildcard $(call links,$(2))))
+
+# Each source is compiled once for all tests, and once more, by clang, for all fuzzers.
+$(B)/hosted/%.o: %.c | $(ZYDIS_HOST_LIB)
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)$(CC) -Itests/unit/include $(HOST_CFLAGS) $(ZYDIS_HOST_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/fuzzed/%.o: %.c | $(ZYDIS_HOST_LIB)
+	@mkdir -p $(@D)
+	$(call say,CC  )
+	$(Q)clang $(filter-out -Wenum-conversion,$(HOST_CFLAGS)) $(ZYDIS_HOST_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+.PRECIOUS: $(B)/hosted/%.o $(B)/fuzzed/%.o
 
 .SECONDEXPANSION:
-$(B)/unit/test_%: tests/unit/test_%.c $$(call links,tests/unit/test_$$*.c) | $$(ZYDIS_HOST_LIB)
+$(B)/unit/test_%: $$(call objects,hosted,tests/unit/test_$$*.c)
 	@mkdir -p $(@D)
-	$(call say,CC  )
-	$(Q)$(CC) -Itests/unit/include $(HOST_CFLAGS) $(ZYDIS_HOST_CFLAGS) -MMD -MP -MF $@.d $(filter %.c,$^) $(ZYDIS_HOST_LIB) -lcmocka -o $@
+	$(call say,LD  )
+	$(Q)$(CC) $(HOST_CFLAGS) $^ $(ZYDIS_HOST_LIB) -lcmocka -o $@
 
-$(B)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $$(call links,tests/fuzz/fuzz_$$*.c) | $$(ZYDIS_HOST_LIB)
+$(B)/fuzz/fuzz_%: $$(call objects,fuzzed,tests/fuzz/fuzz_$$*.c)
 	@mkdir -p $(@D)
-	$(call say,CC  )
-	$(Q)clang $(filter-out -Wenum-conversion,$(HOST_CFLAGS)) $(ZYDIS_HOST_CFLAGS) -fsanitize=fuzzer -MMD -MP -MF $@.d $(filter %.c,$^) \
-	    $(ZYDIS_HOST_LIB) -o $@
+	$(call say,LD  )
+	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $^ $(ZYDIS_HOST_LIB) -o $@
 
 unit: $(UNIT_TESTS)
 	@tools/verdict unit $(UNIT_TESTS)

@@ -150,8 +150,9 @@ static size_t next_packet(uint64_t now, uint8_t packet[TRACE_PACKET_MAX])
 }
 
 /* With the lock held. Packets are made only as fast as they are sent: the more wait, the more go
- * into one. Returns whether something is left to send. */
-static bool send(uint64_t now)
+ * into one. Returns whether something is left to send. Out of line: exits that send nothing, which
+ * are most, need no room for a packet. */
+static __attribute__((noinline)) bool send(uint64_t now)
 {
     uint8_t packet[TRACE_PACKET_MAX];
 
@@ -175,10 +176,11 @@ static bool streaming(void)
 
 uint64_t trace_pump(void)
 {
-    uint64_t now = rdtsc(), next = UINT64_MAX;
+    uint64_t now, next = UINT64_MAX;
 
     if (!streaming())
         return UINT64_MAX;
+    now = rdtsc();
     if (now < next_send)
         return next_send;
     if (!spin_trylock(&stream_lock))
