@@ -2,7 +2,10 @@
  */
 #pragma once
 
-#include "guest/monitor/monitor.h"
+#include "guest/monitor/job.h"
+
+extern const struct command commands[];
+extern const unsigned command_count;
 
 bool command_list(struct job *job); /* info.c */
 bool command_show(struct job *job);

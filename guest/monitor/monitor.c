@@ -1,11 +1,11 @@
 #include "guest/monitor/monitor.h"
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
 #include "guest/vm/down.h"
+#include "guest/monitor/commands.h"
 #include "guest/monitor/editor.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
@@ -13,10 +13,6 @@
 #define CTRL_C      0x03
 #define TYPED_AHEAD 256u /* a power of two */
 #define STEPS       8    /* of a command in one go */
-#define LINE        254  /* of a command's output, with its terminator */
-#define SCREEN      80   /* columns */
-
-#define ERASE_TO_END "\x1b[K"
 
 static const char prompt[] = "corbel> ";
 
@@ -28,56 +24,11 @@ static char job_words[EDITOR_LINE + 1];
 static uint8_t ahead[TYPED_AHEAD];
 static unsigned ahead_head, ahead_tail; /* free-running */
 
-/* --- output --- */
+/* --- the prompt --- */
 
 static void editor_send(void *ctx, const char *text, size_t length)
 {
     console_write(text, length);
-}
-
-void job_text(const char *text, size_t length)
-{
-    console_write(text, length);
-}
-
-static void write_line(const char *fmt, va_list args, size_t most, const char *end)
-{
-    char line[LINE];
-    size_t length = MIN((size_t)vformat(line, sizeof(line), fmt, args), most);
-
-    for (size_t i = 0; i < length; i++)
-        if (line[i] < ' ' || line[i] > '~')
-            line[i] = '?';
-    console_write(line, length);
-    console_write(end, strlen(end));
-}
-
-void job_line(const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    write_line(fmt, args, LINE - 1, "\r\n");
-    va_end(args);
-}
-
-void job_progress(struct job *j, const char *fmt, ...)
-{
-    va_list args;
-
-    va_start(args, fmt);
-    job_text("\r", 1);
-    write_line(fmt, args, SCREEN - 1, ERASE_TO_END);
-    va_end(args);
-    j->line = true;
-}
-
-/* The line that job_progress() has left without an end. */
-static void end_progress(const char *by)
-{
-    if (job.line)
-        job_text(by, strlen(by));
-    job.line = false;
 }
 
 static bool hide(void)
@@ -85,7 +36,7 @@ static bool hide(void)
     if (!job.command)
         editor_erase(&editor);
     else
-        end_progress("\r" ERASE_TO_END);
+        job_end_progress(&job, "\r" JOB_ERASE_TO_END);
     return !job.keys;
 }
 
@@ -133,23 +84,13 @@ static const char *choice(void *ctx, const char *before, size_t length, unsigned
     }
 }
 
-struct vm_slot *job_vm(const struct job *j, unsigned i)
-{
-    struct word w = j->words.word[i];
-    struct vm_slot *slot = control_find(w.text, w.length);
-
-    if (!slot)
-        job_line("there is no VM '%.*s': list shows them", (int)MIN(w.length, 40), w.text);
-    return slot;
-}
-
 /* --- commands --- */
 
 static void end_job(void)
 {
     if (job.keys)
         job_text("\x1b[?25h", 6); /* the cursor, which it may have hidden */
-    end_progress("\r\n");
+    job_end_progress(&job, "\r\n");
     heap_free(job.data);
     memset(&job, 0, sizeof(job));
     if (in_front)
@@ -189,7 +130,7 @@ static void input(uint8_t byte)
         if (byte == CTRL_C)
             down_cancel();
     } else if (byte == CTRL_C) {
-        end_progress("");
+        job_end_progress(&job, "");
         job_text("^C\r\n", 4);
         ahead_tail = ahead_head;
         if (job.stop)

@@ -1,4 +1,4 @@
-/* links: guest/vm/control.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* links: guest/vm/control.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/job.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /* VMs' lives and the machine's end, with guests that are a few rules each, and a clock of the
  * test's own. Commands are typed at the monitor. */
 #include <stdarg.h>
@@ -19,6 +19,7 @@
 #include "guest/vm/events.h"
 #include "guest/vm/making.h"
 #include "guest/monitor/commands.h"
+#include "guest/monitor/monitor.h"
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
 #include "guest/vm/vm.h"

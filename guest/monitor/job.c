@@ -1,0 +1,63 @@
+#include "guest/monitor/job.h"
+
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "guest/console/console.h"
+#include "guest/vm/control.h"
+
+#define LINE   254 /* of output, with its terminator */
+#define SCREEN 80  /* columns */
+
+void job_text(const char *text, size_t length)
+{
+    console_write(text, length);
+}
+
+static void write_line(const char *fmt, va_list args, size_t most, const char *end)
+{
+    char line[LINE];
+    size_t length = MIN((size_t)vformat(line, sizeof(line), fmt, args), most);
+
+    for (size_t i = 0; i < length; i++)
+        if (line[i] < ' ' || line[i] > '~')
+            line[i] = '?';
+    console_write(line, length);
+    console_write(end, strlen(end));
+}
+
+void job_line(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    write_line(fmt, args, LINE - 1, "\r\n");
+    va_end(args);
+}
+
+void job_progress(struct job *j, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    job_text("\r", 1);
+    write_line(fmt, args, SCREEN - 1, JOB_ERASE_TO_END);
+    va_end(args);
+    j->line = true;
+}
+
+void job_end_progress(struct job *j, const char *by)
+{
+    if (j->line)
+        job_text(by, strlen(by));
+    j->line = false;
+}
+
+struct vm_slot *job_vm(const struct job *j, unsigned i)
+{
+    struct word w = j->words.word[i];
+    struct vm_slot *slot = control_find(w.text, w.length);
+
+    if (!slot)
+        job_line("there is no VM '%.*s': list shows them", (int)MIN(w.length, 40), w.text);
+    return slot;
+}
