@@ -224,22 +224,3 @@ void vcpu_write_eoi_bitmap(struct vcpu *v)
     lapic_eoi_bitmap(&v->lapic, bitmap);
     vmx_set_eoi_bitmap(bitmap);
 }
-
-/* SDM, "MP Initialization Protocol Algorithm for MP Systems"; one start-up IPI after an INIT
- * counts. */
-void vcpu_startup_message(struct vcpu *v, uint32_t requests)
-{
-    if (requests & REQUEST_INIT) {
-        vcpu_init_reset(v);
-        v->wait_for_startup = true;
-    }
-    if ((requests & REQUEST_STARTUP) && v->wait_for_startup) {
-        const struct vmx_segment code = {.selector = (uint16_t)(v->startup_vector << 8),
-                                         .base = (uint64_t)v->startup_vector << 12,
-                                         .limit = 0xffff,
-                                         .access = 0x9b};
-        vmx_set_segment(SEG_CS, &code);
-        vmx_set_rip(0);
-        v->wait_for_startup = false;
-    }
-}

@@ -12,6 +12,8 @@
 #include "guest/vm/vm.h"
 #include "vmx/cpu.h"
 
+void (*vcpu_reload_test)(struct vcpu *v);
+
 static inline __attribute__((always_inline)) enum exit_result
 answer_cpuid(struct vcpu *v, const struct cpuid_regs *r)
 {

@@ -1,5 +1,6 @@
 #include "guest/cpu/exits.h"
 
+#include "arch/x86/cpu.h"
 #include "guest/vm/vm.h"
 
 void vcpu_no_progress(struct vcpu *v, uint64_t what)
@@ -12,6 +13,13 @@ void vcpu_no_progress(struct vcpu *v, uint64_t what)
     if (!progress_none(&v->progress, vmx_rip(), what, v->hw.gpr, exits))
         vm_kill(v, "the same exit again and again (%s, %lx), and nothing gets on",
                 vmx_exit_name(v->exit.reason), what);
+}
+
+uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
+{
+    uint64_t ticks = v->ticks[reason];
+
+    return (int64_t)ticks < 0 ? ticks + rdtsc() : ticks;
 }
 
 static struct exit_row row_of(const struct vm *vm, unsigned reason)

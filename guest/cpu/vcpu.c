@@ -1,4 +1,4 @@
-/* One virtual CPU: making it, starting it, and its stay in the guest until the VM ends. */
+/* One virtual CPU: making it, its stay in the guest, and how others look at it. */
 #include "guest/vm/vm.h"
 
 #include "arch/x86/apic.h"
@@ -11,8 +11,6 @@
 #include "guest/run/run.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
-
-void (*vcpu_reload_test)(struct vcpu *v);
 
 static void host_cpuid(void *context, uint32_t leaf, uint32_t subleaf, struct cpuid_regs *out)
 {
@@ -235,93 +233,7 @@ void vcpu_release(struct vcpu *v, bool held)
         vmx_vcpu_put(&v->hw);
 }
 
-void vcpu_init_reset(struct vcpu *v)
-{
-    if (UNLIKELY(probes))
-        probes->reset(v);
-    vmx_vcpu_reset(&v->hw, VMX_INIT);
-    v->event.info = 0;
-    v->nmis = 0;
-    v->halted = false;
-    cpuid_set_cr4(&v->cpuid, 0);
-    lapic_init_reset(&v->lapic);
-    vmx_request_interrupt_window(&v->hw, false);
-    vmx_request_nmi_window(&v->hw, false);
-    vcpu_apic_mode(v);
-}
-
-void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
-{
-    bool held = vcpu_hold(v);
-
-    if (UNLIKELY(probes))
-        probes->reset(v);
-    vmx_vcpu_reset(&v->hw, VMX_RESET);
-    v->event.info = 0;
-    v->nmis = 0;
-    v->halted = false;
-    v->wait_for_startup = v->accepts_startup = v->id != 0;
-    v->lapic.tsc_offset = tsc_offset;
-    vmx_set_tsc_offset(v->lapic.tsc_offset);
-    msr_reset(&v->msr);
-    cpuid_set_misc_enable(&v->cpuid, v->msr.misc_enable);
-    cpuid_set_cr4(&v->cpuid, 0);
-    cpuid_set_xcr0(&v->cpuid, XCR0_X87, 0);
-    lapic_reset(&v->lapic);
-    vmx_request_interrupt_window(&v->hw, false);
-    vmx_request_nmi_window(&v->hw, false);
-    vcpu_apic_mode(v);
-    v->task.requests = REQUEST_TIMER | REQUEST_EVENT | (vcpu_reload_test ? REQUEST_RELOAD : 0);
-    vcpu_release(v, held);
-}
-
-void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
-{
-    bool real = start->mode == GUEST_REAL;
-    const struct vmx_segment code = {
-        .selector = start->code_selector,
-        .limit = real ? 0xffff : 0xffffffff,
-        .access = real                        ? 0x9b
-                  : start->mode == GUEST_LONG ? 0xa09b
-                                              : 0xc09b,
-    };
-    const struct vmx_segment data = {.selector = start->data_selector,
-                                     .limit = real ? 0xffff : 0xffffffff,
-                                     .access = real ? 0x93 : 0xc093};
-    const struct vmx_segment tr = {.limit = 0x67, .access = 0x8b}; /* as PVH wants it */
-    bool held = vcpu_hold(v);
-
-    vmx_set_segment(SEG_CS, &code);
-    for (enum segment s = SEG_ES; s <= SEG_GS; s++)
-        if (s != SEG_CS)
-            vmx_set_segment(s, &data);
-    vmx_set_segment(SEG_TR, &tr);
-    if (!real)
-        vmx_set_descriptor_table(false, start->gdt_base, start->gdt_limit);
-    vmx_set_efer(&v->hw, start->efer & ~EFER_LMA);
-    vmx_set_cr4(&v->hw, start->cr4);
-    vmx_set_cr3(&v->hw, start->cr3);
-    vmx_set_cr0(&v->hw, start->cr0);
-    vmx_set_rip(start->rip);
-    vmx_set_gpr(&v->hw, RSP, start->rsp);
-    vmx_set_gpr(&v->hw, RAX, start->rax);
-    vmx_set_gpr(&v->hw, RBX, start->rbx);
-    vmx_set_gpr(&v->hw, RDX, start->rdx);
-    vmx_set_gpr(&v->hw, RSI, start->rsi);
-    vmx_set_gpr(&v->hw, RDI, start->rdi);
-    lapic_virtual_wire(&v->lapic); /* as firmware would leave it */
-    vcpu_apic_mode(v);
-    vcpu_release(v, held);
-}
-
 /* --- running --- */
-
-uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
-{
-    uint64_t ticks = v->ticks[reason];
-
-    return (int64_t)ticks < 0 ? ticks + rdtsc() : ticks;
-}
 
 /* While somebody looks on. */
 static __attribute__((noinline)) int stay_watched(struct vcpu *v)

@@ -173,7 +173,7 @@ void vm_destroy(struct vm *vm);
 /* Its vCPUs are away: its clock goes on delta ticks later than it would. */
 void vm_move_clock(struct vm *vm, uint64_t delta);
 
-/* --- vcpu.c: one vCPU's life and its stay in the guest --- */
+/* --- vcpu.c, reset.c: one vCPU's life and its stay in the guest --- */
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id) MUST_CHECK;
 void vcpu_destroy(struct vcpu *v);
@@ -188,8 +188,6 @@ void vcpu_release(struct vcpu *v, bool held);
 void vcpu_start_at(struct vcpu *v, const struct guest_start *start);
 /* Run the loaded vCPU until there is a reason to leave; an enum vcpu_leave. */
 int vcpu_run(struct vcpu *v);
-/* Host TSC ticks from VM exits for that reason (below VMX_EXIT_REASONS + 1) to VM entries. */
-uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason);
 /* An exception for the guest; combined with one that was being delivered as the SDM says. */
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error);
 void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error);
@@ -222,6 +220,8 @@ static inline void vcpu_account(struct vcpu *v, uint64_t ticks)
 
 /* Serve what was asked for and arm the timer before vmx_run(); an enum vcpu_leave. */
 int vcpu_prepare(struct vcpu *v);
+/* Host TSC ticks from VM exits for that reason (below VMX_EXIT_REASONS + 1) to VM entries. */
+uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason);
 /* The handler of this exit has neither moved RIP nor delivered anything: too many in a row end the
  * VM. what: the address, or whatever else tells one cause from another. */
 void vcpu_no_progress(struct vcpu *v, uint64_t what);
