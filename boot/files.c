@@ -3,10 +3,6 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 
-#ifndef EISDIR
-#define EISDIR 21
-#endif
-
 #define FOLDER      "\\corbel\\"
 #define CONFIG_NAME "corbel.conf"
 #define CONFIG_MAX  (16 * MIB)

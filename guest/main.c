@@ -69,15 +69,10 @@ static void read_config(void)
     panic_set_action(config.on_panic == CONFIG_PANIC_RESET ? machine_reset : NULL);
 }
 
-static uint32_t without_bits(void)
-{
-    uint32_t bits = 0;
-
-    for (unsigned i = 0; i < CONFIG_WITHOUT_COUNT; i++)
-        if (config.without & BIT(i))
-            bits |= vmx_without_bit(config_without_names[i], strlen(config_without_names[i]));
-    return bits;
-}
+/* vmx/ numbers the features that `without` names as the config does. */
+#define SAME_BIT(symbol, name, what)                                                               \
+    _Static_assert(BIT(CONFIG_WITHOUT_##symbol) == VMX_WITHOUT_##symbol, name);
+CONFIG_WITHOUT_LIST(SAME_BIT)
 
 /* --- processors --- */
 
@@ -204,10 +199,10 @@ NORETURN void corbel_main(struct handover *h)
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
     if (config.mode == CONFIG_MODE_CHECK) {
         start_processors();
-        check_machine(h, without_bits());
+        check_machine(h, config.without);
         stay("the check is done", config.problems ? "corbel.conf has a problem, see above" : NULL);
     }
-    if (vmx_probe(without_bits()) < 0 || bring_up_processors() < 0) {
+    if (vmx_probe(config.without) < 0 || bring_up_processors() < 0) {
         stay("no VM is left", "no VM can run on this machine");
     }
     vmx_log_features();

@@ -1,6 +1,5 @@
 #include "vmx/controls.h"
 
-#include "arch/x86/lib/string.h"
 #include "vmx/vmcs.h"
 
 /*
@@ -27,7 +26,7 @@ struct control {
 #define INSISTS     "this CPU insists on "
 #define APICV       (VMX_WITHOUT_APICV | VMX_WITHOUT_TPR)
 
-static const struct control pin_table[] = {
+static const struct control pin_controls[] = {
     {PIN_EXTERNAL_INTERRUPT, REQUIRED, 0, 0, "external-interrupt exiting",
      NEEDS_BASIC "external-interrupt exiting"},
     {PIN_NMI, REQUIRED, 0, 0, "NMI exiting", NEEDS_BASIC "NMI exiting"},
@@ -38,7 +37,7 @@ static const struct control pin_table[] = {
      "process posted interrupts", NULL},
 };
 
-static const struct control primary_table[] = {
+static const struct control primary_controls[] = {
     {CPU_INTERRUPT_WINDOW, LATER, 0, 0, "interrupt-window exiting",
      NEEDS_BASIC "interrupt-window exiting"},
     {CPU_TSC_OFFSETTING, REQUIRED, 0, 0, "use TSC offsetting", NEEDS_BASIC "TSC offsetting"},
@@ -69,7 +68,7 @@ static const struct control primary_table[] = {
      CPU_LACKS "secondary VM-execution controls" NEEDS("2008 (Nehalem)")},
 };
 
-static const struct control secondary_table[] = {
+static const struct control secondary_controls[] = {
     {SEC_VIRTUALIZE_APIC_ACCESSES, LATER, 0, FEATURE(virtualize_apic_accesses),
      "virtualize APIC accesses", NULL},
     {SEC_EPT, REQUIRED, 0, 0, "enable EPT",
@@ -109,7 +108,7 @@ static const struct control secondary_table[] = {
     {SEC_ENCLV, NEVER, 0, 0, "enable ENCLV exiting", NULL},
 };
 
-static const struct control exit_table[] = {
+static const struct control exit_controls[] = {
     {EXIT_SAVE_DEBUG, REQUIRED, 0, 0, "save debug controls", NEEDS_BASIC "save debug controls"},
     {EXIT_HOST_64BIT, REQUIRED, 0, 0, "host address-space size", CPU_LACKS "64-bit VMX hosts"},
     {EXIT_LOAD_PERF_GLOBAL, LATER, 0, FEATURE(perf_global), "load IA32_PERF_GLOBAL_CTRL (exit)",
@@ -131,7 +130,7 @@ static const struct control exit_table[] = {
     {EXIT_LOAD_PKRS, NEVER, 0, 0, "load PKRS (exit)", NULL},
 };
 
-static const struct control entry_table[] = {
+static const struct control entry_controls[] = {
     {ENTRY_LOAD_DEBUG, REQUIRED, 0, 0, "load debug controls", NEEDS_BASIC "load debug controls"},
     {ENTRY_IA32E_GUEST, LATER, 0, 0, "IA-32e mode guest", CPU_LACKS "64-bit VMX guests"},
     {ENTRY_SMM, NEVER, 0, 0, "entry to SMM", NULL},
@@ -152,46 +151,12 @@ static const struct {
     const struct control *rows;
     size_t count;
 } tables[] = {
-    [VMX_WORD_PIN] = {pin_table, ARRAY_SIZE(pin_table)},
-    [VMX_WORD_PRIMARY] = {primary_table, ARRAY_SIZE(primary_table)},
-    [VMX_WORD_SECONDARY] = {secondary_table, ARRAY_SIZE(secondary_table)},
-    [VMX_WORD_EXIT] = {exit_table, ARRAY_SIZE(exit_table)},
-    [VMX_WORD_ENTRY] = {entry_table, ARRAY_SIZE(entry_table)},
+    [VMX_WORD_PIN] = {pin_controls, ARRAY_SIZE(pin_controls)},
+    [VMX_WORD_PRIMARY] = {primary_controls, ARRAY_SIZE(primary_controls)},
+    [VMX_WORD_SECONDARY] = {secondary_controls, ARRAY_SIZE(secondary_controls)},
+    [VMX_WORD_EXIT] = {exit_controls, ARRAY_SIZE(exit_controls)},
+    [VMX_WORD_ENTRY] = {entry_controls, ARRAY_SIZE(entry_controls)},
 };
-
-static const struct {
-    const char *name;
-    uint32_t bit;
-} switches[] = {
-    {"vid", VMX_WITHOUT_VID},
-    {"apicv", VMX_WITHOUT_APICV},
-    {"x2apic-virt", VMX_WITHOUT_X2APIC_VIRT},
-    {"tpr", VMX_WITHOUT_TPR},
-    {"preempt", VMX_WITHOUT_PREEMPT},
-    {"vpid", VMX_WITHOUT_VPID},
-    {"ept-1g", VMX_WITHOUT_EPT_1G},
-    {"ept-2m", VMX_WITHOUT_EPT_2M},
-    {"ept-ad", VMX_WITHOUT_EPT_AD},
-    {"invpcid", VMX_WITHOUT_INVPCID},
-    {"rdtscp", VMX_WITHOUT_RDTSCP},
-    {"xsaves", VMX_WITHOUT_XSAVES},
-    {"mtf", VMX_WITHOUT_MTF},
-    {"pml", VMX_WITHOUT_PML},
-    {"ins-outs", VMX_WITHOUT_INS_OUTS},
-};
-
-uint32_t vmx_without_bit(const char *name, size_t length)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(switches); i++)
-        if (strlen(switches[i].name) == length && memcmp(switches[i].name, name, length) == 0)
-            return switches[i].bit;
-    return 0;
-}
-
-const char *vmx_without_name(unsigned n)
-{
-    return n < ARRAY_SIZE(switches) ? switches[n].name : NULL;
-}
 
 const char *vmx_control_name(enum vmx_word word, unsigned bit)
 {

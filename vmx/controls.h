@@ -25,12 +25,6 @@
 #define VMX_WITHOUT_PML         BIT(13)
 #define VMX_WITHOUT_INS_OUTS    BIT(14)
 
-/* The bit for one name (vid, apicv, x2apic-virt, tpr, preempt, vpid, ept-1g, ...), 0 when there is
- * none such. */
-uint32_t vmx_without_bit(const char *name, size_t length);
-/* Name of switch number n (0, 1, ...), NULL past the last: for messages that list them. */
-const char *vmx_without_name(unsigned n);
-
 struct vmx_controls {
     uint32_t pin, primary, secondary, exit, entry;
 };

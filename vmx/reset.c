@@ -30,12 +30,12 @@ static void reset_registers(struct vmx_vcpu *v, enum vmx_reset kind)
         caching &= vmx_get_cr0();
     memset(v->gpr, 0, sizeof(v->gpr));
     v->gpr[RDX] = cpuid(1, 0).eax; /* EAX is 0: no self-test has failed */
-    reset_segment(SEG_CS, 0xf000, RESET_BASE, 0x9b);
+    reset_segment(SEG_CS, 0xf000, RESET_BASE, SEGMENT_CODE);
     for (enum segment s = SEG_ES; s <= SEG_GS; s++)
         if (s != SEG_CS)
-            reset_segment(s, 0, 0, 0x93);
-    reset_segment(SEG_LDTR, 0, 0, 0x82);
-    reset_segment(SEG_TR, 0, 0, 0x8b);
+            reset_segment(s, 0, 0, SEGMENT_DATA);
+    reset_segment(SEG_LDTR, 0, 0, SEGMENT_LDT);
+    reset_segment(SEG_TR, 0, 0, SEGMENT_BUSY_TSS);
     vmx_set_descriptor_table(false, 0, 0xffff);
     vmx_set_descriptor_table(true, 0, 0xffff);
     vmx_set_efer(v, 0);

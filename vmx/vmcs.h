@@ -295,5 +295,15 @@ enum intr_type {
 
 enum activity_state { ACTIVITY_ACTIVE, ACTIVITY_HLT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_FOR_SIPI };
 
-/* Segment access rights as the VMCS holds them */
+/* Segment access rights as the VMCS holds them (SDM, "Guest Register State"). Type, S, DPL and P of
+ * segments that are present, and of DPL 0: */
+#define SEGMENT_CODE     0x9b /* execute and read, accessed */
+#define SEGMENT_DATA     0x93 /* read and write, accessed */
+#define SEGMENT_LDT      0x82
+#define SEGMENT_BUSY_TSS 0x8b /* of 32 or 64 bits */
+/* and what may be added to them: */
+#define SEGMENT_DPL_3    (3u << 5)
+#define SEGMENT_LONG     BIT(13) /* L: 64-bit code */
+#define SEGMENT_BIG      BIT(14) /* D/B: 32-bit code, data, stack */
+#define SEGMENT_PAGES    BIT(15) /* G: the limit counts pages */
 #define SEGMENT_UNUSABLE BIT(16)

@@ -59,14 +59,16 @@ static bool read_counts(struct vcpu *v)
 }
 #endif
 
-/* No hypercall is defined yet: all answer "no such call" as other hypervisors do. */
+/* No hypercall is defined yet. What all answer is KVM's number for "no such call" (KVM_ENOSYS). */
+#define NO_SUCH_HYPERCALL (-1000)
+
 static enum exit_result exit_vmcall(struct vcpu *v, struct vm_exit *e)
 {
 #ifdef CORBEL_COUNT
     if (read_counts(v))
         return EXIT_SKIP;
 #endif
-    v->hw.gpr[RAX] = (uint64_t)-1000;
+    v->hw.gpr[RAX] = (uint64_t)NO_SUCH_HYPERCALL;
     return EXIT_SKIP;
 }
 

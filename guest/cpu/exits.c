@@ -22,9 +22,9 @@ uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason)
     return (int64_t)ticks < 0 ? ticks + rdtsc() : ticks;
 }
 
-static struct exit_row row_of(const struct vm *vm, unsigned reason)
+static struct exit_count row_of(const struct vm *vm, unsigned reason)
 {
-    struct exit_row row = {.reason = reason};
+    struct exit_count row = {.reason = reason};
 
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         row.count += vm->vcpu[i]->exits[reason];
@@ -33,14 +33,14 @@ static struct exit_row row_of(const struct vm *vm, unsigned reason)
     return row;
 }
 
-unsigned vm_exit_rows(const struct vm *vm, struct exit_row rows[VMX_EXIT_REASONS],
-                      struct exit_row *all)
+unsigned vm_exit_counts(const struct vm *vm, struct exit_count rows[VMX_EXIT_REASONS],
+                        struct exit_count *all)
 {
     unsigned count = 0;
 
-    *all = (struct exit_row){0};
+    *all = (struct exit_count){0};
     for (unsigned reason = 0; reason < VMX_EXIT_REASONS; reason++) {
-        struct exit_row row = row_of(vm, reason);
+        struct exit_count row = row_of(vm, reason);
         unsigned at = count;
 
         if (!row.count)

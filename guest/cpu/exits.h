@@ -5,12 +5,12 @@
 
 struct vm;
 
-struct exit_row {
+struct exit_count {
     unsigned reason;
     uint64_t count;
     uint64_t ticks; /* of the host's TSC, from VM exit to VM entry */
 };
 
 /* The reasons that occurred, most frequent first; returns how many. *all: their sums. */
-unsigned vm_exit_rows(const struct vm *vm, struct exit_row rows[VMX_EXIT_REASONS],
-                      struct exit_row *all);
+unsigned vm_exit_counts(const struct vm *vm, struct exit_count rows[VMX_EXIT_REASONS],
+                        struct exit_count *all);

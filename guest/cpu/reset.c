@@ -4,6 +4,10 @@
 
 #include "guest/cpu/probe.h"
 
+#define REAL_LIMIT    0xffff
+#define FLAT_LIMIT    0xffffffff
+#define PVH_TSS_LIMIT 0x67 /* PVH's boot protocol wants TR with base 0 and this limit */
+
 void vcpu_init_reset(struct vcpu *v)
 {
     if (UNLIKELY(probes))
@@ -49,15 +53,16 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
     bool real = start->mode == GUEST_REAL;
     const struct vmx_segment code = {
         .selector = start->code_selector,
-        .limit = real ? 0xffff : 0xffffffff,
-        .access = real                        ? 0x9b
-                  : start->mode == GUEST_LONG ? 0xa09b
-                                              : 0xc09b,
+        .limit = real ? REAL_LIMIT : FLAT_LIMIT,
+        .access = real                        ? SEGMENT_CODE
+                  : start->mode == GUEST_LONG ? SEGMENT_CODE | SEGMENT_LONG | SEGMENT_PAGES
+                                              : SEGMENT_CODE | SEGMENT_BIG | SEGMENT_PAGES,
     };
     const struct vmx_segment data = {.selector = start->data_selector,
-                                     .limit = real ? 0xffff : 0xffffffff,
-                                     .access = real ? 0x93 : 0xc093};
-    const struct vmx_segment tr = {.limit = 0x67, .access = 0x8b}; /* as PVH wants it */
+                                     .limit = real ? REAL_LIMIT : FLAT_LIMIT,
+                                     .access = real ? SEGMENT_DATA
+                                                    : SEGMENT_DATA | SEGMENT_BIG | SEGMENT_PAGES};
+    const struct vmx_segment tr = {.limit = PVH_TSS_LIMIT, .access = SEGMENT_BUSY_TSS};
     bool held = vcpu_hold(v);
 
     vmx_set_segment(SEG_CS, &code);
@@ -94,8 +99,8 @@ void vcpu_startup_message(struct vcpu *v, uint32_t requests)
     if ((requests & REQUEST_STARTUP) && v->wait_for_startup) {
         const struct vmx_segment code = {.selector = (uint16_t)(v->startup_vector << 8),
                                          .base = (uint64_t)v->startup_vector << 12,
-                                         .limit = 0xffff,
-                                         .access = 0x9b};
+                                         .limit = REAL_LIMIT,
+                                         .access = SEGMENT_CODE};
         vmx_set_segment(SEG_CS, &code);
         vmx_set_rip(0);
         v->wait_for_startup = false;

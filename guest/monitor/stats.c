@@ -11,9 +11,9 @@
 #include "mm/heap.h"
 
 struct picture {
-    struct exit_row all;
+    struct exit_count all;
     unsigned count;
-    struct exit_row rows[VMX_EXIT_REASONS];
+    struct exit_count rows[VMX_EXIT_REASONS];
 };
 
 static uint64_t microseconds(uint64_t ticks)
@@ -63,8 +63,8 @@ static const struct column columns[] = {{"EXIT", 28, false},
                                         {"COST %", 7, true}};
 
 /* Its share of all exits and of the time that all of them took. */
-static void exit_text(char *row, const char *name, const struct exit_row *r,
-                      const struct exit_row *all)
+static void exit_text(char *row, const char *name, const struct exit_count *r,
+                      const struct exit_count *all)
 {
     char count[TEXT_CELL], share[TEXT_CELL], each[TEXT_CELL], cost[TEXT_CELL];
     const char *const cells[] = {
@@ -92,11 +92,11 @@ bool command_stats(struct job *job)
             job_line("there is no memory for it");
             return false;
         }
-        p->count = vm_exit_rows(slot->vm, p->rows, &p->all);
+        p->count = vm_exit_counts(slot->vm, p->rows, &p->all);
         print_time(slot->vm, p->all.ticks);
         text_row(row, columns, ARRAY_SIZE(columns), NULL);
     } else if (job->step <= p->count) {
-        const struct exit_row *r = &p->rows[job->step - 1];
+        const struct exit_count *r = &p->rows[job->step - 1];
         exit_text(row, vmx_exit_name(r->reason), r, &p->all);
     } else {
         exit_text(row, "all", &p->all, &p->all);

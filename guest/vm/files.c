@@ -17,7 +17,7 @@ const char *files_status_text(int status)
     switch (status) {
     case -ENOENT:
         return "there is no such file";
-    case -21: /* EISDIR */
+    case -EISDIR:
         return "it is a directory";
     case -ENOMEM:
         return "it does not fit into this machine's memory";

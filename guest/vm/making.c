@@ -50,7 +50,7 @@ int slot_schedule(struct vm_slot *s)
 
 void slot_invalidate(struct vm_slot *s, const struct config *config)
 {
-    const struct vmx_segment none = {.access = BIT(16)};
+    const struct vmx_segment none = {.access = SEGMENT_UNUSABLE};
 
     if (config->test_invalid != s->id + 1)
         return;

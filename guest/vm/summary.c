@@ -15,7 +15,7 @@ static uint64_t share(uint64_t part, uint64_t whole)
     return whole ? part / (whole / 10000 + 1) : 0;
 }
 
-static void print_exits(const struct exit_row *rows, unsigned count, uint64_t total)
+static void print_exits(const struct exit_count *rows, unsigned count, uint64_t total)
 {
     uint64_t left = total;
 
@@ -32,11 +32,11 @@ void vm_print_summary(struct vm *vm)
 {
     uint64_t ran = vm->started ? rdtsc() - vm->started : 0;
     uint64_t ms = tsc_to_ns(ran) / 1000000, halted = 0, busy = 0;
-    struct exit_row rows[VMX_EXIT_REASONS], all;
+    struct exit_count rows[VMX_EXIT_REASONS], all;
     struct frame_stats frames;
     unsigned count;
 
-    count = vm_exit_rows(vm, rows, &all);
+    count = vm_exit_counts(vm, rows, &all);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         halted += vm->vcpu[i]->task.blocked_ticks;
         busy += run_stats(&vm->vcpu[i]->task).ran;

@@ -5,11 +5,11 @@
 #include "vmx/watch.h"
 
 #define FLAT_LIMIT      0xffffffff
-#define KERNEL_CODE     0xa09b /* present, DPL 0, code, accessed, 64-bit, in pages */
-#define KERNEL_DATA     0xc093
-#define USER_CODE       0xa0fb
-#define USER_CODE_32    0xc0fb
-#define USER_DATA       0xc0f3
+#define KERNEL_CODE     (SEGMENT_CODE | SEGMENT_LONG | SEGMENT_PAGES)
+#define KERNEL_DATA     (SEGMENT_DATA | SEGMENT_BIG | SEGMENT_PAGES)
+#define USER_CODE       (KERNEL_CODE | SEGMENT_DPL_3)
+#define USER_CODE_32    (SEGMENT_CODE | SEGMENT_BIG | SEGMENT_PAGES | SEGMENT_DPL_3)
+#define USER_DATA       (KERNEL_DATA | SEGMENT_DPL_3)
 #define RETURNED_RFLAGS 0x3c7fd7ULL
 
 static bool is_prefix(uint8_t byte)

@@ -155,42 +155,37 @@ static void haswell_words(void **state)
 static void each_switch(void **state)
 {
     static const struct {
-        const char *name;
+        uint32_t bit;
         size_t feature;
         uint32_t secondary; /* bits that must be gone */
     } rows[] = {
-        {"vid", offsetof(struct vmx_features, vid), SEC_VIRTUAL_INTERRUPT},
-        {"apicv", offsetof(struct vmx_features, apic_register),
+        {VMX_WITHOUT_VID, offsetof(struct vmx_features, vid), SEC_VIRTUAL_INTERRUPT},
+        {VMX_WITHOUT_APICV, offsetof(struct vmx_features, apic_register),
          SEC_VIRTUAL_INTERRUPT | SEC_APIC_REGISTER},
-        {"x2apic-virt", offsetof(struct vmx_features, virtualize_x2apic), SEC_VIRTUALIZE_X2APIC},
-        {"tpr", offsetof(struct vmx_features, tpr_shadow),
+        {VMX_WITHOUT_X2APIC_VIRT, offsetof(struct vmx_features, virtualize_x2apic),
+         SEC_VIRTUALIZE_X2APIC},
+        {VMX_WITHOUT_TPR, offsetof(struct vmx_features, tpr_shadow),
          SEC_VIRTUAL_INTERRUPT | SEC_APIC_REGISTER | SEC_VIRTUALIZE_X2APIC},
-        {"preempt", offsetof(struct vmx_features, preemption_timer), 0},
-        {"vpid", offsetof(struct vmx_features, vpid), SEC_VPID},
-        {"ept-1g", offsetof(struct vmx_features, ept_1g), 0},
-        {"ept-2m", offsetof(struct vmx_features, ept_2m), 0},
-        {"ept-ad", offsetof(struct vmx_features, ept_ad), 0},
-        {"invpcid", offsetof(struct vmx_features, invpcid), SEC_INVPCID},
-        {"rdtscp", offsetof(struct vmx_features, rdtscp), SEC_RDTSCP},
-        {"xsaves", offsetof(struct vmx_features, xsaves), SEC_XSAVES},
-        {"mtf", offsetof(struct vmx_features, monitor_trap_flag), 0},
-        {"pml", offsetof(struct vmx_features, pml), SEC_PML},
-        {"ins-outs", offsetof(struct vmx_features, ins_outs), 0},
+        {VMX_WITHOUT_PREEMPT, offsetof(struct vmx_features, preemption_timer), 0},
+        {VMX_WITHOUT_VPID, offsetof(struct vmx_features, vpid), SEC_VPID},
+        {VMX_WITHOUT_EPT_1G, offsetof(struct vmx_features, ept_1g), 0},
+        {VMX_WITHOUT_EPT_2M, offsetof(struct vmx_features, ept_2m), 0},
+        {VMX_WITHOUT_EPT_AD, offsetof(struct vmx_features, ept_ad), 0},
+        {VMX_WITHOUT_INVPCID, offsetof(struct vmx_features, invpcid), SEC_INVPCID},
+        {VMX_WITHOUT_RDTSCP, offsetof(struct vmx_features, rdtscp), SEC_RDTSCP},
+        {VMX_WITHOUT_XSAVES, offsetof(struct vmx_features, xsaves), SEC_XSAVES},
+        {VMX_WITHOUT_MTF, offsetof(struct vmx_features, monitor_trap_flag), 0},
+        {VMX_WITHOUT_PML, offsetof(struct vmx_features, pml), SEC_PML},
+        {VMX_WITHOUT_INS_OUTS, offsetof(struct vmx_features, ins_outs), 0},
     };
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        uint32_t bit = vmx_without_bit(rows[i].name, strlen(rows[i].name));
-        assert_true(bit);
-        assert_string_equal(vmx_without_name((unsigned)i), rows[i].name);
         assert_int_equal(choose("corei7_skylake_x_bochs30", 0), 0);
         assert_true(*((bool *)&f + rows[i].feature));
-        assert_int_equal(choose("corei7_skylake_x_bochs30", bit), 0);
+        assert_int_equal(choose("corei7_skylake_x_bochs30", rows[i].bit), 0);
         assert_false(*((bool *)&f + rows[i].feature));
         assert_int_equal(words.secondary & rows[i].secondary, 0);
         obey();
     }
-    assert_null(vmx_without_name(ARRAY_SIZE(rows)));
-    assert_int_equal(vmx_without_bit("vi", 2), 0);
-    assert_int_equal(vmx_without_bit("vidx", 4), 0);
     assert_int_equal(choose("corei7_skylake_x_bochs30", VMX_WITHOUT_TPR), 0);
     assert_true(words.primary & CPU_CR8_LOAD && words.primary & CPU_CR8_STORE);
     assert_false(f.vid || f.posted_interrupts || words.primary & CPU_TPR_SHADOW);

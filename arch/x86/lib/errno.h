@@ -14,6 +14,7 @@
 #define EBUSY     16  /* in use */
 #define EEXIST    17  /* already there */
 #define ENODEV    19  /* hardware lacks it */
+#define EISDIR    21  /* a folder, not a file */
 #define EINVAL    22  /* value out of its range */
 #define ENOSPC    28  /* no room left */
 #define EROFS     30  /* may only be read */
