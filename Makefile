@@ -246,7 +246,7 @@ test-newest: $(B)/BOOTX64.EFI $(B)/confscan $(B)/default/initrd $(BOCHS_3) newes
 
 # Stored faults, put into copies of the source one at a time: each must turn a test red. MACHINE_TESTS=1 adds those that
 # only a machine shows.
-mutants: $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
+mutants: kernel $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
 	@tests/mutants/run.py $(if $(MACHINE_TESTS),--machine)
 
 # Checks that cost too much for every day: the order in which locks are taken.

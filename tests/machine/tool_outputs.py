@@ -2,6 +2,7 @@
 import os
 import re
 import select
+import shutil
 import socket
 import subprocess
 import threading
@@ -48,6 +49,79 @@ def initramfs_files(lab):
         expect_in(r"initramfs: .*(No such|Is a directory)", tool("initramfs", bad, f"x={lab.path('none')}", status=1))
     left = [n for n in os.listdir(lab.folder) if n.startswith("initrd")]
     expect(not left, f"left behind: {left}")
+
+
+# --- tools/arrows ---
+
+
+ROWS = """| Folder | May call and include | Still |
+|---|---|---|
+| `mm` |  |  |
+| `guest/vm` | `mm` |  |
+| `guest` | `guest/vm` `mm` |  |
+"""
+
+
+class Tree:
+    """A few sources with their objects, and the tool beside them."""
+
+    def __init__(self, lab):
+        self.folder = lab.path("tree")
+        for folder in ("docs", "tools", "mm", "guest/vm"):
+            os.makedirs(os.path.join(self.folder, folder))
+        shutil.copy(os.path.join(TOP, "tools/arrows"), os.path.join(self.folder, "tools"))
+        self.write("docs/ARCHITECTURE.md", ROWS)
+        self.source("mm/frame.c", "void frame_alloc(void) {}")
+        self.source("guest/vm/vm.c", '#include "mm/frame.h"', "void frame_alloc(void); void vm(void) { frame_alloc(); }")
+        self.write("mm/frame.h", "")
+        self.write("guest/vm/vm.h", "")
+
+    def write(self, name, text):
+        with open(os.path.join(self.folder, name), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def source(self, name, *lines):
+        self.write(name, "\n".join(lines) + "\n")
+        out = os.path.join(self.folder, "build/kernel", name[:-2] + ".o")
+        os.makedirs(os.path.dirname(out), exist_ok=True)
+        text = "\n".join(line for line in lines if not line.startswith("#include"))
+        subprocess.run(["gcc", "-x", "c", "-c", "-o", out, "-"], input=text, text=True, check=True)
+
+    def remove(self, name):
+        os.remove(os.path.join(self.folder, name))
+        os.remove(os.path.join(self.folder, "build/kernel", name[:-2] + ".o"))
+
+    def check(self, status, *patterns):
+        p = subprocess.run(["tools/arrows", "build"], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                           check=False)
+        expect(p.returncode == status, f"arrows ends with {p.returncode}: {p.stdout}")
+        for pattern in patterns:
+            expect_in(pattern, p.stdout)
+
+
+@scenario(bound=120)
+def tools_arrows(lab):
+    """A call or an include that the table does not allow, circles, and a crowd at the top of guest/ are found."""
+    tree = Tree(lab)
+    tree.check(0, r"^arrows: 0 that nothing allows")
+    tree.source("mm/space.c", '#include "guest/vm/vm.h"')
+    tree.check(1, r"mm/space.c includes guest/vm/vm.h: mm/ may not use guest/vm/")
+    tree.source("mm/space.c", "void vm(void); void space(void) { vm(); }")
+    tree.check(1, r"mm/space.c calls vm of guest/vm/vm.c: mm/ may not use guest/vm/", r"circle: guest/vm mm$")
+    tree.write("docs/ARCHITECTURE.md", ROWS.replace("| `mm` |  |  |", "| `mm` | `guest/vm` |  |"))
+    tree.check(1, r"circle: guest/vm mm$")
+    tree.write("docs/ARCHITECTURE.md", ROWS)
+    tree.remove("mm/space.c")
+    for count, status in (7, 0), (8, 1):
+        for i in range(count):
+            tree.source(f"mm/f{i}.c", f"void f{(i + 1) % count}(void); void f{i}(void) {{ f{(i + 1) % count}(); }}")
+        tree.check(status, *[r"^8 files of one folder call each other in a circle"] * status)
+    for i in range(8):
+        tree.remove(f"mm/f{i}.c")
+    for i in range(7):
+        tree.check(0)
+        tree.source(f"guest/g{i}.c", f"void g{i}(void) {{}}")
+    tree.check(1, r"guest/ has 7 .c files at its top")
 
 
 # --- tools/trace ---

@@ -11,7 +11,8 @@ The lists are tests/mutants/*.txt; a fault is
 
 and TEST is a program of tests/unit, or "guests A,B [KEY=VALUE]": test guests that are booted with these keys of [host]
 (vcpus=N: each has so many; processors=N: on a machine of so many), or "scenario NAME" of tests/machine. The latter two
-boot an emulator each, and run with --machine only. "nobody REASON" instead of a test says why none of them can notice. Before any fault the tests have to be green. Prints "pass NAME" for a fault that was noticed, "FAIL NAME" for
+boot an emulator each, and run with --machine only. "arrows" is tools/arrows over the faulty source and the object files as
+they are, so that includes alone show. "nobody REASON" instead of a test says why none of them can notice. Before any fault the tests have to be green. Prints "pass NAME" for a fault that was noticed, "FAIL NAME" for
 one that was not, and a last line of counts.
 """
 import argparse
@@ -46,6 +47,7 @@ class Fault:
         self.old, self.new = [], []
         self.scenario = self.tests[:1] == ["scenario"]
         self.machine = self.scenario or self.tests[:1] == ["guests"]
+        self.arrows = self.tests == ["arrows"]
         self.reason = " ".join(self.tests[1:]) if self.tests[:1] == ["nobody"] else None
 
     def keys(self):
@@ -60,7 +62,7 @@ class Fault:
         path = os.path.join(TOP, self.file)
         if not self.tests or self.reason == "" or (self.machine and len(self.tests) < 2):
             return "it names no test"
-        needed = ([] if self.reason or self.scenario else
+        needed = ([] if self.reason or self.scenario or self.arrows else
                   [f"tests/guests/{g}.c" for g in self.tests[1].split(",")] if self.machine
                   else [f"tests/unit/{t}.c" for t in self.tests])
         for name in [self.file, *needed]:
@@ -198,8 +200,14 @@ def make_copy(folder):
     return folder
 
 
+ARROWS = ["tools/arrows", os.path.join(TOP, "build")]
+
+
 def judge(fault, folder, bounds):
     """Whether the fault was noticed, and how; None: the row is wrong."""
+    if fault.arrows:
+        status, out = run(ARROWS, bounds["arrows"], folder)
+        return status != 0, "arrows: " + out.split("\n", maxsplit=1)[0]
     targets = MACHINE_TARGETS if fault.machine else [f"build/unit/{t}" for t in fault.tests]
     status, out = run(MAKE + targets, MAKE_SECONDS, folder)
     if status != 0:
@@ -230,7 +238,7 @@ def worker(folder, waiting, bounds, report):
         noticed, detail = judge(fault, folder, bounds)
         with open(path, "w") as f:
             f.write(text)
-        for test in fault.tests if not fault.machine else []:
+        for test in fault.tests if not (fault.machine or fault.arrows) else []:
             if os.path.exists(os.path.join(folder, "build/unit", test)):
                 os.unlink(os.path.join(folder, "build/unit", test))
         report(fault, noticed, detail, time.monotonic() - started)
@@ -249,7 +257,7 @@ def measure(name, command, seconds, cwd, bounds, red):
 
 def measure_units(faults, folder, bounds, red):
     """As the outer make has built them, but in a copy: that has all that they read."""
-    for test in sorted({t for f in faults if not f.machine for t in f.tests}):
+    for test in sorted({t for f in faults if not (f.machine or f.arrows) for t in f.tests}):
         measure(test, [os.path.join(TOP, "build/unit", test)], UNIT_SECONDS, folder, bounds, red)
 
 
@@ -297,6 +305,8 @@ def main():
     copies = [make_copy(os.path.join(TOP, "build/mutants", str(i))) for i in range(max(1, a.j))]
     red, bounds = [], {}
     measure_units(faults, copies[0], bounds, red)
+    if any(f.arrows for f in faults):
+        measure("arrows", ARROWS, UNIT_SECONDS, copies[0], bounds, red)
     if any(f.machine for f in faults):
         measure("build", MAKE + MACHINE_TARGETS, MAKE_SECONDS, copies[0], bounds, red)
         measure_boots(faults, copies[0], bounds, red)
