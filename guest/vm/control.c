@@ -11,7 +11,6 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
-#include "guest/config/config_text.h"
 #include "guest/vm/down.h"
 #include "guest/vm/events.h"
 #include "guest/vm/idle.h"
@@ -73,27 +72,6 @@ struct vm_slot *control_find(const char *name, size_t length)
         if (strlen(slots[i].name) == length && memcmp(slots[i].name, name, length) == 0)
             return &slots[i];
     return NULL;
-}
-
-const char *control_state_text(const struct vm_slot *slot)
-{
-    static const char *const states[SLOT_STATES] = {
-        [SLOT_MAKING] = "starting",  [SLOT_RUNNING] = "running",     [SLOT_PAUSING] = "pausing",
-        [SLOT_PAUSED] = "paused",    [SLOT_AT_START] = "paused",     [SLOT_AT_END] = "paused",
-        [SLOT_WAITING] = "restarts", [SLOT_RESETTING] = "resetting", [SLOT_KILLING] = "ending"};
-    static const char *const ends[] = {[SLOT_NEVER_RAN] = "not started",
-                                       [SLOT_POWERED_OFF] = "powered off",
-                                       [SLOT_CRASHED] = "crashed",
-                                       [SLOT_KILLED] = "killed",
-                                       [SLOT_FAILED] = "did not start"};
-
-    return slot->state == SLOT_OFF ? ends[slot->ended] : states[slot->state];
-}
-
-static int refuse(char *error, int result, const struct vm_slot *slot, const char *why)
-{
-    format(error, CONTROL_ERROR, "%s %s", slot->name, why);
-    return result;
 }
 
 /* --- being made --- */
@@ -314,7 +292,7 @@ static int happen(struct vm_slot *s, enum life_event event, const char *why, cha
     struct life_step step = life_step(s->state, event, down_wanted());
 
     if (step.action == LIFE_REFUSE)
-        return refuse(error, -EBUSY, s, step.refusal);
+        return slot_refuse(error, -EBUSY, s, step.refusal);
     if (why &&
         (step.action == LIFE_FORCE || step.action == LIFE_DESTROY || step.action == LIFE_MAKE_ANEW))
         format(s->why, sizeof(s->why), "%s", why);
@@ -358,7 +336,7 @@ int control_start(struct vm_slot *s, char *error)
     if (s->state != SLOT_OFF || down_wanted())
         return happen(s, LIFE_START, NULL, error);
     if (s->config->broken)
-        return refuse(error, -EINVAL, s, "has a problem in its section of corbel.conf");
+        return slot_refuse(error, -EINVAL, s, "has a problem in its section of corbel.conf");
     s->ended = SLOT_FAILED;
     result = slot_check(s, error);
     return result < 0 ? result : happen(s, LIFE_START, NULL, error);
@@ -395,72 +373,11 @@ int control_kill(struct vm_slot *s, const char *why, char *error)
     return happen(s, LIFE_KILL, why, error);
 }
 
-unsigned control_progress(const struct vm_slot *s)
-{
-    uint64_t done = s->vm ? s->vm->cleared * GUEST_CHUNK : 0;
-
-    return (unsigned)(MIN(done, s->config->memory) * 100 / MAX(s->config->memory, 1));
-}
-
 void control_go_down(struct vm_slot *s)
 {
     char error[CONTROL_ERROR];
 
     (void)!happen(s, LIFE_DOWN, "the machine goes down", error);
-}
-
-static int change(struct vm_slot *s, enum config_vm_key key, struct config_span value, char *error)
-{
-    static struct vm_config values; /* too large for the stack */
-
-    values = *s->config;
-    if (!config_change(&values, key, value, error))
-        return -EINVAL;
-    if (key == CONFIG_VM_WEIGHT)
-        s->weight = values.weight;
-    else if (key == CONFIG_VM_CAP)
-        s->cap = values.cap;
-    else
-        s->affinity = values.affinity;
-    return 0;
-}
-
-int control_set(struct vm_slot *s, const char *key, size_t key_length, const char *value,
-                size_t value_length, char *error)
-{
-    static const enum config_vm_key keys[] = {CONFIG_VM_WEIGHT, CONFIG_VM_CAP, CONFIG_VM_AFFINITY};
-    struct config_span name = {key, key_length};
-    struct vm_slot changed = *s;
-    unsigned i = 0;
-    int result;
-
-    while (i < ARRAY_SIZE(keys) && !config_span_is(name, config_vm_keys[keys[i]].name))
-        i++;
-    if (i == ARRAY_SIZE(keys))
-        return refuse(error, -EINVAL, s, "has weight, cap and affinity to be set");
-    result = change(&changed, keys[i], (struct config_span){value, value_length}, error);
-    if (result == 0)
-        result = slot_check(&changed, error);
-    if (result < 0)
-        return result;
-    s->weight = changed.weight;
-    s->cap = changed.cap;
-    s->affinity = changed.affinity;
-    return s->vm ? slot_schedule(s) : 0;
-}
-
-int control_inspect(struct vm_slot *s, unsigned vcpu, void (*fn)(struct vcpu *v, void *arg),
-                    void *arg, char *error)
-{
-    if (!s->vm)
-        return refuse(error, -EBUSY, s, "is off");
-    if (vcpu >= s->vm->vcpu_count) {
-        format(error, CONTROL_ERROR, "%s has no vCPU %u", s->name, vcpu);
-        return -EINVAL;
-    }
-    if (vcpu_inspect(s->vm->vcpu[vcpu], fn, arg) < 0)
-        return refuse(error, -EBUSY, s, "does not hold still; try again");
-    return 0;
 }
 
 /* --- what the loop of processor 0 calls --- */

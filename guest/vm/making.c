@@ -13,6 +13,12 @@
 
 #define CLEAR_MS 5 /* so long processor 0 stays away from all else */
 
+int slot_refuse(char *error, int result, const struct vm_slot *slot, const char *why)
+{
+    format(error, CONTROL_ERROR, "%s %s", slot->name, why);
+    return result;
+}
+
 static bool affinity_is_absent(const struct config_cpus *set)
 {
     bool any = false, given = false;

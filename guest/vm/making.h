@@ -1,8 +1,10 @@
-/* How a slot comes by its VM: for control.c. */
+/* How a slot comes by its VM: for control.c, settings.c and inspect.c. */
 #pragma once
 
 #include "guest/vm/control.h"
 
+/* Returns result, with "NAME why" in error[CONTROL_ERROR]. */
+int slot_refuse(char *error, int result, const struct vm_slot *slot, const char *why);
 /* Whether what the scheduler is to be told of it suits this machine; an errno with a sentence. */
 int slot_check(const struct vm_slot *s, char *error) MUST_CHECK;
 /* Have its VM scheduled by its weight, cap and affinity from now on. 0, or -EINVAL. */

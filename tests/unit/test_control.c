@@ -1,4 +1,4 @@
-/* links: guest/vm/control.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/job.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* links: guest/vm/control.c guest/vm/settings.c guest/vm/inspect.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/job.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /* VMs' lives and the machine's end, with guests that are a few rules each, and a clock of the
  * test's own. Commands are typed at the monitor. */
 #include <stdarg.h>
@@ -88,6 +88,12 @@ static struct guest *guest_of(struct vm *vm)
 static struct guest *guest_of_tasks(struct task_group *tasks)
 {
     return guest_of(CONTAINER_OF(tasks, struct vm, tasks));
+}
+
+int slot_refuse(char *error, int result, const struct vm_slot *slot, const char *why)
+{
+    snprintf(error, CONTROL_ERROR, "%s %s", slot->name, why);
+    return result;
 }
 
 int slot_check(const struct vm_slot *s, char *error)
