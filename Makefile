@@ -146,12 +146,12 @@ $(B)/fuzzed/%.o: %.c | $(ZYDIS_HOST_LIB)
 $(B)/unit/test_%: $$(call objects,hosted,tests/unit/test_$$*.c)
 	@mkdir -p $(@D)
 	$(call say,LD  )
-	$(Q)$(CC) $(HOST_CFLAGS) $^ $(ZYDIS_HOST_LIB) -lcmocka -o $@
+	$(Q)$(CC) $(HOST_CFLAGS) $(filter %.o,$^) $(ZYDIS_HOST_LIB) -lcmocka -o $@
 
 $(B)/fuzz/fuzz_%: $$(call objects,fuzzed,tests/fuzz/fuzz_$$*.c)
 	@mkdir -p $(@D)
 	$(call say,LD  )
-	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $^ $(ZYDIS_HOST_LIB) -o $@
+	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(ZYDIS_HOST_LIB) -o $@
 
 unit: $(UNIT_TESTS)
 	@tools/verdict unit $(UNIT_TESTS)
@@ -299,4 +299,4 @@ help:
 
 .PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-tools test-fresh newest test-newest test-next mutants check clean help
 -include tests/guests/guests.mk
--include $(shell find $(B) -path $(B)/fresh -prune -o -name '*.d' -print 2>/dev/null)
+-include $(shell find $(B) \( -path $(B)/fresh -o -path $(B)/unit -o -path $(B)/fuzz \) -prune -o -name '*.d' -print 2>/dev/null)
