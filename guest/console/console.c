@@ -11,20 +11,16 @@
 #include "guest/vm/control.h"
 #include "guest/console/front.h"
 #include "guest/console/kept.h"
+#include "guest/console/lines.h"
 #include "guest/console/replay.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
 #include "guest/vm/vm_console.h"
 #include "mm/heap.h"
 
-/* Corbel's lines that wait for the end of a guest's line, or for room. */
-#define DEFERRED_SIZE 8192
-#define ESCAPE        0x1d /* Ctrl-] */
-#define INPUT_MAX     64   /* bytes that are looked at in one go */
-#define DEFERRED_LINE 512
-/* Kept free in the port's ring, so that whoever comes to the front can say so at once. */
-#define RESERVE 256u
-#define CHUNK   256u /* of what is kept, sent at once */
+#define ESCAPE    0x1d /* Ctrl-] */
+#define INPUT_MAX 64   /* bytes that are looked at in one go */
+#define CHUNK     256u /* bytes of what is kept that are sent at once */
 /* How often a second the port is looked at while output waits for it: its interrupt may be held
  * back for as long as a guest runs with interrupts off (Bochs does that). Less often than a FIFO of
  * 16 empties. */
@@ -37,127 +33,70 @@ static unsigned console_count;
 
 static const struct console_monitor *monitor;
 
-/* From here on to deferred_lost: under console_lock(). */
+/* Who is in front. Processor 0 alone changes it, under console_lock(); others read it so. */
 static struct front front = {.vm = FRONT_NO_VM};
-static struct replay replay; /* of what the guest in front said before it came there */
-static bool replaying;
-static bool just_entered; /* the monitor, from a guest: no key was typed there yet */
-static uint64_t deadline = CONSOLE_NEVER;
+static bool just_entered; /* the monitor, from a guest: no key was typed there yet; processor 0's */
 
-static bool in_guest_line;
-static char deferred[DEFERRED_SIZE];
-static size_t deferred_length;
-static unsigned deferred_lost;
-static const char lost[] = "corbel: warning: lines were lost here: the monitor's log has more\r\n";
+/* What the port is in the middle of, and when to look at it again; under console_lock(). */
+static struct stream {
+    bool in_line;         /* the last byte that a guest has sent is no line feed */
+    bool replaying;       /* what the guest in front has said before is being sent again: its new
+                           * bytes are kept until that has come to its end */
+    struct replay filter; /* for that */
+    uint64_t deadline;    /* host TSC at which console_pump() is to be called again */
+} stream = {.deadline = CONSOLE_NEVER};
+
+static enum lines_gate gate(void)
+{
+    if (front.state == FRONT_LOG || front.state == FRONT_ASKS)
+        return LINES_ALONE;
+    return front.state == FRONT_MONITOR || stream.in_line || stream.replaying ? LINES_BARRED
+                                                                              : LINES_BETWEEN;
+}
 
 /* --- in time for what comes next --- */
 
-/* Let processor 0 come to console_pump() in time. */
+static bool output_waits(void)
+{
+    return serial_sending(&com1) || stream.replaying || (lines_wait() && gate() != LINES_BARRED);
+}
+
+/* Let processor 0 come to console_pump() in time. Under the lock. */
 static void watch(void)
 {
-    if (serial_sending(&com1) || replaying ||
-        (deferred_length && front.state != FRONT_MONITOR && !in_guest_line))
-        deadline = MIN(deadline, rdtsc() + tsc_hz / CONSOLE_HZ);
-    if (deadline == CONSOLE_NEVER)
+    if (output_waits())
+        stream.deadline = MIN(stream.deadline, rdtsc() + tsc_hz / CONSOLE_HZ);
+    if (stream.deadline == CONSOLE_NEVER)
         return;
     if (this_cpu()->number == 0)
-        vcpu_again_at(deadline);
+        vcpu_again_at(stream.deadline);
     else
         run_attention(0);
 }
 
 /* --- Corbel's lines --- */
 
-/* Nobody runs yet, or any more: so there is time to wait for the port. */
-static void send_waiting(const char *line, size_t length)
-{
-    if (serial_room(&com1) < length)
-        serial_flush(&com1);
-    serial_write(&com1, line, length);
-}
-
-static bool send_line(const char *line, size_t length)
-{
-    if (front.state == FRONT_MONITOR || in_guest_line || replaying ||
-        serial_room(&com1) < length + RESERVE)
-        return false;
-    serial_write(&com1, line, length);
-    return true;
-}
-
-static size_t first_deferred(void)
-{
-    const char *end = memchr(deferred, '\n', deferred_length);
-
-    return end ? (size_t)(end - deferred) + 1 : 0;
-}
-
-static void drop_deferred(size_t length)
-{
-    deferred_length -= length;
-    memmove(deferred, deferred + length, deferred_length);
-}
-
-static void flush_deferred(void)
-{
-    size_t length;
-
-    while ((length = first_deferred()) && send_line(deferred, length))
-        drop_deferred(length);
-    if (!deferred_length && deferred_lost && send_line(lost, sizeof(lost) - 1))
-        deferred_lost = 0;
-}
-
 /* Above the monitor's prompt; on processor 0, without the lock. */
-static void show_deferred(void)
+static void show_lines(void)
 {
-    char line[DEFERRED_LINE];
+    char line[LINES_MAX];
     size_t length;
 
-    while ((deferred_length || deferred_lost) && serial_room(&com1) >= CONSOLE_ROOM &&
-           monitor->hide()) {
+    while (lines_wait() && serial_room(&com1) >= CONSOLE_ROOM && monitor->hide()) {
         console_lock();
-        length = first_deferred();
-        if (length > sizeof(line))
-            length = sizeof(line);
-        memcpy(line, length ? deferred : lost, length ? length : sizeof(lost) - 1);
-        if (length)
-            drop_deferred(length);
-        else
-            deferred_lost = 0;
+        length = lines_take(line);
         console_unlock();
-        serial_write(&com1, line, length ? length : sizeof(lost) - 1); /* the screen has it */
+        serial_write(&com1, line, length); /* the screen has it */
         monitor->show();
     }
 }
 
-/* For console_pump() to be called soon. */
-static void ask_for_pump(void)
-{
-    run_attention(0);
-}
-
-/* The log's; under console_lock(), on any processor. */
+/* The log's; under the lock, on any processor. */
 static void corbel_line(const char *line, size_t length)
 {
-    if (front.state == FRONT_LOG || front.state == FRONT_ASKS) {
-        if (deferred_length) {
-            serial_flush(&com1);
-            flush_deferred();
-        }
-        send_waiting(line, length);
-        return;
-    }
-    if (!deferred_length && send_line(line, length))
-        return;
-    if (length <= DEFERRED_SIZE - deferred_length) {
-        memcpy(deferred + deferred_length, line, length);
-        deferred_length += length;
-    } else {
-        deferred_lost++;
-    }
-    if (!in_guest_line)
-        ask_for_pump();
+    lines_write(line, length, gate());
+    if (lines_wait() && !stream.in_line)
+        run_attention(0); /* console_pump() sends it, or the monitor shows it */
 }
 
 /* --- what guests have said --- */
@@ -173,13 +112,13 @@ static void send_kept(void)
     struct kept *k = front.vm != FRONT_NO_VM ? kept_of((unsigned)front.vm) : NULL;
     char in[CHUNK], out[CHUNK + REPLAY_HELD];
 
-    while (k && replaying && serial_room(&com1) >= sizeof(out) + RESERVE) {
+    while (k && stream.replaying && serial_room(&com1) >= sizeof(out) + PORT_RESERVE) {
         size_t length = kept_take(k, in, sizeof(in));
-        size_t used = replay_filter(&replay, in, length, out);
+        size_t used = replay_filter(&stream.filter, in, length, out);
         serial_write(&com1, out, used);
         if (used)
-            in_guest_line = out[used - 1] != '\n';
-        replaying = kept_unseen(k) != 0;
+            stream.in_line = out[used - 1] != '\n';
+        stream.replaying = kept_unseen(k) != 0;
     }
 }
 
@@ -207,9 +146,9 @@ static unsigned facts(unsigned vm)
 
 static void end_guest_line(void)
 {
-    if (in_guest_line)
+    if (stream.in_line)
         serial_write(&com1, "\r\n", 2);
-    in_guest_line = false;
+    stream.in_line = false;
 }
 
 /* Whoever is in front leaves. */
@@ -221,9 +160,9 @@ static void leave(void)
         monitor->leave();
     console_lock();
     end_guest_line();
-    replaying = false;
+    stream.replaying = false;
     front.state = FRONT_LOG;
-    flush_deferred();
+    lines_send(gate());
     console_unlock();
     if (guest && guest->vm)
         vm_console_retry(guest->vm); /* from now on it is kept */
@@ -243,10 +182,10 @@ static void enter_guest(const struct front *next, uint64_t (*from)(const struct 
 
     console_lock();
     front = *next;
-    memset(&replay, 0, sizeof(replay));
+    stream.filter = (struct replay){0};
     if (k)
         k->sent = from(k);
-    replaying = k && kept_unseen(k);
+    stream.replaying = k && kept_unseen(k);
     send_kept();
     console_unlock();
 }
@@ -358,9 +297,9 @@ void console_vm_ends(struct vm_slot *slot, bool restarts)
     struct front next = front;
 
     console_lock();
-    if (front_has(&front, slot->id) && !replaying) {
+    if (front_has(&front, slot->id) && !stream.replaying) {
         end_guest_line();
-        flush_deferred();
+        lines_send(gate());
     }
     console_unlock();
     if (!restarts) {
@@ -397,10 +336,10 @@ enum vm_answer console_answer(void)
  * with interrupts off, so it is looked at before the answer is no. */
 static bool port_takes_a_byte(void)
 {
-    if (LIKELY(serial_room(&com1) > RESERVE))
+    if (LIKELY(serial_room(&com1) > PORT_RESERVE))
         return true;
     serial_poll(&com1);
-    return serial_room(&com1) > RESERVE;
+    return serial_room(&com1) > PORT_RESERVE;
 }
 
 /* Under the lock. */
@@ -408,17 +347,17 @@ static bool put(struct kept *k, unsigned id, uint8_t byte)
 {
     bool ours = front_has(&front, id);
 
-    if (k && ours && replaying && kept_unseen(k) == KEPT_SIZE)
+    if (k && ours && stream.replaying && kept_unseen(k) == KEPT_SIZE)
         return false;
-    if (ours && !replaying && (!port_takes_a_byte() || serial_write(&com1, &byte, 1) == 0))
+    if (ours && !stream.replaying && (!port_takes_a_byte() || serial_write(&com1, &byte, 1) == 0))
         return false;
     if (LIKELY(k))
-        kept_add(k, (char)byte, ours && !replaying);
-    if (!ours || replaying)
+        kept_add(k, (char)byte, ours && !stream.replaying);
+    if (!ours || stream.replaying)
         return true;
-    in_guest_line = byte != '\n';
-    if (UNLIKELY(!in_guest_line && (deferred_length || deferred_lost)))
-        flush_deferred();
+    stream.in_line = byte != '\n';
+    if (UNLIKELY(!stream.in_line && lines_wait()))
+        lines_send(gate());
     return true;
 }
 
@@ -433,9 +372,9 @@ bool console_put(void *context, uint8_t byte)
             heap_alloc(sizeof(*k)); /* before the lock, whose rank is higher */
     console_lock();
     taken = put(k, vm->id, byte);
-    console_unlock();
-    if (deadline == CONSOLE_NEVER)
+    if (stream.deadline == CONSOLE_NEVER)
         watch();
+    console_unlock();
     return taken;
 }
 
@@ -449,7 +388,7 @@ static void type_into_guest(uint8_t byte)
 
 /* A guest that does not read must not keep anybody from leaving its console: after a second what is
  * typed before Ctrl-] is lost. */
-static bool guest_takes_input(void)
+static bool guest_takes_input(uint64_t *next)
 {
     static uint64_t full_since;
     const struct vm *vm = console_front()->vm;
@@ -462,7 +401,7 @@ static bool guest_takes_input(void)
         full_since = rdtsc();
     if (rdtsc() - full_since > tsc_hz)
         return serial_received(&com1, ESCAPE);
-    deadline = MIN(deadline, full_since + tsc_hz + 1);
+    *next = MIN(*next, full_since + tsc_hz + 1);
     return false;
 }
 
@@ -479,11 +418,11 @@ static void type(uint8_t byte)
         monitor->input(byte);
 }
 
-static bool take_input(void)
+static bool take_input(uint64_t *next)
 {
     int c;
 
-    if ((front.state == FRONT_GUEST && !guest_takes_input()) ||
+    if ((front.state == FRONT_GUEST && !guest_takes_input(next)) ||
         (front.state == FRONT_MONITOR && console_room() < CONSOLE_ROOM) ||
         (c = serial_read(&com1)) < 0)
         return false;
@@ -493,31 +432,38 @@ static bool take_input(void)
 
 uint64_t console_pump(void)
 {
-    uint64_t next;
+    uint64_t next = CONSOLE_NEVER, work;
 
     serial_poll(&com1);
-    deadline = CONSOLE_NEVER;
     console_lock();
-    if (replaying)
+    stream.deadline = CONSOLE_NEVER;
+    if (stream.replaying)
         send_kept();
-    if (deferred_length || deferred_lost)
-        flush_deferred();
+    if (lines_wait())
+        lines_send(gate());
     console_unlock();
-    if (front.state == FRONT_PARTING && !replaying)
+    if (front.state == FRONT_PARTING && !stream.replaying)
         happens(FRONT_SHOWN);
     if (front.state == FRONT_GUEST && console_front()->vm)
         vm_console_retry(console_front()->vm);
-    for (unsigned i = 0; take_input(); i++)
+    for (unsigned i = 0; take_input(&next); i++)
         if (i == INPUT_MAX) {
-            deadline = 0;
+            next = 0;
             break;
         }
-    next = monitor->work();
-    deadline = MIN(deadline, next);
+    work = monitor->work();
+    next = MIN(next, work);
     if (front.state == FRONT_MONITOR)
-        show_deferred();
+        show_lines();
+    /* What another processor has sent since the lock was held has called watch() itself. */
+    if (next == CONSOLE_NEVER && !output_waits())
+        return next;
+    console_lock();
+    stream.deadline = MIN(stream.deadline, next);
     watch();
-    return deadline;
+    next = stream.deadline;
+    console_unlock();
+    return next;
 }
 
 /* Wait until what is on its way has been sent. */
@@ -528,7 +474,7 @@ static void drain(void)
         console_lock();
         send_kept();
         console_unlock();
-    } while (replaying && serial_room(&com1) > CHUNK + RESERVE);
+    } while (stream.replaying && serial_room(&com1) > CHUNK + PORT_RESERVE);
 }
 
 void console_flush(void)
@@ -540,11 +486,11 @@ void console_flush(void)
         drain();
     }
     if (front.state == FRONT_MONITOR)
-        show_deferred();
+        show_lines();
     leave();
     serial_flush(&com1);
     console_lock();
-    flush_deferred();
+    lines_send(gate());
     console_unlock();
     serial_flush(&com1);
 }
