@@ -175,8 +175,10 @@ static void unlock(struct disk_queue *q)
         next = r->next;
         r->done(r, (int)(int64_t)r->note[NOTE_TRIES]);
     }
-    if (wanted)
+    if (wanted) {
+        __atomic_store_n(&q->unit->in_use, 1, __ATOMIC_RELEASE);
         call_attention();
+    }
 }
 
 /* An interrupt has to be looked after even where nothing is under way: its cause must go. */
@@ -204,24 +206,13 @@ void disk_interrupt(void *queue)
 static int refuse(const struct disk *d, const struct block_request *r)
 {
     const struct block_device *b = &d->block;
-    uint32_t most = r->op == BLOCK_DISCARD        ? b->discard_sectors
-                    : r->op == BLOCK_WRITE_ZEROES ? b->write_zeroes_sectors
-                                                  : b->max_sectors;
+    uint32_t per_block = b->logical_block / BLOCK_SECTOR;
+    int error = block_check(b, r);
 
-    if (r->op == BLOCK_FLUSH)
-        return 0;
-    if (r->op > BLOCK_WRITE_ZEROES || !most)
-        return -ENOTSUP;
-    if (b->read_only && r->op != BLOCK_READ)
-        return -EROFS;
-    if (!r->sectors || r->sectors > most || r->sector > b->sectors ||
-        r->sectors > b->sectors - r->sector || r->count > b->max_segments)
+    if (error || r->op == BLOCK_FLUSH)
+        return error;
+    if (r->count > b->max_segments || r->sector % per_block || r->sectors % per_block)
         return -EINVAL;
-    if (r->sector % (b->logical_block / BLOCK_SECTOR) ||
-        r->sectors % (b->logical_block / BLOCK_SECTOR))
-        return -EINVAL;
-    if ((r->flags & BLOCK_FUA) && !b->has_fua)
-        return -ENOTSUP;
     return 0;
 }
 

@@ -45,3 +45,9 @@ bool check_report(const struct check_facts *f, void (*line)(void *ctx, const cha
  * switched on, and off again. h is the hand-over, whose addresses are physical.
  */
 void check_machine(const struct handover *h, uint32_t without);
+
+/*
+ * Find the disks, list them and what lies on them, and test them: how is `read`, `write:NAME`, or
+ * nothing.
+ */
+void check_disks(const char *how, size_t length);

@@ -199,6 +199,7 @@ NORETURN void corbel_main(struct handover *h)
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
     if (config.mode == CONFIG_MODE_CHECK) {
         start_processors();
+        check_disks(config.check_disks.data, config.check_disks.length);
         check_machine(h, config.without);
         stay("the check is done", config.problems ? "corbel.conf has a problem, see above" : NULL);
     }

@@ -150,7 +150,17 @@ static void insert_range(paddr base, uint64_t size)
     }
 }
 
-static paddr take(unsigned order, uint16_t owner)
+/* The first free block of an order whose first 2^least frames end at limit or below. */
+static paddr first_below(unsigned order, unsigned least, paddr limit)
+{
+    paddr pa = free_lists[order];
+
+    while (pa != FRAME_NONE && pa + block_size(least) - 1 > limit)
+        pa = ((struct free_block *)phys_to_virt(pa))->next;
+    return pa;
+}
+
+static paddr take(unsigned order, uint16_t owner, paddr limit)
 {
     unsigned from = order;
     struct frame *f;
@@ -161,11 +171,11 @@ static paddr take(unsigned order, uint16_t owner)
         return FRAME_NONE;
     }
     /* The smallest block that will do, so that the large ones stay whole. */
-    while (from < ORDER_COUNT && free_lists[from] == FRAME_NONE)
+    while (from < ORDER_COUNT && first_below(from, order, limit) == FRAME_NONE)
         from++;
     if (order > ORDER_MAX || from > ORDER_MAX)
         return FRAME_NONE;
-    pa = free_lists[from];
+    pa = first_below(from, order, limit);
     list_remove(pa, from);
     while (from > order) {
         from--;
@@ -178,14 +188,19 @@ static paddr take(unsigned order, uint16_t owner)
     return pa;
 }
 
-paddr frame_alloc(unsigned order, uint16_t owner)
+paddr frame_alloc_below(unsigned order, uint16_t owner, paddr limit)
 {
     paddr pa;
 
     spin_lock(&lock);
-    pa = take(order, owner);
+    pa = take(order, owner, limit);
     spin_unlock(&lock);
     return pa;
+}
+
+paddr frame_alloc(unsigned order, uint16_t owner)
+{
+    return frame_alloc_below(order, owner, UINT64_MAX);
 }
 
 static bool pinned(const struct frame *f, uint64_t count)
@@ -254,7 +269,7 @@ paddr frame_run_alloc(uint64_t pages, uint16_t owner)
     while (order <= ORDER_MAX && (1ULL << order) < pages)
         order++;
     spin_lock(&lock);
-    base = pages ? take(order, owner) : FRAME_NONE;
+    base = pages ? take(order, owner, UINT64_MAX) : FRAME_NONE;
     if (base != FRAME_NONE && pages != 1ULL << order)
         cut(base, order, pages, owner);
     spin_unlock(&lock);

@@ -23,6 +23,8 @@ enum frame_owner {
 
 /* 2^order frames, naturally aligned, contents undefined. FRAME_NONE when there are none. */
 paddr frame_alloc(unsigned order, uint16_t owner) MUST_CHECK;
+/* The same, with its last byte at limit at most: for devices that cannot address all memory. */
+paddr frame_alloc_below(unsigned order, uint16_t owner, paddr limit) MUST_CHECK;
 /* Give back what frame_alloc returned, with its order. A pinned frame is an error that is logged
  * and not freed. */
 void frame_free(paddr base, unsigned order);

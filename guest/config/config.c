@@ -329,6 +329,20 @@ static void check_attach(struct config_parser *p)
     p->out->attach = (struct config_span){NULL, 0};
 }
 
+static void check_check_disks(struct config_parser *p)
+{
+    struct config_span how = p->out->check_disks;
+    struct config_quote q;
+
+    if (!how.data || config_span_is(how, "read") ||
+        (how.length > 6 && memcmp(how.data, "write:", 6) == 0))
+        return;
+    config_report_line(p, p->out->key_line[CONFIG_HOST_CHECK_DISKS],
+                       "check_disks = '%s' is not known; it must be read or write:NAME",
+                       config_quote(&q, how));
+    p->out->check_disks = (struct config_span){NULL, 0};
+}
+
 size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,
                     size_t max_vms, config_report report, void *ctx)
 {
@@ -361,6 +375,7 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
         runnable += !vm->broken;
     }
     check_attach(&p);
+    check_check_disks(&p);
     return runnable;
 }
 

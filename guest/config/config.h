@@ -9,16 +9,17 @@
 #include "arch/x86/lib/types.h"
 #include "guest/config/trace_class.h"
 
-#define CONFIG_MAX_VMS     1024
-#define CONFIG_MAX_CPUS    64
-#define CONFIG_MAX_NAME    31
-#define CONFIG_MONITOR     "monitor" /* in a VM's place, for `attach` */
-#define CONFIG_MAX_PATH    511
-#define CONFIG_MAX_CMDLINE 2047
-#define CONFIG_MAX_MODULES 16   /* of one VM */
-#define CONFIG_MAX_MODULE  1023 /* a module's file and arguments */
-#define CONFIG_MAX_WATCHES 8    /* of one VM */
-#define CONFIG_MAX_WATCH   200  /* bytes of one */
+#define CONFIG_MAX_VMS         1024
+#define CONFIG_MAX_CPUS        64
+#define CONFIG_MAX_NAME        31
+#define CONFIG_MONITOR         "monitor" /* in a VM's place, for `attach` */
+#define CONFIG_MAX_PATH        511
+#define CONFIG_MAX_CHECK_DISKS 120 /* `write:` and a label of 36 characters */
+#define CONFIG_MAX_CMDLINE     2047
+#define CONFIG_MAX_MODULES     16   /* of one VM */
+#define CONFIG_MAX_MODULE      1023 /* a module's file and arguments */
+#define CONFIG_MAX_WATCHES     8    /* of one VM */
+#define CONFIG_MAX_WATCH       200  /* bytes of one */
 #define CONFIG_MAX_REPORTS                                                                         \
     100                    /* problems told one by one; then one line says that there are more */
 #define CONFIG_MESSAGE 256 /* a report's sentence, with its terminator, fits into this */
@@ -68,6 +69,7 @@ enum config_without {
 
 enum config_host_key {
     CONFIG_HOST_MODE,
+    CONFIG_HOST_CHECK_DISKS,
     CONFIG_HOST_LOG,
     CONFIG_HOST_START,
     CONFIG_HOST_WHEN_IDLE,
@@ -161,6 +163,8 @@ struct config {
     uint32_t start;            /* enum config_start */
     uint32_t when_idle;        /* enum config_idle */
     uint32_t shutdown_timeout; /* seconds */
+    /* "read", or "write:" and a partition's name or GUID */
+    struct config_span check_disks;
     struct config_span attach; /* a VM's name, or "monitor" */
     uint32_t on_panic;         /* enum config_panic */
     uint32_t trace;            /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */

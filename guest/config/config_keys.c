@@ -28,6 +28,14 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                           .choices = mode_names,
                           .initial = "run",
                           .help = "run the VMs, or check this machine and start none"},
+    [CONFIG_HOST_CHECK_DISKS] = {.name = "check_disks",
+                                 .type = CONFIG_NAME,
+                                 .offset = offsetof(struct config, check_disks),
+                                 .min = 1,
+                                 .max = CONFIG_MAX_CHECK_DISKS,
+                                 .help =
+                                     "with `mode = check`: read all disks (`read`), or write to "
+                                     "a partition and read it back (`write:NAME`)"},
     [CONFIG_HOST_LOG] = {.name = "log",
                          .type = CONFIG_CHOICE,
                          .offset = offsetof(struct config, log),

@@ -126,6 +126,21 @@ static void test_the_contract(void **state)
     assert_int_equal(config_vm_line(&vms[0], CONFIG_VM_HOLE), 5);
 }
 
+static void test_check_disks(void **state)
+{
+    parse("[host]\ncheck_disks = read\n");
+    assert_int_equal(told_count, 0);
+    expect_span(config.check_disks, "read");
+    parse("[host]\ncheck_disks = write:my scratch # all of it\n");
+    assert_int_equal(told_count, 0);
+    expect_span(config.check_disks, "write:my scratch");
+    expect_one("[host]\ncheck_disks = write:\n", 2,
+               "check_disks = 'write:' is not known; it must be read or write:NAME");
+    assert_null(config.check_disks.data);
+    expect_one("[host]\ncheck_disks = all\n", 2,
+               "check_disks = 'all' is not known; it must be read or write:NAME");
+}
+
 static void test_defaults(void **state)
 {
     assert_int_equal(parse("[vm x]\nkernel=k"), 1);
@@ -851,6 +866,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_contract),
+        cmocka_unit_test(test_check_disks),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_nothing_at_all),
         cmocka_unit_test(test_every_host_key),

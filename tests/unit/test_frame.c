@@ -298,6 +298,24 @@ static void test_random(void **state)
 }
 
 /* What a test of shortage gets, and no more until it says otherwise. */
+static void test_below(void **state)
+{
+    paddr last = 0, pa;
+
+    /* Blocks above come back first, and are passed over. */
+    frame_free(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL), FRAME_ORDER_4K);
+    assert_int_equal(frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, MIB + PAGE_SIZE - 2),
+                     FRAME_NONE);
+    while ((pa = frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, 2 * MIB - 1)) != FRAME_NONE) {
+        assert_true(pa + PAGE_SIZE <= 2 * MIB);
+        last = MAX(last, pa);
+    }
+    assert_int_equal(last, 2 * MIB - PAGE_SIZE);
+    pa = frame_alloc_below(8, FRAME_KERNEL, 4 * MIB - 1);
+    assert_true(pa >= 2 * MIB && pa <= 3 * MIB);
+    check_sum();
+}
+
 static void test_limit(void **state)
 {
     paddr held[3];
@@ -328,6 +346,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_release, setup, teardown),
         cmocka_unit_test_setup_teardown(test_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_below, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
     };
 

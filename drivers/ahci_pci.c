@@ -1,0 +1,91 @@
+/* AHCI controllers on PCI. */
+#include "drivers/ahci.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "drivers/drives.h"
+#include "mm/heap.h"
+
+#define BAR          5
+#define TABLES_ORDER 3 /* of frames: AHCI_SLOTS tables */
+
+_Static_assert(AHCI_SLOTS *AHCI_TABLE == PAGE_SIZE << TABLES_ORDER, "AHCI");
+
+/* A port's memory; it is the controller's from now on. */
+static struct ahci_port *new_port(const struct ahci *a)
+{
+    struct ahci_port *p = heap_alloc(sizeof(*p));
+    paddr limit = a->wide ? UINT64_MAX : UINT32_MAX;
+
+    if (!p)
+        return NULL;
+    p->lists_at = frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, limit);
+    p->tables_at = frame_alloc_below(TABLES_ORDER, FRAME_KERNEL, limit);
+    if (p->lists_at == FRAME_NONE || p->tables_at == FRAME_NONE) {
+        if (p->lists_at != FRAME_NONE)
+            frame_free(p->lists_at, FRAME_ORDER_4K);
+        if (p->tables_at != FRAME_NONE)
+            frame_free(p->tables_at, TABLES_ORDER);
+        heap_free(p);
+        return NULL;
+    }
+    p->lists = phys_to_virt(p->lists_at);
+    p->tables = phys_to_virt(p->tables_at);
+    memset(p->lists, 0, PAGE_SIZE);
+    memset(p->tables, 0, PAGE_SIZE << TABLES_ORDER);
+    return p;
+}
+
+/* Whether something touches its memory still, nobody knows for sure: so that is not given back. */
+static void add_port(struct ahci *a, unsigned n, const struct host_pci *pci)
+{
+    static unsigned number;
+    struct ahci_port *p = new_port(a);
+    char name[16];
+
+    if (!p) {
+        log_error("no memory for an AHCI port's drive");
+        return;
+    }
+    p->unit.pci = pci;
+    format(name, sizeof(name), "sata%u", number);
+    if (ahci_port_init(a, n, p, name) == 0)
+        number++;
+}
+
+static void connect(struct ahci *a, const struct host_pci *p)
+{
+    struct io table;
+    int error = -ENODEV;
+
+    if (drive_msix_begin(p, &table)) {
+        error = drive_msix_connect(&table, 0, ahci_interrupt, a, 0);
+        if (error)
+            host_pci_msix_enable(p, false);
+    }
+    if (error)
+        error = drive_msi_connect(p, ahci_interrupt, a);
+    for (unsigned n = 0; n < AHCI_PORTS && !error; n++)
+        if (a->port[n])
+            a->port[n]->unit.interrupting = true;
+}
+
+void ahci_probe(const struct host_pci *p)
+{
+    struct ahci *a = heap_alloc(sizeof(*a));
+
+    if (!a)
+        return;
+    host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
+    if (!drive_map(p, BAR, 0x180, &a->registers) || ahci_init(a)) {
+        log_warn("AHCI: the controller does not answer");
+        heap_free(a);
+        return;
+    }
+    for (unsigned n = 0; n < AHCI_PORTS; n++)
+        if ((a->ports >> n & 1) && 0x180 + n * 0x80 <= a->registers.size && ahci_port_there(a, n))
+            add_port(a, n, p);
+    connect(a, p);
+}

@@ -1,0 +1,91 @@
+/* NVMe controllers on PCI. */
+#include "drivers/nvme.h"
+
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/smp.h"
+#include "drivers/drives.h"
+#include "mm/heap.h"
+
+#define LISTS_ORDER 4 /* of frames: NVME_DEPTH lists of pages */
+
+_Static_assert(NVME_DEPTH *NVME_LIST == PAGE_SIZE << LISTS_ORDER, "NVMe");
+
+static void *new_frames(unsigned order, paddr *at)
+{
+    *at = frame_alloc(order, FRAME_KERNEL);
+    if (*at == FRAME_NONE)
+        return NULL;
+    memset(phys_to_virt(*at), 0, PAGE_SIZE << order);
+    return phys_to_virt(*at);
+}
+
+static bool new_queue(struct nvme_queue *q)
+{
+    q->submissions = new_frames(FRAME_ORDER_4K, &q->submissions_at);
+    q->completions = new_frames(FRAME_ORDER_4K, &q->completions_at);
+    q->lists = new_frames(LISTS_ORDER, &q->lists_at);
+    return q->submissions && q->completions && q->lists;
+}
+
+static struct nvme_namespace *new_namespace(void)
+{
+    return heap_alloc(sizeof(struct nvme_namespace));
+}
+
+/* The admin's queue and as many as there are processors, or memory for. */
+static bool new_queues(struct nvme *n, unsigned most)
+{
+    n->page = new_frames(FRAME_ORDER_4K, &n->page_at);
+    if (!n->page || !new_queue(&n->queue[0]))
+        return false;
+    while (n->queues < most && new_queue(&n->queue[n->queues + 1]))
+        n->queues++;
+    return n->queues != 0;
+}
+
+/* Queue n by vector n; the admin's is polled. With MSI all queues share one. */
+static void connect(struct nvme *n, const struct host_pci *p, const struct io *table)
+{
+    struct disk_queue *queues = n->unit.queues;
+
+    for (unsigned i = 0; i < n->queues && n->vectors; i++)
+        if (drive_msix_connect(table, i + 1, disk_interrupt, &queues[i], i))
+            return;
+    if (!n->vectors && (n->queues > 1 || drive_msi_connect(p, disk_interrupt, &queues[0])))
+        return;
+    n->unit.interrupting = true;
+}
+
+void nvme_probe(const struct host_pci *p)
+{
+    static unsigned number;
+    struct nvme *n = heap_alloc(sizeof(*n));
+    unsigned vectors;
+    struct io table;
+    char name[16];
+    int error;
+
+    if (!n)
+        return;
+    n->unit.pci = p;
+    format(name, sizeof(name), "nvme%u", number++);
+    host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
+    if (!drive_map(p, 0, 2 * PAGE_SIZE, &n->registers)) {
+        log_warn("%s: its registers cannot be reached", name);
+        return;
+    }
+    vectors = drive_msix_begin(p, &table);
+    n->vectors = vectors > 1;
+    /* What it may touch is its own for good, whatever becomes of it. */
+    if (!new_queues(n, n->vectors ? MIN(MIN(vectors - 1, DISK_QUEUES), smp_cpus) : 1)) {
+        log_error("%s: no memory for its queues", name);
+        return;
+    }
+    error = nvme_init(n, name, new_namespace);
+    if (error)
+        log_warn("%s: the controller does not work as it should (error %d)", name, -error);
+    else
+        connect(n, p, &table);
+}

@@ -1,0 +1,327 @@
+/* `mode = check`: which disks there are, what lies on them, and whether they do what they say. */
+#include "guest/check.h"
+
+#include "arch/x86/apic.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "drivers/drives.h"
+#include "guest/storage/tables.h"
+#include "mm/frame.h"
+
+#define DEPTH        8   /* requests at once */
+#define PIECE        128 /* sectors of each */
+#define PROGRESS     60  /* seconds */
+#define WAIT_HZ      1000
+#define ROUND_READ   0
+#define ROUND_WRITE  1
+#define ROUND_VERIFY 2
+
+struct piece {
+    struct block_request request;
+    struct block_segment segment;
+    uint64_t *data;
+    bool under_way, back;
+    int error;
+};
+
+struct job {
+    struct block_device *device;
+    const char *name;
+    unsigned round;
+    uint64_t first, sectors, next, left; /* left: not back yet */
+    uint64_t errors, first_error;        /* logical blocks */
+    uint64_t wrong;                      /* that hold something else than was written */
+    uint64_t began, told;
+    struct piece pieces[DEPTH];
+};
+
+static struct job job;
+
+/* Until something happens, a millisecond at most. */
+static void wait(void)
+{
+    apic_timer_set(rdtsc() + tsc_hz / WAIT_HZ);
+    cpu_idle_once();
+}
+
+/* --- what there is --- */
+
+static const char *arrival(const struct disk_unit *u)
+{
+    return u->interrupting ? "with interrupts" : "polled";
+}
+
+static void list_partition(const struct gpt_partition *p)
+{
+    char guid[GPT_GUID_TEXT];
+
+    gpt_guid_text(p->guid, guid);
+    if (p->broken)
+        log_warn("  %u '%s': not usable: it leaves the disk, or lies over another partition",
+                 p->number, p->label);
+    else
+        log_info("  %u '%s' %lu MiB from %lu MiB on, %s%s", p->number, p->label,
+                 p->sectors * BLOCK_SECTOR / MIB, p->first * BLOCK_SECTOR / MIB, guid,
+                 gpt_is_esp(p) ? ", an EFI system partition" : "");
+}
+
+static void list(const struct disk *d, const struct disk_table *t)
+{
+    const struct block_device *b = &d->block;
+
+    log_info("disk %s: %lu MiB, %s%s%s, blocks of %u bytes; %s, %s", b->name,
+             b->sectors * BLOCK_SECTOR / MIB, d->model[0] ? d->model : "no name",
+             b->serial[0] ? ", serial " : "", b->serial, b->logical_block, d->how,
+             arrival(d->unit));
+    if (!t->table) {
+        log_info("  %s", t->why);
+        return;
+    }
+    if (t->table->from_backup)
+        log_warn("  its partition table is damaged: this is the backup's");
+    if (t->table->no_backup)
+        log_warn("  the backup of its partition table is damaged");
+    for (uint32_t i = 0; i < t->table->count; i++)
+        list_partition(&t->table->partitions[i]);
+}
+
+/* --- reading and writing --- */
+
+/* What a sector holds that the test has written: every word of it is its own. */
+static uint64_t pattern(uint64_t sector, unsigned word)
+{
+    return (sector * 64 + word + 1) * 0x9e3779b97f4a7c15;
+}
+
+static void fill(struct piece *p)
+{
+    for (uint32_t s = 0; s < p->request.sectors; s++)
+        for (unsigned w = 0; w < BLOCK_SECTOR / 8; w++)
+            p->data[s * (BLOCK_SECTOR / 8) + w] = pattern(p->request.sector + s, w);
+}
+
+static bool as_written(const struct piece *p, uint32_t s)
+{
+    for (unsigned w = 0; w < BLOCK_SECTOR / 8; w++)
+        if (p->data[s * (BLOCK_SECTOR / 8) + w] != pattern(p->request.sector + s, w))
+            return false;
+    return true;
+}
+
+static void done(struct block_request *r, int error)
+{
+    struct piece *p = CONTAINER_OF(r, struct piece, request);
+
+    p->error = error;
+    __atomic_store_n(&p->back, true, __ATOMIC_RELEASE);
+}
+
+static void note_error(uint64_t sector)
+{
+    if (!job.errors++)
+        job.first_error = sector;
+}
+
+/* A piece with an error in it, block by block. */
+static void look_closely(struct piece *p)
+{
+    uint32_t step = job.device->logical_block / BLOCK_SECTOR;
+    struct block_segment segment = {p->segment.address, step * BLOCK_SECTOR};
+
+    for (uint32_t s = 0; s < p->request.sectors; s += step) {
+        struct block_request r = {.op = p->request.op,
+                                  .sector = p->request.sector + s,
+                                  .sectors = step,
+                                  .count = 1,
+                                  .segments = &segment};
+
+        if (disk_do(job.device, &r, wait))
+            note_error(r.sector);
+    }
+}
+
+static void finish(struct piece *p)
+{
+    p->under_way = false;
+    job.left -= p->request.sectors;
+    if (p->error) {
+        look_closely(p);
+        return;
+    }
+    for (uint32_t s = 0; job.round == ROUND_VERIFY && s < p->request.sectors; s++)
+        job.wrong += !as_written(p, s);
+}
+
+static void begin(struct piece *p)
+{
+    p->request = (struct block_request){
+        .op = job.round == ROUND_WRITE ? BLOCK_WRITE : BLOCK_READ,
+        .sector = job.next,
+        .sectors = (uint32_t)MIN((uint64_t)MIN(PIECE, job.device->max_sectors),
+                                 job.first + job.sectors - job.next),
+        .count = 1,
+        .segments = &p->segment,
+        .done = done};
+    p->segment.length = p->request.sectors * BLOCK_SECTOR;
+    job.next += p->request.sectors;
+    p->back = false;
+    p->under_way = true;
+    if (job.round == ROUND_WRITE)
+        fill(p);
+    else
+        memset(p->data, 0xdb, p->segment.length);
+    block_submit(job.device, &p->request);
+}
+
+static void tell_progress(void)
+{
+    if (rdtsc() - job.told < PROGRESS * tsc_hz)
+        return;
+    job.told = rdtsc();
+    log_info("disk %s: %lu of %lu MiB", job.name, (job.sectors - job.left) * BLOCK_SECTOR / MIB,
+             job.sectors * BLOCK_SECTOR / MIB);
+}
+
+/* All of [first, first + sectors) once. */
+static void go(unsigned round)
+{
+    job.round = round;
+    job.next = job.first;
+    job.left = job.sectors;
+    job.began = job.told = rdtsc();
+    while (job.left) {
+        bool any = false;
+
+        for (unsigned i = 0; i < DEPTH; i++) {
+            struct piece *p = &job.pieces[i];
+
+            if (p->under_way && __atomic_load_n(&p->back, __ATOMIC_ACQUIRE)) {
+                finish(p);
+                any = true;
+            }
+            if (!p->under_way && job.next < job.first + job.sectors) {
+                begin(p);
+                any = true;
+            }
+        }
+        tell_progress();
+        (void)disks_work();
+        if (!any)
+            wait();
+    }
+}
+
+static void tell(const char *what)
+{
+    uint64_t ms = tsc_to_ns(rdtsc() - job.began) / 1000000, size = job.sectors * BLOCK_SECTOR;
+
+    log_info("disk %s: %s %lu MiB in %lu.%03lu s, %lu KiB/s", job.name, what, size / MIB, ms / 1000,
+             ms % 1000, ms ? size / KIB * 1000 / ms : 0);
+    if (job.errors)
+        log_error("disk %s: %lu blocks cannot be %s; the first is at sector %lu", job.name,
+                  job.errors, what, job.first_error);
+}
+
+static bool get_buffers(const struct block_device *d)
+{
+    for (unsigned i = 0; i < DEPTH; i++) {
+        struct piece *p = &job.pieces[i];
+
+        if (p->data)
+            continue;
+        p->segment.address = frame_alloc_below(4, FRAME_KERNEL, UINT32_MAX);
+        if (p->segment.address == FRAME_NONE)
+            return false;
+        p->data = phys_to_virt(p->segment.address);
+    }
+    return true;
+}
+
+static bool prepare(struct block_device *d, const char *name, uint64_t first, uint64_t sectors)
+{
+    if (!get_buffers(d)) {
+        log_error("disk %s: no memory for a test", name);
+        return false;
+    }
+    job.device = d;
+    job.name = name;
+    job.first = first;
+    job.sectors = sectors;
+    job.errors = job.wrong = 0;
+    return true;
+}
+
+static void sum_up(const struct disk *d)
+{
+    const struct disk_unit *u = d->unit;
+    uint64_t interrupts = 0;
+
+    for (unsigned i = 0; i < u->queue_count; i++)
+        interrupts += u->queues[i].interrupts;
+    log_info("disk %s: %lu errors, %lu retries, %lu resets; %lu interrupts", d->block.name,
+             u->errors, u->retries, u->resets, interrupts);
+}
+
+static void read_all(void)
+{
+    struct disk *d;
+
+    for (unsigned i = 0; (d = disk_get(i)); i++) {
+        if (!prepare(&d->block, d->block.name, 0, d->block.sectors))
+            continue;
+        go(ROUND_READ);
+        tell("read");
+        sum_up(d);
+    }
+}
+
+static void write_partition(const char *label, size_t length)
+{
+    struct block_request flush = {.op = BLOCK_FLUSH};
+    const struct gpt_partition *p;
+    const char *why;
+    struct disk *d;
+    int error;
+
+    p = tables_find(label, length, &d, &why);
+    if (!p) {
+        log_error("check_disks: '%.*s' is not written to: %s", (int)length, label, why);
+        return;
+    }
+    if (!prepare(&d->block, d->block.name, p->first, p->sectors))
+        return;
+    log_info("disk %s: writing to partition %u, '%s'", d->block.name, p->number, p->label);
+    go(ROUND_WRITE);
+    tell("written");
+    error = disk_do(&d->block, &flush, wait);
+    if (error)
+        log_error("disk %s: it could not be flushed (error %d)", d->block.name, -error);
+    job.errors = 0;
+    go(ROUND_VERIFY);
+    tell("read");
+    if (job.wrong)
+        log_error("disk %s: %lu sectors hold something else than was written", d->block.name,
+                  job.wrong);
+    else if (!job.errors && !error)
+        log_info("disk %s: what was written and flushed is there", d->block.name);
+    sum_up(d);
+}
+
+void check_disks(const char *how, size_t length)
+{
+    struct disk *d;
+
+    drives_init();
+    tables_read(wait);
+    for (unsigned i = 0; (d = disk_get(i)); i++)
+        list(d, table_of(i));
+    if (!disk_get(0))
+        log_info("no disks: Corbel drives IDE, AHCI, NVMe and virtio-blk");
+    if (length == 4 && memcmp(how, "read", 4) == 0)
+        read_all();
+    else if (length > 6)
+        write_partition(how + 6, length - 6); /* behind "write:" */
+}

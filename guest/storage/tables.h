@@ -1,0 +1,22 @@
+/* The partition tables of all disks, read once, and what is called how in them. */
+#pragma once
+
+#include "drivers/disk.h"
+#include "guest/storage/gpt.h"
+
+struct disk_table {
+    struct gpt *table; /* NULL: there is none that can be used */
+    const char *why;   /* then: a sentence */
+};
+
+/* Read them all; `wait` is called while a disk takes its time. */
+void tables_read(void (*wait)(void));
+/* Of disk_get(index). */
+const struct disk_table *table_of(unsigned index);
+
+/*
+ * The one partition with that name or GUID that may be handed out, and its disk; else NULL and why.
+ * Never an EFI system partition, one that is broken, or one of several with that name.
+ */
+const struct gpt_partition *tables_find(const char *text, size_t length, struct disk **disk,
+                                        const char **why);

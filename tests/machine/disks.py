@@ -1,0 +1,147 @@
+"""`mode = check` on drives: what is listed, read and written, on each kind of controller that there is an emulator of."""
+
+import os
+import subprocess
+
+from check import report
+from harness import Failure, expect, expect_in, host, scenario
+
+SECTOR = 512
+PATH = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
+
+
+def sgdisk(path, *arguments):
+    p = subprocess.run(["sgdisk", *arguments, path], env=PATH, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, check=False)
+    if p.returncode:
+        raise Failure(f"sgdisk: {p.stdout.decode(errors='replace')}")
+
+
+def pattern(sector):
+    """What the test writes into a sector of a disk: guest/check_disks.c."""
+    return b"".join(((sector * 64 + word + 1) * 0x9e3779b97f4a7c15 & 2**64 - 1).to_bytes(8, "little")
+                    for word in range(SECTOR // 8))
+
+
+class Disk:
+    """An image of 8 MiB with two partitions: `scratch`, of 2 MiB, and `kept`, which is full of sevens."""
+    first, last = 2048, 6143
+
+    def __init__(self, lab, name="data.img", sectors=16384):
+        self.path = lab.file(name)
+        with open(self.path, "wb") as f:
+            f.truncate(sectors * SECTOR)
+        sgdisk(self.path, "--clear", f"--new=1:{self.first}:{self.last}", "--change-name=1:scratch",
+               f"--new=2:{self.last + 1}:0", "--change-name=2:kept")
+        with open(self.path, "r+b") as f:
+            f.seek((self.last + 1) * SECTOR)
+            f.write(b"\7" * (4096 * SECTOR))
+        self.before = self.read()
+
+    def read(self):
+        with open(self.path, "rb") as f:
+            return f.read()
+
+    def check_written(self):
+        """The partition holds what the test writes, to the last sector, and nothing else has changed."""
+        now, begin, end = self.read(), self.first * SECTOR, (self.last + 1) * SECTOR
+        expect(now[:begin] == self.before[:begin] and now[end:] == self.before[end:], "something beside the partition has changed")
+        for sector in (self.first, self.first + 1, (self.first + self.last) // 2, self.last):
+            expect(now[sector * SECTOR:(sector + 1) * SECTOR] == pattern(sector), f"sector {sector} was not written")
+
+
+def said(lab):
+    return lab.machines[-1].text()
+
+
+def check(lab, config, *drive, **options):
+    """Run a check in QEMU with this drive beside the boot disk; what COM1 said."""
+    report(lab, lab.image(host(mode="check", log="debug", **config)), kind="qemu", model="Nehalem,-vmx", extra=list(drive), **options)
+    return said(lab)
+
+
+AHCI = ["-device", "ahci,id=ahci", "-device", "ide-hd,drive=data,bus=ahci.0,serial=S7"]
+NVME = ["-device", "nvme,drive=data,serial=S7"]
+VIRTIO = ["-device", "virtio-blk-pci,drive=data,serial=S7"]
+IDE = ["-device", "ide-hd,drive=data,bus=ide.0,unit=1,serial=S7"]
+KINDS = {"ahci": (AHCI, "sata0", "AHCI"), "nvme": (NVME, "nvme0n1", "NVMe"), "virtio": (VIRTIO, "virtio0", "virtio"),
+         "ide": (IDE, "ata1", "IDE, bus-master DMA")}
+
+
+def raw(disk):
+    return ["-drive", f"if=none,id=data,format=raw,file={disk.path}"]
+
+
+def kind_scenario(kind):
+    device, name, how = KINDS[kind]
+
+    @scenario(bound=60, name=f"check_disks_{kind}")
+    def written(lab):
+        disk = Disk(lab)
+        text = check(lab, {"check_disks": "write:scratch"}, *raw(disk), *device)
+        expect_in(rf"^corbel: disk {name}: 8 MiB, .*serial S7, blocks of 512 bytes; {how}, with interrupts", text)
+        expect_in(r"^corbel:   1 'scratch' 2 MiB from 1 MiB on, [0-9a-f-]{36}$", text)
+        expect_in(rf"^corbel: disk {name}: written 2 MiB in ", text)
+        expect_in(rf"^corbel: disk {name}: what was written and flushed is there$", text)
+        expect_in(rf"^corbel: disk {name}: 0 errors, 0 retries, 0 resets; [1-9]", text)
+        disk.check_written()
+
+    @scenario(bound=60, name=f"check_disks_bad_sector_{kind}")
+    def bad_sector(lab):
+        """Sector 5000 cannot be read, each time: that one is told, and all others are read."""
+        disk = Disk(lab)
+        rules = lab.file("rules", '[inject-error]\nevent = "read_aio"\nerrno = "5"\nsector = "5000"\n')
+        text = check(lab, {"check_disks": "read"}, "-drive",
+                     f"if=none,id=data,format=raw,file=blkdebug:{rules}:{disk.path},rerror=report,werror=report", *device)
+        expect_in(rf"^corbel: disk {name}: read 8 MiB in ", text)
+        expect_in(rf"^corbel: error: disk {name}: 1 blocks cannot be read; the first is at sector 5000$", text)
+        expect_in(rf"^corbel: disk ata0: 0 errors, 0 retries, 0 resets; [1-9]", text)
+
+
+for each in KINDS:
+    kind_scenario(each)
+
+
+@scenario(bound=60)
+def check_disks_bochs(lab):
+    """Bochs' IDE: the boot disk and one beside it; what is on the ESP stays."""
+    disk = Disk(lab)
+    second = f"ata0-slave: type=disk, path={disk.path}, mode=flat"
+    report(lab, lab.image(host(mode="check", check_disks="write:scratch")), extra=[second])
+    text = said(lab)
+    expect_in(r"^corbel: disk ata0: .* IDE, bus-master DMA, with interrupts$", text)
+    expect_in(r"^corbel:   1 'Corbel' .*, an EFI system partition$", text)
+    expect_in(r"^corbel: disk ata1: what was written and flushed is there$", text)
+    disk.check_written()
+
+
+@scenario(bound=60)
+def check_disks_refused(lab):
+    """Never the boot disk's ESP, whatever it is called by; nor a name that two have, nor one that nobody has."""
+    disk = Disk(lab)
+    sgdisk(disk.path, "--change-name=2:scratch")
+    before = disk.read()
+    for name, why in (("Corbel", "it is an EFI system partition"), ("scratch", "two partitions are called so"),
+                      ("none", "no disk has a partition of this name")):
+        text = check(lab, {"check_disks": f"write:{name}"}, *raw(disk), *AHCI)
+        expect_in(rf"^corbel: error: check_disks: '{name}' is not written to: {why}", text)
+        expect("written" not in text.replace("is not written", ""), f"it has been written to:\n{text[-2000:]}")
+    expect(disk.read() == before, "the disk has changed")
+
+
+@scenario(bound=60)
+def check_disks_tables(lab):
+    """A damaged table with a backup, and one without; a partition over another one."""
+    disk = Disk(lab)
+    with open(disk.path, "r+b") as f:
+        f.seek(SECTOR + 40)
+        f.write(b"\1")
+    text = check(lab, {}, *raw(disk), *AHCI)
+    expect_in(r"^corbel: warning:   its partition table is damaged: this is the backup's$", text)
+    expect_in(r"^corbel:   1 'scratch' 2 MiB", text)
+    with open(disk.path, "r+b") as f:
+        f.seek(-SECTOR + 40, os.SEEK_END)
+        f.write(b"\1")
+    text = check(lab, {"check_disks": "write:scratch"}, *raw(disk), *AHCI)
+    expect_in(r"^corbel:   its partition table \(GPT\) is damaged, and so is the backup$", text)
+    expect_in(r"^corbel: error: check_disks: 'scratch' is not written to: no disk", text)
