@@ -48,7 +48,7 @@ _Static_assert(WATCH_ERROR <= CONFIG_MESSAGE, "a watch's sentence fits into a re
 
 static void read_config(void)
 {
-    config_set_watch_check(watch_check);
+    config_set_check("watch", watch_check);
     if (handover->config_status < 0) {
         config_defaults(&config);
         log_error("no configuration: \\corbel\\corbel.conf: %s",

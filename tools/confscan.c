@@ -62,7 +62,7 @@ int main(int argc, char **argv)
     vms = calloc(count + 1, sizeof(*vms));
     if (!vms)
         return 1;
-    config_set_watch_check(watch_check);
+    config_set_check("watch", watch_check);
     config_parse(text, length, &config, vms, count, report, NULL);
     for (size_t i = 0; i < config.vm_count; i++) {
         path(text, vms[i].kernel);

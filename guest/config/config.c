@@ -23,7 +23,7 @@ void config_report_line(struct config_parser *p, uint32_t line, const char *fmt,
         vformat(sentence, sizeof(sentence), fmt, args);
         va_end(args);
     }
-    /* Others' parsers quote the text as it is: check_watch() does. */
+    /* Others' parsers quote the text as it is: a config_check does. */
     for (char *c = sentence; *c; c++) {
         if (*c < ' ' || *c > '~') {
             *c = '?';
@@ -118,7 +118,7 @@ static void parse_key(struct config_parser *p, struct config_span name, struct c
         unknown_key(p, keys, count, name);
         return;
     }
-    if (key_line[i] && keys[i].type != CONFIG_MODULES && keys[i].type != CONFIG_WATCHES) {
+    if (key_line[i] && keys[i].type != CONFIG_MODULES && keys[i].type != CONFIG_LINES) {
         problem(p, "'%s' is given twice in %s, first in line %u; keep one of them", keys[i].name,
                 config_section_name(p, &s), key_line[i]);
     } else {

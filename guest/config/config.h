@@ -18,6 +18,7 @@
 #define CONFIG_MAX_CMDLINE     2047
 #define CONFIG_MAX_MODULES     16   /* of one VM */
 #define CONFIG_MAX_MODULE      1023 /* a module's file and arguments */
+#define CONFIG_MAX_LINES       16   /* of one VM with the same key */
 #define CONFIG_MAX_WATCHES     8    /* of one VM */
 #define CONFIG_MAX_WATCH       200  /* bytes of one */
 #define CONFIG_MAX_REPORTS                                                                         \
@@ -128,21 +129,21 @@ struct config_modules {
     struct config_module item[CONFIG_MAX_MODULES];
 };
 
-/* One `watch = ...`: guest/watch/ knows what it may say. */
-struct config_watch {
+/* The lines with one key that may repeat, whose text others parse: config_set_check(). */
+struct config_line {
     struct config_span text;
     uint32_t line;
 };
 
-struct config_watches {
+struct config_lines {
     uint32_t count;
-    struct config_watch item[CONFIG_MAX_WATCHES];
+    struct config_line item[CONFIG_MAX_LINES];
 };
 
 struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
     struct config_modules modules;
-    struct config_watches watches;
+    struct config_lines watches;
     uint64_t memory;    /* bytes; a multiple of 4 KiB */
     uint64_t hole;      /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
     uint32_t cpus;      /* 1..CONFIG_MAX_CPUS */
@@ -199,12 +200,15 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
                     size_t max_vms, config_report report, void *ctx);
 
 /*
- * What a `watch` may say is not the parser's to know. Whoever knows sets this before: 0, or -EINVAL
- * with a sentence in error[CONFIG_MESSAGE]. Without it, as in the loader, which has no handlers,
- * every text is taken.
+ * What a line of type CONFIG_LINES may say is not the parser's to know. Whoever knows sets this
+ * before: 0, or -EINVAL with a sentence in error[CONFIG_MESSAGE]. Without it, as in the loader,
+ * which has neither handlers nor devices, every text is taken. key: a VM's, of that type.
  */
-typedef int (*config_watch_check)(const char *text, size_t length, char *error);
-void config_set_watch_check(config_watch_check check);
+typedef int (*config_check)(const char *text, size_t length, char *error);
+void config_set_check(const char *key, config_check check);
+
+/* The VM's lines with that key, which is of type CONFIG_LINES. */
+const struct config_lines *config_vm_lines(const struct vm_config *vm, const char *key);
 
 /* What holds where there is no config at all: no VM, every key at its default. */
 void config_defaults(struct config *out);
@@ -243,7 +247,7 @@ enum config_type {
     CONFIG_FLAGS,
     CONFIG_PATH,
     CONFIG_MODULES, /* a path, a blank and text; its key may repeat */
-    CONFIG_WATCHES, /* text; its key may repeat */
+    CONFIG_LINES,   /* text that others parse; its key may repeat */
     CONFIG_TEXT,
     CONFIG_NAME, /* a VM's, or a word in its place */
     CONFIG_SIZE,
@@ -257,6 +261,7 @@ struct config_key {
     uint16_t offset; /* of the value in struct config or struct vm_config */
     bool required;
     uint64_t min, max, multiple; /* CONFIG_SIZE, CONFIG_NUMBER; others: lengths */
+    uint32_t limit;              /* CONFIG_LINES: how many lines, up to CONFIG_MAX_LINES */
     const char *const *choices;  /* CONFIG_CHOICE, CONFIG_FLAGS: value or bit by index; NULL ends */
     const char *initial;         /* the default as one would write it; NULL: none */
     const char *help;

@@ -228,10 +228,11 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                           .initial = "no",
                           .help = "whether the VM starts paused, before its first instruction"},
     [CONFIG_VM_WATCH] = {.name = "watch",
-                         .type = CONFIG_WATCHES,
+                         .type = CONFIG_LINES,
                          .offset = offsetof(struct vm_config, watches),
                          .min = 1,
                          .max = CONFIG_MAX_WATCH,
+                         .limit = CONFIG_MAX_WATCHES,
                          .help = "what to watch of the guest from its start on, as the monitor's "
                                  "`watch`; may repeat"},
     [CONFIG_VM_ON_CRASH] = {.name = "on_crash",

@@ -1,12 +1,25 @@
 /* From the text behind a key's `=` to the field that the key describes. */
 #include "guest/config/config_parser.h"
 #include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
 
-static config_watch_check check_watch;
+static config_check checks[CONFIG_VM_KEYS];
 
-void config_set_watch_check(config_watch_check check)
+static const struct config_key *lines_key(const char *name)
 {
-    check_watch = check;
+    for (const struct config_key *key = config_vm_keys;; key++)
+        if (key->type == CONFIG_LINES && strcmp(key->name, name) == 0)
+            return key;
+}
+
+void config_set_check(const char *key, config_check check)
+{
+    checks[lines_key(key) - config_vm_keys] = check;
+}
+
+const struct config_lines *config_vm_lines(const struct vm_config *vm, const char *key)
+{
+    return (const void *)((const char *)vm + lines_key(key)->offset);
 }
 
 static void set_choice(struct config_parser *p, const struct config_key *key,
@@ -84,9 +97,10 @@ static void add_module(struct config_parser *p, const struct config_key *key,
     }
 }
 
-static void add_watch(struct config_parser *p, const struct config_key *key,
-                      struct config_span value, struct config_watches *watches)
+static void add_line(struct config_parser *p, const struct config_key *key,
+                     struct config_span value, struct config_lines *lines)
 {
+    config_check check = checks[key - config_vm_keys];
     struct config_span text = {NULL, 0};
     char error[CONFIG_MESSAGE];
     struct config_quote s;
@@ -94,13 +108,13 @@ static void add_watch(struct config_parser *p, const struct config_key *key,
     set_string(p, key, value, &text);
     if (!text.data)
         return;
-    if (check_watch && check_watch(text.data, text.length, error) < 0)
+    if (check && check(text.data, text.length, error) < 0)
         problem(p, "%s in %s: %s", key->name, config_section_name(p, &s), error);
-    else if (watches->count == CONFIG_MAX_WATCHES)
+    else if (lines->count == key->limit)
         problem(p, "%s has one %s too many: at most %u are possible", config_section_name(p, &s),
-                key->name, CONFIG_MAX_WATCHES);
+                key->name, key->limit);
     else
-        watches->item[watches->count++] = (struct config_watch){text, p->line};
+        lines->item[lines->count++] = (struct config_line){text, p->line};
 }
 
 static bool check_range(struct config_parser *p, const struct config_key *key,
@@ -187,7 +201,7 @@ size_t config_value_size(enum config_type type)
         return sizeof(vm->cmdline);
     case CONFIG_MODULES:
         return sizeof(vm->modules);
-    case CONFIG_WATCHES:
+    case CONFIG_LINES:
         return sizeof(vm->watches);
     case CONFIG_SIZE:
         return sizeof(vm->memory);
@@ -218,8 +232,8 @@ void config_set_value(struct config_parser *p, const struct config_key *key,
     case CONFIG_MODULES:
         add_module(p, key, value, field);
         break;
-    case CONFIG_WATCHES:
-        add_watch(p, key, value, field);
+    case CONFIG_LINES:
+        add_line(p, key, value, field);
         break;
     case CONFIG_SIZE:
         set_size(p, key, value, field);

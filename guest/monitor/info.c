@@ -74,11 +74,10 @@ static void show_modules(const struct config_modules *modules)
                  modules->item[i].args.data);
 }
 
-static void show_watches(const struct config_watches *watches)
+static void show_lines(const char *key, const struct config_lines *lines)
 {
-    for (unsigned i = 0; i < watches->count; i++)
-        job_line("  %-12s %.*s", "watch", (int)watches->item[i].text.length,
-                 watches->item[i].text.data);
+    for (unsigned i = 0; i < lines->count; i++)
+        job_line("  %-12s %.*s", key, (int)lines->item[i].text.length, lines->item[i].text.data);
 }
 
 static void show_key(const struct vm_slot *slot, enum config_vm_key i)
@@ -98,8 +97,8 @@ static void show_key(const struct vm_slot *slot, enum config_vm_key i)
     case CONFIG_MODULES:
         show_modules((const struct config_modules *)field);
         return;
-    case CONFIG_WATCHES:
-        show_watches((const struct config_watches *)field);
+    case CONFIG_LINES:
+        show_lines(key->name, (const struct config_lines *)field);
         return;
     case CONFIG_SIZE:
         text_size(text, *(const uint64_t *)field);

@@ -232,7 +232,7 @@ const struct watch *watch_get(const struct vm *vm, unsigned number)
 
 int watch_configured(struct vm *vm)
 {
-    const struct config_watches *all = &vm->config->watches;
+    const struct config_lines *all = &vm->config->watches;
     char error[WATCH_ERROR];
     int result = 0;
 

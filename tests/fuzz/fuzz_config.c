@@ -59,7 +59,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < size; i++) {
         listener.lines += data[i] == '\n';
     }
-    config_set_watch_check(check_watch);
+    config_set_check("watch", check_watch);
     runnable = config_parse(text, size, &config, vms, count, listen, &listener);
     REQUIRE(listener.reports <= CONFIG_MAX_REPORTS + 1);
     REQUIRE((listener.reports > 0) == (config.problems > 0));

@@ -403,7 +403,7 @@ static const char *good_value(const struct config_key *key, char *out, size_t si
         return out;
     case CONFIG_MODULES:
         return "file with arguments";
-    case CONFIG_WATCHES:
+    case CONFIG_LINES:
         return "cr3 log";
     case CONFIG_NAME:
         return "a";
@@ -477,7 +477,7 @@ static void walk_keys(const struct config_key *keys, size_t count, bool host)
 
     for (const struct config_key *key = keys; key < keys + count; key++) {
         const char *good = good_value(key, good_text, sizeof(good_text));
-        bool repeats = key->type == CONFIG_MODULES || key->type == CONFIG_WATCHES;
+        bool repeats = key->type == CONFIG_MODULES || key->type == CONFIG_LINES;
 
         for (unsigned n = 0; n < BAD_VALUES; n++) {
             const char *bad = bad_value(key, n, bad_text, sizeof(bad_text));
@@ -897,7 +897,7 @@ int main(void)
         cmocka_unit_test(test_the_documentations_example),
     };
 
-    config_set_watch_check(check_watch);
+    config_set_check("watch", check_watch);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
     free(text_copy);
