@@ -20,6 +20,7 @@
 #include "guest/observers.h"
 #include "guest/vm/idle.h"
 #include "guest/monitor/monitor.h"
+#include "guest/vm/platform.h"
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
@@ -49,6 +50,7 @@ _Static_assert(WATCH_ERROR <= CONFIG_MESSAGE, "a watch's sentence fits into a re
 static void read_config(void)
 {
     config_set_check("watch", watch_check);
+    platform_set_checks();
     if (handover->config_status < 0) {
         config_defaults(&config);
         log_error("no configuration: \\corbel\\corbel.conf: %s",

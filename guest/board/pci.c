@@ -229,21 +229,22 @@ static const struct device_ops pci_ops = {
     .load = pci_load,
 };
 
-void pci_init(struct pci *p, struct board *board, struct device *reset_control)
+static int pci_create(struct device *d, struct device_setup *s)
 {
-    memset(p, 0, sizeof(*p));
-    p->dev.ops = &pci_ops;
-    p->dev.board = board;
-    p->reset_control = reset_control;
+    struct pci *p = CONTAINER_OF(d, struct pci, dev);
+
+    p->reset_control = s->reset_control;
     /* The 440FX's host bridge: Linux trusts mechanism #1 only where it finds a host bridge. */
     pci_function_init(&p->bridge, NULL, 0x8086, 0x1237, 0x060000);
     memcpy(p->bridge.initial, p->bridge.config, sizeof(p->bridge.initial));
     p->function[0] = &p->bridge;
+    s->pci = p;
+    return 0;
 }
 
-int pci_attach(struct pci *p, struct bus *bus)
-{
-    int error = bus_add_device(bus, &p->dev);
-
-    return error ? error : bus_add_ports(bus, &p->dev, PORT_PCI_ADDRESS, 8);
-}
+const struct device_class pci_class = {
+    .ops = &pci_ops,
+    .size = sizeof(struct pci),
+    .ports = {{PORT_PCI_ADDRESS, 8}},
+    .create = pci_create,
+};

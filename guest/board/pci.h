@@ -2,7 +2,7 @@
  * chapters 3 and 6). */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 
 #define PCI_DEVFN(device, function) ((device) << 3 | (function))
 
@@ -60,10 +60,9 @@ struct pci {
     struct pci_function bridge;
 };
 
-/* reset_control answers byte accesses to CF9h, which lies within the address register's dword; it
- * may be NULL. */
-void pci_init(struct pci *p, struct board *board, struct device *reset_control);
-int pci_attach(struct pci *p, struct bus *bus) MUST_CHECK;
+/* The bus for the functions, with a host bridge on it. Byte accesses to CF9h, which lies within the
+ * address register's dword, are device_setup.reset_control's. */
+extern const struct device_class pci_class;
 
 /* A zeroed config space with vendor, device, class (24 bits: class, subclass, interface), and the
  * usual writable bits. */

@@ -506,22 +506,8 @@ static const struct device_ops pit_ops = {
     .load = pit_load,
 };
 
-void pit_init(struct pit *p, struct board *board)
-{
-    memset(p, 0, sizeof(*p));
-    p->dev.ops = &pit_ops;
-    p->dev.board = board;
-    p->dev.deadline[0] = p->dev.deadline[1] = TIMER_OFF;
-    pit_reset(&p->dev);
-}
-
-int pit_attach(struct pit *p, struct bus *bus)
-{
-    int error = bus_add_device(bus, &p->dev);
-
-    if (!error)
-        error = bus_add_ports(bus, &p->dev, PORT_PIT, 4);
-    if (!error)
-        error = bus_add_ports(bus, &p->dev, PORT_SYSTEM_B, 1);
-    return error;
-}
+const struct device_class pit_class = {
+    .ops = &pit_ops,
+    .size = sizeof(struct pit),
+    .ports = {{PORT_PIT, 4}, {PORT_SYSTEM_B, 1}},
+};

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 
 #define PIT_HZ 1193182
 
@@ -41,5 +41,4 @@ struct pit {
     bool irq;
 };
 
-void pit_init(struct pit *p, struct board *board);
-int pit_attach(struct pit *p, struct bus *bus) MUST_CHECK;
+extern const struct device_class pit_class;

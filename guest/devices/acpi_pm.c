@@ -1,7 +1,6 @@
 /* See acpi_pm.h. */
 #include "guest/devices/acpi_pm.h"
 #include "arch/x86/lib/errno.h"
-#include "arch/x86/lib/string.h"
 #include "guest/board/clock.h"
 #include "guest/board/ports.h"
 
@@ -217,26 +216,11 @@ static const struct device_ops acpi_pm_ops = {
     .load = acpi_pm_load,
 };
 
-void acpi_pm_init(struct acpi_pm *pm, struct board *board)
-{
-    memset(pm, 0, sizeof(*pm));
-    pm->dev.ops = &acpi_pm_ops;
-    pm->dev.board = board;
-    pm->dev.deadline[0] = pm->dev.deadline[1] = TIMER_OFF;
-    pm->carry = BIT(31);
-}
-
-int acpi_pm_attach(struct acpi_pm *pm, struct bus *bus)
-{
-    int error = bus_add_device(bus, &pm->dev);
-
-    if (!error)
-        error = bus_add_ports(bus, &pm->dev, PORT_PM1A_EVENT, PM1A_EVENT_SIZE);
-    if (!error)
-        error = bus_add_ports(bus, &pm->dev, PORT_PM1A_CONTROL, PM1A_CONTROL_SIZE);
-    if (!error)
-        error = bus_add_ports(bus, &pm->dev, PORT_PM_TIMER, PM_TIMER_SIZE);
-    if (!error)
-        error = bus_add_ports(bus, &pm->dev, PORT_GPE0, GPE0_SIZE);
-    return error;
-}
+const struct device_class acpi_pm_class = {
+    .ops = &acpi_pm_ops,
+    .size = sizeof(struct acpi_pm),
+    .ports = {{PORT_PM1A_EVENT, PM1A_EVENT_SIZE},
+              {PORT_PM1A_CONTROL, PM1A_CONTROL_SIZE},
+              {PORT_PM_TIMER, PM_TIMER_SIZE},
+              {PORT_GPE0, GPE0_SIZE}},
+};

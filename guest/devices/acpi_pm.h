@@ -2,7 +2,7 @@
  * Register Model"). */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 
 #define ACPI_PM_TIMER_HZ 3579545
 
@@ -16,7 +16,6 @@ struct acpi_pm {
     bool irq;
 };
 
-void acpi_pm_init(struct acpi_pm *pm, struct board *board);
-int acpi_pm_attach(struct acpi_pm *pm, struct bus *bus) MUST_CHECK;
+extern const struct device_class acpi_pm_class;
 /* The user presses the power button: the guest's kernel is asked to shut down. */
 void acpi_pm_power_button(struct acpi_pm *pm);

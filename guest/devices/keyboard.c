@@ -212,21 +212,8 @@ static const struct device_ops keyboard_ops = {
     .load = keyboard_load,
 };
 
-void keyboard_init(struct keyboard *k, struct board *board)
-{
-    memset(k, 0, sizeof(*k));
-    k->dev.ops = &keyboard_ops;
-    k->dev.board = board;
-    keyboard_reset(&k->dev);
-}
-
-int keyboard_attach(struct keyboard *k, struct bus *bus)
-{
-    int error = bus_add_device(bus, &k->dev);
-
-    if (!error)
-        error = bus_add_ports(bus, &k->dev, PORT_KEYBOARD_DATA, 1);
-    if (!error)
-        error = bus_add_ports(bus, &k->dev, PORT_KEYBOARD, 1);
-    return error;
-}
+const struct device_class keyboard_class = {
+    .ops = &keyboard_ops,
+    .size = sizeof(struct keyboard),
+    .ports = {{PORT_KEYBOARD_DATA, 1}, {PORT_KEYBOARD, 1}},
+};

@@ -2,7 +2,7 @@
  * lines. */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 
 struct keyboard {
     struct device dev;
@@ -14,5 +14,4 @@ struct keyboard {
     uint8_t ram[32]; /* byte 0 lives in config */
 };
 
-void keyboard_init(struct keyboard *k, struct board *board);
-int keyboard_attach(struct keyboard *k, struct bus *bus) MUST_CHECK;
+extern const struct device_class keyboard_class;

@@ -1,7 +1,6 @@
 /* See reset.h. */
 #include "guest/devices/reset.h"
 #include "arch/x86/lib/errno.h"
-#include "arch/x86/lib/string.h"
 #include "guest/board/ports.h"
 
 #define CONTROL_SYSTEM_RESET 0x02 /* a hard reset rather than the CPU's INIT */
@@ -72,17 +71,15 @@ static const struct device_ops reset_control_ops = {
     .load = reset_control_load,
 };
 
-void reset_control_init(struct reset_control *r, struct board *board)
+static int reset_control_create(struct device *d, struct device_setup *s)
 {
-    memset(r, 0, sizeof(*r));
-    r->dev.ops = &reset_control_ops;
-    r->dev.board = board;
-    reset_control_reset(&r->dev);
+    s->reset_control = d;
+    return 0;
 }
 
-int reset_control_attach(struct reset_control *r, struct bus *bus)
-{
-    int error = bus_add_device(bus, &r->dev);
-
-    return error ? error : bus_add_ports(bus, &r->dev, PORT_SYSTEM_A, 1);
-}
+const struct device_class reset_control_class = {
+    .ops = &reset_control_ops,
+    .size = sizeof(struct reset_control),
+    .ports = {{PORT_SYSTEM_A, 1}},
+    .create = reset_control_create,
+};

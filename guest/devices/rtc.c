@@ -447,7 +447,8 @@ static void rtc_write(struct device *d, uint16_t port, unsigned size, uint32_t v
     }
 }
 
-void rtc_set_memory(struct rtc *r, uint64_t below_4g, uint64_t above_4g)
+/* The bytes in CMOS RAM from which firmware takes the size of memory below and above 4 GiB. */
+static void set_memory(struct rtc *r, uint64_t below_4g, uint64_t above_4g)
 {
     uint64_t base = MIN(below_4g / KIB, 640);
     uint64_t extended = below_4g > MIB ? MIN((below_4g - MIB) / KIB, 0xffff) : 0;
@@ -527,23 +528,23 @@ static const struct device_ops rtc_ops = {
     .load = rtc_load,
 };
 
-void rtc_init(struct rtc *r, struct board *board)
+static int rtc_create(struct device *d, struct device_setup *s)
 {
-    memset(r, 0, sizeof(*r));
-    r->dev.ops = &rtc_ops;
-    r->dev.board = board;
-    r->dev.deadline[0] = r->dev.deadline[1] = TIMER_OFF;
+    struct rtc *r = CONTAINER_OF(d, struct rtc, dev);
+
     r->ram[REG_A] = 0x26; /* running, periodic rate 1024 Hz */
     r->ram[REG_B] = B_24H;
     r->ram[REG_D] = D_VALID;
     r->updated = rtc_second(r);
     bytes_from_time(r, r->updated);
     r->periodic = UINT64_MAX; /* nothing has happened before the first look */
+    set_memory(r, s->host->memory_below_4g, s->host->memory_above_4g);
+    return 0;
 }
 
-int rtc_attach(struct rtc *r, struct bus *bus)
-{
-    int error = bus_add_device(bus, &r->dev);
-
-    return error ? error : bus_add_ports(bus, &r->dev, PORT_RTC, 4);
-}
+const struct device_class rtc_class = {
+    .ops = &rtc_ops,
+    .size = sizeof(struct rtc),
+    .ports = {{PORT_RTC, 4}},
+    .create = rtc_create,
+};

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 
 struct rtc {
     struct device dev;
@@ -19,7 +19,4 @@ struct rtc {
     bool irq;
 };
 
-void rtc_init(struct rtc *r, struct board *board);
-int rtc_attach(struct rtc *r, struct bus *bus) MUST_CHECK;
-/* Set the bytes in CMOS RAM from which firmware takes the size of memory below and above 4 GiB. */
-void rtc_set_memory(struct rtc *r, uint64_t below_4g, uint64_t above_4g);
+extern const struct device_class rtc_class;

@@ -2,6 +2,7 @@
 #include "guest/devices/uart.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
+#include "guest/board/ports.h"
 
 enum {
     REG_DATA = 0, /* RBR and THR; DLL with DLAB */
@@ -475,23 +476,20 @@ static const struct device_ops uart_ops = {
     .load = uart_load,
 };
 
-void uart_init(struct uart *u, struct board *board, uint16_t base, unsigned gsi,
-               bool (*put)(void *context, uint8_t byte), void *context)
+static int uart_create(struct device *d, struct device_setup *s)
 {
-    memset(u, 0, sizeof(*u));
-    u->dev.ops = &uart_ops;
-    u->dev.board = board;
-    u->dev.deadline[0] = u->dev.deadline[1] = TIMER_OFF;
-    u->base = base;
-    u->gsi = (uint8_t)gsi;
-    u->put = put;
-    u->context = context;
-    uart_reset(&u->dev);
+    struct uart *u = CONTAINER_OF(d, struct uart, dev);
+
+    u->base = PORT_UART1;
+    u->gsi = GSI_UART1;
+    u->put = s->host->serial_put;
+    u->context = s->host->context;
+    return 0;
 }
 
-int uart_attach(struct uart *u, struct bus *bus)
-{
-    int error = bus_add_device(bus, &u->dev);
-
-    return error ? error : bus_add_ports(bus, &u->dev, u->base, 8);
-}
+const struct device_class uart_class = {
+    .ops = &uart_ops,
+    .size = sizeof(struct uart),
+    .ports = {{PORT_UART1, 8}},
+    .create = uart_create,
+};

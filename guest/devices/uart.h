@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 
 #define UART_FIFO 16
 #define UART_RX_WAITING                                                                            \
@@ -33,14 +33,9 @@ struct uart {
     uint32_t waiting_head, waiting_count;
 };
 
-/*
- * A port at `base` (8 ports) on interrupt line gsi. put hands a byte to the host and returns
- * whether it was taken. After a refusal it is tried again by uart_output_ready(), and whenever the
- * guest reads LSR.
- */
-void uart_init(struct uart *u, struct board *board, uint16_t base, unsigned gsi,
-               bool (*put)(void *context, uint8_t byte), void *context);
-int uart_attach(struct uart *u, struct bus *bus) MUST_CHECK;
+/* The PC's first serial port. Its bytes go to device_host.serial_put; one that is refused is tried
+ * again by uart_output_ready(), and whenever the guest reads LSR. */
+extern const struct device_class uart_class;
 
 /* Bytes for the guest: returns how many were taken, from the front. */
 size_t uart_receive(struct uart *u, const uint8_t *data, size_t size);

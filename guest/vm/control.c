@@ -15,6 +15,7 @@
 #include "guest/vm/events.h"
 #include "guest/vm/idle.h"
 #include "guest/vm/making.h"
+#include "guest/vm/platform.h"
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
 #include "guest/vm/vm.h"
@@ -165,9 +166,7 @@ static void stand(struct vm_slot *s)
 
 static void press(struct vm_slot *s)
 {
-    spin_lock(&s->vm->board.lock);
-    acpi_pm_power_button(&s->vm->acpi_pm);
-    spin_unlock(&s->vm->board.lock);
+    platform_power_button(s->vm);
 }
 
 /* --- ending --- */

@@ -1,30 +1,88 @@
-/* The virtual machine's devices: which there are, and their places on its board. */
-#include "guest/board/ports.h"
+/* See platform.h. */
+#include "guest/vm/platform.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
+#include "guest/board/pci.h"
+#include "guest/board/pit.h"
 #include "guest/cpu/wires.h"
+#include "guest/devices/acpi_pm.h"
+#include "guest/devices/keyboard.h"
+#include "guest/devices/reset.h"
+#include "guest/devices/rtc.h"
+#include "guest/devices/uart.h"
 #include "guest/vm/events.h"
 #include "guest/vm/vm.h"
 
-int platform_init(struct vm *vm)
-{
-    struct board *board = &vm->board;
-    struct bus *bus = &board->bus;
-    int result = board_init(board, &vcpu_wires, &vm->memory, phys_to_virt(vm->ioapic_page));
+/* Every class of devices that a VM may have. In their order devices are made, reset and saved. */
+static const struct device_class *const classes[] = {
+    &uart_class,     &pit_class,           &rtc_class, &acpi_pm_class,
+    &keyboard_class, &reset_control_class, &pci_class,
+};
 
-    if (result < 0)
+/* --- what devices get from their VM --- */
+
+static const char *line(void *context, const char *key, unsigned index, size_t *length,
+                        uint32_t *number)
+{
+    const struct vm *vm = context;
+    const struct config_lines *lines = config_vm_lines(vm->config, key);
+
+    if (index >= lines->count)
+        return NULL;
+    *length = lines->item[index].text.length;
+    *number = lines->item[index].line;
+    return lines->item[index].text.data;
+}
+
+/* --- life --- */
+
+void platform_set_checks(void)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(classes); i++)
+        if (classes[i]->key)
+            config_set_check(classes[i]->key, classes[i]->check);
+}
+
+int platform_create(struct vm *vm)
+{
+    const struct device_host host = {
+        .context = vm,
+        .memory_below_4g = vm->layout.low_top,
+        .memory_above_4g = vm->layout.high_top - GPA_4G,
+        .serial_put = vm_events->output,
+        .line = line,
+    };
+    struct device_setup setup = {.board = &vm->board, .bus = &vm->board.bus, .host = &host};
+    int result = board_init(&vm->board, &vcpu_wires, &vm->memory, phys_to_virt(vm->ioapic_page));
+
+    if (result == 0)
+        result = device_list_fill(&vm->devices, classes, ARRAY_SIZE(classes), &setup);
+    if (result == 0 || !setup.error[0])
         return result;
-    uart_init(&vm->uart, board, PORT_UART1, GSI_UART1, vm_events->output, vm);
-    pit_init(&vm->pit, board);
-    rtc_init(&vm->rtc, board);
-    rtc_set_memory(&vm->rtc, vm->layout.low_top, vm->layout.high_top - GPA_4G);
-    acpi_pm_init(&vm->acpi_pm, board);
-    reset_control_init(&vm->reset_control, board);
-    keyboard_init(&vm->keyboard, board);
-    pci_init(&vm->pci, board, &vm->reset_control.dev);
-    if ((result = uart_attach(&vm->uart, bus)) < 0 || (result = pit_attach(&vm->pit, bus)) < 0 ||
-        (result = rtc_attach(&vm->rtc, bus)) < 0 ||
-        (result = acpi_pm_attach(&vm->acpi_pm, bus)) < 0 ||
-        (result = reset_control_attach(&vm->reset_control, bus)) < 0 ||
-        (result = keyboard_attach(&vm->keyboard, bus)) < 0)
-        return result;
-    return pci_attach(&vm->pci, bus);
+    log_error("corbel.conf:%u: [vm %s]: %s", setup.line ? setup.line : vm->config->section_line,
+              vm->name, setup.error);
+    return -EINVAL;
+}
+
+void platform_destroy(struct vm *vm)
+{
+    device_list_destroy(&vm->devices);
+    board_destroy(&vm->board);
+}
+
+/* --- what others want of one --- */
+
+struct device *platform_device(const struct vm *vm, const struct device_class *class)
+{
+    return device_list_find(&vm->devices, class, 0);
+}
+
+void platform_power_button(struct vm *vm)
+{
+    struct device *d = platform_device(vm, &acpi_pm_class);
+
+    spin_lock(&vm->board.lock);
+    acpi_pm_power_button(CONTAINER_OF(d, struct acpi_pm, dev));
+    spin_unlock(&vm->board.lock);
 }

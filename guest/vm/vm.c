@@ -10,6 +10,7 @@
 #include "guest/load/acpi.h"
 #include "guest/load/kernel.h"
 #include "guest/run/run.h"
+#include "guest/vm/platform.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
@@ -98,8 +99,9 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     vm->board.tsc_offset = -rdtsc();
     if ((result = create_memory(vm)) < 0)
         goto failed;
-    if ((result = platform_init(vm)) < 0) {
-        no_memory(vm, "its devices");
+    if ((result = platform_create(vm)) < 0) {
+        if (result != -EINVAL)
+            no_memory(vm, "its devices");
         goto failed;
     }
     for (unsigned i = 0; i < config->cpus; i++) {
@@ -263,7 +265,7 @@ void vm_destroy(struct vm *vm)
     run_flush(&vm->tasks);
     for (unsigned i = 0; i < vm->config->cpus; i++)
         vcpu_destroy(vm->vcpu[i]);
-    board_destroy(&vm->board);
+    platform_destroy(vm);
     ept_destroy(&vm->ept);
     if (vm->ioapic_page != FRAME_NONE)
         frame_free(vm->ioapic_page, FRAME_ORDER_4K);

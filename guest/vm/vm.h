@@ -6,14 +6,8 @@
 #include "guest/config/config.h"
 #include "guest/cpu/cpuid.h"
 #include "guest/board/device.h"
-#include "guest/devices/acpi_pm.h"
-#include "guest/devices/keyboard.h"
 #include "guest/board/board.h"
-#include "guest/board/pci.h"
-#include "guest/board/pit.h"
-#include "guest/devices/reset.h"
-#include "guest/devices/rtc.h"
-#include "guest/devices/uart.h"
+#include "guest/board/class.h"
 #include "guest/cpu/debugged.h"
 #include "guest/cpu/ending.h"
 #include "guest/load/e820.h"
@@ -73,7 +67,7 @@ struct vcpu {
      * one is being handled its ticks lack the host's TSC: see vcpu_root_ticks(). */
     uint64_t exits[VMX_EXIT_REASONS];
     uint64_t ticks[VMX_EXIT_REASONS + 1];
-    struct vm_exit exit; /* the one being handled */
+    struct vm_exit exit;    /* the one being handled */
     struct bus_view device; /* where the last device access was */
     struct insn_mov mov;    /* a device access: the instruction that makes it, and its bytes */
     uint8_t code[16];
@@ -132,13 +126,7 @@ struct vm {
 
     /* Device models are run with its lock held: by one CPU at a time. */
     struct board board;
-    struct uart uart;
-    struct pit pit;
-    struct rtc rtc;
-    struct acpi_pm acpi_pm;
-    struct reset_control reset_control;
-    struct keyboard keyboard;
-    struct pci pci;
+    struct device_list devices;
 };
 
 struct file {
@@ -313,10 +301,6 @@ uint64_t vcpu_linear_rip(const struct vcpu *v);
 size_t linear_peek(struct vcpu *v, uint64_t linear, void *data, size_t size);
 /* The same for its guest-physical address; -EFAULT. */
 int linear_find(struct vcpu *v, uint64_t linear, uint64_t *gpa) MUST_CHECK;
-
-/* --- platform.c: the virtual machine's devices --- */
-
-int platform_init(struct vm *vm) MUST_CHECK;
 
 /* --- dump.c --- */
 

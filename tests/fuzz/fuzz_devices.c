@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * Random traffic to all classic devices of two equal VMs, of which the second is saved, wiped and
  * loaded now and then: nobody may tell them apart. Saved state with a few bytes changed is loaded
@@ -98,21 +98,17 @@ static void build(struct machine *m, uint64_t hz)
     mock_init(&m->board);
     m->board.hz = hz;
     m->host_room = 20;
-    uart_init(&m->uart, &m->board, PORT_UART1, GSI_UART1, put, m);
+    m->board.host =
+        (struct device_host){.context = m, .memory_below_4g = 256 * MIB, .serial_put = put};
+    error |= device_make(&uart_class, &m->uart.dev, &m->board.setup);
     pic_init(&m->pic, &m->board, on_intr, m);
-    pit_init(&m->pit, &m->board);
-    rtc_init(&m->rtc, &m->board);
-    rtc_set_memory(&m->rtc, 256 * MIB, 0);
-    acpi_pm_init(&m->acpi_pm, &m->board);
-    keyboard_init(&m->keyboard, &m->board);
-    reset_control_init(&m->reset_control, &m->board);
-    pci_init(&m->pci, &m->board, &m->reset_control.dev);
-    error |= uart_attach(&m->uart, &m->board.bus) | pic_attach(&m->pic, &m->board.bus);
-    error |= pit_attach(&m->pit, &m->board.bus) | rtc_attach(&m->rtc, &m->board.bus);
-    error |=
-        acpi_pm_attach(&m->acpi_pm, &m->board.bus) | keyboard_attach(&m->keyboard, &m->board.bus);
-    error |= reset_control_attach(&m->reset_control, &m->board.bus);
-    error |= pci_attach(&m->pci, &m->board.bus);
+    error |= pic_attach(&m->pic, &m->board.bus);
+    error |= device_make(&pit_class, &m->pit.dev, &m->board.setup);
+    error |= device_make(&rtc_class, &m->rtc.dev, &m->board.setup);
+    error |= device_make(&acpi_pm_class, &m->acpi_pm.dev, &m->board.setup);
+    error |= device_make(&keyboard_class, &m->keyboard.dev, &m->board.setup);
+    error |= device_make(&reset_control_class, &m->reset_control.dev, &m->board.setup);
+    error |= device_make(&pci_class, &m->pci.dev, &m->board.setup);
     CHECK(error == 0);
     bus_reset(&m->board.bus);
 }

@@ -15,6 +15,9 @@ void mock_init(struct board *board)
     board->hz = 2400000000;
     board->wall_base = 1772366400LL * 1000000;
     bus_init(&board->bus);
+    board->setup.board = board;
+    board->setup.bus = &board->bus;
+    board->setup.host = &board->host;
 }
 
 void mock_destroy(struct board *board)

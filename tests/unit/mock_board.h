@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 
 #define MOCK_GSIS   24
 #define MOCK_MEMORY 0x10000
@@ -12,6 +12,8 @@
 struct board {
     uint64_t now, hz;
     struct bus bus;
+    struct device_host host;   /* empty, for the test to fill in */
+    struct device_setup setup; /* with the two above */
     bool irq[MOCK_GSIS];
     unsigned rises[MOCK_GSIS], falls[MOCK_GSIS];
     uint8_t memory[MOCK_MEMORY];

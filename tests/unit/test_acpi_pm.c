@@ -1,4 +1,4 @@
-/* links: guest/devices/acpi_pm.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/acpi_pm.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* ACPI's fixed registers against the specification's register model. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,8 +23,7 @@ static struct acpi_pm pm;
 static int setup(void **state)
 {
     mock_init(&board);
-    acpi_pm_init(&pm, &board);
-    assert_int_equal(acpi_pm_attach(&pm, &board.bus), 0);
+    assert_int_equal(device_make(&acpi_pm_class, &pm.dev, &board.setup), 0);
     board.now = 10 * board.hz;
     bus_reset(&board.bus);
     return 0;

@@ -22,6 +22,7 @@
 #include "guest/monitor/monitor.h"
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
+#include "guest/vm/platform.h"
 #include "guest/vm/vm.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
@@ -175,9 +176,9 @@ void run_leave(struct task_group *tasks)
     guest_of_tasks(tasks)->leaves = true;
 }
 
-void acpi_pm_power_button(struct acpi_pm *pm)
+void platform_power_button(struct vm *vm)
 {
-    struct guest *g = guest_of(CONTAINER_OF(pm, struct vm, acpi_pm));
+    struct guest *g = guest_of(vm);
 
     assert_true(g->runs);
     if (!g->presses++)

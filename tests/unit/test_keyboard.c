@@ -1,4 +1,4 @@
-/* links: guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The 8042 without a keyboard, and the two reset registers of the chipset. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -22,12 +22,9 @@ static struct pci pci;
 static int setup(void **state)
 {
     mock_init(&board);
-    keyboard_init(&k, &board);
-    reset_control_init(&r, &board);
-    pci_init(&pci, &board, &r.dev);
-    assert_int_equal(keyboard_attach(&k, &board.bus), 0);
-    assert_int_equal(reset_control_attach(&r, &board.bus), 0);
-    assert_int_equal(pci_attach(&pci, &board.bus), 0);
+    assert_int_equal(device_make(&keyboard_class, &k.dev, &board.setup), 0);
+    assert_int_equal(device_make(&reset_control_class, &r.dev, &board.setup), 0);
+    assert_int_equal(device_make(&pci_class, &pci.dev, &board.setup), 0);
     bus_reset(&board.bus);
     return 0;
 }

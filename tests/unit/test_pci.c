@@ -1,4 +1,4 @@
-/* links: guest/board/pci.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* PCI configuration mechanism #1 and config space against PCI 3.0. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,8 +34,7 @@ static const struct pci_function_ops ops = {.written = on_written, .reading = on
 static int setup(void **state)
 {
     mock_init(&board);
-    pci_init(&pci, &board, NULL);
-    assert_int_equal(pci_attach(&pci, &board.bus), 0);
+    assert_int_equal(device_make(&pci_class, &pci.dev, &board.setup), 0);
     pci_function_init(&f, &ops, 0x1af4, 0x1042, 0x018000);
     f.config[PCI_INTERRUPT_PIN] = 1;
     f.clearable[PCI_STATUS + 1] = 0xf9;

@@ -1,4 +1,4 @@
-/* links: guest/board/pit.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/pit.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The 8254 against the 82C54 data sheet: modes, read-back, gates, and no drift. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,8 +20,7 @@ static struct pit p;
 static int setup(void **state)
 {
     mock_init(&board);
-    pit_init(&p, &board);
-    assert_int_equal(pit_attach(&p, &board.bus), 0);
+    assert_int_equal(device_make(&pit_class, &p.dev, &board.setup), 0);
     board.now = 123456789012345; /* not the start of time */
     bus_reset(&board.bus);
     return 0;

@@ -1,4 +1,4 @@
-/* links: guest/devices/rtc.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/rtc.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The MC146818A against its data sheet, and against how Linux reads and sets it. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -20,8 +20,7 @@ static struct rtc r;
 static int setup(void **state)
 {
     mock_init(&board);
-    rtc_init(&r, &board);
-    assert_int_equal(rtc_attach(&r, &board.bus), 0);
+    assert_int_equal(device_make(&rtc_class, &r.dev, &board.setup), 0);
     board.now = 777;
     bus_reset(&board.bus);
     return 0;
@@ -499,22 +498,32 @@ static unsigned word(uint8_t index)
     return in(index) | in(index + 1) << 8;
 }
 
+static void with_memory(uint64_t below_4g, uint64_t above_4g)
+{
+    mock_destroy(&board);
+    mock_init(&board);
+    board.host.memory_below_4g = below_4g;
+    board.host.memory_above_4g = above_4g;
+    assert_int_equal(device_make(&rtc_class, &r.dev, &board.setup), 0);
+    bus_reset(&board.bus);
+}
+
 static void memory_size(void **state)
 {
-    rtc_set_memory(&r, 128 * MIB, 0);
+    with_memory(128 * MIB, 0);
     assert_int_equal(word(0x15), 640);
     assert_int_equal(word(0x17), 0xffff);
     assert_int_equal(word(0x30), 0xffff);
     assert_int_equal(word(0x34), 112 * 16);
     assert_int_equal(word(0x5b), 0);
-    rtc_set_memory(&r, 3 * GIB, 5 * GIB);
+    with_memory(3 * GIB, 5 * GIB);
     assert_int_equal(word(0x34), (3072 - 16) * 16);
     assert_int_equal(word(0x5b) | in(0x5d) << 16, 5 * 1024 * 16);
-    rtc_set_memory(&r, 8 * MIB, UINT64_MAX);
+    with_memory(8 * MIB, UINT64_MAX);
     assert_int_equal(word(0x17), 7 * 1024);
     assert_int_equal(word(0x34), 0);
     assert_int_equal(word(0x5b) | in(0x5d) << 16, 0xffffff);
-    rtc_set_memory(&r, 512 * KIB, 0);
+    with_memory(512 * KIB, 0);
     assert_int_equal(word(0x15), 512);
     assert_int_equal(word(0x17), 0);
 }

@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The 16550A against the PC16550D data sheet, and against what Linux's 8250 driver tries out on it.
  */
 #include <stdarg.h>
@@ -37,8 +37,9 @@ static int setup(void **state)
     sent_count = 0;
     host_room = sizeof(sent);
     mock_init(&board);
-    uart_init(&u, &board, BASE, GSI, put, sent);
-    assert_int_equal(uart_attach(&u, &board.bus), 0);
+    board.host.serial_put = put;
+    board.host.context = sent;
+    assert_int_equal(device_make(&uart_class, &u.dev, &board.setup), 0);
     bus_reset(&board.bus);
     return 0;
 }

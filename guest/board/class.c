@@ -1,0 +1,93 @@
+/* See class.h. */
+#include "guest/board/class.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "mm/heap.h"
+
+int device_make(const struct device_class *class, struct device *d, struct device_setup *s)
+{
+    int result;
+
+    memset(d, 0, class->size);
+    d->ops = class->ops;
+    d->board = s->board;
+    for (unsigned i = 0; i < DEVICE_TIMERS; i++)
+        d->deadline[i] = TIMER_OFF;
+    s->error[0] = '\0';
+    result = bus_add_device(s->bus, d);
+    for (unsigned i = 0; i < DEVICE_PORTS && class->ports[i].count && result == 0; i++)
+        result = bus_add_ports(s->bus, d, class->ports[i].base, class->ports[i].count);
+    return result == 0 && class->create ? class->create(d, s) : result;
+}
+
+int device_list_add(struct device_list *list, const struct device_class *class,
+                    struct device_setup *s)
+{
+    struct device *d;
+    int result;
+
+    s->error[0] = '\0';
+    if (list->count == ARRAY_SIZE(list->item))
+        return -ENOSPC;
+    d = heap_alloc(class->size);
+    if (!d)
+        return -ENOMEM;
+    result = device_make(class, d, s);
+    if (result < 0) {
+        heap_free(d);
+        return result;
+    }
+    list->item[list->count].class = class;
+    list->item[list->count++].device = d;
+    return 0;
+}
+
+static int add_lines(struct device_list *list, const struct device_class *class,
+                     struct device_setup *s)
+{
+    int result = 0;
+
+    for (unsigned i = 0; result == 0; i++) {
+        s->text = s->host->line(s->host->context, class->key, i, &s->length, &s->line);
+        if (!s->text)
+            break;
+        result = device_list_add(list, class, s);
+    }
+    return result;
+}
+
+int device_list_fill(struct device_list *list, const struct device_class *const *classes,
+                     unsigned count, struct device_setup *s)
+{
+    int result = 0;
+
+    for (unsigned i = 0; i < count && result == 0; i++) {
+        s->text = NULL;
+        s->line = 0;
+        result =
+            classes[i]->key ? add_lines(list, classes[i], s) : device_list_add(list, classes[i], s);
+    }
+    return result;
+}
+
+struct device *device_list_find(const struct device_list *list, const struct device_class *class,
+                                unsigned index)
+{
+    for (unsigned i = 0; i < list->count; i++)
+        if (list->item[i].class == class && index-- == 0)
+            return list->item[i].device;
+    return NULL;
+}
+
+void device_list_destroy(struct device_list *list)
+{
+    while (list->count) {
+        const struct device_class *class = list->item[--list->count].class;
+        struct device *d = list->item[list->count].device;
+
+        if (class->destroy)
+            class->destroy(d);
+        heap_free(d);
+    }
+}

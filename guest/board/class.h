@@ -1,0 +1,85 @@
+/*
+ * Classes of devices, and how instances of them come onto a board. A board is assembled by a loop
+ * over a table of classes (guest/vm/platform.c has a VM's): one that names a key of the config has
+ * an instance for each line with that key, any other has one.
+ */
+#pragma once
+
+#include "guest/board/device.h"
+
+struct pci;
+
+#define DEVICE_PORTS 4
+#define DEVICE_ERROR 256 /* a sentence fits into this: as long as CONFIG_MESSAGE */
+
+/* What the board's owner hands down to its devices. The functions are called with the lock of the
+ * device held. */
+struct device_host {
+    void *context;
+    uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */
+    /* A byte leaves the serial port; false: not now, uart_output_ready() says when. */
+    bool (*serial_put)(void *context, uint8_t byte);
+    /* The value of line number index, from 0, with that key in the VM's section, and the line's
+     * number; NULL: there are not so many. */
+    const char *(*line)(void *context, const char *key, unsigned index, size_t *length,
+                        uint32_t *number);
+};
+
+/* What an instance is made with. */
+struct device_setup {
+    struct board *board;
+    struct bus *bus;
+    const struct device_host *host;
+    struct device *reset_control; /* has CF9h, once it is there */
+    struct pci *pci;              /* the bus for PCI functions, once it is there */
+    const char *text;             /* the value of its line, where its class has a key */
+    size_t length;
+    uint32_t line;            /* and that line's number */
+    char error[DEVICE_ERROR]; /* what create says of an error that is not -ENOMEM */
+};
+
+struct device_class {
+    const struct device_ops *ops;
+    size_t size; /* of an instance; it begins with its struct device */
+    /* NULL, or the key whose lines instances are made from: `key = text`, any number of them. */
+    const char *key;
+    /* Whether text is good for an instance, without making one: 0, or -EINVAL with a sentence in
+     * error[DEVICE_ERROR]. The config asks it, and so does whoever would add one later. */
+    int (*check)(const char *text, size_t length, char *error);
+    /* Its ports, those in use first. */
+    struct {
+        uint16_t base, count;
+    } ports[DEVICE_PORTS];
+    /* NULL, or: what an instance needs beyond that. It is zeroed, on the bus with its ports, its
+     * timers are off, and a reset comes before the guest runs. 0 or an error; then destroy is not
+     * called. */
+    int (*create)(struct device *d, struct device_setup *s);
+    /* NULL, or: give back what create has taken beside the instance and its place on the bus. */
+    void (*destroy)(struct device *d);
+};
+
+/* An instance in memory of the caller's, class->size bytes. */
+int device_make(const struct device_class *class, struct device *d,
+                struct device_setup *s) MUST_CHECK;
+
+/* The instances on one board, in the order in which they were made. */
+struct device_list {
+    struct {
+        const struct device_class *class;
+        struct device *device;
+    } item[BUS_DEVICES];
+    unsigned count;
+};
+
+/* Make and add one instance of class with what s says. */
+int device_list_add(struct device_list *list, const struct device_class *class,
+                    struct device_setup *s) MUST_CHECK;
+/* Make all instances of count classes, in that order. s: board, bus and host are set. On an error
+ * s->line is the line that it comes from, or 0, and those before stay in the list. */
+int device_list_fill(struct device_list *list, const struct device_class *const *classes,
+                     unsigned count, struct device_setup *s) MUST_CHECK;
+/* Instance number index of that class, from 0; NULL: there are not so many. */
+struct device *device_list_find(const struct device_list *list, const struct device_class *class,
+                                unsigned index);
+/* Destroy all, the last one first. Their bus is not used any more. */
+void device_list_destroy(struct device_list *list);

@@ -1,0 +1,232 @@
+/* links: guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* Devices by their classes: how many instances there are of each, what they get, and what is left
+ * of them when one cannot be made. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "arch/x86/lib/errno.h"
+#include "tests/unit/mock_board.h"
+
+static struct board board;
+static struct device_list list;
+static const char *lines[4];
+static unsigned created, destroyed;
+static char order[BUS_DEVICES];
+
+/* --- a class of which there is one, with ports; and one that a key makes, with timers --- */
+
+struct plain {
+    struct device dev;
+    unsigned written;
+};
+
+static uint32_t plain_read(struct device *d, uint16_t port, unsigned size)
+{
+    return port & 0xff;
+}
+
+static void plain_write(struct device *d, uint16_t port, unsigned size, uint32_t value)
+{
+    CONTAINER_OF(d, struct plain, dev)->written += value;
+}
+
+static void nothing(struct device *d)
+{
+}
+
+static void nothing_saved(struct device *d, struct state_writer *w)
+{
+}
+
+static int nothing_loaded(struct device *d, struct state_reader *r)
+{
+    return 0;
+}
+
+static const struct device_ops plain_ops = {
+    .name = "plain",
+    .version = 1,
+    .port_read = plain_read,
+    .port_write = plain_write,
+    .reset = nothing,
+    .save = nothing_saved,
+    .load = nothing_loaded,
+};
+
+static const struct device_class plain_class = {
+    .ops = &plain_ops,
+    .size = sizeof(struct plain),
+    .ports = {{0x510, 2}, {0x80, 1}},
+};
+
+struct named {
+    struct device dev;
+    char name[16];
+    uint32_t line;
+};
+
+static void on_timer(struct device *d, unsigned timer, uint64_t now)
+{
+}
+
+static const struct device_ops named_ops = {
+    .name = "named",
+    .version = 1,
+    .timer = on_timer,
+    .reset = nothing,
+    .save = nothing_saved,
+    .load = nothing_loaded,
+};
+
+static int named_create(struct device *d, struct device_setup *s)
+{
+    struct named *n = CONTAINER_OF(d, struct named, dev);
+
+    assert_ptr_equal(d->board, &board);
+    assert_true(d->deadline[0] == TIMER_OFF && d->deadline[1] == TIMER_OFF);
+    if (strcmp(s->text, "bad") == 0) {
+        snprintf(s->error, sizeof(s->error), "is bad");
+        return -EINVAL;
+    }
+    memcpy(n->name, s->text, s->length);
+    n->line = s->line;
+    created++;
+    return 0;
+}
+
+static void named_destroy(struct device *d)
+{
+    order[destroyed++] = CONTAINER_OF(d, struct named, dev)->name[0];
+}
+
+static const struct device_class named_class = {
+    .ops = &named_ops,
+    .size = sizeof(struct named),
+    .key = "name",
+    .create = named_create,
+    .destroy = named_destroy,
+};
+
+static const struct device_class *const classes[] = {&named_class, &plain_class};
+
+/* --- the board's owner --- */
+
+static const char *line(void *context, const char *key, unsigned index, size_t *length,
+                        uint32_t *number)
+{
+    assert_ptr_equal(context, lines);
+    assert_string_equal(key, "name");
+    if (index >= ARRAY_SIZE(lines) || !lines[index])
+        return NULL;
+    *length = strlen(lines[index]);
+    *number = 10 + index;
+    return lines[index];
+}
+
+static int setup(void **state)
+{
+    mock_init(&board);
+    board.host.context = lines;
+    board.host.line = line;
+    memset(lines, 0, sizeof(lines));
+    memset(order, 0, sizeof(order));
+    created = destroyed = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    device_list_destroy(&list);
+    assert_int_equal(list.count, 0);
+    mock_destroy(&board);
+    return 0;
+}
+
+static int fill(void)
+{
+    return device_list_fill(&list, classes, ARRAY_SIZE(classes), &board.setup);
+}
+
+static void one_without_a_key(void **state)
+{
+    assert_int_equal(fill(), 0);
+    assert_int_equal(list.count, 1);
+    assert_null(device_list_find(&list, &named_class, 0));
+    assert_non_null(device_list_find(&list, &plain_class, 0));
+    assert_null(device_list_find(&list, &plain_class, 1));
+    assert_int_equal(mock_in(&board, 0x511), 0x11);
+    assert_int_equal(mock_in(&board, 0x80), 0x80);
+    assert_int_equal(mock_in(&board, 0x512), 0xff);
+    mock_out(&board, 0x510, 7);
+    assert_int_equal(
+        CONTAINER_OF(device_list_find(&list, &plain_class, 0), struct plain, dev)->written, 7);
+}
+
+static void one_for_each_line(void **state)
+{
+    lines[0] = "first";
+    lines[1] = "second";
+    lines[2] = "third";
+    assert_int_equal(fill(), 0);
+    assert_int_equal(list.count, 4);
+    for (unsigned i = 0; i < 3; i++) {
+        struct device *d = device_list_find(&list, &named_class, i);
+
+        assert_string_equal(CONTAINER_OF(d, struct named, dev)->name, lines[i]);
+        assert_int_equal(CONTAINER_OF(d, struct named, dev)->line, 10 + i);
+    }
+    assert_null(device_list_find(&list, &named_class, 3));
+    device_list_destroy(&list);
+    assert_string_equal(order, "tsf");
+}
+
+static void a_line_that_cannot_be_made(void **state)
+{
+    lines[0] = "first";
+    lines[1] = "bad";
+    lines[2] = "third";
+    assert_int_equal(fill(), -EINVAL);
+    assert_string_equal(board.setup.error, "is bad");
+    assert_int_equal(board.setup.line, 11);
+    assert_int_equal(created, 1);
+    assert_int_equal(list.count, 1);
+    device_list_destroy(&list);
+    assert_string_equal(order, "f");
+}
+
+static void ports_that_somebody_has(void **state)
+{
+    assert_int_equal(fill(), 0);
+    assert_int_equal(device_list_add(&list, &plain_class, &board.setup), -EEXIST);
+    assert_int_equal(board.setup.error[0], 0);
+    assert_int_equal(list.count, 1);
+}
+
+static void as_many_as_the_list_holds(void **state)
+{
+    board.setup.text = "x";
+    board.setup.length = 1;
+    for (unsigned i = 1; i < BUS_DEVICES; i++) /* the bus counts nobody as one */
+        assert_int_equal(device_list_add(&list, &named_class, &board.setup), 0);
+    assert_int_equal(device_list_add(&list, &named_class, &board.setup), -ENOSPC);
+    struct device_list full = {.count = BUS_DEVICES}; /* whatever the bus says */
+    assert_int_equal(device_list_add(&full, &named_class, &board.setup), -ENOSPC);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(one_without_a_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_for_each_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_line_that_cannot_be_made, setup, teardown),
+        cmocka_unit_test_setup_teardown(ports_that_somebody_has, setup, teardown),
+        cmocka_unit_test_setup_teardown(as_many_as_the_list_holds, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
