@@ -187,7 +187,7 @@ guest: $(B)/default/vmlinuz $(B)/default/initrd
 CONFIG ?= $(CURDIR)/tools/default/$(if $(filter trace,$(MAKECMDGOALS)),trace,$(if $(GDB),gdb,corbel)).conf
 CALLER  = $(shell if grep -qzE '^(-[a-zA-Z]*C|--directory)' /proc/$$PPID/cmdline && \
         [[ "$(CONFIG)" == /* || -e "$(PWD)/$(CONFIG)" ]]; then echo "$(PWD)"; else echo "$(CURDIR)"; fi)
-MAKE_IMAGE = cd "$(CALLER)" && $(CURDIR)/tools/image $(CURDIR)/$(B)/BOOTX64.EFI $(CURDIR)/$(B)/confscan "$(CONFIG)"
+MAKE_IMAGE = cd "$(CALLER)" && $(CURDIR)/tools/image $(if $(filter 1,$(FRESH)),--fresh) $(CURDIR)/$(B)/BOOTX64.EFI $(CURDIR)/$(B)/confscan "$(CONFIG)"
 IMAGE_NEEDS := $(B)/BOOTX64.EFI $(B)/confscan \
         $(if $(findstring $(CURDIR)/tools/default/,$(abspath $(CONFIG))),$(B)/default/vmlinuz $(B)/default/initrd)
 
@@ -283,6 +283,7 @@ help:
 	@echo "     MACHINE=auto|bochs|kvm|qemu CPUS=1 MEMORY=512 (MiB) CONFIG=path/to/corbel.conf; GDB=1: under gdb (docs/GDB.md)"
 	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img (or OUT=disk.iso: a hybrid ISO)"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
+	@echo "                          partitions ([disk NAME]) that run's and image's disk has already are kept; FRESH=1: made anew"
 	@echo "make trace                boot it with everything recorded: a picture and viewers' formats in $(B)/trace/ (docs/TRACE.md)"
 	@echo "make vmlinux              Debian's cloud kernel with symbols, for gdb: $(B)/default/vmlinux (docs/GDB.md)"
 	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"

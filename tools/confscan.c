@@ -1,8 +1,8 @@
 /*
  * What tools/image must know of a config, said by the parser that will read it on the machine:
  *     confscan FILE
- * prints "report LINE SENTENCE" for each problem and "path OFFSET LENGTH" for each file that a VM
- * names.
+ * prints "report LINE SENTENCE" for each problem, "path OFFSET LENGTH" for each file that a VM
+ * names, and "disk NAME SIZE OFFSET LENGTH" for each partition, where LENGTH 0 is no file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,6 +69,15 @@ int main(int argc, char **argv)
         path(text, vms[i].initrd);
         for (size_t j = 0; j < vms[i].modules.count; j++)
             path(text, vms[i].modules.item[j].file);
+    }
+    for (size_t i = 0; i < config.disk_count; i++) {
+        const struct disk_config *d = &config.disks[i];
+        bool file = d->from.data != NULL;
+
+        if (d->size || file)
+            printf("disk %.*s %llu %zu %zu\n", (int)d->name.length, d->name.data,
+                   (unsigned long long)d->size, file ? (size_t)(d->from.data - text) : 0,
+                   d->from.length);
     }
     free(vms);
     free(text);

@@ -34,10 +34,14 @@ void config_report_line(struct config_parser *p, uint32_t line, const char *fmt,
 
 const char *config_section_name(const struct config_parser *p, struct config_quote *q)
 {
-    if (!p->vm) {
+    if (p->vm) {
+        format(q->text, sizeof(q->text), "[vm %.*s]", (int)p->vm->name.length, p->vm->name.data);
+    } else if (p->disk) {
+        format(q->text, sizeof(q->text), "[disk %.*s]", (int)p->disk->name.length,
+               p->disk->name.data);
+    } else {
         return "[host]";
     }
-    format(q->text, sizeof(q->text), "[vm %.*s]", (int)p->vm->name.length, p->vm->name.data);
     return q->text;
 }
 
@@ -70,6 +74,34 @@ static int find_key(const struct config_key *keys, int count, struct config_span
     return -1;
 }
 
+/* The sections' keys, and where one section's are kept. */
+static const struct config_key *keys_of(enum section section, int *count)
+{
+    *count = section == SECTION_HOST ? (int)CONFIG_HOST_KEYS
+             : section == SECTION_VM ? (int)CONFIG_VM_KEYS
+                                     : (int)CONFIG_DISK_KEYS;
+    return section == SECTION_HOST ? config_host_keys
+           : section == SECTION_VM ? config_vm_keys
+                                   : config_disk_keys;
+}
+
+/* Which kind of section a key belongs in, in words, or NULL. */
+static const char *home_of(struct config_span name)
+{
+    static const char *const words[] = {[SECTION_HOST] = "[host]",
+                                        [SECTION_VM] = "a [vm NAME] section",
+                                        [SECTION_DISK] = "a [disk NAME] section"};
+
+    for (enum section s = SECTION_HOST; s <= SECTION_DISK; s++) {
+        int count;
+        const struct config_key *keys = keys_of(s, &count);
+
+        if (find_key(keys, count, name) >= 0)
+            return words[s];
+    }
+    return NULL;
+}
+
 static void unknown_key(struct config_parser *p, const struct config_key *keys, int count,
                         struct config_span name)
 {
@@ -89,10 +121,9 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
         }
     }
     config_quote(&q, name);
-    if (p->section == SECTION_HOST ? find_key(config_vm_keys, CONFIG_VM_KEYS, name) >= 0
-                                   : find_key(config_host_keys, CONFIG_HOST_KEYS, name) >= 0) {
+    if (home_of(name)) {
         problem(p, "'%s' does not belong in %s but in %s", q.text, config_section_name(p, &s),
-                p->section == SECTION_HOST ? "a [vm NAME] section" : "[host]");
+                home_of(name));
     } else if (best) {
         problem(p, "unknown key '%s' in %s; did you mean '%s'?", q.text, config_section_name(p, &s),
                 best);
@@ -104,12 +135,15 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
 
 static void parse_key(struct config_parser *p, struct config_span name, struct config_span value)
 {
-    bool host = p->section == SECTION_HOST;
-    const struct config_key *keys = host ? config_host_keys : config_vm_keys;
-    int count = host ? (int)CONFIG_HOST_KEYS : (int)CONFIG_VM_KEYS;
-    uint32_t *key_line = host ? p->out->key_line : p->vm->key_line;
+    int count;
+    const struct config_key *keys = keys_of(p->section, &count);
+    uint32_t *key_line = p->section == SECTION_HOST ? p->out->key_line
+                         : p->section == SECTION_VM ? p->vm->key_line
+                                                    : p->disk->key_line;
     int i = find_key(keys, count, name);
-    void *object = host ? (void *)p->out : (void *)p->vm;
+    void *object = p->section == SECTION_HOST ? (void *)p->out
+                   : p->section == SECTION_VM ? (void *)p->vm
+                                              : (void *)p->disk;
     const char *fault = config_text_fault(value);
     uint32_t before = p->out->problems;
     struct config_quote s;
@@ -200,6 +234,33 @@ static void open_vm(struct config_parser *p, struct config_span name)
     p->vm = vm;
 }
 
+static void open_disk(struct config_parser *p, struct config_span name)
+{
+    struct config_quote q;
+
+    if (!name_is_valid(name)) {
+        problem(p, "'%s' is not a disk's name; it must be 1 to %u of A-Z, a-z, 0-9, '_' and '-'",
+                config_quote(&q, name), CONFIG_MAX_NAME);
+        return;
+    }
+    for (size_t i = 0; i < p->out->disk_count; i++) {
+        if (config_span_equal(p->out->disks[i].name, name)) {
+            problem(p, "[disk %s] is given twice, first in line %u; give each disk its own name",
+                    config_quote(&q, name), p->out->disks[i].section_line);
+            return;
+        }
+    }
+    if (p->out->disk_count == CONFIG_MAX_DISKS) {
+        problem(p, "[disk %s] is one too many: at most %u are possible", config_quote(&q, name),
+                CONFIG_MAX_DISKS);
+        return;
+    }
+    p->disk = &p->out->disks[p->out->disk_count++];
+    *p->disk = (struct disk_config){.name = name, .section_line = p->line};
+    p->section = SECTION_DISK;
+    p->spoiled = 0;
+}
+
 /* line begins with '['; whatever is wrong with it, the keys that follow belong to no other section.
  */
 static void parse_section(struct config_parser *p, struct config_span line)
@@ -210,10 +271,13 @@ static void parse_section(struct config_parser *p, struct config_span line)
 
     p->section = SECTION_SKIPPED;
     p->vm = NULL;
+    p->disk = NULL;
     if (!after.data || config_trim(after).length) {
-        problem(p,
-                "'%s' is not a section's header; it must be [host] or [vm NAME], alone in its line",
-                config_quote(&q, line));
+        problem(
+            p,
+            "'%s' is not a section's header; it must be [host], [vm NAME] or [disk NAME], alone "
+            "in its line",
+            config_quote(&q, line));
         return;
     }
     kind = config_trim(kind);
@@ -229,8 +293,11 @@ static void parse_section(struct config_parser *p, struct config_span line)
         if (!p->limit_told) {
             open_vm(p, name);
         }
+    } else if (config_span_is(kind, "disk")) {
+        open_disk(p, name);
     } else {
-        problem(p, "unknown section '%s'; it must be [host] or [vm NAME]", config_quote(&q, line));
+        problem(p, "unknown section '%s'; it must be [host], [vm NAME] or [disk NAME]",
+                config_quote(&q, line));
     }
 }
 
@@ -373,6 +440,14 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
                                (int)vm->name.length, vm->name.data);
         }
         runnable += !vm->broken;
+    }
+    for (size_t i = 0; i < out->disk_count; i++) {
+        const struct disk_config *d = &out->disks[i];
+
+        if (!d->key_line[CONFIG_DISK_SIZE] && !d->key_line[CONFIG_DISK_FROM])
+            config_report_line(&p, d->section_line,
+                               "[disk %.*s] has neither size nor from; add a line 'size = 1G'",
+                               (int)d->name.length, d->name.data);
     }
     check_attach(&p);
     check_check_disks(&p);

@@ -16,6 +16,7 @@
 #define CONFIG_MAX_PATH        511
 #define CONFIG_MAX_CHECK_DISKS 120 /* `write:` and a label of 36 characters */
 #define CONFIG_MAX_CMDLINE     2047
+#define CONFIG_MAX_DISKS       16   /* [disk NAME] sections */
 #define CONFIG_MAX_MODULES     16   /* of one VM */
 #define CONFIG_MAX_MODULE      1023 /* a module's file and arguments */
 #define CONFIG_MAX_LINES       16   /* of one VM with the same key */
@@ -89,6 +90,9 @@ enum config_host_key {
     CONFIG_HOST_KEYS
 };
 
+/* Of [disk NAME], which only tools/image makes something of: a partition of the image. */
+enum config_disk_key { CONFIG_DISK_SIZE, CONFIG_DISK_FROM, CONFIG_DISK_KEYS };
+
 enum config_vm_key {
     CONFIG_VM_KERNEL,
     CONFIG_VM_INITRD,
@@ -158,6 +162,14 @@ struct vm_config {
     bool broken; /* something is wrong with it, which has been reported: not to be run */
 };
 
+struct disk_config {
+    struct config_span name;
+    uint64_t size;           /* bytes; 0: as large as the file */
+    struct config_span from; /* the file that fills it at first */
+    uint32_t section_line;
+    uint32_t key_line[CONFIG_DISK_KEYS];
+};
+
 struct config {
     uint32_t mode;             /* enum config_mode */
     uint32_t log;              /* enum log_level */
@@ -181,6 +193,8 @@ struct config {
     uint32_t host_line; /* of [host]; 0 when there is none */
     uint32_t problems;  /* found, reported one by one or not */
     size_t vm_count;    /* elements of vms in use, broken ones included, in the file's order */
+    size_t disk_count;
+    struct disk_config disks[CONFIG_MAX_DISKS];
 };
 
 /* One problem: its line (0: the file as a whole) and a sentence without newline, in printable
@@ -272,4 +286,5 @@ size_t config_value_size(enum config_type type);
 
 extern const struct config_key config_host_keys[CONFIG_HOST_KEYS];
 extern const struct config_key config_vm_keys[CONFIG_VM_KEYS];
+extern const struct config_key config_disk_keys[CONFIG_DISK_KEYS];
 extern const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1];

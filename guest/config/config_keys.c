@@ -254,3 +254,19 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                                .initial = "stop",
                                .help = "what to do after the guest has switched itself off"},
 };
+
+const struct config_key config_disk_keys[CONFIG_DISK_KEYS] = {
+    [CONFIG_DISK_SIZE] = {.name = "size",
+                          .type = CONFIG_SIZE,
+                          .offset = offsetof(struct disk_config, size),
+                          .min = MIB,
+                          .max = 16384 * GIB,
+                          .multiple = 512,
+                          .help = "the partition's size"},
+    [CONFIG_DISK_FROM] = {.name = "from",
+                          .type = CONFIG_PATH,
+                          .offset = offsetof(struct disk_config, from),
+                          .min = 1,
+                          .max = CONFIG_MAX_PATH,
+                          .help = "a raw or qcow2 file that fills the partition at first"},
+};

@@ -3,7 +3,7 @@
 
 #include "guest/config/config_text.h"
 
-enum section { SECTION_NONE, SECTION_HOST, SECTION_VM, SECTION_SKIPPED };
+enum section { SECTION_NONE, SECTION_HOST, SECTION_VM, SECTION_DISK, SECTION_SKIPPED };
 
 struct config_parser {
     struct config *out;
@@ -13,10 +13,11 @@ struct config_parser {
     void *ctx;
     uint32_t line;
     enum section section;
-    struct vm_config *vm; /* of the open section; NULL outside SECTION_VM */
-    uint64_t spoiled;     /* BIT(key): in the open section there was a problem with it */
-    bool orphan_told;     /* that keys stand before the first section */
-    bool limit_told;      /* that there are too many VMs */
+    struct vm_config *vm;     /* of the open section; NULL outside SECTION_VM */
+    struct disk_config *disk; /* the same of SECTION_DISK */
+    uint64_t spoiled;         /* BIT(key): in the open section there was a problem with it */
+    bool orphan_told;         /* that keys stand before the first section */
+    bool limit_told;          /* that there are too many VMs */
 };
 
 /* Tell, with a count, up to CONFIG_MAX_REPORTS problems. */

@@ -52,6 +52,7 @@ void tables_read(void (*wait)(void))
     reader.buffer = frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, UINT32_MAX);
     for (unsigned i = 0; (d = disk_get(i)); i++) {
         reader.device = &d->block;
+        tables[i].table = NULL;
         if (reader.buffer == FRAME_NONE)
             tables[i].why = "no memory for its partition table";
         else

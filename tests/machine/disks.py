@@ -5,6 +5,8 @@ import subprocess
 
 from check import report
 from harness import Failure, expect, expect_in, host, scenario
+from tools import make
+import partitions
 
 SECTOR = 512
 PATH = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin")
@@ -145,3 +147,70 @@ def check_disks_tables(lab):
     text = check(lab, {"check_disks": "write:scratch"}, *raw(disk), *AHCI)
     expect_in(r"^corbel:   its partition table \(GPT\) is damaged, and so is the backup$", text)
     expect_in(r"^corbel: error: check_disks: 'scratch' is not written to: no disk", text)
+
+
+def contents(image, name):
+    """What a partition of an image holds."""
+    found = [p for p in partitions.existing(image) if p.name == name]
+    expect(len(found) == 1, f"{image} has {len(found)} partitions called {name}")
+    _, first, sectors = found[0].kept
+    with open(image, "rb") as f:
+        f.seek(first * SECTOR)
+        return f.read(sectors * SECTOR)
+
+
+def write_into(image, name, text):
+    _, first, _ = next(p for p in partitions.existing(image) if p.name == name).kept
+    with open(image, "r+b") as f:
+        f.seek(first * SECTOR)
+        f.write(text)
+
+
+@scenario(bound=60)
+def make_image_partitions(lab):
+    """[disk NAME]: made, filled, kept with what was written to it, grown, and made anew only when that is asked for."""
+    mib, out, conf = 1 << 20, lab.path("out.img"), lab.path("test.conf")
+    raw = os.urandom(3 * mib // 2)
+    lab.file("root.raw", raw)
+    p = subprocess.run(["qemu-img", "convert", "-O", "qcow2", lab.path("root.raw"), lab.path("root.qcow2")],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    expect(p.returncode == 0, p.stdout)
+
+    def image(config, *arguments, fails=False):
+        lab.file("test.conf", "[vm x]\nkernel = root.raw\n" + config)
+        made = make("image", f"CONFIG={conf}", f"OUT={out}", *arguments)
+        expect(bool(made.returncode) == fails, f"make image: {made.stdout}")
+        return made.stdout
+
+    image("[disk a]\nsize = 2M\n[disk b]\nfrom = root.raw\n[disk c]\nsize = 4M\nfrom = root.qcow2\n")
+    sgdisk(out, "--verify")
+    expect(contents(out, "a") == bytes(2 * mib), "a is not empty")
+    expect(contents(out, "b") == raw + bytes(mib // 2), "b is not the raw file")
+    expect(contents(out, "c") == raw + bytes(5 * mib // 2), "c is not what the qcow2 file holds")
+    ids = {p.name: p.identity for p in partitions.existing(out)}
+
+    # Another kernel, a larger a, b without its file, c no longer named: what was written is there.
+    for name in "abc":
+        write_into(out, name, b"written to " + name.encode())
+    lab.file("root.raw", bytes(40 * mib))
+    os.remove(lab.path("root.qcow2"))
+    said = image("[disk a]\nsize = 3M\n[disk b]\nfrom = nowhere\n")
+    expect_in(r"partition c, 4 MiB: kept as it was", said, "make image")
+    sgdisk(out, "--verify")
+    expect(contents(out, "a") == (b"written to a" + bytes(3 * mib))[:3 * mib], "a has changed")
+    expect(contents(out, "b") == b"written to b" + raw[12:] + bytes(mib // 2), "b has changed")
+    expect(contents(out, "c") == b"written to c" + raw[12:] + bytes(5 * mib // 2), "c has changed")
+    expect({p.name: p.identity for p in partitions.existing(out)} == ids, "GUIDs have changed")
+
+    # What cannot be done, and what goes wrong otherwise, leaves all as it was.
+    said = image("[disk a]\nsize = 1M\n", fails=True)
+    expect_in(r"it does not shrink", said, "make image")
+    with partitions.lock(out):
+        said = image("[disk a]\nsize = 3M\n", fails=True)
+    expect_in(r"a machine runs on it", said, "make image")
+    expect(contents(out, "a").startswith(b"written to a"), "a is lost")
+    image("[disk a]\nsize = 1M\n", "FRESH=1")
+    expect(contents(out, "a") == bytes(mib), "a was to be made anew")
+    expect([p.name for p in partitions.existing(out)] == ["a"], "b and c are still there")
+    said = image("[disk d]\nfrom = nowhere\n", fails=True)
+    expect_in(r"\[disk d\]: .*nowhere: No such file", said, "make image")

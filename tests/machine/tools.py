@@ -103,8 +103,9 @@ def make_image_without_root(lab):
     for name in ("BOOTX64.EFI", "confscan"):
         with open(os.path.join(BUILD, name), "rb") as f:
             lab.file(f"tool/{name}", f.read())
-    with open(os.path.join(TOP, "tools/image"), "rb") as f:
-        lab.file("tool/image", f.read())
+    for name in ("image", "partitions.py"):
+        with open(os.path.join(TOP, "tools", name), "rb") as f:
+            lab.file(f"tool/{name}", f.read())
     for folder, _, files in os.walk(lab.folder):
         os.chmod(folder, 0o777)
         for f in files:

@@ -141,6 +141,38 @@ static void test_check_disks(void **state)
                "check_disks = 'all' is not known; it must be read or write:NAME");
 }
 
+static void test_disks(void **state)
+{
+    char many[1000] = "";
+
+    assert_int_equal(
+        parse("[disk root]\nsize = 256M # of it\nfrom = a/root.qcow2\n[vm a]\nkernel = "
+              "k\n[disk more]\nfrom = m\n"),
+        1);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.disk_count, 2);
+    expect_span(config.disks[0].name, "root");
+    assert_int_equal(config.disks[0].size, 256 * MIB);
+    expect_span(config.disks[0].from, "a/root.qcow2");
+    assert_int_equal(config.disks[1].size, 0);
+    expect_one("[disk a]\nsize = 1M\n[disk a]\nsize = 2M\n", 3,
+               "[disk a] is given twice, first in line 1; give each disk its own name");
+    expect_one("[disk a b]\nsize = 1M\n", 1,
+               "'a b' is not a disk's name; it must be 1 to 31 of A-Z, a-z, 0-9, '_' and '-'");
+    expect_one("[disk a]\n[host]\n", 1,
+               "[disk a] has neither size nor from; add a line 'size = 1G'");
+    expect_one("[disk a]\nsize = 1M\nmemory = 1M\n", 3,
+               "'memory' does not belong in [disk a] but in a [vm NAME] section");
+    expect_one("[host]\nsize = 1M\n", 2,
+               "'size' does not belong in [host] but in a [disk NAME] section");
+    expect_one("[disk a]\nsize = 1K\n", 2,
+               "size = 1K in [disk a] is too small; it must be from 1M to 16384G");
+    for (unsigned i = 0; i <= CONFIG_MAX_DISKS; i++)
+        snprintf(many + strlen(many), 40, "[disk d%u]\nsize = 1M\n", i);
+    expect_one(many, 2 * CONFIG_MAX_DISKS + 1,
+               "[disk d16] is one too many: at most 16 are possible");
+}
+
 static void test_defaults(void **state)
 {
     assert_int_equal(parse("[vm x]\nkernel=k"), 1);
@@ -207,9 +239,8 @@ static void test_comments(void **state)
           "cmdline = quiet # not a comment\n#cmdline = x\n  # kernel = y\ninitrd=#i\n");
     assert_int_equal(config.log, LOG_WARN);
     assert_int_equal(told_count, 1); /* '#' not after a blank is no comment */
-    assert_string_equal(
-        told[0].sentence,
-        "'[vm a]#b' is not a section's header; it must be [host] or [vm NAME], alone in its line");
+    assert_string_equal(told[0].sentence, "'[vm a]#b' is not a section's header; it must be "
+                                          "[host], [vm NAME] or [disk NAME], alone in its line");
     assert_int_equal(config.vm_count, 1);
     expect_span(vms[0].kernel, "a#b");
     expect_span(vms[0].cmdline, "quiet # not a comment");
@@ -647,15 +678,15 @@ static void test_sections(void **state)
                "[host] is given twice, first in line 1; put all its keys into one section");
     assert_int_equal(config.log, LOG_WARN);
     expect_one("[guest a]\nkernel=k\n", 1,
-               "unknown section '[guest a]'; it must be [host] or [vm NAME]");
+               "unknown section '[guest a]'; it must be [host], [vm NAME] or [disk NAME]");
     expect_one("[host x]\nlog=warn\n", 1,
-               "unknown section '[host x]'; it must be [host] or [vm NAME]");
-    expect_one(
-        "[vm a\nkernel=k\n", 1,
-        "'[vm a' is not a section's header; it must be [host] or [vm NAME], alone in its line");
-    expect_one(
-        "[vm a] b\nkernel=k\n", 1,
-        "'[vm a] b' is not a section's header; it must be [host] or [vm NAME], alone in its line");
+               "unknown section '[host x]'; it must be [host], [vm NAME] or [disk NAME]");
+    expect_one("[vm a\nkernel=k\n", 1,
+               "'[vm a' is not a section's header; it must be [host], [vm NAME] or [disk NAME], "
+               "alone in its line");
+    expect_one("[vm a] b\nkernel=k\n", 1,
+               "'[vm a] b' is not a section's header; it must be [host], [vm NAME] or [disk NAME], "
+               "alone in its line");
     expect_one("kernel = k\ninitrd = i\n[vm a]\nkernel=k\n", 1,
                "'kernel = k' stands before any section; [host] or [vm NAME] must come first");
     assert_int_equal(config.vm_count, 1);
@@ -867,6 +898,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_contract),
         cmocka_unit_test(test_check_disks),
+        cmocka_unit_test(test_disks),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_nothing_at_all),
         cmocka_unit_test(test_every_host_key),

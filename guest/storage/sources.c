@@ -1,0 +1,118 @@
+#include "guest/storage/sources.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+
+static struct source_claim *claims;
+
+static bool begins(const char *text, size_t length, const char *with)
+{
+    size_t n = strlen(with);
+
+    return length > n && memcmp(text, with, n) == 0;
+}
+
+bool source_is_drive(const char *text, size_t length)
+{
+    return begins(text, length, "part:") || begins(text, length, "disk:");
+}
+
+/* Who writes to a sector of that range already, or NULL. */
+static const char *writer(const struct disk *d, uint64_t first, uint64_t sectors)
+{
+    for (const struct source_claim *c = claims; c; c = c->next)
+        if (c->writes && c->disk == d && c->slice.first < first + sectors &&
+            first < c->slice.first + c->slice.device.sectors)
+            return c->owner;
+    return NULL;
+}
+
+static int refuse(char *why, int error, const char *sentence)
+{
+    format(why, SOURCE_MESSAGE, "%s", sentence);
+    return error;
+}
+
+static int take(const struct source_wish *wish, struct source_claim *claim, struct disk *d,
+                uint64_t first, uint64_t sectors, char *why)
+{
+    bool writes = !wish->read_only && !d->block.read_only;
+    const char *other = writes ? writer(d, first, sectors) : NULL;
+    char name[BLOCK_NAME];
+
+    if (other) {
+        format(why, SOURCE_MESSAGE, "VM %s writes to it", other);
+        return -EBUSY;
+    }
+    format(name, sizeof(name), "%.*s", (int)MIN(wish->length, sizeof(name) - 1), wish->text);
+    if (block_slice_init(&claim->slice, &d->block, name, first, sectors))
+        return refuse(why, -EINVAL, "it does not lie at borders of the drive's blocks");
+    claim->slice.device.read_only |= wish->read_only;
+    claim->disk = d;
+    claim->owner = wish->owner;
+    claim->writes = writes;
+    claim->next = claims;
+    claims = claim;
+    return 0;
+}
+
+static int claim_partition(const struct source_wish *wish, struct source_claim *claim, char *why)
+{
+    const struct gpt_partition *p;
+    const char *sentence;
+    struct disk *d;
+
+    p = tables_find(wish->text + 5, wish->length - 5, &d, &sentence);
+    return p ? take(wish, claim, d, p->first, p->sectors, why) : refuse(why, -ENOENT, sentence);
+}
+
+static bool has_esp(const struct disk_table *t)
+{
+    for (uint32_t i = 0; t->table && i < t->table->count; i++)
+        if (gpt_is_esp(&t->table->partitions[i]))
+            return true;
+    return false;
+}
+
+static int claim_disk(const struct source_wish *wish, struct source_claim *claim, char *why)
+{
+    const char *serial = wish->text + 5;
+    size_t length = wish->length - 5;
+    struct disk *d, *found = NULL;
+    bool esp = false;
+
+    if (!wish->whole_allowed)
+        return refuse(why, -EINVAL, "a whole disk needs `allow_whole_disk = yes`");
+    for (unsigned i = 0; (d = disk_get(i)); i++) {
+        if (strlen(d->block.serial) != length || memcmp(d->block.serial, serial, length))
+            continue;
+        if (found)
+            return refuse(why, -EEXIST, "two disks have this serial number");
+        found = d;
+        esp = has_esp(table_of(i));
+    }
+    if (!found)
+        return refuse(why, -ENOENT, "no disk that Corbel drives has this serial number");
+    if (esp)
+        return refuse(why, -EINVAL, "there is an EFI system partition on it");
+    return take(wish, claim, found, 0, found->block.sectors, why);
+}
+
+int source_claim(const struct source_wish *wish, struct source_claim *claim, char *why)
+{
+    if (begins(wish->text, wish->length, "part:"))
+        return claim_partition(wish, claim, why);
+    if (begins(wish->text, wish->length, "disk:"))
+        return claim_disk(wish, claim, why);
+    return refuse(why, -EINVAL, "it must be part:NAME, part:GUID or disk:SERIAL");
+}
+
+void source_release(struct source_claim *claim)
+{
+    for (struct source_claim **at = &claims; *at; at = &(*at)->next)
+        if (*at == claim) {
+            *at = claim->next;
+            return;
+        }
+}

@@ -1,0 +1,36 @@
+/*
+ * What a VM's disk is: `part:NAME`, `part:GUID`, `disk:SERIAL`. A claim says who has it: of those
+ * who write there is one for each sector. Processor 0 only.
+ */
+#pragma once
+
+#include "guest/storage/slice.h"
+#include "guest/storage/tables.h"
+
+#define SOURCE_MESSAGE 160
+
+struct source_claim {
+    struct block_slice slice; /* the device that the VM gets is slice.device */
+    const struct disk *disk;
+    const char *owner; /* the VM's name; it lasts as long as the claim */
+    bool writes;
+    struct source_claim *next;
+};
+
+struct source_wish {
+    const char *text; /* "part:root" */
+    size_t length;
+    const char *owner;
+    bool read_only;
+    bool whole_allowed; /* a whole disk may be had */
+};
+
+/* Whether that is a source of a kind that this file knows, whatever is behind its colon. */
+bool source_is_drive(const char *text, size_t length);
+/*
+ * Take what the wish names. 0; -ENOENT, -EEXIST (two have that name), -EBUSY (somebody else writes
+ * there), -EINVAL (never handed out), with a sentence in why[SOURCE_MESSAGE].
+ */
+int source_claim(const struct source_wish *wish, struct source_claim *claim, char *why) MUST_CHECK;
+/* Give it back; nothing of it is under way any more. */
+void source_release(struct source_claim *claim);
