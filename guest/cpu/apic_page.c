@@ -6,7 +6,7 @@
  * or a device, is there again when the APIC moves on.
  */
 #include "arch/x86/lib/errno.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/events.h"
 #include "vmx/cpu.h"
 
 static bool has_moved(const struct vcpu *v)

@@ -2,7 +2,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/linear.h"
 
 #define LINE 160
 

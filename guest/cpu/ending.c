@@ -3,7 +3,7 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "guest/run/run.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/vcpu.h"
 
 void vm_request(struct vm *vm, enum vm_request request, const char *why)
 {

@@ -5,7 +5,9 @@
  * entry: what the first run has put into the VMCS stays.
  */
 #include "arch/x86/cpu.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/nmi.h"
 #include "guest/cpu/probe.h"
 #include "vmx/cpu.h"
 

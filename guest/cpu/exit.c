@@ -9,7 +9,10 @@
 #include "arch/x86/trap.h"
 #include "guest/cpu/probe.h"
 #include "guest/run/run.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/timers.h"
+#include "guest/cpu/linear.h"
 #include "vmx/cpu.h"
 
 void (*vcpu_reload_test)(struct vcpu *v);

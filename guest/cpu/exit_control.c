@@ -2,7 +2,8 @@
  * works. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/linear.h"
 
 enum cr_access { CR_MOV_TO, CR_MOV_FROM, CR_CLTS, CR_LMSW };
 

@@ -2,7 +2,8 @@
  * memory. */
 #include "arch/x86/cpu.h"
 #include "guest/insn/string_io.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/linear.h"
 #include "vmx/cpu.h"
 
 /* Exit qualification for I/O instructions */

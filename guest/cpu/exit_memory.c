@@ -10,7 +10,10 @@
 #include "arch/x86/lib/string.h"
 #include "guest/insn/insn.h"
 #include "guest/insn/string_io.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/timers.h"
+#include "guest/cpu/linear.h"
 #include "guest/cpu/walk.h"
 #include "guest/cpu/probe.h"
 
@@ -260,8 +263,8 @@ enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
     const uint64_t plain = EPT_VIOLATION_GLA_FINAL;
     const uint64_t odd = EPT_VIOLATION_FETCH | QUALIFICATION_NMI_UNBLOCKING;
 
-    if (LIKELY(bus_view_covers(&v->vm->board.bus, &v->device, e->gpa) && !(e->interrupted.info & INTR_VALID) &&
-               (e->qualification & (plain | odd)) == plain))
+    if (LIKELY(bus_view_covers(&v->vm->board.bus, &v->device, e->gpa) &&
+               !(e->interrupted.info & INTR_VALID) && (e->qualification & (plain | odd)) == plain))
         return device_access(v, e->gpa);
     if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))
         vmx_block_nmi();

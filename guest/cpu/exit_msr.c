@@ -1,6 +1,8 @@
 /* RDMSR and WRMSR exits: the hot ones first, the rest by the policy of guest/cpu/msr.c. */
 #include "arch/x86/cpu.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/timers.h"
 
 #define X2APIC_LVT_TIMER (MSR_X2APIC + LAPIC_LVT_TIMER / 16)
 #define X2APIC_TMICT     (MSR_X2APIC + LAPIC_TMICT / 16)

@@ -1,7 +1,7 @@
 #include "guest/cpu/exits.h"
 
 #include "arch/x86/cpu.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
 
 void vcpu_no_progress(struct vcpu *v, uint64_t what)
 {

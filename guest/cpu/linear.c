@@ -3,7 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/linear.h"
 #include "guest/cpu/walk.h"
 #include "guest/cpu/probe.h"
 

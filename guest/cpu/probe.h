@@ -9,7 +9,7 @@
 #pragma once
 
 #include "guest/config/trace_class.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
 
 struct probes {
     /* When the loaded vCPU gets its processor, and with what vcpu_run() is about to return. */

@@ -1,6 +1,8 @@
 /* What a vCPU is like after power-on, RESET, INIT and a start-up IPI, and where a guest's software
  * starts. */
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/events.h"
+#include "guest/load/sink.h"
 
 #include "guest/cpu/probe.h"
 

@@ -1,8 +1,9 @@
 #include "guest/cpu/step.h"
 
 #include "arch/x86/cpu.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/linear.h"
 #include "guest/cpu/probe.h"
-#include "guest/vm/vm.h"
 #include "vmx/cpu.h"
 #include "vmx/debug.h"
 #include "vmx/watch.h"

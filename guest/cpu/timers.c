@@ -5,7 +5,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "guest/cpu/probe.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/timers.h"
 
 /* Between two timer exits, at least, and at most: the latter fits into the VMX-preemption timer on
  * every CPU. */

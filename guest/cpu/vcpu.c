@@ -1,5 +1,6 @@
 /* One virtual CPU: making it, its stay in the guest, and how others look at it. */
-#include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/timers.h"
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"

@@ -2,7 +2,8 @@
 #include "guest/cpu/wires.h"
 
 #include "arch/x86/percpu.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/timers.h"
 
 static struct vm *vm_of(struct board *board)
 {

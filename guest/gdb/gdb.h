@@ -8,6 +8,7 @@
 #pragma once
 
 #include "guest/vm/vm.h"
+#include "guest/cpu/exit.h"
 
 /* Take the second serial port, once, and wait there for gdb. */
 void gdb_init(void);

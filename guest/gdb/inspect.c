@@ -4,6 +4,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "guest/gdb/isolation.h"
+#include "guest/cpu/linear.h"
 #include "vmx/debug.h"
 #include "vmx/watch.h"
 

@@ -2,6 +2,8 @@
  * runs the vCPU. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/linear.h"
 #include "guest/gdb/gdb.h"
 #include "guest/gdb/points.h"
 #include "guest/run/run.h"

@@ -9,6 +9,7 @@
  * at each system call, too: the same task with the same name again is not told.
  */
 #include "arch/x86/lib/string.h"
+#include "guest/cpu/linear.h"
 #include "guest/vm/vm.h"
 #include "guest/watch/handler.h"
 

@@ -3,6 +3,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "guest/cpu/linear.h"
 #include "guest/vm/control.h"
 #include "guest/monitor/commands.h"
 #include "guest/vm/vm.h"

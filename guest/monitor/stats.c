@@ -24,7 +24,7 @@ static uint64_t microseconds(uint64_t ticks)
 /* Where the time of its vCPUs went. */
 static void print_time(const struct vm *vm, uint64_t root)
 {
-    uint64_t now = rdtsc(), age = now - vm->started, all = age * vm->vcpu_count, halted = 0;
+    uint64_t now = rdtsc(), age = now - vm->life->started, all = age * vm->vcpu_count, halted = 0;
     struct sched_stats sum = {0};
     char up[TEXT_CELL], ran[TEXT_CELL], in_root[TEXT_CELL], waited[TEXT_CELL], parked[TEXT_CELL],
         idle[TEXT_CELL];
@@ -44,7 +44,7 @@ static void print_time(const struct vm *vm, uint64_t root)
     }
     job_line("%s: up %s, %u vCPU%s, %u restarts", vm->name,
              text_duration(up, tsc_to_ns(age) / 1000000), vm->vcpu_count,
-             vm->vcpu_count == 1 ? "" : "s", vm->resets);
+             vm->vcpu_count == 1 ? "" : "s", vm->life->resets);
     job_line("  time: ran %s %%, of that in Corbel %s %%; waited for a CPU %s %%; "
              "held back by its cap %s %%; halted %s %%",
              text_percent(ran, sum.ran, all), text_percent(in_root, root, sum.ran),

@@ -2,6 +2,7 @@
 #include "arch/x86/cpu.h"
 #include "drivers/serial.h"
 #include "arch/x86/tsc.h"
+#include "guest/cpu/exit.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
 

@@ -84,7 +84,7 @@ static int happen(struct vm_slot *s, enum life_event event, const char *why, cha
  */
 static bool stands_first(struct vm_slot *s, bool forced)
 {
-    if (s->vm->resets && s->vm->debugged)
+    if (s->vm->life->resets && s->vm->debugged)
         return vm_events->stands_still(s->vm, forced) || s->stops_short;
     return s->config->paused || s->stops_short;
 }
@@ -100,13 +100,13 @@ static int boot(struct vm_slot *s)
         return result;
     }
     idle_told = false;
-    if (!s->vm->resets) {
-        s->kind = s->vm->kind;
+    if (!s->vm->life->resets) {
+        s->kind = s->vm->life->kind;
         log_info("%s: starts with %lu MiB and %u vCPU%s; its kernel is %s", s->name,
                  s->config->memory / MIB, s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s",
                  s->kind);
         if (!s->starts)
-            s->vm->start_ticks = rdtsc() - handover_tsc;
+            s->vm->life->start_ticks = rdtsc() - handover_tsc;
         slot_invalidate(s, config);
         vm_events->started(s);
     }
@@ -114,8 +114,8 @@ static int boot(struct vm_slot *s)
     s->starts++;
     s->began = rdtsc();
     s->why[0] = '\0';
-    if (!s->vm->started)
-        s->vm->started = s->began;
+    if (!s->vm->life->started)
+        s->vm->life->started = s->began;
     s->vm->tasks.parked = (struct cpu_work){.fn = vm_parked, .arg = s};
     return happen(s, stands_first(s, forced) ? LIFE_MADE_PAUSED : LIFE_MADE, NULL, error);
 }
@@ -181,7 +181,7 @@ static void take_down(struct vm_slot *s, enum slot_end ended)
     vm_events->ended(s, false);
     if (!vm)
         return;
-    if (vm->started)
+    if (vm->life->started)
         vm_print_summary(vm);
     else if (vm->ending.why[0])
         log_info("%s: ended before its first instruction: %s", vm->name, vm->ending.why);

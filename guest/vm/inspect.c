@@ -21,7 +21,7 @@ const char *control_state_text(const struct vm_slot *slot)
 
 unsigned control_progress(const struct vm_slot *s)
 {
-    uint64_t done = s->vm ? s->vm->cleared * GUEST_CHUNK : 0;
+    uint64_t done = s->vm ? s->vm->life->cleared * GUEST_CHUNK : 0;
 
     return (unsigned)(MIN(done, s->config->memory) * 100 / MAX(s->config->memory, 1));
 }

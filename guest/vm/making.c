@@ -110,7 +110,7 @@ void slot_make_anew(struct vm_slot *s)
 
     run_unload();
     run_flush(&vm->tasks); /* whoever asked it to leave has done with asking */
-    vm->resets++;
+    vm->life->resets++;
     vm_reset(vm);
     s->cost.make = rdtsc() - start;
 }
@@ -121,7 +121,7 @@ bool slot_clear_some(struct vm_slot *s)
     bool more = vm_clear_some(s->vm, start + tsc_hz / 1000 * CLEAR_MS);
 
     s->cost.make += rdtsc() - start;
-    s->cost.clear = s->vm->clear_ticks;
+    s->cost.clear = s->vm->life->clear_ticks;
     return more;
 }
 
@@ -134,7 +134,7 @@ int slot_boot(struct vm_slot *s)
     run_unload();
     if (result == 0)
         result = vm_boot(s->vm, &files);
-    if (result == 0 && !s->vm->resets)
+    if (result == 0 && !s->vm->life->resets)
         result = vm_events->loaded(s->vm);
     s->cost.make += rdtsc() - start;
     return result;

@@ -48,16 +48,17 @@ int platform_create(struct vm *vm)
 {
     const struct device_host host = {
         .context = vm,
-        .memory_below_4g = vm->layout.low_top,
-        .memory_above_4g = vm->layout.high_top - GPA_4G,
+        .memory_below_4g = vm->life->layout.low_top,
+        .memory_above_4g = vm->life->layout.high_top - GPA_4G,
         .serial_put = vm_events->output,
         .line = line,
     };
     struct device_setup setup = {.board = &vm->board, .bus = &vm->board.bus, .host = &host};
-    int result = board_init(&vm->board, &vcpu_wires, &vm->memory, phys_to_virt(vm->ioapic_page));
+    int result =
+        board_init(&vm->board, &vcpu_wires, &vm->memory, phys_to_virt(vm->life->ioapic_page));
 
     if (result == 0)
-        result = device_list_fill(&vm->devices, classes, ARRAY_SIZE(classes), &setup);
+        result = device_list_fill(&vm->life->devices, classes, ARRAY_SIZE(classes), &setup);
     if (result == 0 || !setup.error[0])
         return result;
     log_error("corbel.conf:%u: [vm %s]: %s", setup.line ? setup.line : vm->config->section_line,
@@ -67,7 +68,7 @@ int platform_create(struct vm *vm)
 
 void platform_destroy(struct vm *vm)
 {
-    device_list_destroy(&vm->devices);
+    device_list_destroy(&vm->life->devices);
     board_destroy(&vm->board);
 }
 
@@ -75,7 +76,7 @@ void platform_destroy(struct vm *vm)
 
 struct device *platform_device(const struct vm *vm, const struct device_class *class)
 {
-    return device_list_find(&vm->devices, class, 0);
+    return device_list_find(&vm->life->devices, class, 0);
 }
 
 void platform_power_button(struct vm *vm)

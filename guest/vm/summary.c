@@ -30,7 +30,7 @@ static void print_exits(const struct exit_count *rows, unsigned count, uint64_t 
 
 void vm_print_summary(struct vm *vm)
 {
-    uint64_t ran = vm->started ? rdtsc() - vm->started : 0;
+    uint64_t ran = vm->life->started ? rdtsc() - vm->life->started : 0;
     uint64_t ms = tsc_to_ns(ran) / 1000000, halted = 0, busy = 0;
     struct exit_count rows[VMX_EXIT_REASONS], all;
     struct frame_stats frames;
@@ -47,15 +47,15 @@ void vm_print_summary(struct vm *vm)
     log_info(
         "  time: %lu ms halted, %lu.%02lu%% of the rest in Corbel (%lu ticks of %lu); %u restarts",
         tsc_to_ns(halted) / 1000000, share(all.ticks, busy) / 100, share(all.ticks, busy) % 100,
-        all.ticks, busy, vm->resets);
-    if (vm->reloads)
-        log_info("  state saved, wiped and reloaded %u times", vm->reloads);
+        all.ticks, busy, vm->life->resets);
+    if (vm->life->reloads)
+        log_info("  state saved, wiped and reloaded %u times", vm->life->reloads);
     log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,
              vm->ept.frames * PAGE_SIZE / KIB, frames.kernel / KIB + frames.metadata / KIB);
     log_info(
         "  start: %lu ticks from the hand-over to the first instruction: %lu clearing RAM, %lu "
         "loading",
-        vm->start_ticks, vm->clear_ticks, vm->load_ticks);
+        vm->life->start_ticks, vm->life->clear_ticks, vm->life->load_ticks);
     log_info("  VM exits: %lu", all.count);
     print_exits(rows, count, all.count);
 }

@@ -33,7 +33,7 @@ static int create_memory(struct vm *vm)
 {
     struct guest_memory_region regions[GPA_RAM_RANGES];
 
-    if (gpa_layout_init(&vm->layout, vm->config->memory, vm->config->hole) < 0) {
+    if (gpa_layout_init(&vm->life->layout, vm->config->memory, vm->config->hole) < 0) {
         log_error("corbel.conf:%u: [vm %s]: memory and hole do not go together",
                   config_vm_line(vm->config, CONFIG_VM_MEMORY), vm->name);
         return -EINVAL;
@@ -41,8 +41,8 @@ static int create_memory(struct vm *vm)
     /* Around the VGA hole two ranges share a 2 MiB block: it is backed as a whole, the E820 map
      * leaves the hole out. */
     unsigned count = 0;
-    for (unsigned i = 0; i < vm->layout.count; i++) {
-        const struct gpa_range *r = &vm->layout.ram[i];
+    for (unsigned i = 0; i < vm->life->layout.count; i++) {
+        const struct gpa_range *r = &vm->life->layout.ram[i];
         struct guest_memory_region *last = count ? &regions[count - 1] : NULL;
         if (last && ALIGN_DOWN(r->base, GUEST_CHUNK) < last->gpa + last->size)
             last->size = r->base + r->size - last->gpa;
@@ -54,13 +54,13 @@ static int create_memory(struct vm *vm)
     if (ept_create(&vm->ept, &vmx_features, &host_mtrr, 0) < 0 ||
         ept_map_guest(&vm->ept, &vm->memory) < 0)
         return no_memory(vm, "its page tables");
-    vm->ioapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
-    if (vm->ioapic_page == FRAME_NONE)
+    vm->life->ioapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    if (vm->life->ioapic_page == FRAME_NONE)
         return no_memory(vm, "its I/O APIC's page");
-    memset(phys_to_virt(vm->ioapic_page), 0, PAGE_SIZE);
+    memset(phys_to_virt(vm->life->ioapic_page), 0, PAGE_SIZE);
     /* Write-back whatever the guest's PAT says: we write it through a cached mapping. */
-    if (ept_map_type(&vm->ept, IOAPIC_BASE, vm->ioapic_page, PAGE_SIZE, EPT_READ, MEMORY_WB, true) <
-        0)
+    if (ept_map_type(&vm->ept, IOAPIC_BASE, vm->life->ioapic_page, PAGE_SIZE, EPT_READ, MEMORY_WB,
+                     true) < 0)
         return no_memory(vm, "its page tables");
     if (!vmx_features.virtualize_apic_accesses)
         return 0;
@@ -81,20 +81,25 @@ static void all_dead(struct task_group *tasks)
 
 int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
 {
-    struct vm *vm = heap_alloc(ALIGN_UP(sizeof(*vm), PAGE_SIZE));
+    struct whole {
+        struct vm vm;
+        struct vm_life life;
+    } *whole = heap_alloc(ALIGN_UP(sizeof(*whole), PAGE_SIZE));
+    struct vm *vm = &whole->vm;
     int result;
 
-    if (!vm) {
+    if (!whole) {
         log_error("corbel.conf:%u: [vm %.*s]: no memory is left for another VM",
                   config->section_line, (int)config->name.length, config->name.data);
         return -ENOMEM;
     }
+    vm->life = &whole->life;
     vm->id = id;
     vm->config = config;
     sched_group_init(&vm->tasks.share, rdtsc());
     vm->tasks.all_dead = all_dead;
     vm->apic_access_page = FRAME_NONE;
-    vm->ioapic_page = FRAME_NONE;
+    vm->life->ioapic_page = FRAME_NONE;
     memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
     vm->board.tsc_offset = -rdtsc();
     if ((result = create_memory(vm)) < 0)
@@ -130,8 +135,8 @@ void vm_reset(struct vm *vm)
 
     vm->ending = (struct ending){0};
     vm->tasks.dead = 0;
-    vm->cleared = 0;
-    vm->clear_ticks = 0;
+    vm->life->cleared = 0;
+    vm->life->clear_ticks = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_reset(vm->vcpu[i], tsc_offset);
     board_reset(&vm->board);
@@ -143,9 +148,9 @@ bool vm_clear_some(struct vm *vm, uint64_t until)
     bool more;
 
     do {
-        more = guest_memory_clear_some(&vm->memory, &vm->cleared);
+        more = guest_memory_clear_some(&vm->memory, &vm->life->cleared);
     } while (more && rdtsc() < until);
-    vm->clear_ticks += rdtsc() - start;
+    vm->life->clear_ticks += rdtsc() - start;
     return more;
 }
 
@@ -163,7 +168,7 @@ static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
 
 static int load_acpi(struct vm *vm)
 {
-    const struct acpi_platform platform = {.cpus = vm->vcpu_count, .hole = vm->layout.hole};
+    const struct acpi_platform platform = {.cpus = vm->vcpu_count, .hole = vm->life->layout.hole};
     void *tables = heap_alloc(GPA_ACPI_SIZE);
     int size;
 
@@ -217,8 +222,8 @@ static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest
             .args_size = m->args.length,
         };
     }
-    vm->kind = kernel_kind(image.kernel, image.kernel_size);
-    int result = kernel_load(&image, &vm->layout, &sink, start, error);
+    vm->life->kind = kernel_kind(image.kernel, image.kernel_size);
+    int result = kernel_load(&image, &vm->life->layout, &sink, start, error);
     if (result < 0)
         log_error("corbel.conf:%u: [vm %s]: %.*s %s", line_of_error(config, result), vm->name,
                   (int)config->kernel.length, config->kernel.data, error);
@@ -240,7 +245,7 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
     if (result < 0)
         return result;
     vcpu_start_at(vm->vcpu[0], &start);
-    vm->load_ticks = rdtsc() - from;
+    vm->life->load_ticks = rdtsc() - from;
     return 0;
 }
 
@@ -267,8 +272,8 @@ void vm_destroy(struct vm *vm)
         vcpu_destroy(vm->vcpu[i]);
     platform_destroy(vm);
     ept_destroy(&vm->ept);
-    if (vm->ioapic_page != FRAME_NONE)
-        frame_free(vm->ioapic_page, FRAME_ORDER_4K);
+    if (vm->life->ioapic_page != FRAME_NONE)
+        frame_free(vm->life->ioapic_page, FRAME_ORDER_4K);
     if (vm->apic_access_page != FRAME_NONE)
         frame_free(vm->apic_access_page, FRAME_ORDER_4K);
     guest_memory_destroy(&vm->memory);

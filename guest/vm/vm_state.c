@@ -4,6 +4,9 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/nmi.h"
 #include "mm/heap.h"
 #include "vmx/state.h"
 
@@ -101,8 +104,8 @@ static unsigned every; /* exits between two reloads, on average */
 
 static uint32_t next_random(struct vm *vm)
 {
-    vm->random = vm->random * 6364136223846793005ULL + 1442695040888963407ULL;
-    return (uint32_t)(vm->random >> 33);
+    vm->life->random = vm->life->random * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (uint32_t)(vm->life->random >> 33);
 }
 
 static void reload(struct vcpu *v)
@@ -121,7 +124,7 @@ static void reload(struct vcpu *v)
     struct state_reader r = {.data = data, .size = w.used};
     if (w.used > size || vm_load(vm, &r) < 0)
         vm_kill(v, "its state did not come back: %s", r.error ? r.error : "its size changed");
-    vm->reloads++;
+    vm->life->reloads++;
     heap_free(data);
 }
 
@@ -129,9 +132,9 @@ static void reload_test(struct vcpu *v)
 {
     struct vm *vm = v->vm;
 
-    if (vm->reload_in-- > 0 || vm->ending.wanted || vm->vcpu_count > 1)
+    if (vm->life->reload_in-- > 0 || vm->ending.wanted || vm->vcpu_count > 1)
         return;
-    vm->reload_in = next_random(vm) % (2 * every);
+    vm->life->reload_in = next_random(vm) % (2 * every);
     reload(v);
 }
 

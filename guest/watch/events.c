@@ -5,6 +5,8 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/exit.h"
 #include "guest/run/run.h"
 #include "guest/watch/watch.h"
 #include "vmx/watch.h"

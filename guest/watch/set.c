@@ -3,6 +3,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
+#include "guest/cpu/linear.h"
 #include "guest/cpu/probe.h"
 #include "guest/run/run.h"
 #include "guest/watch/watch.h"

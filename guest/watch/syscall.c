@@ -1,6 +1,7 @@
 /* SYSCALL and SYSRET carried out for a guest whose EFER.SCE is kept off, so that they raise #UD
  * (SDM, "SYSCALL - Fast System Call", "SYSRET - Return From Fast System Call"). */
 #include "arch/x86/cpu.h"
+#include "guest/cpu/linear.h"
 #include "guest/watch/watch.h"
 #include "vmx/watch.h"
 

@@ -11,6 +11,7 @@
 
 #include "guest/vm/vm.h"
 #include "guest/watch/handler.h"
+#include "guest/cpu/exit.h"
 
 struct watch {
     bool used; /* atomic: the rest was there before it is set */

@@ -3,7 +3,10 @@
 #pragma once
 
 #include "guest/cpu/probe.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/linear.h"
+#include "guest/cpu/nmi.h"
 #include "tests/unit/audit_state.h"
 #include "vmx/cpu.h"
 #include "vmx/fpu.h"

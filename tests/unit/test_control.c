@@ -37,6 +37,7 @@
 
 static struct guest {
     struct vm vm;
+    struct vm_life life;
     bool runs, leaves;
     bool stuck;      /* its processor does not get rid of it */
     bool listens;    /* to its power button */
@@ -107,6 +108,8 @@ int slot_make(struct vm_slot *s, const struct config *c)
     struct guest *g = &guests[s->id];
 
     memset(&g->vm, 0, sizeof(g->vm));
+    memset(&g->life, 0, sizeof(g->life));
+    g->vm.life = &g->life;
     g->presses = 0;
     g->vm.id = s->id;
     g->vm.config = s->config;
@@ -122,7 +125,7 @@ void slot_make_anew(struct vm_slot *s)
     assert_false(guests[s->id].runs);
     guests[s->id].presses = 0;
     s->vm->ending.wanted = s->vm->ending.killed = false;
-    s->vm->resets++;
+    s->vm->life->resets++;
     starts++;
 }
 

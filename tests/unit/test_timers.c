@@ -8,7 +8,7 @@
 
 #include "arch/x86/cpu.h"
 #include "guest/cpu/probe.h"
-#include "guest/vm/vm.h"
+#include "guest/cpu/timers.h"
 
 #define NOW   1000000ULL
 #define LATER 5000ULL

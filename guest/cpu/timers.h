@@ -1,0 +1,17 @@
+/* A vCPU's deadlines. */
+#pragma once
+
+#include "guest/cpu/vcpu.h"
+
+/* Guest TSC of this vCPU now. */
+uint64_t vcpu_tsc(const struct vcpu *v);
+/* Fire what is due of the local APIC's and (boot vCPU) the devices' timers, and find the next
+ * deadline. */
+bool vcpu_run_timers(struct vcpu *v);
+/* The host TSC at which its next timer fires; UINT64_MAX when none is set. */
+uint64_t vcpu_timer_deadline(const struct vcpu *v);
+/* The same of a vCPU that is halted or waits for a start-up IPI, and is loaded. *dead: only another
+ * one of its VM can wake it. */
+uint64_t vcpu_sleeps_until(const struct vcpu *v, bool *dead);
+/* Find the next deadline anew after one of them has changed. */
+void vcpu_update_deadline(struct vcpu *v);
