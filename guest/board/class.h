@@ -19,6 +19,8 @@ struct device_host {
     uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */
     /* A byte leaves the serial port; false: not now, uart_output_ready() says when. */
     bool (*serial_put)(void *context, uint8_t byte);
+    /* A line for the VM's log, of printable ASCII. */
+    void (*log)(void *context, const char *line);
     /* The value of line number index, from 0, with that key in the VM's section, and the line's
      * number; NULL: there are not so many. */
     const char *(*line)(void *context, const char *key, unsigned index, size_t *length,

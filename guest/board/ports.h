@@ -9,11 +9,13 @@
 #define PORT_PIC_ELCR      0x4d0 /* and 0x4d1 */
 #define PORT_PIT           0x40  /* 0x40-0x42 counters, 0x43 control */
 #define PORT_KEYBOARD_DATA 0x60
-#define PORT_SYSTEM_B      0x61  /* gate and output of the 8254's channel 2 */
-#define PORT_KEYBOARD      0x64  /* status and command */
-#define PORT_RTC           0x70  /* 0x70/0x71, extended RAM 0x72/0x73 */
+#define PORT_SYSTEM_B      0x61 /* gate and output of the 8254's channel 2 */
+#define PORT_KEYBOARD      0x64 /* status and command */
+#define PORT_RTC           0x70 /* 0x70/0x71, extended RAM 0x72/0x73 */
+#define PORT_DEBUG_E9      0xe9
 #define PORT_SYSTEM_A      0x92  /* A20 and fast reset */
 #define PORT_UART1         0x3f8 /* 8 ports */
+#define PORT_DEBUG         0x402 /* the debug console, as E9h is */
 #define PORT_PCI_ADDRESS   0xcf8
 #define PORT_PCI_DATA      0xcfc
 #define PORT_RESET_CONTROL 0xcf9

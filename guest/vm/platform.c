@@ -3,24 +3,35 @@
 
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
-#include "guest/board/pci.h"
-#include "guest/board/pit.h"
 #include "guest/cpu/wires.h"
 #include "guest/devices/acpi_pm.h"
-#include "guest/devices/keyboard.h"
-#include "guest/devices/reset.h"
-#include "guest/devices/rtc.h"
-#include "guest/devices/uart.h"
 #include "guest/vm/events.h"
 #include "guest/vm/vm.h"
 
 /* Every class of devices that a VM may have. In their order devices are made, reset and saved. */
-static const struct device_class *const classes[] = {
-    &uart_class,     &pit_class,           &rtc_class, &acpi_pm_class,
-    &keyboard_class, &reset_control_class, &pci_class,
-};
+#define CLASSES(X)                                                                                 \
+    X(uart_class)                                                                                  \
+    X(pit_class)                                                                                   \
+    X(rtc_class)                                                                                   \
+    X(acpi_pm_class)                                                                               \
+    X(keyboard_class)                                                                              \
+    X(reset_control_class)                                                                         \
+    X(pci_class)                                                                                   \
+    X(debug_console_class)
+
+#define DECLARE(class) extern const struct device_class class;
+CLASSES(DECLARE)
+#define POINTER(class) &class,
+static const struct device_class *const classes[] = {CLASSES(POINTER)};
 
 /* --- what devices get from their VM --- */
+
+static void log_text(void *context, const char *text)
+{
+    const struct vm *vm = context;
+
+    log_info("%s: debug console: %s", vm->name, text);
+}
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
@@ -51,6 +62,7 @@ int platform_create(struct vm *vm)
         .memory_below_4g = vm->life->layout.low_top,
         .memory_above_4g = vm->life->layout.high_top - GPA_4G,
         .serial_put = vm_events->output,
+        .log = log_text,
         .line = line,
     };
     struct device_setup setup = {.board = &vm->board, .bus = &vm->board.bus, .host = &host};

@@ -37,6 +37,16 @@ def com1_lines(lab):
     expect_in(r"^and no end\ncorbel: [^\n]*12345679[^\n]*\ncorbel: ", m.text())
 
 
+@scenario(bound=40)
+def debug_console(lab):
+    """What a guest writes to the debug console's ports comes to the log, line by line, and does nothing to a terminal."""
+    m = lab.boot(vm("firmware", lab.guest("debug_console"), memory="16M"))
+    wait_for_power_off(m)
+    said = re.findall(r"^corbel: firmware: debug console: ([^\r\n]*)", m.text(), re.MULTILINE)
+    expect(said == ["a line", "half of another", "?[2Jthat clears no screen"], f"the log has {said}")
+    expect_in(r"^PASS debug_console", m.text())
+
+
 @scenario(bound=60)
 def com1_without_input(lab):
     """Nobody types: the guest runs to its end all the same. Its own lines and Corbel's, as many as they can say, do
