@@ -7,7 +7,7 @@
  * first vCPU is made. */
 extern void (*vcpu_reload_test)(struct vcpu *v);
 
-/* More ticks for the exit that is being handled. */
+/* Add host TSC ticks to those of the exit that is being handled; see struct vcpu.ticks. */
 static inline void vcpu_account(struct vcpu *v, uint64_t ticks)
 {
     v->ticks[v->exit.reason] += ticks;
@@ -17,10 +17,12 @@ static inline void vcpu_account(struct vcpu *v, uint64_t ticks)
 int vcpu_prepare(struct vcpu *v);
 /* Host TSC ticks from VM exits for that reason (below VMX_EXIT_REASONS + 1) to VM entries. */
 uint64_t vcpu_root_ticks(const struct vcpu *v, unsigned reason);
-/* The handler of this exit has neither moved RIP nor delivered anything: too many in a row end the
- * VM. what: the address, or whatever else tells one cause from another. */
+/* For a handler that has neither moved RIP nor delivered anything, so that the guest will exit for
+ * the same reason again. Too many of them in a row end the VM (guest/cpu/progress.h). what: the
+ * address, or whatever else tells one cause from another. */
 void vcpu_no_progress(struct vcpu *v, uint64_t what);
-/* In place of vcpu_exit(): the instruction is not carried out, and exits again. */
+/* In place of vcpu_exit(), with its arguments and result: the instruction is not carried out, so
+ * that it exits again when the guest goes on. */
 int vcpu_exit_again(struct vcpu *v, uint64_t reason, uint64_t tsc);
 /* Between vcpu_exit() and VM entry: leave the guest at that host TSC at the latest. */
 void vcpu_leave_by(struct vcpu *v, uint64_t tsc);

@@ -40,7 +40,7 @@ enum vcpu_leave {
 #define REQUEST_EOI_EXITS BIT(TASK_OWN + 5)
 
 struct vcpu {
-    struct vmx_vcpu hw; /* first: the exit path goes from one to the other for nothing */
+    struct vmx_vcpu hw; /* must be first: the exit path casts one into the other */
 
     /* --- the exit path's part --- */
     struct task task; /* how its processor's loop sees it */
@@ -52,14 +52,15 @@ struct vcpu {
     bool accepts_startup; /* atomic: INIT has come, and no start-up IPI since */
     uint64_t next_exit;   /* host TSC at which the guest must be left: a timer, or task.until */
     uint64_t timer_armed; /* without preemption timer: what the host's APIC timer is set to */
-    /* By exit reason, what has none last: how often, and host TSC ticks from exit to entry. While
-     * one is being handled its ticks lack the host's TSC: see vcpu_root_ticks(). */
+    /* For each exit reason: how many exits, and the host TSC ticks from exit to entry; the last
+     * element of ticks is for what has no reason. At an exit its TSC is subtracted, at the entry
+     * the TSC is added: meanwhile an element is negative, see vcpu_root_ticks(). */
     uint64_t exits[VMX_EXIT_REASONS];
     uint64_t ticks[VMX_EXIT_REASONS + 1];
     struct vm_exit exit;    /* the one being handled */
     struct bus_view device; /* where the last device access was */
-    struct insn_mov mov;    /* a device access: the instruction that makes it, and its bytes */
-    uint8_t code[16];
+    struct insn_mov mov;    /* the instruction that accesses a device, */
+    uint8_t code[16];       /* and its bytes */
     struct vmx_event event; /* to be delivered first; info 0: none */
 
     struct vm *vm;
@@ -74,30 +75,35 @@ struct vcpu {
     struct watch_vcpu watch;
     struct ept_window apic_view; /* its EPT while its local APIC is not where it was at power-on */
     uint32_t trace;              /* BIT(enum trace_class): what is recorded of it */
-    uint8_t traced_vector;       /* requested of virtual-interrupt delivery, when last looked at */
-    uint16_t interrupt_status;   /* what the VMCS holds */
-    uint8_t tpr_threshold;       /* what the VMCS holds */
-    uint8_t startup_vector;      /* of REQUEST_STARTUP */
-    struct progress progress;    /* exits that have left it where it was */
+    uint8_t traced_vector;       /* the trace's: RVI, when it last looked */
+    /* What the VMCS's fields of these names hold: they are written only when that changes. */
+    uint16_t interrupt_status;
+    uint8_t tpr_threshold;
+    uint8_t startup_vector;   /* of REQUEST_STARTUP */
+    struct progress progress; /* exits that have left it where it was */
 };
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id) MUST_CHECK;
 void vcpu_destroy(struct vcpu *v);
-/* Power-on and RESET, with what makes the host's TSC 0 now; INIT, only for the vCPU that is loaded.
- */
+/* The state after power-on or RESET. tsc_offset is added to the host's TSC; with -rdtsc() the
+ * guest's begins at 0. */
 void vcpu_reset(struct vcpu *v, uint64_t tsc_offset);
+/* The state after INIT, of the vCPU that is loaded. */
 void vcpu_init_reset(struct vcpu *v);
 /* INIT and start-up IPIs have arrived: REQUEST_INIT, REQUEST_STARTUP. */
 void vcpu_startup_message(struct vcpu *v, uint32_t requests);
 /* Have it loaded on this CPU, unless it is already; vcpu_release() with the result undoes that. */
 bool vcpu_hold(struct vcpu *v);
 void vcpu_release(struct vcpu *v, bool held);
-/* Put it at the state in which a guest's software starts. */
+/* The state in which a loader wants its guest's software to start. */
 void vcpu_start_at(struct vcpu *v, const struct guest_start *start);
 /* Run the loaded vCPU until there is a reason to leave; an enum vcpu_leave. */
 int vcpu_run(struct vcpu *v);
-/* An exception for the guest; combined with one that was being delivered as the SDM says. */
+/* Raise an exception in the guest. If another event was being delivered, the two are combined: SDM,
+ * "Interrupt 8 - Double Fault Exception". A fault sets RFLAGS.RF. error: the error code, for the
+ * vectors that have one. */
 void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error);
+/* #PF with that error code; CR2 becomes the linear address. */
 void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error);
 
 /* Ask something of the vCPU that this CPU runs, or of one that is not running anywhere. */

@@ -11,10 +11,12 @@
 struct vm;
 struct vcpu;
 
-/* What its life costs, in host TSC ticks and bytes: its last start (of which clearing its RAM), its
- * last end, what it takes beside its RAM. */
+/* What the life of a VM costs. */
 struct slot_cost {
-    uint64_t make, clear, destroy, memory;
+    uint64_t make;    /* host TSC ticks of its last start */
+    uint64_t clear;   /* of these, for clearing its RAM */
+    uint64_t destroy; /* host TSC ticks of its last end */
+    uint64_t memory;  /* bytes that it takes beside its RAM */
 };
 
 /* How a VM came to its end last. */
@@ -46,9 +48,10 @@ struct vm_slot {
 int control_init(const struct config *config, const struct vm_config *vms,
                  uint64_t handover) MUST_CHECK;
 /*
- * For the loop of processor 0, behind what a person or a debugger has asked for: start and restart
- * what is due. Returns the host TSC at which the loop is to come round again: now, when something
- * was done, which others may have to look at.
+ * Start and restart the VMs that are due. A chore of processor 0's loop, after those of the
+ * debugger and the console, so that what they ask for is done in the same round. Returns the host
+ * TSC at which it is to be called again at the latest: if something was done that is now, since the
+ * other chores may have to look at it.
  */
 uint64_t control_work(void);
 

@@ -1,7 +1,7 @@
 /*
- * The machine goes down: VMs are asked to end, those that do not are ended, the trace is sent, and
- * that is it. It is the machine's job, whoever asked for it and wherever he looks meanwhile; each
- * step has a bound. On processor 0.
+ * The machine goes down: VMs are asked to end, those that do not are ended, what the trace has
+ * recorded is sent, and then the machine is powered off or reset. Each step has a bound. It goes on
+ * whatever the person who asked for it does meanwhile. On processor 0.
  */
 #pragma once
 

@@ -52,18 +52,18 @@ enum life_action {
     LIFE_REFUSE,     /* and say why */
     LIFE_MAKE,       /* LIFE_MADE, LIFE_MADE_PAUSED or LIFE_FAILED follows */
     LIFE_MAKE_ANEW,  /* the same: power-on state, and its files again */
-    LIFE_STOP_SHORT, /* it is to stand still before its first instruction */
+    LIFE_STOP_SHORT, /* when it is made it is to stand still before its first instruction */
     LIFE_ENTER,      /* its vCPUs run, from the start */
     LIFE_STAND,      /* it stands still from now on */
     LIFE_KEEP,       /* the same, at its end */
     LIFE_HOLD,       /* its restart waits */
-    LIFE_LEAVE,      /* its vCPUs are to leave: LIFE_STOOD or LIFE_ENDED... follows */
-    LIFE_FORCE,      /* the same, for good */
-    LIFE_GO_ON,      /* its clock and vCPUs go on */
-    LIFE_PRESS,      /* its power button */
-    LIFE_WAKE,       /* GO_ON and PRESS */
-    LIFE_TAKE_DOWN,  /* it has ended: give back all that it has */
-    LIFE_DESTROY,    /* the same, because somebody else ends it */
+    LIFE_LEAVE, /* its vCPUs are to leave their processors: LIFE_STOOD or LIFE_ENDED... follows */
+    LIFE_FORCE, /* the same, for good */
+    LIFE_GO_ON, /* its clock and vCPUs go on */
+    LIFE_PRESS, /* its power button */
+    LIFE_WAKE,  /* GO_ON and PRESS */
+    LIFE_TAKE_DOWN, /* it has ended: give back all that it has */
+    LIFE_DESTROY,   /* the same, because somebody else ends it */
 };
 
 struct life_step {
