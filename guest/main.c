@@ -123,7 +123,7 @@ static void start_trace(void)
         log_info("trace: on; %lu KiB of memory for each processor", config.trace_memory / KIB);
 }
 
-/* One of the two has the second serial port. */
+/* The trace and gdb both want the second serial port: one of them gets it. */
 static void start_gdb(void)
 {
     if (!config.gdb)
@@ -160,7 +160,8 @@ static uint64_t serial_chore(void)
     return rdtsc() + tsc_hz / SERIAL_POLL_HZ;
 }
 
-/* A debugger is told that its VM has ended before that may be the machine's end. */
+/* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
+ * its VM has ended. */
 static uint64_t (*const often[])(void) = {gdb_pump, console_pump, control_work, serial_chore};
 static struct run_chores chores = {
     .often = often,

@@ -35,7 +35,9 @@ static const struct console_monitor *monitor;
 
 /* Who is in front. Processor 0 alone changes it, under console_lock(); others read it so. */
 static struct front front = {.vm = FRONT_NO_VM};
-static bool just_entered; /* the monitor, from a guest: no key was typed there yet; processor 0's */
+/* The monitor has come to the front from a guest's console, and no key was typed there yet: a
+ * second Ctrl-] is for the guest then. Processor 0's. */
+static bool just_entered;
 
 /* What the port is in the middle of, and when to look at it again; under console_lock(). */
 static struct stream {
@@ -190,7 +192,7 @@ static void enter_guest(const struct front *next, uint64_t (*from)(const struct 
     console_unlock();
 }
 
-/* A moment, for a line that would be of no use later; the port may be stuck. */
+/* Wait until the port has room, for 20 ms at most, as it may be stuck. */
 static void wait_for_room(size_t length)
 {
     uint64_t limit = rdtsc() + tsc_hz / 50;
@@ -220,7 +222,8 @@ static void say_that_it_is_off(const char *name)
     monitor->show();
 }
 
-/* What guest/console/front.c has made of the front, and what comes of it. */
+/* Make `next`, which guest/console/front.c has worked out, the front, and do what has to be done.
+ */
 static void carry_out(const struct front *next, enum front_move move)
 {
     switch (move) {
@@ -386,8 +389,9 @@ static void type_into_guest(uint8_t byte)
         vm_console_type(vm, byte);
 }
 
-/* A guest that does not read must not keep anybody from leaving its console: after a second what is
- * typed before Ctrl-] is lost. */
+/* Whether the guest in front takes a byte now. If it does not for a second, what was typed is
+ * dropped up to a Ctrl-], if there is one: a guest that does not read must not keep anybody at its
+ * console. *next: when to look again, if that is earlier. */
 static bool guest_takes_input(uint64_t *next)
 {
     static uint64_t full_since;
@@ -405,7 +409,7 @@ static bool guest_takes_input(uint64_t *next)
     return false;
 }
 
-/* The guest in front takes it, or else the monitor. */
+/* Give a byte that was typed to the guest in front, or else to the monitor. */
 static void type(uint8_t byte)
 {
     bool literal = byte != ESCAPE || just_entered;

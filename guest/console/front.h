@@ -8,13 +8,13 @@
 #include "arch/x86/lib/types.h"
 
 enum front_state {
-    FRONT_LOG,     /* nobody's console: Corbel's lines alone */
-    FRONT_ASKS,    /* the same, and a key is what is waited for */
-    FRONT_AWAITED, /* kept for a VM that is about to start by itself */
-    FRONT_GUEST,   /* of a VM that exists */
-    FRONT_PARTING, /* of one that has ended: what it said is still on its way out */
-    FRONT_OFF,     /* of one that is off, which somebody wants to see */
-    FRONT_MONITOR, /* the prompt */
+    FRONT_LOG,     /* nobody: only Corbel's own lines are shown */
+    FRONT_ASKS,    /* nobody, and a key is waited for as an answer */
+    FRONT_AWAITED, /* a VM that does not exist yet, but is about to start by itself */
+    FRONT_GUEST,   /* a VM that exists */
+    FRONT_PARTING, /* a VM that has ended: what it said is still being sent */
+    FRONT_OFF,     /* a VM that is off: somebody wants to see what it said */
+    FRONT_MONITOR, /* the monitor's prompt */
     FRONT_STATES
 };
 
@@ -29,14 +29,14 @@ enum front_event {
     FRONT_EVENTS
 };
 
-/* What comes of it. */
+/* What is to be done after an event. */
 enum front_move {
-    FRONT_STAYS,   /* whoever is in front */
-    FRONT_SHOWS,   /* the console of `vm`, from its oldest line on */
-    FRONT_GOES_ON, /* that console again, from where it was left */
-    FRONT_PROMPTS, /* the monitor */
-    FRONT_CLEARS,  /* nobody's */
-    FRONT_CANNOT,  /* go back: the VM behind the monitor is off */
+    FRONT_STAYS,   /* nothing: whoever is in front stays there */
+    FRONT_SHOWS,   /* show the console of `vm`, from its oldest line that is kept */
+    FRONT_GOES_ON, /* show the console of `vm` again, from where it was left */
+    FRONT_PROMPTS, /* show the monitor's prompt */
+    FRONT_CLEARS,  /* show nobody's console */
+    FRONT_CANNOT,  /* say that there is no way back: the VM behind the monitor is off */
 };
 
 /* Facts about a VM. */

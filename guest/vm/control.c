@@ -27,10 +27,10 @@
 static const struct config *config;
 static struct vm_slot *slots;
 static unsigned count;
-static unsigned next_start; /* slots below it have been started, or are not to be by themselves */
-static unsigned standing[SLOT_STATES]; /* slots by state */
+static unsigned next_start; /* number of the slot that is the next to start by itself, if it does */
+static unsigned standing[SLOT_STATES]; /* how many slots are in each state */
 static uint64_t handover_tsc;
-static bool idle_told; /* that no VM is left */
+static bool idle_told; /* it has been told that no VM runs */
 
 /* --- which there are --- */
 
@@ -80,8 +80,8 @@ struct vm_slot *control_find(const char *name, size_t length)
 static void vm_parked(void *arg);
 static int happen(struct vm_slot *s, enum life_event event, const char *why, char *error);
 
-/* Whether it stands still before its first instruction; over a reset that is a debugger's to say.
- */
+/* Whether it is to stand still before its first instruction. After a reset the debugger that has it
+ * decides. */
 static bool stands_first(struct vm_slot *s, bool forced)
 {
     if (s->vm->life->resets && s->vm->debugged)
@@ -212,7 +212,8 @@ static void keep(struct vm_slot *s)
     s->paused_at = rdtsc();
 }
 
-/* What somebody else's wish makes of the guest's own end. */
+/* Somebody else has asked for its end: that, not what the guest did itself meanwhile, is the reason
+ * to be told. */
 static void overrule(struct vm_slot *s)
 {
     struct vm *vm = s->vm;
@@ -450,7 +451,7 @@ static void nobody_runs(void)
     vm_events->none_runs();
 }
 
-/* As it is nearly always when processor 0's loop comes round. */
+/* Nearly always true when processor 0's loop comes round, and so quick to find out. */
 static bool nothing_to_do(void)
 {
     bool all_off = standing[SLOT_OFF] == count, all_begun = next_start == count;

@@ -11,15 +11,16 @@
 
 #define LOOK_HZ     10
 #define TOLD_EVERY  10   /* seconds, on the log */
-#define PRESS_EVERY 10   /* a guest that still boots forgets that its power button was pressed */
+#define PRESS_EVERY 10   /* seconds: a guest that still boots forgets that the button was pressed */
 #define LEAVE_MS    2000 /* for the vCPUs of a VM that is ended to leave their processors */
 
 static const struct config *config;
 static enum down_kind kind;
 static enum { VMS, LEAVING, TRACE } phase;
 static const char *reason;
-static uint64_t until;       /* host TSC: of the phase; none has TRACE */
-static uint64_t told, asked; /* last time */
+static uint64_t until; /* host TSC at which the phase ends; phase TRACE has no such end */
+/* Host TSC when the log was last told how far it is, and when all VMs were last asked to end. */
+static uint64_t told, asked;
 
 static const char *const names[] = {[DOWN_POWEROFF] = "power off", [DOWN_REBOOT] = "reboot"};
 
@@ -54,7 +55,7 @@ static unsigned vms_left(char *text, size_t size)
     return left;
 }
 
-/* All of them now and then; one that stands still, or has come to stand still, at once. */
+/* Ask all VMs to end, every PRESS_EVERY seconds; those that do not run are asked each time. */
 static void ask(uint64_t now)
 {
     bool all = !asked || now - asked >= PRESS_EVERY * tsc_hz;
@@ -120,7 +121,7 @@ void down_begin(enum down_kind k, const char *why)
     uint64_t now = rdtsc();
 
     reason = why;
-    if (kind != DOWN_NOT) { /* something else in the end, by the same clock */
+    if (kind != DOWN_NOT) { /* it goes down already: only what comes last is another now */
         kind = k;
         return;
     }

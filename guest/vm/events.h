@@ -18,8 +18,8 @@ struct vm_events {
     /* Its files have been loaded for the first time, and it has not run. A negative errno, after
      * the log has said why: it is not to run. */
     int (*loaded)(struct vm *vm);
-    /* It has been reset and loaded anew while a debugger has it: whether it is to stand still.
-     * forced: somebody else than its guest has reset it. */
+    /* It has been reset and loaded anew while a debugger has it. Whether it is to stand still
+     * before its first instruction. forced: somebody else than its guest has reset it. */
     bool (*stands_still)(struct vm *vm, bool forced);
     /* It is about to run for the first time. Restarts are not told. */
     void (*started)(struct vm_slot *slot);
@@ -31,25 +31,26 @@ struct vm_events {
 
     /* --- none is left --- */
 
-    /* None runs nor starts by itself, and the machine stays on: some can be started, */
+    /* No VM runs and none starts by itself, but some can be started. */
     void (*none_runs)(void);
-    /* or that is the end of it. */
+    /* No VM is left, and the machine stays on. */
     void (*stays_on)(void);
-    /* Let a key be the answer to what the log has just asked; and what has come of it. */
+    /* The log has just asked something: a key that is typed is the answer. */
     void (*ask_for_key)(void);
+    /* What has come of that. */
     enum vm_answer (*answer)(void);
 
     /* --- the machine goes down --- */
 
-    /* All VMs have ended: the trace records no more, and what it has is sent by and by, */
+    /* All VMs have ended: the trace records no more. */
     void (*trace_finish)(void);
-    /* as much at a time as goes without waiting. */
+    /* Send as much of what it has recorded as the port takes without waiting. */
     uint64_t (*trace_pump)(void);
-    /* Records that are left to be sent. */
+    /* How many records are left to be sent. */
     uint64_t (*trace_left)(void);
-    /* There is no time for that: it records no more. */
+    /* The machine goes down at once: the trace records no more, and what it has is lost. */
     void (*trace_off)(void);
-    /* The last thing: wait until all that was said is sent. */
+    /* The last thing: wait until all that was said to terminals and debuggers is sent. */
     void (*flush)(void);
 };
 

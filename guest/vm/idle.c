@@ -10,7 +10,7 @@
 
 static const struct config *config;
 static const char *why;
-static uint64_t until; /* host TSC up to which somebody may read; 0: nobody is waited for */
+static uint64_t until; /* host TSC up to which a key is waited for; 0: none is */
 
 static void finish(void)
 {

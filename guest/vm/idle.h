@@ -6,8 +6,8 @@
 
 #include "guest/config/config.h"
 
-/* Nothing is left, for that reason; error: what went wrong, or NULL. */
+/* Nothing is left to do. why: the reason, for the log; error: what went wrong, or NULL. */
 void idle_begin(const struct config *config, const char *why, const char *error);
-/* Goes on with it. Returns the host TSC at which to call it again at the latest, UINT64_MAX for
- * never. */
+/* Go on with what idle_begin() has begun. Returns the host TSC at which to call it again at the
+ * latest, UINT64_MAX for never. */
 uint64_t idle_work(void);

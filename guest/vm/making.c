@@ -11,7 +11,7 @@
 #include "guest/vm/files.h"
 #include "guest/run/run.h"
 
-#define CLEAR_MS 5 /* so long processor 0 stays away from all else */
+#define CLEAR_MS 5 /* of one piece of clearing, in which processor 0 does nothing else */
 
 int slot_refuse(char *error, int result, const struct vm_slot *slot, const char *why)
 {
@@ -109,7 +109,7 @@ void slot_make_anew(struct vm_slot *s)
     uint64_t start = rdtsc();
 
     run_unload();
-    run_flush(&vm->tasks); /* whoever asked it to leave has done with asking */
+    run_flush(&vm->tasks); /* no processor looks at its tasks any more when this returns */
     vm->life->resets++;
     vm_reset(vm);
     s->cost.make = rdtsc() - start;

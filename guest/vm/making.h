@@ -5,17 +5,20 @@
 
 /* Returns result, with "NAME why" in error[CONTROL_ERROR]. */
 int slot_refuse(char *error, int result, const struct vm_slot *slot, const char *why);
-/* Whether what the scheduler is to be told of it suits this machine; an errno with a sentence. */
+/* Whether this machine has a processor of its affinity. 0, or -EINVAL with a sentence in
+ * error[CONTROL_ERROR]. A cap that is larger than the machine is only warned of. */
 int slot_check(const struct vm_slot *s, char *error) MUST_CHECK;
 /* Have its VM scheduled by its weight, cap and affinity from now on. 0, or -EINVAL. */
 int slot_schedule(struct vm_slot *s) MUST_CHECK;
-/* Make its VM, and note what that takes; slot_clear_some() comes next. An errno, logged. */
+/* Make its VM, and note what that costs. slot_clear_some() comes next, until it is done, and then
+ * slot_boot(). 0, or a negative errno after a line on the log. */
 int slot_make(struct vm_slot *s, const struct config *config) MUST_CHECK;
-/* Power-on state for its VM, whose vCPUs are away; the same comes next. */
+/* Put its VM, whose vCPUs are away, back into the state after power-on; the same comes next. */
 void slot_make_anew(struct vm_slot *s);
 /* Clear some of its RAM; false: that was all of it. */
 bool slot_clear_some(struct vm_slot *s);
-/* Load its files: it is ready for its first instruction. An errno, logged. */
+/* Load its files: it is ready for its first instruction then. 0, or a negative errno after a line
+ * on the log. */
 int slot_boot(struct vm_slot *s) MUST_CHECK;
-/* `test_invalid`: make the state invalid in which it is to be entered. */
+/* If `[host] test_invalid` names it: make its boot vCPU's state one that VM entry refuses. */
 void slot_invalidate(struct vm_slot *s, const struct config *config);

@@ -5,20 +5,21 @@
 #include "guest/cpu/vcpu.h"
 #include "guest/load/e820.h"
 
-/* What no vCPU asks; struct vm.life. */
+/* The part of a VM that its vCPUs do not need: struct vm.life. */
 struct vm_life {
     struct gpa_layout layout;
     struct device_list devices;
     paddr ioapic_page; /* what reads of the I/O APIC give: mapped read-only */
 
-    uint32_t cleared; /* 2 MiB blocks of its RAM, before it boots */
-    uint64_t started; /* host TSC */
-    /* From the loader's hand-over to its first instruction, and what of that cleared its RAM and
-     * loaded its files. */
+    uint32_t cleared; /* how many 2 MiB blocks of its RAM have been cleared since the last reset */
+    uint64_t started; /* host TSC at its first instruction; 0: it has not come to that */
+    /* Host TSC ticks: from the loader's hand-over to its first instruction, and of these what it
+     * took to clear its RAM and to load its files. */
     uint64_t start_ticks, clear_ticks, load_ticks;
     const char *kind; /* what its kernel's file was taken for */
     unsigned resets;
-    /* the reload test */
+    /* The reload test (vm_state.h): exits until the next reload, how many there were, and the state
+     * of its random numbers. */
     unsigned reload_in, reloads;
     uint64_t random;
 };
@@ -41,10 +42,11 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config) MUST
 /* Load kernel and initrd and put the boot vCPU at their entry. 0, or an error that has been logged.
  */
 int vm_boot(struct vm *vm, const struct vm_files *files) MUST_CHECK;
-/* Power-on state for every device and vCPU; vm_clear_some() comes next. */
+/* Put every device and vCPU into the state after power-on; vm_clear_some() comes next. */
 void vm_reset(struct vm *vm);
-/* Clear its RAM until that host TSC; false: that was all of it, and vm_boot() may come. */
+/* Clear RAM until all of it is clear or the host TSC is `until`. Returns whether some is left; if
+ * not, vm_boot() may come. */
 bool vm_clear_some(struct vm *vm, uint64_t until);
 void vm_destroy(struct vm *vm);
-/* Its vCPUs are away: its clock goes on delta ticks later than it would. */
+/* Add delta TSC ticks to its clock; a negative one makes up for a pause. Its vCPUs are away. */
 void vm_move_clock(struct vm *vm, uint64_t delta);
