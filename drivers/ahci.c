@@ -153,13 +153,14 @@ static void collect_error(struct ahci_port *p, struct disk_queue *q, uint32_t in
     uint32_t tfd = get(p, TFD);
     unsigned slot = CMD_SLOT(get(p, CMD));
     int error = ata_outcome((uint8_t)tfd, (uint8_t)(tfd >> 8));
+    bool link = SSTS_DET(get(p, SSTS)) != DET_THERE || (interrupts & IRQ_LINK);
 
-    if (SSTS_DET(get(p, SSTS)) != DET_THERE || (interrupts & IRQ_LINK)) {
+    if (link) {
         p->hard = true;
     } else if (slot < q->depth && (issued >> slot & 1) && q->slots[slot].request) {
         disk_finish(q, slot, error ? error : -EAGAIN);
     }
-    disk_want_reset(q);
+    disk_want_reset(q, link || !error);
 }
 
 static void collect(struct disk_queue *q)
@@ -170,7 +171,7 @@ static void collect(struct disk_queue *q)
     put(p, PXIS, interrupts);
     issued = get(p, CI);
     if (interrupts == UINT32_MAX && issued == UINT32_MAX) { /* the controller has gone */
-        disk_want_reset(q);
+        disk_want_reset(q, true);
         return;
     }
     for (unsigned slot = 0; slot < q->depth; slot++)
@@ -261,7 +262,7 @@ static int reset(struct disk_unit *u, bool begin)
     int error;
 
     if (begin) {
-        p->hard |= u->overdue;
+        p->hard |= u->doubt;
         p->step = STOP;
     }
     error = step(p);

@@ -128,7 +128,7 @@ static int start(struct disk_queue *q, unsigned slot)
     if (status == 0xff)
         return -ENODEV;
     if (status & (ATA_BSY | ATA_DRQ)) {
-        disk_want_reset(q);
+        disk_want_reset(q, false);
         return -EAGAIN;
     }
     if (c->by_dma) {
@@ -195,7 +195,7 @@ static void collect_pio(struct ata_channel *c, struct disk_queue *q, const struc
         }
         if (!(status & ATA_DRQ) || size - c->moved < block) {
             disk_finish(q, 0, -EAGAIN); /* it wants less than was asked, or more */
-            disk_want_reset(q);
+            disk_want_reset(q, true);
             return;
         }
         move_block(c, r, block);

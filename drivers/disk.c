@@ -84,6 +84,16 @@ static void again(struct disk_queue *q, struct block_request *r, int error)
     prepend(q, r);
 }
 
+/* A FLUSH may have failed, and lost what it was to save: the next one would say that all is well.
+ */
+static void again_in_doubt(struct disk_queue *q, struct block_request *r)
+{
+    if (r->op == BLOCK_FLUSH)
+        give_back(q, r, -ETIMEDOUT);
+    else
+        again(q, r, -ETIMEDOUT);
+}
+
 void disk_finish(struct disk_queue *q, unsigned slot, int error)
 {
     struct block_request *r = slot < q->depth ? q->slots[slot].request : NULL;
@@ -97,15 +107,18 @@ void disk_finish(struct disk_queue *q, unsigned slot, int error)
     __atomic_store_n(&q->unit->in_vain, 0, __ATOMIC_RELAXED);
     if (error == -ENODEV)
         lose(disk_of(r));
-    if (error == -EAGAIN)
+    /* A FLUSH is asked once: see above. */
+    if (error == -EAGAIN && r->op != BLOCK_FLUSH)
         again(q, r, -EIO);
     else
-        give_back(q, r, error == -ENODEV ? -EIO : error);
+        give_back(q, r, error == -ENODEV || error == -EAGAIN ? -EIO : error);
 }
 
-void disk_want_reset(struct disk_queue *q)
+void disk_want_reset(struct disk_queue *q, bool has_begun)
 {
     q->stopped = true;
+    if (has_begun)
+        __atomic_store_n(&q->unit->doubt, true, __ATOMIC_RELAXED);
     __atomic_store_n(&q->unit->wanted, 1, __ATOMIC_RELEASE);
 }
 
@@ -310,8 +323,8 @@ static void end_reset(struct disk_unit *u)
             struct block_request *r = q->slots[slot].request;
 
             q->slots[slot].request = NULL;
-            if (r && u->overdue)
-                again(q, r, -ETIMEDOUT);
+            if (r && u->doubt)
+                again_in_doubt(q, r);
             else if (r)
                 prepend(q, r);
         }
@@ -319,7 +332,7 @@ static void end_reset(struct disk_unit *u)
         start_some(q);
         unlock(q);
     }
-    u->overdue = false;
+    u->doubt = false;
 }
 
 static void reset_some(struct disk_unit *u, bool begin)
@@ -363,7 +376,7 @@ static bool look_after(struct disk_unit *u)
         return busy;
     if (late && !wanted) {
         log_warn("%s: no answer for %u seconds: it is reset", u->name, DISK_SECONDS);
-        u->overdue = true;
+        u->doubt = true;
     }
     begin_reset(u);
     if (__atomic_add_fetch(&u->in_vain, 1, __ATOMIC_RELAXED) > IN_VAIN_MAX)

@@ -72,7 +72,7 @@ struct disk_unit {
     bool interrupting;     /* else it is polled */
     enum disk_state state; /* processor 0's to change */
     uint32_t wanted;       /* atomic: a reset is wanted */
-    bool overdue;          /* because something took too long */
+    bool doubt;            /* at the next reset nobody knows what of it has been carried out */
     uint32_t in_vain;      /* atomic: resets since something came back */
     uint32_t in_use;       /* atomic: something has been submitted since it was looked after */
     uint64_t reset_until, next_step;
@@ -107,8 +107,11 @@ struct disk *disk_of(const struct block_request *r);
  * -EAGAIN: worth another try.
  */
 void disk_finish(struct disk_queue *q, unsigned slot, int error);
-/* The hardware needs a reset; what is under way is tried again behind it. The lock is held. */
-void disk_want_reset(struct disk_queue *q);
+/*
+ * The hardware needs a reset; what is under way is tried again behind it, but for a FLUSH that may
+ * have failed meanwhile: none has where nothing of what is under way has begun. The lock is held.
+ */
+void disk_want_reset(struct disk_queue *q, bool has_begun);
 /* The interrupt of one queue. */
 void disk_interrupt(void *queue);
 

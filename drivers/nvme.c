@@ -181,7 +181,7 @@ static void collect(struct disk_queue *q)
     if (any)
         ring(n, q->number + 1, true, n->queue[q->number + 1].head);
     else if (io_read32(&n->registers, CSTS) & CSTS_FATAL)
-        disk_want_reset(q); /* or it has gone: then all bits are set */
+        disk_want_reset(q, true); /* or it has gone: then all bits are set */
 }
 
 /* --- the controller: off, on, queues --- */

@@ -173,7 +173,7 @@ static void collect(struct disk_queue *q)
     }
     /* A device that has gone reads as ones. */
     if (!any && (io_read8(&v->common, STATUS) & NEEDS_RESET))
-        disk_want_reset(q);
+        disk_want_reset(q, true);
 }
 
 /* --- reset and start --- */

@@ -44,7 +44,7 @@ static int model_start(struct disk_queue *q, unsigned slot)
     if (m.start_error)
         return m.start_error;
     if (m.never_ready) {
-        disk_want_reset(q);
+        disk_want_reset(q, false);
         return -EAGAIN;
     }
     assert_false(m.given >> slot & 1);
@@ -362,7 +362,8 @@ static void test_answers_late(void **state)
 {
     m.reset_steps = 5;
     submit(0, BLOCK_READ, 0);
-    submit(1, BLOCK_FLUSH, 0); /* innocent */
+    submit(1, BLOCK_WRITE, 0); /* innocent */
+    submit(3, BLOCK_FLUSH, 0); /* who knows what became of it */
     seconds(DISK_SECONDS - 1);
     assert_int_equal(m.resets, 0);
     now += 2 * tsc_hz;
@@ -373,9 +374,10 @@ static void test_answers_late(void **state)
     disk_interrupt(&m.unit.queues[0]);
     submit(2, BLOCK_READ, 0);
     assert_int_equal(backs, 0);
-    assert_int_equal(m.starts, 2);
+    assert_int_equal(m.starts, 3);
     seconds(1);
-    assert_int_equal(m.starts, 5);
+    assert_int_equal(errors[3], -ETIMEDOUT);
+    assert_int_equal(m.starts, 6);
     assert_int_equal(m.given, 7);
     for (unsigned i = 0; i < 3; i++)
         answer(i, 0);
@@ -463,7 +465,7 @@ static void test_reset_for_an_error(void **state)
         attentions = 0;
         spin_lock(&m.unit.queues[0].lock);
         disk_finish(&m.unit.queues[0], slot, -EIO);
-        disk_want_reset(&m.unit.queues[0]);
+        disk_want_reset(&m.unit.queues[0], false);
         spin_unlock(&m.unit.queues[0].lock);
         m.disk.block.ops->poll(&m.disk.block);
         assert_int_equal(attentions, 1);
