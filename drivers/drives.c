@@ -1,9 +1,11 @@
 #include "drivers/drives.h"
 
+#include "arch/x86/apic.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/trap.h"
+#include "arch/x86/tsc.h"
 #include "mm/space.h"
 
 #define CLASS_STORAGE 1
@@ -127,4 +129,10 @@ void drives_init(void)
                   p->interface);
         probe(p);
     }
+}
+
+void drives_wait(void)
+{
+    apic_timer_set(rdtsc() + tsc_hz / 1000);
+    cpu_idle_once();
 }

@@ -7,6 +7,9 @@
 /* Find PCI functions and their drives; once, on the boot processor, when all others are up. */
 void drives_init(void);
 
+/* For disk_do() at start-up: until something happens, a millisecond at most. */
+void drives_wait(void);
+
 /* Each driver's look at a function of its kind; what it finds is known to disk_get(). */
 void ata_probe(const struct host_pci *p);
 void ahci_probe(const struct host_pci *p);

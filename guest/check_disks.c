@@ -1,7 +1,6 @@
 /* `mode = check`: which disks there are, what lies on them, and whether they do what they say. */
 #include "guest/check.h"
 
-#include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
@@ -14,7 +13,6 @@
 #define DEPTH        8   /* requests at once */
 #define PIECE        128 /* sectors of each */
 #define PROGRESS     60  /* seconds */
-#define WAIT_HZ      1000
 #define ROUND_READ   0
 #define ROUND_WRITE  1
 #define ROUND_VERIFY 2
@@ -39,13 +37,6 @@ struct job {
 };
 
 static struct job job;
-
-/* Until something happens, a millisecond at most. */
-static void wait(void)
-{
-    apic_timer_set(rdtsc() + tsc_hz / WAIT_HZ);
-    cpu_idle_once();
-}
 
 /* --- what there is --- */
 
@@ -138,7 +129,7 @@ static void look_closely(struct piece *p)
                                   .count = 1,
                                   .segments = &segment};
 
-        if (disk_do(job.device, &r, wait))
+        if (disk_do(job.device, &r, drives_wait))
             note_error(r.sector);
     }
 }
@@ -210,7 +201,7 @@ static void go(unsigned round)
         tell_progress();
         (void)disks_work();
         if (!any)
-            wait();
+            drives_wait();
     }
 }
 
@@ -296,7 +287,7 @@ static void write_partition(const char *label, size_t length)
     log_info("disk %s: writing to partition %u, '%s'", d->block.name, p->number, p->label);
     go(ROUND_WRITE);
     tell("written");
-    error = disk_do(&d->block, &flush, wait);
+    error = disk_do(&d->block, &flush, drives_wait);
     if (error)
         log_error("disk %s: it could not be flushed (error %d)", d->block.name, -error);
     job.errors = 0;
@@ -315,7 +306,7 @@ void check_disks(const char *how, size_t length)
     struct disk *d;
 
     drives_init();
-    tables_read(wait);
+    tables_read(drives_wait);
     for (unsigned i = 0; (d = disk_get(i)); i++)
         list(d, table_of(i));
     if (!disk_get(0))
