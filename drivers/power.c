@@ -144,6 +144,8 @@ static void run_alone(void (*fn)(void *))
     if (this_cpu()->number != 0 && !spin_forsaken)
         cpu_call(0, fn, NULL);
     (void)smp_stop_others();
+    if (smp_leave)
+        smp_leave();
     serial_flush(&com1);
 }
 
@@ -169,6 +171,10 @@ void machine_poweroff(void)
         cpu_hlt();
 }
 
+#define RESET_CONTROL      0xcf9
+#define RESET_CONTROL_HARD 0x02
+#define RESET_CONTROL_GO   0x04
+
 static void reset_acpi(void)
 {
     volatile uint8_t *reg;
@@ -185,11 +191,28 @@ static void reset_acpi(void)
     tsc_delay_us(WAIT_US);
 }
 
-#define RESET_CONTROL      0xcf9
-#define RESET_CONTROL_HARD 0x02
-#define RESET_CONTROL_GO   0x04
-#define KEYBOARD_COMMAND   0x64
-#define KEYBOARD_RESET     0xfe
+#define KEYBOARD_COMMAND 0x64
+#define KEYBOARD_RESET   0xfe
+
+static void reset_control(void)
+{
+    outb(RESET_CONTROL, RESET_CONTROL_HARD);
+    outb(RESET_CONTROL, RESET_CONTROL_HARD | RESET_CONTROL_GO);
+    tsc_delay_us(WAIT_US);
+}
+
+/*
+ * Bochs resets this chip's PM base to 0 and leaves its ports decoded, which OVMF takes for a base
+ * that is set: it would wait for ever for a timer at port 8.
+ */
+static void reset_piix4(void)
+{
+    if (pci_read(PIIX4_PM, 0) != PIIX4_PM_ID)
+        return;
+    outl(PCI_ADDRESS, PIIX4_PM | PIIX4_PMREGMISC);
+    outb(PCI_DATA, 0);
+    reset_control();
+}
 
 static void reset_here(void *arg)
 {
@@ -202,10 +225,9 @@ void machine_reset(void)
 
     run_alone(reset_here);
     reset_acpi();
+    reset_piix4();
     reset_firmware(EFI_RESET_COLD);
-    outb(RESET_CONTROL, RESET_CONTROL_HARD);
-    outb(RESET_CONTROL, RESET_CONTROL_HARD | RESET_CONTROL_GO);
-    tsc_delay_us(WAIT_US);
+    reset_control();
     outb(KEYBOARD_COMMAND, KEYBOARD_RESET);
     tsc_delay_us(WAIT_US);
     /* No IDT: the exception, the double fault and the triple fault all fail, and the CPU shuts

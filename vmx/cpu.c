@@ -6,6 +6,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
+#include "arch/x86/smp.h"
 #include "vmx/ept.h"
 #include "vmx/fpu.h"
 #include "vmx/watch.h"
@@ -101,6 +102,17 @@ static bool vmxon(paddr region)
     return ok;
 }
 
+/* In VMX root operation a processor does not take INIT (SDM, "Restrictions on VMX Operation"), by
+ * which some machines restart. */
+static void leave(void)
+{
+    if (!this_cpu()->vmx)
+        return;
+    __asm__ volatile("vmxoff" ::: "cc");
+    write_cr4(read_cr4() & ~CR4_VMXE);
+    this_cpu()->vmx = NULL;
+}
+
 int vmx_cpu_start(struct vmx_cpu *cpu)
 {
     struct vmx_caps own = vmx_caps;
@@ -143,14 +155,14 @@ int vmx_cpu_start(struct vmx_cpu *cpu)
     if (read_cr4() & CR4_OSXSAVE)
         cpu->host_xcr0 = xgetbv(0);
     this_cpu()->vmx = cpu;
+    smp_leave = leave;
     vmx_flush_all();
     return 0;
 }
 
 void vmx_cpu_stop(struct vmx_cpu *cpu)
 {
-    __asm__ volatile("vmxoff" ::: "cc");
-    write_cr4(read_cr4() & ~CR4_VMXE);
+    leave();
     frame_free(cpu->vmxon_region, FRAME_ORDER_4K);
 }
 

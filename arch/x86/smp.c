@@ -137,8 +137,12 @@ void cpu_call(unsigned n, void (*fn)(void *), void *arg)
 
 static uint32_t stopper; /* number + 1 of the CPU that stops the others; atomic */
 
+void (*smp_leave)(void);
+
 static NORETURN void stop_here(struct percpu *cpu)
 {
+    if (smp_leave)
+        smp_leave();
     __atomic_store_n(&cpu->stopped, 1, __ATOMIC_RELEASE);
     for (;;) {
         cpu_cli();

@@ -77,5 +77,10 @@ static inline void cpu_serve_calls(void)
  * calling one is stopped.
  */
 unsigned smp_stop_others(void);
+/*
+ * What a CPU has to do before it stops for good or the machine is restarted; NULL: nothing. It may
+ * have been interrupted anywhere, by an NMI.
+ */
+extern void (*smp_leave)(void);
 /* For the NMI handler: stop here when somebody has asked for it. */
 void smp_stop_if_asked(struct percpu *cpu);

@@ -1,7 +1,7 @@
 """VMs that come and go: whatever they took is given back, to the frame."""
 import time
 
-from harness import BOOT, COMMAND, PATIENCE, expect, expect_in, scenario
+from harness import BOOT, COMMAND, FIRMWARE, PATIENCE, expect, expect_in, scenario
 from monitor import LEAVE, PROMPT
 from smp import Host, tiny
 
@@ -107,9 +107,9 @@ def going_down(lab):
     expect("later: starts" not in p.m.text(), "a VM was started")
 
 
-@scenario(bound=60)
+@scenario(bound=90)
 def going_down_is_called_off(lab):
-    """Ctrl-C calls it off; and a reboot is one, though no VM is left at last."""
+    """Ctrl-C calls it off; and a reboot is one, though no VM is left at last: firmware starts Corbel again."""
     p = house(lab)
     p.m.send("poweroff\r")
     p.m.read_until(rb"waiting for \d VMs to shut down, [1-4] s: spins", COMMAND * PATIENCE)
@@ -123,6 +123,7 @@ def going_down_is_called_off(lab):
     p.m.send(LEAVE)
     p.m.read_until(rb"corbel: warning: spins: did not shut down within 4 s: it is ended", COMMAND * PATIENCE)
     p.m.read_until(rb"corbel: asked for at the monitor: reboot", COMMAND * PATIENCE)
+    p.m.read_until(rb"corbel: Corbel's loader", FIRMWARE * PATIENCE)
 
 
 @scenario(bound=60)
