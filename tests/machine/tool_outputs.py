@@ -101,7 +101,8 @@ class Tree:
 
 @scenario(bound=120)
 def tools_arrows(lab):
-    """A call or an include that the table does not allow, circles, and a crowd at the top of guest/ are found."""
+    """A call or an include that the table does not allow, circles, a crowd at the top of guest/,
+    and a header that includes half of it are found."""
     tree = Tree(lab)
     tree.check(0, r"^arrows: 0 that nothing allows")
     tree.source("mm/space.c", '#include "guest/vm/vm.h"')
@@ -118,6 +119,15 @@ def tools_arrows(lab):
         tree.check(status, *[r"^8 files of one folder call each other in a circle"] * status)
     for i in range(8):
         tree.remove(f"mm/f{i}.c")
+    for i in range(7):
+        tree.write(f"guest/vm/h{i}.h", "")
+    many = [f'#include "guest/vm/h{i}.h"\n' for i in range(7)]
+    tree.write("guest/vm/vm.h", '#include "mm/frame.h"\n' + "".join(many[:6]))
+    tree.source("guest/vm/all.c", *many)
+    tree.check(0)
+    tree.write("guest/vm/vm.h", "".join(many))
+    tree.check(1, r"guest/vm/vm.h includes 7 headers of guest/, more than 6")
+    tree.write("guest/vm/vm.h", "")
     for i in range(7):
         tree.check(0)
         tree.source(f"guest/g{i}.c", f"void g{i}(void) {{}}")
