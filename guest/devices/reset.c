@@ -28,8 +28,8 @@ static void reset_control_write(struct device *d, uint16_t port, unsigned size, 
             device_vm_request(d, VM_REQUEST_RESET, "reset control register");
         return;
     }
-    /* A20 can be read back but masks nothing: no guest of this platform depends on the wrap at 1
-     * MiB. */
+    /* As in the ICHs, this bit and the 8042's A20 output are two, and either opens the gate. Both
+     * read back as written; there is no gate, as nothing here depends on the wrap at 1 MiB. */
     if ((value & ~r->system_a) & SYSTEM_A_FAST_RESET)
         device_vm_request(d, VM_REQUEST_RESET, "fast reset (port 92h)");
     r->system_a = value & (SYSTEM_A_FAST_RESET | SYSTEM_A_A20);

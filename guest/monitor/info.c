@@ -42,7 +42,7 @@ bool command_list(struct job *job)
         control_state_text(slot),
         text_number(cpus, slot->config->cpus),
         text_size(memory, slot->config->memory),
-        text_number(weight, slot->weight),
+        text_number(weight, slot->config->weight),
         text_number(starts, slot->starts),
         slot == console_front() && slot->vm ? "Ctrl-]"
         : console_unseen(slot)              ? "new"
@@ -107,13 +107,10 @@ static void show_key(const struct vm_slot *slot, enum config_vm_key i)
         format(text, sizeof(text), "%s", key->choices[*(const uint32_t *)field]);
         break;
     case CONFIG_PROCESSOR_SET:
-        processors_text(text, sizeof(text), &slot->affinity);
+        processors_text(text, sizeof(text), (const struct config_cpus *)field);
         break;
     default:
-        format(text, sizeof(text), "%u",
-               i == CONFIG_VM_WEIGHT ? slot->weight
-               : i == CONFIG_VM_CAP  ? slot->cap
-                                     : *(const uint32_t *)field);
+        format(text, sizeof(text), "%u", *(const uint32_t *)field);
     }
     job_line("  %-12s %s", key->name, text);
 }

@@ -108,7 +108,7 @@ static void draw_row(const struct row *r, uint64_t passed)
          slot->vm ? text_percent(share, r->ran, passed) : "",
          slot->vm ? text_number(exits, r->exits * 1000 / MAX(tsc_to_ns(passed) / 1000000, 1)) : "",
          slot->vm ? text_size(memory, slot->vm->memory.size) : "", slot->config->cpus,
-         slot->weight);
+         slot->config->weight);
 }
 
 static void draw_screen(struct screen *s)

@@ -34,7 +34,7 @@ static bool idle_told; /* it has been told that no VM runs */
 
 /* --- which there are --- */
 
-int control_init(const struct config *c, const struct vm_config *vms, uint64_t handover)
+int control_init(const struct config *c, struct vm_config *vms, uint64_t handover)
 {
     config = c;
     handover_tsc = handover;
@@ -49,9 +49,6 @@ int control_init(const struct config *c, const struct vm_config *vms, uint64_t h
         struct vm_slot *s = &slots[i];
         s->config = &vms[i];
         s->id = i;
-        s->weight = vms[i].weight;
-        s->cap = vms[i].cap;
-        s->affinity = vms[i].affinity;
         memcpy(s->name, vms[i].name.data, MIN(vms[i].name.length, sizeof(s->name) - 1));
     }
     return 0;

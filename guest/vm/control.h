@@ -23,17 +23,14 @@ struct slot_cost {
 enum slot_end { SLOT_NEVER_RAN, SLOT_POWERED_OFF, SLOT_CRASHED, SLOT_KILLED, SLOT_FAILED };
 
 struct vm_slot {
-    const struct vm_config *config;
+    struct vm_config *config; /* as the file says, but for what `set` has changed */
     char name[CONFIG_MAX_NAME + 1];
     unsigned id; /* index, from 0, in the config's order */
     enum slot_state state;
     enum slot_end ended; /* in state SLOT_OFF */
     struct vm *vm;       /* NULL in state SLOT_OFF */
-    /* What `set` may change; from the config at first. */
-    uint32_t weight, cap; /* cap in percent of one processor, 0: none */
-    struct config_cpus affinity;
-    unsigned starts;  /* how often it was started, restarts included */
-    const char *kind; /* what its kernel's file was taken for; NULL until it has started */
+    unsigned starts;     /* how often it was started, restarts included */
+    const char *kind;    /* what its kernel's file was taken for; NULL until it has started */
     struct slot_cost cost;
     /* control.c's own */
     uint64_t began, paused_at, restart_at; /* host TSC */
@@ -45,8 +42,7 @@ struct vm_slot {
 #define CONTROL_ERROR CONFIG_MESSAGE /* a sentence fits into this */
 
 /* A slot for each of the config's VMs; handover is the TSC at which the loader left. 0, -ENOMEM. */
-int control_init(const struct config *config, const struct vm_config *vms,
-                 uint64_t handover) MUST_CHECK;
+int control_init(const struct config *config, struct vm_config *vms, uint64_t handover) MUST_CHECK;
 /*
  * Start and restart the VMs that are due. A chore of processor 0's loop, after those of the
  * debugger and the console, so that what they ask for is done in the same round. Returns the host

@@ -33,15 +33,15 @@ static bool affinity_is_absent(const struct config_cpus *set)
 
 int slot_check(const struct vm_slot *s, char *error)
 {
-    if (affinity_is_absent(&s->affinity)) {
+    if (affinity_is_absent(&s->config->affinity)) {
         format(error, CONTROL_ERROR,
                "%s: affinity names no processor that this machine has: it has 0 to %u", s->name,
                smp_cpus - 1);
         return -EINVAL;
     }
-    if (s->cap > 100 * smp_cpus)
+    if (s->config->cap > 100 * smp_cpus)
         log_warn("%s: cap = %u is more than this machine's %u processor%s give: it changes nothing",
-                 s->name, s->cap, smp_cpus, smp_cpus == 1 ? "" : "s");
+                 s->name, s->config->cap, smp_cpus, smp_cpus == 1 ? "" : "s");
     return 0;
 }
 
@@ -49,9 +49,9 @@ int slot_schedule(struct vm_slot *s)
 {
     struct sched_cpus set;
 
-    _Static_assert(sizeof(set) == sizeof(s->affinity), "one bit for each processor");
-    memcpy(&set, &s->affinity, sizeof(set));
-    return run_schedule(&s->vm->tasks, s->weight, s->cap, &set);
+    _Static_assert(sizeof(set) == sizeof(s->config->affinity), "one bit for each processor");
+    memcpy(&set, &s->config->affinity, sizeof(set));
+    return run_schedule(&s->vm->tasks, s->config->weight, s->config->cap, &set);
 }
 
 void slot_invalidate(struct vm_slot *s, const struct config *config)
