@@ -206,11 +206,6 @@ void vmx_flush_eptp(uint64_t eptp)
         invept(INV_ALL, 0);
 }
 
-void vmx_flush_ept(struct ept *ept)
-{
-    vmx_flush_eptp(ept_pointer(ept));
-}
-
 void vmx_set_own_ept(struct vmx_vcpu *v, uint64_t own, const struct ept *shared)
 {
     v->own_ept = own;

@@ -11,7 +11,6 @@
 struct vmx_cpu {
     paddr vmxon_region;
     struct vmx_vcpu *current;
-    uint64_t ept_generation; /* of the EPT of `current` at its last INVEPT here */
     uint64_t host_xcr0, host_xss;
 };
 

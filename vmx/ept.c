@@ -3,12 +3,10 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 
-#define ENTRIES    512u
-#define ENTRY_TYPE 3 /* shift of a leaf's memory type */
-#define ENTRY_LEAF BIT(7)
-#define ENTRY_AD   (BIT(8) | BIT(9))
-/* Ours, where the CPU ignores it: the mapping stays, with no rights at all. */
-#define ENTRY_KEPT   BIT(58)
+#define ENTRIES      512u
+#define ENTRY_TYPE   3 /* shift of a leaf's memory type */
+#define ENTRY_LEAF   BIT(7)
+#define ENTRY_AD     (BIT(8) | BIT(9))
 #define ADDRESS_MASK 0x000ffffffffff000ULL
 #define GPA_END      BIT(48)
 #define HPA_END      BIT(52)
@@ -28,7 +26,7 @@ static unsigned index_of(uint64_t gpa, unsigned level)
 
 static bool present(uint64_t entry)
 {
-    return entry & (EPT_RWX | ENTRY_KEPT);
+    return entry & EPT_RWX;
 }
 
 static bool is_leaf(uint64_t entry, unsigned level)
@@ -252,44 +250,33 @@ int ept_map_type(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsign
     return map_range(ept, gpa, hpa, size, prot, bits);
 }
 
-static uint64_t with_rights(uint64_t leaf, unsigned prot)
-{
-    leaf &= ~(EPT_RWX | ENTRY_KEPT);
-    return prot ? leaf | prot : leaf | ENTRY_KEPT;
-}
-
-/* Give every leaf in [from, to) the rights prot, or remove it, splitting where the range cuts
- * through one. */
-static int change(struct ept *ept, uint64_t *table, unsigned level, uint64_t from, uint64_t to,
-                  unsigned prot, bool remove)
+/* Remove every leaf in [from, to). One that the range cuts through is split, or goes as a whole. */
+static int unmap(struct ept *ept, uint64_t *table, unsigned level, uint64_t from, uint64_t to,
+                 bool may_split)
 {
     uint64_t span = BIT(shift(level)), next;
-    int rc;
 
     for (; from < to; from = next) {
         uint64_t *entry = &table[index_of(from, level)], old = *entry;
+        int result = 0;
+
         next = MIN(ALIGN_DOWN(from, span) + span, to);
-        bool whole = next - from == span;
         if (!present(old))
             continue;
-        if (!is_leaf(old, level)) {
-            if (whole && remove) {
-                set_entry(entry, 0);
+        bool leaf = is_leaf(old, level);
+        if (next - from == span || (leaf && !may_split)) {
+            set_entry(entry, 0);
+            if (!leaf)
                 retire(ept, old & ADDRESS_MASK, level - 1);
-                ept->generation++;
-                continue;
-            }
-        } else if (whole && !(prot & EPT_EXECUTE && level > ept->max_exec_level)) {
-            set_entry(entry, remove ? 0 : with_rights(old, prot));
-            if (old & ~(uint64_t)prot & EPT_RWX)
-                ept->generation++;
+            ept->generation++;
             continue;
-        } else if ((rc = split(ept, entry, level)) < 0) {
-            return rc;
         }
-        rc = change(ept, table_at(*entry), level - 1, from, next, prot, remove);
-        if (rc < 0)
-            return rc;
+        if (leaf)
+            result = split(ept, entry, level);
+        if (result == 0)
+            result = unmap(ept, table_at(*entry), level - 1, from, next, may_split);
+        if (result < 0)
+            return result;
     }
     return 0;
 }
@@ -298,42 +285,13 @@ int ept_unmap(struct ept *ept, uint64_t gpa, uint64_t size)
 {
     if (!range_valid(gpa, size))
         return -EINVAL;
-    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, 0, true);
+    return unmap(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, true);
 }
 
-int ept_protect(struct ept *ept, uint64_t gpa, uint64_t size, unsigned prot)
+void ept_forget(struct ept *ept, uint64_t gpa, uint64_t size)
 {
-    if (!range_valid(gpa, size) || (prot && !rights_valid(ept, prot)))
-        return -EINVAL;
-    return change(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, prot, false);
-}
-
-int ept_map_guest(struct ept *ept, const struct guest_memory *gm)
-{
-    for (uint32_t i = 0; i < gm->range_count; i++) {
-        uint64_t gpa = gm->ranges[i].gpa, end = gpa + gm->ranges[i].size;
-        while (gpa < end) {
-            struct guest_frame frame;
-            int rc = guest_memory_lookup(gm, gpa, &frame);
-            if (rc == 0)
-                rc = ept_map(ept, gpa, frame.hpa, frame.contiguous, EPT_RWX);
-            if (rc < 0)
-                return rc;
-            gpa += frame.contiguous;
-        }
-    }
-    return 0;
-}
-
-int ept_fault_in(struct ept *ept, const struct guest_memory *gm, uint64_t gpa)
-{
-    struct guest_frame frame;
-    int rc = guest_memory_lookup(gm, gpa, &frame);
-
-    if (rc < 0)
-        return rc;
-    uint64_t span = BIT(shift(MIN(frame.level, ept->max_level)));
-    return ept_map(ept, ALIGN_DOWN(gpa, span), ALIGN_DOWN(frame.hpa, span), span, EPT_RWX);
+    if (range_valid(gpa, size))
+        (void)!unmap(ept, phys_to_virt(ept->root), EPT_LEVELS, gpa, gpa + size, false);
 }
 
 int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf)
@@ -356,6 +314,17 @@ int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf)
     }
 }
 
+uint64_t ept_page_entry(const struct ept *ept, paddr hpa, unsigned prot, bool write_back)
+{
+    uint64_t type = MEMORY_WB;
+
+    if (write_back)
+        prot |= EPT_IGNORE_PAT;
+    else if (ept->mtrr)
+        type = mtrr_type(ept->mtrr, hpa, NULL);
+    return hpa | prot | type << ENTRY_TYPE;
+}
+
 /* --- windows --- */
 
 /* A table of the window's own, with anything in it. */
@@ -373,50 +342,12 @@ static int own_table(struct ept_window *w, paddr *out)
     return 0;
 }
 
-/* One that begins as a copy. */
-static int copy_table(struct ept_window *w, const uint64_t *from, paddr *out)
-{
-    int rc = own_table(w, out);
-
-    if (rc == 0)
-        memcpy(phys_to_virt(*out), from, PAGE_SIZE);
-    return rc;
-}
-
 static bool is_own(const struct ept_window *w, paddr table)
 {
     for (unsigned i = 0; i < w->used; i++)
         if (w->table[i] == table)
             return true;
     return false;
-}
-
-int ept_window_open(struct ept_window *w, const struct ept *ept, uint64_t gpa)
-{
-    paddr next;
-    int rc;
-
-    if (gpa >= GPA_END)
-        return -ENOENT;
-    if (!w->used && (rc = copy_table(w, phys_to_virt(ept->root), &next)) < 0)
-        return rc;
-    uint64_t *table = phys_to_virt(w->table[0]);
-    for (unsigned level = EPT_LEVELS;; level--) {
-        uint64_t *entry = &table[index_of(gpa, level)];
-        if (!present(*entry))
-            return -ENOENT;
-        if (is_leaf(*entry, level)) {
-            *entry = (*entry & ~ENTRY_KEPT) | EPT_RWX;
-            return 0;
-        }
-        if (!is_own(w, *entry & ADDRESS_MASK)) {
-            rc = copy_table(w, table_at(*entry), &next);
-            if (rc < 0)
-                return rc;
-            *entry = next | EPT_RWX;
-        }
-        table = table_at(*entry);
-    }
 }
 
 /* A table of the window's own below this entry of it, that translates the same. */
@@ -448,8 +379,13 @@ int ept_window_put(struct ept_window *w, const struct ept *ept, uint64_t gpa, ui
 
     if (gpa >= GPA_END)
         return -EINVAL;
-    if (!w->used && (rc = copy_table(w, phys_to_virt(ept->root), &root)) < 0)
-        return rc;
+    if (!w->used) {
+        rc = own_table(w, &root);
+        if (rc < 0)
+            return rc;
+        memcpy(phys_to_virt(root), phys_to_virt(ept->root), PAGE_SIZE);
+        w->generation = ept->generation;
+    }
     uint64_t *table = phys_to_virt(w->table[0]);
     for (unsigned level = EPT_LEVELS; level > 1; level--) {
         uint64_t *e = &table[index_of(gpa, level)];

@@ -1,10 +1,11 @@
 /*
- * Extended page tables (SDM volume 3, "The Extended Page Table Mechanism"): a cache of guest_memory
- * that the CPU walks. Pure but for the frames it takes; INVEPT is the caller's.
+ * Extended page tables (SDM volume 3, "The Extended Page Table Mechanism"): a cache, which the CPU
+ * walks, of what guest/memory/rights.h knows. Pure but for the frames it takes; INVEPT and the lock
+ * are the caller's.
  */
 #pragma once
 
-#include "mm/guest_memory.h"
+#include "mm/frame.h"
 #include "mm/mtrr.h"
 #include "vmx/controls.h"
 
@@ -60,49 +61,43 @@ int ept_map(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsigned pr
 /* The same with a given memory type (and EPT_IGNORE_PAT) instead of the MTRRs': device memory. */
 int ept_map_type(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot,
                  enum memory_type type, bool ignore_pat) MUST_CHECK;
-/* Remove what is mapped in the range. -EINVAL, -ENOMEM when a large leaf could not be split. */
+/* Remove what is mapped in the range. -EINVAL, -ENOMEM when a large leaf could not be split (what
+ * was removed so far is gone). */
 int ept_unmap(struct ept *ept, uint64_t gpa, uint64_t size) MUST_CHECK;
-/* Change the rights of what is mapped in the range, to none at all with prot 0; holes stay holes.
- * -EINVAL, -ENOMEM. */
-int ept_protect(struct ept *ept, uint64_t gpa, uint64_t size, unsigned prot) MUST_CHECK;
-
-/* All RAM of the VM, RWX. */
-int ept_map_guest(struct ept *ept, const struct guest_memory *gm) MUST_CHECK;
-/*
- * After an EPT violation at gpa: when it is RAM, map around it (the largest leaf its backing
- * allows) and return 0. -EFAULT: not RAM, a device's or nobody's. -ENOMEM.
- */
-int ept_fault_in(struct ept *ept, const struct guest_memory *gm, uint64_t gpa) MUST_CHECK;
+/* The same without memory: a large leaf that the range cuts through goes as a whole. */
+void ept_forget(struct ept *ept, uint64_t gpa, uint64_t size);
 
 struct ept_leaf {
     uint64_t entry; /* as the CPU sees it */
     paddr hpa;      /* of the byte at the gpa asked for */
     uint8_t level;  /* 1 4K, 2 2M, 3 1G */
 };
-/* The leaf that translates gpa, perhaps without any right: 0, or -ENOENT. */
+/* The leaf that translates gpa: 0, or -ENOENT. */
 int ept_lookup(const struct ept *ept, uint64_t gpa, struct ept_leaf *leaf);
 
+/* The entry of a leaf of 4 KiB, as the CPU sees it: with the MTRRs' type, or with write-back
+ * whatever the guest's PAT says. prot as for ept_map(). */
+uint64_t ept_page_entry(const struct ept *ept, paddr hpa, unsigned prot, bool write_back);
+
 /*
- * A view of one EPT for one vCPU in which some pages differ: those that it protects are open, or
- * something else stands there. Tables of its own where the way to such a page differs, the others
- * shared. It is good until the EPT's generation changes or tables are reaped.
+ * A view of one EPT for one vCPU in which some pages differ. Tables of its own where the way to
+ * such a page differs, the others shared. It is good until the EPT's generation changes or tables
+ * are reaped.
  */
 #define EPT_WINDOW_TABLES 40
 struct ept_window {
     paddr table[EPT_WINDOW_TABLES]; /* [0] its root; kept from use to use */
     uint8_t used, allocated;
+    uint64_t generation; /* of the EPT when the first page was put into it */
 };
 
-/* Give gpa's page all rights in the window, which is empty at first. -ENOENT: not mapped; -ENOMEM,
- * also for more pages than it can hold. */
-int ept_window_open(struct ept_window *w, const struct ept *ept, uint64_t gpa) MUST_CHECK;
 /*
  * Let the page at gpa be what a leaf of 4 KiB says (the entry as the CPU sees it), or nothing with
- * 0. -EINVAL: beyond what EPT translates; -ENOMEM.
+ * 0. -EINVAL: beyond what EPT translates; -ENOMEM, also for more pages than it can hold.
  */
 int ept_window_put(struct ept_window *w, const struct ept *ept, uint64_t gpa,
                    uint64_t entry) MUST_CHECK;
-/* Forget what is open. The CPU must do INVEPT before it uses the window again. */
+/* Forget what differs. The CPU must do INVEPT before it uses the window again. */
 void ept_window_close(struct ept_window *w);
 /* The value of EPTP for it, while anything differs. */
 uint64_t ept_window_pointer(const struct ept_window *w, const struct ept *ept);

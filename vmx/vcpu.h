@@ -213,10 +213,9 @@ static inline void vmx_set_preemption_timer(uint64_t ticks, unsigned shift)
  * vCPU comes to them.
  */
 void vmx_set_own_ept(struct vmx_vcpu *v, uint64_t own, const struct ept *shared);
-/* Forget all translations of this vCPU (INVVPID) and all of its EPT (INVEPT) on this CPU. */
+/* Forget all translations of this vCPU (INVVPID) and all of the EPT with this EPTP (INVEPT) on this
+ * CPU. */
 void vmx_flush_linear(struct vmx_vcpu *v);
-void vmx_flush_ept(struct ept *ept);
-/* The same of the EPT with this EPTP. */
 void vmx_flush_eptp(uint64_t eptp);
 /* Both, for the loaded vCPU. */
 void vmx_flush_current(struct vmx_vcpu *v);

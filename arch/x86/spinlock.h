@@ -20,7 +20,7 @@
  *     RANK_BOARD      guest/                 VM        its device models
  *     RANK_BUS        guest/board            VM        where its devices' ranges are
  *     RANK_SCHED      guest/sched            CPU       its run queue
- *     RANK_GUEST      mm/guest_memory, EPT   VM        its RAM's blocks, its EPT's tables
+ *     RANK_GUEST      guest/memory           VM        what its EPT says, and why
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
  *     RANK_PCI        drivers/pci_access     one       the ports of configuration space
  *     RANK_SPACE      mm/space               one       the microkernel's page tables

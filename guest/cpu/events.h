@@ -19,9 +19,9 @@ void vcpu_place_apic(struct vcpu *v);
 /* The VM's EPT has changed, perhaps: so does the view of a vCPU that has one. */
 void vcpu_refresh_view(struct vcpu *v);
 /* Put the local APIC into a view of the VM's EPT that this vCPU is to use. -ENOMEM. */
-int vcpu_put_apic(const struct vcpu *v, struct ept_window *w) MUST_CHECK;
+int vcpu_put_apic(struct vcpu *v, struct ept_window *w) MUST_CHECK;
 /* The EPTP that it uses as long as no page is open for an instruction of it. */
 static inline uint64_t vcpu_ept_pointer(const struct vcpu *v)
 {
-    return v->hw.own_ept ? v->hw.own_ept : ept_pointer(&v->vm->ept);
+    return v->hw.own_ept ? v->hw.own_ept : ept_pointer(&v->vm->rights.ept);
 }

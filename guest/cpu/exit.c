@@ -231,7 +231,7 @@ static enum exit_result exit_ept_misconfiguration(struct vcpu *v, struct vm_exit
 {
     struct ept_leaf leaf = {0};
 
-    if (ept_lookup(&v->vm->ept, e->gpa, &leaf) < 0)
+    if (rights_lookup(&v->vm->rights, e->gpa, &leaf) < 0)
         leaf.entry = 0;
     vm_kill(v,
             "EPT misconfiguration at guest-physical %lx (entry %lx, level %u): a fault of Corbel's",
@@ -325,6 +325,18 @@ static const struct exit_row {
 };
 #pragma GCC diagnostic pop
 
+#define REQUESTS_RARE (REQUEST_INIT | REQUEST_STARTUP | REQUEST_EOI_EXITS | REQUEST_VIEW)
+
+static __attribute__((noinline)) void serve_rare(struct vcpu *v, uint32_t requests)
+{
+    if (requests & (REQUEST_INIT | REQUEST_STARTUP))
+        vcpu_startup_message(v, requests); /* which ends HLT */
+    if (requests & REQUEST_EOI_EXITS)
+        vcpu_write_eoi_bitmap(v);
+    if (requests & REQUEST_VIEW)
+        vcpu_refresh_view(v);
+}
+
 /* What was asked for meanwhile; returns an enum vcpu_leave. */
 static int serve_requests(struct vcpu *v)
 {
@@ -342,10 +354,8 @@ static int serve_requests(struct vcpu *v)
             return VCPU_REQUEST;
         }
         v->halted |= (requests & REQUEST_HALT) != 0;
-        if (UNLIKELY(requests & (REQUEST_INIT | REQUEST_STARTUP)))
-            vcpu_startup_message(v, requests); /* which ends HLT */
-        if (UNLIKELY(requests & REQUEST_EOI_EXITS))
-            vcpu_write_eoi_bitmap(v);
+        if (UNLIKELY(requests & REQUESTS_RARE))
+            serve_rare(v, requests);
         reschedule |= (requests & REQUEST_RESCHEDULE) != 0;
         if (requests & REQUEST_TIMER)
             vcpu_run_timers(v);

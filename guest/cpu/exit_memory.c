@@ -224,7 +224,8 @@ static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
     return EXIT_RESUME;
 }
 
-/* Not where the last device access was: RAM whose mapping is gone, another device, or nobody's. */
+/* Not where the last device access was: RAM whose mapping is gone or of which somebody has taken
+ * rights, another device, or nobody's. */
 static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct vm_exit *e)
 {
     uint64_t gpa = e->gpa;
@@ -234,10 +235,10 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
         return false;
     if (v->vm->watches && probes->ept_violation(v, e))
         return true;
-    spin_lock(&v->vm->board.lock);
-    int result = ept_fault_in(&v->vm->ept, &v->vm->memory, gpa);
-    spin_unlock(&v->vm->board.lock);
-    if (result < 0)
+    int result = rights_fault(&v->vm->rights, gpa, e->qualification & EPT_RWX);
+    if (result == -EFAULT)
+        return false;
+    if (result == -ENOMEM)
         vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
     else
         vcpu_refresh_view(v);

@@ -186,7 +186,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
     build_msr_env(v);
     msr_bitmap_build(phys_to_virt(v->msr_bitmap), &v->msr_env.features);
     const struct vmx_vcpu_setup setup = {
-        .ept = &vm->ept,
+        .ept = &vm->rights.ept,
         .msr_bitmap = v->msr_bitmap,
         .virtual_apic_page = v->lapic_page,
         .apic_access_page = vm->apic_access_page,

@@ -38,6 +38,8 @@ enum vcpu_leave {
 #define REQUEST_STARTUP BIT(TASK_OWN + 4)
 /* The I/O APIC's level-triggered vectors have changed. */
 #define REQUEST_EOI_EXITS BIT(TASK_OWN + 5)
+/* The VM's EPT has changed: so does a view of it. */
+#define REQUEST_VIEW BIT(TASK_OWN + 6)
 
 struct vcpu {
     struct vmx_vcpu hw; /* must be first: the exit path casts one into the other */

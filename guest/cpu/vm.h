@@ -7,8 +7,8 @@
 #include "guest/board/board.h"
 #include "guest/config/config.h"
 #include "guest/cpu/ending.h"
+#include "guest/memory/rights.h"
 #include "guest/run/task.h"
-#include "vmx/ept.h"
 
 struct vcpu;
 struct vm_life;
@@ -27,7 +27,7 @@ struct vm {
     struct task_group tasks;   /* its vCPUs, as the processors' loops see them */
 
     struct guest_memory memory;
-    struct ept ept;
+    struct rights rights; /* its EPT */
     paddr apic_access_page;
 
     struct vcpu *vcpu[CONFIG_MAX_CPUS];

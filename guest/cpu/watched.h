@@ -18,7 +18,6 @@ struct watch_vcpu {
     unsigned revision; /* of the VM's watches, when they were last taken up */
     /* Pages that are open to it for the instruction that is being stepped. */
     struct ept_window window;
-    uint64_t window_generation;       /* of the EPT that the window is of */
     uint64_t window_page;             /* the only one open in it, or WATCH_NO_PAGE */
     const struct vmx_cpu *window_cpu; /* which knows no other translations by it */
     bool undefined;                   /* #UD is to exit: SYSCALL is watched */

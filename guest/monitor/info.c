@@ -207,7 +207,7 @@ bool command_memory(struct job *job)
     if (slot->vm)
         job_line("  %s: %s of RAM, %s of page tables", slot->name,
                  text_size(size, slot->vm->memory.size),
-                 text_size(tables, slot->vm->ept.frames * PAGE_SIZE));
+                 text_size(tables, rights_frames(&slot->vm->rights) * PAGE_SIZE));
     return job->step < control_count();
 }
 

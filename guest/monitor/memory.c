@@ -263,13 +263,13 @@ static void show_steps(const struct steps *s)
         job_line("  linear %lx is not mapped", s->m.address);
 }
 
-static void show_leaf(const struct vm *vm, uint64_t gpa)
+static void show_leaf(struct vm *vm, uint64_t gpa)
 {
     static const char *const sizes[] = {"", "4K", "2M", "1G"};
     static const char *const types[] = {"UC", "WC", "?", "?", "WT", "WP", "WB", "?"};
     struct ept_leaf leaf;
 
-    if (ept_lookup(&vm->ept, gpa, &leaf) < 0) {
+    if (rights_lookup(&vm->rights, gpa, &leaf) < 0) {
         job_line("  phys:%lx is not mapped by EPT: a device's, or nobody's", gpa);
         return;
     }

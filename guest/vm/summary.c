@@ -51,7 +51,8 @@ void vm_print_summary(struct vm *vm)
     if (vm->life->reloads)
         log_info("  state saved, wiped and reloaded %u times", vm->life->reloads);
     log_info("  memory: %lu MiB RAM, %lu KiB of EPT; Corbel itself %lu KiB", vm->memory.size / MIB,
-             vm->ept.frames * PAGE_SIZE / KIB, frames.kernel / KIB + frames.metadata / KIB);
+             rights_frames(&vm->rights) * PAGE_SIZE / KIB,
+             frames.kernel / KIB + frames.metadata / KIB);
     log_info(
         "  start: %lu ticks from the hand-over to the first instruction: %lu clearing RAM, %lu "
         "loading",

@@ -51,16 +51,13 @@ static int create_memory(struct vm *vm)
     }
     if (guest_memory_create(&vm->memory, (uint16_t)(FRAME_VM + vm->id), regions, count) < 0)
         return no_memory(vm, "its RAM");
-    if (ept_create(&vm->ept, &vmx_features, &host_mtrr, 0) < 0 ||
-        ept_map_guest(&vm->ept, &vm->memory) < 0)
+    if (rights_init(&vm->rights, &vm->memory, &vmx_features, &host_mtrr) < 0)
         return no_memory(vm, "its page tables");
     vm->life->ioapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     if (vm->life->ioapic_page == FRAME_NONE)
         return no_memory(vm, "its I/O APIC's page");
     memset(phys_to_virt(vm->life->ioapic_page), 0, PAGE_SIZE);
-    /* Write-back whatever the guest's PAT says: we write it through a cached mapping. */
-    if (ept_map_type(&vm->ept, IOAPIC_BASE, vm->life->ioapic_page, PAGE_SIZE, EPT_READ, MEMORY_WB,
-                     true) < 0)
+    if (rights_place(&vm->rights, IOAPIC_BASE, vm->life->ioapic_page, PAGE_SIZE, EPT_READ) < 0)
         return no_memory(vm, "its page tables");
     if (!vmx_features.virtualize_apic_accesses)
         return 0;
@@ -68,7 +65,8 @@ static int create_memory(struct vm *vm)
     if (vm->apic_access_page == FRAME_NONE)
         return no_memory(vm, "its APIC page");
     memset(phys_to_virt(vm->apic_access_page), 0, PAGE_SIZE);
-    if (ept_map(&vm->ept, LAPIC_BASE, vm->apic_access_page, PAGE_SIZE, EPT_READ | EPT_WRITE) < 0)
+    if (rights_place(&vm->rights, LAPIC_BASE, vm->apic_access_page, PAGE_SIZE,
+                     EPT_READ | EPT_WRITE) < 0)
         return no_memory(vm, "its page tables");
     return 0;
 }
@@ -251,6 +249,14 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
 
 /* --- its clock and its end --- */
 
+void vm_settle_rights(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        vcpu_notify(vm->vcpu[i], REQUEST_VIEW | REQUEST_RESCHEDULE);
+    run_synchronize(&vm->tasks);
+    rights_reap(&vm->rights);
+}
+
 void vm_move_clock(struct vm *vm, uint64_t delta)
 {
     vm->board.tsc_offset += delta;
@@ -271,7 +277,7 @@ void vm_destroy(struct vm *vm)
     for (unsigned i = 0; i < vm->config->cpus; i++)
         vcpu_destroy(vm->vcpu[i]);
     platform_destroy(vm);
-    ept_destroy(&vm->ept);
+    rights_destroy(&vm->rights);
     if (vm->life->ioapic_page != FRAME_NONE)
         frame_free(vm->life->ioapic_page, FRAME_ORDER_4K);
     if (vm->apic_access_page != FRAME_NONE)

@@ -233,13 +233,12 @@ void watch_arm(struct vcpu *v)
     unsigned revision = __atomic_load_n(&set->revision, __ATOMIC_ACQUIRE);
     uint32_t needs = set->needs;
 
-    if (w->open && w->window_generation != v->vm->ept.generation)
+    if (w->open && rights_outdated(&v->vm->rights, &w->window))
         cancel(v);
     if (w->open) /* perhaps on another processor than before */
-        vmx_flush_eptp(ept_window_pointer(&w->window, &v->vm->ept));
+        vmx_flush_eptp(ept_window_pointer(&w->window, &v->vm->rights.ept));
     if (w->revision == revision)
         return;
-    vcpu_refresh_view(v);
     cancel(v);
     w->revision = revision;
     w->needs = needs;
@@ -357,8 +356,8 @@ static uint32_t kinds_of(uint64_t qualification)
 static int prepare_window(struct vcpu *v, uint64_t page)
 {
     struct watch_vcpu *w = &v->watch;
-    struct ept *ept = &v->vm->ept;
-    bool old = w->window_generation != ept->generation;
+    struct rights *rights = &v->vm->rights;
+    bool old = rights_outdated(rights, &w->window);
     int result;
 
     if (!w->open && !old && w->window_page == page && w->window_cpu == v->hw.cpu)
@@ -367,12 +366,11 @@ static int prepare_window(struct vcpu *v, uint64_t page)
         forget_window(w);
     w->window_page = w->window.used ? WATCH_NO_PAGE : page;
     w->window_cpu = v->hw.cpu;
-    w->window_generation = ept->generation;
-    result = ept_window_open(&w->window, ept, page);
+    result = rights_open(rights, &w->window, page, REASONS_WATCH);
     if (result == 0 && UNLIKELY(v->hw.own_ept))
         result = vcpu_put_apic(v, &w->window);
     if (result == 0)
-        vmx_flush_eptp(ept_window_pointer(&w->window, ept));
+        vmx_flush_eptp(ept_window_pointer(&w->window, &rights->ept));
     else
         forget_window(w);
     return result;
@@ -384,10 +382,7 @@ static void open_page(struct vcpu *v, const struct vm_exit *e)
     struct watch_vcpu *w = &v->watch;
     struct vm *vm = v->vm;
 
-    spin_lock(&vm->board.lock);
-    int result = prepare_window(v, ALIGN_DOWN(e->gpa, PAGE_SIZE));
-    spin_unlock(&vm->board.lock);
-    if (result < 0) {
+    if (prepare_window(v, ALIGN_DOWN(e->gpa, PAGE_SIZE)) < 0) {
         close_window(v);
         vm_kill(v,
                 "no memory left to open guest-physical %lx, which is watched, for an instruction",
@@ -395,7 +390,7 @@ static void open_page(struct vcpu *v, const struct vm_exit *e)
         return;
     }
     w->opened = (struct watch_passed){true, kinds_of(e->qualification), vmx_rip(), e->gpa};
-    vmx_use_ept(ept_window_pointer(&w->window, &vm->ept));
+    vmx_use_ept(ept_window_pointer(&w->window, &vm->rights.ept));
     w->open = true;
     if (!(e->interrupted.info & INTR_VALID)) {
         step_begin(v, STEP_WATCH);
@@ -407,18 +402,12 @@ static void open_page(struct vcpu *v, const struct vm_exit *e)
 
 bool watch_ept_violation(struct vcpu *v, const struct vm_exit *e)
 {
-    const uint64_t access = EPT_VIOLATION_READ | EPT_VIOLATION_WRITE | EPT_VIOLATION_FETCH;
     struct watch_event event = {.rip = vmx_rip(), .gpa = e->gpa, .linear = UINT64_MAX};
-    struct ept_leaf leaf;
     struct vm_exit x;
 
-    if (ept_lookup(&v->vm->ept, e->gpa, &leaf) < 0)
-        return false;
     /* Rights and kinds of access have the same order. */
-    if ((e->qualification & access & ~leaf.entry) == 0) { /* they have come back meanwhile */
-        vcpu_no_progress(v, e->gpa);
-        return true;
-    }
+    if (!rights_blames(&v->vm->rights, e->gpa, e->qualification & EPT_RWX, REASONS_WATCH))
+        return false;
     if (e->qualification & EPT_VIOLATION_GLA_VALID) {
         vmx_decode_exit(&x, NEED_GLA);
         event.linear = x.gla;

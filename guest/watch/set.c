@@ -77,63 +77,41 @@ static int locate(struct vm *vm, struct watch *w, char *error)
 
 /* --- rights in EPT --- */
 
-/* What may be done on a page without an exit. Write-only is no combination that a CPU knows. */
-static unsigned rights_at(const struct watch_set *set, uint64_t page)
+/* Why accesses to a page exit. */
+static unsigned reasons_at(const struct watch_set *set, uint64_t page)
 {
-    unsigned rights = EPT_RWX;
+    unsigned reasons = 0;
 
     for (unsigned i = 0; i < WATCHES_MAX; i++) {
         const struct watch *w = &set->item[i];
         if (!w->used || !watch_is_memory(w->spec.kind) || page + PAGE_SIZE <= w->gpa ||
             page >= w->gpa + w->spec.length)
             continue;
-        rights &= w->spec.kind == WATCH_READ    ? EPT_EXECUTE
-                  : w->spec.kind == WATCH_WRITE ? ~EPT_WRITE
-                                                : ~EPT_EXECUTE;
+        reasons |= w->spec.kind == WATCH_READ    ? REASON_WATCH_READ
+                   : w->spec.kind == WATCH_WRITE ? REASON_WATCH_WRITE
+                                                 : REASON_WATCH_EXECUTE;
     }
-    return rights;
+    return reasons;
 }
 
-/* Give the pages of a range the rights that are left to them. */
-static int protect(struct vm *vm, uint64_t gpa, uint64_t length)
+/* Give the pages of a watch's range the reasons that all watches together are. */
+static int protect(struct vm *vm, const struct watch *w)
 {
-    uint64_t page = ALIGN_DOWN(gpa, PAGE_SIZE), end = ALIGN_UP(gpa + length, PAGE_SIZE);
-    int result = 0;
+    uint64_t page = ALIGN_DOWN(w->gpa, PAGE_SIZE);
+    uint64_t end = ALIGN_UP(w->gpa + w->spec.length, PAGE_SIZE);
+    int worst = 0;
 
-    while (page < end && result == 0) {
-        unsigned rights = rights_at(vm->watches, page);
+    while (watch_is_memory(w->spec.kind) && page < end) {
+        unsigned reasons = reasons_at(vm->watches, page);
         uint64_t next = page + PAGE_SIZE;
 
-        while (next < end && rights_at(vm->watches, next) == rights)
+        while (next < end && reasons_at(vm->watches, next) == reasons)
             next += PAGE_SIZE;
-        result = ept_protect(&vm->ept, page, next - page, rights);
+        int result = rights_change(&vm->rights, page, next - page, reasons, REASONS_WATCH);
+        worst = MIN(worst, result);
         page = next;
     }
-    return result;
-}
-
-static bool any_memory(const struct watch_set *set)
-{
-    for (unsigned i = 0; i < WATCHES_MAX; i++)
-        if (set->item[i].used && watch_is_memory(set->item[i].spec.kind))
-            return true;
-    return false;
-}
-
-/* The last one that watched memory takes the small leaves with it. */
-static int reprotect(struct vm *vm, const struct watch *w)
-{
-    int result = 0;
-
-    if (!watch_is_memory(w->spec.kind))
-        return 0;
-    spin_lock(&vm->board.lock);
-    if (any_memory(vm->watches))
-        result = protect(vm, w->gpa, w->spec.length);
-    else
-        result = ept_map_guest(&vm->ept, &vm->memory);
-    spin_unlock(&vm->board.lock);
-    return result;
+    return worst;
 }
 
 /* --- telling the vCPUs --- */
@@ -147,12 +125,7 @@ static void publish(struct vm *vm)
         needs |= set->item[i].used ? (uint32_t)BIT(set->item[i].spec.kind) : 0;
     set->needs = needs;
     __atomic_store_n(&set->revision, set->revision + 1, __ATOMIC_RELEASE);
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vcpu_notify(vm->vcpu[i], REQUEST_RESCHEDULE);
-    run_synchronize(&vm->tasks);
-    spin_lock(&vm->board.lock);
-    ept_reap(&vm->ept);
-    spin_unlock(&vm->board.lock);
+    vm_settle_rights(vm);
 }
 
 /* --- adding and taking away --- */
@@ -180,7 +153,7 @@ static int place(struct vm *vm, const struct watch *new, char *error)
         __atomic_store_n(&w->used, true, __ATOMIC_RELEASE);
         for (unsigned k = 0; k < vm->vcpu_count; k++)
             vm->vcpu[k]->watch.memory[i] = 0;
-        if (reprotect(vm, w) < 0) {
+        if (protect(vm, w) < 0) {
             (void)watch_remove(vm, i);
             return refuse(error, -ENOMEM, "there is no memory for the page tables of it");
         }
@@ -218,8 +191,8 @@ int watch_remove(struct vm *vm, unsigned number)
         return -ENOENT;
     w = &vm->watches->item[number];
     __atomic_store_n(&w->used, false, __ATOMIC_RELEASE);
-    /* Rights that come back need no memory, but for leaves that could not be made whole. */
-    (void)!reprotect(vm, w);
+    /* What there is no memory for comes back when it is missed. */
+    (void)!protect(vm, w);
     publish(vm);
     return 0;
 }

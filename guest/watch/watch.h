@@ -4,8 +4,9 @@
  *
  * A VM that nobody watches pays nothing: what exits is put into a vCPU's VMCS when it comes to its
  * processor next (watch_run), and its exits lead to vcpu_exit_watched() (guest/trace/exits.c) from
- * then on. Pages are watched by their rights in EPT; the vCPU that touches one gets them for one
- * instruction, in an EPT of its own (struct ept_window), so that none of the others slips through.
+ * then on. Pages are watched by their rights in EPT (guest/memory/rights.h); the vCPU that touches
+ * one gets them for one instruction, in an EPT of its own (struct ept_window), so that none of the
+ * others slips through.
  */
 #pragma once
 

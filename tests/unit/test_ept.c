@@ -1,4 +1,4 @@
-/* links: vmx/ept.c mm/guest_memory.c mm/mtrr.c */
+/* links: vmx/ept.c mm/mtrr.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,21 +10,18 @@
 #include "vmx/ept.h"
 
 static struct ept ept;
-static struct guest_memory gm;
 static struct ept_leaf leaf;
 
 static int fresh(void **state)
 {
     mock_reset();
     memset(&ept, 0, sizeof(ept));
-    memset(&gm, 0, sizeof(gm));
     return 0;
 }
 
 static int all_back(void **state)
 {
     ept_destroy(&ept);
-    guest_memory_destroy(&gm);
     assert_int_equal(mock_used, 0);
     assert_int_equal(mock_heap_blocks, 0);
     return 0;
@@ -111,7 +108,7 @@ static void split_and_lower(void **state)
 {
     make(&large);
     assert_int_equal(ept_map(&ept, 0, 2 * GIB, GIB, EPT_RWX), 0);
-    assert_int_equal(ept_protect(&ept, 3 * 4096, 4096, EPT_READ), 0);
+    assert_int_equal(ept_map(&ept, 3 * 4096, 2 * GIB + 3 * 4096, 4096, EPT_READ), 0);
     assert_int_equal(ept.generation, 1);
     expect(2 * 4096, 2 * GIB + 2 * 4096, 1, 7);
     expect(3 * 4096 + 9, 2 * GIB + 3 * 4096 + 9, 1, EPT_READ);
@@ -120,7 +117,7 @@ static void split_and_lower(void **state)
     expect(2 * MIB, 2 * GIB + 2 * MIB, 2, 7);
     expect(GIB - 1, 3 * GIB - 1, 2, 7);
     /* raising needs no INVEPT */
-    assert_int_equal(ept_protect(&ept, 3 * 4096, 4096, EPT_RWX), 0);
+    assert_int_equal(ept_map(&ept, 3 * 4096, 2 * GIB + 3 * 4096, 4096, EPT_RWX), 0);
     assert_int_equal(ept.generation, 1);
     expect(3 * 4096, 2 * GIB + 3 * 4096, 1, 7);
 
@@ -152,29 +149,25 @@ static void split_and_lower(void **state)
     assert_int_equal(ept.generation, before + 3);
 }
 
-/* No rights at all: the mapping stays, and comes back. */
-static void no_rights(void **state)
+/* Without memory a leaf that the range cuts through goes as a whole. */
+static void forget(void **state)
 {
     make(&large);
-    assert_int_equal(ept_map(&ept, 0, 2 * GIB, GIB, EPT_RWX), 0);
-    assert_int_equal(ept_protect(&ept, 4096, 4096, 0), 0);
-    assert_int_equal(ept.generation, 1);
-    expect(4096 + 7, 2 * GIB + 4096 + 7, 1, 0);
-    assert_int_equal(ept_protect(&ept, 2 * MIB, 4 * MIB, 0), 0);
-    expect(4 * MIB, 2 * GIB + 4 * MIB, 2, 0);
+    assert_int_equal(ept_map(&ept, 0, 2 * GIB, GIB + 4 * MIB, EPT_RWX), 0);
+    mock_limit = mock_used;
+    assert_int_equal(ept_unmap(&ept, GIB + 4096, 4096), -ENOMEM);
+    expect(GIB + 4096, 3 * GIB + 4096, 2, 7);
     uint64_t before = ept.generation;
-    assert_int_equal(ept_protect(&ept, 0, GIB, EPT_RWX), 0);
-    assert_int_equal(ept.generation, before);
-    expect(4096, 2 * GIB + 4096, 1, 7);
-    expect(4 * MIB, 2 * GIB + 4 * MIB, 2, 7);
-    assert_int_equal(leaf.entry >> 52, 0);
-    assert_int_equal(ept_protect(&ept, 4096, 4096, 0), 0);
-    assert_int_equal(ept_map(&ept, 0, 2 * GIB, GIB, EPT_RWX), 0);
-    expect(4096, 2 * GIB + 4096, 3, 7);
-    ept_reap(&ept);
-    assert_int_equal(ept_protect(&ept, 0, 4096, 0), 0);
-    assert_int_equal(ept_unmap(&ept, 0, 8192), 0);
-    expect_none(0);
+    ept_forget(&ept, GIB + 4096, 4096);
+    assert_true(ept.generation > before);
+    expect_none(GIB);
+    expect_none(GIB + 2 * MIB - 1);
+    expect(GIB + 2 * MIB, 3 * GIB + 2 * MIB, 2, 7);
+    ept_forget(&ept, 4096, 4096);
+    expect_none(GIB - 1);
+    ept_forget(&ept, 0, BIT(48));
+    expect_none(GIB + 2 * MIB);
+    ept_forget(&ept, 1, 4096); /* no range */
 }
 
 /* What the window shows of gpa: its entry at the last level. */
@@ -191,44 +184,6 @@ static uint64_t seen(const struct ept_window *w, uint64_t gpa, paddr tables[4])
     }
 }
 
-static void windows(void **state)
-{
-    struct ept_window w = {0};
-    paddr first[4], second[4];
-
-    make(&large);
-    assert_int_equal(ept_map(&ept, 0, 2 * GIB, 2 * GIB, EPT_RWX), 0);
-    assert_int_equal(ept_protect(&ept, 3 * 4096, 2 * 4096, EPT_READ), 0);
-    assert_int_equal(ept_protect(&ept, GIB + 8 * MIB, 2 * MIB, 0), 0);
-    int before = mock_used;
-    assert_int_equal(ept_window_open(&w, &ept, 3 * 4096 + 5), 0);
-    assert_int_equal(ept_window_pointer(&w, &ept), w.table[0] | (ept_pointer(&ept) & 0xfff));
-    assert_int_equal(seen(&w, 3 * 4096, first) & 7, EPT_RWX);
-    assert_int_equal(seen(&w, 4 * 4096, first) & 7, EPT_READ);
-    assert_int_equal(mock_used, before + 4);
-    /* what lies elsewhere is shared, and nothing has changed for others */
-    assert_int_equal(seen(&w, GIB + 8 * MIB, second) & 7, 0);
-    expect(3 * 4096, 2 * GIB + 3 * 4096, 1, EPT_READ);
-    assert_int_equal(ept_window_open(&w, &ept, GIB + 9 * MIB), 0);
-    assert_int_equal(seen(&w, GIB + 8 * MIB, second) & 0xfff, 0xb7);
-    assert_int_equal(seen(&w, GIB + 8 * MIB, second) >> 52, 0);
-    assert_int_equal(seen(&w, 3 * 4096, first) & 7, EPT_RWX); /* still */
-    expect(GIB + 8 * MIB, 3 * GIB + 8 * MIB, 2, 0);
-    assert_int_equal(first[1], second[1]);
-    assert_int_equal(mock_used, before + 5);
-    /* the next use begins anew, with the same tables */
-    ept_window_close(&w);
-    assert_int_equal(ept_window_open(&w, &ept, 4 * 4096), 0);
-    assert_int_equal(seen(&w, 3 * 4096, first) & 7, EPT_READ);
-    assert_int_equal(seen(&w, GIB + 8 * MIB, second) & 7, 0);
-    assert_int_equal(mock_used, before + 5);
-    assert_int_equal(ept_window_open(&w, &ept, 4 * GIB), -ENOENT);
-    assert_int_equal(ept_window_open(&w, &ept, UINT64_MAX), -ENOENT);
-    ept_window_destroy(&w);
-    assert_int_equal(mock_used, before);
-    ept_window_destroy(&w);
-}
-
 /* Another page, or none, in place of small and large leaves and of nothing. */
 static void window_put(void **state)
 {
@@ -238,9 +193,12 @@ static void window_put(void **state)
 
     make(&large);
     assert_int_equal(ept_map(&ept, 0, 2 * GIB, 2 * GIB, EPT_RWX), 0);
-    assert_int_equal(ept_protect(&ept, 3 * 4096, 4096, EPT_READ), 0);
+    assert_int_equal(ept_map(&ept, 3 * 4096, 2 * GIB + 3 * 4096, 4096, EPT_READ), 0);
     int before = mock_used;
     assert_int_equal(ept_window_put(&w, &ept, 3 * 4096 + 5, other), 0);
+    assert_int_equal(ept_window_pointer(&w, &ept), w.table[0] | (ept_pointer(&ept) & 0xfff));
+    assert_int_equal(w.generation, ept.generation);
+    assert_int_equal(mock_used, before + 4);
     assert_int_equal(seen(&w, 3 * 4096, tables), other);
     assert_int_equal(seen(&w, 2 * 4096, tables) & ~0xfffULL, 2 * GIB + 2 * 4096);
     assert_int_equal(ept_window_put(&w, &ept, GIB + 8 * MIB + 4096, other), 0);
@@ -263,11 +221,13 @@ static void window_put(void **state)
     ept_window_close(&w);
     assert_int_equal(ept_window_put(&w, &ept, 4096, other), 0);
     assert_int_equal(seen(&w, 3 * 4096, tables) & 7, EPT_READ);
-    assert_int_equal(ept_window_open(&w, &ept, 3 * 4096), 0); /* both in one */
-    assert_int_equal(seen(&w, 3 * 4096, tables) & 7, EPT_RWX);
+    assert_int_equal(ept_window_put(&w, &ept, 3 * 4096, other), 0); /* both in one */
+    assert_int_equal(seen(&w, 3 * 4096, tables), other);
     assert_int_equal(seen(&w, 4096, tables), other);
+    assert_int_equal(w.used, 4);
     ept_window_destroy(&w);
     assert_int_equal(mock_used, before);
+    ept_window_destroy(&w);
 }
 
 /* No more than it can hold, and no more than there is. */
@@ -279,7 +239,7 @@ static void window_full(void **state)
     make(&small);
     assert_int_equal(ept_map(&ept, 0, 0, 128 * MIB, EPT_READ), 0);
     for (unsigned i = 0; i < 64 && result == 0; i++)
-        result = ept_window_open(&w, &ept, i * 2 * MIB);
+        result = ept_window_put(&w, &ept, i * 2 * MIB, 0x1037);
     assert_int_equal(result, -ENOMEM);
     assert_int_equal(w.used, EPT_WINDOW_TABLES);
     ept_window_destroy(&w);
@@ -302,7 +262,6 @@ static void unmap_tables(void **state)
     assert_int_equal(ept.frames, 1);
     /* holes cost nothing and stay holes */
     assert_int_equal(ept_unmap(&ept, 0, BIT(48)), 0);
-    assert_int_equal(ept_protect(&ept, 0, BIT(48), EPT_READ), 0);
     assert_int_equal(ept.frames, 1);
     expect_none(0);
     assert_int_equal(ept_map(&ept, 0, 0, 4 * MIB, EPT_RWX), 0);
@@ -321,7 +280,7 @@ static void small_executable(void **state)
     expect(0, 0, 1, 7);
     assert_int_equal(ept_map(&ept, 2 * MIB, 2 * MIB, 2 * MIB, EPT_READ | EPT_WRITE), 0);
     expect(2 * MIB, 2 * MIB, 2, 3);
-    assert_int_equal(ept_protect(&ept, 2 * MIB, 2 * MIB, EPT_RWX), 0);
+    assert_int_equal(ept_map(&ept, 2 * MIB, 2 * MIB, 2 * MIB, EPT_RWX), 0);
     expect(2 * MIB + 4096, 2 * MIB + 4096, 1, 7);
 }
 
@@ -341,7 +300,6 @@ static void refused(void **state)
     assert_int_equal(ept_map(&ept, 0, 0, 4096, EPT_EXECUTE), -EINVAL);
     assert_int_equal(ept_map(&ept, 0, 0, 4096, 8), -EINVAL);
     assert_int_equal(ept_unmap(&ept, 0, 1), -EINVAL);
-    assert_int_equal(ept_protect(&ept, 0, 4096, EPT_WRITE), -EINVAL);
     assert_int_equal(ept.frames, 1);
     ept_destroy(&ept);
     assert_int_equal(ept_create(&ept, &(struct vmx_features){.ept_execute_only = true}, NULL, 0),
@@ -380,53 +338,18 @@ static void memory_types(void **state)
     assert_int_equal(ept.generation, before + 1);
 }
 
-static void guest_both_sides_of_the_hole(void **state)
+/* A leaf of 4 KiB by itself. */
+static void page_entry(void **state)
 {
-    const struct guest_memory_region r[] = {
-        {0, 0xa0000}, {0x100000, GIB + 2 * MIB}, {4 * GIB, GIB}};
-    struct guest_frame frame;
+    struct mtrr m = {.present = true, .enabled = true, .default_type = MEMORY_UC};
 
-    assert_int_equal(guest_memory_create(&gm, FRAME_VM, r, 3), 0);
     make(&large);
-    assert_int_equal(ept_map_guest(&ept, &gm), 0);
-    for (unsigned i = 0; i < 3; i++) {
-        for (uint64_t gpa = r[i].gpa; gpa < r[i].gpa + r[i].size; gpa += 0x31000) {
-            assert_int_equal(guest_memory_lookup(&gm, gpa, &frame), 0);
-            expect(gpa, frame.hpa, frame.level, 7);
-        }
-    }
-    expect_none(0xa0000);
-    expect_none(0xfffff);
-    expect_none(0x100000 + GIB + 2 * MIB);
-    expect_none(4 * GIB - 1);
-    assert_int_equal(guest_memory_lookup(&gm, 4 * GIB, &frame), 0);
-    expect(4 * GIB, frame.hpa, 3, 7);
-    expect_none(5 * GIB);
-}
-
-static void faults(void **state)
-{
-    const struct guest_memory_region r[] = {{0, 5 * MIB}, {4 * GIB, GIB}};
-    struct guest_frame frame;
-
-    assert_int_equal(guest_memory_create(&gm, FRAME_VM, r, 2), 0);
-    make(&middle);
-    assert_int_equal(ept_fault_in(&ept, &gm, 3 * MIB), 0);
-    assert_int_equal(guest_memory_lookup(&gm, 2 * MIB, &frame), 0);
-    expect(2 * MIB, frame.hpa, 2, 7);
-    expect_none(0);
-    assert_int_equal(ept_fault_in(&ept, &gm, 4 * MIB + 5000), 0);
-    assert_int_equal(guest_memory_lookup(&gm, 4 * MIB + 4096, &frame), 0);
-    expect(4 * MIB + 4096, frame.hpa, 1, 7);
-    expect_none(4 * MIB);
-    assert_int_equal(ept_fault_in(&ept, &gm, 5 * MIB), -EFAULT);
-    assert_int_equal(ept_fault_in(&ept, &gm, UINT64_MAX), -EFAULT);
-    /* a 1 GiB block under a CPU with 2 MiB leaves */
-    assert_int_equal(ept_fault_in(&ept, &gm, 4 * GIB + 7 * MIB), 0);
-    assert_int_equal(guest_memory_lookup(&gm, 4 * GIB + 7 * MIB, &frame), 0);
-    expect(4 * GIB + 7 * MIB, frame.hpa, 2, 7);
-    expect_none(4 * GIB);
-    assert_int_equal(ept.generation, 0);
+    assert_int_equal(ept_page_entry(&ept, 0x5000, EPT_RWX, false), 0x5037);
+    assert_int_equal(ept_page_entry(&ept, 0x5000, EPT_READ, true), 0x5071);
+    ept_destroy(&ept);
+    assert_int_equal(ept_create(&ept, &large, &m, 0), 0);
+    assert_int_equal(ept_page_entry(&ept, 0x5000, EPT_RWX, false), 0x5007);
+    assert_int_equal(ept_page_entry(&ept, 0x5000, EPT_RWX, true), 0x5077);
 }
 
 /* No frame is left at each possible point: an error, nothing lost, and it can go on later. */
@@ -451,21 +374,13 @@ static void exhaustion(void **state)
         ept_destroy(&ept);
         assert_int_equal(mock_used, 0);
     }
-    mock_limit = 5;
-    assert_int_equal(guest_memory_create(&gm, FRAME_VM, &(struct guest_memory_region){0, 4096}, 1),
-                     0);
-    make(&large);
-    assert_int_equal(ept_map_guest(&ept, &gm), -ENOMEM);
-    assert_int_equal(ept_fault_in(&ept, &gm, 0), -ENOMEM);
-    mock_limit = 6;
-    assert_int_equal(ept_fault_in(&ept, &gm, 0), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(no_rights, fresh, all_back),
-        cmocka_unit_test_setup_teardown(windows, fresh, all_back),
+        cmocka_unit_test_setup_teardown(forget, fresh, all_back),
+        cmocka_unit_test_setup_teardown(page_entry, fresh, all_back),
         cmocka_unit_test_setup_teardown(window_put, fresh, all_back),
         cmocka_unit_test_setup_teardown(window_full, fresh, all_back),
         cmocka_unit_test_setup_teardown(pointer, fresh, all_back),
@@ -476,8 +391,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(small_executable, fresh, all_back),
         cmocka_unit_test_setup_teardown(refused, fresh, all_back),
         cmocka_unit_test_setup_teardown(memory_types, fresh, all_back),
-        cmocka_unit_test_setup_teardown(guest_both_sides_of_the_hole, fresh, all_back),
-        cmocka_unit_test_setup_teardown(faults, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,317 @@
+#include "guest/memory/rights.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+
+/* From one address on, memory that is contiguous and has the same rights everywhere. */
+struct piece {
+    paddr hpa;
+    uint64_t size;
+    unsigned stands;  /* what may be done there for all that reasons say; 0: no memory */
+    unsigned reasons; /* and these */
+    unsigned level;   /* of RAM: the largest leaf that its backing allows */
+    bool placed;
+};
+
+unsigned rights_left(unsigned reasons)
+{
+    static const uint8_t taken[RIGHTS_REASON_COUNT] = {
+#define X(name, rights) [NUMBER_##name] = (rights),
+        RIGHTS_REASONS(X)
+#undef X
+    };
+    unsigned left = EPT_RWX;
+
+    for (unsigned i = 0; i < RIGHTS_REASON_COUNT; i++)
+        if (reasons & BIT(i))
+            left &= ~(unsigned)taken[i];
+    return left;
+}
+
+/* What a CPU can give of these rights: nothing without reading, but for pages that can only be
+ * executed where it has them. */
+static unsigned possible(const struct rights *r, unsigned prot)
+{
+    return prot & EPT_READ ? prot : r->ept.execute_only ? prot & EPT_EXECUTE : 0;
+}
+
+static unsigned prot_of(const struct rights *r, const struct piece *p)
+{
+    return possible(r, p->stands & rights_left(p->reasons));
+}
+
+/* The piece at gpa; it ends before `end`. */
+static struct piece look(const struct rights *r, uint64_t gpa, uint64_t end)
+{
+    struct piece p = {0};
+    struct guest_frame frame;
+    unsigned level;
+
+    p.reasons = marks_at(&r->reasons, gpa, &level);
+    end = MIN(end, ALIGN_DOWN(gpa, marks_span(level)) + marks_span(level));
+    for (unsigned i = 0; i < r->places; i++) {
+        const struct rights_place *at = &r->place[i];
+
+        if (gpa - at->gpa < at->size) {
+            p.placed = true;
+            p.hpa = at->hpa + (gpa - at->gpa);
+            p.stands = at->prot;
+            end = MIN(end, at->gpa + at->size);
+        } else if (at->gpa > gpa) {
+            end = MIN(end, at->gpa);
+        }
+    }
+    if (!p.placed && guest_memory_lookup(r->memory, gpa, &frame) == 0) {
+        p.hpa = frame.hpa;
+        p.stands = EPT_RWX;
+        p.level = frame.level;
+        end = MIN(end, gpa + frame.contiguous);
+    }
+    for (unsigned i = 0; i < r->memory->range_count && !p.stands; i++)
+        if (r->memory->ranges[i].gpa > gpa)
+            end = MIN(end, r->memory->ranges[i].gpa);
+    p.size = end - gpa;
+    return p;
+}
+
+/* --- the cache --- */
+
+/* The largest block around gpa that one leaf could map, as far as reasons go. */
+static uint64_t block_span(const struct rights *r, uint64_t gpa)
+{
+    unsigned level;
+
+    (void)marks_at(&r->reasons, gpa, &level);
+    return marks_span(MIN(level, r->ept.max_level));
+}
+
+static int map(struct rights *r, uint64_t gpa, const struct piece *p)
+{
+    unsigned prot = prot_of(r, p);
+
+    if (!prot)
+        return ept_unmap(&r->ept, gpa, p->size);
+    if (p->placed)
+        return ept_map_type(&r->ept, gpa, p->hpa, p->size, prot, MEMORY_WB, true);
+    return ept_map(&r->ept, gpa, p->hpa, p->size, prot);
+}
+
+/* EPT follows what is true of [from, to). Where there is no memory for tables, what would be too
+ * much is forgotten. */
+static int update(struct rights *r, uint64_t from, uint64_t to)
+{
+    int worst = 0;
+
+    while (from < to) {
+        const struct piece p = look(r, from, to);
+        int result = map(r, from, &p);
+
+        if (result < 0) {
+            ept_forget(&r->ept, from, p.size);
+            worst = result;
+        }
+        from += p.size;
+    }
+    return worst;
+}
+
+/* The same in leaves as large as they can be now: blocks that reach into it are done as a whole. */
+static int update_blocks(struct rights *r, uint64_t from, uint64_t to)
+{
+    return update(r, ALIGN_DOWN(from, block_span(r, from)), ALIGN_UP(to, block_span(r, to - 1)));
+}
+
+void rights_drop(struct rights *r)
+{
+    spin_lock(&r->lock);
+    ept_clear(&r->ept);
+    for (unsigned i = 0; i < r->places; i++) /* which no fault would bring back */
+        (void)!update(r, r->place[i].gpa, r->place[i].gpa + r->place[i].size);
+    spin_unlock(&r->lock);
+}
+
+void rights_reap(struct rights *r)
+{
+    spin_lock(&r->lock);
+    ept_reap(&r->ept);
+    spin_unlock(&r->lock);
+}
+
+int rights_lookup(struct rights *r, uint64_t gpa, struct ept_leaf *leaf)
+{
+    spin_lock(&r->lock);
+    int result = ept_lookup(&r->ept, gpa, leaf);
+    spin_unlock(&r->lock);
+    return result;
+}
+
+/* A page was missed: map the leaf that it is part of, and its neighbours, which come next. */
+static int fill(struct rights *r, uint64_t page, const struct piece *p)
+{
+    uint64_t around = MIN(block_span(r, page), marks_span(p->level)), from;
+    int result;
+
+    around = MAX(around, marks_span(2));
+    from = ALIGN_DOWN(page, around);
+    result = update(r, from, from + around);
+    return result < 0 ? update(r, page, page + PAGE_SIZE) : 0;
+}
+
+int rights_fault(struct rights *r, uint64_t gpa, unsigned access)
+{
+    uint64_t page = ALIGN_DOWN(gpa, PAGE_SIZE);
+    int result;
+
+    if (gpa >= MARKS_END)
+        return -EFAULT;
+    spin_lock(&r->lock);
+    const struct piece p = look(r, page, page + PAGE_SIZE);
+    if (access & ~(p.stands & rights_left(p.reasons & REASONS_DEVICE)))
+        result = -EFAULT;
+    else if (access & ~prot_of(r, &p))
+        result = -EAGAIN;
+    else
+        result = fill(r, page, &p);
+    spin_unlock(&r->lock);
+    return result;
+}
+
+/* --- reasons --- */
+
+int rights_change(struct rights *r, uint64_t gpa, uint64_t size, unsigned add, unsigned remove)
+{
+    spin_lock(&r->lock);
+    int result = marks_change(&r->reasons, gpa, size, add, remove);
+    if (result == 0)
+        result = update_blocks(r, gpa, gpa + size);
+    spin_unlock(&r->lock);
+    return result;
+}
+
+unsigned rights_reasons(struct rights *r, uint64_t gpa)
+{
+    unsigned level, reasons = 0;
+
+    spin_lock(&r->lock);
+    if (gpa < MARKS_END)
+        reasons = marks_at(&r->reasons, gpa, &level);
+    spin_unlock(&r->lock);
+    return reasons;
+}
+
+bool rights_blames(struct rights *r, uint64_t gpa, unsigned access, unsigned reasons)
+{
+    uint64_t page = ALIGN_DOWN(gpa, PAGE_SIZE);
+    bool blamed = false;
+
+    spin_lock(&r->lock);
+    if (gpa < MARKS_END) {
+        struct piece p = look(r, page, page + PAGE_SIZE);
+        bool refused = access & ~prot_of(r, &p);
+        p.reasons &= ~reasons;
+        blamed = refused && !(access & ~prot_of(r, &p));
+    }
+    spin_unlock(&r->lock);
+    return blamed;
+}
+
+/* --- places --- */
+
+static int add_place(struct rights *r, const struct rights_place *new)
+{
+    for (unsigned i = 0; i < r->places; i++)
+        if (new->gpa < r->place[i].gpa + r->place[i].size && r->place[i].gpa < new->gpa + new->size)
+            return -EEXIST;
+    if (r->places == RIGHTS_PLACES)
+        return -ENOSPC;
+    r->place[r->places++] = *new;
+    return update_blocks(r, new->gpa, new->gpa + new->size);
+}
+
+int rights_place(struct rights *r, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot)
+{
+    const struct rights_place new = {.gpa = gpa, .size = size, .hpa = hpa, .prot = prot};
+
+    if (size == 0 || !IS_ALIGNED(gpa | hpa | size, PAGE_SIZE) || gpa >= MARKS_END ||
+        size > MARKS_END - gpa || !(prot & EPT_READ) || prot & ~EPT_RWX)
+        return -EINVAL;
+    spin_lock(&r->lock);
+    int result = add_place(r, &new);
+    spin_unlock(&r->lock);
+    return result;
+}
+
+int rights_unplace(struct rights *r, uint64_t gpa)
+{
+    int result = -ENOENT;
+
+    spin_lock(&r->lock);
+    for (unsigned i = 0; i < r->places; i++) {
+        const struct rights_place old = r->place[i];
+
+        if (old.gpa != gpa)
+            continue;
+        r->place[i] = r->place[--r->places];
+        result = update_blocks(r, old.gpa, old.gpa + old.size);
+        break;
+    }
+    spin_unlock(&r->lock);
+    return result;
+}
+
+/* --- views of one vCPU --- */
+
+static int put(struct rights *r, struct ept_window *w, uint64_t gpa, const struct piece *p)
+{
+    unsigned prot = prot_of(r, p);
+
+    return ept_window_put(w, &r->ept, gpa,
+                          prot ? ept_page_entry(&r->ept, p->hpa, prot, p->placed) : 0);
+}
+
+int rights_open(struct rights *r, struct ept_window *w, uint64_t gpa, unsigned reasons)
+{
+    uint64_t page = ALIGN_DOWN(gpa, PAGE_SIZE);
+    int result = -EFAULT;
+
+    if (gpa >= MARKS_END)
+        return -EFAULT;
+    spin_lock(&r->lock);
+    struct piece p = look(r, page, page + PAGE_SIZE);
+    p.reasons &= ~reasons;
+    if (p.stands)
+        result = put(r, w, page, &p);
+    spin_unlock(&r->lock);
+    return result;
+}
+
+int rights_move(struct rights *r, struct ept_window *w, uint64_t from, uint64_t to)
+{
+    spin_lock(&r->lock);
+    const struct piece p = look(r, from, from + PAGE_SIZE);
+    int result = ept_window_put(w, &r->ept, from, 0);
+    if (result == 0)
+        result = put(r, w, to, &p);
+    spin_unlock(&r->lock);
+    return result;
+}
+
+/* --- life --- */
+
+int rights_init(struct rights *r, const struct guest_memory *memory,
+                const struct vmx_features *features, const struct mtrr *mtrr)
+{
+    int result;
+
+    memset(r, 0, sizeof(*r));
+    spin_init(&r->lock, RANK_GUEST);
+    r->memory = memory;
+    result = ept_create(&r->ept, features, mtrr, 0);
+    return result < 0 ? result : update(r, 0, MARKS_END);
+}
+
+void rights_destroy(struct rights *r)
+{
+    ept_destroy(&r->ept);
+    marks_destroy(&r->reasons);
+}

@@ -1,0 +1,500 @@
+/* links: guest/memory/rights.c guest/memory/marks.c vmx/ept.c mm/guest_memory.c mm/mtrr.c */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+
+#include "tests/unit/mock_frames.h"
+#include "guest/memory/rights.h"
+
+void spin_wait(struct spinlock *l, uint16_t ticket)
+{
+    fail_msg("a lock was left taken");
+}
+
+static struct rights r;
+static struct guest_memory gm;
+static struct ept_leaf leaf;
+
+static const struct vmx_features small = {.ept_wb = true}, large = {.ept_wb = true,
+                                                                    .ept_2m = true,
+                                                                    .ept_1g = true,
+                                                                    .ept_execute_only = true};
+
+static int fresh(void **state)
+{
+    mock_reset();
+    memset(&r, 0, sizeof(r));
+    memset(&gm, 0, sizeof(gm));
+    return 0;
+}
+
+static int all_back(void **state)
+{
+    rights_destroy(&r);
+    guest_memory_destroy(&gm);
+    assert_int_equal(mock_used, 0);
+    assert_int_equal(mock_heap_blocks, 0);
+    return 0;
+}
+
+static void make(const struct vmx_features *f, const struct guest_memory_region *regions,
+                 unsigned count)
+{
+    mock_first = 32 * MIB / PAGE_SIZE; /* what is below stays for tables, whose contents count */
+    assert_int_equal(guest_memory_create(&gm, FRAME_VM, regions, count), 0);
+    mock_first = 1;
+    assert_int_equal(rights_init(&r, &gm, f, NULL), 0);
+}
+
+static paddr behind(uint64_t gpa)
+{
+    struct guest_frame frame;
+
+    assert_int_equal(guest_memory_lookup(&gm, gpa, &frame), 0);
+    return frame.hpa;
+}
+
+static void expect(uint64_t gpa, uint64_t hpa, unsigned level, unsigned prot)
+{
+    if (rights_lookup(&r, gpa, &leaf) != 0)
+        fail_msg("%llx is not mapped", (unsigned long long)gpa);
+    assert_true(leaf.hpa == hpa);
+    assert_int_equal(leaf.level, level);
+    assert_int_equal(leaf.entry & EPT_RWX, prot);
+}
+
+static void expect_none(uint64_t gpa)
+{
+    assert_int_equal(rights_lookup(&r, gpa, &leaf), -ENOENT);
+}
+
+static const struct guest_memory_region two[] = {{0, 6 * MIB}, {GIB, GIB + 2 * MIB}};
+
+static void all_of_it(void **state)
+{
+    static const struct guest_memory_region three[] = {
+        {0, 0xa0000}, {0x100000, GIB + 2 * MIB}, {4 * GIB, GIB}};
+
+    make(&large, three, 3);
+    for (unsigned i = 0; i < 3; i++)
+        for (uint64_t gpa = three[i].gpa; gpa < three[i].gpa + three[i].size; gpa += 0x31000)
+            expect(gpa, behind(gpa),
+                   gpa >= 4 * GIB                         ? 3
+                   : gpa < 2 * MIB || gpa > GIB + 2 * MIB ? 1
+                                                          : 2,
+                   7);
+    expect_none(0xa0000);
+    expect_none(0x100000 + GIB + 2 * MIB);
+    expect_none(4 * GIB - 1);
+    expect_none(5 * GIB);
+    assert_int_equal(r.ept.generation, 0);
+}
+
+/* A leaf splits where a reason begins, and is whole again when the last one has gone. */
+static void split_and_merge(void **state)
+{
+    const uint64_t page = GIB + 10 * MIB + 4096;
+
+    make(&large, two, 2);
+    expect(page, behind(page), 3, 7);
+    uint64_t tables = r.ept.frames;
+    assert_int_equal(rights_change(&r, page, 4096, REASON_WATCH_WRITE, REASONS_WATCH), 0);
+    assert_int_equal(r.ept.generation, 1);
+    expect(page, behind(page), 1, EPT_READ | EPT_EXECUTE);
+    expect(page + 4096, behind(page + 4096), 1, 7);
+    expect(GIB, behind(GIB), 2, 7);
+    assert_int_equal(rights_reasons(&r, page + 4095), REASON_WATCH_WRITE);
+    assert_int_equal(rights_reasons(&r, page + 4096), 0);
+    /* two reasons on one page: the second one going leaves what the first takes */
+    assert_int_equal(rights_change(&r, page, 4096, REASON_CLEAN | REASON_WATCH_EXECUTE, 0), 0);
+    expect(page, behind(page), 1, EPT_READ);
+    assert_int_equal(rights_change(&r, page, 4096, 0, REASONS_WATCH), 0);
+    expect(page, behind(page), 1, EPT_READ | EPT_EXECUTE);
+    assert_int_equal(rights_change(&r, page, 4096, 0, REASON_CLEAN), 0);
+    expect(page, behind(page), 3, 7);
+    expect(GIB, behind(GIB), 3, 7);
+    rights_reap(&r);
+    assert_int_equal(r.ept.frames, tables);
+    assert_int_equal(r.reasons.frames, 0);
+    /* a whole block keeps its leaf, with fewer rights */
+    assert_int_equal(rights_change(&r, GIB + 2 * MIB, 2 * MIB, REASON_CLEAN, 0), 0);
+    expect(GIB + 2 * MIB, behind(GIB + 2 * MIB), 2, EPT_READ | EPT_EXECUTE);
+    assert_int_equal(rights_change(&r, 0, MARKS_END, REASON_CLEAN, 0), 0);
+    expect(GIB + 2 * MIB, behind(GIB + 2 * MIB), 3, EPT_READ | EPT_EXECUTE);
+    expect(0, behind(0), 2, EPT_READ | EPT_EXECUTE);
+    assert_int_equal(r.reasons.frames, 0);
+    assert_int_equal(rights_change(&r, 0, MARKS_END, 0, REASON_CLEAN), 0);
+    expect(GIB, behind(GIB), 3, 7);
+}
+
+static void what_each_takes(void **state)
+{
+    make(&large, two, 2);
+    assert_int_equal(rights_left(0), 7);
+    assert_int_equal(rights_left(REASON_WATCH_READ), EPT_EXECUTE);
+    assert_int_equal(rights_left(REASON_WATCH_WRITE), EPT_READ | EPT_EXECUTE);
+    assert_int_equal(rights_left(REASON_WATCH_EXECUTE), EPT_READ | EPT_WRITE);
+    assert_int_equal(rights_left(REASON_ROM), EPT_READ | EPT_EXECUTE);
+    assert_int_equal(rights_left(REASON_TRAPPED | REASON_WATCH_EXECUTE), EPT_READ);
+    assert_int_equal(rights_left(REASON_HIDDEN), 0);
+    assert_int_equal(rights_left(REASON_ABSENT), 0);
+    assert_int_equal(rights_left(REASON_SHARED | REASON_CLEAN), EPT_READ | EPT_EXECUTE);
+    assert_int_equal(rights_change(&r, 0, 4096, REASON_WATCH_READ, 0), 0);
+    expect(0, behind(0), 1, EPT_EXECUTE);
+    assert_int_equal(rights_change(&r, 0, 4096, REASON_WATCH_EXECUTE, 0), 0);
+    expect_none(0);
+    expect(4096, behind(4096), 1, 7);
+    rights_destroy(&r);
+    /* a CPU without execute-only pages can give nothing there */
+    assert_int_equal(rights_init(&r, &gm, &small, NULL), 0);
+    assert_int_equal(rights_change(&r, 0, 4096, REASON_WATCH_READ, 0), 0);
+    expect_none(0);
+    assert_int_equal(rights_fault(&r, 0, EPT_EXECUTE), -EAGAIN);
+}
+
+/* What becomes of an access that was refused. */
+static void faults(void **state)
+{
+    make(&large, two, 2);
+    assert_int_equal(rights_fault(&r, 6 * MIB, EPT_READ), -EFAULT);
+    assert_int_equal(rights_fault(&r, UINT64_MAX, EPT_READ), -EFAULT);
+    assert_int_equal(rights_fault(&r, 5 * MIB, EPT_WRITE), 0); /* nothing was wrong */
+    assert_int_equal(rights_change(&r, 4096, 4096, REASON_ROM, 0), 0);
+    assert_int_equal(rights_fault(&r, 4096, EPT_WRITE), -EFAULT);
+    assert_int_equal(rights_fault(&r, 4096, EPT_READ | EPT_WRITE), -EFAULT);
+    assert_int_equal(rights_fault(&r, 4096, EPT_READ), 0);
+    assert_int_equal(rights_change(&r, 4096, 4096, REASON_WATCH_EXECUTE | REASON_CLEAN, 0), 0);
+    assert_int_equal(rights_fault(&r, 4096, EPT_WRITE), -EFAULT);
+    assert_int_equal(rights_fault(&r, 4096, EPT_EXECUTE), -EAGAIN);
+    assert_int_equal(rights_change(&r, 8192, 4096, REASON_HIDDEN | REASON_WATCH_READ, 0), 0);
+    assert_int_equal(rights_fault(&r, 8192 + 5, EPT_READ), -EFAULT);
+    assert_int_equal(rights_change(&r, 12288, 4096, REASON_ABSENT, 0), 0);
+    assert_int_equal(rights_fault(&r, 12288, EPT_READ), -EAGAIN);
+    /* whose doing it is */
+    assert_true(rights_blames(&r, 4096, EPT_EXECUTE, REASONS_WATCH));
+    assert_false(rights_blames(&r, 4096, EPT_WRITE, REASONS_WATCH));
+    assert_false(rights_blames(&r, 4096, EPT_READ, REASONS_WATCH));
+    assert_false(rights_blames(&r, 8192, EPT_READ, REASONS_WATCH));
+    assert_false(rights_blames(&r, 16384, EPT_WRITE, REASONS_WATCH));
+    assert_false(rights_blames(&r, UINT64_MAX, EPT_WRITE, REASONS_WATCH));
+    assert_true(rights_blames(&r, 12288, EPT_WRITE, REASON_ABSENT | REASON_CLEAN));
+}
+
+/* The cache may go at any time, and comes back with what is true. */
+static void dropped(void **state)
+{
+    make(&large, two, 2);
+    paddr page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+    assert_int_equal(rights_place(&r, 0xfee00000, page, 4096, EPT_READ | EPT_WRITE), 0);
+    assert_int_equal(rights_change(&r, 2 * MIB, 4096, REASON_WATCH_WRITE, 0), 0);
+    uint64_t before = r.ept.generation;
+    rights_drop(&r);
+    assert_true(r.ept.generation > before);
+    expect_none(0);
+    expect_none(2 * MIB);
+    expect_none(GIB);
+    expect(0xfee00123, page + 0x123, 1, 3);
+    rights_reap(&r);
+    assert_int_equal(rights_fault(&r, 2 * MIB, EPT_WRITE), -EAGAIN);
+    assert_int_equal(rights_fault(&r, 2 * MIB + 4096, EPT_WRITE), 0);
+    expect(2 * MIB, behind(2 * MIB), 1, EPT_READ | EPT_EXECUTE); /* a neighbour */
+    expect(4 * MIB - 1, behind(4 * MIB - 1), 1, 7);
+    expect_none(4 * MIB);
+    expect_none(0);
+    assert_int_equal(rights_fault(&r, GIB + 77 * MIB, EPT_READ), 0);
+    expect(GIB, behind(GIB), 3, 7);
+    assert_int_equal(rights_fault(&r, 2 * GIB + 3000, EPT_READ), 0);
+    expect(2 * GIB, behind(2 * GIB), 2, 7);
+    rights_destroy(&r);
+    frame_free(page, FRAME_ORDER_4K);
+}
+
+static void places(void **state)
+{
+    const struct guest_memory_region region = {0, 4 * MIB};
+
+    make(&large, &region, 1);
+    expect(3 * MIB, behind(3 * MIB), 2, 7);
+    /* ROM over RAM */
+    assert_int_equal(rights_place(&r, 2 * MIB + 0x10000, 0x7000000, 0x4000, EPT_READ | EPT_EXECUTE),
+                     0);
+    expect(2 * MIB + 0xffff, behind(2 * MIB + 0xffff), 1, 7);
+    expect(2 * MIB + 0x10000, 0x7000000, 1, 5);
+    assert_int_equal(leaf.entry & 0x78, 0x70); /* write-back whatever the guest's PAT says */
+    expect(2 * MIB + 0x13fff, 0x7003fff, 1, 5);
+    expect(2 * MIB + 0x14000, behind(2 * MIB + 0x14000), 1, 7);
+    assert_int_equal(leaf.entry & 0x78, 0x30);
+    assert_int_equal(rights_fault(&r, 2 * MIB + 0x10000, EPT_WRITE), -EFAULT);
+    assert_int_equal(rights_fault(&r, 2 * MIB + 0x10000, EPT_EXECUTE), 0);
+    /* reasons count there, too */
+    assert_int_equal(rights_change(&r, 2 * MIB + 0x11000, 4096, REASON_WATCH_EXECUTE, 0), 0);
+    expect(2 * MIB + 0x11000, 0x7001000, 1, 1);
+    assert_false(rights_blames(&r, 2 * MIB + 0x11000, EPT_WRITE, REASONS_WATCH));
+    assert_true(rights_blames(&r, 2 * MIB + 0x11000, EPT_EXECUTE, REASONS_WATCH));
+    assert_int_equal(rights_change(&r, 2 * MIB + 0x11000, 4096, 0, REASONS_WATCH), 0);
+    /* beyond RAM, in large leaves */
+    assert_int_equal(rights_place(&r, GIB, 64 * MIB, 4 * MIB, EPT_READ), 0);
+    expect(GIB + 3 * MIB, 67 * MIB, 2, 1);
+    assert_int_equal(rights_place(&r, GIB - 4096, 0x7000000, 8192, EPT_READ), -EEXIST);
+    assert_int_equal(rights_place(&r, GIB + 4 * MIB - 4096, 0x7000000, 4096, EPT_READ), -EEXIST);
+    assert_int_equal(rights_place(&r, GIB + 4 * MIB, 0x7000000, 4096, EPT_READ), 0);
+    /* gone again: the RAM below is one leaf */
+    assert_int_equal(rights_unplace(&r, 2 * MIB), -ENOENT);
+    assert_int_equal(rights_unplace(&r, 2 * MIB + 0x10000), 0);
+    expect(2 * MIB + 0x10000, behind(2 * MIB + 0x10000), 2, 7);
+    assert_int_equal(rights_unplace(&r, GIB), 0);
+    expect_none(GIB + 3 * MIB);
+    expect(GIB + 4 * MIB, 0x7000000, 1, 1);
+
+    assert_int_equal(rights_place(&r, 8 * MIB, 0x7000000, 4096, EPT_WRITE), -EINVAL);
+    assert_int_equal(rights_place(&r, 8 * MIB, 0x7000000, 4096, 8 | EPT_READ), -EINVAL);
+    assert_int_equal(rights_place(&r, 8 * MIB + 1, 0x7000000, 4096, EPT_READ), -EINVAL);
+    assert_int_equal(rights_place(&r, 8 * MIB, 0x7000000, 0, EPT_READ), -EINVAL);
+    assert_int_equal(rights_place(&r, MARKS_END - 4096, 0x7000000, 8192, EPT_READ), -EINVAL);
+    unsigned free = RIGHTS_PLACES - r.places;
+    for (unsigned i = 0; i < free; i++)
+        assert_int_equal(rights_place(&r, 8 * MIB + i * 4096, 0x7000000, 4096, EPT_READ), 0);
+    assert_int_equal(rights_place(&r, 16 * MIB, 0x7000000, 4096, EPT_READ), -ENOSPC);
+}
+
+/* What a view shows of gpa: its entry at the last level. */
+static uint64_t seen(const struct ept_window *w, uint64_t gpa)
+{
+    paddr table = w->table[0];
+
+    for (unsigned level = 4;; level--) {
+        uint64_t entry = ((uint64_t *)phys_to_virt(table))[gpa >> (3 + 9 * level) & 511];
+        if (level == 1 || entry & BIT(7) || !(entry & EPT_RWX))
+            return entry;
+        table = entry & 0xffffffffff000;
+    }
+}
+
+static void views(void **state)
+{
+    struct ept_window w = {0};
+
+    make(&large, two, 2);
+    assert_int_equal(rights_place(&r, 0xfee00000, 0x7000000, 4096, EPT_READ | EPT_WRITE), 0);
+    /* watched, and ROM: open to the instruction is what a ROM allows */
+    assert_int_equal(rights_change(&r, 0, 2 * MIB, REASON_WATCH_READ | REASON_WATCH_EXECUTE, 0), 0);
+    assert_int_equal(rights_change(&r, 4096, 4096, REASON_ROM, 0), 0);
+    assert_int_equal(rights_open(&r, &w, 5, REASONS_WATCH), 0);
+    assert_false(rights_outdated(&r, &w));
+    assert_int_equal(seen(&w, 0), behind(0) | 0x37);
+    assert_int_equal(seen(&w, 8192), 0);
+    assert_int_equal(rights_open(&r, &w, 4096 + 5, REASONS_WATCH), 0);
+    assert_int_equal(seen(&w, 4096), behind(4096) | 0x35);
+    assert_int_equal(seen(&w, 0), behind(0) | 0x37);
+    expect_none(0); /* to the others */
+    assert_int_equal(rights_open(&r, &w, 7 * MIB, REASONS_WATCH), -EFAULT);
+    assert_int_equal(rights_open(&r, &w, UINT64_MAX, REASONS_WATCH), -EFAULT);
+    assert_int_equal(rights_open(&r, &w, 0xfee00000, REASONS_WATCH), 0);
+    assert_int_equal(seen(&w, 0xfee00000), 0x7000000 | 0x73);
+    assert_int_equal(rights_change(&r, 4 * MIB, 4096, REASON_CLEAN, 0), 0);
+    assert_true(rights_outdated(&r, &w));
+
+    ept_window_close(&w);
+    assert_int_equal(rights_move(&r, &w, 0xfee00000, GIB + 0x5000), 0);
+    assert_false(rights_outdated(&r, &w));
+    assert_int_equal(seen(&w, 0xfee00000), 0);
+    assert_int_equal(seen(&w, GIB + 0x5000), 0x7000000 | 0x73);
+    assert_int_equal(seen(&w, GIB + 0x4000), behind(GIB + 0x4000) | 0x37);
+    expect(GIB + 0x5000, behind(GIB + 0x5000), 3, 7);
+    ept_window_close(&w);
+    assert_int_equal(rights_move(&r, &w, 0xfed00000, GIB + 0x5000), 0); /* nothing stands there */
+    assert_int_equal(seen(&w, GIB + 0x5000), 0);
+    ept_window_destroy(&w);
+}
+
+/* No memory for tables: never more rights than there should be, and what is missing comes back. */
+static void exhaustion(void **state)
+{
+    make(&large, two, 2);
+    uint64_t used = mock_used;
+
+    for (unsigned more = 0; more < 7; more++) {
+        mock_limit = used + more;
+        int result = rights_change(&r, GIB + 4096, 4096, REASON_WATCH_WRITE, 0);
+        assert_int_equal(result, more < 6 ? -ENOMEM : 0); /* 4 for reasons, 2 for leaves */
+        if (more >= 4) {
+            assert_true(rights_lookup(&r, GIB + 4096, &leaf) < 0 || !(leaf.entry & EPT_WRITE));
+            assert_int_equal(rights_reasons(&r, GIB + 4096), REASON_WATCH_WRITE);
+            assert_int_equal(rights_fault(&r, GIB + 4096, EPT_WRITE), -EAGAIN);
+            assert_int_equal(rights_fault(&r, GIB, EPT_WRITE), more < 6 ? -ENOMEM : 0);
+        } else {
+            expect(GIB + 4096, behind(GIB + 4096), 3, 7);
+        }
+        mock_limit = MOCK_FRAMES;
+        assert_int_equal(rights_fault(&r, GIB, EPT_WRITE), 0);
+        assert_int_equal(rights_change(&r, GIB + 4096, 4096, 0, REASON_WATCH_WRITE), 0);
+        rights_reap(&r);
+        assert_int_equal(mock_used, used);
+        expect(GIB + 4096, behind(GIB + 4096), 3, 7);
+    }
+    rights_destroy(&r);
+    for (unsigned limit = 0; limit < 5; limit++) {
+        mock_limit = mock_used + limit;
+        assert_int_equal(rights_init(&r, &gm, &large, NULL), limit < 4 ? -ENOMEM : 0);
+        rights_destroy(&r);
+    }
+    mock_limit = MOCK_FRAMES;
+    assert_int_equal(rights_init(&r, &gm, &large, NULL), 0);
+}
+
+/* --- against an array --- */
+
+#define PAGES (16 * MIB / PAGE_SIZE)
+static const struct guest_memory_region whole = {0, 16 * MIB};
+static uint16_t model[PAGES];
+static uint8_t placed[PAGES];
+static uint64_t seed = 0x2468ace1;
+
+static uint32_t next_random(uint32_t below)
+{
+    seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+    return (uint32_t)(seed >> 33) % below;
+}
+
+static unsigned taken(unsigned reasons)
+{
+    static const uint8_t takes[] = {3, 2, 4, 2, 2, 7, 7, 2, 2};
+    unsigned all = 0;
+
+    for (unsigned i = 0; i < 9; i++)
+        all |= reasons >> i & 1 ? takes[i] : 0;
+    return all;
+}
+
+static unsigned allowed(unsigned page)
+{
+    unsigned prot = (placed[page] ? 5u : 7u) & ~taken(model[page]);
+
+    return prot & 1 ? prot : prot & 4;
+}
+
+/* Every page is either not in the cache or as the model says; exact: it is there whenever it may
+ * be, and in one leaf of 2 MiB where all 512 have the same reasons. */
+static void compare(bool exact)
+{
+    for (unsigned i = 0; i < PAGES; i++) {
+        uint64_t gpa = i * PAGE_SIZE;
+        unsigned first = i & ~511u, alike = 1;
+
+        assert_int_equal(rights_reasons(&r, gpa), model[i]);
+        if (rights_lookup(&r, gpa, &leaf) < 0) {
+            assert_true(!exact || !allowed(i));
+            continue;
+        }
+        assert_int_equal(leaf.entry & 7, allowed(i));
+        assert_true(leaf.hpa == (placed[i] ? 0x7000000 : behind(gpa)));
+        for (unsigned j = first; j < first + 512; j++)
+            alike &= model[j] == model[i] && !placed[j];
+        if (exact)
+            assert_int_equal(leaf.level, alike ? 2 : 1);
+    }
+}
+
+static void change(unsigned first, unsigned count, unsigned add, unsigned remove)
+{
+    assert_int_equal(rights_change(&r, first * PAGE_SIZE, count * PAGE_SIZE, add, remove), 0);
+    for (unsigned i = first; i < first + count; i++)
+        model[i] = (uint16_t)((model[i] & ~remove) | add);
+}
+
+static void random_change(void)
+{
+    unsigned first = next_random(PAGES), count = 1 + next_random(12);
+    unsigned add = 1u << next_random(9), remove = 1u << next_random(9);
+
+    switch (next_random(5)) {
+    case 0: /* whole blocks */
+        first &= ~511u;
+        count = 512 * (1 + next_random(2));
+        break;
+    case 1: /* all of it */
+        if (next_random(8) == 0)
+            first = 0, count = PAGES;
+        break;
+    }
+    if (next_random(5) < 3)
+        add = 0, remove |= 1u << next_random(9);
+    if (next_random(40) == 0)
+        first = 0, count = PAGES, add = 0, remove = 0x1ff;
+    change(first, MIN(count, (unsigned)PAGES - first), add, remove);
+}
+
+static void random_place(void)
+{
+    unsigned page = next_random(PAGES);
+
+    if (!placed[page] && next_random(2) == 0 && r.places < RIGHTS_PLACES) {
+        assert_int_equal(rights_place(&r, page * PAGE_SIZE, 0x7000000, PAGE_SIZE, 5), 0);
+        placed[page] = 1;
+    } else if (r.places) {
+        page = (unsigned)(r.place[next_random(r.places)].gpa / PAGE_SIZE);
+        assert_int_equal(rights_unplace(&r, page * PAGE_SIZE), 0);
+        placed[page] = 0;
+    }
+}
+
+static void like_an_array(void **state)
+{
+    bool exact = true;
+
+    make(&large, &whole, 1);
+    memset(model, 0, sizeof(model));
+    memset(placed, 0, sizeof(placed));
+    uint64_t frames = mock_used;
+    for (unsigned round = 0; round < 1000; round++) {
+        unsigned page = next_random(PAGES), access = BIT(next_random(3));
+
+        random_change();
+        if (next_random(4) == 0)
+            random_place();
+        if (next_random(60) == 0) {
+            rights_drop(&r);
+            exact = false;
+        }
+        int result = rights_fault(&r, page * PAGE_SIZE, access);
+        assert_int_equal(result == 0, (allowed(page) & access) != 0);
+        if (result == 0)
+            assert_int_equal(rights_lookup(&r, page * PAGE_SIZE, &leaf), 0);
+        if (next_random(60) == 0) { /* what was dropped comes back, in leaves of the right size */
+            for (unsigned i = 0; i < PAGES; i++)
+                if (allowed(i) && rights_lookup(&r, i * PAGE_SIZE, &leaf) < 0)
+                    assert_int_equal(rights_fault(&r, i * PAGE_SIZE, allowed(i)), 0);
+            exact = true;
+        }
+        if (next_random(10) == 0)
+            rights_reap(&r);
+        if (round % 40 == 0)
+            compare(exact);
+    }
+    while (r.places)
+        assert_int_equal(rights_unplace(&r, r.place[0].gpa), 0);
+    memset(placed, 0, sizeof(placed));
+    change(0, PAGES, 0, 0x1ff);
+    compare(true);
+    rights_reap(&r);
+    assert_int_equal(mock_used, frames);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(all_of_it, fresh, all_back),
+        cmocka_unit_test_setup_teardown(split_and_merge, fresh, all_back),
+        cmocka_unit_test_setup_teardown(what_each_takes, fresh, all_back),
+        cmocka_unit_test_setup_teardown(faults, fresh, all_back),
+        cmocka_unit_test_setup_teardown(dropped, fresh, all_back),
+        cmocka_unit_test_setup_teardown(places, fresh, all_back),
+        cmocka_unit_test_setup_teardown(views, fresh, all_back),
+        cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
+        cmocka_unit_test_setup_teardown(like_an_array, fresh, all_back),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
