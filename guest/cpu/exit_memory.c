@@ -79,6 +79,12 @@ static int emulated_check(void *opaque, enum insn_segment segment, uint32_t offs
     return -EFAULT;
 }
 
+static int emulated_stack_fault(void *opaque)
+{
+    vcpu_exception(opaque, VECTOR_SS, 0);
+    return -EFAULT;
+}
+
 static int emulated_read(void *opaque, uint64_t linear, unsigned size, uint64_t *value)
 {
     struct vcpu *v = opaque;
@@ -148,7 +154,8 @@ static enum exit_result emulate(struct vcpu *v, struct insn_context *c, uint64_t
     static const struct insn_memory_ops memory = {.read = emulated_read,
                                                   .write = emulated_write,
                                                   .probe_write = emulated_probe,
-                                                  .check = emulated_check};
+                                                  .check = emulated_check,
+                                                  .stack_fault = emulated_stack_fault};
     uint64_t rflags = vmx_rflags();
     struct insn insn;
 

@@ -6,6 +6,7 @@
  */
 #include "guest/insn/alu.h"
 #include "guest/insn/insn.h"
+#include "guest/insn/string_io.h"
 
 #define RAX 0
 #define RCX 1
@@ -230,7 +231,9 @@ static int stack_linear(const struct insn_context *context, const struct insn_me
 {
     *linear = pointer;
     if (context->mode == 64)
-        return 0;
+        return memory->stack_fault && !insn_canonical(pointer, size)
+                   ? memory->stack_fault(context->opaque)
+                   : 0;
     pointer &= mask_of(context->stack / 8);
     *linear = (uint32_t)(pointer + context->segment_base(context->opaque, INSN_SS));
     return check(context, memory, INSN_SS, pointer, size, write);

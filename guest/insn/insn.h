@@ -98,6 +98,9 @@ struct insn_memory_ops {
      * operands and the stack? Not asked in 64-bit mode. May be NULL. */
     int (*check)(void *opaque, enum insn_segment segment, uint32_t offset, unsigned size,
                  bool write);
+    /* 64-bit mode: the stack would be used at an address that is not canonical. Notes #SS(0) and
+     * returns -EFAULT. May be NULL: then it is a read or write like others. */
+    int (*stack_fault)(void *opaque);
 };
 
 enum insn_operation {

@@ -80,8 +80,18 @@ static int segment_check(void *opaque, enum insn_segment segment, uint32_t offse
     return (int)segment == refuse_segment ? -EFAULT : 0;
 }
 
+static unsigned stack_faults;
+
+static int stack_fault(void *opaque)
+{
+    assert_ptr_equal(opaque, &m);
+    assert_int_equal(m.context.mode, 64);
+    stack_faults++;
+    return -EFAULT;
+}
+
 static const struct insn_memory_ops memory_ops = {memory_read, memory_write, memory_probe,
-                                                  segment_check};
+                                                  segment_check, stack_fault};
 
 static uint64_t segment_base(void *opaque, enum insn_segment segment)
 {
@@ -98,6 +108,7 @@ static void setup(unsigned mode, unsigned count, const uint8_t *bytes)
     memset(&m, 0, sizeof(m));
     checked = 0;
     refuse_segment = -1;
+    stack_faults = 0;
     for (unsigned i = 0; i < MEMORY_SIZE; i++)
         m.memory[i] = i * 7 + (i >> 8);
     m.rflags = 0x202;
@@ -223,6 +234,31 @@ static void test_stack(void **state)
     assert_int_equal(run(), 0);
     assert_int_equal(m.gpr[RSP], 0x50100);
     assert_int_equal(memory_at(0x13100, 2), value);
+}
+
+/* SDM, "PUSH" and "POP": #SS where the stack is not canonical, not #GP. */
+static void test_stack_not_canonical(void **state)
+{
+    static const uint64_t pointers[] = {0x800000000000, 0xffff7ffffffffff8, 0x7ffffffffffc};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(pointers); i++) {
+        SETUP(64, 0xff, 0x37); /* push (%rdi) */
+        m.gpr[RSP] = pointers[i] + 8, m.gpr[RDI] = 0x14000;
+        assert_int_equal(run(), -EFAULT);
+        assert_int_equal(stack_faults, 1);
+        assert_int_equal(m.reads + m.writes, 0);
+        assert_int_equal(m.gpr[RSP], pointers[i] + 8);
+        SETUP(64, 0x8f, 0x07); /* pop (%rdi) */
+        m.gpr[RSP] = pointers[i], m.gpr[RDI] = 0x14000;
+        assert_int_equal(run(), -EFAULT);
+        assert_int_equal(stack_faults, 1);
+        assert_int_equal(m.reads + m.writes, 0);
+        assert_int_equal(m.gpr[RSP], pointers[i]);
+    }
+    SETUP(64, 0xff, 0x37);
+    m.gpr[RSP] = 0x800000000000, m.gpr[RDI] = 0x14000; /* the last one that is; no page is there */
+    assert_int_equal(run(), -EFAULT);
+    assert_int_equal(stack_faults, 0);
 }
 
 static void test_strings_in_32_bit_code(void **state)
@@ -421,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_addresses_32),
         cmocka_unit_test(test_addresses_64),
         cmocka_unit_test(test_stack),
+        cmocka_unit_test(test_stack_not_canonical),
         cmocka_unit_test(test_strings_in_32_bit_code),
         cmocka_unit_test(test_strings_in_16_bit_code),
         cmocka_unit_test(test_a_fault_changes_nothing),
