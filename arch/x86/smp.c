@@ -79,19 +79,25 @@ static struct cpu_work *take_all(struct cpu_work **queue)
     return ordered;
 }
 
+static void carry_out(struct percpu *cpu, struct cpu_work *work)
+{
+    void (*fn)(void *) = work->fn;
+    void *arg = work->arg;
+
+    cpu->calls_served++;
+    /* From here on it is the caller's again. */
+    (void)__atomic_exchange_n(&work->queued, 0, __ATOMIC_ACQ_REL);
+    fn(arg);
+}
+
 void smp_serve(struct percpu *cpu)
 {
     struct cpu_work *work = take_all(&cpu->calls);
 
     while (work) {
         struct cpu_work *next = work->next;
-        void (*fn)(void *) = work->fn;
-        void *arg = work->arg;
 
-        cpu->calls_served++;
-        /* From here on it is the caller's again. */
-        (void)__atomic_exchange_n(&work->queued, 0, __ATOMIC_ACQ_REL);
-        fn(arg);
+        carry_out(cpu, work);
         work = next;
     }
 }
@@ -112,8 +118,43 @@ static void run_call(void *arg)
     __atomic_store_n(&call->done, 1, __ATOMIC_RELEASE); /* *call is gone behind this */
 }
 
+/* Serve who waits; the others' work is put behind *last. */
+static struct cpu_work **serve_calls(struct percpu *cpu, struct cpu_work **last)
+{
+    struct cpu_work *work, *next;
+
+    if (LIKELY(__atomic_load_n(&cpu->calls, __ATOMIC_RELAXED) == NULL))
+        return last;
+    for (work = take_all(&cpu->calls); work; work = next) {
+        next = work->next;
+        if (work->fn == run_call) {
+            carry_out(cpu, work);
+        } else {
+            work->next = NULL;
+            *last = work;
+            last = &work->next;
+        }
+    }
+    return last;
+}
+
+/* What was kept is first in the queue again. */
+static void put_back(struct percpu *cpu, struct cpu_work *kept, struct cpu_work **last)
+{
+    if (!kept)
+        return;
+    *last = take_all(&cpu->calls);
+    while (kept) {
+        struct cpu_work *next = kept->next;
+
+        (void)push(&cpu->calls, kept);
+        kept = next;
+    }
+}
+
 void cpu_call(unsigned n, void (*fn)(void *), void *arg)
 {
+    struct cpu_work *kept = NULL, **last = &kept;
     struct call call = {.work = {.fn = run_call, .arg = &call}, .fn = fn, .arg = arg};
     uint64_t patience = tsc_from_ns(FIRST_NMI_US * 1000), since = rdtsc();
 
@@ -123,7 +164,7 @@ void cpu_call(unsigned n, void (*fn)(void *), void *arg)
     }
     (void)cpu_call_async(n, &call.work);
     while (!__atomic_load_n(&call.done, __ATOMIC_ACQUIRE)) {
-        cpu_serve_calls();
+        last = serve_calls(this_cpu(), last);
         if (rdtsc() - since > patience) {
             apic_send_nmi(cpus[n]->apic_id);
             patience = tsc_from_ns(FURTHER_NMI_US * 1000);
@@ -131,6 +172,7 @@ void cpu_call(unsigned n, void (*fn)(void *), void *arg)
         }
         cpu_pause();
     }
+    put_back(this_cpu(), kept, last);
 }
 
 /* --- the end --- */

@@ -50,9 +50,10 @@ bool cpu_call_async(unsigned n, struct cpu_work *work);
 
 /*
  * Run fn(arg) on CPU n as above and wait until it has returned. Meanwhile the calling CPU serves
- * its own queue, so that two CPUs may call each other; fn itself must not wait for another CPU. A
- * CPU that does not answer within 100 us gets an NMI, and another each millisecond. No lock may be
- * held.
+ * those who wait for it, so that two CPUs may call each other; fn itself must not wait for another
+ * CPU. Work that nobody waits for keeps until the queue is served next: it may be the end of what
+ * the caller has in his hands. A CPU that does not answer within 100 us gets an NMI, and another
+ * each millisecond. No lock may be held.
  */
 void cpu_call(unsigned n, void (*fn)(void *arg), void *arg);
 

@@ -204,6 +204,35 @@ static void test_escalation(void **state)
     assert_uint_in_range(nmis[1], 3, UINT32_MAX);
 }
 
+/*
+ * Who waits for an answer serves those who wait for his, and nobody else: work that nobody waits
+ * for may be the end of what the caller has in his hands.
+ */
+static void test_work_keeps(void **state)
+{
+    struct cpu_work work[3] = {{.fn = note, .arg = (void *)1},
+                               {.fn = note, .arg = (void *)2},
+                               {.fn = note, .arg = (void *)3}};
+    pthread_t threads[CPUS];
+
+    memset(answered, 0, sizeof(answered));
+    order_length = 0;
+    deaf_until = 2;
+    for (unsigned i = 0; i < 2; i++)
+        assert_true(cpu_call_async(0, &work[i]));
+    start(threads, 1, 2, serve);
+    cpu_call(1, answer, (void *)1);
+    finish(threads, 1, 2);
+    assert_int_equal(answered[1], 1);
+    assert_int_equal(order_length, 0);
+    assert_false(cpu_call_async(0, &work[1])); /* it is still to run */
+    assert_true(cpu_call_async(0, &work[2]));
+    cpu_serve_calls();
+    assert_int_equal(order_length, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(order[i], i + 1);
+}
+
 static void *storm(void *arg)
 {
     become((unsigned)(uintptr_t)arg);
@@ -300,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup(test_kick_and_call_oneself, setup),
         cmocka_unit_test_setup(test_calls, setup),
         cmocka_unit_test_setup(test_escalation, setup),
+        cmocka_unit_test_setup(test_work_keeps, setup),
         cmocka_unit_test_setup(test_storm, setup),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_tickets_wrap),
