@@ -62,7 +62,7 @@ struct percpu {
     uint64_t kicks;         /* VECTOR_KICK interrupts taken */
     uint64_t calls_served;
     int64_t tsc_skew;    /* of this CPU's TSC against the boot processor's, as last measured */
-    uint32_t lock_ranks; /* held now: two bits each, in a debug build */
+    uint64_t lock_ranks; /* held now: two bits each, in a debug build */
     uint32_t stopped;    /* 1: halted for good */
     struct tss tss __attribute__((aligned(16)));
     uint64_t gdt[GDT_ENTRIES] __attribute__((aligned(16)));

@@ -18,8 +18,8 @@ void spin_wait(struct spinlock *l, uint16_t ticket)
 #include "arch/x86/percpu.h"
 
 /* percpu.lock_ranks has two bits for each rank: how many locks of it are held. */
-#define ONE_OF(rank) (1u << 2 * (rank))
-_Static_assert(2 * RANK_COUNT <= 32, "percpu.lock_ranks");
+#define ONE_OF(rank) (1ULL << 2 * (rank))
+_Static_assert(2 * RANK_COUNT <= 64, "percpu.lock_ranks");
 
 void spin_check_lock(const struct spinlock *l, unsigned least)
 {
@@ -30,7 +30,7 @@ void spin_check_lock(const struct spinlock *l, unsigned least)
     if (read_rflags() & RFLAGS_IF)
         panic("lock %p of rank %u is taken with interrupts on", (const void *)l, l->rank);
     if (cpu->lock_ranks / ONE_OF(least))
-        panic("lock %p of rank %u is taken while others are held: %x (two bits for each rank)",
+        panic("lock %p of rank %u is taken while others are held: %lx (two bits for each rank)",
               (const void *)l, l->rank, cpu->lock_ranks);
     cpu->lock_ranks += ONE_OF(l->rank);
 }

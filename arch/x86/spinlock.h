@@ -17,8 +17,12 @@
  * spin_lock_second().
  *
  *     rank            owner                  one per   protects
- *     RANK_BOARD      guest/                 VM        its device models
+ *     RANK_CONFIG     guest/board            VM        PCI's configuration space
+ *     RANK_DEVICE     guest/board            device    its model, unless it is one of the
+ *     RANK_BOARD      guest/board            VM        interrupt controllers and their timer, and
+ *                                                      who drives which line
  *     RANK_BUS        guest/board            VM        where its devices' ranges are
+ *     RANK_TIMERS     guest/board            VM        when its devices' timers are due
  *     RANK_SCHED      guest/sched            CPU       its run queue
  *     RANK_GUEST      guest/memory           VM        what its EPT says, and why
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
@@ -33,8 +37,11 @@
  *     RANK_SERIAL     drivers/serial         one       the UART and its two rings
  */
 enum lock_rank {
-    RANK_BOARD = 1,
+    RANK_CONFIG = 1,
+    RANK_DEVICE,
+    RANK_BOARD,
     RANK_BUS,
+    RANK_TIMERS,
     RANK_SCHED,
     RANK_GUEST,
     RANK_DISK,

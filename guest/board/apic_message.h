@@ -30,3 +30,7 @@ struct apic_message {
     bool logical;
     bool level; /* level-triggered: its EOI is told to the I/O APIC */
 };
+
+/* What a write of data to that address sends (SDM, "Message Signalled Interrupts"); false: it is no
+ * message, but a write to memory, or the end of a level, which nobody hears. */
+bool apic_message_of_msi(struct apic_message *m, uint64_t address, uint32_t data);

@@ -16,18 +16,38 @@ void board_set_observer(board_observer fn)
 
 /* ISA interrupts reach the 8259s and the I/O APIC; the 8254's comes in at pin 2 there, as the MADT
  * says. */
-void device_irq(struct device *d, unsigned gsi, bool level)
+static void set_line(struct board *board, unsigned gsi, bool level)
 {
-    struct board *board = d->board;
-
-    if (((board->irq_lines >> gsi) & 1) == level)
-        return;
-    board->irq_lines ^= 1u << gsi;
+    __atomic_store_n(&board->irq_lines, board->irq_lines ^ 1u << gsi, __ATOMIC_RELAXED);
     if (UNLIKELY(observer))
         observer(board, gsi, level);
     if (gsi < 16)
         pic_set_irq(&board->pic, gsi, level);
     ioapic_set_irq(&board->ioapic, gsi == GSI_PIT ? 2 : gsi, level);
+}
+
+void device_irq(struct device *d, unsigned gsi, bool level)
+{
+    struct board *board = d->board;
+
+    /* Only who drives the line changes its level: it cannot become another one meanwhile. */
+    if (((__atomic_load_n(&board->irq_lines, __ATOMIC_RELAXED) >> gsi) & 1) == level)
+        return;
+    if (d->lock == &board->lock) { /* held already: one of the chips */
+        set_line(board, gsi, level);
+        return;
+    }
+    spin_lock(&board->lock);
+    set_line(board, gsi, level);
+    spin_unlock(&board->lock);
+}
+
+bool device_msi(struct device *d, uint64_t address, uint32_t data)
+{
+    struct apic_message m;
+
+    return apic_message_of_msi(&m, address, data) &&
+           apic_route(d->board->lapic, d->board->cpu_count, NULL, &m);
 }
 
 uint64_t device_now(struct device *d)
@@ -43,11 +63,10 @@ uint64_t device_tsc_hz(struct device *d)
 void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
 {
     struct board *board = d->board;
-    uint64_t before = board->bus.next_deadline;
+    enum bus_timer_change change = bus_timer_set(&board->bus, d, timer, deadline);
 
-    bus_timer_set(&board->bus, d, timer, deadline);
-    if (board->bus.next_deadline != before)
-        board->cpus->timers(board, board->bus.next_deadline < before);
+    if (change != BUS_TIMER_SAME)
+        board->cpus->timers(board, change == BUS_TIMER_EARLIER);
 }
 
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)
@@ -153,6 +172,26 @@ static void pic_intr(void *context, bool level)
     }
 }
 
+int board_acknowledge(struct board *board, struct lapic *l)
+{
+    int vector = -1;
+
+    spin_lock(&board->lock);
+    if (pic_output(&board->pic))
+        vector = pic_acknowledge(&board->pic);
+    else
+        lapic_set_lint(l, 0, false);
+    spin_unlock(&board->lock);
+    return vector;
+}
+
+void board_eoi_bitmap(struct board *board, uint64_t bitmap[4])
+{
+    spin_lock(&board->lock);
+    ioapic_eoi_bitmap(&board->ioapic, bitmap);
+    spin_unlock(&board->lock);
+}
+
 /* --- life --- */
 
 int board_init(struct board *board, const struct board_cpus *cpus, struct guest_memory *memory,
@@ -165,6 +204,7 @@ int board_init(struct board *board, const struct board_cpus *cpus, struct guest_
     board->memory = memory;
     spin_init(&board->lock, RANK_BOARD);
     bus_init(bus);
+    bus->chips = &board->lock;
     pic_init(&board->pic, board, pic_intr, board);
     ioapic_init(&board->ioapic, board, 0);
     ioapic_set_read_page(&board->ioapic, read_page);
@@ -189,7 +229,7 @@ void board_add_cpu(struct board *board, struct lapic *l)
 void board_reset(struct board *board)
 {
     spin_lock(&board->lock);
-    board->irq_lines = 0;
-    bus_reset(&board->bus);
+    __atomic_store_n(&board->irq_lines, 0, __ATOMIC_RELAXED);
     spin_unlock(&board->lock);
+    bus_reset(&board->bus);
 }

@@ -15,8 +15,8 @@
 #define BOARD_CPUS 64
 
 struct board_cpus {
-    /* The board's next timer has changed; earlier: it comes before the one that was next. With the
-     * lock held, from any processor. */
+    /* The board's next timer has changed; earlier: it comes before the one that was next. With a
+     * device's lock held, from any processor. */
     void (*timers)(struct board *board, bool earlier);
     /* Something may be deliverable by that local APIC. From any processor. */
     void (*notify)(struct lapic *l);
@@ -37,13 +37,14 @@ struct board {
     unsigned cpu_count;
     uint64_t tsc_offset; /* its clock: the host's TSC + offset; devices count by it */
 
-    /* Held around all that follows, and around every device's functions: device models are run by
-     * one processor at a time. */
-    struct spinlock lock;
     struct bus bus;
+
+    /* Over the chips that interrupts go through, what is wired to them without a lock of its own
+     * (DEVICE_CHIPS), and what follows. */
+    struct spinlock lock;
     struct pic pic;
     struct ioapic ioapic;
-    uint32_t irq_lines; /* levels of device_irq() */
+    uint32_t irq_lines; /* levels of device_irq(); atomic */
 };
 
 /*
@@ -56,8 +57,13 @@ int board_init(struct board *board, const struct board_cpus *cpus, struct guest_
 void board_destroy(struct board *board);
 /* Its next processor's local APIC, which has been initialised. At most BOARD_CPUS. */
 void board_add_cpu(struct board *board, struct lapic *l);
-/* Power-on state for every device on it. */
+/* Power-on state for every device on it. Its vCPUs are away. */
 void board_reset(struct board *board);
+/* The 8259s' INTR has reached the processor of l, which answers: the vector, or -1 when another one
+ * has been quicker, and INTR is low again. */
+int board_acknowledge(struct board *board, struct lapic *l);
+/* Add to bitmap the vectors whose EOI the I/O APIC waits for. */
+void board_eoi_bitmap(struct board *board, uint64_t bitmap[4]);
 
 /* Who is told of interrupt lines, on all boards; NULL: nobody. With the board's lock held. */
 typedef void (*board_observer)(const struct board *board, unsigned gsi, bool level);

@@ -20,15 +20,27 @@ static const struct device_ops nobody_ops = {
     .port_write = nobody_write,
 };
 
-static struct device nobody = {.ops = &nobody_ops, .deadline = {TIMER_OFF, TIMER_OFF}};
-
 /* --- registration --- */
+
+static void add_device(struct bus *bus, struct device *d)
+{
+    unsigned lock = d->ops->lock;
+
+    for (unsigned i = 0; i < DEVICE_TIMERS; i++)
+        d->deadline[i] = TIMER_OFF;
+    spin_init(&d->own, lock == DEVICE_OUTER ? RANK_CONFIG : RANK_DEVICE);
+    d->lock = lock == DEVICE_CHIPS && bus->chips ? bus->chips : &d->own;
+    bus->devices[bus->device_count++] = d;
+    if (d->ops->timer)
+        bus->timed[bus->timed_count++] = d;
+}
 
 void bus_init(struct bus *bus)
 {
     memset(bus, 0, sizeof(*bus));
-    bus->devices[0] = &nobody;
-    bus->device_count = 1;
+    bus->nobody = (struct device){.ops = &nobody_ops};
+    add_device(bus, &bus->nobody);
+    spin_init(&bus->timer_lock, RANK_TIMERS);
     bus->next_deadline = TIMER_OFF;
     bus_ranges_init(bus);
 }
@@ -56,19 +68,25 @@ int bus_add_device(struct bus *bus, struct device *d)
         return -EEXIST;
     if (bus->device_count == BUS_DEVICES)
         return -ENOSPC;
-    for (unsigned i = 0; i < DEVICE_TIMERS; i++)
-        d->deadline[i] = TIMER_OFF;
-    bus->devices[bus->device_count++] = d;
-    if (d->ops->timer)
-        bus->timed[bus->timed_count++] = d;
+    add_device(bus, d);
     return 0;
+}
+
+void device_lock(struct device *d)
+{
+    spin_lock(d->lock);
+}
+
+void device_unlock(struct device *d)
+{
+    spin_unlock(d->lock);
 }
 
 /* --- port accesses --- */
 
 static inline const struct bus_port_page *port_page(const struct bus *bus, uint16_t port)
 {
-    return __atomic_load_n(&bus->port_page[port >> 8], __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&bus->port_page[(uint8_t)(port >> 8)], __ATOMIC_ACQUIRE);
 }
 
 static inline struct device *byte_device(const struct bus *bus, uint16_t port)
@@ -103,6 +121,21 @@ static struct device *port_device(const struct bus *bus, uint16_t port, unsigned
     return d;
 }
 
+static inline uint32_t read_device(struct device *d, uint16_t port, unsigned size)
+{
+    spin_lock(d->lock);
+    uint32_t value = d->ops->port_read(d, port, size);
+    spin_unlock(d->lock);
+    return value;
+}
+
+static inline void write_device(struct device *d, uint16_t port, unsigned size, uint32_t value)
+{
+    spin_lock(d->lock);
+    d->ops->port_write(d, port, size, value);
+    spin_unlock(d->lock);
+}
+
 /* Out of the way of byte accesses, whose path is to be short. */
 static __attribute__((noinline)) uint32_t wide_read(struct bus *bus, uint16_t port, unsigned size)
 {
@@ -110,7 +143,7 @@ static __attribute__((noinline)) uint32_t wide_read(struct bus *bus, uint16_t po
     uint32_t value = 0;
 
     if (d)
-        return d->ops->port_read(d, port, size) & (UINT32_MAX >> (32 - 8 * size));
+        return read_device(d, port, size) & (UINT32_MAX >> (32 - 8 * size));
     for (unsigned i = 0; i < size; i++)
         value |= bus_port_read(bus, (uint16_t)(port + i), 1) << (8 * i);
     return value;
@@ -122,7 +155,7 @@ uint32_t bus_port_read(struct bus *bus, uint16_t port, unsigned size)
 
     if (UNLIKELY(size != 1))
         return wide_read(bus, port, size);
-    return d->ops->port_read(d, port, 1) & 0xff;
+    return read_device(d, port, 1) & 0xff;
 }
 
 static __attribute__((noinline)) void wide_write(struct bus *bus, uint16_t port, unsigned size,
@@ -131,7 +164,7 @@ static __attribute__((noinline)) void wide_write(struct bus *bus, uint16_t port,
     struct device *d = port_device(bus, port, size);
 
     if (d) {
-        d->ops->port_write(d, port, size, value & (UINT32_MAX >> (32 - 8 * size)));
+        write_device(d, port, size, value & (UINT32_MAX >> (32 - 8 * size)));
         return;
     }
     for (unsigned i = 0; i < size; i++)
@@ -145,7 +178,7 @@ void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t valu
     if (UNLIKELY(size != 1))
         wide_write(bus, port, size, value);
     else
-        d->ops->port_write(d, port, 1, value & 0xff);
+        write_device(d, port, 1, value & 0xff);
 }
 
 /* --- memory accesses --- */
@@ -164,8 +197,12 @@ bool bus_mmio_read(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned s
     if (UNLIKELY(!bus_view_covers(bus, v, gpa) && !bus_find(bus, v, gpa)))
         return false;
     *value = UINT64_MAX;
-    if (is_inside(p, gpa, size))
-        *value = p->device->ops->mmio_read(p->device, gpa - p->range_base, size);
+    if (is_inside(p, gpa, size)) {
+        struct device *d = p->device;
+        spin_lock(d->lock);
+        *value = d->ops->mmio_read(d, gpa - p->range_base, size);
+        spin_unlock(d->lock);
+    }
     *value &= UINT64_MAX >> (64 - 8 * size);
     return true;
 }
@@ -177,13 +214,26 @@ bool bus_mmio_write(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned 
 
     if (UNLIKELY(!bus_view_covers(bus, v, gpa) && !bus_find(bus, v, gpa)))
         return false;
-    if (is_inside(p, gpa, size))
-        p->device->ops->mmio_write(p->device, gpa - p->range_base, size,
-                                   value & (UINT64_MAX >> (64 - 8 * size)));
+    if (is_inside(p, gpa, size)) {
+        struct device *d = p->device;
+        spin_lock(d->lock);
+        d->ops->mmio_write(d, gpa - p->range_base, size, value & (UINT64_MAX >> (64 - 8 * size)));
+        spin_unlock(d->lock);
+    }
     return true;
 }
 
 /* --- timers --- */
+
+static uint64_t deadline_of(const struct device *d, unsigned timer)
+{
+    return __atomic_load_n(&d->deadline[timer], __ATOMIC_RELAXED);
+}
+
+static void set_next(struct bus *bus, uint64_t deadline)
+{
+    __atomic_store_n(&bus->next_deadline, deadline, __ATOMIC_RELAXED);
+}
 
 static void find_next_deadline(struct bus *bus)
 {
@@ -191,20 +241,37 @@ static void find_next_deadline(struct bus *bus)
 
     for (unsigned i = 0; i < bus->timed_count; i++) {
         for (unsigned t = 0; t < DEVICE_TIMERS; t++)
-            next = MIN(next, bus->timed[i]->deadline[t]);
+            next = MIN(next, deadline_of(bus->timed[i], t));
     }
-    bus->next_deadline = next;
+    set_next(bus, next);
 }
 
-void bus_timer_set(struct bus *bus, struct device *d, unsigned timer, uint64_t deadline)
+enum bus_timer_change bus_timer_set(struct bus *bus, struct device *d, unsigned timer,
+                                    uint64_t deadline)
 {
-    uint64_t before = d->deadline[timer];
+    uint64_t before = deadline_of(d, timer), next;
 
-    d->deadline[timer] = deadline;
-    if (deadline <= bus->next_deadline)
-        bus->next_deadline = deadline;
-    else if (before == bus->next_deadline)
+    if (before == deadline)
+        return BUS_TIMER_SAME;
+    spin_lock(&bus->timer_lock);
+    next = bus->next_deadline;
+    __atomic_store_n(&d->deadline[timer], deadline, __ATOMIC_RELAXED);
+    if (deadline <= next)
+        set_next(bus, deadline);
+    else if (before == next)
         find_next_deadline(bus);
+    enum bus_timer_change change = bus->next_deadline < next   ? BUS_TIMER_EARLIER
+                                   : bus->next_deadline > next ? BUS_TIMER_LATER
+                                                               : BUS_TIMER_SAME;
+    spin_unlock(&bus->timer_lock);
+    return change;
+}
+
+static inline bool is_due(const struct device *d, unsigned timer, uint64_t now)
+{
+    uint64_t deadline = deadline_of(d, timer);
+
+    return deadline <= now && deadline != TIMER_OFF;
 }
 
 void bus_run_timers(struct bus *bus, uint64_t now)
@@ -215,13 +282,16 @@ void bus_run_timers(struct bus *bus, uint64_t now)
         struct device *d = bus->timed[i];
 
         for (unsigned t = 0; t < DEVICE_TIMERS; t++) {
-            if (d->deadline[t] > now || d->deadline[t] == TIMER_OFF)
+            if (!is_due(d, t, now))
                 continue;
-            d->deadline[t] = TIMER_OFF;
-            d->ops->timer(d, t, now);
+            spin_lock(d->lock);
+            if (is_due(d, t, now)) { /* no other processor has been here meanwhile */
+                bus_timer_set(bus, d, t, TIMER_OFF);
+                d->ops->timer(d, t, now);
+            }
+            spin_unlock(d->lock);
         }
     }
-    find_next_deadline(bus);
 }
 
 /* --- all devices --- */
@@ -229,12 +299,14 @@ void bus_run_timers(struct bus *bus, uint64_t now)
 void bus_reset(struct bus *bus)
 {
     for (unsigned i = 1; i < bus->device_count; i++) {
+        struct device *d = bus->devices[i];
+
+        spin_lock(d->lock);
         for (unsigned t = 0; t < DEVICE_TIMERS; t++)
-            bus->devices[i]->deadline[t] = TIMER_OFF;
+            bus_timer_set(bus, d, t, TIMER_OFF);
+        d->ops->reset(d);
+        spin_unlock(d->lock);
     }
-    bus->next_deadline = TIMER_OFF;
-    for (unsigned i = 1; i < bus->device_count; i++)
-        bus->devices[i]->ops->reset(bus->devices[i]);
 }
 
 void bus_save(struct bus *bus, struct state_writer *w)
@@ -242,31 +314,40 @@ void bus_save(struct bus *bus, struct state_writer *w)
     for (unsigned i = 1; i < bus->device_count; i++) {
         struct device *d = bus->devices[i];
 
+        spin_lock(d->lock);
         state_begin(w, d->ops->name, d->ops->version);
         for (unsigned t = 0; d->ops->timer && t < DEVICE_TIMERS; t++)
-            state_put_u64(w, d->deadline[t]);
+            state_put_u64(w, deadline_of(d, t));
         d->ops->save(d, w);
         state_end(w);
+        spin_unlock(d->lock);
     }
+}
+
+static int load_device(struct bus *bus, struct device *d, struct state_reader *r)
+{
+    int error = state_enter(r, d->ops->name, d->ops->version);
+
+    if (error)
+        return error;
+    for (unsigned t = 0; d->ops->timer && t < DEVICE_TIMERS; t++)
+        bus_timer_set(bus, d, t, state_get_u64(r));
+    error = d->ops->load(d, r);
+    if (error && !r->error)
+        r->error = "a device's saved state has a value out of its range";
+    return state_leave(r);
 }
 
 int bus_load(struct bus *bus, struct state_reader *r)
 {
-    for (unsigned i = 1; i < bus->device_count; i++) {
-        struct device *d = bus->devices[i];
-        int error = state_enter(r, d->ops->name, d->ops->version);
+    int error = 0;
 
-        if (error)
-            return error;
-        for (unsigned t = 0; d->ops->timer && t < DEVICE_TIMERS; t++)
-            d->deadline[t] = state_get_u64(r);
-        error = d->ops->load(d, r);
-        if (error && !r->error)
-            r->error = "a device's saved state has a value out of its range";
-        error = state_leave(r);
-        if (error)
-            return error;
+    for (unsigned i = 1; i < bus->device_count && !error; i++) {
+        struct device *d = bus->devices[i];
+
+        spin_lock(d->lock);
+        error = load_device(bus, d, r);
+        spin_unlock(d->lock);
     }
-    find_next_deadline(bus);
-    return 0;
+    return error;
 }

@@ -16,11 +16,24 @@ struct device;
 #define DEVICE_TIMERS 2          /* timers a device may have */
 #define TIMER_OFF     UINT64_MAX /* a deadline that never comes */
 
+/*
+ * Each device has a lock, which the bus holds around all functions below: a device is run by one
+ * processor at a time, and two devices by two. Whoever calls a device in another way, as when
+ * input has come for it, takes it by device_lock(). A device may take what has a higher rank, thus
+ * drive lines, set timers and move its ranges.
+ */
+enum device_lock_kind {
+    DEVICE_OWN,   /* its own; it calls no other device */
+    DEVICE_CHIPS, /* the interrupt controllers and what is wired to them: one lock for all */
+    DEVICE_OUTER, /* its own, and it may take that of a device of the first kind: PCI */
+};
+
 struct device_ops {
     const char *name; /* also its section's name in saved state, at most 15 characters */
     uint16_t version; /* of its section in saved state */
     /* The widest port access it takes; the bus splits wider ones as the ISA bus would. 0: any. */
     uint8_t port_width;
+    uint8_t lock; /* enum device_lock_kind */
     /*
      * A port access: port is absolute, size 1, 2 or 4. A read returns the value in its low bits.
      * Accesses that no single device covers wholly are split into bytes by the bus; what nobody
@@ -49,15 +62,24 @@ struct device_ops {
 struct device {
     const struct device_ops *ops;
     struct board *board;
-    uint64_t deadline[DEVICE_TIMERS]; /* owned by device_timer_set() */
+    struct spinlock *lock;            /* bus_add_device() chooses: */
+    struct spinlock own;              /* this one, or that of the board's chips */
+    uint64_t deadline[DEVICE_TIMERS]; /* owned by device_timer_set(); atomic */
 };
+
+/* Run the device from outside of the bus, as when its host side has something for it. */
+void device_lock(struct device *d);
+void device_unlock(struct device *d);
 
 /* --- what a device may ask of its VM; guest/board/board.c answers in the microkernel, a mock in
  * unit tests --- */
 
 /* Set interrupt line gsi (0-23; 0-15 are also the 8259s' inputs) of the VM. A level that stands
- * already is no event. */
+ * already is no event. A line is one device's, or is driven under one lock. */
 void device_irq(struct device *d, unsigned gsi, bool level);
+/* A message-signalled interrupt, as the guest has written it into the device: straight to the local
+ * APICs that it addresses, past the interrupt controllers and their lock. Whether one took it. */
+bool device_msi(struct device *d, uint64_t address, uint32_t data);
 /* The guest's TSC now, and its frequency in Hz. All deadlines are in these ticks. */
 uint64_t device_now(struct device *d);
 uint64_t device_tsc_hz(struct device *d);
@@ -150,13 +172,17 @@ struct bus_view {
 };
 
 struct bus {
-    struct device *devices[BUS_DEVICES]; /* index 0 is nobody */
-    unsigned device_count;               /* including nobody */
-    struct device *timed[BUS_DEVICES];   /* those of them that have timers */
-    unsigned timed_count;
     struct bus_port_page *port_page[256]; /* by port >> 8; atomic */
-    uint64_t changes;                     /* of piece, and one; atomic */
-    uint64_t next_deadline;               /* earliest of all devices' timers */
+    struct device *devices[BUS_DEVICES];  /* index 0 is nobody */
+    unsigned device_count;                /* including nobody */
+    struct device *timed[BUS_DEVICES];    /* those of them that have timers */
+    unsigned timed_count;
+    uint64_t changes;       /* of piece, and one; atomic */
+    struct spinlock *chips; /* of DEVICE_CHIPS; NULL: they have their own, too */
+    struct device nobody;   /* device 0: answers for every port that has no owner */
+
+    struct spinlock timer_lock; /* over changes of all deadlines */
+    uint64_t next_deadline;     /* earliest of all devices' timers; atomic */
 
     struct spinlock lock;                /* over what follows, and all changes of ranges */
     struct bus_range *range[BUS_RANGES]; /* highest priority first */
@@ -204,12 +230,15 @@ bool bus_mmio_read(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned s
 bool bus_mmio_write(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
                     uint64_t value);
 
-/* Timers off, then every device's reset. The caller has lowered all interrupt lines. */
+/* Timers off, then every device's reset. The caller has lowered all interrupt lines, and no vCPU
+ * runs; the same holds for save and load. */
 void bus_reset(struct bus *bus);
 void bus_save(struct bus *bus, struct state_writer *w);
 int bus_load(struct bus *bus, struct state_reader *r) MUST_CHECK;
 /* What device_timer_set() does to a device on this bus: d->deadline[timer] and next_deadline,
- * exactly. */
-void bus_timer_set(struct bus *bus, struct device *d, unsigned timer, uint64_t deadline);
-/* Run every timer whose deadline is at or before now and recompute next_deadline. */
+ * exactly; what became of the latter. With the device's lock held. */
+enum bus_timer_change { BUS_TIMER_SAME, BUS_TIMER_EARLIER, BUS_TIMER_LATER };
+enum bus_timer_change bus_timer_set(struct bus *bus, struct device *d, unsigned timer,
+                                    uint64_t deadline);
+/* Run every timer whose deadline is at or before now. On any processor. */
 void bus_run_timers(struct bus *bus, uint64_t now);

@@ -264,6 +264,7 @@ static int load(struct device *d, struct state_reader *r)
 static const struct device_ops ioapic_ops = {
     .name = "ioapic",
     .version = 1,
+    .lock = DEVICE_CHIPS,
     .mmio_read = mmio_read,
     .mmio_write = mmio_write,
     .reset = reset,

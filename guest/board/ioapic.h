@@ -1,7 +1,7 @@
 /*
  * The I/O APIC (82093AA data sheet), 24 pins, version 20h: that is with an EOI register, by which a
  * guest clears a Remote IRR that nobody will complete without the version 11h trick of switching
- * the pin to edge and back. All calls are made under the VM's device lock.
+ * the pin to edge and back. All calls are made with the board's lock held.
  */
 #pragma once
 

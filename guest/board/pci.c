@@ -222,6 +222,7 @@ static int pci_load(struct device *d, struct state_reader *r)
 static const struct device_ops pci_ops = {
     .name = "pci",
     .version = 1,
+    .lock = DEVICE_OUTER,
     .port_read = pci_read,
     .port_write = pci_write,
     .reset = pci_reset,

@@ -363,6 +363,7 @@ static const struct device_ops pic_ops = {
     .name = "pic",
     .version = 1,
     .port_width = 1,
+    .lock = DEVICE_CHIPS,
     .port_read = pic_read,
     .port_write = pic_write,
     .reset = pic_reset,

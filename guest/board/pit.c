@@ -498,6 +498,7 @@ static const struct device_ops pit_ops = {
     .name = "pit",
     .version = 1,
     .port_width = 1,
+    .lock = DEVICE_CHIPS,
     .port_read = pit_read,
     .port_write = pit_write,
     .timer = pit_timer,

@@ -52,25 +52,10 @@ static int pending_interrupt(struct vcpu *v, bool *external)
     return v->virtual_delivery ? -1 : lapic_pending_vector(&v->lapic);
 }
 
-/* -1: another vCPU has been quicker, and INTR is low again. */
-static int acknowledge_pic(struct vcpu *v)
-{
-    struct vm *vm = v->vm;
-    int vector = -1;
-
-    spin_lock(&vm->board.lock);
-    if (pic_output(&vm->board.pic))
-        vector = pic_acknowledge(&vm->board.pic);
-    else
-        lapic_set_lint(&v->lapic, 0, false);
-    spin_unlock(&vm->board.lock);
-    return vector;
-}
-
 /* The 8259s' vector; where it is gone the local APIC's own, or -1. */
 static __attribute__((noinline)) int accept_external(struct vcpu *v)
 {
-    int vector = acknowledge_pic(v);
+    int vector = board_acknowledge(&v->vm->board, &v->lapic);
 
     if (vector < 0 && !v->virtual_delivery) {
         vector = lapic_pending_vector(&v->lapic);
@@ -220,9 +205,7 @@ void vcpu_write_eoi_bitmap(struct vcpu *v)
 
     if (!vmx_features.vid)
         return;
-    spin_lock(&v->vm->board.lock);
-    ioapic_eoi_bitmap(&v->vm->board.ioapic, bitmap);
-    spin_unlock(&v->vm->board.lock);
+    board_eoi_bitmap(&v->vm->board, bitmap);
     lapic_eoi_bitmap(&v->lapic, bitmap);
     vmx_set_eoi_bitmap(bitmap);
 }

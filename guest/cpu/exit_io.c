@@ -15,21 +15,6 @@
 /* Elements done by one exit, so that interrupts get in between. */
 #define STRING_BATCH 256
 
-static inline uint32_t port_read(struct vm *vm, uint16_t port, unsigned size)
-{
-    spin_lock(&vm->board.lock);
-    uint32_t value = bus_port_read(&vm->board.bus, port, size);
-    spin_unlock(&vm->board.lock);
-    return value;
-}
-
-static inline void port_write(struct vm *vm, uint16_t port, unsigned size, uint32_t value)
-{
-    spin_lock(&vm->board.lock);
-    bus_port_write(&vm->board.bus, port, size, value);
-    spin_unlock(&vm->board.lock);
-}
-
 /* INS or OUTS: where its elements lie. */
 struct string_io {
     unsigned size;
@@ -135,13 +120,13 @@ static __attribute__((noinline)) enum exit_result string_io(struct vcpu *v, stru
             /* Where it goes is found out first: a device gives a byte away only once. */
             if (linear_writable(v, linear, s.size) < 0)
                 return EXIT_RESUME;
-            value = port_read(v->vm, IO_PORT(e->qualification), s.size);
+            value = bus_port_read(&v->vm->board.bus, IO_PORT(e->qualification), s.size);
             if (linear_write(v, linear, &value, s.size) < 0)
                 return EXIT_RESUME;
         } else {
             if (linear_read(v, linear, &value, s.size) < 0)
                 return EXIT_RESUME;
-            port_write(v->vm, IO_PORT(e->qualification), s.size, value);
+            bus_port_write(&v->vm->board.bus, IO_PORT(e->qualification), s.size, value);
         }
         left--;
         *pointer = add_masked(*pointer, step, s.address_size);
@@ -162,7 +147,7 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
     if (UNLIKELY(q & IO_STRING))
         return string_io(v, e);
     if (q & IO_IN) {
-        uint32_t value = port_read(v->vm, IO_PORT(q), size);
+        uint32_t value = bus_port_read(&v->vm->board.bus, IO_PORT(q), size);
         if (size == 4)
             v->hw.gpr[RAX] = value;
         else if (size == 1)
@@ -171,7 +156,7 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
             v->hw.gpr[RAX] = (v->hw.gpr[RAX] & ~0xffffULL) | (uint16_t)value;
     } else {
         uint32_t value = (uint32_t)v->hw.gpr[RAX];
-        port_write(v->vm, IO_PORT(q), size, size == 4 ? value : value & ((1u << size * 8) - 1));
+        bus_port_write(&v->vm->board.bus, IO_PORT(q), size, size == 4 ? value : value & ((1u << size * 8) - 1));
     }
     return EXIT_SKIP;
 }

@@ -23,10 +23,7 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 
     if (lapic_claims(&v->lapic, gpa))
         return lapic_mmio_read(&v->lapic, gpa & 0xfff, size);
-    spin_lock(&v->vm->board.lock);
-    bool device = bus_mmio_read(&v->vm->board.bus, &v->device, gpa, size, &value);
-    spin_unlock(&v->vm->board.lock);
-    return device ? value : ~0ULL;
+    return bus_mmio_read(&v->vm->board.bus, &v->device, gpa, size, &value) ? value : ~0ULL;
 }
 
 static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
@@ -37,9 +34,7 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
         vcpu_ask(v, REQUEST_EVENT);
         return;
     }
-    spin_lock(&v->vm->board.lock);
     bus_mmio_write(&v->vm->board.bus, &v->device, gpa, size, value);
-    spin_unlock(&v->vm->board.lock);
 }
 
 /* --- the emulator's view of memory --- */

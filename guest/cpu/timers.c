@@ -77,11 +77,9 @@ bool vcpu_run_timers(struct vcpu *v)
         fired = true;
     }
     if (v->id == 0 && UNLIKELY(bus_deadline(v->vm) <= now + v->vm->board.tsc_offset)) {
-        spin_lock(&v->vm->board.lock);
         if (UNLIKELY(probes))
             probes->device(v->vm, TRACE_DEVICE_TIMERS, 0, 0);
         bus_run_timers(&v->vm->board.bus, now + v->vm->board.tsc_offset);
-        spin_unlock(&v->vm->board.lock);
         fired = true;
     }
     if (UNLIKELY(now >= v->task.until))

@@ -67,8 +67,10 @@ static void update_sci(struct acpi_pm *pm)
 
 void acpi_pm_power_button(struct acpi_pm *pm)
 {
+    device_lock(&pm->dev);
     pm->status |= EVENT_POWER_BUTTON;
     update_sci(pm);
+    device_unlock(&pm->dev);
 }
 
 static void acpi_pm_timer(struct device *d, unsigned timer, uint64_t now)

@@ -144,19 +144,28 @@ static void fill_rx(struct uart *u)
     }
 }
 
-size_t uart_receive_room(const struct uart *u)
+static size_t room(const struct uart *u)
 {
     return UART_RX_WAITING - u->waiting_count;
 }
 
+size_t uart_receive_room(struct uart *u)
+{
+    device_lock(&u->dev);
+    size_t result = room(u);
+    device_unlock(&u->dev);
+    return result;
+}
+
 size_t uart_receive(struct uart *u, const uint8_t *data, size_t size)
 {
-    size_t taken = MIN(size, uart_receive_room(u));
-
+    device_lock(&u->dev);
+    size_t taken = MIN(size, room(u));
     for (size_t i = 0; i < taken; i++)
         u->waiting[(u->waiting_head + u->waiting_count++) % UART_RX_WAITING] = data[i];
     fill_rx(u);
     update_irq(u);
+    device_unlock(&u->dev);
     return taken;
 }
 
@@ -238,10 +247,17 @@ static void drain_tx(struct uart *u)
         u->thre_pending = true;
 }
 
-void uart_output_ready(struct uart *u)
+static void try_again(struct uart *u)
 {
     drain_tx(u);
     update_irq(u);
+}
+
+void uart_output_ready(struct uart *u)
+{
+    device_lock(&u->dev);
+    try_again(u);
+    device_unlock(&u->dev);
 }
 
 static void write_data(struct uart *u, uint8_t byte)
@@ -305,7 +321,7 @@ static uint32_t uart_read(struct device *d, uint16_t port, unsigned size)
         /* It may wait with interrupts off, and the host's port be unable to interrupt meanwhile:
          * then nobody else calls uart_output_ready(). */
         if (UNLIKELY(u->tx_count > 0))
-            uart_output_ready(u);
+            try_again(u);
         value = u->lsr_errors | (u->rx_count > 0 ? LSR_DR : 0) |
                 (u->tx_count == 0 ? LSR_THRE | LSR_TEMT : 0);
         if (LIKELY(!u->lsr_errors))

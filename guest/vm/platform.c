@@ -95,7 +95,5 @@ void platform_power_button(struct vm *vm)
 {
     struct device *d = platform_device(vm, &acpi_pm_class);
 
-    spin_lock(&vm->board.lock);
     acpi_pm_power_button(CONTAINER_OF(d, struct acpi_pm, dev));
-    spin_unlock(&vm->board.lock);
 }

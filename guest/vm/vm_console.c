@@ -16,18 +16,13 @@ bool vm_console_takes(const struct vm *vm)
 
 void vm_console_type(struct vm *vm, uint8_t byte)
 {
-    spin_lock(&vm->board.lock);
     uart_receive(uart(vm), &byte, 1);
-    spin_unlock(&vm->board.lock);
 }
 
 void vm_console_retry(struct vm *vm)
 {
     struct uart *u = uart(vm);
 
-    if (!uart_output_waits(u))
-        return;
-    spin_lock(&vm->board.lock);
-    uart_output_ready(u);
-    spin_unlock(&vm->board.lock);
+    if (uart_output_waits(u))
+        uart_output_ready(u);
 }

@@ -63,9 +63,7 @@ void vm_save(struct vm *vm, struct state_writer *w)
     state_put_u32(w, vm->board.irq_lines);
     state_put_u32(w, vm->vcpu_count);
     state_end(w);
-    spin_lock(&vm->board.lock);
     bus_save(&vm->board.bus, w);
-    spin_unlock(&vm->board.lock);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         save_vcpu(vm->vcpu[i], w);
 }
@@ -81,9 +79,7 @@ int vm_load(struct vm *vm, struct state_reader *r)
     count = state_get_u32(r);
     if (state_leave(r) < 0 || count != vm->vcpu_count)
         goto bad;
-    spin_lock(&vm->board.lock);
     int result = bus_load(&vm->board.bus, r);
-    spin_unlock(&vm->board.lock);
     if (result < 0)
         goto bad;
     vm->board.irq_lines = lines & 0xffffff;

@@ -93,6 +93,14 @@ void device_irq(struct device *d, unsigned gsi, bool level)
     d->board->irq[gsi] = level;
 }
 
+bool device_msi(struct device *d, uint64_t address, uint32_t data)
+{
+    d->board->msis++;
+    d->board->msi_address = address;
+    d->board->msi_data = data;
+    return true;
+}
+
 uint64_t device_now(struct device *d)
 {
     return d->board->now;

@@ -16,6 +16,9 @@ struct board {
     struct device_setup setup; /* with the two above */
     bool irq[MOCK_GSIS];
     unsigned rises[MOCK_GSIS], falls[MOCK_GSIS];
+    unsigned msis; /* how many, and the last one */
+    uint64_t msi_address;
+    uint32_t msi_data;
     uint8_t memory[MOCK_MEMORY];
     unsigned pins;     /* that stand; at most MOCK_PINS */
     int64_t wall_base; /* microseconds since 1970 at TSC 0 */
