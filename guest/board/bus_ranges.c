@@ -23,9 +23,11 @@ void bus_ranges_free(struct bus *bus)
     for (unsigned i = 0; i < ARRAY_SIZE(bus->port_page); i++)
         if (bus->port_page[i] != &no_ports)
             heap_free(bus->port_page[i]);
-    for (unsigned i = 0; i < bus->range_count; i++)
-        if (bus->range[i]->owned)
-            heap_free(bus->range[i]);
+    while (bus->fixed) {
+        struct bus_range *next = bus->fixed->next;
+        heap_free(bus->fixed);
+        bus->fixed = next;
+    }
 }
 
 static uint64_t last_of(const struct bus_range *r)
@@ -193,7 +195,6 @@ int bus_add_range(struct bus *bus, struct bus_range *r)
 {
     if (!is_possible(bus, r, 0))
         return -EINVAL;
-    r->owned = false;
     spin_lock(&bus->lock);
     int result = add(bus, r);
     spin_unlock(&bus->lock);
@@ -242,12 +243,14 @@ static int add_fixed(struct bus *bus, const struct bus_range *range, uint64_t ba
     if (!r)
         return -ENOMEM;
     *r = *range;
-    r->owned = true;
     spin_lock(&bus->lock);
     result = is_taken(bus, r, base) ? -EEXIST : add(bus, r);
     bool added = result == 0;
-    if (added)
+    if (added) {
+        r->next = bus->fixed;
+        bus->fixed = r;
         result = place(bus, r, true, base);
+    }
     spin_unlock(&bus->lock);
     if (!added)
         heap_free(r);

@@ -150,7 +150,7 @@ struct bus_range {
 
     uint64_t base; /* bus_place() */
     bool placed;
-    bool owned; /* by the bus, which frees it */
+    struct bus_range *next; /* of those that the bus has made itself */
 };
 
 /* Indices into bus->devices, atomic: whose a port is for a byte, and for what is wider. */
@@ -187,6 +187,7 @@ struct bus {
     struct spinlock lock;                /* over what follows, and all changes of ranges */
     struct bus_range *range[BUS_RANGES]; /* highest priority first */
     unsigned range_count;
+    struct bus_range *fixed; /* those that bus_add_ports() and bus_add_mmio() have made */
     struct bus_piece piece[2 * BUS_RANGES]; /* sorted by base */
     unsigned piece_count;
 };
