@@ -32,7 +32,6 @@ struct device_setup {
     struct board *board;
     struct bus *bus;
     const struct device_host *host;
-    struct device *reset_control; /* has CF9h, once it is there */
     struct pci *pci;              /* the bus for PCI functions, once it is there */
     const char *text;             /* the value of its line, where its class has a key */
     size_t length;

@@ -123,8 +123,6 @@ static uint32_t pci_read(struct device *d, uint16_t port, unsigned size)
     if (port < PORT_PCI_DATA) {
         if (port == PORT_PCI_ADDRESS && size == 4)
             return p->address;
-        if (port == PORT_RESET_CONTROL && size == 1 && p->reset_control)
-            return p->reset_control->ops->port_read(p->reset_control, port, 1);
         return UINT32_MAX;
     }
     f = selected(p, port, &offset);
@@ -146,8 +144,6 @@ static void pci_write(struct device *d, uint16_t port, unsigned size, uint32_t v
          * that. */
         if (port == PORT_PCI_ADDRESS && size == 4)
             p->address = value & ADDRESS_BITS;
-        else if (port == PORT_RESET_CONTROL && size == 1 && p->reset_control)
-            p->reset_control->ops->port_write(p->reset_control, port, 1, value);
         return;
     }
     f = selected(p, port, &offset);
@@ -234,7 +230,6 @@ static int pci_create(struct device *d, struct device_setup *s)
 {
     struct pci *p = CONTAINER_OF(d, struct pci, dev);
 
-    p->reset_control = s->reset_control;
     /* The 440FX's host bridge: Linux trusts mechanism #1 only where it finds a host bridge. */
     pci_function_init(&p->bridge, NULL, 0x8086, 0x1237, 0x060000);
     memcpy(p->bridge.initial, p->bridge.config, sizeof(p->bridge.initial));

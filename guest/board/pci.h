@@ -54,14 +54,12 @@ struct pci_function {
 
 struct pci {
     struct device dev;
-    struct device *reset_control;
     uint32_t address;
     struct pci_function *function[256]; /* by devfn */
     struct pci_function bridge;
 };
 
-/* The bus for the functions, with a host bridge on it. Byte accesses to CF9h, which lies within the
- * address register's dword, are device_setup.reset_control's. */
+/* The bus for the functions, with a host bridge on it. */
 extern const struct device_class pci_class;
 
 /* A zeroed config space with vendor, device, class (24 bits: class, subclass, interface), and the

@@ -73,8 +73,13 @@ static const struct device_ops reset_control_ops = {
 
 static int reset_control_create(struct device *d, struct device_setup *s)
 {
-    s->reset_control = d;
-    return 0;
+    struct bus_range *port = &CONTAINER_OF(d, struct reset_control, dev)->control_port;
+    int error;
+
+    *port = (struct bus_range){
+        .device = d, .size = 1, .space = BUS_PORTS, .priority = BUS_OVER, .bytes_only = true};
+    error = bus_add_range(s->bus, port);
+    return error ? error : bus_place(s->bus, port, PORT_RESET_CONTROL);
 }
 
 const struct device_class reset_control_class = {

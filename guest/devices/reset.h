@@ -5,10 +5,9 @@
 
 struct reset_control {
     struct device dev;
-    uint8_t control;  /* CF9h */
-    uint8_t system_a; /* 92h */
+    struct bus_range control_port; /* for bytes, within the dword of PCI's address register */
+    uint8_t control;               /* CF9h */
+    uint8_t system_a;              /* 92h */
 };
 
-/* CF9h lies within PCI's CF8h-CFFh: the PCI bus, which is made after it, passes byte accesses there
- * on. */
 extern const struct device_class reset_control_class;
