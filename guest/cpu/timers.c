@@ -23,7 +23,30 @@ static inline uint64_t ticks_until(uint64_t deadline, uint64_t now)
     return deadline > now ? deadline - now : 0;
 }
 
-/* The boot vCPU looks after the devices' timers; any vCPU may set them. */
+/*
+ * Devices' timers are run by whichever vCPU finds them due. So that one does in time, one vCPU, the
+ * VM's timekeeper, has their deadline among its own: which one changes with who runs.
+ *
+ * A vCPU that begins to run takes this over from one that does not run; one that ends hands it to
+ * one that runs, if there is any. Each says first that it runs, or no longer does, and looks at the
+ * other then: one of the two sees the other. Who sets a timer and runs takes it over, too.
+ */
+static inline bool keeps_time(const struct vcpu *v)
+{
+    return __atomic_load_n(&v->vm->timekeeper, __ATOMIC_RELAXED) == v;
+}
+
+static inline bool runs(const struct vcpu *v)
+{
+    return __atomic_load_n(&v->runs, __ATOMIC_SEQ_CST);
+}
+
+static bool hand_over(struct vcpu *from, struct vcpu *to)
+{
+    return __atomic_compare_exchange_n(&from->vm->timekeeper, &from, to, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
 static inline uint64_t bus_deadline(const struct vm *vm)
 {
     return __atomic_load_n(&vm->board.bus.next_deadline, __ATOMIC_RELAXED);
@@ -35,7 +58,7 @@ static inline void find_deadline(struct vcpu *v, uint64_t now)
 
     /* An APIC timer or bus that is off has the largest deadline there is. */
     ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->lapic.tsc_offset));
-    if (v->id == 0)
+    if (keeps_time(v))
         ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->board.tsc_offset));
     v->next_exit = now + MIN(ticks, ticks_until(v->task.until, now));
 }
@@ -45,19 +68,60 @@ void vcpu_update_deadline(struct vcpu *v)
     find_deadline(v, rdtsc());
 }
 
+void vcpu_begins(struct vcpu *v)
+{
+    __atomic_store_n(&v->runs, true, __ATOMIC_SEQ_CST);
+    struct vcpu *keeper = __atomic_load_n(&v->vm->timekeeper, __ATOMIC_SEQ_CST);
+    if (keeper != v && bus_deadline(v->vm) != TIMER_OFF && !runs(keeper))
+        hand_over(keeper, v);
+    vcpu_update_deadline(v);
+}
+
+void vcpu_ends(struct vcpu *v)
+{
+    struct vm *vm = v->vm;
+
+    __atomic_store_n(&v->runs, false, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        if (__atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST) != v ||
+            bus_deadline(vm) == TIMER_OFF)
+            return;
+        struct vcpu *other = vm->vcpu[i];
+        if (!runs(other) || !hand_over(v, other))
+            continue;
+        vcpu_notify(other, REQUEST_TIMER);
+        if (runs(other))
+            return;
+        v = other; /* which may not have noticed in time: on to the next one */
+    }
+}
+
+void vcpu_keep_time(struct vcpu *v)
+{
+    __atomic_store_n(&v->vm->timekeeper, v, __ATOMIC_RELAXED);
+    vcpu_update_deadline(v);
+}
+
+void vcpu_tell_timekeeper(struct vm *vm)
+{
+    /* Whoever keeps time from now on sees the new deadline. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    vcpu_notify(__atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST), REQUEST_TIMER);
+}
+
 uint64_t vcpu_timer_deadline(const struct vcpu *v)
 {
     uint64_t now = rdtsc(), ticks = ticks_until(v->lapic.timer_deadline, now + v->lapic.tsc_offset);
 
     if (v->lapic.timer_deadline == LAPIC_TIMER_OFF)
         ticks = UINT64_MAX;
-    if (v->id == 0 && bus_deadline(v->vm) != TIMER_OFF)
+    if (keeps_time(v) && bus_deadline(v->vm) != TIMER_OFF)
         ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->board.tsc_offset));
     return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
 }
 
-/* INIT and RESET switch the local APIC's timer off; the devices' go on whatever the boot vCPU does.
- */
+/* INIT and RESET switch the local APIC's timer off; the devices' go on whatever their timekeeper
+ * does. */
 uint64_t vcpu_sleeps_until(const struct vcpu *v, bool *dead)
 {
     uint64_t deadline = vcpu_timer_deadline(v);
@@ -76,7 +140,7 @@ bool vcpu_run_timers(struct vcpu *v)
         lapic_timer_expired(&v->lapic, now + v->lapic.tsc_offset);
         fired = true;
     }
-    if (v->id == 0 && UNLIKELY(bus_deadline(v->vm) <= now + v->vm->board.tsc_offset)) {
+    if (UNLIKELY(bus_deadline(v->vm) <= now + v->vm->board.tsc_offset)) {
         if (UNLIKELY(probes))
             probes->device(v->vm, TRACE_DEVICE_TIMERS, 0, 0);
         bus_run_timers(&v->vm->board.bus, now + v->vm->board.tsc_offset);

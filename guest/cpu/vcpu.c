@@ -143,10 +143,11 @@ static enum task_end task_run(struct task *t)
     int leave;
 
     v->timer_armed = 0;
-    vcpu_update_deadline(v);
+    vcpu_begins(v);
     cpu->current = v;
     leave = vcpu_run(v);
     cpu->current = NULL;
+    vcpu_ends(v);
     return leave == VCPU_HALTED ? TASK_BLOCKED : leave == VCPU_REQUEST ? TASK_GONE : TASK_PREEMPTED;
 }
 

@@ -48,6 +48,7 @@ struct vcpu {
     struct task task; /* how its processor's loop sees it */
     bool halted;
     bool wait_for_startup; /* INIT has stopped it */
+    bool runs;             /* between vcpu_begins() and vcpu_ends(); atomic */
     bool virtual_delivery; /* virtual-interrupt delivery is in force */
     bool tpr_shadow;
     uint8_t nmis;         /* that wait (nmi.h); atomic */

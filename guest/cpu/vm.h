@@ -32,7 +32,7 @@ struct vm {
 
     struct vcpu *vcpu[CONFIG_MAX_CPUS];
     unsigned vcpu_count;
+    struct vcpu *timekeeper; /* leaves its guest for the devices' timers; atomic */
 
-    /* Device models are run with its lock held: by one CPU at a time. */
     struct board board;
 };

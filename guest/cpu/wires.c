@@ -15,15 +15,15 @@ static struct vcpu *vcpu_of(struct lapic *l)
     return CONTAINER_OF(l, struct vcpu, lapic);
 }
 
-/* The boot vCPU looks after the board's timers. */
 static void timers(struct board *board, bool earlier)
 {
-    struct vcpu *boot = vm_of(board)->vcpu[0];
+    struct vm *vm = vm_of(board);
+    struct vcpu *v = this_cpu()->current;
 
-    if (boot == this_cpu()->current)
-        vcpu_update_deadline(boot);
+    if (v && v->vm == vm)
+        vcpu_keep_time(v);
     else if (earlier)
-        vcpu_notify(boot, REQUEST_TIMER);
+        vcpu_tell_timekeeper(vm);
 }
 
 static void notify(struct lapic *l)

@@ -114,6 +114,8 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
         }
         struct vcpu *v = vm->vcpu[i];
         vm->vcpu_count++;
+        if (i == 0)
+            vm->timekeeper = v;
         lapic_init(&v->lapic, phys_to_virt(v->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
         lapic_set_physical_bits(&v->lapic, v->cpuid.physical_bits);
         board_add_cpu(&vm->board, &v->lapic);

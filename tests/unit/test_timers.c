@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/lib/string.h"
 #include "guest/cpu/probe.h"
 #include "guest/cpu/timers.h"
 
@@ -40,15 +41,23 @@ void bus_run_timers(struct bus *bus, uint64_t now)
     fail_msg("%s", __func__);
 }
 
+static struct task *notified;
+
+void task_notify(struct task *t, uint32_t requests)
+{
+    assert_int_equal(requests, REQUEST_TIMER);
+    notified = t;
+}
+
 enum state { HALTED, CLOSED, WAITS };
 
 /* The deadline, 0 for none, after now; minus one when nothing but another vCPU wakes it. */
-static int64_t sleeps(unsigned id, enum state state, bool apic, bool device)
+static int64_t sleeps(bool keeper, enum state state, bool apic, bool device)
 {
     bool dead = false;
 
     v->vm = &vm;
-    v->id = id;
+    vm.timekeeper = keeper ? v : NULL;
     v->halted = state != WAITS;
     v->wait_for_startup = state == WAITS;
     rflags = RFLAGS_ONE | (state == HALTED ? RFLAGS_IF : 0);
@@ -63,26 +72,98 @@ static int64_t sleeps(unsigned id, enum state state, bool apic, bool device)
 
 static void halted(void **state)
 {
-    for (unsigned id = 0; id < 2; id++) {
-        assert_int_equal(sleeps(id, HALTED, false, false), 0);
-        assert_int_equal(sleeps(id, CLOSED, false, false), -1);
-        assert_int_equal(sleeps(id, HALTED, true, true), LATER);
-        assert_int_equal(sleeps(id, CLOSED, true, false), LATER); /* its handler is an NMI's */
+    for (unsigned keeper = 0; keeper < 2; keeper++) {
+        assert_int_equal(sleeps(keeper, HALTED, false, false), 0);
+        assert_int_equal(sleeps(keeper, CLOSED, false, false), -1);
+        assert_int_equal(sleeps(keeper, HALTED, true, true), LATER);
+        assert_int_equal(sleeps(keeper, CLOSED, true, false), LATER); /* its handler is an NMI's */
     }
-    assert_int_equal(sleeps(0, HALTED, false, true), 2 * LATER);
-    assert_int_equal(sleeps(0, CLOSED, false, true), 2 * LATER);
-    assert_int_equal(sleeps(1, HALTED, false, true), 0);
-    assert_int_equal(sleeps(1, CLOSED, false, true), -1);
+    assert_int_equal(sleeps(true, HALTED, false, true), 2 * LATER);
+    assert_int_equal(sleeps(true, CLOSED, false, true), 2 * LATER);
+    assert_int_equal(sleeps(false, HALTED, false, true), 0);
+    assert_int_equal(sleeps(false, CLOSED, false, true), -1);
 }
 
-/* After INIT. The boot vCPU, too, if its BSP flag is gone: the devices' timers are others' as well.
- */
+/* After INIT: the devices' timers are others' as well. */
 static void waits_for_startup(void **state)
 {
-    assert_int_equal(sleeps(1, WAITS, false, false), -1);
-    assert_int_equal(sleeps(1, WAITS, false, true), -1);
-    assert_int_equal(sleeps(0, WAITS, false, false), -1);
-    assert_int_equal(sleeps(0, WAITS, false, true), 2 * LATER);
+    assert_int_equal(sleeps(false, WAITS, false, false), -1);
+    assert_int_equal(sleeps(false, WAITS, false, true), -1);
+    assert_int_equal(sleeps(true, WAITS, false, false), -1);
+    assert_int_equal(sleeps(true, WAITS, false, true), 2 * LATER);
+}
+
+/* --- who looks after the devices' timers --- */
+
+static struct vcpu three[3];
+
+static void set_up(uint64_t deadline, unsigned keeper, bool r0, bool r1, bool r2)
+{
+    memset(three, 0, sizeof(three));
+    vm.vcpu_count = 3;
+    for (unsigned i = 0; i < 3; i++) {
+        vm.vcpu[i] = &three[i];
+        three[i].vm = &vm;
+        three[i].lapic.timer_deadline = LAPIC_TIMER_OFF;
+        three[i].task.until = UINT64_MAX;
+    }
+    three[0].runs = r0;
+    three[1].runs = r1;
+    three[2].runs = r2;
+    vm.timekeeper = &three[keeper];
+    vm.board.tsc_offset = 3 * NOW;
+    vm.board.bus.next_deadline = deadline;
+    notified = NULL;
+}
+
+#define SOON (4 * NOW + LATER)
+
+static void one_that_begins_takes_it_over(void **state)
+{
+    set_up(SOON, 0, false, false, false);
+    vcpu_begins(&three[1]);
+    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_int_equal(three[1].next_exit, NOW + LATER);
+    assert_true(three[1].runs);
+
+    set_up(SOON, 0, true, false, false); /* not from one that runs */
+    vcpu_begins(&three[1]);
+    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_true(three[1].next_exit > NOW + LATER);
+
+    set_up(TIMER_OFF, 0, false, false, false); /* and not where there is nothing to do */
+    vcpu_begins(&three[1]);
+    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_null(notified);
+}
+
+static void one_that_ends_hands_it_on(void **state)
+{
+    set_up(SOON, 1, false, true, true);
+    vcpu_ends(&three[1]);
+    assert_ptr_equal(vm.timekeeper, &three[2]);
+    assert_ptr_equal(notified, &three[2].task);
+
+    set_up(SOON, 1, false, true, false); /* nobody runs: it is woken for it */
+    vcpu_ends(&three[1]);
+    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_null(notified);
+    assert_int_equal(vcpu_timer_deadline(&three[1]), NOW + LATER);
+
+    set_up(SOON, 0, true, true, false); /* others end as they like */
+    vcpu_ends(&three[1]);
+    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_null(notified);
+}
+
+static void one_that_sets_a_timer_takes_it_over(void **state)
+{
+    set_up(SOON, 0, true, true, false);
+    vcpu_keep_time(&three[1]);
+    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_int_equal(three[1].next_exit, NOW + LATER);
+    vcpu_tell_timekeeper(&vm);
+    assert_ptr_equal(notified, &three[1].task);
 }
 
 int main(void)
@@ -90,6 +171,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(halted),
         cmocka_unit_test(waits_for_startup),
+        cmocka_unit_test(one_that_begins_takes_it_over),
+        cmocka_unit_test(one_that_ends_hands_it_on),
+        cmocka_unit_test(one_that_sets_a_timer_takes_it_over),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
