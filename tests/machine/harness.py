@@ -26,6 +26,7 @@ import traceback
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BUILD = os.path.join(TOP, "build")
+EFI = os.path.join(BUILD, "BOOTX64.EFI")
 LOGS = os.path.join(BUILD, "machine")
 sys.path.insert(0, os.path.join(TOP, "tools"))
 import results  # noqa: E402
@@ -92,7 +93,7 @@ class Lab:
             f.write(data.encode() if isinstance(data, str) else data)
         return path
 
-    def image(self, config, efi=os.path.join(BUILD, "BOOTX64.EFI")):
+    def image(self, config, efi=EFI):
         """A disk image of Corbel with this config (text or bytes)."""
         path, out = self.file("corbel.conf", config), self.path(f"disk{len(self.machines)}.img")
         p = subprocess.run([os.path.join(TOP, "tools", "image"), efi, os.path.join(BUILD, "confscan"), path, out], stdin=subprocess.DEVNULL,
@@ -103,13 +104,13 @@ class Lab:
 
     # --- machines ---
 
-    def boot(self, config, memory=256, **options):
-        """Start a machine (256 MiB, Bochs' Haswell unless told otherwise) with this config."""
+    def boot(self, config, memory=256, efi=EFI, **options):
+        """Start a machine (256 MiB, Bochs' Haswell unless told otherwise) with this config and this Corbel."""
         # Bochs 3.0's virtual-interrupt delivery kills Linux within some lines at its console: see docs/CAVEATS.md.
         if (isinstance(config, str) and "/vmlinuz" in config and "without" not in config and "bochs" not in options and
                 options.get("kind", "bochs") == "bochs" and bochs_version(default_bochs()).startswith("3.")):
             options.setdefault("model", "corei7_ivy_bridge_3770k")
-        return self.start(self.image(config), memory=memory, **options)
+        return self.start(self.image(config, efi), memory=memory, **options)
 
     def start(self, image, **options):
         """Start a machine from an image. What COM1 says is kept in build/machine/."""

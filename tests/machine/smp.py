@@ -1,17 +1,19 @@
 """Several vCPUs, several VMs and several processors: who runs, who gets how much, who is reached, who is disturbed."""
+import os
 import random
 import re
+import subprocess
 import time
 
 from guests import run_guests
-from harness import (BOOT, COMMAND, FIRMWARE, IDLE, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, vm,
+from harness import (BOOT, BUILD, COMMAND, FIRMWARE, IDLE, NO_VID, PATIENCE, TOP, Shell, expect, expect_in, host, linux, scenario, vm,
                      wait_for_power_off)
 from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
 
 SMP = ["smp_topology", "smp_ping", "smp_yield", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init",
        "smp_eip_wrap", "smp_reset",
-       "smp_nmi", "smp_broadcast", "smp_state", "smp_pic", "smp_apic_base", "smp_former_boot"]
+       "smp_nmi", "smp_broadcast", "smp_state", "smp_pic", "smp_apic_base", "smp_former_boot", "smp_devices"]
 
 # --- tiny guests with several vCPUs ---
 
@@ -37,6 +39,14 @@ scenario(bound=150, slow=True, name="smp_4_on_2_without_all", row="without all")
                host="without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves"))
 scenario(bound=150, slow=True, name="smp_4_on_2_without_all_but_preempt", row="without all")(
     smp_guests(4, 2, host="without = tpr, ept-2m, vpid, invpcid, rdtscp, xsaves"))
+
+
+@scenario(bound=150, slow=True)
+def locks_of_a_board(lab):
+    """Eight vCPUs on four processors in UART, RTC and I/O APIC at once; `make debug`'s Corbel sees no lock out of order."""
+    subprocess.run(["make", "-C", TOP, "debug"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    run_guests(lab, ["smp_devices"], " with 8 vCPUs on 4, debug build", more="cpus = 8", each=100, cpus=4,
+               efi=os.path.join(BUILD, "debug", "BOOTX64.EFI"))
 
 
 @scenario(bound=60)
