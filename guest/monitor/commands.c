@@ -62,8 +62,6 @@ static bool command_console(struct job *job)
 
 /* --- lifecycle --- */
 
-#define SHOWN_HZ 2
-
 static bool steer(struct job *job, int (*action)(struct vm_slot *slot, char *error),
                   const char *done)
 {
@@ -106,7 +104,6 @@ static bool steer_and_wait(struct job *job, int (*action)(struct vm_slot *slot, 
     if (slot->state != SLOT_MAKING)
         return false;
     job_progress(job, "%s: its memory is cleared: %u %%", slot->name, control_progress(slot));
-    job->wake = rdtsc() + tsc_hz / SHOWN_HZ;
     return true;
 }
 
@@ -198,7 +195,6 @@ static bool go_down(struct job *job, enum down_kind kind)
         return false;
     down_text(text);
     job_progress(job, "%s", text);
-    job->wake = rdtsc() + tsc_hz / SHOWN_HZ;
     return true;
 }
 

@@ -1,12 +1,18 @@
 #include "guest/monitor/job.h"
 
+#include "arch/x86/cpu.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
 
 #define LINE   254 /* of output, with its terminator */
 #define SCREEN 80  /* columns */
+
+#define LOOK_HZ  100 /* how often what a command waits for is looked at, */
+#define SHOWN_HZ 2   /* and how often it is written; */
+#define SOON_HZ  10  /* what takes less than this part of a second is not */
 
 void job_text(const char *text, size_t length)
 {
@@ -36,8 +42,15 @@ void job_line(const char *fmt, ...)
 
 void job_progress(struct job *j, const char *fmt, ...)
 {
+    uint64_t now = rdtsc();
     va_list args;
 
+    j->wake = now + tsc_hz / LOOK_HZ;
+    if (!j->show)
+        j->show = now + tsc_hz / SOON_HZ;
+    if (now < j->show)
+        return;
+    j->show = now + tsc_hz / SHOWN_HZ;
     va_start(args, fmt);
     job_text("\r", 1);
     write_line(fmt, args, SCREEN - 1, JOB_ERASE_TO_END);

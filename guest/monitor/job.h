@@ -10,6 +10,7 @@ struct job {
     struct words words;
     unsigned step; /* how often run() was called before */
     uint64_t wake; /* host TSC before which not to be called again, except for a key */
+    uint64_t show; /* host TSC before which no progress is written; 0: it has made none */
     bool keys;     /* it takes keys, and draws the whole screen */
     bool line;     /* its last line, which it writes again and again, stands without an end */
     void (*stop)(
@@ -21,7 +22,8 @@ struct job {
 
 /* A line, formatted as by format(); what is not printable becomes '?'. */
 void job_line(const char *fmt, ...) PRINTF(1, 2);
-/* The same in place of its last such line; the cursor stays there. */
+/* For a command that waits: it is called again soon, and a line that says how far things are is
+ * written now and then, in place of its last such line; the cursor stays there. */
 void job_progress(struct job *job, const char *fmt, ...) PRINTF(2, 3);
 #define JOB_ERASE_TO_END "\x1b[K" /* of the line, for the terminal */
 /* Write `by` where job_progress() has left a line without an end, which that ends. */

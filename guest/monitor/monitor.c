@@ -44,8 +44,8 @@ static void show(void)
 {
     if (!job.command)
         editor_redraw(&editor);
-    else if (!job.keys)
-        job.wake = 0; /* it writes its progress again */
+    else if (!job.keys && job.show)
+        job.wake = job.show = 1; /* it writes its progress again, at once */
 }
 
 /* --- completion --- */

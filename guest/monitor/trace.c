@@ -11,7 +11,6 @@
 #define SHOWN_BY_DEFAULT 20
 #define SHOWN_AT_MOST    100000
 #define BACK_AT_ONCE     500 /* records */
-#define SHOWN_HZ         2
 
 static void print_state(void)
 {
@@ -122,7 +121,6 @@ static bool save(struct job *job)
         return begin_save(job);
     left = trace_save_left();
     job_progress(job, "%lu records are left to be sent", left);
-    job->wake = rdtsc() + tsc_hz / SHOWN_HZ;
     return left != 0;
 }
 

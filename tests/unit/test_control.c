@@ -765,6 +765,21 @@ static void test_what_is_made_slowly(void **state)
     assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
 }
 
+/* One whose memory takes a moment: the prompt is back as soon as it runs, and no progress shown. */
+static void test_what_is_made_quickly(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_OFF, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    guests[0].clearing = true;
+    assert_true(type("start a\r"));
+    guests[0].clearing = false;
+    assert_true(pass(3));
+    assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+    assert_null(strstr(said, "cleared"));
+    assert_non_null(strstr(said, "corbel> "));
+}
+
 /* What cannot be started, as is found out at the end, has given its memory back before the next. */
 static void test_one_is_made_after_the_other(void **state)
 {
@@ -925,6 +940,7 @@ int main(void)
         cmocka_unit_test(test_when_idle),
         cmocka_unit_test(test_the_trace_is_sent),
         cmocka_unit_test(test_what_is_made_slowly),
+        cmocka_unit_test(test_what_is_made_quickly),
         cmocka_unit_test(test_one_is_made_after_the_other),
         cmocka_unit_test(test_the_table_in_the_manual),
         cmocka_unit_test(test_commands_while_going_down),
