@@ -12,13 +12,13 @@
 #include "guest/console/front.h"
 #include "guest/console/kept.h"
 #include "guest/console/lines.h"
+#include "guest/console/port.h"
 #include "guest/console/replay.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
 #include "guest/vm/vm_console.h"
 #include "mm/heap.h"
 
-#define ESCAPE    0x1d /* Ctrl-] */
 #define INPUT_MAX 64   /* bytes that are looked at in one go */
 #define CHUNK     256u /* bytes of what is kept that are sent at once */
 /* How often a second the port is looked at while output waits for it: its interrupt may be held
@@ -192,15 +192,6 @@ static void enter_guest(const struct front *next, uint64_t (*from)(const struct 
     console_unlock();
 }
 
-/* Wait until the port has room, for 20 ms at most, as it may be stuck. */
-static void wait_for_room(size_t length)
-{
-    uint64_t limit = rdtsc() + tsc_hz / 50;
-
-    while (serial_room(&com1) < length && rdtsc() < limit)
-        serial_poll(&com1);
-}
-
 static void announce(const struct front *next)
 {
     char line[CONFIG_MAX_NAME + 80];
@@ -208,7 +199,7 @@ static void announce(const struct front *next)
     format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n",
            control_slot((unsigned)next->vm)->name,
            next->state == FRONT_OFF ? ", which is off" : "");
-    wait_for_room(strlen(line));
+    port_wait(strlen(line));
     console_write(line, strlen(line));
 }
 
@@ -335,16 +326,6 @@ enum vm_answer console_answer(void)
 
 /* --- bytes --- */
 
-/* Whether the port takes a guest's byte. Its interrupt may be held back for as long as a guest runs
- * with interrupts off, so it is looked at before the answer is no. */
-static bool port_takes_a_byte(void)
-{
-    if (LIKELY(serial_room(&com1) > PORT_RESERVE))
-        return true;
-    serial_poll(&com1);
-    return serial_room(&com1) > PORT_RESERVE;
-}
-
 /* Under the lock. */
 static bool put(struct kept *k, unsigned id, uint8_t byte)
 {
@@ -352,7 +333,7 @@ static bool put(struct kept *k, unsigned id, uint8_t byte)
 
     if (k && ours && stream.replaying && kept_unseen(k) == KEPT_SIZE)
         return false;
-    if (ours && !stream.replaying && (!port_takes_a_byte() || serial_write(&com1, &byte, 1) == 0))
+    if (ours && !stream.replaying && (!port_takes_byte() || serial_write(&com1, &byte, 1) == 0))
         return false;
     if (LIKELY(k))
         kept_add(k, (char)byte, ours && !stream.replaying);
@@ -389,36 +370,16 @@ static void type_into_guest(uint8_t byte)
         vm_console_type(vm, byte);
 }
 
-/* Whether the guest in front takes a byte now. If it does not for a second, what was typed is
- * dropped up to a Ctrl-], if there is one: a guest that does not read must not keep anybody at its
- * console. *next: when to look again, if that is earlier. */
-static bool guest_takes_input(uint64_t *next)
-{
-    static uint64_t full_since;
-    const struct vm *vm = console_front()->vm;
-
-    if (!vm || vm_console_takes(vm)) {
-        full_since = 0;
-        return true;
-    }
-    if (!full_since)
-        full_since = rdtsc();
-    if (rdtsc() - full_since > tsc_hz)
-        return serial_received(&com1, ESCAPE);
-    *next = MIN(*next, full_since + tsc_hz + 1);
-    return false;
-}
-
 /* Give a byte that was typed to the guest in front, or else to the monitor. */
 static void type(uint8_t byte)
 {
-    bool literal = byte != ESCAPE || just_entered;
+    bool literal = byte != PORT_ESCAPE || just_entered;
 
     just_entered = false;
-    happens(byte == ESCAPE ? FRONT_ESCAPE : FRONT_KEY);
+    happens(byte == PORT_ESCAPE ? FRONT_ESCAPE : FRONT_KEY);
     if (front.state == FRONT_GUEST && literal)
         type_into_guest(byte);
-    else if (front.state == FRONT_MONITOR && byte != ESCAPE)
+    else if (front.state == FRONT_MONITOR && byte != PORT_ESCAPE)
         monitor->input(byte);
 }
 
@@ -426,7 +387,7 @@ static bool take_input(uint64_t *next)
 {
     int c;
 
-    if ((front.state == FRONT_GUEST && !guest_takes_input(next)) ||
+    if ((front.state == FRONT_GUEST && !port_input_taken(console_front()->vm, next)) ||
         (front.state == FRONT_MONITOR && console_room() < CONSOLE_ROOM) ||
         (c = serial_read(&com1)) < 0)
         return false;

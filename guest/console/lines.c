@@ -2,6 +2,7 @@
 
 #include "arch/x86/lib/string.h"
 #include "drivers/serial.h"
+#include "guest/console/port.h"
 
 struct lines lines;
 

@@ -8,9 +8,6 @@
 
 #define LINES_SIZE 8192 /* bytes that are kept */
 #define LINES_MAX  512  /* bytes of one line, as lines_take() gives it */
-/* Bytes of the port's ring that are kept free, so that whoever comes to the front can say so at
- * once. */
-#define PORT_RESERVE 256u
 
 /* What a line finds at the port. */
 enum lines_gate {

@@ -10,6 +10,7 @@
 
 #include "drivers/serial.h"
 #include "guest/console/lines.h"
+#include "guest/console/port.h"
 
 struct serial_port com1;
 
