@@ -183,27 +183,36 @@ void bus_port_write(struct bus *bus, uint16_t port, unsigned size, uint32_t valu
 
 /* --- memory accesses --- */
 
-/* Whether all of the access lies in the piece. */
-static inline bool is_inside(const struct bus_piece *p, uint64_t gpa, unsigned size)
+/* What is there of a value of so many bytes. */
+static const uint64_t low_bytes[] = {
+    0, 0xff, 0xffff, 0xffffff, UINT32_MAX, BIT(40) - 1, BIT(48) - 1, BIT(56) - 1, UINT64_MAX,
+};
+
+/* Whether gpa belongs to a device: then v is where, and *left the bytes from gpa to its end. */
+static inline bool find(struct bus *bus, struct bus_view *v, uint64_t gpa, uint64_t *left)
 {
-    return size <= p->size && gpa - p->base <= p->size - size;
+    if (UNLIKELY(!bus_view_covers(bus, v, gpa) && !bus_find(bus, v, gpa)))
+        return false;
+    *left = v->piece.size - (gpa - v->piece.base);
+    return true;
 }
 
 bool bus_mmio_read(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
                    uint64_t *value)
 {
     const struct bus_piece *p = &v->piece;
+    uint64_t left;
 
-    if (UNLIKELY(!bus_view_covers(bus, v, gpa) && !bus_find(bus, v, gpa)))
+    if (UNLIKELY(!find(bus, v, gpa, &left)))
         return false;
     *value = UINT64_MAX;
-    if (is_inside(p, gpa, size)) {
+    if (LIKELY(size <= left)) {
         struct device *d = p->device;
         spin_lock(d->lock);
         *value = d->ops->mmio_read(d, gpa - p->range_base, size);
         spin_unlock(d->lock);
     }
-    *value &= UINT64_MAX >> (64 - 8 * size);
+    *value &= low_bytes[size];
     return true;
 }
 
@@ -211,13 +220,14 @@ bool bus_mmio_write(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned 
                     uint64_t value)
 {
     const struct bus_piece *p = &v->piece;
+    uint64_t left;
 
-    if (UNLIKELY(!bus_view_covers(bus, v, gpa) && !bus_find(bus, v, gpa)))
+    if (UNLIKELY(!find(bus, v, gpa, &left)))
         return false;
-    if (is_inside(p, gpa, size)) {
+    if (LIKELY(size <= left)) {
         struct device *d = p->device;
         spin_lock(d->lock);
-        d->ops->mmio_write(d, gpa - p->range_base, size, value & (UINT64_MAX >> (64 - 8 * size)));
+        d->ops->mmio_write(d, gpa - p->range_base, size, value & low_bytes[size]);
         spin_unlock(d->lock);
     }
     return true;

@@ -26,15 +26,20 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
     return bus_mmio_read(&v->vm->board.bus, &v->device, gpa, size, &value) ? value : ~0ULL;
 }
 
+static __attribute__((noinline)) void lapic_write(struct vcpu *v, uint64_t gpa, unsigned size,
+                                                  uint64_t value)
+{
+    lapic_mmio_write(&v->lapic, gpa & 0xfff, size, value);
+    vcpu_update_deadline(v);
+    vcpu_ask(v, REQUEST_EVENT);
+}
+
 static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t value)
 {
-    if (lapic_claims(&v->lapic, gpa)) {
-        lapic_mmio_write(&v->lapic, gpa & 0xfff, size, value);
-        vcpu_update_deadline(v);
-        vcpu_ask(v, REQUEST_EVENT);
-        return;
-    }
-    bus_mmio_write(&v->vm->board.bus, &v->device, gpa, size, value);
+    if (lapic_claims(&v->lapic, gpa))
+        lapic_write(v, gpa, size, value);
+    else
+        bus_mmio_write(&v->vm->board.bus, &v->device, gpa, size, value);
 }
 
 /* --- the emulator's view of memory --- */
