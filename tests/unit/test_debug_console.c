@@ -138,6 +138,7 @@ static void hostile_state(void **state)
     static uint8_t data[256];
     struct state_writer w = {.data = data, .capacity = sizeof(data)};
     struct state_reader r = {.data = data};
+    struct device *d;
     uint8_t *line;
 
     say("abc");
@@ -149,9 +150,18 @@ static void hostile_state(void **state)
     assert_int_equal(bus_load(&board.bus, &r), 0);
     say("\n");
     assert_string_equal(said[0], "a?c");
-    line[-1] = 120;
+
+    /* A line that is longer than one can be, in a section that has all of it. */
+    w = (struct state_writer){.data = data, .capacity = sizeof(data)};
+    state_begin(&w, "x", 1);
+    state_put_u8(&w, 120);
+    for (unsigned i = 0; i < 120 + 8 + 4 + 4; i++)
+        state_put_u8(&w, 'x');
+    state_end(&w);
     r = (struct state_reader){.data = data, .size = w.used};
-    assert_int_equal(bus_load(&board.bus, &r), -EBADMSG);
+    assert_int_equal(state_enter(&r, "x", 1), 0);
+    d = device_list_find(&list, &debug_console_class, 0);
+    assert_int_equal(d->ops->load(d, &r), -EBADMSG);
     bus_reset(&board.bus);
 }
 
