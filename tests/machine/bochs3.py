@@ -3,7 +3,7 @@ control; and in a Bochs where MSRs that do not exist fault, as they do on silico
 import os
 
 from guests import CPU, EVENTS, EVERY, TIME, run_guests
-from harness import NO_VID, Skip, host, scenario
+from harness import NO_VID, Skip, expect_in, host, scenario
 from machine import BOCHS_3
 from shell import FALLBACKS, boot_and_prove, check_interrupts
 
@@ -57,6 +57,13 @@ def bochs3_without_all(lab):
     """Cloud kernel in Bochs 3.0, without any optional feature."""
     boot_and_prove(lab, host(without=", ".join(FALLBACKS)),
                    hardware={"bochs": bochs_3(), "model": "corei7_skylake_x"})
+
+
+@scenario(bound=120, slow=True, row="without xsaves")
+def bochs3_without_xsaves(lab):
+    """Cloud kernel on a CPU without xsaves; Bochs 3.0 has it right."""
+    text = boot_and_prove(lab, host(without="vid, xsaves"), hardware={"bochs": bochs_3(), "model": "corei7_skylake_x"})
+    expect_in(r"^corbel: vmx: .*guests have RDTSCP INVPCID$", text)
 
 
 @scenario(bound=120, slow=True, row="without vid")

@@ -206,8 +206,8 @@ FALLBACKS = {
     "vid": "guest APIC: APIC-register virtualization,", "apicv": "guest APIC: TPR shadow,", "x2apic-virt": "",
     "tpr": "guest APIC: in software,", "preempt": "preemption by APIC timer;", "vpid": "no VPIDs",
     "ept-1g": "EPT leaves up to 2 MiB,", "ept-2m": "EPT leaves up to 4 KiB,", "ept-ad": "", "ins-outs": "",
-    "invpcid": "guests have RDTSCP XSAVES$", "rdtscp": "guests have INVPCID XSAVES$",
-    "xsaves": "guests have RDTSCP INVPCID$",
+    "invpcid": "guests have RDTSCP$", "rdtscp": "guests have INVPCID$",
+    "xsaves": None,  # hidden in any case, as Bochs 2.7's XSAVEC errs: see bochs3_without_xsaves
 }
 ALL_FEATURES = "corei7_skylake_x"  # the oldest model that has them
 MODELS = ("corei5_arrandale_m520", "corei7_sandy_bridge_2600k", "corei7_ivy_bridge_3770k", "broadwell_ult",
@@ -231,6 +231,8 @@ def on_model(name):
 
 
 for _feature, _shows in FALLBACKS.items():
+    if _shows is None:
+        continue
     scenario(bound=100, slow=_feature != "vid", name=f"without_{_feature}",
              row=f"without {_feature}")(without(_feature, _shows))
 scenario(bound=120, name="without_all", row="without all")(
