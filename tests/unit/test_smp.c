@@ -233,6 +233,30 @@ static void test_work_keeps(void **state)
         assert_int_equal(order[i], i + 1);
 }
 
+static void queue_for_the_caller(void *arg)
+{
+    assert_true(cpu_call_async(0, arg));
+}
+
+/* And in its turn: before what comes at the last moment. */
+static void test_work_keeps_its_turn(void **state)
+{
+    struct cpu_work work[2] = {{.fn = note, .arg = (void *)1}, {.fn = note, .arg = (void *)2}};
+    pthread_t threads[CPUS];
+
+    deaf_until = 0;
+    start(threads, 1, 2, serve);
+    for (unsigned i = 0; i < 2000; i++) {
+        order_length = 0;
+        assert_true(cpu_call_async(0, &work[0]));
+        cpu_call(1, queue_for_the_caller, &work[1]);
+        cpu_serve_calls();
+        assert_int_equal(order_length, 2);
+        assert_int_equal(order[0], 1);
+    }
+    finish(threads, 1, 2);
+}
+
 static void *storm(void *arg)
 {
     become((unsigned)(uintptr_t)arg);
@@ -330,6 +354,7 @@ int main(void)
         cmocka_unit_test_setup(test_calls, setup),
         cmocka_unit_test_setup(test_escalation, setup),
         cmocka_unit_test_setup(test_work_keeps, setup),
+        cmocka_unit_test_setup(test_work_keeps_its_turn, setup),
         cmocka_unit_test_setup(test_storm, setup),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_tickets_wrap),
