@@ -259,7 +259,13 @@ static int fuzz_segment(void *opaque, enum insn_segment segment, uint32_t offset
     return insn_segment_allows(&s, offset, size, write) ? 0 : -EFAULT;
 }
 
-static const struct insn_memory_ops fuzz_ops = {fuzz_read, fuzz_write, fuzz_probe, fuzz_segment};
+static int fuzz_stack_fault(void *opaque)
+{
+    return -EFAULT;
+}
+
+static const struct insn_memory_ops fuzz_ops = {fuzz_read, fuzz_write, fuzz_probe, fuzz_segment,
+                                                fuzz_stack_fault};
 
 static void emulate(const struct insn *insn, struct insn_context *context, struct input *in)
 {
