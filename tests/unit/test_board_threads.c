@@ -236,6 +236,13 @@ static int set_up(void **state)
             lapic_virtual_wire(&lapics[i]);
     }
     board_reset(&board);
+    for (unsigned i = 0; i < 2; i++) { /* the 8259s, all inputs open */
+        static const uint16_t ports[] = {PORT_PIC_MASTER, PORT_PIC_SLAVE};
+        static const uint8_t words[] = {0x20, 0x04, 0x01, 0x00};
+        bus_port_write(bus, ports[i], 1, 0x11);
+        for (unsigned n = 0; n < ARRAY_SIZE(words); n++)
+            bus_port_write(bus, ports[i] + 1, 1, words[n]);
+    }
     return 0;
 }
 
@@ -291,8 +298,8 @@ static void use_ports(struct guest *g)
     uint16_t port = ports[next(g) % ARRAY_SIZE(ports)];
     unsigned size = port >= 0x600 ? 4u >> next(g) % 2 : 1;
 
-    if (next(g) & 1)
-        out(port, size, next(g));
+    if (next(g) & 1) /* but not what initialises the 8259s */
+        out(port, size, port == 0x20 || port == 0xa0 ? next(g) & ~0x10u : next(g));
     else
         (void)bus_port_read(&board.bus, port, size);
 }
@@ -330,8 +337,12 @@ static void use_interrupts(struct guest *g)
         lapic_accept(l, (uint8_t)vector);
         lapic_eoi(l);
     }
-    if (lapic_lint0(l))
+    out(PORT_PIC_MASTER, 1, 0x20);
+    out(PORT_PIC_SLAVE, 1, 0x20);
+    for (unsigned i = 0; i < 4; i++) {
         (void)board_acknowledge(&board, l);
+        sched_yield(); /* others come in between */
+    }
     board_eoi_bitmap(&board, bitmap);
     bus_run_timers(&board.bus, rdtsc() + board.tsc_offset);
     if (g->number == 2)
