@@ -62,7 +62,7 @@ $(B)/kernel/offsets.inc: vmx/offsets.c
 	$(Q)sed -n 's/^#OFFSET \([A-Z0-9_]*\) [$$]*\(-\?[0-9]*\).*/%define \1 \2/p' $(@:.inc=.s) > $@
 
 # The exit path counts every instruction; backtraces leave its functions out and go on at entry.asm's frame.
-EXIT_PATH := cpu/exit cpu/exit_msr cpu/exit_io cpu/exit_memory cpu/events cpu/timers cpu/linear cpu/exit_watched \
+EXIT_PATH := cpu/exit cpu/exit_msr cpu/msr cpu/exit_io cpu/exit_memory cpu/events cpu/timers cpu/linear cpu/exit_watched \
         board/board board/bus board/lapic_irq board/lapic_timer board/ioapic devices/uart insn/fast trace/exits trace/trace
 $(EXIT_PATH:%=$(B)/kernel/guest/%.o): KERNEL_CFLAGS += -fomit-frame-pointer
 

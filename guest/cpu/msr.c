@@ -210,14 +210,22 @@ static int write_row(struct msr_state *s, const struct msr_env *env, const struc
     }
 }
 
-int msr_write(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint64_t value)
+/* Out of line, so that the local APIC's registers, which are written most, save no registers for
+ * it. */
+static __attribute__((noinline)) int write_other(struct msr_state *s, const struct msr_env *env,
+                                                 uint32_t msr, uint64_t value)
 {
-    if (LIKELY(msr == MSR_TSC_DEADLINE || (msr & ~0xffu) == MSR_X2APIC || msr == MSR_APIC_BASE))
-        return env->lapic_write(env->context, msr, value);
     const struct msr_row *row = msr_find(&env->features, msr);
     if (!row || write_row(s, env, row, msr, value) != 0)
         return fault(s, env, msr, true, value);
     return 0;
+}
+
+int msr_write(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint64_t value)
+{
+    if (LIKELY(msr == MSR_TSC_DEADLINE || (msr & ~0xffu) == MSR_X2APIC || msr == MSR_APIC_BASE))
+        return env->lapic_write(env->context, msr, value);
+    return write_other(s, env, msr, value);
 }
 
 /* --- saved state: one section --- */
