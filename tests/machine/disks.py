@@ -133,15 +133,11 @@ def check_disks_refused(lab):
 
 @scenario(bound=60)
 def check_disks_tables(lab):
-    """A damaged table with a backup, and one without; a partition over another one."""
+    """A table that is damaged, and so is its backup. (OVMF repairs a single one before Corbel is there: test_gpt.)"""
     disk = Disk(lab)
     with open(disk.path, "r+b") as f:
         f.seek(SECTOR + 40)
         f.write(b"\1")
-    text = check(lab, {}, *raw(disk), *AHCI)
-    expect_in(r"^corbel: warning:   its partition table is damaged: this is the backup's$", text)
-    expect_in(r"^corbel:   1 'scratch' 2 MiB", text)
-    with open(disk.path, "r+b") as f:
         f.seek(-SECTOR + 40, os.SEEK_END)
         f.write(b"\1")
     text = check(lab, {"check_disks": "write:scratch"}, *raw(disk), *AHCI)
