@@ -28,7 +28,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
         -Wno-unused-parameter -Wenum-conversion
 
 # --- the microkernel: freestanding ELF, linked at -2 GiB by linker.ld -------------------------------------------------
-KERNEL_C   := $(wildcard arch/x86/*.c arch/x86/lib/*.c mm/*.c vmx/*.c drivers/*.c guest/*.c guest/*/*.c)
+KERNEL_C   := $(wildcard arch/x86/*.c arch/x86/lib/*.c mm/*.c vmx/*.c drivers/*.c guest/*.c guest/*/*.c guest/*/*/*.c)
 KERNEL_ASM := $(wildcard arch/x86/*.asm vmx/*.asm)
 KERNEL_OBJ := $(KERNEL_C:%.c=$(B)/kernel/%.o) $(KERNEL_ASM:%.asm=$(B)/kernel/%.asm.o)
 KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mpreferred-stack-boundary=3 \

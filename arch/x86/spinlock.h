@@ -18,7 +18,8 @@
  *
  *     rank            owner                  one per   protects
  *     RANK_CONFIG     guest/board            VM        PCI's configuration space
- *     RANK_DEVICE     guest/board            device    its model, unless it is one of the
+ *     RANK_DEVICE     guest/board            device    its model, unless RANK_BOARD does
+ *     RANK_INTX       guest/board            VM        which functions of PCI drive which line
  *     RANK_BOARD      guest/board            VM        interrupt controllers and their timer, and
  *                                                      who drives which line
  *     RANK_BUS        guest/board            VM        where its devices' ranges are
@@ -39,6 +40,7 @@
 enum lock_rank {
     RANK_CONFIG = 1,
     RANK_DEVICE,
+    RANK_INTX,
     RANK_BOARD,
     RANK_BUS,
     RANK_TIMERS,

@@ -7,7 +7,6 @@
 #define ADDRESS_ENABLE   BIT(31)
 #define ADDRESS_BITS     0x80fffffcu
 #define HEADER_MULTI     0x80
-#define BARS             6
 #define BAR_MEMORY_FLAGS 0xf
 #define BAR_IO_FLAGS     0x3
 
@@ -46,7 +45,7 @@ int pci_function_bar(struct pci_function *f, unsigned bar, uint64_t size, unsign
     bool io = flags & PCI_BAR_IO, wide = flags & PCI_BAR_64;
     unsigned at = PCI_BAR0 + 4 * bar;
 
-    if (bar >= BARS || (wide && bar + 1 >= BARS) || (io && (wide || size > 0x10000)))
+    if (bar >= PCI_BARS || (wide && bar + 1 >= PCI_BARS) || (io && (wide || size > 0x10000)))
         return -EINVAL;
     if ((size & (size - 1)) != 0 || size < (io ? 4 : 16) || (!wide && size > BIT(31)))
         return -EINVAL;
@@ -62,16 +61,116 @@ uint64_t pci_function_bar_base(const struct pci_function *f, unsigned bar)
     unsigned at = PCI_BAR0 + 4 * bar;
     uint32_t low, command = get(f->config + PCI_COMMAND, 2);
 
-    if (bar >= BARS)
+    if (bar >= PCI_BARS)
         return 0;
     low = get(f->config + at, 4);
     if (low & PCI_BAR_IO)
         return command & PCI_COMMAND_IO ? low & ~(uint32_t)BAR_IO_FLAGS : 0;
     if (!(command & PCI_COMMAND_MEMORY))
         return 0;
-    if ((low & PCI_BAR_64) && bar + 1 < BARS)
+    if ((low & PCI_BAR_64) && bar + 1 < PCI_BARS)
         return (uint64_t)get(f->config + at + 4, 4) << 32 | (low & ~(uint32_t)BAR_MEMORY_FLAGS);
     return low & ~(uint32_t)BAR_MEMORY_FLAGS;
+}
+
+/* Put what is behind the BARs where they are now. */
+static void follow_bars(struct pci_function *f)
+{
+    for (unsigned bar = 0; bar < PCI_BARS; bar++) {
+        struct bus_range *r = f->range[bar];
+        uint64_t base = pci_function_bar_base(f, bar);
+
+        if (!r || (r->placed && r->base == base))
+            continue;
+        /* A place that cannot be is none. */
+        if (base == 0 || bus_place(f->pci->bus, r, base) < 0)
+            bus_withdraw(f->pci->bus, r);
+    }
+}
+
+int pci_function_map(struct pci_function *f, unsigned bar, struct bus *bus, struct bus_range *range)
+{
+    int error = bar < PCI_BARS ? bus_add_range(bus, range) : -EINVAL;
+
+    if (error == 0)
+        f->range[bar] = range;
+    return error;
+}
+
+int pci_function_capability(struct pci_function *f, uint8_t id, unsigned size)
+{
+    unsigned at = f->capabilities_end ? f->capabilities_end : PCI_FIRST_CAPABILITY;
+    uint8_t *link = &f->config[PCI_CAPABILITIES];
+
+    if (size > sizeof(f->config) - at)
+        return -ENOSPC;
+    while (*link)
+        link = &f->config[*link + 1];
+    *link = (uint8_t)at;
+    f->config[at] = id;
+    f->config[PCI_STATUS] |= PCI_STATUS_CAPABILITIES;
+    f->capabilities_end = (uint8_t)MIN(ALIGN_UP(at + size, 4), UINT8_MAX);
+    return (int)at;
+}
+
+/* --- INTx --- */
+
+/*
+ * The pin is up, and the guest has not switched it off. The one is known with the device's lock held,
+ * the other with that of config space; whoever has changed either comes here and sees the other's
+ * latest.
+ */
+static bool drives_line(const struct pci_function *f)
+{
+    return __atomic_load_n(&f->intx, __ATOMIC_RELAXED) &&
+           !(get(f->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF);
+}
+
+static unsigned line_of(const struct pci_function *f)
+{
+    return pci_intx_line(f->devfn >> 3, f->config[PCI_INTERRUPT_PIN] - 1u);
+}
+
+static void update_line(struct pci_function *f)
+{
+    struct pci *p = f->pci;
+    unsigned line = line_of(f);
+    bool level = false;
+
+    if (f->config[PCI_INTERRUPT_PIN] == 0)
+        return;
+    spin_lock(&p->intx_lock);
+    if (drives_line(f) != f->drives) {
+        f->drives = !f->drives;
+        p->asserted[line] += f->drives ? 1 : -1;
+        for (unsigned i = 0; i < PCI_INTX_LINES; i++)
+            level |= GSI_PIRQ(i) == GSI_PIRQ(line) && p->asserted[i];
+        device_irq(&p->dev, GSI_PIRQ(line), level);
+    }
+    spin_unlock(&p->intx_lock);
+}
+
+void pci_intx(struct pci_function *f, bool level)
+{
+    __atomic_store_n(&f->intx, level, __ATOMIC_RELAXED);
+    update_line(f);
+}
+
+/* Memory BARs of 32 bits get a place each, as firmware would give them one; that space is large. */
+static void give_places(struct pci *p, struct pci_function *f)
+{
+    for (unsigned bar = 0; bar < PCI_BARS; bar++) {
+        unsigned at = PCI_BAR0 + 4 * bar;
+        uint32_t mask = get(f->writable + at, 4), flags = get(f->config + at, 4);
+
+        if (mask && (flags & PCI_BAR_64)) {
+            bar++;
+        } else if (mask && !(flags & PCI_BAR_IO) && -mask < GPA_PCI_MEMORY_END - p->next_bar) {
+            uint32_t base = ALIGN_UP(p->next_bar, -mask);
+            put(f->config + at, 4, base | flags);
+            p->next_bar = base + -mask;
+        }
+    }
 }
 
 int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f)
@@ -84,6 +183,11 @@ int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f)
         p->function[devfn & ~7u]->config[PCI_HEADER_TYPE] |= HEADER_MULTI;
         p->function[devfn & ~7u]->initial[PCI_HEADER_TYPE] |= HEADER_MULTI;
     }
+    f->pci = p;
+    f->devfn = (uint8_t)devfn;
+    give_places(p, f);
+    f->config[PCI_INTERRUPT_LINE] =
+        f->config[PCI_INTERRUPT_PIN] ? GSI_PIRQ(line_of(f)) : 0;
     memcpy(f->initial, f->config, sizeof(f->initial));
     p->function[devfn] = f;
     return 0;
@@ -97,8 +201,55 @@ static void config_write(struct pci_function *f, unsigned at, unsigned size, uin
         f->config[i] = (f->config[i] & ~f->writable[i]) | (byte & f->writable[i]);
         f->config[i] &= ~(byte & f->clearable[i]);
     }
+    follow_bars(f);
+    update_line(f);
     if (f->ops && f->ops->written)
         f->ops->written(f, at, size);
+}
+
+static uint32_t config_read(struct pci_function *f, unsigned at, unsigned size)
+{
+    if (f->ops && f->ops->reading)
+        f->ops->reading(f, at, size);
+    uint32_t value = get(f->config + at, size);
+    if (at <= PCI_STATUS && at + size > PCI_STATUS && __atomic_load_n(&f->intx, __ATOMIC_RELAXED))
+        value |= (uint32_t)PCI_STATUS_INTX << 8 * (PCI_STATUS - at);
+    return value;
+}
+
+/* --- ECAM: 4 KiB for each function, of which the first 256 bytes are there --- */
+
+static struct pci_function *at_ecam(const struct pci *p, uint64_t offset, unsigned size,
+                                    unsigned *at)
+{
+    *at = offset & 0xfff;
+    return *at + size <= sizeof(p->bridge.config) ? p->function[offset >> 12 & 0xff] : NULL;
+}
+
+static uint64_t ecam_read(struct device *d, uint64_t offset, unsigned size)
+{
+    struct pci *p = CONTAINER_OF(d, struct pci, dev);
+    unsigned at;
+
+    if (size == 8)
+        return ecam_read(d, offset, 4) | ecam_read(d, offset + 4, 4) << 32;
+    struct pci_function *f = at_ecam(p, offset, size, &at);
+    return f ? config_read(f, at, size) : UINT32_MAX;
+}
+
+static void ecam_write(struct device *d, uint64_t offset, unsigned size, uint64_t value)
+{
+    struct pci *p = CONTAINER_OF(d, struct pci, dev);
+    unsigned at;
+
+    if (size == 8) {
+        ecam_write(d, offset, 4, (uint32_t)value);
+        ecam_write(d, offset + 4, 4, value >> 32);
+        return;
+    }
+    struct pci_function *f = at_ecam(p, offset, size, &at);
+    if (f)
+        config_write(f, at, size, (uint32_t)value);
 }
 
 /* --- configuration mechanism #1 --- */
@@ -128,9 +279,7 @@ static uint32_t pci_read(struct device *d, uint16_t port, unsigned size)
     f = selected(p, port, &offset);
     if (!f || offset + size > sizeof(f->config))
         return UINT32_MAX;
-    if (f->ops && f->ops->reading)
-        f->ops->reading(f, offset, size);
-    return get(f->config + offset, size);
+    return config_read(f, offset, size);
 }
 
 static void pci_write(struct device *d, uint16_t port, unsigned size, uint32_t value)
@@ -158,12 +307,19 @@ static void pci_reset(struct device *d)
     struct pci *p = CONTAINER_OF(d, struct pci, dev);
 
     p->address = 0;
+    spin_lock(&p->intx_lock);
+    memset(p->asserted, 0, sizeof(p->asserted)); /* the lines are low */
+    for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++)
+        if (p->function[i])
+            p->function[i]->intx = p->function[i]->drives = false;
+    spin_unlock(&p->intx_lock);
     for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++) {
         struct pci_function *f = p->function[i];
 
         if (!f)
             continue;
         memcpy(f->config, f->initial, sizeof(f->config));
+        follow_bars(f);
         if (f->ops && f->ops->written)
             f->ops->written(f, 0, sizeof(f->config));
     }
@@ -179,11 +335,12 @@ static void pci_save(struct device *d, struct state_writer *w)
             continue;
         state_put_u8(w, (uint8_t)i);
         state_put(w, p->function[i]->config, sizeof(p->function[i]->config));
+        state_put_u8(w, p->function[i]->intx);
     }
 }
 
 /* What neither the guest nor the device can change has to be what it is here. */
-static bool load_config(struct pci_function *f, const uint8_t *config)
+static bool load_config(struct pci_function *f, const uint8_t *config, bool intx)
 {
     for (unsigned i = 0; i < sizeof(f->config); i++) {
         uint8_t variable = f->writable[i] | f->clearable[i] | f->changeable[i];
@@ -192,6 +349,11 @@ static bool load_config(struct pci_function *f, const uint8_t *config)
             return false;
     }
     memcpy(f->config, config, sizeof(f->config));
+    follow_bars(f);
+    f->intx = intx;
+    f->drives = drives_line(f) && f->config[PCI_INTERRUPT_PIN];
+    if (f->drives)
+        f->pci->asserted[line_of(f)]++;
     if (f->ops && f->ops->written)
         f->ops->written(f, 0, sizeof(f->config));
     return true;
@@ -203,13 +365,14 @@ static int pci_load(struct device *d, struct state_reader *r)
     uint8_t config[256];
 
     p->address = state_get_u32(r) & ADDRESS_BITS;
+    memset(p->asserted, 0, sizeof(p->asserted));
     for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++) {
         if (!p->function[i])
             continue;
         if (state_get_u8(r) != i)
             return -EBADMSG;
         state_get(r, config, sizeof(config));
-        if (!load_config(p->function[i], config))
+        if (!load_config(p->function[i], config, state_get_u8(r) & 1))
             return -EBADMSG;
     }
     return 0;
@@ -217,10 +380,12 @@ static int pci_load(struct device *d, struct state_reader *r)
 
 static const struct device_ops pci_ops = {
     .name = "pci",
-    .version = 1,
+    .version = 2,
     .lock = DEVICE_OUTER,
     .port_read = pci_read,
     .port_write = pci_write,
+    .mmio_read = ecam_read,
+    .mmio_write = ecam_write,
     .reset = pci_reset,
     .save = pci_save,
     .load = pci_load,
@@ -230,12 +395,18 @@ static int pci_create(struct device *d, struct device_setup *s)
 {
     struct pci *p = CONTAINER_OF(d, struct pci, dev);
 
-    /* The 440FX's host bridge: Linux trusts mechanism #1 only where it finds a host bridge. */
-    pci_function_init(&p->bridge, NULL, 0x8086, 0x1237, 0x060000);
+    p->bus = s->bus;
+    p->next_bar = GPA_PCI_MEMORY;
+    spin_init(&p->intx_lock, RANK_INTX);
+    /* The Q35's host bridge: Linux trusts mechanism #1 only where it finds a host bridge, and OVMF
+     * and SeaBIOS know the platform by its id and this subsystem. */
+    pci_function_init(&p->bridge, NULL, 0x8086, 0x29c0, 0x060000);
+    put(p->bridge.config + PCI_SUBSYSTEM_VENDOR_ID, 4, 0x11001af4);
+    p->bridge.pci = p;
     memcpy(p->bridge.initial, p->bridge.config, sizeof(p->bridge.initial));
     p->function[0] = &p->bridge;
     s->pci = p;
-    return 0;
+    return bus_add_mmio(s->bus, d, GPA_ECAM, GPA_ECAM_SIZE);
 }
 
 const struct device_class pci_class = {

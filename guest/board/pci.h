@@ -1,5 +1,8 @@
-/* PCI configuration mechanism #1 and bus 0 with its host bridge (PCI Local Bus Specification 3.0,
- * chapters 3 and 6). */
+/*
+ * Bus 0 of PCI with its host bridge: configuration space by mechanism #1 and by ECAM, BARs that the
+ * guest moves, INTx (PCI Local Bus Specification 3.0, chapters 2, 3 and 6; PCI Express Base
+ * Specification, "PCI Express Enhanced Configuration Access Mechanism").
+ */
 #pragma once
 
 #include "guest/board/class.h"
@@ -22,15 +25,26 @@ enum pci_config {
     PCI_CAPABILITIES = 0x34,
     PCI_INTERRUPT_LINE = 0x3c,
     PCI_INTERRUPT_PIN = 0x3d,
+    PCI_FIRST_CAPABILITY = 0x40,
 };
 
-#define PCI_COMMAND_IO       BIT(0)
-#define PCI_COMMAND_MEMORY   BIT(1)
-#define PCI_COMMAND_MASTER   BIT(2)
-#define PCI_COMMAND_INTX_OFF BIT(10)
-#define PCI_BAR_IO           1
-#define PCI_BAR_64           4
-#define PCI_BAR_PREFETCH     8
+#define PCI_COMMAND_IO          BIT(0)
+#define PCI_COMMAND_MEMORY      BIT(1)
+#define PCI_COMMAND_MASTER      BIT(2)
+#define PCI_COMMAND_INTX_OFF    BIT(10)
+#define PCI_STATUS_INTX         BIT(3)
+#define PCI_STATUS_CAPABILITIES BIT(4)
+#define PCI_BARS                6
+#define PCI_BAR_IO              1
+#define PCI_BAR_64              4
+#define PCI_BAR_PREFETCH        8
+
+/* Where INTx pins lead: INTA of device d is line d % PCI_INTX_LINES, and so on. */
+#define PCI_INTX_LINES 4
+static inline unsigned pci_intx_line(unsigned device, unsigned pin) /* pin from 0: INTA */
+{
+    return (device + pin) % PCI_INTX_LINES;
+}
 
 struct pci_function;
 
@@ -50,13 +64,23 @@ struct pci_function {
     uint8_t clearable[256];  /* bits that the guest clears by writing 1 */
     uint8_t changeable[256]; /* further bits that the device itself changes, so that load accepts
                                 them */
+    struct pci *pci;         /* pci_add_function() */
+    uint8_t devfn;
+    uint8_t capabilities_end; /* where the next capability goes; 0: there is none yet */
+    bool intx;                /* what pci_intx() was told last; atomic */
+    bool drives;              /* its line, as counted in pci.asserted */
+    struct bus_range *range[PCI_BARS];
 };
 
 struct pci {
     struct device dev;
+    struct bus *bus;
     uint32_t address;
     struct pci_function *function[256]; /* by devfn */
     struct pci_function bridge;
+    uint32_t next_bar;                /* where pci_add_function() puts the next memory BAR */
+    struct spinlock intx_lock;        /* over who drives which line: */
+    uint8_t asserted[PCI_INTX_LINES]; /* functions that do */
 };
 
 /* The bus for the functions, with a host bridge on it. */
@@ -75,6 +99,19 @@ int pci_function_bar(struct pci_function *f, unsigned bar, uint64_t size,
 /* Where the guest has put the BAR; 0 when it is unplaced or its decoding is off in the command
  * register. */
 uint64_t pci_function_bar_base(const struct pci_function *f, unsigned bar);
-/* Put f at devfn of bus 0. Its config is complete now. -EEXIST, -EINVAL (function n without
+/*
+ * What stands behind a BAR: a range of that size, whose device is on the bus. It is where the guest
+ * puts the BAR, and nowhere while its decoding is off.
+ */
+int pci_function_map(struct pci_function *f, unsigned bar, struct bus *bus,
+                     struct bus_range *range) MUST_CHECK;
+/* A capability of that id and size (with its two bytes of header), at the end of the list: where
+ * its bytes are, or -ENOSPC. */
+int pci_function_capability(struct pci_function *f, uint8_t id, unsigned size) MUST_CHECK;
+/* Raise or lower the function's INTx pin: what the guest sees depends on the command register, and
+ * on the functions that share the line. */
+void pci_intx(struct pci_function *f, bool level);
+/* Put f at devfn of bus 0. Its config is complete now; memory BARs of 32 bits begin where firmware
+ * would have put them. -EEXIST, -EINVAL (function n without
  * function 0: add 0 first). */
 int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f) MUST_CHECK;

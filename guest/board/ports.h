@@ -29,7 +29,7 @@
 #define PORT_GPE0         0x620 /* status 2 bytes, enable 2 bytes */
 #define GPE0_SIZE         4
 
-#define PM_SLP_TYP_S5       5    /* what \_S5 returns for PM1a */
+#define PM_SLP_TYP_S5       0    /* what \_S5 returns for PM1a; OVMF and SeaBIOS write it unasked */
 #define RESET_CONTROL_VALUE 6    /* the FADT's RESET_VALUE: a full reset */
 #define RTC_CENTURY         0x32 /* the FADT's CENTURY: index into CMOS RAM */
 
@@ -38,3 +38,12 @@
 #define GSI_UART1    4
 #define GSI_RTC      8
 #define GSI_SCI      9
+
+/* PIRQA to PIRQD, the four lines that PCI's INTx pins lead to: what OVMF and SeaBIOS set up. */
+#define GSI_PIRQ(line) ((line) < 2 ? 10 : 11)
+
+/* Memory of PCI: configuration space of bus 0 (ECAM), and where BARs are. */
+#define GPA_ECAM           0xb0000000u
+#define GPA_ECAM_SIZE      0x100000u
+#define GPA_PCI_MEMORY     0xc0000000u
+#define GPA_PCI_MEMORY_END 0xfec00000u

@@ -192,7 +192,7 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                         .min = GPA_HOLE_MIN,
                         .max = GPA_HOLE_MAX,
                         .multiple = GPA_HOLE_ALIGN,
-                        .initial = "3G",
+                        .initial = "2816M",
                         .help =
                             "guest-physical address from which on, up to 4 GiB, there is no RAM"},
     [CONFIG_VM_WEIGHT] = {.name = "weight",

@@ -2,6 +2,7 @@
 #include "guest/load/acpi.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
+#include "guest/board/pci.h"
 #include "guest/board/ports.h"
 #include "guest/load/aml.h"
 
@@ -130,6 +131,16 @@ struct madt_x2apic_nmi {
     uint8_t lint, reserved[3];
 } PACKED;
 
+/* PCI Firmware Specification, "MCFG Table Description". */
+struct mcfg {
+    struct sdt_header h;
+    uint64_t reserved;
+    uint64_t base;
+    uint16_t segment;
+    uint8_t first_bus, last_bus;
+    uint32_t reserved2;
+} PACKED;
+
 _Static_assert(sizeof(struct sdt_header) == 36, "ACPI: DESCRIPTION_HEADER");
 _Static_assert(sizeof(struct rsdp) == 36, "ACPI: RSDP");
 _Static_assert(sizeof(struct facs) == 64, "ACPI: FACS");
@@ -138,6 +149,9 @@ _Static_assert(sizeof(struct madt_lapic) == 8 && sizeof(struct madt_x2apic) == 1
                    sizeof(struct madt_nmi) == 6 && sizeof(struct madt_ioapic) == 12 &&
                    sizeof(struct madt_override) == 10 && sizeof(struct madt_x2apic_nmi) == 12,
                "ACPI: MADT entries");
+
+#define PCI_DEVICES 32 /* of a bus */
+#define PCI_PINS    4  /* of a device: INTA to INTD */
 
 /* --- placing tables one after the other in the block at GPA_ACPI --- */
 
@@ -222,7 +236,28 @@ static uint32_t build_facs(struct block *b)
     return address;
 }
 
-static void build_pci(struct aml *a, const struct acpi_platform *platform)
+/* INTx pins lead straight to the interrupt controllers' inputs: level-triggered and active low, as
+ * PCI's are. */
+static void build_interrupt_routing(struct aml *a)
+{
+    size_t routing, entry;
+
+    aml_name(a, "_PRT");
+    routing = aml_package(a, PCI_DEVICES * PCI_PINS);
+    for (unsigned device = 0; device < PCI_DEVICES; device++) {
+        for (unsigned pin = 0; pin < PCI_PINS; pin++) {
+            entry = aml_package(a, 4);
+            aml_integer(a, device << 16 | 0xffff); /* all its functions */
+            aml_integer(a, pin);
+            aml_integer(a, 0); /* no link device: the next is the input's number */
+            aml_integer(a, GSI_PIRQ(pci_intx_line(device, pin)));
+            aml_close(a, entry);
+        }
+    }
+    aml_close(a, routing);
+}
+
+static void build_pci(struct aml *a)
 {
     size_t crs;
 
@@ -234,8 +269,9 @@ static void build_pci(struct aml *a, const struct acpi_platform *platform)
     aml_io(a, PORT_PCI_ADDRESS, 8);
     aml_io_window(a, 0, PORT_PCI_ADDRESS - 1);
     aml_io_window(a, PORT_PCI_ADDRESS + 8, UINT16_MAX);
-    aml_memory_window(a, (uint32_t)platform->hole, GPA_IOAPIC - 1);
+    aml_memory_window(a, GPA_PCI_MEMORY, GPA_PCI_MEMORY_END - 1);
     aml_close_resources(a, crs);
+    build_interrupt_routing(a);
 }
 
 static void build_isa_device(struct aml *a, const char *name, const char *hid, uint32_t uid,
@@ -252,7 +288,20 @@ static void build_isa_device(struct aml *a, const char *name, const char *hid, u
     aml_close(a, device);
 }
 
-static uint32_t build_dsdt(struct block *b, const struct acpi_platform *platform)
+/* Configuration space in memory is the board's own, not a place for BARs. */
+static void build_motherboard(struct aml *a)
+{
+    size_t device = aml_device(a, "MBRD"), crs;
+
+    aml_hid(a, "PNP0C02");
+    aml_name_integer(a, "_UID", 0);
+    crs = aml_resources(a);
+    aml_memory(a, GPA_ECAM, GPA_ECAM_SIZE);
+    aml_close_resources(a, crs);
+    aml_close(a, device);
+}
+
+static uint32_t build_dsdt(struct block *b)
 {
     struct sdt_header h = header("DSDT", 2);
     size_t start = b->used, scope, pci, s5;
@@ -269,10 +318,11 @@ static uint32_t build_dsdt(struct block *b, const struct acpi_platform *platform
     aml_close(&a, s5);
     scope = aml_scope(&a, "_SB_");
     pci = aml_device(&a, "PCI0");
-    build_pci(&a, platform);
+    build_pci(&a);
     build_isa_device(&a, "RTC_", "PNP0B00", 0, PORT_RTC, 2, GSI_RTC);
     build_isa_device(&a, "COM1", "PNP0501", 1, PORT_UART1, 8, GSI_UART1);
     aml_close(&a, pci);
+    build_motherboard(&a);
     aml_close(&a, scope);
     b->used = a.used;
     return table_end(b, start);
@@ -363,8 +413,17 @@ static uint32_t build_madt(struct block *b, const struct acpi_platform *platform
     return table_end(b, start);
 }
 
+static uint32_t build_mcfg(struct block *b)
+{
+    struct mcfg mcfg = {.h = header("MCFG", 1), .base = GPA_ECAM};
+    size_t start = b->used;
+
+    block_put(b, &mcfg, sizeof(mcfg));
+    return table_end(b, start);
+}
+
 /* The tables that the root table lists. */
-#define ROOT_TABLES 2
+#define ROOT_TABLES 3
 
 static uint32_t build_rsdt(struct block *b, const uint32_t tables[ROOT_TABLES])
 {
@@ -398,15 +457,15 @@ int acpi_build(const struct acpi_platform *platform, void *out, size_t size)
     struct rsdp rsdp = {.revision = 2, .length = sizeof(rsdp)};
     uint32_t facs, dsdt, tables[ROOT_TABLES];
 
-    if (platform->cpus < 1 || platform->cpus > ACPI_CPUS || platform->hole < GPA_HOLE_MIN ||
-        platform->hole > GPA_HOLE_MAX) {
+    if (platform->cpus < 1 || platform->cpus > ACPI_CPUS) {
         return -EINVAL;
     }
     block_put(&b, &rsdp, sizeof(rsdp)); /* keeps the place; filled in below */
     facs = build_facs(&b);
-    dsdt = build_dsdt(&b, platform);
+    dsdt = build_dsdt(&b);
     tables[0] = build_fadt(&b, facs, dsdt);
     tables[1] = build_madt(&b, platform);
+    tables[2] = build_mcfg(&b);
     rsdp.rsdt = build_rsdt(&b, tables);
     rsdp.xsdt = build_xsdt(&b, tables);
     if (b.used > b.size) {

@@ -1,6 +1,7 @@
 /*
- * The guest's ACPI tables (ACPI Specification 6.5): RSDP, RSDT, XSDT, FADT, FACS, MADT and a DSDT
- * of AML. A pure builder: one block of bytes to be placed at GPA_ACPI, the RSDP at its start.
+ * The guest's ACPI tables (ACPI Specification 6.5): RSDP, RSDT, XSDT, FADT, FACS, MADT, MCFG
+ * and a DSDT of AML. A pure builder: one block of bytes to be placed at GPA_ACPI, the RSDP at its
+ * start.
  */
 #pragma once
 
@@ -13,7 +14,6 @@
 struct acpi_platform {
     unsigned cpus;            /* 1..ACPI_CPUS */
     const uint32_t *apic_ids; /* one per CPU; NULL: 0, 1, 2, ... */
-    uint64_t hole;            /* start of the MMIO window below 4 GiB */
 };
 
 /*

@@ -160,6 +160,7 @@ enum {
     RESOURCE_IRQ = 0x22,
     RESOURCE_IO = 0x47,
     RESOURCE_END = 0x79,
+    RESOURCE_MEMORY = 0x86,
     RESOURCE_DWORD = 0x87,
     RESOURCE_WORD = 0x88,
 };
@@ -210,6 +211,15 @@ void aml_irq(struct aml *a, unsigned irq)
 {
     aml_u8(a, RESOURCE_IRQ);
     aml_u16(a, (uint16_t)(1u << irq));
+}
+
+void aml_memory(struct aml *a, uint32_t first, uint32_t size)
+{
+    aml_u8(a, RESOURCE_MEMORY);
+    aml_u16(a, 9); /* bytes that follow */
+    aml_u8(a, MEMORY_READWRITE);
+    aml_u32(a, first);
+    aml_u32(a, size);
 }
 
 static void word_window(struct aml *a, uint8_t space, uint8_t flags, uint16_t first, uint16_t last)

@@ -34,6 +34,7 @@ void aml_hid(struct aml *a, const char *id);
 /* Resource descriptors, between aml_resources() and aml_close_resources(). */
 void aml_io(struct aml *a, uint16_t port, uint8_t count);
 void aml_irq(struct aml *a, unsigned irq); /* 0-15, edge triggered, active high */
+void aml_memory(struct aml *a, uint32_t first, uint32_t size); /* that a device uses */
 /* Windows that a bridge passes on, both ends included. */
 void aml_bus_window(struct aml *a, uint16_t first, uint16_t last);
 void aml_io_window(struct aml *a, uint16_t first, uint16_t last);

@@ -1,6 +1,7 @@
 /* The guest-physical layout and the E820 map that tells the guest about it. */
 #include "guest/load/e820.h"
 #include "arch/x86/lib/errno.h"
+#include "guest/board/ports.h"
 
 static void add_ram(struct gpa_layout *layout, uint64_t from, uint64_t to)
 {
@@ -54,6 +55,8 @@ unsigned e820_build(const struct gpa_layout *layout, struct e820_entry entries[E
     entries[n++] = (struct e820_entry){GPA_EBDA, GPA_VGA_HOLE - GPA_EBDA, E820_RESERVED};
     entries[n++] = (struct e820_entry){GPA_BIOS, GPA_HIGH - GPA_BIOS, E820_RESERVED};
     entries[n++] = (struct e820_entry){GPA_HIGH, layout->low_top - GPA_HIGH, E820_RAM};
+    /* Linux uses what the MCFG table tells only where this map reserves it. */
+    entries[n++] = (struct e820_entry){GPA_ECAM, GPA_ECAM_SIZE, E820_RESERVED};
     if (layout->high_top > GPA_4G) {
         entries[n++] = (struct e820_entry){GPA_4G, layout->high_top - GPA_4G, E820_RAM};
     }

@@ -23,7 +23,7 @@ struct gpa_layout {
 /* ACPI Specification, "System Address Map Interfaces": the types that Corbel uses. */
 #define E820_RAM      1u
 #define E820_RESERVED 2u
-#define E820_ENTRIES  5
+#define E820_ENTRIES  6
 
 struct e820_entry {
     uint64_t base, size;

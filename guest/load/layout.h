@@ -30,9 +30,9 @@
 #define GPA_LAPIC  0xfee00000ULL
 #define GPA_4G     0x100000000ULL
 
-#define GPA_HOLE_DEFAULT 0xc0000000ULL
+#define GPA_HOLE_DEFAULT GPA_HOLE_MAX
 #define GPA_HOLE_MIN     (16 * MIB)
-#define GPA_HOLE_MAX     (3584 * MIB)
+#define GPA_HOLE_MAX     (2816 * MIB) /* B0000000h: where the memory of PCI begins */
 #define GPA_HOLE_ALIGN   (2 * MIB)
 
 #define GPA_MEMORY_MIN (2 * MIB)

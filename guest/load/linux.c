@@ -112,12 +112,12 @@ int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, 
     if (header->load_address < GPA_HIGH || header->load_address >= GPA_HOLE_MAX ||
         !IS_ALIGNED(header->load_address, PAGE_SIZE)) {
         format(error, LOAD_ERROR,
-               "asks to be loaded at %#llx; it must be a page from 1 MiB to 3584 MiB",
+               "asks to be loaded at %#llx; it must be a page from 1 MiB to 2816 MiB",
                (unsigned long long)header->load_address);
         return -EBADMSG;
     }
     if (header->init_size > GPA_HOLE_MAX - header->load_address) {
-        format(error, LOAD_ERROR, "asks for %lluM from %lluM on; it must end below 3584 MiB",
+        format(error, LOAD_ERROR, "asks for %lluM from %lluM on; it must end below 2816 MiB",
                mib_up(header->init_size), header->load_address / (unsigned long long)MIB);
         return -EBADMSG;
     }

@@ -33,7 +33,7 @@ static int check_pieces(const struct placement *p, char *error)
         if (!within(piece, GPA_LOAD_LOW, GPA_EBDA) && !within(piece, GPA_HIGH, GPA_HOLE_MAX)) {
             format(error, LOAD_ERROR,
                    "wants %#llx bytes at %#llx: it can have memory from 64K to 639K and from 1M to "
-                   "3584M; link it to there",
+                   "2816M; link it to there",
                    (unsigned long long)piece->memory_size, (unsigned long long)piece->gpa);
             return -EBADMSG;
         }
@@ -88,7 +88,7 @@ int place(struct placement *p, const struct guest_image *image, const struct gpa
         end = p->module_gpa[i] + MIN(p->module[i].size, GPA_MEMORY_MAX); /* no overflow */
     }
     if (end > GPA_HOLE_MAX) {
-        format(error, LOAD_ERROR, "cannot take %lluM of %s: they must lie between %lluM and 3584M",
+        format(error, LOAD_ERROR, "cannot take %lluM of %s: they must lie between %lluM and 2816M",
                mib_up(end - kernel_end), modules_text(image), mib_up(kernel_end));
         return image->module_count ? -ENOTSUP : -ERANGE;
     }

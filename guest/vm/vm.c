@@ -168,7 +168,7 @@ static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
 
 static int load_acpi(struct vm *vm)
 {
-    const struct acpi_platform platform = {.cpus = vm->vcpu_count, .hole = vm->life->layout.hole};
+    const struct acpi_platform platform = {.cpus = vm->vcpu_count};
     void *tables = heap_alloc(GPA_ACPI_SIZE);
     int size;
 

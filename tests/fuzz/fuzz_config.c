@@ -91,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         REQUIRE(vm->cpus >= 1 && vm->cpus <= CONFIG_MAX_CPUS);
         REQUIRE(vm->memory >= 2 * MIB && vm->memory <= 1024 * GIB && vm->memory % PAGE_SIZE == 0);
-        REQUIRE(vm->hole >= 16 * MIB && vm->hole <= 3584 * MIB && vm->hole % (2 * MIB) == 0);
+        REQUIRE(vm->hole >= 16 * MIB && vm->hole <= 2816 * MIB && vm->hole % (2 * MIB) == 0);
         REQUIRE(vm->broken || vm->kernel.length > 0);
         REQUIRE(config_vm_line(vm, CONFIG_VM_KERNEL) >= 1 &&
                 config_vm_line(vm, CONFIG_VM_KERNEL) <= listener.lines);

@@ -12,9 +12,6 @@ from harness import (BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Failure, Shell, 
 DMESG_ALLOWED = (
     # Chipsets before 2008 need a hint; Linux says so on every PC that it does not know better.
     r"PCI: Using host bridge windows from ACPI; if necessary, use \"pci=nocrs\" and report a bug$",
-    # A PCI host bridge without memory-mapped configuration space, as on all of the 440FX's kind.
-    r"acpi PNP0A03:00: fail to add MMCONFIG information, can't access extended (PCI )?configuration space under "
-    r"this bridge\.?$",
     r"RAS: Correctable Errors collector initialized\.$",
 )
 

@@ -17,9 +17,9 @@
 static uint8_t *block; /* as large as the tables need, so that ASan sees a byte past them */
 static int block_size;
 
-static void build(unsigned cpus, const uint32_t *ids, uint64_t hole)
+static void build(unsigned cpus, const uint32_t *ids)
 {
-    struct acpi_platform platform = {cpus, ids, hole};
+    struct acpi_platform platform = {cpus, ids};
     uint8_t *large = malloc(GPA_ACPI_SIZE);
 
     memset(large, 0xa5, GPA_ACPI_SIZE);
@@ -91,7 +91,7 @@ static uint8_t *dsdt(void)
 
 static void test_rsdp(void **state)
 {
-    build(1, NULL, GPA_HOLE_DEFAULT);
+    build(1, NULL);
     assert_memory_equal(block, "RSD PTR ", 8);
     assert_int_equal(block[15], 2);
     assert_int_equal(get(block + 20, 4), 36);
@@ -105,7 +105,7 @@ static void test_fadt(void **state)
 {
     uint8_t *f, *facs;
 
-    build(1, NULL, GPA_HOLE_DEFAULT);
+    build(1, NULL);
     f = find("FACP");
     assert_int_equal(get(f + 4, 4), 276);
     assert_int_equal(f[8], 6);
@@ -212,11 +212,11 @@ static void test_madt(void **state)
 {
     static const uint32_t ids[] = {0, 2, 254, 255, 300};
 
-    build(1, NULL, GPA_HOLE_DEFAULT);
+    build(1, NULL);
     expect_seen(walk_madt(NULL), 1, 0);
-    build(64, NULL, GPA_HOLE_DEFAULT);
+    build(64, NULL);
     expect_seen(walk_madt(NULL), 64, 0);
-    build(5, ids, GPA_HOLE_DEFAULT);
+    build(5, ids);
     expect_seen(walk_madt(ids), 3, 2);
 }
 
@@ -308,32 +308,54 @@ static bool contains(const uint8_t *p, size_t size, const void *what, size_t len
 
 static void test_dsdt(void **state)
 {
-    static const uint64_t holes[] = {16 * MIB, GPA_HOLE_DEFAULT, GPA_HOLE_MAX};
+    /* From C0000000h to the I/O APIC. */
+    static const uint8_t window[26] = {0x87, 0x17, 0,    0,    0x0c, 1, 0, 0, 0, 0, 0, 0,    0,
+                                       0xc0, 0xff, 0xff, 0xbf, 0xfe, 0, 0, 0, 0, 0, 0, 0xc0, 0x3e};
+    uint8_t *d;
+    size_t size;
 
-    for (size_t i = 0; i < ARRAY_SIZE(holes); i++) {
-        uint8_t window[26] = "\x87\x17\0\0\x0c\1";
-        uint32_t first = (uint32_t)holes[i], last = 0xfebfffff, length = last - first + 1;
-        uint8_t *d;
-        size_t size;
+    build(1, NULL);
+    d = dsdt();
+    size = get(d + 4, 4);
+    terms = 0;
+    walk_terms(d + 36, d + size);
+    assert_int_equal(terms, 20);
+    assert_int_equal(d[8], 2);
+    assert_true(contains(d, size, "\x08_S5_\x12\x06\x04\0\0\0\0", 12));
+    assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x0a\x03", 10)); /* PNP0A03 */
+    assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x05\x01", 10)); /* PNP0501 */
+    assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x0b\x00", 10)); /* PNP0B00 */
+    assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x0c\x02", 10)); /* PNP0C02, of which */
+    assert_true(contains(d, size, "\x86\x09\0\1\0\0\0\xb0\0\0\x10\0", 12));
+    assert_true(
+        contains(d, size, "\x47\x01\xf8\x03\xf8\x03\x01\x08\x22\x10\x00\x79\x00", 13)); /* COM1 */
+    assert_true(contains(d, size, window, sizeof(window)));
+    /* INTx: the four pins of a device lead to 10, 10, 11, 11, and those of the next begin one
+     * later. */
+    static const uint8_t routes[] = {
+        0x12, 0x09, 4, 0x0b, 0xff, 0xff, 0,    0, 0x0a, 10,             /* device 0, INTA */
+        0x12, 0x09, 4, 0x0b, 0xff, 0xff, 1,    0, 0x0a, 10,             /* INTB */
+        0x12, 0x0a, 4, 0x0b, 0xff, 0xff, 0x0a, 2, 0,    0x0a, 11,       /* INTC */
+        0x12, 0x0a, 4, 0x0b, 0xff, 0xff, 0x0a, 3, 0,    0x0a, 11,       /* INTD */
+        0x12, 0x0b, 4, 0x0c, 0xff, 0xff, 1,    0, 0,    0,    0x0a, 10, /* device 1, INTA */
+    };
+    static const uint8_t last_route[] = {0x12, 0x0c, 4, 0x0c, 0xff, 0xff, 31,
+                                         0,    0x0a, 3, 0,    0x0a, 11};
+    assert_true(contains(d, size, "\x08_PRT\x12", 6));
+    assert_true(contains(d, size, routes, sizeof(routes)));
+    assert_true(contains(d, size, last_route, sizeof(last_route)));
+}
 
-        build(1, NULL, holes[i]);
-        d = dsdt();
-        size = get(d + 4, 4);
-        terms = 0;
-        walk_terms(d + 36, d + size);
-        assert_int_equal(terms, 15);
-        assert_int_equal(d[8], 2);
-        assert_true(contains(d, size, "\x08_S5_\x12\x08\x04\x0a\x05\x0a\x05\0\0", 14));
-        assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x0a\x03", 10)); /* PNP0A03 */
-        assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x05\x01", 10)); /* PNP0501 */
-        assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x0b\x00", 10)); /* PNP0B00 */
-        assert_true(contains(d, size, "\x47\x01\xf8\x03\xf8\x03\x01\x08\x22\x10\x00\x79\x00",
-                             13)); /* COM1 */
-        memcpy(window + 10, &first, 4);
-        memcpy(window + 14, &last, 4);
-        memcpy(window + 22, &length, 4);
-        assert_true(contains(d, size, window, sizeof(window)));
-    }
+/* PCI Firmware Specification: bus 0 of segment 0. */
+static void test_mcfg(void **state)
+{
+    uint8_t *m;
+
+    build(1, NULL);
+    m = find("MCFG");
+    assert_int_equal(get(m + 4, 4), 60);
+    assert_int_equal(get(m + 44, 8), 0xb0000000);
+    assert_int_equal(get(m + 52, 8), 0);
 }
 
 /* Blocks at the borders of the package length's encodings. */
@@ -367,10 +389,10 @@ static void test_package_lengths(void **state)
 
 static void test_no_room_and_bad_platforms(void **state)
 {
-    struct acpi_platform platform = {1, NULL, GPA_HOLE_DEFAULT};
+    struct acpi_platform platform = {1, NULL};
     int needed;
 
-    build(1, NULL, GPA_HOLE_DEFAULT);
+    build(1, NULL);
     needed = block_size;
     for (int size = 0; size < needed; size++) {
         uint8_t *small = malloc((size_t)size);
@@ -383,8 +405,6 @@ static void test_no_room_and_bad_platforms(void **state)
     assert_int_equal(acpi_build(&platform, block, (size_t)needed), -EINVAL);
     platform.cpus = 65;
     assert_int_equal(acpi_build(&platform, block, (size_t)needed), -EINVAL);
-    platform = (struct acpi_platform){1, NULL, GPA_IOAPIC};
-    assert_int_equal(acpi_build(&platform, block, (size_t)needed), -EINVAL);
 }
 
 /* ACPICA's own compiler reads every table without complaint, and compiles again what it read (needs
@@ -393,7 +413,8 @@ static void test_iasl(void **state)
 {
     static const uint32_t ids[] = {0, 2, 300};
     static const char *const script =
-        "cd '%s' && for t in FACP APIC DSDT RSDT XSDT; do iasl -d $t.dat >>log 2>&1 || exit 1; "
+        "cd '%s' && for t in FACP APIC MCFG DSDT RSDT XSDT; do iasl -d $t.dat >>log 2>&1 || exit "
+        "1; "
         "done; "
         "! grep -iE 'warn|error|invalid|incorrect' log && iasl -tc DSDT.dsl >dsdt.log 2>&1 && "
         "grep -q '0 Errors, 0 Warnings, 0 Remarks' dsdt.log";
@@ -404,7 +425,7 @@ static void test_iasl(void **state)
         skip();
     }
     assert_non_null(mkdtemp(directory));
-    build(3, ids, GPA_HOLE_DEFAULT);
+    build(3, ids);
     for (int i = 48; i + 36 <= block_size; i += 16) {
         char path[64];
         FILE *f;
@@ -433,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_fadt),
         cmocka_unit_test(test_madt),
         cmocka_unit_test(test_dsdt),
+        cmocka_unit_test(test_mcfg),
         cmocka_unit_test(test_package_lengths),
         cmocka_unit_test(test_no_room_and_bad_platforms),
         cmocka_unit_test(test_iasl),

@@ -77,7 +77,8 @@ static void s5_powers_off(void **state)
 {
     out(CONTROL, 2, PM_SLP_TYP_S5 << 10); /* Linux writes the type first, then with SLP_EN */
     assert_int_equal(board.requests, 0);
-    out(CONTROL, 2, 3 << 10 | SLP_EN); /* another state: nothing happens */
+    out(CONTROL, 2, 3 << 10 | SLP_EN); /* another state: nothing happens; nor by QEMU's S3, 1 */
+    out(CONTROL, 2, 1 << 10 | SLP_EN);
     assert_int_equal(board.requests, 0);
     out(CONTROL, 2, PM_SLP_TYP_S5 << 10 | SLP_EN);
     assert_int_equal(board.requests, 1);

@@ -182,7 +182,7 @@ static void test_defaults(void **state)
     assert_int_equal(config.on_panic, CONFIG_PANIC_HALT);
     assert_int_equal(config.without, 0);
     assert_int_equal(vms[0].memory, 256 * MIB);
-    assert_int_equal(vms[0].hole, 3 * GIB);
+    assert_int_equal(vms[0].hole, 2816 * MIB);
     assert_int_equal(vms[0].cpus, 1);
     assert_null(vms[0].initrd.data);
     assert_null(vms[0].cmdline.data);
@@ -279,13 +279,13 @@ static void test_cmdline(void **state)
 
 static void test_sizes(void **state)
 {
-    parse("[vm a]\nkernel=k\nmemory=2M\nhole=16M\n[vm b]\nkernel=k\nmemory=131072K\nhole=3584M\n"
+    parse("[vm a]\nkernel=k\nmemory=2M\nhole=16M\n[vm b]\nkernel=k\nmemory=131072K\nhole=2816M\n"
           "[vm c]\nkernel=k\nmemory = 1024G\nhole=1g\n");
     assert_int_equal(told_count, 0);
     assert_int_equal(vms[0].memory, 2 * MIB);
     assert_int_equal(vms[0].hole, 16 * MIB);
     assert_int_equal(vms[1].memory, 128 * MIB);
-    assert_int_equal(vms[1].hole, 3584 * MIB);
+    assert_int_equal(vms[1].hole, 2816 * MIB);
     assert_int_equal(vms[2].memory, 1024 * GIB);
     assert_int_equal(vms[2].hole, GIB);
 
@@ -311,7 +311,7 @@ static void test_sizes(void **state)
                   "memory = 17179869185G in [vm a] is too large; it must be from 2M to 1024G");
     expect_broken("memory = 4097K", "memory = 4097K in [vm a] must be a multiple of 4K");
     expect_broken("hole = 17M", "hole = 17M in [vm a] must be a multiple of 2M");
-    expect_broken("hole = 4G", "hole = 4G in [vm a] is too large; it must be from 16M to 3584M");
+    expect_broken("hole = 4G", "hole = 4G in [vm a] is too large; it must be from 16M to 2816M");
 }
 
 static void test_numbers(void **state)

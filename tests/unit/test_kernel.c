@@ -20,7 +20,7 @@ static int load(uint64_t size)
     int e;
 
     memcpy(copy, file, size);
-    mock_sink_fresh(64 * MIB, 3 * GIB);
+    mock_sink_fresh(64 * MIB, GPA_HOLE_DEFAULT);
     image.kernel = copy;
     image.kernel_size = size;
     image.rsdp = GPA_ACPI;
@@ -202,7 +202,7 @@ static void check_start_info(uint64_t info)
     assert_int_equal(mock_get(info + 12, 4), 2);
     assert_string_equal((char *)mock_memory + mock_get(info + 24, 8), "a=b c");
     assert_int_equal(mock_get(info + 32, 8), GPA_ACPI);
-    assert_int_equal(mock_get(info + 48, 4), 4);
+    assert_int_equal(mock_get(info + 48, 4), 5);
     assert_int_equal(mock_get(list, 8), 0x204000);
     assert_int_equal(mock_get(list + 8, 8), 3);
     assert_int_equal(mock_get(list + 16, 8), 0);
@@ -332,7 +332,7 @@ static void test_boot_sector(void **state)
     elf_put(large, 510, 0xaa55, 2);
     image.kernel = large;
     image.kernel_size = sizeof(large);
-    mock_sink_fresh(2 * MIB, 3 * GIB);
+    mock_sink_fresh(2 * MIB, GPA_HOLE_DEFAULT);
     assert_int_equal(kernel_load(&image, &mock_layout, &mock_sink, &start, error), -EBADMSG);
     assert_string_equal(error, "is a boot sector with 622593 bytes; at most 622592 fit from 7c00h "
                                "to the end of base memory");

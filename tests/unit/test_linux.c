@@ -61,7 +61,7 @@ static void test_load(void **state)
     for (size_t i = 0; i < sizeof(initrd); i++) {
         initrd[i] = (uint8_t)(i * 13);
     }
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), 0);
     /* the kernel, in one piece, at its preferred address */
     assert_memory_equal(mock_memory + 16 * MIB, kernel + BZ_SETUP, BZ_PAYLOAD);
     assert_true(mock_writes < 60);
@@ -91,7 +91,7 @@ static void test_load(void **state)
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x0c0, 8),
                      0); /* ext_ramdisk_image, ext_ramdisk_size */
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x0c8, 4), 0);
-    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1e8, 1), 4);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1e8, 1), 5);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0, 8), 0);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20, 8), 0x100000);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 3 * 20 + 8, 8), 63 * MIB);
@@ -120,7 +120,7 @@ static void test_without_initrd_and_cmdline(void **state)
     struct guest_image image = image_of(NULL, 0, NULL);
 
     bz_make(kernel);
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 8), 0);
     assert_int_equal(mock_get(GPA_CMDLINE, 1), 0);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x228, 4), GPA_CMDLINE);
@@ -133,9 +133,9 @@ static void test_memory_on_both_sides_of_the_hole(void **state)
 
     bz_make(kernel);
     assert_int_equal(load(&image, GIB, 64 * MIB), 0);
-    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1e8, 1), 5);
-    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20, 8), GPA_4G);
-    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 4 * 20 + 8, 8), GIB - 64 * MIB);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1e8, 1), 6);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 5 * 20, 8), GPA_4G);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x2d0 + 5 * 20 + 8, 8), GIB - 64 * MIB);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 4), 64 * MIB - PAGE_SIZE);
 }
 
@@ -146,10 +146,10 @@ static void test_initrd_below_its_limit(void **state)
 
     bz_make(kernel);
     bz_put(kernel, 0x22c, 0x37ffffff, 4); /* 896 MiB, as old kernels have it */
-    assert_int_equal(load(&image, GIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, GIB, GPA_HOLE_DEFAULT), 0);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - PAGE_SIZE);
     bz_put(kernel, 0x22c, 0x37fffffe, 4); /* its last byte must not be the page's last */
-    assert_int_equal(load(&image, GIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, GIB, GPA_HOLE_DEFAULT), 0);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 4), 0x38000000 - 2 * PAGE_SIZE);
 }
 
@@ -160,24 +160,24 @@ static void test_too_little_memory(void **state)
     struct linux_header header;
 
     bz_make(kernel);
-    assert_int_equal(load(&image, 32 * MIB, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(&image, 32 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
     assert_string_equal(
         error,
         "needs memory=59M at least (48M up to the end of the kernel, then the initrd); it has 32M");
     assert_int_equal(mock_writes, 0);
-    assert_int_equal(load(&image, 58 * MIB, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(&image, 58 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
     /* what the sentence names is enough */
-    assert_int_equal(load(&image, 59 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 59 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_true(mock_get(GPA_BOOT_PARAMS + 0x218, 4) >= 48 * MIB);
     assert_int_equal(load(&image, GIB, 32 * MIB), -ENOMEM);
     assert_string_equal(error,
                         "needs hole=60M at least, as kernel and initrd lie below it; it is 32M");
     assert_int_equal(load(&image, GIB, 60 * MIB), 0);
     image = image_of(NULL, 0, "");
-    assert_int_equal(load(&image, 47 * MIB, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(&image, 47 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
     assert_string_equal(error,
                         "needs memory=48M at least (48M up to the end of the kernel); it has 47M");
-    assert_int_equal(load(&image, 48 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 48 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_int_equal(load(&image, GIB, 32 * MIB), -ENOMEM);
     assert_string_equal(error, "needs hole=48M at least, as kernel lies below it; it is 32M");
     assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
@@ -193,14 +193,14 @@ static void test_initrd_larger_than_the_vm(void **state)
     struct guest_image image = image_of(initrd, 512 * MIB, ""); /* never read */
 
     bz_make(kernel);
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
     assert_string_equal(error, "needs memory=560M at least (48M up to the end of the kernel, then "
                                "the initrd); it has 64M");
     image.initrd_size = 3 * GIB;
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -ERANGE);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), -ERANGE);
     assert_string_equal(error, "cannot use an initrd of 3072M: it must lie between 48M and 2048M");
     image.initrd_size = UINT64_MAX;
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -ERANGE);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), -ERANGE);
 }
 
 static void test_cmdline_too_long(void **state)
@@ -213,19 +213,19 @@ static void test_cmdline_too_long(void **state)
     bz_make(kernel);
     bz_put(kernel, 0x238, 255, 4);
     image = image_of(NULL, 0, text);
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -E2BIG);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), -E2BIG);
     assert_string_equal(error, "takes a command line of at most 255 bytes; cmdline has 256");
     text[255] = '\0';
     image = image_of(NULL, 0, text);
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_string_equal((char *)mock_memory + GPA_CMDLINE, text);
     bz_put(kernel, 0x238, UINT32_MAX, 4); /* more than there is room for */
     memset(text, 'x', 255);
     image = image_of(NULL, 0, text);
     image.cmdline_size = 4096;
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -E2BIG);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), -E2BIG);
     image.cmdline_size = 4095;
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), 0);
 }
 
 static void test_the_sink_refuses(void **state)
@@ -238,7 +238,7 @@ static void test_the_sink_refuses(void **state)
     bz_make(kernel);
     for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
         mock_refuse_at = at[i];
-        assert_int_equal(load(&image, 64 * MIB, 3 * GIB), -EFAULT);
+        assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), -EFAULT);
         assert_string_equal(error, "could not be copied into the VM's memory (error 14)");
     }
     mock_refuse_at = UINT64_MAX;
@@ -296,12 +296,12 @@ static void test_bad_kernels(void **state)
     expect_bad(0x1f4, BZ_PAYLOAD / 16 + 1, 4,
                "is truncated: it has 14848 bytes of 14864; copy it again");
     expect_bad(0x1f1, 255, 1, "is truncated: it has 14848 bytes of 143360; copy it again");
-    expect_bad(0x258, 0, 8, "asks to be loaded at 0; it must be a page from 1 MiB to 3584 MiB");
+    expect_bad(0x258, 0, 8, "asks to be loaded at 0; it must be a page from 1 MiB to 2816 MiB");
     expect_bad(0x258, 0xfffffffffffff000, 8,
-               "asks to be loaded at 0xfffffffffffff000; it must be a page from 1 MiB to 3584 MiB");
+               "asks to be loaded at 0xfffffffffffff000; it must be a page from 1 MiB to 2816 MiB");
     expect_bad(0x258, 0x1000001, 8,
-               "asks to be loaded at 0x1000001; it must be a page from 1 MiB to 3584 MiB");
-    expect_bad(0x260, 0xffffffff, 4, "asks for 4096M from 16M on; it must end below 3584 MiB");
+               "asks to be loaded at 0x1000001; it must be a page from 1 MiB to 2816 MiB");
+    expect_bad(0x260, 0xffffffff, 4, "asks for 4096M from 16M on; it must end below 2816 MiB");
 }
 
 /* Every length of a truncated kernel is refused, and nothing past its end is read. */
@@ -330,11 +330,11 @@ static void test_old_habits(void **state)
     assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
     assert_int_equal(header.setup_size, BZ_SETUP);
     bz_put(kernel, 0x201, 0x62, 1); /* ends at 264h */
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x264, 4), 0);
     bz_put(kernel, 0x201, 0xff, 1); /* longer than boot_params has room for */
     memset(kernel + 0x290, 0xee, 0x100);
-    assert_int_equal(load(&image, 64 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(&image, 64 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x290, 8), 0);
 }
 
@@ -358,7 +358,7 @@ static void test_debian_kernel(void **state)
         image.kernel_size = fread(file, 1, 64 * MIB, f);
         fclose(f);
         assert_int_equal(linux_parse(image.kernel, image.kernel_size, &header, error), 0);
-        assert_int_equal(load(&image, linux_memory_needed(&header, 0), 3 * GIB), 0);
+        assert_int_equal(load(&image, linux_memory_needed(&header, 0), GPA_HOLE_DEFAULT), 0);
         assert_int_equal(start.rip, header.load_address + 0x200);
         assert_memory_equal(mock_memory + header.load_address, file + header.setup_size,
                             header.payload_size);

@@ -34,7 +34,7 @@ static int load(uint64_t size, uint64_t memory, uint64_t hole)
 
 static void expect_bad(const char *sentence)
 {
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), -EBADMSG);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), -EBADMSG);
     assert_string_equal(error, sentence);
 }
 
@@ -74,7 +74,7 @@ static void test_elf(void **state)
             .module = {{second, sizeof(second), "m2", "a b", 2, 3}, {NULL, 0, "m3", NULL, 2, 0}},
             .module_count = 2,
         };
-        assert_int_equal(load(0x2800, 16 * MIB, 3 * GIB), 0);
+        assert_int_equal(load(0x2800, 16 * MIB, GPA_HOLE_DEFAULT), 0);
         check_entry(ELF_ENTRY);
         assert_memory_equal(mock_memory + 0x200000, file + 0x1000, 0x1000);
         assert_memory_equal(mock_memory + 0x202000, file + 0x2000, 0x800);
@@ -101,7 +101,7 @@ static void test_elf(void **state)
         expect_text(mock_get(mods + 40, 4), "m3");
         assert_int_equal(mock_get(mods + 44, 4), 0);
         /* the memory map */
-        assert_int_equal(mock_get(info + 44, 4), 4 * 24);
+        assert_int_equal(mock_get(info + 44, 4), 5 * 24);
         map = mock_get(info + 48, 4);
         assert_int_equal(mock_get(map, 4), 20);
         assert_int_equal(mock_get(map + 4, 8), 0);
@@ -142,7 +142,7 @@ static void test_the_most(void **state)
     for (unsigned i = 0; i < 16; i++) {
         image.module[i] = (struct guest_module){text, i, text, text, 511, 511};
     }
-    assert_int_equal(load(ELF_FILE, 5 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 5 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_true(start.rbx + 116 <= GPA_BOOT_INFO_TOP);
     mods = mock_get(start.rbx + 24, 4);
     assert_int_equal(strlen((char *)mock_memory + mock_get(mods + 16 * 16 + 8, 4)), 1023);
@@ -153,7 +153,7 @@ static void test_the_most(void **state)
         image.module[i].args_size = 2047;
     }
     mock_refuse_at = GPA_BOOT_INFO_TOP;
-    assert_int_equal(load(ELF_FILE, 5 * MIB, 3 * GIB), -ENOSPC);
+    assert_int_equal(load(ELF_FILE, 5 * MIB, GPA_HOLE_DEFAULT), -ENOSPC);
     mock_refuse_at = UINT64_MAX;
 }
 
@@ -194,7 +194,7 @@ static void test_header(void **state)
     multiboot_put(file, 0x1000, 0x8004);
     expect_bad("demands what no loader knows: flags 0x8000 of its Multiboot header");
     multiboot_put(file, 0x1000, 0xfffe0007); /* these are wishes */
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_true(multiboot_recognise(file, sizeof(file)));
     file[0] = 0;
     assert_false(multiboot_recognise(file, sizeof(file)));
@@ -216,25 +216,25 @@ static void test_flat(void **state)
 {
     image = (struct guest_image){.initrd = "i", .initrd_size = 1};
     flat(FLAT + 0x1000, FLAT + 0x3000, FLAT + 0x24);
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), 0);
     check_entry(FLAT + 0x24);
     assert_memory_equal(mock_memory + FLAT, file + 0x20, 0x1000);
     assert_int_equal(mock_get(FLAT + 0x1000, 8), 0);
     assert_int_equal(mock_get(mock_get(start.rbx + 24, 4), 4), FLAT + 0x3000);
     /* no end given: up to the file's */
     flat(0, 0, FLAT + 0x2fdf);
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), 0);
     assert_memory_equal(mock_memory + FLAT, file + 0x20, ELF_FILE - 0x20);
     assert_int_equal(mock_get(mock_get(start.rbx + 24, 4), 4), FLAT + 0x3000);
     /* they count in an ELF file, too */
     flat(0, 0, FLAT + 0x24);
     file[0] = 0x7f;
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), 0);
     check_entry(FLAT + 0x24);
     /* to the file's last byte, and one more */
     flat(FLAT + ELF_FILE - 0x20, 0, FLAT);
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
-    assert_int_equal(load(ELF_FILE - 1, 16 * MIB, 3 * GIB), -EBADMSG);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), 0);
+    assert_int_equal(load(ELF_FILE - 1, 16 * MIB, GPA_HOLE_DEFAULT), -EBADMSG);
     assert_string_equal(error, "is truncated: it has 12287 bytes of 12288; copy it again");
     flat(0xfffffffc, 0, FLAT);
     expect_bad("is truncated: it has 12288 bytes of 4293918748; copy it again");
@@ -287,7 +287,7 @@ static void test_places(void **state)
         multiboot_put(file, 0x1000, 0);
         elf_segment(file, false, 1, 1, 0x2000, places[i].at, 1, places[i].size);
         elf_ph_put(file, false, 0, PH_PADDR, places[i].at == 0x100000 ? 0x10000 : 0x200000);
-        int e = load(ELF_FILE, 16 * MIB, 3 * GIB);
+        int e = load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT);
         assert_int_equal(e, places[i].good ? 0 : -EBADMSG);
         if (e) {
             assert_non_null(strstr(error, "it can have memory from 64K to 639K and from 1M"));
@@ -300,9 +300,9 @@ static void test_places(void **state)
     elf_ph_put(file, false, 1, PH_PADDR, 0x1fe001);
     expect_bad("has segments that overlap, at 0x200000 and 0x1fe001");
     elf_ph_put(file, false, 1, PH_PADDR, 0x1fe000);
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), 0);
     elf_ph_put(file, false, 1, PH_PADDR, 0x201000);
-    assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), 0);
 }
 
 static void test_too_little_memory(void **state)
@@ -313,16 +313,16 @@ static void test_too_little_memory(void **state)
                                  .module_count = 1};
     elf_make(file, false);
     multiboot_put(file, 0x1000, 0);
-    assert_int_equal(load(ELF_FILE, 5 * MIB, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(ELF_FILE, 5 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
     assert_string_equal(error, "needs memory=6M at least (3M up to the end of the kernel, then its "
                                "modules); it has 5M");
-    assert_int_equal(load(ELF_FILE, 6 * MIB, 3 * GIB), 0);
+    assert_int_equal(load(ELF_FILE, 6 * MIB, GPA_HOLE_DEFAULT), 0);
     image.module_count = 0;
-    assert_int_equal(load(ELF_FILE, 2 * MIB, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(ELF_FILE, 2 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
     assert_string_equal(error,
                         "needs memory=3M at least (3M up to the end of the kernel); it has 2M");
-    assert_int_equal(load(ELF_FILE, 2 * MIB + 0x4000, 3 * GIB), 0);
-    assert_int_equal(load(ELF_FILE, 2 * MIB + 0x3000, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(ELF_FILE, 2 * MIB + 0x4000, GPA_HOLE_DEFAULT), 0);
+    assert_int_equal(load(ELF_FILE, 2 * MIB + 0x3000, GPA_HOLE_DEFAULT), -ENOMEM);
     elf_ph_put(file, false, 1, PH_MEMSZ, 0x1000000);
     assert_int_equal(load(ELF_FILE, 64 * MIB, 16 * MIB), -ENOMEM);
     assert_string_equal(error, "needs hole=20M at least, as kernel lies below it; it "
@@ -338,7 +338,7 @@ static void test_too_little_memory(void **state)
     assert_int_equal(load(ELF_FILE, 64 * MIB, 18 * MIB), -ENOMEM);
     assert_string_equal(error, "needs hole=20M at least, as kernel and initrd lie below it; it "
                                "is 18M");
-    assert_int_equal(load(ELF_FILE, 19 * MIB, 3 * GIB), -ENOMEM);
+    assert_int_equal(load(ELF_FILE, 19 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
     assert_string_equal(error, "needs memory=20M at least (19M up to the end of the kernel, then "
                                "its initrd); it has 19M");
     image.initrd = NULL;
@@ -347,13 +347,13 @@ static void test_too_little_memory(void **state)
     image.module_count = 2;
     image.module[0].size = 1800 * MIB; /* never read */
     image.module[1] = image.module[0];
-    assert_int_equal(load(ELF_FILE, 64 * MIB, 3 * GIB), -ENOTSUP);
-    assert_string_equal(error, "cannot take 3600M of modules: they must lie between 19M and 3584M");
+    assert_int_equal(load(ELF_FILE, 64 * MIB, GPA_HOLE_DEFAULT), -ENOTSUP);
+    assert_string_equal(error, "cannot take 3600M of modules: they must lie between 19M and 2816M");
     image.module[0].size = UINT64_MAX;
     image.module[1].size = UINT64_MAX;
-    assert_int_equal(load(ELF_FILE, 64 * MIB, 3 * GIB), -ENOTSUP);
+    assert_int_equal(load(ELF_FILE, 64 * MIB, GPA_HOLE_DEFAULT), -ENOTSUP);
     image = (struct guest_image){.initrd = module, .initrd_size = 4000 * MIB};
-    assert_int_equal(load(ELF_FILE, 64 * MIB, 3 * GIB), -ERANGE);
+    assert_int_equal(load(ELF_FILE, 64 * MIB, GPA_HOLE_DEFAULT), -ERANGE);
     image = (struct guest_image){0};
 }
 
@@ -366,7 +366,7 @@ static void test_a_sink_that_refuses(void **state)
     multiboot_put(file, 0x1000, 0);
     for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
         mock_refuse_at = places[i];
-        assert_int_equal(load(ELF_FILE, 16 * MIB, 3 * GIB), -EFAULT);
+        assert_int_equal(load(ELF_FILE, 16 * MIB, GPA_HOLE_DEFAULT), -EFAULT);
         assert_string_equal(error, "could not be copied into the VM's memory (error 14)");
     }
     mock_refuse_at = UINT64_MAX;

@@ -1,4 +1,4 @@
-/* links: guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/pci.c guest/board/msix.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* PCI configuration mechanism #1 and config space against PCI 3.0. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,7 +85,7 @@ static void linux_probe(void **state)
     assert_int_equal(bus_port_read(&board.bus, 0xcf8, 4), 0x80000000);
     bus_port_write(&board.bus, 0xcf8, 4, before);
     assert_int_equal(in(0, PCI_SUBCLASS, 2), 0x0600);
-    assert_int_equal(in(0, PCI_VENDOR_ID, 4), 0x12378086);
+    assert_int_equal(in(0, PCI_VENDOR_ID, 4), 0x29c08086);
     assert_int_equal(in(0, PCI_HEADER_TYPE, 1), 0);
 }
 
@@ -129,13 +129,13 @@ static void only_writable_bits_change(void **state)
     assert_int_equal(in(devfn, PCI_STATUS, 2), 0x0000); /* a one clears */
     assert_int_equal(in(devfn, PCI_INTERRUPT_LINE, 2), 0x01ff);
     assert_int_equal(written, 64);
-    out(devfn, PCI_INTERRUPT_LINE, 1, 11);
+    out(devfn, PCI_INTERRUPT_LINE, 1, 5);
     assert_int_equal(last_offset, PCI_INTERRUPT_LINE);
     assert_int_equal(last_size, 1);
     assert_true(mock_round_trip(&board));
-    assert_int_equal(in(devfn, PCI_INTERRUPT_LINE, 1), 11);
+    assert_int_equal(in(devfn, PCI_INTERRUPT_LINE, 1), 5);
     bus_reset(&board.bus);
-    assert_int_equal(in(devfn, PCI_INTERRUPT_LINE, 1), 0);
+    assert_int_equal(in(devfn, PCI_INTERRUPT_LINE, 1), 11); /* as firmware would leave it */
     assert_int_equal(in(devfn, PCI_STATUS, 2), 0x2000);
 }
 
@@ -206,8 +206,8 @@ static void hostile_state_is_refused(void **state)
     } changed[] = {{4, 0x40, -EBADMSG},
                    {5, 0x40, -EBADMSG},
                    {5, 0x01, -EBADMSG},
-                   {4 + 257 + 1 + PCI_CLASS, 0x40, -EBADMSG},
-                   {4 + 257 + 1 + 0xf0, 0x40, 0}};
+                   {4 + 258 + 1 + PCI_CLASS, 0x40, -EBADMSG},
+                   {4 + 258 + 1 + 0xf0, 0x40, 0}};
     uint8_t data[1024];
 
     for (unsigned i = 0; i < ARRAY_SIZE(changed); i++) {
@@ -222,6 +222,179 @@ static void hostile_state_is_refused(void **state)
     }
 }
 
+static void ecam(void **state)
+{
+    uint64_t base = 0xb0000000 + (PCI_DEVFN(3, 0) << 12), value;
+    struct bus_view view = {0};
+
+    assert_true(bus_mmio_read(&board.bus, &view, 0xb0000000, 4, &value));
+    assert_int_equal(value, 0x29c08086);
+    assert_true(bus_mmio_read(&board.bus, &view, base, 4, &value));
+    assert_int_equal(value, 0x10421af4);
+    assert_true(bus_mmio_read(&board.bus, &view, base + 2, 1, &value));
+    assert_int_equal(value, 0x42);
+    assert_true(bus_mmio_write(&board.bus, &view, base + PCI_INTERRUPT_LINE, 1, 7));
+    assert_int_equal(in(PCI_DEVFN(3, 0), PCI_INTERRUPT_LINE, 1), 7);
+    assert_true(bus_mmio_write(&board.bus, &view, base + PCI_BAR0 + 16, 8, UINT64_MAX));
+    assert_true(bus_mmio_read(&board.bus, &view, base + PCI_BAR0 + 16, 8, &value));
+    assert_true(value == 0xfffffffc0000000c);
+    /* No extended config space, nobody, the end. */
+    assert_true(bus_mmio_read(&board.bus, &view, base + 0x100, 4, &value));
+    assert_int_equal(value, 0xffffffff);
+    assert_true(bus_mmio_read(&board.bus, &view, base + 0xff, 2, &value));
+    assert_int_equal(value, 0xffff);
+    assert_true(bus_mmio_write(&board.bus, &view, base + 0xfc, 8, 0));
+    assert_true(bus_mmio_read(&board.bus, &view, base + 0x1000, 8, &value));
+    assert_true(value == UINT64_MAX);
+    assert_true(bus_mmio_write(&board.bus, &view, base + 0x1000, 4, 0));
+    assert_false(bus_mmio_read(&board.bus, &view, 0xb0100000, 4, &value));
+}
+
+/* --- what is behind a BAR --- */
+
+static uint64_t behind_read(struct device *d, uint64_t offset, unsigned size)
+{
+    return 0x600d0000 + offset;
+}
+
+static void behind_write(struct device *d, uint64_t offset, unsigned size, uint64_t value)
+{
+}
+
+static void behind_reset(struct device *d)
+{
+}
+
+static void behind_save(struct device *d, struct state_writer *w)
+{
+}
+
+static int behind_load(struct device *d, struct state_reader *r)
+{
+    return 0;
+}
+
+static const struct device_ops behind_ops = {
+    .name = "behind",
+    .mmio_read = behind_read,
+    .mmio_write = behind_write,
+    .reset = behind_reset,
+    .save = behind_save,
+    .load = behind_load,
+};
+
+static bool is_behind(uint64_t gpa)
+{
+    struct bus_view view = {0};
+    uint64_t value;
+
+    return bus_mmio_read(&board.bus, &view, gpa, 4, &value) && value == 0x600d0000;
+}
+
+static void ranges_follow_bars(void **state)
+{
+    static struct device behind = {.ops = &behind_ops, .board = &board};
+    static struct bus_range small, large;
+    unsigned devfn = PCI_DEVFN(3, 0);
+
+    small = (struct bus_range){.device = &behind, .size = 4096, .space = BUS_MEMORY};
+    large = (struct bus_range){.device = &behind, .size = 16 * GIB, .space = BUS_MEMORY};
+    assert_int_equal(bus_add_device(&board.bus, &behind), 0);
+    assert_int_equal(pci_function_map(&f, 1, &board.bus, &small), 0);
+    assert_int_equal(pci_function_map(&f, 4, &board.bus, &large), 0);
+    assert_int_equal(pci_function_map(&f, 6, &board.bus, &large), -EINVAL);
+    /* It has a place from the start, and is there when decoding is on. */
+    assert_int_equal(in(devfn, PCI_BAR0 + 4, 4), 0xc0000000);
+    assert_false(is_behind(0xc0000000));
+    out(devfn, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    assert_true(is_behind(0xc0000000));
+    assert_true(mock_round_trip(&board));
+    assert_true(is_behind(0xc0000000));
+    /* As the size is found out with decoding on. */
+    out(devfn, PCI_BAR0 + 4, 4, 0xffffffff);
+    assert_false(is_behind(0xc0000000));
+    out(devfn, PCI_BAR0 + 4, 4, 0xd0001000);
+    assert_true(is_behind(0xd0001000));
+    /* Halves of a long one: what is between is a place like any other. */
+    out(devfn, PCI_BAR0 + 20, 4, 0xffffffff);
+    assert_true(is_behind(0xfffffffc00000000));
+    out(devfn, PCI_BAR0 + 20, 4, 0x8);
+    assert_true(is_behind(32 * GIB));
+    assert_false(is_behind(0xfffffffc00000000));
+    out(devfn, PCI_BAR0 + 20, 4, 0);
+    assert_false(is_behind(32 * GIB));
+    out(devfn, PCI_COMMAND, 2, 0);
+    assert_false(is_behind(0xd0001000));
+    out(devfn, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
+    bus_reset(&board.bus);
+    assert_false(is_behind(0xd0001000));
+    assert_int_equal(in(devfn, PCI_BAR0 + 4, 4), 0xc0000000);
+}
+
+static void capabilities(void **state)
+{
+    struct pci_function g;
+    int first, second;
+
+    pci_function_init(&g, NULL, 1, 2, 3);
+    assert_int_equal(g.config[PCI_STATUS], 0);
+    first = pci_function_capability(&g, 0x11, 12);
+    second = pci_function_capability(&g, 0x09, 17);
+    assert_int_equal(g.config[PCI_STATUS], 0x10);
+    assert_int_equal(first, 0x40);
+    assert_int_equal(second, 0x4c);
+    assert_int_equal(g.config[PCI_CAPABILITIES], first);
+    assert_int_equal(g.config[first], 0x11);
+    assert_int_equal(g.config[first + 1], second);
+    assert_int_equal(g.config[second], 0x09);
+    assert_int_equal(g.config[second + 1], 0);
+    assert_int_equal(pci_function_capability(&g, 0x09, 256 - 0x60), 0x60);
+    assert_int_equal(pci_function_capability(&g, 0x09, 4), -ENOSPC);
+}
+
+static void intx(void **state)
+{
+    static struct pci_function g, h;
+    unsigned devfn = PCI_DEVFN(3, 0); /* INTA is line 3: 11 */
+
+    pci_function_init(&g, NULL, 1, 2, 3);
+    pci_function_init(&h, NULL, 1, 2, 3);
+    g.config[PCI_INTERRUPT_PIN] = 4; /* line 2: 11, too */
+    h.config[PCI_INTERRUPT_PIN] = 2; /* line 0: 10 */
+    assert_int_equal(pci_add_function(&pci, PCI_DEVFN(7, 0), &g), 0);
+    assert_int_equal(pci_add_function(&pci, PCI_DEVFN(7, 1), &h), 0);
+    assert_int_equal(in(PCI_DEVFN(7, 0), PCI_INTERRUPT_LINE, 1), 11);
+    assert_int_equal(in(PCI_DEVFN(7, 1), PCI_INTERRUPT_LINE, 1), 10);
+    pci_intx(&f, true);
+    pci_intx(&f, true);
+    assert_true(board.irq[11]);
+    assert_int_equal(in(devfn, PCI_STATUS, 1), 0x08);
+    pci_intx(&g, true);
+    pci_intx(&f, false);
+    assert_true(board.irq[11]); /* they share it */
+    assert_false(board.irq[10]);
+    assert_true(mock_round_trip(&board));
+    pci_intx(&g, false);
+    assert_false(board.irq[11]);
+    pci_intx(&h, true);
+    assert_true(board.irq[10]);
+    pci_intx(&h, false);
+    /* Switched off, but to be seen. */
+    out(devfn, PCI_COMMAND, 2, PCI_COMMAND_INTX_OFF);
+    pci_intx(&f, true);
+    assert_false(board.irq[11]);
+    assert_int_equal(in(devfn, PCI_STATUS, 1), 0x08);
+    out(devfn, PCI_COMMAND, 2, 0);
+    assert_true(board.irq[11]);
+    out(devfn, PCI_COMMAND, 2, PCI_COMMAND_INTX_OFF);
+    assert_false(board.irq[11]);
+    bus_reset(&board.bus);
+    assert_int_equal(in(devfn, PCI_STATUS, 1), 0);
+    pci_intx(&f, true);
+    assert_true(board.irq[11]);
+    pci_intx(&f, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -232,6 +405,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(bars_tell_their_size, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_bars_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_are_added_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(ecam, setup, teardown),
+        cmocka_unit_test_setup_teardown(ranges_follow_bars, setup, teardown),
+        cmocka_unit_test_setup_teardown(capabilities, setup, teardown),
+        cmocka_unit_test_setup_teardown(intx, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile_state_is_refused, setup, teardown),
     };
 
