@@ -232,10 +232,14 @@ trace: $(IMAGE_NEEDS)
 
 # --- all tests, checks of the source ----------------------------------------------------------------------------------
 TEST_MACHINE := $(wildcard tests/machine/run.py)
+# A kernel with the modules of virtio, for tests/machine/vm_disks.py.
+$(B)/disks/vmlinuz: tools/debian-kernel
+	@tools/debian-kernel cloud $@ $(B)/disks/modules virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev \
+	    virtio_pci virtio_blk
 TEST_NESTED_NEEDS := $(B)/nested/vmlinuz $(B)/nested/poll_uart
-test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests) $(BOCHS_NEEDED)
+test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/disks/vmlinuz) $(BOCHS_NEEDED)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
-test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/default/vmlinuz-generic) \
+test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/disks/vmlinuz $(B)/default/vmlinuz-generic) \
         $(TEST_NESTED_NEEDS) $(BOCHS_3)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "guest/config/config.h"
+#include "guest/config/disk.h"
 #include "guest/watch/handler.h"
 
 static void report(void *ctx, uint32_t line, const char *sentence)
@@ -18,6 +19,15 @@ static void path(const char *text, struct config_span span)
 {
     if (span.data)
         printf("path %zu %zu\n", (size_t)(span.data - text), span.length);
+}
+
+static void disk(const char *text, const struct config_line *line)
+{
+    struct config_disk d;
+    char error[CONFIG_MESSAGE];
+
+    if (config_disk_parse(line->text.data, line->text.length, &d, error) == 0)
+        path(text, d.name);
 }
 
 static char *read_file(const char *name, size_t *length)
@@ -63,12 +73,15 @@ int main(int argc, char **argv)
     if (!vms)
         return 1;
     config_set_check("watch", watch_check);
+    config_set_check("disk", config_disk_check);
     config_parse(text, length, &config, vms, count, report, NULL);
     for (size_t i = 0; i < config.vm_count; i++) {
         path(text, vms[i].kernel);
         path(text, vms[i].initrd);
         for (size_t j = 0; j < vms[i].modules.count; j++)
             path(text, vms[i].modules.item[j].file);
+        for (size_t j = 0; j < vms[i].disks.count; j++)
+            disk(text, &vms[i].disks.item[j]);
     }
     for (size_t i = 0; i < config.disk_count; i++) {
         const struct disk_config *d = &config.disks[i];

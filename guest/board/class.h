@@ -8,9 +8,20 @@
 #include "guest/board/device.h"
 
 struct pci;
+struct block_device;
 
 #define DEVICE_PORTS 4
 #define DEVICE_ERROR 256 /* a sentence fits into this: as long as CONFIG_MESSAGE */
+
+#define DEVICE_SERIAL 20
+
+/* What is behind a disk of the config. */
+struct device_disk {
+    struct block_device *block;
+    void (*close)(struct block_device *block); /* when the VM has no more use for it */
+    bool read_only;
+    char serial[DEVICE_SERIAL + 1]; /* may be empty */
+};
 
 /* What the board's owner hands down to its devices. The functions are called with the lock of the
  * device held. */
@@ -21,6 +32,9 @@ struct device_host {
     bool (*serial_put)(void *context, uint8_t byte);
     /* A line for the VM's log, of printable ASCII. */
     void (*log)(void *context, const char *line);
+    /* What the text of a `disk =` means, opened; an error is as create's. */
+    int (*disk)(void *context, const char *text, size_t length, struct device_disk *out,
+                char *error);
     /* The value of line number index, from 0, with that key in the VM's section, and the line's
      * number; NULL: there are not so many. */
     const char *(*line)(void *context, const char *key, unsigned index, size_t *length,
@@ -32,8 +46,8 @@ struct device_setup {
     struct board *board;
     struct bus *bus;
     const struct device_host *host;
-    struct pci *pci;              /* the bus for PCI functions, once it is there */
-    const char *text;             /* the value of its line, where its class has a key */
+    struct pci *pci;  /* the bus for PCI functions, once it is there */
+    const char *text; /* the value of its line, where its class has a key */
     size_t length;
     uint32_t line;            /* and that line's number */
     char error[DEVICE_ERROR]; /* what create says of an error that is not -ENOMEM */

@@ -116,9 +116,9 @@ int pci_function_capability(struct pci_function *f, uint8_t id, unsigned size)
 /* --- INTx --- */
 
 /*
- * The pin is up, and the guest has not switched it off. The one is known with the device's lock held,
- * the other with that of config space; whoever has changed either comes here and sees the other's
- * latest.
+ * The pin is up, and the guest has not switched it off. The one is known with the device's lock
+ * held, the other with that of config space; whoever has changed either comes here and sees the
+ * other's latest.
  */
 static bool drives_line(const struct pci_function *f)
 {
@@ -186,8 +186,7 @@ int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f)
     f->pci = p;
     f->devfn = (uint8_t)devfn;
     give_places(p, f);
-    f->config[PCI_INTERRUPT_LINE] =
-        f->config[PCI_INTERRUPT_PIN] ? GSI_PIRQ(line_of(f)) : 0;
+    f->config[PCI_INTERRUPT_LINE] = f->config[PCI_INTERRUPT_PIN] ? GSI_PIRQ(line_of(f)) : 0;
     memcpy(f->initial, f->config, sizeof(f->initial));
     p->function[devfn] = f;
     return 0;

@@ -1,5 +1,6 @@
 /* The parser of corbel.conf: reports, keys, then sections and lines. */
 #include "guest/config/config_parser.h"
+#include "guest/config/disk.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 
@@ -500,6 +501,14 @@ size_t config_files(const struct vm_config *vms, size_t count, struct config_fil
             const struct config_module *m = &vm->modules.item[j];
 
             add_file(&list, (struct config_file){m->file, m->line, (uint32_t)i, false});
+        }
+        for (size_t j = 0; j < vm->disks.count; j++) {
+            const struct config_line *line = &vm->disks.item[j];
+            struct config_disk disk;
+            char error[CONFIG_MESSAGE];
+
+            if (config_disk_parse(line->text.data, line->text.length, &disk, error) == 0)
+                add_file(&list, (struct config_file){disk.name, line->line, (uint32_t)i, false});
         }
     }
     return list.found;

@@ -28,9 +28,7 @@ const char *files_status_text(int status)
     }
 }
 
-/* The loaded file that the config calls by that path; an error names the line. */
-static int find_file(const struct vm_config *vm, uint32_t line, struct config_span path,
-                     struct file *out)
+int files_find_one(struct config_span path, struct file *out)
 {
     const struct handover_file *files = phys_to_virt(handover->files);
     int status = -ENOENT;
@@ -47,8 +45,19 @@ static int find_file(const struct vm_config *vm, uint32_t line, struct config_sp
         }
         break;
     }
-    log_error("corbel.conf:%u: [vm %.*s]: '%.*s' cannot be loaded: %s", line, (int)vm->name.length,
-              vm->name.data, (int)path.length, path.data, files_status_text(status));
+    return status;
+}
+
+/* The same; an error is logged with the line. */
+static int find_file(const struct vm_config *vm, uint32_t line, struct config_span path,
+                     struct file *out)
+{
+    int status = files_find_one(path, out);
+
+    if (status < 0)
+        log_error("corbel.conf:%u: [vm %.*s]: '%.*s' cannot be loaded: %s", line,
+                  (int)vm->name.length, vm->name.data, (int)path.length, path.data,
+                  files_status_text(status));
     return status;
 }
 

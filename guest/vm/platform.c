@@ -5,6 +5,7 @@
 #include "arch/x86/lib/log.h"
 #include "guest/cpu/wires.h"
 #include "guest/devices/acpi_pm.h"
+#include "guest/vm/disks.h"
 #include "guest/vm/events.h"
 #include "guest/vm/vm.h"
 
@@ -17,7 +18,8 @@
     X(keyboard_class)                                                                              \
     X(reset_control_class)                                                                         \
     X(pci_class)                                                                                   \
-    X(debug_console_class)
+    X(debug_console_class)                                                                         \
+    X(virtio_blk_class)
 
 #define DECLARE(class) extern const struct device_class class;
 CLASSES(DECLARE)
@@ -64,6 +66,7 @@ int platform_create(struct vm *vm)
         .serial_put = vm_events->output,
         .log = log_text,
         .line = line,
+        .disk = disk_open,
     };
     struct device_setup setup = {.board = &vm->board, .bus = &vm->board.bus, .host = &host};
     int result =
@@ -78,10 +81,16 @@ int platform_create(struct vm *vm)
     return -EINVAL;
 }
 
+void platform_stop(struct vm *vm)
+{
+    if (vm->life->devices.count)
+        board_reset(&vm->board);
+}
+
 void platform_destroy(struct vm *vm)
 {
+    board_destroy(&vm->board); /* first: ranges of its bus are part of devices */
     device_list_destroy(&vm->life->devices);
-    board_destroy(&vm->board);
 }
 
 /* --- what others want of one --- */

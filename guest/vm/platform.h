@@ -16,6 +16,8 @@ void platform_set_checks(void);
 
 /* Its board, and everything on it. 0, -ENOMEM, or -EINVAL with a line on the log. */
 int platform_create(struct vm *vm) MUST_CHECK;
+/* Its devices have nothing in flight any more, and call no vCPU. */
+void platform_stop(struct vm *vm);
 void platform_destroy(struct vm *vm);
 
 /* The first instance of a class that every VM has one of. */

@@ -276,6 +276,7 @@ void vm_move_clock(struct vm *vm, uint64_t delta)
 void vm_destroy(struct vm *vm)
 {
     run_flush(&vm->tasks);
+    platform_stop(vm);
     for (unsigned i = 0; i < vm->config->cpus; i++)
         vcpu_destroy(vm->vcpu[i]);
     platform_destroy(vm);

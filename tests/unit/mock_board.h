@@ -20,10 +20,7 @@ struct board {
     uint64_t msi_address;
     uint32_t msi_data;
     uint8_t memory[MOCK_MEMORY];
-    unsigned pins; /* that stand; at most MOCK_PINS */
-    unsigned msis; /* messages that were sent, and the last one */
-    uint64_t msi_address;
-    uint32_t msi_data;
+    unsigned pins;     /* that stand; at most MOCK_PINS */
     int64_t wall_base; /* microseconds since 1970 at TSC 0 */
     unsigned requests;
     enum vm_request request; /* the last one, with its reason */

@@ -1,4 +1,4 @@
-/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/watch/spec.c arch/x86/lib/format.c */
+/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/config/disk.c guest/watch/spec.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -328,7 +328,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, watch, "                                                                              \
+    "paused, disk, watch, "                                                                        \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 

@@ -1,0 +1,80 @@
+/* See disk.h. */
+#include "guest/config/disk.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "guest/config/config_text.h"
+
+static const char *const kinds[] = {[CONFIG_DISK_RAM] = "ram", NULL};
+
+static int parse_source(struct config_span source, struct config_disk *out, char *error)
+{
+    struct config_span kind_name = source, name = config_cut(&kind_name, ':');
+    struct config_quote q;
+    uint32_t kind;
+
+    if (!name.data || !config_find_choice(kinds, config_trim(kind_name), &kind)) {
+        format(error, CONFIG_MESSAGE, "disk = '%s' is not known; write ram:FILE",
+               config_quote(&q, source));
+        return -EINVAL;
+    }
+    out->kind = (enum config_disk_kind)kind;
+    out->name = config_trim(name);
+    if (out->name.length == 0) {
+        format(error, CONFIG_MESSAGE, "disk = ram: names no file");
+        return -EINVAL;
+    }
+    return 0;
+}
+
+/* It is printable ASCII, as it is at the guest's. */
+static int parse_serial(struct config_span serial, struct config_disk *out, char *error)
+{
+    struct config_quote q;
+    bool good = serial.length > 0 && serial.length <= CONFIG_DISK_SERIAL;
+
+    for (size_t i = 0; i < serial.length && good; i++)
+        good = serial.data[i] > ' ' && serial.data[i] <= '~';
+    if (!good) {
+        format(error, CONFIG_MESSAGE,
+               "serial=%s of a disk must be 1 to %u characters of ASCII, without blanks",
+               config_quote(&q, serial), CONFIG_DISK_SERIAL);
+        return -EINVAL;
+    }
+    memcpy(out->serial, serial.data, serial.length);
+    return 0;
+}
+
+int config_disk_parse(const char *text, size_t length, struct config_disk *out, char *error)
+{
+    struct config_span source = config_span_of(text, length), rest = config_cut(&source, ',');
+    struct config_quote q;
+    int result;
+
+    *out = (struct config_disk){0};
+    result = parse_source(source, out, error);
+    while (result == 0 && rest.data) {
+        struct config_span option = rest;
+        rest = config_cut(&option, ',');
+        option = config_trim(option);
+        if (config_span_is(option, "ro")) {
+            out->read_only = true;
+        } else if (option.length >= 7 && memcmp(option.data, "serial=", 7) == 0) {
+            result = parse_serial(config_span_of(option.data + 7, option.length - 7), out, error);
+        } else {
+            format(error, CONFIG_MESSAGE,
+                   "'%s' of a disk is not known; known are ro and serial=TEXT",
+                   config_quote(&q, option));
+            result = -EINVAL;
+        }
+    }
+    return result;
+}
+
+int config_disk_check(const char *text, size_t length, char *error)
+{
+    struct config_disk disk;
+
+    return config_disk_parse(text, length, &disk, error);
+}

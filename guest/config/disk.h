@@ -1,0 +1,21 @@
+/* What a `disk = SOURCE[,ro][,serial=TEXT]` says. */
+#pragma once
+
+#include "guest/config/config.h"
+
+#define CONFIG_DISK_SERIAL 20
+
+enum config_disk_kind {
+    CONFIG_DISK_RAM, /* ram:FILE: a copy of that file of the boot disk, in memory */
+};
+
+struct config_disk {
+    enum config_disk_kind kind;
+    struct config_span name; /* what stands behind the kind: the file */
+    bool read_only;
+    char serial[CONFIG_DISK_SERIAL + 1];
+};
+
+/* 0, or -EINVAL with a sentence in error[CONFIG_MESSAGE]. */
+int config_disk_parse(const char *text, size_t length, struct config_disk *out, char *error);
+int config_disk_check(const char *text, size_t length, char *error);

@@ -1,0 +1,62 @@
+/*
+ * A VM's requests to the block device behind its disk controller, whichever kind that is: guest
+ * memory of any shape is pinned and handed over in pieces that the block device takes, and what
+ * comes back on any processor waits until the controller can look at it.
+ */
+#pragma once
+
+#include "guest/board/device.h"
+#include "guest/storage/block.h"
+
+#define DISK_SEGMENTS 32 /* pieces of host memory that are handed over at once */
+
+struct disk_io;
+
+/* Guest memory, as the controller has it. */
+struct disk_segment {
+    uint64_t gpa;
+    uint32_t length;
+};
+
+/* One request of the guest. The controller fills in what comes first, and leaves it alone until it
+ * has come back. */
+struct disk_request {
+    uint8_t op, flags;
+    uint32_t sectors; /* READ, WRITE: as many as the segments are long, or an error */
+    uint64_t sector;
+    const struct disk_segment *segments; /* READ, WRITE */
+    unsigned count;
+
+    struct disk_io *disk;
+    struct disk_request *next; /* of those that have come back; atomic */
+    int error;
+    uint32_t done; /* sectors that are */
+    unsigned at;   /* segment, and byte of it, that comes next */
+    uint32_t offset;
+    uint32_t part; /* sectors that are under way */
+    struct block_request block;
+    struct block_segment host[DISK_SEGMENTS];
+};
+
+struct disk_io {
+    struct block_device *block;
+    struct device *dev; /* the controller */
+    /* The request is over, with 0 or a negative error. With the controller's lock held. */
+    void (*finished)(struct disk_io *d, struct disk_request *r, int error);
+    /* Something has come back from elsewhere than inside the calls below, and finished() was called
+     * for it. */
+    void (*settled)(struct disk_io *d);
+    unsigned under_way;        /* requests that the block device has; atomic */
+    bool busy;                 /* somebody is looking at what has come back; atomic */
+    struct disk_request *back; /* newest first; atomic */
+    bool stopping;
+    struct disk_request *waiting; /* for a frame that is pinned too often: a list, oldest last */
+};
+
+/* A zeroed one with block, dev, finished and settled set is ready. Begin. finished() may be called
+ * from here. With the controller's lock held, like the rest. */
+void disk_submit(struct disk_io *d, struct disk_request *r);
+/* No part of any request is handed over any more: they end with errors. Or go on as usual. */
+void disk_stop(struct disk_io *d, bool stop);
+/* Whether nothing is under way; looks whether something has come back. */
+bool disk_idle(struct disk_io *d);

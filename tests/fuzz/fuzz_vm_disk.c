@@ -1,0 +1,241 @@
+/* links: guest/devices/virtio/blk.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/*
+ * A disk controller on the PCI bus under a hostile driver: any access to its BAR and to config
+ * space, rings and requests of any shape in memory, a block device that answers at once, later, or
+ * with errors, resets and saved state in between. Each request that the block device gets is one
+ * that it takes, of memory that is pinned; in the end none is under way and nothing is pinned.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/x86/lib/errno.h"
+#include "guest/board/pci.h"
+#include "guest/storage/block.h"
+#include "tests/fuzz/require.h"
+#include "tests/unit/mock_board.h"
+
+extern const struct device_class virtio_blk_class;
+
+#define ACTIONS 400
+#define BAR     0xc0000000u
+#define MOST    100 /* requests that are held back */
+
+static struct board board;
+static const uint8_t *input;
+static size_t left;
+static struct block_request *held[MOST];
+static unsigned holding;
+static struct block_device block;
+static bool later;
+
+static uint8_t next(void)
+{
+    if (left == 0)
+        return 0;
+    left--;
+    return *input++;
+}
+
+static uint32_t next32(void)
+{
+    uint32_t v = next();
+
+    v |= (uint32_t)next() << 8;
+    v |= (uint32_t)next() << 16;
+    return v | (uint32_t)next() << 24;
+}
+
+static void give_back(unsigned which, uint8_t how)
+{
+    struct block_request *r = held[which];
+
+    held[which] = held[--holding];
+    for (unsigned i = 0; i < r->count && r->op <= BLOCK_WRITE; i++)
+        memset((void *)r->segments[i].address, how,
+               r->op == BLOCK_READ ? r->segments[i].length : 0);
+    r->done(r, how > 240 ? -EIO : 0);
+}
+
+static void submit(struct block_device *d, struct block_request *r)
+{
+    uint64_t sum = 0;
+
+    REQUIRE(block_check(d, r) == 0 && holding < MOST);
+    REQUIRE(r->op > BLOCK_WRITE || (r->count >= 1 && r->count <= d->max_segments));
+    for (unsigned i = 0; i < r->count && r->op <= BLOCK_WRITE; i++) {
+        const struct block_segment *s = &r->segments[i];
+        paddr base = (paddr)board.memory;
+        REQUIRE(s->length > 0 && s->address >= base && s->address - base <= MOCK_MEMORY &&
+                s->length <= MOCK_MEMORY - (s->address - base));
+        sum += s->length;
+    }
+    REQUIRE(r->op > BLOCK_WRITE || sum == (uint64_t)r->sectors * BLOCK_SECTOR);
+    REQUIRE(r->op > BLOCK_WRITE || board.pins >= r->count);
+    held[holding++] = r;
+    if (!later)
+        give_back(holding - 1, next());
+}
+
+static void poll(struct block_device *d)
+{
+    while (holding)
+        give_back(0, 0);
+}
+
+static const struct block_ops ops = {.submit = submit, .poll = poll};
+
+static void close_block(struct block_device *b)
+{
+}
+
+static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
+                      char *error)
+{
+    *out = (struct device_disk){.block = &block, .close = close_block, .read_only = length & 1};
+    return 0;
+}
+
+static const char *line(void *context, const char *key, unsigned index, size_t *length,
+                        uint32_t *number)
+{
+    *length = later ? 5 : 6;
+    return index == 0 ? "ram:xy" : NULL;
+}
+
+/* A driver that gets as far as DRIVER_OK, so that what comes next finds queues. */
+static void start(struct bus_view *view, uint8_t how)
+{
+    const struct {
+        uint32_t at, size;
+        uint64_t value;
+    } steps[] = {
+        {0x14, 1, 0},
+        {0x14, 1, 3},
+        {8, 4, 0},
+        {12, 4, 1u << 28 | (how & 1u) << 29},
+        {8, 4, 1},
+        {12, 4, how & 2 ? 5 : 1},
+        {0x14, 1, 0xb},
+        {0x16, 2, how >> 6},
+        {0x18, 2, 1u << (how >> 2 & 7)},
+        {0x20, 8, 0x1000},
+        {0x28, 8, 0x2000},
+        {0x30, 8, 0x3000},
+        {0x1c, 2, 1},
+        {0x14, 1, 0xf},
+    };
+
+    bus_port_write(&board.bus, 0xcf8, 4, 0x80000804);
+    bus_port_write(&board.bus, 0xcfc, 2, 6);
+    for (unsigned i = 0; i < ARRAY_SIZE(steps); i++)
+        bus_mmio_write(&board.bus, view, BAR + steps[i].at, steps[i].size, steps[i].value);
+}
+
+static void put(uint64_t at, uint64_t value, unsigned size)
+{
+    memcpy(board.memory + at % (MOCK_MEMORY - 8), &value, size);
+}
+
+static void act(struct bus_view *view)
+{
+    static const uint8_t sizes[] = {1, 2, 4, 8};
+    unsigned size = sizes[next() & 3];
+    uint64_t value;
+    uint32_t at;
+
+    switch (next() % 12) {
+    case 0:
+        start(view, next());
+        break;
+    case 1:
+        at = next32() % 0x8000;
+        bus_mmio_write(&board.bus, view, BAR + at, size, next32());
+        break;
+    case 2:
+        bus_mmio_read(&board.bus, view, BAR + next32() % 0x8000, size, &value);
+        break;
+    case 3: /* common configuration, where the most is */
+        at = next() & 0x3f;
+        bus_mmio_write(&board.bus, view, BAR + at, size, next32());
+        break;
+    case 4:
+        bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (next() & 0xfcu));
+        bus_port_write(&board.bus, 0xcfc, size & 7 ? size : 4, next32());
+        bus_port_read(&board.bus, 0xcfc, 4);
+        break;
+    case 5: /* a descriptor of the ring, or of a table */
+        at = next() % 2 ? 0x1000 : 0x4000;
+        at += 16 * (next() % 8);
+        put(at, next() % 4 ? 0x5000 + next() * 64u : next32(), 8);
+        put(at + 8, next() % 4 ? next() * 16u : next32(), 4);
+        put(at + 12, next(), 2);
+        put(at + 14, next() % 4 ? next() : next32(), 2);
+        break;
+    case 6: /* a header */
+        at = 0x5000 + next() * 64u;
+        put(at, next() % 16, 4);
+        put(at + 8, next() % 4 ? next() : next32(), 8);
+        break;
+    case 7: /* the available ring */
+        put(0x2000 + next() % 64, next(), 2);
+        put(0x2002, (uint64_t)(board.memory[0x2002] + next() % 4), 2);
+        break;
+    case 8:
+        bus_mmio_write(&board.bus, view, BAR + 0x3000 + 4 * (next() % 17), 2, 0);
+        break;
+    case 9:
+        if (holding)
+            give_back(next() % holding, next());
+        break;
+    case 10:
+        mock_ticks(&board, next());
+        break;
+    default:
+        if (next() > 250) {
+            REQUIRE(mock_round_trip(&board));
+        } else if (next() > 250) {
+            bus_reset(&board.bus);
+        } else {
+            put(next32(), next32(), 4);
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const struct device_class *const classes[] = {&pci_class, &virtio_blk_class};
+    static const struct device_host host = {.line = line, .disk = open_block};
+    struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
+    struct device_list devices = {0};
+    struct bus_view view = {0};
+
+    input = data;
+    left = size;
+    later = next() & 1;
+    holding = 0;
+    mock_init(&board);
+    block = (struct block_device){
+        .ops = &ops,
+        .sectors = 200,
+        .logical_block = 512u << (next() & 1),
+        .physical_block = 4096,
+        .max_sectors = 8u + (next() & 0x3e),
+        .max_segments = (uint16_t)(1 + next() % 40),
+        .segment_align = (uint16_t)(1u << next() % 10),
+        .highest_address = UINT64_MAX,
+        .no_gaps = next() & 1,
+        .has_flush = true,
+        .discard_sectors = next() & 6,
+        .write_zeroes_sectors = next() & 6,
+    };
+    REQUIRE(device_list_fill(&devices, classes, 2, &s) == 0);
+    bus_reset(&board.bus);
+    for (unsigned i = 0; i < ACTIONS && left > 0; i++)
+        act(&view);
+    bus_reset(&board.bus);
+    REQUIRE(holding == 0 && board.pins == 0);
+    mock_destroy(&board);
+    device_list_destroy(&devices);
+    return 0;
+}

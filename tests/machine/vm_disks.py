@@ -1,0 +1,107 @@
+"""VMs with disks: Debian's kernel and its own modules."""
+import hashlib
+import os
+import random
+import re
+import subprocess
+
+from harness import BOOT, BUILD, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
+
+MODULES = ("virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
+FOLDER = os.path.join(BUILD, "disks")  # vmlinuz and modules, of one package
+SECTORS = 16 * 2048 + 3  # 16 MiB and a little
+
+
+def initrd(lab):
+    """The default initramfs with the modules that a virtio disk takes."""
+    out = lab.path("initrd")
+    files = [f"modules/{m}.ko={os.path.join(FOLDER, 'modules', m + '.ko')}" for m in MODULES]
+    subprocess.run([os.path.join(TOP, "tools", "initramfs"), out, *files], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def load_modules(shell):
+    for module in MODULES:
+        said = shell.run(f"insmod /modules/{module}.ko && echo loaded")
+        expect(said.strip() == "loaded", f"insmod {module}: {said}")
+
+
+def disk_file(lab, name="scratch.img"):
+    """A file of random bytes that is no whole number of sectors, and its contents."""
+    data = os.urandom(SECTORS * 512 - random.randrange(1, 512))
+    lab.file(name, data)
+    return data
+
+
+def first_sha(data, megabytes):
+    return hashlib.sha256(data[:megabytes << 20]).hexdigest()
+
+
+
+
+def check_interrupts(shell):
+    """Requests are answered by messages, none of them lost or nobody's."""
+    said = shell.run("grep virtio0-req /proc/interrupts")
+    count = expect_in(r"^\s*\d+:\s+(\d+)\s+PCI-MSI\s", said, "/proc/interrupts")
+    expect(int(count[1]) > 0, f"the disk had no interrupts:\n{said}")
+
+
+def check_dmesg(shell):
+    said = shell.run("dmesg | grep -iE 'virtio|vda|vdb|i/o error|ext4|pci.*(fail|error|can.t)|mmconfig|ecam'")
+    expect_in(r"PCI: MMCONFIG for domain 0000 \[bus 00-00\] at \[mem 0xb0000000-0xb00fffff\]", said, "dmesg")
+    expect_in(r"virtio_blk virtio0: \[vda\] 32771 512-byte logical blocks", said, "dmesg")
+    expect(not re.search(r"(?i)error|fail|can.t|not reserved", said), f"dmesg complains:\n{said}")
+
+
+@scenario(bound=300)
+def disk_ram(lab):
+    """A file as a disk: what it holds, mkfs, mount as ext4, files written, flushed caches, read back; a reset keeps it,
+    a second disk cannot be written, and what is wrong with a third one's file is said."""
+    data = disk_file(lab)
+    lab.file("readonly.img", b"corbel " * 1000)
+    config = linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
+    config += "disk = ram:scratch.img,serial=A-Disk-1\ndisk = ram:readonly.img,ro\n"
+    m = lab.boot(config, memory=512)
+    shell = Shell(m)
+    load_modules(shell)
+    expect(shell.run("cat /sys/block/vda/size /sys/block/vda/serial /sys/block/vdb/ro").split() ==
+           [str(SECTORS), "A-Disk-1", "1"], "size, serial number, read-only")
+    said = shell.run("dd if=/dev/vda bs=1M count=16 2>/dev/null | sha256sum").split()[0]
+    expect(said == first_sha(data, 16), "the disk does not hold the file")
+    said = shell.run("mke2fs -F /dev/vda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && "
+                     "dd if=/dev/urandom of=/mnt/file bs=64k count=80 2>/dev/null && sha256sum </mnt/file")
+    written = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
+    said = shell.run("umount /mnt && echo 3 >/proc/sys/vm/drop_caches && mount -t ext4 /dev/vda /mnt && "
+                     "sha256sum </mnt/file && umount /mnt")
+    expect(said.startswith(written), f"what was read back is not what was written:\n{said}")
+    said = shell.run("dd if=/dev/zero of=/dev/vdb bs=512 count=1 2>&1; dd if=/dev/vdb bs=7000 count=1 2>/dev/null | sha256sum")
+    expect_in(r"(?i)not permitted|read-only", said, "writing to the read-only disk")
+    expect_in(hashlib.sha256(b"corbel " * 1000).hexdigest(), said, "the read-only disk")
+    check_interrupts(shell)
+    check_dmesg(shell)
+    m.type("reboot\n")
+    m.read_until(r"^corbel: debian: restarts: ", BOOT * PATIENCE)
+    shell = Shell(m)
+    load_modules(shell)
+    said = shell.run("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && sha256sum </mnt/file && umount /mnt")
+    expect(said.startswith(written), f"after a reset the disk holds something else:\n{said}")
+    shell.poweroff()
+    wait_for_power_off(m)
+
+
+@scenario(bound=300, slow=True)
+def disk_ram_reloaded(lab):
+    """The state of the PCI bus and of the disk is saved, wiped and reloaded at random exits, while the disk is used."""
+    data = disk_file(lab)
+    config = host(test_reload=50) + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
+    m = lab.boot(config + "disk = ram:scratch.img\n", memory=512)
+    shell = Shell(m)
+    load_modules(shell)
+    said = shell.run("dd if=/dev/vda bs=1M count=16 2>/dev/null | sha256sum").split()[0]
+    expect(said == first_sha(data, 16), "the disk does not hold the file")
+    said = shell.run("dd if=/dev/vda of=/tmp/a bs=64k count=16 2>/dev/null; dd if=/tmp/a of=/dev/vda bs=64k seek=100 "
+                     "2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda bs=64k skip=100 count=16 2>/dev/null | sha256sum")
+    expect(said.startswith(first_sha(data, 1)), f"what was read back is not what was written:\n{said}")
+    shell.poweroff()
+    wait_for_power_off(m)
+    expect_in(r"^corbel:   state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))

@@ -1,0 +1,76 @@
+/* links: guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c */
+/* What `disk =` may say. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <errno.h>
+
+#include "guest/config/disk.h"
+
+static struct config_disk d;
+static char error[CONFIG_MESSAGE];
+
+static int parse(const char *text)
+{
+    error[0] = '\0';
+    return config_disk_parse(text, strlen(text), &d, error);
+}
+
+static void expect_name(const char *name)
+{
+    assert_int_equal(d.name.length, strlen(name));
+    assert_memory_equal(d.name.data, name, d.name.length);
+}
+
+static void test_what_is_good(void **state)
+{
+    assert_int_equal(parse("ram:disks/root.img"), 0);
+    expect_name("disks/root.img");
+    assert_int_equal(d.kind, CONFIG_DISK_RAM);
+    assert_false(d.read_only);
+    assert_string_equal(d.serial, "");
+    assert_int_equal(parse("ram: a b ,ro , serial=x-1"), 0);
+    expect_name("a b");
+    assert_true(d.read_only);
+    assert_string_equal(d.serial, "x-1");
+    assert_int_equal(parse("ram:c:d,serial=12345678901234567890"), 0);
+    expect_name("c:d");
+    assert_string_equal(d.serial, "12345678901234567890");
+}
+
+static void expect_bad(const char *text, const char *sentence)
+{
+    assert_int_equal(parse(text), -EINVAL);
+    assert_string_equal(error, sentence);
+}
+
+static void test_what_is_not(void **state)
+{
+    expect_bad("root.img", "disk = 'root.img' is not known; write ram:FILE");
+    expect_bad("rom:root.img", "disk = 'rom:root.img' is not known; write ram:FILE");
+    expect_bad("ram:", "disk = ram: names no file");
+    expect_bad("ram: ,ro", "disk = ram: names no file");
+    expect_bad("ram:a,rw", "'rw' of a disk is not known; known are ro and serial=TEXT");
+    expect_bad("ram:a,", "'' of a disk is not known; known are ro and serial=TEXT");
+    expect_bad("ram:a,serial=",
+               "serial= of a disk must be 1 to 20 characters of ASCII, without blanks");
+    expect_bad(
+        "ram:a,serial=123456789012345678901",
+        "serial=123456789012345678901 of a disk must be 1 to 20 characters of ASCII, without "
+        "blanks");
+    expect_bad("ram:a,serial=a b",
+               "serial=a b of a disk must be 1 to 20 characters of ASCII, without blanks");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_good),
+        cmocka_unit_test(test_what_is_not),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,601 @@
+/* links: guest/devices/virtio/blk.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/*
+ * virtio-blk and the PCI transport, by a driver that finds it on the bus and keeps to Virtio 1.2,
+ * over a block device that keeps requests until it is told to give them back.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "arch/x86/lib/errno.h"
+#include "guest/board/pci.h"
+#include "guest/board/class.h"
+#include "guest/storage/block.h"
+#include "tests/unit/virtq_driver.h"
+
+#define SECTORS 64
+#define RINGS   0x1000
+#define HEADER  0x7000
+#define STATUS  0x7f00
+#define DATA    0x8000
+#define BAR     0xc0000000u
+
+extern const struct device_class virtio_blk_class;
+
+static struct board board;
+static struct device_list devices;
+static struct driver v;
+static struct bus_view view;
+
+/* --- the block device --- */
+
+static uint8_t medium[SECTORS * 512];
+static struct block_request *held[100];
+static unsigned holding, closed, submitted;
+static bool at_once; /* requests come back from inside submit() */
+static int next_error;
+static struct block_request last;
+
+static void carry_out(struct block_request *r)
+{
+    uint64_t at = r->sector * 512;
+    int error = next_error;
+
+    next_error = 0;
+    for (unsigned i = 0; i < r->count && error == 0; i++) {
+        uint8_t *memory = (uint8_t *)r->segments[i].address;
+        if (r->op == BLOCK_READ)
+            memcpy(memory, medium + at, r->segments[i].length);
+        else
+            memcpy(medium + at, memory, r->segments[i].length);
+        at += r->segments[i].length;
+    }
+    if (error == 0 && (r->op == BLOCK_WRITE_ZEROES || r->op == BLOCK_DISCARD))
+        memset(medium + at, 0, r->sectors * 512);
+    r->done(r, error);
+}
+
+static void submit(struct block_device *d, struct block_request *r)
+{
+    assert_int_equal(block_check(d, r), 0);
+    submitted++;
+    last = *r;
+    if (at_once)
+        carry_out(r);
+    else
+        held[holding++] = r;
+}
+
+/* Give back the one that has waited longest. */
+static void one_back(void)
+{
+    struct block_request *r = held[0];
+
+    assert_true(holding > 0);
+    memmove(held, held + 1, --holding * sizeof(held[0]));
+    carry_out(r);
+}
+
+static void poll(struct block_device *d)
+{
+    while (holding)
+        one_back();
+}
+
+static const struct block_ops block_ops = {.submit = submit, .poll = poll};
+static struct block_device block;
+
+static void close_block(struct block_device *b)
+{
+    closed++;
+}
+
+static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
+                      char *error)
+{
+    *out = (struct device_disk){.block = &block, .close = close_block, .serial = "serial-1"};
+    out->read_only = length == 2;
+    return 0;
+}
+
+static const char *texts[2];
+
+static const char *line(void *context, const char *key, unsigned index, size_t *length,
+                        uint32_t *number)
+{
+    if (index > 0)
+        return NULL;
+    *length = strlen(texts[0]);
+    return texts[0];
+}
+
+/* --- the driver --- */
+
+static uint64_t in(uint32_t at, unsigned size)
+{
+    uint64_t value;
+
+    assert_true(bus_mmio_read(&board.bus, &view, BAR + at, size, &value));
+    return value;
+}
+
+static void out(uint32_t at, unsigned size, uint64_t value)
+{
+    assert_true(bus_mmio_write(&board.bus, &view, BAR + at, size, value));
+}
+
+static uint32_t config(unsigned at, unsigned size)
+{
+    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
+    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (at & 3)), size);
+}
+
+static void config_write(unsigned at, unsigned size, uint32_t value)
+{
+    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
+    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
+}
+
+static uint64_t offered(void)
+{
+    uint64_t low;
+
+    out(0, 4, 0);
+    low = in(4, 4);
+    out(0, 4, 1);
+    return low | in(4, 4) << 32;
+}
+
+/* As Linux does it; queue 0 with a vector, message 0x30 to vector 1 of the table. */
+static void start(uint64_t features)
+{
+    config_write(PCI_COMMAND, 2, 6);
+    out(0x14, 1, 0);
+    assert_int_equal(in(0x14, 1), 0);
+    out(0x14, 1, 1);
+    out(0x14, 1, 3);
+    out(8, 4, 0);
+    out(12, 4, (uint32_t)features);
+    out(8, 4, 1);
+    out(12, 4, features >> 32);
+    out(0x14, 1, 0xb);
+    assert_int_equal(in(0x14, 1), 0xb);
+    driver_init(&v, &board, features >> 34 & 1, DRIVER_SIZE, RINGS);
+    out(0x16, 2, 0);
+    out(0x18, 2, DRIVER_SIZE);
+    assert_int_equal(in(0x18, 2), DRIVER_SIZE);
+    out(0x20, 8, v.descriptors);
+    out(0x28, 4, v.driver);
+    out(0x2c, 4, 0);
+    out(0x30, 8, v.device);
+    out(0x1a, 2, 1);
+    assert_int_equal(in(0x1a, 2), 1);
+    out(0x1c, 2, 1);
+    assert_int_equal(in(0x1c, 2), 1);
+    out(0x14, 1, 0xf);
+    assert_int_equal(in(0x14, 1), 0xf);
+}
+
+static void use_msix(void)
+{
+    unsigned cap = config(PCI_CAPABILITIES, 1);
+
+    assert_int_equal(config(cap, 1), 0x11);
+    config_write(cap + 2, 2, 0x8000);
+    for (unsigned i = 0; i < 2; i++) {
+        out(0x4000 + 16 * i, 4, 0xfee00000);
+        out(0x4008 + 16 * i, 4, 0x30 + i);
+        out(0x400c + 16 * i, 4, 0);
+    }
+}
+
+/* Offer a request with up to two segments of data; its id. */
+static int offer(uint32_t type, uint64_t sector, bool to_device, uint64_t gpa, uint32_t length,
+                 uint32_t length2)
+{
+    struct driver_segment s[4] = {{HEADER, 16, false}};
+    unsigned n = 1;
+
+    driver_put(&v, HEADER, type, 8);
+    driver_put(&v, HEADER + 8, sector, 8);
+    if (length)
+        s[n++] = (struct driver_segment){gpa, length, !to_device};
+    if (length2)
+        s[n++] = (struct driver_segment){gpa + length, length2, !to_device};
+    s[n++] = (struct driver_segment){STATUS, 1, true};
+    board.memory[STATUS] = 0xee;
+    return driver_offer(&v, s, n, n == 3);
+}
+
+static void kick(void)
+{
+    out(0x3000, 2, 0);
+}
+
+static void expect_done(int id, uint8_t status, uint32_t written)
+{
+    uint32_t w;
+
+    assert_int_equal(driver_take(&v, &w), id);
+    assert_int_equal(w, written);
+    assert_int_equal(board.memory[STATUS], status);
+}
+
+#define V1          (UINT64_C(1) << 32)
+#define PACKED_RING (UINT64_C(1) << 34)
+#define INDIRECT    (UINT64_C(1) << 28)
+
+static int setup_disk(const char *text)
+{
+    static const struct device_class *const classes[] = {&pci_class, &virtio_blk_class};
+    static struct device_host host;
+    struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
+
+    host = (struct device_host){.line = line, .disk = open_block};
+    texts[0] = text;
+    mock_init(&board);
+    view = (struct bus_view){0};
+    devices = (struct device_list){0};
+    block = (struct block_device){
+        .ops = &block_ops,
+        .sectors = SECTORS,
+        .logical_block = 512,
+        .physical_block = 4096,
+        .max_sectors = 16,
+        .max_segments = 4,
+        .segment_align = 1,
+        .highest_address = UINT64_MAX,
+        .has_flush = true,
+        .discard_sectors = 5,
+        .write_zeroes_sectors = 7,
+    };
+    at_once = true;
+    holding = closed = submitted = 0;
+    next_error = 0;
+    for (unsigned i = 0; i < sizeof(medium); i++)
+        medium[i] = (uint8_t)(i / 512 * 7 + i);
+    if (device_list_fill(&devices, classes, 2, &s) < 0)
+        return -1;
+    bus_reset(&board.bus);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_disk("ram:x");
+}
+
+static int teardown(void **state)
+{
+    bool good = mock_round_trip(&board);
+
+    mock_destroy(&board);
+    device_list_destroy(&devices);
+    return good && board.pins == 0 && closed == 1 ? 0 : -1;
+}
+
+static void test_what_is_seen(void **state)
+{
+    unsigned seen = 0;
+
+    assert_int_equal(config(0, 4), 0x10421af4);
+    assert_int_equal(config(PCI_REVISION, 1), 1);
+    assert_int_equal(config(PCI_SUBSYSTEM_VENDOR_ID, 4), 0x11001af4);
+    assert_int_equal(config(PCI_BAR0, 4), BAR);
+    for (unsigned at = config(PCI_CAPABILITIES, 1); at; at = config(at + 1, 1))
+        if (config(at, 1) == 9) {
+            seen |= 1u << config(at + 3, 1);
+            assert_true(config(at + 2, 1) == 16 || config(at + 2, 1) == 20);
+        }
+    assert_int_equal(seen, 0x3e);
+    config_write(PCI_COMMAND, 2, 2);
+    assert_true(offered() == (V1 | PACKED_RING | INDIRECT | 1 << 29 | 1 << 2 | 1 << 6 | 1 << 9 |
+                              1 << 10 | 1 << 12 | 1 << 13 | 1 << 14));
+    assert_int_equal(in(0x12, 2), 16); /* queues */
+    assert_int_equal(in(0x18, 2), 128);
+    assert_int_equal(in(0x2000, 4), SECTORS);
+    assert_int_equal(in(0x2004, 4), 0);
+    assert_int_equal(in(0x200c, 4), 126); /* seg_max */
+    assert_int_equal(in(0x2014, 4), 512);
+    assert_int_equal(in(0x2018, 1), 3);
+    assert_int_equal(in(0x2022, 2), 16);
+    assert_int_equal(in(0x2024, 4), 5);
+    assert_int_equal(in(0x2030, 4), 7);
+    assert_int_equal(in(0x203c, 4), 0);
+    out(0x16, 2, 16); /* a queue that is none */
+    assert_int_equal(in(0x18, 2), 0);
+    out(0x18, 2, 4);
+    out(0x1c, 2, 1);
+    assert_int_equal(in(0x1c, 2), 0);
+}
+
+/* Reads and writes of both kinds of rings, larger than the block device takes at once. */
+static void test_transfers(void **state)
+{
+    for (unsigned packed = 0; packed < 2; packed++) {
+        start(V1 | INDIRECT | (packed ? PACKED_RING : 0));
+        submitted = 0;
+        int id = offer(0, 3, false, DATA + 0x10, 0x3000, 0x600);
+        kick();
+        expect_done(id, 0, 0x3601);
+        assert_memory_equal(board.memory + DATA + 0x10, medium + 3 * 512, 0x3600);
+        assert_true(submitted >= 2);
+        memset(board.memory + DATA, 0x42 + (int)packed, 1024);
+        id = offer(1, 10, true, DATA, 512, 512);
+        kick();
+        expect_done(id, 0, 1);
+        assert_memory_equal(medium + 10 * 512, board.memory + DATA, 1024);
+        assert_true(medium[12 * 512] == (uint8_t)(12 * 7));
+        assert_int_equal(board.pins, 0);
+    }
+}
+
+static void test_other_requests(void **state)
+{
+    static const uint8_t zeroes[20 * 512];
+    int id;
+
+    start(V1 | INDIRECT);
+    id = offer(4, 0, false, 0, 0, 0);
+    kick();
+    expect_done(id, 0, 1);
+    assert_int_equal(last.op, BLOCK_FLUSH);
+    id = offer(8, 0, false, DATA, 20, 0);
+    kick();
+    expect_done(id, 0, 21);
+    assert_memory_equal(board.memory + DATA, "serial-1\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+    id = offer(8, 0, false, DATA, 7, 30);
+    kick();
+    expect_done(id, 0, 21);
+    for (unsigned type = 11; type <= 13; type += 2) {
+        driver_put(&v, DATA, 20, 8);
+        driver_put(&v, DATA + 8, 12, 8);
+        id = offer(type, 0, true, DATA, 16, 0);
+        submitted = 0;
+        kick();
+        expect_done(id, 0, 1);
+        assert_int_equal(submitted, type == 11 ? 3 : 2);
+        assert_memory_equal(medium + 20 * 512, zeroes, 12 * 512);
+        assert_true(medium[32 * 512 + 1] != 0);
+        assert_true(medium[19 * 512 + 1] != 0);
+        memset(medium + 20 * 512, 1, 12 * 512);
+    }
+    assert_int_equal(last.flags, 0);
+    driver_put(&v, DATA + 12, 1, 4); /* UNMAP */
+    id = offer(13, 0, true, DATA, 16, 0);
+    kick();
+    expect_done(id, 0, 1);
+    assert_int_equal(last.flags, BLOCK_UNMAP);
+    id = offer(11, 0, true, DATA, 16, 0);
+    kick();
+    expect_done(id, 2, 1);
+    id = offer(13, 0, true, DATA, 16, 16); /* two ranges */
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(77, 0, true, DATA, 16, 0);
+    kick();
+    expect_done(id, 2, 1);
+}
+
+static void test_errors(void **state)
+{
+    int id;
+
+    start(V1 | INDIRECT);
+    id = offer(0, SECTORS - 1, false, DATA, 1024, 0);
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(0, UINT64_MAX, false, DATA, 512, 512);
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(0, 0, false, DATA, 500, 0);
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(0, 0, false, 0, 0, 0);
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(0, 0, false, MOCK_MEMORY - 256, 512, 0); /* not all RAM */
+    kick();
+    expect_done(id, 1, 1);
+    assert_int_equal(submitted, 0);
+    next_error = -EIO;
+    id = offer(0, 0, false, DATA, 512 * 40, 0);
+    kick();
+    expect_done(id, 1, 1);
+    assert_int_equal(submitted, 1);
+    assert_int_equal(in(0x14, 1), 0xf);
+}
+
+static void test_read_only(void **state)
+{
+    uint8_t before[512];
+    int id;
+
+    teardown(NULL);
+    assert_int_equal(setup_disk("ro"), 0);
+    config_write(PCI_COMMAND, 2, 2);
+    assert_int_equal(offered() & (1 << 5 | 1 << 13 | 1 << 14), 1 << 5);
+    start(V1 | INDIRECT | 1 << 5);
+    memcpy(before, medium, 512);
+    id = offer(1, 0, true, DATA, 512, 0);
+    kick();
+    expect_done(id, 1, 1);
+    driver_put(&v, DATA, 0, 8);
+    driver_put(&v, DATA + 8, 1, 8);
+    id = offer(13, 0, true, DATA, 16, 0);
+    kick();
+    expect_done(id, 1, 1);
+    assert_memory_equal(medium, before, 512);
+    id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    expect_done(id, 0, 513);
+}
+
+/* --- what comes back later --- */
+
+static void test_interrupts(void **state)
+{
+    int id;
+
+    at_once = false;
+    start(V1 | INDIRECT);
+    id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    assert_int_equal(holding, 1);
+    assert_false(board.irq[10]);
+    one_back();
+    assert_true(board.irq[10]);
+    assert_int_equal(in(0x1000, 1), 1);
+    assert_false(board.irq[10]);
+    assert_int_equal(in(0x1000, 1), 0);
+    expect_done(id, 0, 513);
+    use_msix();
+    id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    one_back();
+    assert_int_equal(board.msis, 1);
+    assert_int_equal(board.msi_data, 0x31);
+    assert_false(board.irq[10]);
+    expect_done(id, 0, 513);
+    /* Between two of them saved and loaded: the one under way is waited for. */
+    id = offer(0, 1, false, DATA, 512, 0);
+    kick();
+    assert_int_equal(holding, 1);
+    assert_true(mock_round_trip(&board));
+    assert_int_equal(holding, 0);
+    expect_done(id, 0, 513);
+}
+
+static void test_reset_in_flight(void **state)
+{
+    at_once = false;
+    start(V1 | INDIRECT);
+    block.ops = &(struct block_ops){.submit = submit}; /* nobody can hurry it */
+    assert_true(offer(0, 0, false, DATA, 512 * 40, 0) >= 0);
+    kick();
+    assert_int_equal(holding, 1);
+    out(0x14, 1, 0);
+    assert_int_equal(in(0x14, 1), 0xf); /* not yet */
+    memset(board.memory + RINGS, 0x55, 0x2000);
+    one_back();
+    assert_int_equal(holding, 0); /* its rest is not read any more */
+    assert_int_equal(in(0x14, 1), 0);
+    assert_int_equal(board.pins, 0);
+    assert_false(board.irq[10]);
+    for (unsigned i = 0; i < 0x2000; i++)
+        assert_int_equal(board.memory[RINGS + i], 0x55);
+    assert_int_equal(board.memory[STATUS], 0xee);
+    block.ops = &block_ops;
+    at_once = true;
+    start(V1 | INDIRECT);
+    int id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    expect_done(id, 0, 513);
+}
+
+/* More than there are requests: they wait, and are begun as others come back. */
+static void test_many(void **state)
+{
+    unsigned offers = 0, back = 0;
+    uint32_t w;
+
+    at_once = false;
+    start(V1 | INDIRECT);
+    srandom(3);
+    for (unsigned i = 0; i < 20000; i++) {
+        if (random() % 3 == 0 && offer(0, (uint64_t)random() % SECTORS, false, DATA, 512, 0) >= 0) {
+            offers++;
+            kick();
+        }
+        if (holding && random() % 3 == 0)
+            one_back();
+        if (random() % 50 == 0)
+            mock_ticks(&board, 1);
+        while (driver_take(&v, &w) >= 0)
+            back++;
+    }
+    while (holding)
+        one_back();
+    while (driver_take(&v, &w) >= 0)
+        back++;
+    assert_int_equal(offers, back);
+    assert_true(offers > 3000);
+    assert_int_equal(board.pins, 0);
+}
+
+static void test_broken_rings(void **state)
+{
+    start(V1 | INDIRECT);
+    use_msix();
+    out(0x10, 2, 0);
+    driver_put(&v, v.driver + 2, 1000, 2);
+    kick();
+    assert_int_equal(in(0x14, 1), 0x4f);
+    assert_int_equal(board.msi_data, 0x30);
+    start(V1 | INDIRECT); /* nothing but reset helps, and it does */
+    int id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    expect_done(id, 0, 513);
+    /* Nowhere to put an answer. */
+    struct driver_segment s = {HEADER, 16, false};
+    assert_true(driver_offer(&v, &s, 1, false) >= 0);
+    kick();
+    assert_int_equal(in(0x14, 1), 0x4f);
+}
+
+static void test_features(void **state)
+{
+    config_write(PCI_COMMAND, 2, 2);
+    out(0x14, 1, 3);
+    out(8, 4, 0);
+    out(12, 4, 1 << 28);
+    out(0x14, 1, 0xb); /* not without VERSION_1 */
+    assert_int_equal(in(0x14, 1), 3);
+    out(8, 4, 1);
+    out(12, 4, 1 | 1 << 30); /* what was not offered */
+    out(0x14, 1, 0xb);
+    assert_int_equal(in(0x14, 1), 3);
+    out(12, 4, 1);
+    out(0x14, 1, 0xb);
+    assert_int_equal(in(0x14, 1), 0xb);
+    out(12, 4, 5); /* too late */
+    assert_int_equal(in(12, 4), 1);
+}
+
+/* The window in config space: the same registers, for who cannot reach the BAR. */
+static void test_window(void **state)
+{
+    unsigned cap = config(PCI_CAPABILITIES, 1);
+
+    while (config(cap, 1) != 9 || config(cap + 3, 1) != 5)
+        cap = config(cap + 1, 1);
+    config_write(cap + 4, 1, 0);
+    config_write(cap + 8, 4, 0x12);
+    config_write(cap + 12, 4, 2);
+    assert_int_equal(config(cap + 16, 2), 16);
+    config_write(cap + 8, 4, 0x14);
+    config_write(cap + 12, 4, 1);
+    config_write(cap + 16, 1, 1);
+    config_write(PCI_COMMAND, 2, 2);
+    assert_int_equal(in(0x14, 1), 1);
+    config_write(cap + 8, 4, 0x8000);
+    (void)config(cap + 16, 4);
+    config_write(cap + 4, 1, 1);
+    config_write(cap + 16, 4, 0);
+    assert_int_equal(in(0x14, 1), 1);
+}
+
+int main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_is_seen),    TEST(test_transfers), TEST(test_other_requests),
+        TEST(test_errors),          TEST(test_read_only), TEST(test_interrupts),
+        TEST(test_reset_in_flight), TEST(test_many),      TEST(test_broken_rings),
+        TEST(test_features),        TEST(test_window),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
