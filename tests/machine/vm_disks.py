@@ -7,7 +7,7 @@ import subprocess
 
 from harness import BOOT, BUILD, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
 
-MODULES = ("virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
+MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
 FOLDER = os.path.join(BUILD, "disks")  # vmlinuz and modules, of one package
 SECTORS = 16 * 2048 + 3  # 16 MiB and a little
 
@@ -21,6 +21,7 @@ def initrd(lab):
 
 
 def load_modules(shell):
+    shell.run("stty columns 400")  # commands are echoed in one piece
     for module in MODULES:
         said = shell.run(f"insmod /modules/{module}.ko && echo loaded")
         expect(said.strip() == "loaded", f"insmod {module}: {said}")
@@ -64,7 +65,7 @@ def disk_ram(lab):
     m = lab.boot(config, memory=512)
     shell = Shell(m)
     load_modules(shell)
-    expect(shell.run("cat /sys/block/vda/size /sys/block/vda/serial /sys/block/vdb/ro").split() ==
+    expect(shell.run("cd /sys/block; cat vda/size vda/serial; echo; cat vdb/ro; cd").split() ==
            [str(SECTORS), "A-Disk-1", "1"], "size, serial number, read-only")
     said = shell.run("dd if=/dev/vda bs=1M count=16 2>/dev/null | sha256sum").split()[0]
     expect(said == first_sha(data, 16), "the disk does not hold the file")
