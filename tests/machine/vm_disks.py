@@ -105,4 +105,4 @@ def disk_ram_reloaded(lab):
     expect(said.startswith(first_sha(data, 1)), f"what was read back is not what was written:\n{said}")
     shell.poweroff()
     wait_for_power_off(m)
-    expect_in(r"^corbel:   state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
+    expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
