@@ -9,6 +9,13 @@
 #define ENTRY_MIN    128
 #define LABEL_OFFSET 56
 
+/* The MBR (Legacy MBR). */
+#define MBR_ENTRIES    446
+#define MBR_ENTRY      16
+#define MBR_TYPE       4 /* in an entry */
+#define MBR_PROTECTIVE 0xee
+#define MBR_SIGNATURE  510
+
 struct PACKED header {
     char signature[8];
     uint32_t revision, size, crc, reserved;
@@ -188,6 +195,31 @@ static int read_table(const struct gpt_source *s, uint64_t block, struct gpt *ou
     return read_entries(s, &h, out);
 }
 
+/* 0: sector 0 says that the disk has a GPT (UEFI, "Protective MBR"); -ENOENT: it does not. */
+static int read_mbr(const struct gpt_source *s)
+{
+    uint8_t data[GPT_READ];
+    int error = s->read(s->ctx, 0, data);
+
+    if (error)
+        return error;
+    if (data[MBR_SIGNATURE] != 0x55 || data[MBR_SIGNATURE + 1] != 0xaa)
+        return -ENOENT;
+    for (unsigned at = MBR_ENTRIES; at < MBR_SIGNATURE; at += MBR_ENTRY)
+        if (data[at + MBR_TYPE] == MBR_PROTECTIVE)
+            return 0;
+    return -ENOENT;
+}
+
+/* The backup alone says little: it outlives what is written over the disk's beginning. */
+static int read_backup(const struct gpt_source *s, int primary, uint64_t block, struct gpt *out)
+{
+    int error = primary == -ENOENT ? read_mbr(s) : 0;
+    uint64_t unused;
+
+    return error ? error : read_table(s, block, out, &unused);
+}
+
 /* Partitions that share a sector: nobody knows whose it is. */
 static void mark_overlaps(struct gpt *g)
 {
@@ -204,7 +236,7 @@ static void mark_overlaps(struct gpt *g)
 int gpt_read(const struct gpt_source *s, struct gpt *out, const char **why)
 {
     uint32_t per_block = s->logical_block / SECTOR;
-    uint64_t last, other = 0, unused;
+    uint64_t last, other = 0;
     struct header h;
     int error, second;
 
@@ -220,7 +252,7 @@ int gpt_read(const struct gpt_source *s, struct gpt *out, const char **why)
         mark_overlaps(out);
         return 0;
     }
-    second = read_table(s, last, out, &unused);
+    second = read_backup(s, error, last, out);
     if (!second) {
         out->from_backup = true;
         mark_overlaps(out);

@@ -39,8 +39,10 @@ struct gpt_source {
 #define GPT_READ 4096
 
 /*
- * Read the table. 0; -ENOENT: there is none; -EBADMSG: there is one, but it is damaged, and so is
- * its backup; -E2BIG: more entries or partitions than anybody needs; -EIO. *why then is a sentence.
+ * Read the table. Where the primary one is overwritten altogether the backup counts only if the MBR
+ * is a protective one still. 0; -ENOENT: there is none; -EBADMSG: there is one, but it is damaged,
+ * and so is its backup; -E2BIG: more entries or partitions than anybody needs; -EIO. *why then is a
+ * sentence.
  */
 int gpt_read(const struct gpt_source *s, struct gpt *out, const char **why) MUST_CHECK;
 

@@ -120,6 +120,8 @@ static int setup(void **state)
     entry_size = entry_count = 128;
     source = (struct gpt_source){SECTORS, 512, read, NULL};
     bad = reads = 0;
+    disk[446 + 4] = 0xee; /* a protective MBR */
+    put(disk + 510, 0xaa55, 2);
     header(1, LAST, 2);
     header(LAST, 1, LAST - 32);
     partition(0, esp_type, 2048, 4095, "Corbel");
@@ -186,6 +188,30 @@ static void test_damaged_primary(void **state)
     assert_true(g.from_backup);
 }
 
+static void expect_no_table(void)
+{
+    assert_int_equal(gpt_read(&source, &g, &why), -ENOENT);
+    assert_string_equal(why, "it has no partition table (GPT)");
+    assert_int_equal(g.count, 0);
+}
+
+/* What was written over the disk's beginning has left the backup of the table that was there. */
+static void test_stale_backup(void **state)
+{
+    memset(disk + 512, 0, 512);
+    disk[446 + 4] = 0x83; /* an MBR */
+    expect_no_table();
+    disk[446 + 3 * 16 + 4] = 0xee; /* a hybrid one */
+    expect_table();
+    assert_true(g.from_backup);
+    disk[511] = 0;
+    expect_no_table();
+    memset(disk, 0, 512); /* a file system on the whole disk */
+    expect_no_table();
+    memset(disk + 512, 0xe5, 512);
+    expect_no_table();
+}
+
 static void test_without_backup(void **state)
 {
     disk[LAST * 512 + 20]++;
@@ -213,9 +239,7 @@ static void test_none(void **state)
 {
     memset(disk + 512, 0, 512);
     memset(disk + LAST * 512, 0, 512);
-    assert_int_equal(gpt_read(&source, &g, &why), -ENOENT);
-    assert_string_equal(why, "it has no partition table (GPT)");
-    assert_int_equal(g.count, 0);
+    expect_no_table();
     source.sectors = 5;
     assert_int_equal(gpt_read(&source, &g, &why), -ENOENT);
     source.sectors = 0;
@@ -347,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_table, setup),
         cmocka_unit_test_setup(test_guid, setup),
         cmocka_unit_test_setup(test_damaged_primary, setup),
+        cmocka_unit_test_setup(test_stale_backup, setup),
         cmocka_unit_test_setup(test_without_backup, setup),
         cmocka_unit_test_setup(test_none, setup),
         cmocka_unit_test_setup(test_both_damaged, setup),
