@@ -176,8 +176,7 @@ HOST_TOOL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -DCORBEL_HOSTED
 # It judges a `watch` by the names of the handlers, whose code nothing here calls: so that goes, and with it what it calls.
 CONFSCAN_C := tools/confscan.c $(wildcard guest/config/*.c) guest/watch/spec.c guest/watch/check.c $(wildcard guest/handlers/*.c) \
         arch/x86/lib/format.c
-$(B)/confscan: $(CONFSCAN_C) guest/config/config.h guest/config/config_parser.h guest/config/config_text.h guest/watch/spec.h guest/watch/handler.h \
-        guest/config/trace_class.h
+$(B)/confscan: $(CONFSCAN_C) $(wildcard guest/config/*.h) guest/watch/spec.h guest/watch/handler.h
 	@mkdir -p $(@D)
 	$(call say,CC  )
 	$(Q)$(CC) $(HOST_TOOL_CFLAGS) $(ZYDIS_HOST_CFLAGS) -DWATCH_NAMES_ONLY -ffunction-sections -Wl,--gc-sections $(CONFSCAN_C) -o $@
