@@ -18,8 +18,8 @@
 #include "mm/frame.h"
 
 #define BLOCK_SECTOR 512u /* bytes; the unit of positions and lengths, whatever the disk's own */
-#define BLOCK_NAME   32 /* with the final 0 */
-#define BLOCK_SERIAL 21 /* with the final 0 */
+#define BLOCK_NAME   32   /* with the final 0 */
+#define BLOCK_SERIAL 21   /* with the final 0 */
 
 enum block_op {
     BLOCK_READ,

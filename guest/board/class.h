@@ -23,8 +23,8 @@ struct device_disk {
     char serial[DEVICE_SERIAL + 1]; /* may be empty */
 };
 
-/* What the board's owner hands down to its devices. The functions are called with the lock of the
- * device held. */
+/* What the board's owner hands down to its devices. serial_put and log are called with the lock of
+ * the device held, line and disk while it is made. */
 struct device_host {
     void *context;
     uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */

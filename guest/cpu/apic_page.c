@@ -1,9 +1,9 @@
 /*
  * Where the local APIC's page is in guest-physical memory. All vCPUs share one EPT, which has the
- * APIC-access page, where the processor has such a thing, at the address of power-on. A vCPU that has moved its APIC (SDM "Relocating the
- * Local APIC Registers") gets a view of that EPT in which the APIC is where the vCPU wants it, and
- * nothing at the address of power-on; to the others both are what they were. What stood there, RAM
- * or a device, is there again when the APIC moves on.
+ * APIC-access page, where the processor has such a thing, at the address of power-on. A vCPU that
+ * has moved its APIC (SDM "Relocating the Local APIC Registers") gets a view of that EPT in which
+ * the APIC is where the vCPU wants it, and nothing at the address of power-on; to the others both
+ * are what they were. What stood there, RAM or a device, is there again when the APIC moves on.
  */
 #include "guest/cpu/events.h"
 

@@ -156,7 +156,8 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
             v->hw.gpr[RAX] = (v->hw.gpr[RAX] & ~0xffffULL) | (uint16_t)value;
     } else {
         uint32_t value = (uint32_t)v->hw.gpr[RAX];
-        bus_port_write(&v->vm->board.bus, IO_PORT(q), size, size == 4 ? value : value & ((1u << size * 8) - 1));
+        bus_port_write(&v->vm->board.bus, IO_PORT(q), size,
+                       size == 4 ? value : value & ((1u << size * 8) - 1));
     }
     return EXIT_SKIP;
 }

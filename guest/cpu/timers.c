@@ -98,7 +98,7 @@ void vcpu_ends(struct vcpu *v)
 
 void vcpu_keep_time(struct vcpu *v)
 {
-    __atomic_store_n(&v->vm->timekeeper, v, __ATOMIC_RELAXED);
+    __atomic_store_n(&v->vm->timekeeper, v, __ATOMIC_SEQ_CST);
     vcpu_update_deadline(v);
 }
 

@@ -132,6 +132,7 @@ static int hand_over(struct disk_io *d, struct disk_request *r)
     r->block.sector = r->sector + r->done;
     r->block.segments = r->host;
     r->block.done = done;
+    d->left -= MIN(d->left, r->part);
     __atomic_fetch_add(&d->under_way, 1, __ATOMIC_RELAXED);
     block_submit(d->block, &r->block);
     return 1;
@@ -139,9 +140,10 @@ static int hand_over(struct disk_io *d, struct disk_request *r)
 
 static void start(struct disk_io *d, struct disk_request *r)
 {
-    int result = hand_over(d, r);
+    bool later = r->op != BLOCK_FLUSH && d->left == 0;
+    int result = later ? -EAGAIN : hand_over(d, r);
 
-    if (result == -EAGAIN && __atomic_load_n(&d->under_way, __ATOMIC_RELAXED)) {
+    if (later || (result == -EAGAIN && __atomic_load_n(&d->under_way, __ATOMIC_RELAXED))) {
         r->next = d->waiting;
         d->waiting = r;
     } else if (result <= 0) {
@@ -164,11 +166,18 @@ static void step(struct disk_io *d, struct disk_request *r)
         start(d, r);
 }
 
+/* Those that wait, the oldest first. */
 static void retry(struct disk_io *d)
 {
-    struct disk_request *r = d->waiting, *next;
+    struct disk_request *r, *next, *oldest = NULL;
 
-    for (d->waiting = NULL; r; r = next) {
+    for (r = d->waiting; r; r = next) {
+        next = r->next;
+        r->next = oldest;
+        oldest = r;
+    }
+    d->waiting = NULL;
+    for (r = oldest; r; r = next) {
         next = r->next;
         if (d->stopping)
             d->finished(d, r, -EIO);
@@ -246,14 +255,24 @@ void disk_stop(struct disk_io *d, bool stop)
     d->stopping = stop;
 }
 
+void disk_go_on(struct disk_io *d, uint32_t sectors)
+{
+    d->left = sectors;
+    if (!d->waiting)
+        return;
+    __atomic_store_n(&d->busy, true, __ATOMIC_SEQ_CST);
+    retry(d);
+    look(d);
+}
+
 bool disk_idle(struct disk_io *d)
 {
-    if (!__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE))
-        return !d->waiting;
-    if (d->block->ops->poll) {
+    if (__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE) && d->block->ops->poll) {
         __atomic_store_n(&d->busy, true, __ATOMIC_SEQ_CST);
         d->block->ops->poll(d->block);
     }
     look(d);
-    return !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE) && !d->waiting;
+    if (d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE))
+        disk_go_on(d, UINT32_MAX);
+    return !d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE);
 }

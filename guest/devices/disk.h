@@ -50,13 +50,20 @@ struct disk_io {
     bool busy;                 /* somebody is looking at what has come back; atomic */
     struct disk_request *back; /* newest first; atomic */
     bool stopping;
-    struct disk_request *waiting; /* for a frame that is pinned too often: a list, oldest last */
+    uint32_t left; /* sectors that may be begun before disk_go_on() */
+    /* For that, or for a frame that is pinned too often: a list, oldest last. */
+    struct disk_request *waiting;
 };
 
-/* A zeroed one with block, dev, finished and settled set is ready. Begin. finished() may be called
- * from here. With the controller's lock held, like the rest. */
+/* A zeroed one with block, dev, finished and settled set is ready for disk_go_on(). Begin.
+ * finished() may be called from here. With the controller's lock held, like the rest. */
 void disk_submit(struct disk_io *d, struct disk_request *r);
 /* No part of any request is handed over any more: they end with errors. Or go on as usual. */
 void disk_stop(struct disk_io *d, bool stop);
-/* Whether nothing is under way; looks whether something has come back. */
+/*
+ * So many sectors more may be begun, those of what waits first. A device may carry out in submit()
+ * what it is asked: so a guest keeps the processor that long, in one exit, and no longer.
+ */
+void disk_go_on(struct disk_io *d, uint32_t sectors);
+/* Whether nothing is under way; what waits is carried out, or ended if it is to stop. Looks whether something has come back. */
 bool disk_idle(struct disk_io *d);

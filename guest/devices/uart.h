@@ -43,8 +43,8 @@ size_t uart_receive_room(struct uart *u);
 /* The host may be able to take bytes again: send what waits, and let the guest go on. At any time.
  */
 void uart_output_ready(struct uart *u);
-/* Whether a byte waits because put refused it, or is on its way: no more than a hint, which needs no
- * lock. */
+/* Whether a byte waits because put refused it, or is on its way: no more than a hint, which needs
+ * no lock. */
 static inline bool uart_output_waits(const struct uart *u)
 {
     return __atomic_load_n(&u->tx_count, __ATOMIC_RELAXED) != 0;

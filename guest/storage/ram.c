@@ -98,8 +98,8 @@ struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t o
         .segment_align = 1,
         .highest_address = UINT64_MAX,
         .has_fua = true,
-        .discard_sectors = 16 * MIB / BLOCK_SECTOR,
-        .write_zeroes_sectors = 16 * MIB / BLOCK_SECTOR,
+        .discard_sectors = CHUNK / BLOCK_SECTOR,
+        .write_zeroes_sectors = CHUNK / BLOCK_SECTOR,
     };
     format(d->device.name, sizeof(d->device.name), "ram");
     for (uint32_t i = 0; i < count; i++) {

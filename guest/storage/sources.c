@@ -13,11 +13,6 @@ static bool begins(const char *text, size_t length, const char *with)
     return length > n && memcmp(text, with, n) == 0;
 }
 
-bool source_is_drive(const char *text, size_t length)
-{
-    return begins(text, length, "part:") || begins(text, length, "disk:");
-}
-
 /* Who writes to a sector of that range already, or NULL. */
 static const char *writer(const struct disk *d, uint64_t first, uint64_t sectors)
 {

@@ -25,8 +25,6 @@ struct source_wish {
     bool whole_allowed; /* a whole disk may be had */
 };
 
-/* Whether that is a source of a kind that this file knows, whatever is behind its colon. */
-bool source_is_drive(const char *text, size_t length);
 /*
  * Take what the wish names. 0; -ENOENT, -EEXIST (two have that name), -EBUSY (somebody else writes
  * there), -EINVAL (never handed out), with a sentence in why[SOURCE_MESSAGE].

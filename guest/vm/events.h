@@ -26,7 +26,7 @@ struct vm_events {
     /* It has ended, or could not start; or it has ended and restarts. */
     void (*ended)(struct vm_slot *slot, bool restarts);
     /* A byte from its UART (vm is a struct vm): whether it was taken. If not, vm_console_retry()
-     * is called when it may be. On any processor, with the board's lock. */
+     * is called when it may be. On any processor, with the UART's lock. */
     bool (*output)(void *vm, uint8_t byte);
 
     /* --- none is left --- */

@@ -83,7 +83,7 @@ int platform_create(struct vm *vm)
 
 void platform_stop(struct vm *vm)
 {
-    if (vm->life->devices.count)
+    if (vm->vcpu_count) /* else nothing has ever run, and not all devices may be there */
         board_reset(&vm->board);
 }
 

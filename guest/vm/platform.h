@@ -22,6 +22,6 @@ void platform_destroy(struct vm *vm);
 
 /* The first instance of a class that every VM has one of. */
 struct device *platform_device(const struct vm *vm, const struct device_class *class);
-/* A person presses the power button: the guest's kernel is asked to shut down. Without the board's
+/* A person presses the power button: the guest's kernel is asked to shut down. With no device's
  * lock. */
 void platform_power_button(struct vm *vm);

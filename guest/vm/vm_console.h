@@ -9,5 +9,5 @@ struct vm;
 bool vm_console_takes(const struct vm *vm);
 /* A byte is typed; where the VM takes none it is lost. */
 void vm_console_type(struct vm *vm, uint8_t byte);
-/* The other end has refused a byte of the VM's and may take it now. Without the board's lock. */
+/* The other end has refused a byte of the VM's and may take it now. With no device's lock. */
 void vm_console_retry(struct vm *vm);

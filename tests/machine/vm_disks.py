@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 
+from smp import tiny
 from harness import BOOT, BUILD, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
@@ -39,7 +40,6 @@ def first_sha(data, megabytes):
 
 
 
-
 def check_interrupts(shell):
     """Requests are answered by messages, none of them lost or nobody's."""
     said = shell.run("grep virtio0-req /proc/interrupts")
@@ -57,12 +57,15 @@ def check_dmesg(shell):
 @scenario(bound=300)
 def disk_ram(lab):
     """A file as a disk: what it holds, mkfs, mount as ext4, files written, flushed caches, read back; a reset keeps it,
-    a second disk cannot be written, and what is wrong with a third one's file is said."""
+    a second disk cannot be written, and of another VM's it is said what is wrong with the file."""
     data = disk_file(lab)
     lab.file("readonly.img", b"corbel " * 1000)
     config = linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
     config += "disk = ram:scratch.img,serial=A-Disk-1\ndisk = ram:readonly.img,ro\n"
+    lab.file("empty.img", b"")
+    config += tiny(lab, "wrong", disk="ram:empty.img")
     m = lab.boot(config, memory=512)
+    m.read_until(r"^corbel: .*corbel\.conf:\d+: \[vm wrong\]: 'empty\.img' is empty: a disk has one sector at least", 200 * PATIENCE)
     shell = Shell(m)
     load_modules(shell)
     expect(shell.run("cd /sys/block; cat vda/size vda/serial; echo; cat vdb/ro; cd").split() ==

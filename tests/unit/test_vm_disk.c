@@ -15,7 +15,7 @@
 #include "guest/storage/block.h"
 #include "tests/unit/virtq_driver.h"
 
-#define SECTORS 64
+#define SECTORS 5000
 #define RINGS   0x1000
 #define HEADER  0x7000
 #define STATUS  0x7f00
@@ -587,6 +587,47 @@ static void test_window(void **state)
     assert_int_equal(in(0x14, 1), 1);
 }
 
+/* However a guest asks, in one exit it keeps the processor busy for so long and no longer. */
+static void test_what_one_exit_may_ask(void **state)
+{
+    uint32_t w;
+    int id;
+
+    start(V1 | INDIRECT);
+    for (unsigned i = 0; i < 32; i++) {
+        id = offer(4, 0, false, 0, 0, 0);
+        kick();
+        expect_done(id, 0, 1);
+    }
+    id = offer(4, 0, false, 0, 0, 0);
+    kick();
+    kick();
+    assert_int_equal(driver_take(&v, &w), -1);
+    mock_ticks(&board, 1);
+    expect_done(id, 0, 1);
+
+    /* One request that is longer than that. */
+    driver_put(&v, DATA, 0, 8);
+    driver_put(&v, DATA + 8, SECTORS, 8);
+    id = offer(13, 0, true, DATA, 16, 0);
+    submitted = 0;
+    kick();
+    assert_int_equal(driver_take(&v, &w), -1);
+    assert_uint_in_range(submitted, 4096 / 7, 4096 / 7 + 1);
+    kick();
+    assert_uint_in_range(submitted, 4096 / 7, 4096 / 7 + 1);
+    mock_ticks(&board, 1);
+    expect_done(id, 0, 1);
+    assert_int_equal(medium[SECTORS * 512 - 1], 0);
+
+    /* And one that is reset in between. */
+    offer(13, 0, true, DATA, 16, 0);
+    mock_ticks(&board, 1);
+    kick();
+    out(0x14, 1, 0);
+    assert_int_equal(in(0x14, 1), 0);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -594,7 +635,7 @@ int main(void)
         TEST(test_what_is_seen),    TEST(test_transfers), TEST(test_other_requests),
         TEST(test_errors),          TEST(test_read_only), TEST(test_interrupts),
         TEST(test_reset_in_flight), TEST(test_many),      TEST(test_broken_rings),
-        TEST(test_features),        TEST(test_window),
+        TEST(test_features),        TEST(test_window),    TEST(test_what_one_exit_may_ask),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

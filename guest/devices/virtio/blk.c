@@ -55,7 +55,7 @@ struct range {
 _Static_assert(ID_SIZE == DEVICE_SERIAL, "Virtio: VIRTIO_BLK_T_GET_ID");
 
 #define REQUESTS        64 /* in flight, at most */
-#define AT_ONCE         32 /* that are begun before the guest goes on */
+#define AT_ONCE         32 /* that are begun before the timer comes */
 #define SECTORS_AT_ONCE (2 * MIB / BLOCK_SECTOR)
 
 struct request {
@@ -70,9 +70,9 @@ struct blk {
     struct virtio virtio; /* first */
     struct disk_io disk;
     struct request *requests, *free;
-    uint32_t returned;     /* queues in which something has been returned: a bit each */
-    uint32_t waiting;      /* queues that are to be looked at again */
-    uint32_t budget, left; /* sectors and requests that may be begun before the guest goes on */
+    uint32_t returned; /* queues in which something has been returned: a bit each */
+    uint32_t waiting;  /* queues that are to be looked at again */
+    uint32_t left;     /* requests that may be begun before the timer comes */
     struct device_disk source;
     struct virtq_chain chain; /* the one being looked at */
 };
@@ -183,7 +183,6 @@ static void transfer(struct blk *b, struct request *r, const struct header *h)
     r->disk.flags = 0;
     r->disk.sector = h->sector;
     r->disk.sectors = (uint32_t)(size / BLOCK_SECTOR);
-    b->budget -= MIN(b->budget, r->disk.sectors);
     disk_submit(&b->disk, &r->disk);
 }
 
@@ -280,6 +279,11 @@ static bool begin(struct blk *b, unsigned queue)
 
 /* --- queues --- */
 
+static bool may_begin(const struct blk *b)
+{
+    return b->free && b->left > 0 && b->disk.left > 0;
+}
+
 /* Begin what is in the queue, as far as there are requests and as long as the guest may be kept
  * waiting; the rest later. */
 static void process(struct blk *b, unsigned queue)
@@ -289,7 +293,7 @@ static void process(struct blk *b, unsigned queue)
 
     virtq_silence(q);
     do {
-        while (b->free && b->budget > 0 && b->left > 0 && (result = virtq_next(q, &b->chain)) > 0) {
+        while (may_begin(b) && (result = virtq_next(q, &b->chain)) > 0) {
             b->left--;
             if (!begin(b, queue))
                 q->broken = true;
@@ -298,24 +302,27 @@ static void process(struct blk *b, unsigned queue)
             virtio_broken(&b->virtio);
             return;
         }
-        if (result > 0 || !b->free || b->budget == 0 || b->left == 0) {
+        if (result > 0 || !may_begin(b)) {
             b->waiting |= 1u << queue;
             return;
         }
     } while (virtq_listen(q));
+    if (q->broken)
+        virtio_broken(&b->virtio);
 }
 
-/* At queues that wait; for those that wait for a request, when one comes back. */
+/* At queues that wait, and at what has been begun; for those that wait for a request, when one
+ * comes back. */
 static void look_again(struct blk *b)
 {
-    if (b->waiting && b->free)
+    if ((b->waiting && b->free) || (b->disk.waiting && b->disk.left == 0))
         device_timer_set(&b->virtio.dev, 0, device_now(&b->virtio.dev));
 }
 
+/* However often the guest asks for it in one exit, what it may keep the processor busy with is
+ * renewed by the timer alone, which is looked at once between two exits. */
 static void process_some(struct blk *b, uint32_t queues)
 {
-    b->budget = SECTORS_AT_ONCE;
-    b->left = AT_ONCE;
     b->waiting &= ~queues;
     for (; queues; queues &= queues - 1) {
         unsigned queue = (unsigned)__builtin_ctz(queues);
@@ -331,18 +338,21 @@ static void notify(struct virtio *v, unsigned queue)
     process_some(blk_of(&v->dev), 1u << queue);
 }
 
+static void go_on(struct blk *b)
+{
+    b->left = AT_ONCE;
+    disk_go_on(&b->disk, SECTORS_AT_ONCE);
+    process_some(b, b->waiting);
+}
+
 static void timer(struct device *d, unsigned number, uint64_t now)
 {
-    struct blk *b = blk_of(d);
-
-    process_some(b, b->waiting);
+    go_on(blk_of(d));
 }
 
 static void settled(struct disk_io *d)
 {
-    struct blk *b = CONTAINER_OF(d, struct blk, disk);
-
-    process_some(b, b->waiting);
+    go_on(CONTAINER_OF(d, struct blk, disk));
 }
 
 static void stop(struct virtio *v)
@@ -453,6 +463,8 @@ static int create(struct device *d, struct device_setup *s)
     }
     b->disk = (struct disk_io){
         .block = b->source.block, .dev = d, .finished = finished, .settled = settled};
+    b->left = AT_ONCE;
+    disk_go_on(&b->disk, SECTORS_AT_ONCE);
     b->virtio.ops = &blk_ops;
     b->virtio.queue_count = VIRTIO_QUEUES;
     fill_config(b);

@@ -63,7 +63,7 @@ static void interrupt(struct virtio *v, uint16_t vector, uint8_t isr)
     pci_intx(&v->function, true);
 }
 
-void virtio_config_changed(struct virtio *v)
+static void config_changed(struct virtio *v)
 {
     v->generation++;
     if (v->status & STATUS_DRIVER_OK)
@@ -75,7 +75,7 @@ void virtio_broken(struct virtio *v)
     if (v->status & STATUS_NEEDS_RESET)
         return;
     v->status |= STATUS_NEEDS_RESET;
-    virtio_config_changed(v);
+    config_changed(v);
 }
 
 bool virtio_running(const struct virtio *v)

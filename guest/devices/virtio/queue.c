@@ -79,11 +79,6 @@ static uint64_t device_event(const struct virtq *q) /* split: avail_event */
     return q->device + USED_RING + USED_ENTRY * q->size;
 }
 
-uint64_t virtq_driver_size(const struct virtq *q)
-{
-    return q->packed ? EVENT_SIZE : AVAIL_RING + 2u * q->size + 2;
-}
-
 uint64_t virtq_device_size(const struct virtq *q)
 {
     return q->packed ? EVENT_SIZE : USED_RING + USED_ENTRY * q->size + 2;

@@ -70,7 +70,5 @@ bool virtq_listen(struct virtq *q) MUST_CHECK;
 void virtq_save(const struct virtq *q, struct state_writer *w);
 bool virtq_load(struct virtq *q, struct state_reader *r) MUST_CHECK;
 
-/* Bytes of the three areas of a ring, and their alignments are 16, 2 and 4 (split) or 16, 4 and 4.
- */
-uint64_t virtq_driver_size(const struct virtq *q);
+/* Bytes of the area that the device writes to. */
 uint64_t virtq_device_size(const struct virtq *q);

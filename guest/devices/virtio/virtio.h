@@ -57,8 +57,6 @@ bool virtio_running(const struct virtio *v);
 void virtio_returned(struct virtio *v, unsigned queue);
 /* A queue is broken, or a request means nothing: DEVICE_NEEDS_RESET. */
 void virtio_broken(struct virtio *v);
-/* config has changed. */
-void virtio_config_changed(struct virtio *v);
 
 /* For the device_ops of each. */
 uint64_t virtio_mmio_read(struct device *d, uint64_t offset, unsigned size);
