@@ -7,6 +7,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "drivers/drives.h"
+#include "guest/board/wall_clock.h"
 #include "guest/storage/tables.h"
 #include "mm/frame.h"
 
@@ -31,7 +32,8 @@ struct job {
     unsigned round;
     uint64_t first, sectors, next, left; /* left: not back yet */
     uint64_t errors, first_error;        /* logical blocks */
-    uint64_t wrong;                      /* that hold something else than was written */
+    uint64_t wrong;                      /* sectors that hold something else than was written */
+    uint64_t salt;                       /* another one in each run */
     uint64_t began, told;
     struct piece pieces[DEPTH];
 };
@@ -81,10 +83,13 @@ static void list(const struct disk *d, const struct disk_table *t)
 
 /* --- reading and writing --- */
 
-/* What a sector holds that the test has written: every word of it is its own. */
+/*
+ * What a sector holds that the test has written: every word of it is its own, and this run's. What
+ * an earlier run has left is no proof of this one's writes.
+ */
 static uint64_t pattern(uint64_t sector, unsigned word)
 {
-    return (sector * 64 + word + 1) * 0x9e3779b97f4a7c15;
+    return ((sector * 64 + word + 1) * 0x9e3779b97f4a7c15) ^ job.salt;
 }
 
 static void fill(struct piece *p)
@@ -100,6 +105,17 @@ static bool as_written(const struct piece *p, uint32_t s)
         if (p->data[s * (BLOCK_SECTOR / 8) + w] != pattern(p->request.sector + s, w))
             return false;
     return true;
+}
+
+static void compare(const struct piece *p, uint32_t from, uint32_t sectors)
+{
+    for (uint32_t s = from; job.round == ROUND_VERIFY && s < from + sectors; s++)
+        job.wrong += !as_written(p, s);
+}
+
+static bool lost(void)
+{
+    return __atomic_load_n(&CONTAINER_OF(job.device, struct disk, block)->lost, __ATOMIC_RELAXED);
 }
 
 static void done(struct block_request *r, int error)
@@ -120,9 +136,9 @@ static void note_error(uint64_t sector)
 static void look_closely(struct piece *p)
 {
     uint32_t step = job.device->logical_block / BLOCK_SECTOR;
-    struct block_segment segment = {p->segment.address, step * BLOCK_SECTOR};
 
-    for (uint32_t s = 0; s < p->request.sectors; s += step) {
+    for (uint32_t s = 0; s < p->request.sectors && !lost(); s += step) {
+        struct block_segment segment = {p->segment.address + s * BLOCK_SECTOR, step * BLOCK_SECTOR};
         struct block_request r = {.op = p->request.op,
                                   .sector = p->request.sector + s,
                                   .sectors = step,
@@ -131,6 +147,8 @@ static void look_closely(struct piece *p)
 
         if (disk_do(job.device, &r, drives_wait))
             note_error(r.sector);
+        else
+            compare(p, s, step);
     }
 }
 
@@ -138,12 +156,10 @@ static void finish(struct piece *p)
 {
     p->under_way = false;
     job.left -= p->request.sectors;
-    if (p->error) {
+    if (p->error)
         look_closely(p);
-        return;
-    }
-    for (uint32_t s = 0; job.round == ROUND_VERIFY && s < p->request.sectors; s++)
-        job.wrong += !as_written(p, s);
+    else
+        compare(p, 0, p->request.sectors);
 }
 
 static void begin(struct piece *p)
@@ -176,16 +192,20 @@ static void tell_progress(void)
              job.sectors * BLOCK_SECTOR / MIB);
 }
 
-/* All of [first, first + sectors) once. */
+/* All of [first, first + sectors) once, unless the drive is lost meanwhile. */
 static void go(unsigned round)
 {
+    unsigned under_way;
+
     job.round = round;
     job.next = job.first;
     job.left = job.sectors;
+    job.errors = 0;
     job.began = job.told = rdtsc();
-    while (job.left) {
+    do {
         bool any = false;
 
+        under_way = 0;
         for (unsigned i = 0; i < DEPTH; i++) {
             struct piece *p = &job.pieces[i];
 
@@ -193,24 +213,30 @@ static void go(unsigned round)
                 finish(p);
                 any = true;
             }
-            if (!p->under_way && job.next < job.first + job.sectors) {
+            if (!p->under_way && job.next < job.first + job.sectors && !lost()) {
                 begin(p);
                 any = true;
             }
+            under_way += p->under_way;
         }
         tell_progress();
         (void)disks_work();
         if (!any)
             drives_wait();
-    }
+    } while (under_way);
 }
 
 static void tell(const char *what)
 {
-    uint64_t ms = tsc_to_ns(rdtsc() - job.began) / 1000000, size = job.sectors * BLOCK_SECTOR;
+    uint64_t ms = tsc_to_ns(rdtsc() - job.began) / 1000000,
+             size = (job.sectors - job.left) * BLOCK_SECTOR;
 
-    log_info("disk %s: %s %lu MiB in %lu.%03lu s, %lu KiB/s", job.name, what, size / MIB, ms / 1000,
-             ms % 1000, ms ? size / KIB * 1000 / ms : 0);
+    if (lost())
+        log_error("disk %s: given up: the drive is lost after %lu of %lu MiB", job.name, size / MIB,
+                  job.sectors * BLOCK_SECTOR / MIB);
+    else
+        log_info("disk %s: %s %lu MiB in %lu.%03lu s, %lu KiB/s", job.name, what, size / MIB,
+                 ms / 1000, ms % 1000, ms ? size / KIB * 1000 / ms : 0);
     if (job.errors)
         log_error("disk %s: %lu blocks cannot be %s; the first is at sector %lu", job.name,
                   job.errors, what, job.first_error);
@@ -231,6 +257,16 @@ static bool get_buffers(const struct block_device *d)
     return true;
 }
 
+/* The TSC alone may tell two runs the same: in an emulator it counts what has been carried out. */
+static uint64_t new_salt(void)
+{
+    uint32_t microseconds;
+    int64_t seconds;
+
+    wall_clock_now(&seconds, &microseconds);
+    return ((uint64_t)seconds * 1000000 + microseconds) * 0x9e3779b97f4a7c15 ^ rdtsc();
+}
+
 static bool prepare(struct block_device *d, const char *name, uint64_t first, uint64_t sectors)
 {
     if (!get_buffers(d)) {
@@ -241,7 +277,8 @@ static bool prepare(struct block_device *d, const char *name, uint64_t first, ui
     job.name = name;
     job.first = first;
     job.sectors = sectors;
-    job.errors = job.wrong = 0;
+    job.wrong = 0;
+    job.salt = new_salt();
     return true;
 }
 
@@ -269,13 +306,33 @@ static void read_all(void)
     }
 }
 
-static void write_partition(const char *label, size_t length)
+static void write_and_verify(struct block_device *d)
 {
     struct block_request flush = {.op = BLOCK_FLUSH};
+    uint64_t unwritten;
+    int error;
+
+    go(ROUND_WRITE);
+    tell("written");
+    if (lost())
+        return;
+    unwritten = job.errors;
+    error = disk_do(d, &flush, drives_wait);
+    if (error)
+        log_error("disk %s: it could not be flushed (error %d)", job.name, -error);
+    go(ROUND_VERIFY);
+    tell("read");
+    if (job.wrong)
+        log_error("disk %s: %lu sectors hold something else than was written", job.name, job.wrong);
+    else if (!job.errors && !unwritten && !error && !lost())
+        log_info("disk %s: what was written and flushed is there", job.name);
+}
+
+static void write_partition(const char *label, size_t length)
+{
     const struct gpt_partition *p;
     const char *why;
     struct disk *d;
-    int error;
 
     p = tables_find(label, length, &d, &why);
     if (!p) {
@@ -284,20 +341,9 @@ static void write_partition(const char *label, size_t length)
     }
     if (!prepare(&d->block, d->block.name, p->first, p->sectors))
         return;
-    log_info("disk %s: writing to partition %u, '%s'", d->block.name, p->number, p->label);
-    go(ROUND_WRITE);
-    tell("written");
-    error = disk_do(&d->block, &flush, drives_wait);
-    if (error)
-        log_error("disk %s: it could not be flushed (error %d)", d->block.name, -error);
-    job.errors = 0;
-    go(ROUND_VERIFY);
-    tell("read");
-    if (job.wrong)
-        log_error("disk %s: %lu sectors hold something else than was written", d->block.name,
-                  job.wrong);
-    else if (!job.errors && !error)
-        log_info("disk %s: what was written and flushed is there", d->block.name);
+    log_info("disk %s: writing to partition %u, '%s', with salt %016lx", d->block.name, p->number,
+             p->label, job.salt);
+    write_and_verify(&d->block);
     sum_up(d);
 }
 

@@ -19,9 +19,9 @@ def sgdisk(path, *arguments):
         raise Failure(f"sgdisk: {p.stdout.decode(errors='replace')}")
 
 
-def pattern(sector):
+def pattern(sector, salt):
     """What the test writes into a sector of a disk: guest/check_disks.c."""
-    return b"".join(((sector * 64 + word + 1) * 0x9e3779b97f4a7c15 & 2**64 - 1).to_bytes(8, "little")
+    return b"".join(((sector * 64 + word + 1) * 0x9e3779b97f4a7c15 & 2**64 - 1 ^ salt).to_bytes(8, "little")
                     for word in range(SECTOR // 8))
 
 
@@ -44,12 +44,13 @@ class Disk:
         with open(self.path, "rb") as f:
             return f.read()
 
-    def check_written(self):
-        """The partition holds what the test writes, to the last sector, and nothing else has changed."""
+    def check_written(self, text):
+        """The partition holds what the test writes, to the last sector, and nothing else has changed. text: the log."""
+        salt = int(expect_in(r", with salt ([0-9a-f]{16})$", text)[1], 16)
         now, begin, end = self.read(), self.first * SECTOR, (self.last + 1) * SECTOR
         expect(now[:begin] == self.before[:begin] and now[end:] == self.before[end:], "something beside the partition has changed")
         for sector in (self.first, self.first + 1, (self.first + self.last) // 2, self.last):
-            expect(now[sector * SECTOR:(sector + 1) * SECTOR] == pattern(sector), f"sector {sector} was not written")
+            expect(now[sector * SECTOR:(sector + 1) * SECTOR] == pattern(sector, salt), f"sector {sector} was not written")
 
 
 def said(lab):
@@ -86,7 +87,7 @@ def kind_scenario(kind):
         expect_in(rf"^corbel: disk {name}: written 2 MiB in ", text)
         expect_in(rf"^corbel: disk {name}: what was written and flushed is there$", text)
         expect_in(rf"^corbel: disk {name}: 0 errors, 0 retries, 0 resets; [1-9]", text)
-        disk.check_written()
+        disk.check_written(text)
 
     @scenario(bound=60, name=f"check_disks_bad_sector_{kind}")
     def bad_sector(lab):
@@ -114,7 +115,7 @@ def check_disks_bochs(lab):
     expect_in(r"^corbel: disk ata0: .* IDE, bus-master DMA, with interrupts$", text)
     expect_in(r"^corbel:   1 'Corbel' .*, an EFI system partition$", text)
     expect_in(r"^corbel: disk ata1: what was written and flushed is there$", text)
-    disk.check_written()
+    disk.check_written(text)
 
 
 @scenario(bound=60)
