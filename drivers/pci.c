@@ -13,7 +13,6 @@
 #define HEADER_BRIDGE  1
 #define STATUS_LIST    BIT(4 + 16) /* in the command register's dword */
 #define CAPS_FIRST     0x40u
-#define CAPS_MAX       48 /* as many as have room */
 
 #define BAR_IO        1u
 #define BAR_TYPE(bar) ((bar) >> 1 & 3)
@@ -156,21 +155,22 @@ struct host_pci *host_pci_get(unsigned index)
 
 unsigned host_pci_capability(const struct host_pci *p, uint8_t id, unsigned after)
 {
+    uint64_t seen = 0; /* a bit for each place: a list that loops ends where it comes back */
+    uint32_t capability;
     unsigned at;
 
     if (!(host_pci_read(p, HOST_PCI_COMMAND) & STATUS_LIST))
         return 0;
     at = host_pci_read(p, HOST_PCI_CAPABILITIES) & 0xfc;
-    for (unsigned n = 0; n < CAPS_MAX && at >= CAPS_FIRST; n++) {
-        uint32_t capability = host_pci_read(p, at);
-
+    for (; at >= CAPS_FIRST && !(seen & BIT(at / 4)); at = capability >> 8 & 0xfc) {
+        capability = host_pci_read(p, at);
+        seen |= BIT(at / 4);
         if (capability == UINT32_MAX)
             return 0;
         if (!after && (capability & 0xff) == id)
             return at;
         if (at == after)
             after = 0;
-        at = capability >> 8 & 0xfc;
     }
     return 0;
 }

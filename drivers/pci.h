@@ -61,7 +61,7 @@ void host_pci_write(const struct host_pci *p, unsigned offset, uint32_t value);
 void host_pci_command(const struct host_pci *p, uint16_t set, uint16_t clear);
 
 /* The next capability of that kind behind `after` (0: from the first on), or 0. A list that loops
- * ends. */
+ * ends, and none of it is found twice. */
 unsigned host_pci_capability(const struct host_pci *p, uint8_t id, unsigned after);
 
 struct host_pci_bar {

@@ -216,6 +216,8 @@ static void test_capabilities(void **state)
     /* A circle, a list that leads into the header, one of a function that has gone. */
     f->config[0x60 / 4] = 0x4009;
     assert_int_equal(host_pci_capability(host_pci_get(0), 0x11, 0), 0);
+    assert_int_equal(host_pci_capability(host_pci_get(0), 0x09, 0x40), 0x60);
+    assert_int_equal(host_pci_capability(host_pci_get(0), 0x09, 0x60), 0); /* not the first again */
     f->config[0x60 / 4] = 0x1009;
     assert_int_equal(host_pci_capability(host_pci_get(0), 0x11, 0), 0);
     f->config[0x60 / 4] = UINT32_MAX;
