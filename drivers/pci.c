@@ -227,6 +227,16 @@ int host_pci_bar(const struct host_pci *p, unsigned n, struct host_pci_bar *out)
 
 /* --- interrupts by message --- */
 
+/* Only one of the two may be on ("MSI and MSI-X Operation"). */
+static void switch_off(const struct host_pci *p, uint8_t capability, uint64_t enable)
+{
+    unsigned at = host_pci_capability(p, capability, 0);
+    uint32_t value = at ? host_pci_read(p, at) : 0;
+
+    if (value & enable)
+        host_pci_write(p, at, value & ~(uint32_t)enable);
+}
+
 unsigned host_pci_msix(const struct host_pci *p, unsigned *bar, uint32_t *offset)
 {
     unsigned at = host_pci_capability(p, HOST_PCI_CAP_MSIX, 0);
@@ -255,6 +265,8 @@ void host_pci_msix_enable(const struct host_pci *p, bool on)
 
     if (!at)
         return;
+    if (on)
+        switch_off(p, HOST_PCI_CAP_MSI, MSI_ENABLE);
     value = host_pci_read(p, at) & ~(MSIX_MASK_ALL | MSIX_ENABLE);
     host_pci_write(p, at, on ? (uint32_t)(value | MSIX_ENABLE) : (uint32_t)value);
     if (on)
@@ -271,6 +283,7 @@ int host_pci_msi_enable(const struct host_pci *p, const struct host_pci_message 
     control = host_pci_read(p, at);
     if (!(control & MSI_64) && m->address >> 32)
         return -ENODEV;
+    switch_off(p, HOST_PCI_CAP_MSIX, MSIX_ENABLE);
     control &= ~(uint32_t)(MSI_ENABLE | MSI_COUNT); /* one vector */
     host_pci_write(p, at, control);
     host_pci_write(p, at + 4, (uint32_t)m->address);

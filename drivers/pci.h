@@ -82,7 +82,8 @@ struct host_pci_message {
 unsigned host_pci_msix(const struct host_pci *p, unsigned *bar, uint32_t *offset);
 /* Let entry n of the table, mapped at io, send this message; masked before. */
 void host_pci_msix_set(const struct io *table, unsigned n, const struct host_pci_message *m);
+/* On: MSI and INTx are off then. */
 void host_pci_msix_enable(const struct host_pci *p, bool on);
-/* One vector by MSI; -ENODEV where there is none. */
+/* One vector by MSI, and MSI-X and INTx are off; -ENODEV where there is none. */
 int host_pci_msi_enable(const struct host_pci *p, const struct host_pci_message *m) MUST_CHECK;
 void host_pci_msi_disable(const struct host_pci *p);

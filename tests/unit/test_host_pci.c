@@ -336,6 +336,26 @@ static void test_msi(void **state)
     assert_int_equal(f->clears, 0);
 }
 
+/* Never both at once. */
+static void test_msi_or_msix(void **state)
+{
+    static const struct host_pci_message m = {0xfee01000, 0x51};
+    struct function *f = add(0x0008, 0x10000001, 0x010802, 0);
+    struct host_pci *p;
+
+    host_pci_init(&access_by_test);
+    p = host_pci_get(0);
+    f->config[0x34 / 4] = 0x40;
+    f->config[0x40 / 4] = 0x00005011;
+    f->config[0x50 / 4] = 0x00010005; /* firmware has used it */
+    host_pci_msix_enable(p, true);
+    assert_int_equal(f->config[0x40 / 4], 0x80005011);
+    assert_int_equal(f->config[0x50 / 4], 0x00000005);
+    assert_int_equal(host_pci_msi_enable(p, &m), 0);
+    assert_int_equal(f->config[0x40 / 4], 0x00005011);
+    assert_int_equal(f->config[0x50 / 4], 0x00010005);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +371,7 @@ int main(void)
         cmocka_unit_test_setup(test_bad_bars, setup),
         cmocka_unit_test_setup(test_msix, setup),
         cmocka_unit_test_setup(test_msi, setup),
+        cmocka_unit_test_setup(test_msi_or_msix, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
