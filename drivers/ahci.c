@@ -386,11 +386,15 @@ int ahci_port_init(struct ahci *a, unsigned n, struct ahci_port *p, const char *
         cut(&p->unit);
         return -ENODEV;
     }
-    if (disk_unit_init(&p->unit, &ops, 1, a->slots))
-        return -ENOMEM;
-    describe(p, a);
-    if (disk_add(&p->unit, &p->disk))
-        return -ENOSPC;
+    error = disk_unit_init(&p->unit, &ops, 1, a->slots);
+    if (!error) {
+        describe(p, a);
+        error = disk_add(&p->unit, &p->disk);
+    }
+    if (error) {
+        cut(&p->unit);
+        return error;
+    }
     disk_unit_add(&p->unit);
     a->port[n] = p;
     put(p, PXIE, IRQ_ALL);

@@ -5,6 +5,7 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/tsc.h"
+#include "mm/heap.h"
 
 #define DATA       0
 #define ERROR      1
@@ -350,7 +351,7 @@ static void describe(struct ata_channel *c, struct ata_drive *d)
 
 int ata_channel_init(struct ata_channel *c, unsigned number)
 {
-    bool found = false;
+    bool found = false, added = false;
 
     format(c->unit.name, sizeof(c->unit.name), "ide%u", number);
     io_write8(&c->control, CONTROL, NO_IRQ);
@@ -375,8 +376,12 @@ int ata_channel_init(struct ata_channel *c, unsigned number)
         if (!c->drives[i].present)
             continue;
         describe(c, &c->drives[i]);
-        if (disk_add(&c->unit, &c->drives[i].disk))
-            return -ENOSPC;
+        c->drives[i].present = disk_add(&c->unit, &c->drives[i].disk) == 0;
+        added |= c->drives[i].present;
+    }
+    if (!added) {
+        heap_free(c->unit.queues);
+        return -ENOSPC;
     }
     disk_unit_add(&c->unit);
     io_write8(&c->control, CONTROL, 0);

@@ -437,8 +437,10 @@ void disk_unit_add(struct disk_unit *u)
 
 int disk_add(struct disk_unit *u, struct disk *d)
 {
-    if (disk_count == DISKS_MAX)
+    if (disk_count == DISKS_MAX) {
+        log_warn("%s: beyond the first %u drives none is used", d->block.name, DISKS_MAX);
         return -ENOSPC;
+    }
     d->unit = u;
     d->block.ops = &block_ops;
     disks[disk_count++] = d;

@@ -15,15 +15,14 @@
 #define INTMS         0x0c
 #define CC            0x14
 #define CC_ENABLE     1u
-#define CC_VALUE      (CC_ENABLE | 6u << 16 | 4u << 20) /* entries of 64 and 16 bytes, pages of 4 KiB \
-                                                         */
-#define CSTS       0x1c
-#define CSTS_READY 1u
-#define CSTS_FATAL 2u
-#define AQA        0x24
-#define ASQ        0x28
-#define ACQ        0x30
-#define DOORBELLS  0x1000
+#define CC_VALUE      (CC_ENABLE | 6u << 16 | 4u << 20) /* entries of 64, 16 bytes, pages of 4 KiB */
+#define CSTS          0x1c
+#define CSTS_READY    1u
+#define CSTS_FATAL    2u
+#define AQA           0x24
+#define ASQ           0x28
+#define ACQ           0x30
+#define DOORBELLS     0x1000
 
 #define ADMIN_CREATE_SQ    0x01
 #define ADMIN_CREATE_CQ    0x05
@@ -378,23 +377,21 @@ static void read_controller(struct nvme *n)
         n->max_sectors = MIN(n->max_sectors, (uint32_t)(PAGE_SIZE / BLOCK_SECTOR) << most);
 }
 
-static void add_namespace(struct nvme *n, struct nvme_namespace *ns, uint32_t nsid,
-                          const char *name)
+static int add_namespace(struct nvme *n, struct nvme_namespace *ns, uint32_t nsid, const char *name)
 {
     const uint8_t *page = n->page;
     uint32_t lbaf;
     uint64_t blocks;
     unsigned shift, format_index = page[26] & 0xf;
     struct block_device *b = &ns->disk.block;
+    int error;
 
     memcpy(&blocks, page, 8);
     memcpy(&lbaf, page + 128 + 4 * format_index, 4);
     shift = lbaf >> 16 & 0xff;
     format(b->name, sizeof(b->name), "%sn%u", name, nsid);
-    if (!blocks || blocks > BIT(50) || (lbaf & 0xffff) || (shift != 9 && shift != 12)) {
-        log_warn("%s: a namespace of a kind that is not supported", b->name);
-        return;
-    }
+    if (!blocks || blocks > BIT(50) || (lbaf & 0xffff) || (shift != 9 && shift != 12))
+        return -ENOTSUP;
     memcpy(b->serial, n->serial, sizeof(b->serial));
     memcpy(ns->disk.model, n->model, sizeof(ns->disk.model));
     ns->disk.how = "NVMe";
@@ -409,7 +406,9 @@ static void add_namespace(struct nvme *n, struct nvme_namespace *ns, uint32_t ns
     b->highest_address = UINT64_MAX;
     b->has_flush = n->has_cache;
     b->has_fua = true;
-    ns->present = disk_add(&n->unit, &ns->disk) == 0;
+    error = disk_add(&n->unit, &ns->disk);
+    ns->present = !error;
+    return error;
 }
 
 static int find_namespaces(struct nvme *n, const char *name,
@@ -421,18 +420,18 @@ static int find_namespaces(struct nvme *n, const char *name,
     if (error)
         return error;
     memcpy(ids, n->page, sizeof(ids));
-    for (unsigned i = 0; i < NVME_NAMESPACES && ids[i]; i++) {
-        struct nvme_namespace *ns;
-
+    /* From here on there may be disks, which need a controller that is looked after. */
+    for (unsigned i = 0; i < NVME_NAMESPACES && ids[i] && error != -ETIMEDOUT; i++) {
         error = identify(n, 0, ids[i]);
+        if (!error) {
+            n->namespaces[i] = namespace_of();
+            error = n->namespaces[i] ? add_namespace(n, n->namespaces[i], ids[i], name) : -ENOMEM;
+        }
         if (error)
-            return error;
-        ns = namespace_of();
-        if (!ns)
-            return -ENOMEM;
-        n->namespaces[i] = ns;
-        add_namespace(n, ns, ids[i], name);
+            log_warn("%sn%u: a namespace that cannot be used (error %d)", name, ids[i], -error);
     }
+    if (error == -ETIMEDOUT) /* it may answer yet, to what is asked next */
+        log_warn("%s: namespaces behind that one are not looked for", name);
     return 0;
 }
 

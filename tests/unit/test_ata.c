@@ -672,6 +672,26 @@ static void test_stray_interrupt(void **state)
     assert_int_equal(backs, 0);
 }
 
+/* The machine has room for one more of the two: that one works. The last test: no room is left. */
+static void test_more_than_there_is_room_for(void **state)
+{
+    static struct disk others[DISKS_MAX];
+    static struct disk_unit nobodys;
+
+    for (unsigned i = first_disk; i < DISKS_MAX - 1; i++)
+        assert_int_equal(disk_add(&nobodys, &others[i]), 0);
+    m.drives[1].present = true;
+    init();
+    assert_ptr_equal(disk_get(DISKS_MAX - 1), &c->drives[0].disk);
+    assert_true(c->drives[0].present);
+    assert_false(c->drives[1].present);
+    assert_int_equal(run(0, BLOCK_READ, 20, pieces, 3), 0);
+    check_read();
+    setup(NULL);
+    assert_int_equal(ata_channel_init(c, 1), -ENOSPC);
+    heap_free(c);
+}
+
 #define TEST(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -694,6 +714,7 @@ int main(void)
         TEST(test_unplugged),
         TEST(test_short_pio),
         TEST(test_stray_interrupt),
+        TEST(test_more_than_there_is_room_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,6 +57,7 @@ static struct {
     unsigned mute, mute_admin; /* commands that are not answered */
     unsigned busy;             /* commands that are to be tried again */
     bool gone, twice, never_ready, waits, no_disable;
+    uint32_t refused, silent; /* namespaces of which nothing is said, not even that */
     unsigned enables, flushes, commands, fua;
     uint8_t metadata, shift;
     uint64_t stale; /* an answer that comes after a reset */
@@ -108,6 +109,12 @@ static void admin(const uint32_t *c)
         complete(0, id, (QUEUES - 1) << 16 | (QUEUES - 1), 0);
         return;
     case 0x06:
+        if (c[1] && c[1] == m.silent)
+            return;
+        if (c[1] && c[1] == m.refused) {
+            complete(0, id, 0, 6);
+            return;
+        }
         identify(c[10], c[1], ram + prp);
         break;
     case 0x05:
@@ -292,14 +299,19 @@ void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t va
 
 /* --- the driver on it --- */
 
-static struct nvme controllers[20], *n;
-static struct nvme_namespace namespaces[40];
+static struct nvme controllers[40], *n;
+static struct nvme_namespace namespaces[80];
 static unsigned used, namespaces_used;
 static struct block_device *device;
 
 static struct nvme_namespace *new_namespace(void)
 {
     return &namespaces[namespaces_used++];
+}
+
+static struct nvme_namespace *one_namespace(void)
+{
+    return n->namespaces[0] ? NULL : new_namespace();
 }
 
 static paddr next_page;
@@ -546,6 +558,38 @@ static void test_unplugged(void **state)
     assert_true(n->namespaces[0]->disk.lost);
 }
 
+/* The first is looked after though there is no more to know of the second. */
+static void check_the_first(struct nvme_namespace *(*namespace_of)(void))
+{
+    assert_int_equal(nvme_init(n, "nvme0", namespace_of), 0);
+    device = &n->namespaces[0]->disk.block;
+    m.enables = 0;
+    m.mute = 1;
+    assert_int_equal(run(BLOCK_READ, 20, pieces, 3, 0), 0);
+    check_read();
+    assert_int_equal(m.enables, 1);
+    assert_null(n->namespaces[1]);
+    setup(NULL);
+}
+
+static void test_namespaces_that_say_nothing(void **state)
+{
+    m.refused = 5;
+    check_the_first(new_namespace);
+    m.silent = 5;
+    check_the_first(new_namespace);
+    check_the_first(one_namespace);
+    m.refused = 1;
+    assert_int_equal(nvme_init(n, "nvme0", new_namespace), 0);
+    assert_null(n->namespaces[0]);
+    assert_false(n->namespaces[1]->present);
+    setup(NULL);
+    m.silent = 1; /* it may answer yet: nothing else is asked */
+    assert_int_equal(nvme_init(n, "nvme0", new_namespace), 0);
+    assert_null(n->namespaces[0]);
+    assert_null(n->namespaces[1]);
+}
+
 static void test_controllers_that_do_not_start(void **state)
 {
     m.never_ready = true;
@@ -580,6 +624,7 @@ int main(void)
         TEST(test_answers_never),
         TEST(test_fatal),
         TEST(test_unplugged),
+        TEST(test_namespaces_that_say_nothing),
         TEST(test_controllers_that_do_not_start),
     };
 
