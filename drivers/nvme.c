@@ -239,6 +239,8 @@ static int set_up_admin(struct nvme *n)
     if (!CAP_NVM(cap) || CAP_MPSMIN(cap) || CAP_DEPTH(cap) < NVME_DEPTH)
         return -ENOTSUP;
     n->stride = 4u << CAP_STRIDE(cap);
+    if (DOORBELLS + 2ull * (n->queues + 1) * n->stride > n->registers.size)
+        return -ENOTSUP;
     for (unsigned i = 0; i <= n->queues; i++)
         clear_queue(&n->queue[i]);
     io_write32(&n->registers, AQA, (NVME_DEPTH - 1) << 16 | (NVME_DEPTH - 1));

@@ -590,6 +590,19 @@ static void test_namespaces_that_say_nothing(void **state)
     assert_null(n->namespaces[1]);
 }
 
+/* Doorbells so far apart that the last ones are not mapped. */
+static void test_doorbells_out_of_reach(void **state)
+{
+    m.cap |= 10ull << 32; /* every 8 KiB */
+    assert_int_equal(nvme_init(n, "nvme0", new_namespace), -ENOTSUP);
+    setup(NULL);
+    n->registers.size = 0x1000 + 12 * 8; /* the admin's and five more */
+    init();
+    setup(NULL);
+    n->registers.size = 0x1000 + 12 * 8 - 4;
+    assert_int_equal(nvme_init(n, "nvme0", new_namespace), -ENOTSUP);
+}
+
 static void test_controllers_that_do_not_start(void **state)
 {
     m.never_ready = true;
@@ -625,6 +638,7 @@ int main(void)
         TEST(test_fatal),
         TEST(test_unplugged),
         TEST(test_namespaces_that_say_nothing),
+        TEST(test_doorbells_out_of_reach),
         TEST(test_controllers_that_do_not_start),
     };
 
