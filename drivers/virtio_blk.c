@@ -303,8 +303,8 @@ static const struct disk_ops ops = {start, collect, reset, cut};
 
 /* --- what it is --- */
 
-/* Without one it says so, or gives an empty one. */
-static void read_serial(struct virtio_blk *v, char *serial)
+/* Without one it says so, or gives an empty one. One that says nothing keeps the slot for good. */
+static int read_serial(struct virtio_blk *v, char *serial)
 {
     struct virtio_queue *q = &v->queue[0];
     char *into = (char *)q->tables + VIRTIO_TABLE; /* the next slot's */
@@ -315,9 +315,10 @@ static void read_serial(struct virtio_blk *v, char *serial)
     give(v, q, 0, T_GET_ID, 0, &segment, 1);
     while (take(q) != 0)
         if (rdtsc() >= until)
-            return;
+            return -ETIMEDOUT;
     for (unsigned i = 0; i < 20 && into[i] && !outcome(q, 0); i++)
         serial[i] = into[i] < 0x21 || into[i] > 0x7e ? '?' : into[i];
+    return 0;
 }
 
 static int describe(struct virtio_blk *v, const char *name)
@@ -340,8 +341,7 @@ static int describe(struct virtio_blk *v, const char *name)
     b->highest_address = UINT64_MAX;
     b->read_only = v->features & F_RO;
     b->has_flush = v->features & F_FLUSH;
-    read_serial(v, b->serial);
-    return 0;
+    return read_serial(v, b->serial);
 }
 
 int virtio_blk_init(struct virtio_blk *v, const char *name)

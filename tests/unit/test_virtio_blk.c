@@ -438,6 +438,10 @@ static void test_devices_that_cannot_be_used(void **state)
     m.sectors = 0;
     assert_int_equal(virtio_blk_init(v, "virtio0"), -ENOTSUP);
     setup(NULL);
+    m.mute = 1; /* not even its serial number: the first slot is the device's for good */
+    assert_int_equal(virtio_blk_init(v, "virtio0"), -ETIMEDOUT);
+    assert_int_equal(m.status, 0);
+    setup(NULL);
     v->notify.size = 13; /* its place is at 12 */
     assert_int_equal(virtio_blk_init(v, "virtio0"), -EIO);
     assert_int_equal(m.status, 0);
