@@ -147,8 +147,7 @@ static int start(struct disk_queue *q, unsigned slot)
  * The controller carries out commands in the order in which they came, and stops at one that
  * fails: that one is in CMD, the others are tried again behind a restart of the port.
  */
-static void collect_error(struct ahci_port *p, struct disk_queue *q, uint32_t interrupts,
-                          uint32_t issued)
+static void collect_error(struct ahci_port *p, struct disk_queue *q, uint32_t interrupts)
 {
     uint32_t tfd = get(p, TFD);
     unsigned slot = CMD_SLOT(get(p, CMD));
@@ -157,7 +156,7 @@ static void collect_error(struct ahci_port *p, struct disk_queue *q, uint32_t in
 
     if (link) {
         p->hard = true;
-    } else if (slot < q->depth && (issued >> slot & 1) && q->slots[slot].request) {
+    } else if (slot < q->depth && q->slots[slot].request) {
         disk_finish(q, slot, error ? error : -EAGAIN);
     }
     disk_want_reset(q, link || !error);
@@ -166,7 +165,7 @@ static void collect_error(struct ahci_port *p, struct disk_queue *q, uint32_t in
 static void collect(struct disk_queue *q)
 {
     struct ahci_port *p = CONTAINER_OF(q->unit, struct ahci_port, unit);
-    uint32_t interrupts = get(p, PXIS), issued;
+    uint32_t interrupts = get(p, PXIS), issued, errors;
 
     put(p, PXIS, interrupts);
     issued = get(p, CI);
@@ -174,11 +173,18 @@ static void collect(struct disk_queue *q)
         disk_want_reset(q, true);
         return;
     }
+    /* One may have failed since, and some controllers clear the bit of such a command, too. */
+    errors = get(p, PXIS) & (uint32_t)(IRQ_ERRORS | IRQ_LINK);
+    if (errors)
+        put(p, PXIS, errors);
+    interrupts |= errors;
+    if (interrupts & IRQ_ERRORS)
+        issued |= 1u << CMD_SLOT(get(p, CMD));
     for (unsigned slot = 0; slot < q->depth; slot++)
         if (q->slots[slot].request && !(issued >> slot & 1))
             disk_finish(q, slot, 0);
     if (interrupts & (IRQ_ERRORS | IRQ_LINK))
-        collect_error(p, q, interrupts, issued);
+        collect_error(p, q, interrupts);
 }
 
 /* --- starting and stopping a port --- */

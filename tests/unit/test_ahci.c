@@ -50,6 +50,7 @@ static struct {
     unsigned commands, link_resets, flushes, starts;
     uint32_t muted; /* slots */
     bool waits;     /* nothing is done before the test says so */
+    bool clears_ci; /* of a command that has failed, too */
 } m;
 
 static uint32_t get32(uint64_t at)
@@ -134,6 +135,7 @@ static void work(void)
             m.ci &= ~(1u << slot);
             m.pxis |= 1;
         } else {
+            m.ci &= ~((uint32_t)m.clears_ci << slot);
             m.tfd = 0x40 << 8 | 0x51;
             m.pxis |= 1u << 30;
         }
@@ -431,6 +433,28 @@ static void test_bad_sector_among_many(void **state)
     settle();
 }
 
+/* Some clear a command's bit when it has failed, too: that is no success. */
+static void test_bit_of_a_failed_command(void **state)
+{
+    init();
+    m.clears_ci = true;
+    m.bad = 7;
+    assert_int_equal(run(BLOCK_FLUSH, 0, NULL, 0), -EIO);
+    assert_int_equal(run(BLOCK_READ, 7, pieces, 1), -EIO);
+    /* Also when the error is there before it is looked for. */
+    m.waits = true;
+    backs = good = 0;
+    block_submit(&p->disk.block, &(struct block_request){.op = BLOCK_FLUSH, .done = done});
+    m.waits = false;
+    work();
+    ahci_interrupt(&a);
+    settle();
+    assert_int_equal(backs, 1);
+    assert_int_equal(good, 0);
+    assert_int_equal(run(BLOCK_READ, 20, pieces, 3), 0);
+    check_read();
+}
+
 static void test_interrupts(void **state)
 {
     init();
@@ -501,6 +525,7 @@ int main(void)
         TEST(test_not_a_disk),
         TEST(test_limits),
         TEST(test_bad_sector_among_many),
+        TEST(test_bit_of_a_failed_command),
         TEST(test_interrupts),
         TEST(test_answers_late),
         TEST(test_answers_never),
