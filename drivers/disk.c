@@ -312,6 +312,9 @@ static void end_unit(struct disk_unit *u)
 
 static void end_reset(struct disk_unit *u)
 {
+    /* As long as no queue runs nobody else says anything; then it is about the next reset. */
+    bool doubt = __atomic_exchange_n(&u->doubt, false, __ATOMIC_RELAXED);
+
     u->state = DISK_RUNS;
     __atomic_store_n(&u->wanted, 0, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < u->queue_count; i++) {
@@ -323,7 +326,7 @@ static void end_reset(struct disk_unit *u)
             struct block_request *r = q->slots[slot].request;
 
             q->slots[slot].request = NULL;
-            if (r && u->doubt)
+            if (r && doubt)
                 again_in_doubt(q, r);
             else if (r)
                 prepend(q, r);
@@ -332,7 +335,6 @@ static void end_reset(struct disk_unit *u)
         start_some(q);
         unlock(q);
     }
-    u->doubt = false;
 }
 
 static void reset_some(struct disk_unit *u, bool begin)
@@ -376,7 +378,7 @@ static bool look_after(struct disk_unit *u)
         return busy;
     if (late && !wanted) {
         log_warn("%s: no answer for %u seconds: it is reset", u->name, DISK_SECONDS);
-        u->doubt = true;
+        __atomic_store_n(&u->doubt, true, __ATOMIC_RELAXED);
     }
     begin_reset(u);
     if (__atomic_add_fetch(&u->in_vain, 1, __ATOMIC_RELAXED) > IN_VAIN_MAX)

@@ -72,7 +72,7 @@ struct disk_unit {
     bool interrupting;     /* else it is polled */
     enum disk_state state; /* processor 0's to change */
     uint32_t wanted;       /* atomic: a reset is wanted */
-    bool doubt;            /* at the next reset nobody knows what of it has been carried out */
+    bool doubt;            /* atomic: at the next reset nobody knows what has been carried out */
     uint32_t in_vain;      /* atomic: resets since something came back */
     uint32_t in_use;       /* atomic: something has been submitted since it was looked after */
     uint64_t reset_until, next_step;

@@ -31,6 +31,7 @@ static struct {
     unsigned reset_steps, steps; /* a reset needs so many */
     bool never_ready;
     bool exclusive_flush;
+    bool wants_reset; /* once, at the next FLUSH that is started */
 } m;
 
 static int model_start(struct disk_queue *q, unsigned slot)
@@ -46,6 +47,10 @@ static int model_start(struct disk_queue *q, unsigned slot)
     if (m.never_ready) {
         disk_want_reset(q, false);
         return -EAGAIN;
+    }
+    if (m.wants_reset && r->op == BLOCK_FLUSH) {
+        m.wants_reset = false;
+        disk_want_reset(q, true);
     }
     assert_false(m.given >> slot & 1);
     m.given |= BIT(slot);
@@ -419,6 +424,22 @@ static void test_a_flush_gets_more_time(void **state)
     assert_int_equal(m.resets, 1);
 }
 
+/* What another processor says while queues run again is about the next reset. */
+static void test_doubt_behind_a_reset(void **state)
+{
+    m.reset_steps = 5;
+    submit(0, BLOCK_READ, 0);
+    seconds(DISK_SECONDS - 1);
+    now += 2 * tsc_hz;
+    disks_work();
+    assert_int_equal(m.resets, 1);
+    submit(1, BLOCK_FLUSH, 0);
+    m.wants_reset = true;
+    seconds(1);
+    assert_int_equal(m.resets, 2);
+    assert_int_equal(errors[1], -ETIMEDOUT);
+}
+
 static void test_reset_fails(void **state)
 {
     m.reset_error = -EIO;
@@ -541,6 +562,7 @@ int main(void)
         TEST(test_answers_late),
         TEST(test_answers_never),
         TEST(test_a_flush_gets_more_time),
+        TEST(test_doubt_behind_a_reset),
         TEST(test_reset_fails),
         TEST(test_resets_in_vain),
         TEST(test_reset_never_ends),
