@@ -105,6 +105,8 @@ void disk_finish(struct disk_queue *q, unsigned slot, int error)
     q->slots[slot].request = NULL;
     q->busy--;
     __atomic_store_n(&q->unit->in_vain, 0, __ATOMIC_RELAXED);
+    if (r->op == BLOCK_FLUSH)
+        __atomic_store_n(&q->unit->flushed, rdtsc(), __ATOMIC_RELAXED);
     if (error == -ENODEV)
         lose(disk_of(r));
     /* A FLUSH is asked once: see above. */
@@ -270,14 +272,33 @@ static const struct block_ops block_ops = {submit, poll};
 
 /* --- looking after a unit, on processor 0 --- */
 
-/* Whether something has waited too long, although the hardware was asked. */
-static bool overdue(struct disk_queue *q, uint64_t now)
-{
-    bool late = false;
+/*
+ * A drive may do one thing at a time: while a FLUSH is within its time nothing else is late, and
+ * behind it everybody has his own time once more. But what a drive has forgotten among FLUSHes is
+ * late some day.
+ */
+struct lateness {
+    bool flushing;       /* a FLUSH is within its time */
+    bool late, too_late; /* something is: beside a FLUSH, too */
+};
 
-    for (unsigned slot = 0; slot < q->depth && q->busy; slot++)
-        late |= q->slots[slot].request && now >= q->slots[slot].deadline;
-    return late;
+/* What has waited too long, although the hardware was asked. */
+static void look_for_late(const struct disk_queue *q, uint64_t now, struct lateness *out)
+{
+    uint64_t flushed = __atomic_load_n(&q->unit->flushed, __ATOMIC_RELAXED);
+
+    for (unsigned slot = 0; slot < q->depth && q->busy; slot++) {
+        const struct disk_slot *s = &q->slots[slot];
+
+        if (!s->request)
+            continue;
+        if (now >= s->deadline + tsc_hz * BESIDE_SECONDS)
+            out->too_late = true;
+        else if (now >= MAX(s->deadline, flushed + patience(s->request)))
+            out->late = true;
+        else if (s->request->op == BLOCK_FLUSH)
+            out->flushing = true;
+    }
 }
 
 static void begin_reset(struct disk_unit *u)
@@ -356,7 +377,8 @@ static void reset_some(struct disk_unit *u, bool begin)
 /* Returns whether something is still under way. */
 static bool look_after(struct disk_unit *u)
 {
-    bool wanted, late = false, busy = false;
+    struct lateness found = {false, false, false};
+    bool wanted, late, busy = false;
 
     if (u->state == DISK_LOST)
         return false;
@@ -369,15 +391,16 @@ static bool look_after(struct disk_unit *u)
 
         look(q, false);
         spin_lock(&q->lock);
-        late |= overdue(q, rdtsc());
+        look_for_late(q, rdtsc(), &found);
         busy |= q->busy || q->first;
         unlock(q);
     }
+    late = found.too_late || (found.late && !found.flushing);
     wanted = __atomic_load_n(&u->wanted, __ATOMIC_ACQUIRE);
     if (!late && !wanted)
         return busy;
     if (late && !wanted) {
-        log_warn("%s: no answer for %u seconds: it is reset", u->name, DISK_SECONDS);
+        log_warn("%s: no answer in time: it is reset", u->name);
         __atomic_store_n(&u->doubt, true, __ATOMIC_RELAXED);
     }
     begin_reset(u);

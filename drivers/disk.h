@@ -18,7 +18,8 @@
 #define DISK_TRIES      3  /* of a request, by resets and errors in transit */
 #define DISK_SECONDS    10 /* until a drive that has not answered is reset; a FLUSH gets more */
 #define FLUSH_SECONDS   60
-#define RESET_SECONDS   35 /* more than any specification gives it */
+#define BESIDE_SECONDS  120 /* that FLUSHes let others wait beyond their time, at most */
+#define RESET_SECONDS   35  /* more than any specification gives it */
 #define DISK_MODEL_SIZE 41
 
 struct disk;
@@ -75,6 +76,7 @@ struct disk_unit {
     bool doubt;            /* atomic: at the next reset nobody knows what has been carried out */
     uint32_t in_vain;      /* atomic: resets since something came back */
     uint32_t in_use;       /* atomic: something has been submitted since it was looked after */
+    uint64_t flushed;      /* atomic: TSC at the end of a FLUSH */
     uint64_t reset_until, next_step;
     uint64_t resets, retries, errors; /* errors: requests that failed for good */
     struct disk_unit *next;

@@ -369,7 +369,7 @@ static void test_answers_late(void **state)
     submit(0, BLOCK_READ, 0);
     submit(1, BLOCK_WRITE, 0); /* innocent */
     submit(3, BLOCK_FLUSH, 0); /* who knows what became of it */
-    seconds(DISK_SECONDS - 1);
+    seconds(FLUSH_SECONDS - 1);
     assert_int_equal(m.resets, 0);
     now += 2 * tsc_hz;
     disks_work();
@@ -421,6 +421,46 @@ static void test_a_flush_gets_more_time(void **state)
     seconds(FLUSH_SECONDS - 1);
     assert_int_equal(m.resets, 0);
     seconds(2);
+    assert_int_equal(m.resets, 1);
+}
+
+/* A drive that does one thing at a time is not late with what came behind a FLUSH. */
+static void test_behind_a_flush(void **state)
+{
+    submit(0, BLOCK_READ, 0);
+    answer(0, 0);
+    seconds(1);
+    submit(1, BLOCK_READ, 0); /* the slot in front */
+    submit(2, BLOCK_FLUSH, 0);
+    seconds(FLUSH_SECONDS - 2);
+    assert_int_equal(m.resets, 0);
+    answer(1, 0);
+    seconds(2);
+    assert_int_equal(errors[2], 0);
+    assert_int_equal(m.resets, 0); /* its turn has just come */
+    answer(0, 0);
+    seconds(1);
+    assert_int_equal(errors[1], 0);
+    submit(3, BLOCK_FLUSH, 0);
+    submit(4, BLOCK_READ, 0);
+    seconds(20);
+    answer(0, 0);
+    seconds(DISK_SECONDS + 2);
+    assert_int_equal(errors[3], 0);
+    assert_int_equal(m.resets, 1);
+}
+
+/* One that is forgotten while FLUSHes come and go is late some day all the same. */
+static void test_forgotten_among_flushes(void **state)
+{
+    submit(0, BLOCK_READ, 0);
+    for (unsigned i = 1; i < 40 && !m.resets; i++) {
+        submit(i, BLOCK_FLUSH, 0);
+        seconds(5);
+        answer(1, 0);
+        disks_work();
+        assert_true(m.resets || errors[i] == 0);
+    }
     assert_int_equal(m.resets, 1);
 }
 
@@ -562,6 +602,8 @@ int main(void)
         TEST(test_answers_late),
         TEST(test_answers_never),
         TEST(test_a_flush_gets_more_time),
+        TEST(test_behind_a_flush),
+        TEST(test_forgotten_among_flushes),
         TEST(test_doubt_behind_a_reset),
         TEST(test_reset_fails),
         TEST(test_resets_in_vain),

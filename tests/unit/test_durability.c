@@ -201,8 +201,10 @@ static void step(void)
     case 4:
         disk_interrupt(&unit.queues[0]);
         break;
-    case 5:
-        now += chance(40) ? 10 : DISK_SECONDS * tsc_hz;
+    case 5: /* it is late now, but for a reset */
+        now += chance(40)                  ? 10
+               : unit.state == DISK_RESETS ? DISK_SECONDS * tsc_hz
+                                           : FLUSH_SECONDS * tsc_hz;
         disks_work();
         break;
     case 6:
