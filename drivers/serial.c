@@ -125,18 +125,25 @@ static void transmit(struct serial_port *p)
         set_ier(p, IER_RX | (p->tx_head != p->tx_tail ? IER_TX : 0));
 }
 
-void serial_poll(struct serial_port *p)
+static bool rings_empty(const struct serial_port *p)
 {
-    bool any;
+    return p->tx_head == p->tx_tail && p->rx_head == p->rx_tail;
+}
 
-    if (!p->present)
-        return;
+bool serial_poll(struct serial_port *p)
+{
+    bool any, empty;
+
+    if (!p->present || LIKELY(rings_empty(p) && !(in(p, LSR) & LSR_DATA)))
+        return false;
     spin_lock(&p->lock);
     any = receive(p);
     transmit(p);
+    empty = rings_empty(p);
     spin_unlock(&p->lock);
     if (any && p->rx_handler)
         p->rx_handler();
+    return !empty;
 }
 
 static void interrupt(void *arg)
@@ -146,7 +153,7 @@ static void interrupt(void *arg)
     /* The line is edge-triggered: it must have been low once before it can rise again, so every
      * cause must go. */
     for (int i = 0; i < 32 && !(in(p, IIR) & IIR_NONE); i++) {
-        serial_poll(p);
+        (void)serial_poll(p);
         (void)in(p, MSR);
     }
 }
@@ -168,8 +175,10 @@ int serial_enable_interrupts(struct serial_port *p)
         error = ioapic_route_isa(p->isa_irq, vector, apic_id());
     if (error)
         return error;
+    spin_lock(&p->lock);
     p->interrupts = true;
-    serial_poll(p);
+    transmit(p);
+    spin_unlock(&p->lock);
     return 0;
 }
 

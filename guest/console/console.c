@@ -44,6 +44,8 @@ static struct stream {
     bool in_line;         /* the last byte that a guest has sent is no line feed */
     bool replaying;       /* what the guest in front has said before is being sent again: its new
                            * bytes are kept until that has come to its end */
+    bool refused;         /* whoever came to the front last, or had a byte refused since
+                           * console_pump() was called, may have bytes that wait in its UART */
     struct replay filter; /* for that */
     uint64_t deadline;    /* host TSC at which console_pump() is to be called again */
 } stream = {.deadline = CONSOLE_NEVER};
@@ -175,6 +177,7 @@ static void enter(const struct front *next)
 {
     console_lock();
     front = *next;
+    stream.refused = true;
     console_unlock();
 }
 
@@ -184,6 +187,7 @@ static void enter_guest(const struct front *next, uint64_t (*from)(const struct 
 
     console_lock();
     front = *next;
+    stream.refused = true;
     stream.filter = (struct replay){0};
     if (k)
         k->sent = from(k);
@@ -356,6 +360,7 @@ bool console_put(void *context, uint8_t byte)
             heap_alloc(sizeof(*k)); /* before the lock, whose rank is higher */
     console_lock();
     taken = put(k, vm->id, byte);
+    stream.refused |= !taken;
     if (stream.deadline == CONSOLE_NEVER)
         watch();
     console_unlock();
@@ -395,13 +400,24 @@ static bool take_input(uint64_t *next)
     return true;
 }
 
-uint64_t console_pump(void)
+/* A guest is in front, and nothing is due: what is kept of it is sent by a deadline. Who changes
+ * that on another processor asks for this one's attention afterwards. */
+static bool quiet(void)
 {
-    uint64_t next = CONSOLE_NEVER, work;
+    return front.state == FRONT_GUEST && stream.deadline == CONSOLE_NEVER && !stream.refused &&
+           !lines_wait();
+}
 
-    serial_poll(&com1);
+/* What there is to be done. Nearly never anything when processor 0's loop comes round. */
+static __attribute__((noinline)) uint64_t work(void)
+{
+    uint64_t next = CONSOLE_NEVER, wish;
+    bool refused;
+
     console_lock();
     stream.deadline = CONSOLE_NEVER;
+    refused = stream.refused;
+    stream.refused = false;
     if (stream.replaying)
         send_kept();
     if (lines_wait())
@@ -409,15 +425,15 @@ uint64_t console_pump(void)
     console_unlock();
     if (front.state == FRONT_PARTING && !stream.replaying)
         happens(FRONT_SHOWN);
-    if (front.state == FRONT_GUEST && console_front()->vm)
+    if (refused && front.state == FRONT_GUEST && console_front()->vm)
         vm_console_retry(console_front()->vm);
     for (unsigned i = 0; take_input(&next); i++)
         if (i == INPUT_MAX) {
             next = 0;
             break;
         }
-    work = monitor->work();
-    next = MIN(next, work);
+    wish = monitor->work();
+    next = MIN(next, wish);
     if (front.state == FRONT_MONITOR)
         show_lines();
     /* What another processor has sent since the lock was held has called watch() itself. */
@@ -429,6 +445,11 @@ uint64_t console_pump(void)
     next = stream.deadline;
     console_unlock();
     return next;
+}
+
+uint64_t console_pump(void)
+{
+    return LIKELY(!serial_poll(&com1) && quiet()) ? CONSOLE_NEVER : work();
 }
 
 /* Wait until what is on its way has been sent. */

@@ -9,7 +9,7 @@ void port_wait(size_t length)
     uint64_t limit = rdtsc() + tsc_hz / 50;
 
     while (serial_room(&com1) < length && rdtsc() < limit)
-        serial_poll(&com1);
+        (void)serial_poll(&com1);
 }
 
 bool port_input_taken(const struct vm *vm, uint64_t *next)
@@ -22,8 +22,12 @@ bool port_input_taken(const struct vm *vm, uint64_t *next)
     }
     if (!full_since)
         full_since = rdtsc();
-    if (rdtsc() - full_since > tsc_hz)
-        return serial_received(&com1, PORT_ESCAPE);
+    if (rdtsc() - full_since > tsc_hz) {
+        if (!serial_received(&com1, PORT_ESCAPE))
+            return false;
+        full_since = 0;
+        return true;
+    }
     *next = MIN(*next, full_since + tsc_hz + 1);
     return false;
 }

@@ -16,7 +16,7 @@ static inline bool port_takes_byte(void)
 {
     if (LIKELY(serial_room(&com1) > PORT_RESERVE))
         return true;
-    serial_poll(&com1);
+    (void)serial_poll(&com1);
     return serial_room(&com1) > PORT_RESERVE;
 }
 

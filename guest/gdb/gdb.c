@@ -481,7 +481,7 @@ uint64_t gdb_pump(void)
 
     if (LIKELY(!on))
         return UINT64_MAX;
-    serial_poll(&com2);
+    (void)serial_poll(&com2);
     watch();
     for (unsigned i = 0; i < INPUT_MAX && serial_room(&com2) > 2 * GDB_FRAME; i++) {
         byte = serial_read(&com2);

@@ -163,7 +163,7 @@ static __attribute__((noinline)) bool send(uint64_t now)
             return false;
         serial_write(&com2, packet, length);
     } else {
-        serial_poll(&com2);
+        (void)serial_poll(&com2);
     }
     next_send = now + tsc_hz / FIFO_PER_SECOND;
     return true;

@@ -19,6 +19,7 @@
 #include "drivers/framebuffer.h"
 #include "drivers/serial.h"
 #include "guest/console/console.h"
+#include "guest/console/port.h"
 #include "guest/vm/control.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
@@ -35,6 +36,8 @@ static bool awaited[VMS];
 
 /* What has come where. */
 static unsigned to_guest[VMS], to_monitor, prompts;
+static unsigned again;              /* how often the loop was asked to come by */
+static unsigned retries, questions; /* to a guest's UART, to the monitor */
 static char screen[1 << 16];
 static size_t shown, room;
 static uint8_t typed[64];
@@ -60,8 +63,11 @@ void console_unlock(void)
 {
 }
 
+static void (*line_sink)(const char *line, size_t length);
+
 void console_set_serial_line_sink(void (*fn)(const char *line, size_t length))
 {
+    line_sink = fn;
 }
 
 void framebuffer_write(const char *text, size_t length, uint32_t colour)
@@ -107,9 +113,10 @@ void serial_set_rx_handler(struct serial_port *p, void (*fn)(void))
 {
 }
 
-void serial_poll(struct serial_port *p)
+bool serial_poll(struct serial_port *p)
 {
     room += drains;
+    return serial_sending(p) || typed_head != typed_tail;
 }
 
 void serial_flush(struct serial_port *p)
@@ -119,6 +126,7 @@ void serial_flush(struct serial_port *p)
 
 void vcpu_again_at(uint64_t deadline)
 {
+    again++;
 }
 
 void run_attention(unsigned n)
@@ -162,6 +170,7 @@ bool control_awaits(const struct vm_slot *slot)
 
 void vm_console_retry(struct vm *vm)
 {
+    retries++;
 }
 
 void vm_console_type(struct vm *vm, uint8_t byte)
@@ -171,6 +180,7 @@ void vm_console_type(struct vm *vm, uint8_t byte)
 
 bool vm_console_takes(const struct vm *vm)
 {
+    questions++;
     return !stalls;
 }
 
@@ -190,6 +200,7 @@ static void monitor_input(uint8_t byte)
 
 static uint64_t monitor_work(void)
 {
+    questions++;
     return CONSOLE_NEVER;
 }
 
@@ -397,6 +408,92 @@ static void test_a_port_that_does_not_interrupt(void **state)
     assert_int_equal(screen[shown - 1], 'x');
 }
 
+/* --- the loop of processor 0, which comes by often --- */
+
+static void test_nothing_is_due(void **state)
+{
+    begin(CONSOLE_ANY, true, false);
+    start(0);
+    say(0, "line\n");
+    pump();
+    retries = questions = 0;
+    pump();
+    assert_int_equal(retries + questions, 0);
+    type('x');
+    assert_int_equal(to_guest[0], 1);
+    say(0, "prompt"); /* in the middle of a line, all of which has been sent */
+    pump();
+    retries = questions = 0;
+    pump();
+    assert_int_equal(retries + questions, 0);
+}
+
+/* The port's interrupt may have sent all of it before the loop comes by. */
+static void test_a_byte_that_was_refused(void **state)
+{
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    pump();
+    retries = 0;
+    room = 0;
+    assert_false(console_put(&vms[0], 'x'));
+    pump();
+    assert_int_equal(retries, 1);
+    pump();
+    assert_int_equal(retries, 1);
+    start(1);
+    console_attach(&slots[1]); /* what waits there may be older than its being in front */
+    retries = 0;
+    pump();
+    assert_int_equal(retries, 1);
+}
+
+/* The port has no room for one of Corbel's lines; then it has. */
+static void test_a_line_that_waits(void **state)
+{
+    begin(CONSOLE_ANY, true, false);
+    start(0);
+    pump();
+    room = 0;
+    line_sink("corbel: line\r\n", 14);
+    pump();
+    assert_memory_equal(screen + shown - 14, "corbel: line\r\n", 14);
+}
+
+/* What is kept of a guest is sent as the port takes it. */
+static void test_what_was_kept(void **state)
+{
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    start(1);
+    pump();
+    for (unsigned i = 0; i < 1000; i++)
+        say(1, "k");
+    room = 2 * PORT_RESERVE; /* for the announcement, and no more */
+    console_attach(&slots[1]);
+    shown = 0;
+    for (unsigned i = 0; i < 10; i++) { /* the port has sent all, but never takes all */
+        room = 700;
+        (void)console_pump();
+        room = SERIAL_TX_SIZE;
+    }
+    assert_int_equal(shown, 1000);
+}
+
+/* The port has sent all before the loop comes by, and more is said: the loop comes by again. */
+static void test_more_is_said(void **state)
+{
+    begin(CONSOLE_ANY, true, false);
+    start(0);
+    pump();
+    for (unsigned i = 0; i < 3; i++) {
+        again = 0;
+        say(0, "x");
+        assert_int_equal(again, 1);
+        pump();
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +502,11 @@ int main(void)
         cmocka_unit_test(test_a_guest_that_does_not_read),
         cmocka_unit_test(test_a_key_that_is_waited_for),
         cmocka_unit_test(test_a_port_that_does_not_interrupt),
+        cmocka_unit_test(test_nothing_is_due),
+        cmocka_unit_test(test_a_byte_that_was_refused),
+        cmocka_unit_test(test_a_line_that_waits),
+        cmocka_unit_test(test_what_was_kept),
+        cmocka_unit_test(test_more_is_said),
     };
 
     console_mux_init(&prompt);
