@@ -49,7 +49,7 @@ static void add_port(struct ahci *a, unsigned n, const struct host_pci *pci)
         log_error("no memory for an AHCI port's drive");
         return;
     }
-    p->unit.pci = pci;
+    drive_unit_of(pci, &p->unit);
     format(name, sizeof(name), "sata%u", number);
     if (ahci_port_init(a, n, p, name) == 0)
         number++;

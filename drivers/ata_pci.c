@@ -78,7 +78,7 @@ void ata_probe(const struct host_pci *p)
             log_error("no memory for an IDE channel's drives");
             return;
         }
-        c->unit.pci = p;
+        drive_unit_of(p, &c->unit);
         if (!find_ports(p, channel, c)) {
             heap_free(c);
             continue;

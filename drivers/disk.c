@@ -315,9 +315,20 @@ static void begin_reset(struct disk_unit *u)
     }
 }
 
+/* Whatever the hardware made of cut(): with the last unit of its function that is no bus master. */
+static void cut_function(const struct disk_unit *u)
+{
+    for (const struct disk_unit *other = units; other; other = other->next)
+        if (other != u && other->pci == u->pci && other->state != DISK_LOST)
+            return;
+    if (u->master_off)
+        u->master_off(u->pci);
+}
+
 static void end_unit(struct disk_unit *u)
 {
     u->ops->cut(u);
+    cut_function(u);
     for (unsigned i = 0; i < u->queue_count; i++) {
         struct disk_queue *q = &u->queues[i];
 

@@ -66,7 +66,8 @@ enum disk_state { DISK_RUNS, DISK_RESETS, DISK_LOST };
 
 struct disk_unit {
     const struct disk_ops *ops;
-    const struct host_pci *pci;
+    const struct host_pci *pci;                   /* several units may be one function's */
+    void (*master_off)(const struct host_pci *p); /* it reaches no memory any more; or NULL */
     char name[BLOCK_NAME];
     struct disk_queue *queues; /* queue_count of them */
     unsigned queue_count;

@@ -88,6 +88,17 @@ int drive_msi_connect(const struct host_pci *p, void (*fn)(void *), void *arg)
 
 /* --- memory --- */
 
+static void master_off(const struct host_pci *p)
+{
+    host_pci_command(p, 0, HOST_PCI_MASTER);
+}
+
+void drive_unit_of(const struct host_pci *p, struct disk_unit *u)
+{
+    u->pci = p;
+    u->master_off = master_off;
+}
+
 bool drive_map(const struct host_pci *p, unsigned bar, uint64_t least, struct io *out)
 {
     struct host_pci_bar at;

@@ -18,6 +18,9 @@ void virtio_blk_probe(const struct host_pci *p);
 
 /* --- for them --- */
 
+/* The unit is that function's, which is bus master until the last of its units is lost. */
+void drive_unit_of(const struct host_pci *p, struct disk_unit *u);
+
 /* Map a BAR's registers (64 KiB of them at most); false when there are none, or fewer than least.
  */
 bool drive_map(const struct host_pci *p, unsigned bar, uint64_t least, struct io *out);

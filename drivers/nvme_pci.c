@@ -69,7 +69,7 @@ void nvme_probe(const struct host_pci *p)
 
     if (!n)
         return;
-    n->unit.pci = p;
+    drive_unit_of(p, &n->unit);
     format(name, sizeof(name), "nvme%u", number++);
     host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
     if (!drive_map(p, 0, 2 * PAGE_SIZE, &n->registers)) {

@@ -81,7 +81,7 @@ void virtio_blk_probe(const struct host_pci *p)
 
     if (!v)
         return;
-    v->unit.pci = p;
+    drive_unit_of(p, &v->unit);
     format(name, sizeof(name), "virtio%u", number++);
     host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
     if (!find_all(p, v)) {

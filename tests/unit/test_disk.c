@@ -492,6 +492,39 @@ static void test_reset_fails(void **state)
         assert_int_equal(errors[i], -EIO);
 }
 
+static unsigned masters_off;
+
+static void master_off(const struct host_pci *p)
+{
+    assert_ptr_equal(p, m.unit.pci);
+    assert_int_equal(backs, 0); /* see model_cut() */
+    masters_off++;
+}
+
+/* A function with several units is bus master until the last of them is lost. */
+static void test_cut_off_by_its_function(void **state)
+{
+    static struct disk_unit other;
+
+    other.pci = (const struct host_pci *)&other;
+    disk_unit_add(&other);
+    for (unsigned i = 0; i < 2; i++) {
+        m.reset_error = -EIO;
+        m.unit.pci = other.pci;
+        m.unit.master_off = master_off;
+        masters_off = 0;
+        submit(0, BLOCK_READ, 0);
+        seconds(DISK_SECONDS + 1);
+        assert_int_equal(errors[0], -EIO);
+        assert_int_equal(m.cuts, 1);
+        assert_int_equal(masters_off, i);
+        teardown(NULL);
+        setup(NULL);
+        other.state = DISK_LOST;
+    }
+    other.pci = NULL;
+}
+
 /* Each reset does well, and then it takes no command all the same. */
 static void test_resets_in_vain(void **state)
 {
@@ -606,6 +639,7 @@ int main(void)
         TEST(test_forgotten_among_flushes),
         TEST(test_doubt_behind_a_reset),
         TEST(test_reset_fails),
+        TEST(test_cut_off_by_its_function),
         TEST(test_resets_in_vain),
         TEST(test_reset_never_ends),
         TEST(test_reset_for_an_error),
