@@ -8,10 +8,8 @@
 
 /* Of the controller. */
 #define CAP       0x00
-#define CAP_SSS   BIT(27) /* drives spin up when they are told to */
 #define CAP_S64A  BIT(31)
 #define GHC       0x04
-#define GHC_RESET BIT(0)
 #define GHC_IRQ   BIT(1)
 #define GHC_AHCI  BIT(31)
 #define IS        0x08

@@ -12,9 +12,9 @@
 #include "mm/frame.h"
 #include "mm/heap.h"
 
-#define NATIVE(channel) BIT(2 * (channel)) /* in the interface's byte; else where a PC/AT has it   \
-                                            */
-#define BUS_MASTER BIT(7)
+/* In the interface's byte; a channel that is not native is where a PC/AT has it. */
+#define NATIVE(channel) BIT(2 * (channel))
+#define BUS_MASTER      BIT(7)
 
 static struct io ports(uint64_t base, uint64_t size)
 {

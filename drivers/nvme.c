@@ -12,7 +12,6 @@
 #define CAP_NVM(c)    ((c) >> 37 & 1)
 #define CAP_MPSMIN(c) ((c) >> 48 & 0xf)
 #define CAP_DEPTH(c)  (((c)&0xffff) + 1)
-#define INTMS         0x0c
 #define CC            0x14
 #define CC_ENABLE     1u
 #define CC_VALUE      (CC_ENABLE | 6u << 16 | 4u << 20) /* entries of 64, 16 bytes, pages of 4 KiB */

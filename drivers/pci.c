@@ -68,7 +68,7 @@ static void scan_bridge(const struct host_pci *p, unsigned depth)
 /* Returns the header type; ones where there is nothing. */
 static uint8_t scan_function(uint16_t address, unsigned depth)
 {
-    uint32_t id = config->read(address, HOST_PCI_ID), class, subsystem, interrupt;
+    uint32_t id = config->read(address, HOST_PCI_ID), class;
     struct host_pci p = {.address = address};
     uint8_t header;
 
@@ -76,24 +76,17 @@ static uint8_t scan_function(uint16_t address, unsigned depth)
         return 0xff;
     class = config->read(address, HOST_PCI_CLASS);
     header = (uint8_t)(config->read(address, HOST_PCI_HEADER) >> 16);
-    interrupt = config->read(address, HOST_PCI_INTERRUPT);
     p.vendor = (uint16_t)id;
     p.device = (uint16_t)(id >> 16);
     p.class = (uint8_t)(class >> 24);
     p.subclass = (uint8_t)(class >> 16);
     p.interface = (uint8_t)(class >> 8);
-    p.revision = (uint8_t) class;
-    p.irq_line = (uint8_t)interrupt;
-    p.intx = (interrupt >> 8 & 0xff) != 0;
     if ((header & 0x7f) == HEADER_BRIDGE) {
         scan_bridge(&p, depth);
         return header;
     }
     if (header & 0x7f)
         return header; /* a CardBus bridge, or what nobody knows: its BARs lie elsewhere */
-    subsystem = config->read(address, HOST_PCI_SUBSYSTEM);
-    p.subsystem_vendor = (uint16_t)subsystem;
-    p.subsystem = (uint16_t)(subsystem >> 16);
     if (function_count < HOST_PCI_MAX)
         functions[function_count++] = p;
     else
@@ -295,12 +288,4 @@ int host_pci_msi_enable(const struct host_pci *p, const struct host_pci_message 
     host_pci_write(p, at, (uint32_t)(control | MSI_ENABLE));
     host_pci_command(p, HOST_PCI_INTX_OFF, 0);
     return 0;
-}
-
-void host_pci_msi_disable(const struct host_pci *p)
-{
-    unsigned at = host_pci_capability(p, HOST_PCI_CAP_MSI, 0);
-
-    if (at)
-        host_pci_write(p, at, host_pci_read(p, at) & ~(uint32_t)MSI_ENABLE);
 }

@@ -7,8 +7,7 @@
 
 #include "drivers/io.h"
 
-#define HOST_PCI_MAX     512 /* functions that are kept; more are left out, and said so */
-#define HOST_PCI_SECTION 256 /* bytes of configuration space that are used */
+#define HOST_PCI_MAX 512 /* functions that are kept; more are left out, and said so */
 
 enum host_pci_register {
     HOST_PCI_ID = 0x00,
@@ -17,9 +16,7 @@ enum host_pci_register {
     HOST_PCI_HEADER = 0x0c,
     HOST_PCI_BAR = 0x10,
     HOST_PCI_BUSES = 0x18, /* of a bridge: primary, secondary, subordinate */
-    HOST_PCI_SUBSYSTEM = 0x2c,
     HOST_PCI_CAPABILITIES = 0x34,
-    HOST_PCI_INTERRUPT = 0x3c,
 };
 
 #define HOST_PCI_IO       0x1u
@@ -34,10 +31,7 @@ enum host_pci_register {
 struct host_pci {
     uint16_t address; /* bus << 8 | device << 3 | function */
     uint16_t vendor, device;
-    uint16_t subsystem_vendor, subsystem;
-    uint8_t class, subclass, interface, revision;
-    uint8_t irq_line; /* where firmware says that its INTx arrives; 0 or 255: nowhere */
-    bool intx;        /* it has an INTx pin */
+    uint8_t class, subclass, interface;
 };
 
 /* Configuration space of segment 0 by aligned dwords. Absent functions read as ones. */
@@ -86,4 +80,3 @@ void host_pci_msix_set(const struct io *table, unsigned n, const struct host_pci
 void host_pci_msix_enable(const struct host_pci *p, bool on);
 /* One vector by MSI, and MSI-X and INTx are off; -ENODEV where there is none. */
 int host_pci_msi_enable(const struct host_pci *p, const struct host_pci_message *m) MUST_CHECK;
-void host_pci_msi_disable(const struct host_pci *p);

@@ -11,7 +11,6 @@
 #define DRIVER_FEATURE_SELECT 0x08
 #define DRIVER_FEATURE        0x0c
 #define CONFIG_VECTOR         0x10
-#define NUM_QUEUES            0x12
 #define STATUS                0x14
 #define QUEUE_SELECT          0x16
 #define QUEUE_SIZE            0x18

@@ -118,7 +118,7 @@ static void test_functions(void **state)
 {
     add(0x0000, 0x12378086, 0x060000, 0);
     add(0x0008, 0x70008086, 0x060100, 0x80);
-    add(0x0009, 0x70108086, 0x010180, 0)->config[11] = 0x11001af4;
+    add(0x0009, 0x70108086, 0x010180, 0);
     add(0x000b, 0x71138086, 0x068000, 0);
     add(0x0011, 0x11111111, 0x020000, 0); /* without a function 0 it is not looked for */
     add(0x0018, 0x22222222, 0x020000, 0);
@@ -130,8 +130,6 @@ static void test_functions(void **state)
     assert_int_equal(host_pci_get(2)->class, 1);
     assert_int_equal(host_pci_get(2)->subclass, 1);
     assert_int_equal(host_pci_get(2)->interface, 0x80);
-    assert_int_equal(host_pci_get(2)->subsystem_vendor, 0x1af4);
-    assert_int_equal(host_pci_get(2)->subsystem, 0x1100);
     assert_int_equal(host_pci_get(4)->address, 0x0018);
     assert_null(host_pci_get(5));
 }
@@ -331,8 +329,6 @@ static void test_msi(void **state)
     assert_int_equal(host_pci_msi_enable(p, &high), 0);
     assert_int_equal(f->config[0x40 / 4], 0x01870005);
     assert_memory_equal(&f->config[0x44 / 4], ((uint32_t[]){0xfee01000, 1, 0x51, 0}), 16);
-    host_pci_msi_disable(p);
-    assert_int_equal(f->config[0x40 / 4], 0x01860005);
     assert_int_equal(f->clears, 0);
 }
 
