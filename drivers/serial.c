@@ -125,25 +125,25 @@ static void transmit(struct serial_port *p)
         set_ier(p, IER_RX | (p->tx_head != p->tx_tail ? IER_TX : 0));
 }
 
-static bool rings_empty(const struct serial_port *p)
+static void move(struct serial_port *p)
 {
-    return p->tx_head == p->tx_tail && p->rx_head == p->rx_tail;
+    bool any;
+
+    spin_lock(&p->lock);
+    any = receive(p);
+    transmit(p);
+    spin_unlock(&p->lock);
+    if (any && p->rx_handler)
+        p->rx_handler();
 }
 
 bool serial_poll(struct serial_port *p)
 {
-    bool any, empty;
-
-    if (!p->present || LIKELY(rings_empty(p) && !(in(p, LSR) & LSR_DATA)))
+    if (!p->present)
         return false;
-    spin_lock(&p->lock);
-    any = receive(p);
-    transmit(p);
-    empty = rings_empty(p);
-    spin_unlock(&p->lock);
-    if (any && p->rx_handler)
-        p->rx_handler();
-    return !empty;
+    if (p->tx_head != p->tx_tail || (in(p, LSR) & LSR_DATA))
+        move(p);
+    return p->rx_head != p->rx_tail;
 }
 
 static void interrupt(void *arg)

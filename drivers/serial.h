@@ -47,7 +47,7 @@ int serial_read(struct serial_port *p);
 /* Drop what was received before the first such byte; whether there is one. */
 bool serial_received(struct serial_port *p, uint8_t byte);
 void serial_set_rx_handler(struct serial_port *p, void (*fn)(void));
-/* Move bytes between the rings and the UART without waiting. Whether any is left in a ring. */
+/* Move bytes between the rings and the UART without waiting. Whether one waits to be read. */
 bool serial_poll(struct serial_port *p);
 /* Wait until everything is sent (at most about a second for each FIFO of a port that is stuck). */
 void serial_flush(struct serial_port *p);

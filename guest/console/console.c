@@ -400,15 +400,15 @@ static bool take_input(uint64_t *next)
     return true;
 }
 
-/* A guest is in front, and nothing is due: what is kept of it is sent by a deadline. Who changes
- * that on another processor asks for this one's attention afterwards. */
+/* A guest is in front, and nothing is to be done before the deadline. Who changes that on another
+ * processor asks for this one's attention afterwards. */
 static bool quiet(void)
 {
-    return front.state == FRONT_GUEST && stream.deadline == CONSOLE_NEVER && !stream.refused &&
-           !lines_wait();
+    return front.state == FRONT_GUEST && !stream.refused && !lines_wait() &&
+           (stream.deadline == CONSOLE_NEVER || rdtsc() < stream.deadline);
 }
 
-/* What there is to be done. Nearly never anything when processor 0's loop comes round. */
+/* Out of line: nearly never anything is to be done when processor 0's loop comes round. */
 static __attribute__((noinline)) uint64_t work(void)
 {
     uint64_t next = CONSOLE_NEVER, wish;
@@ -449,7 +449,7 @@ static __attribute__((noinline)) uint64_t work(void)
 
 uint64_t console_pump(void)
 {
-    return LIKELY(!serial_poll(&com1) && quiet()) ? CONSOLE_NEVER : work();
+    return LIKELY(!serial_poll(&com1) && quiet()) ? stream.deadline : work();
 }
 
 /* Wait until what is on its way has been sent. */

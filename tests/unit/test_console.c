@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arch/x86/cpu.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "drivers/console.h"
@@ -48,6 +49,13 @@ static size_t drains; /* bytes that the port sends when it is looked at */
 /* --- what the console stands on --- */
 
 uint64_t tsc_hz = 1000000000;
+static uint64_t now;
+
+uint64_t test_tsc(void)
+{
+    return now += 100; /* who waits for a moment does not wait for ever */
+}
+
 struct serial_port com1;
 
 void spin_wait(struct spinlock *l, uint16_t ticket)
@@ -116,7 +124,7 @@ void serial_set_rx_handler(struct serial_port *p, void (*fn)(void))
 bool serial_poll(struct serial_port *p)
 {
     room += drains;
-    return serial_sending(p) || typed_head != typed_tail;
+    return typed_head != typed_tail;
 }
 
 void serial_flush(struct serial_port *p)
@@ -410,22 +418,43 @@ static void test_a_port_that_does_not_interrupt(void **state)
 
 /* --- the loop of processor 0, which comes by often --- */
 
+#define LATER (tsc_hz / 100) /* than the console ever waits while output does */
+
 static void test_nothing_is_due(void **state)
 {
     begin(CONSOLE_ANY, true, false);
     start(0);
-    say(0, "line\n");
+    pump();
+    now += LATER;
     pump();
     retries = questions = 0;
-    pump();
+    assert_int_equal(console_pump(), CONSOLE_NEVER);
     assert_int_equal(retries + questions, 0);
     type('x');
     assert_int_equal(to_guest[0], 1);
-    say(0, "prompt"); /* in the middle of a line, all of which has been sent */
+}
+
+/* While output is on its way, all the rest waits for the deadline, but not what is typed. */
+static void test_the_port_is_sending(void **state)
+{
+    uint64_t deadline;
+
+    begin(CONSOLE_ANY, true, false);
+    start(0);
     pump();
-    retries = questions = 0;
+    now += LATER;
     pump();
-    assert_int_equal(retries + questions, 0);
+    say(0, "line\n");
+    questions = 0;
+    deadline = console_pump();
+    assert_uint_in_range(deadline, now + 1, now + LATER - 1);
+    assert_int_equal(console_pump(), deadline);
+    assert_int_equal(questions, 0);
+    now = deadline;
+    assert_uint_in_range(console_pump(), now + 1, now + LATER - 1);
+    assert_int_not_equal(questions, 0);
+    type('x');
+    assert_int_equal(to_guest[0], 1);
 }
 
 /* The port's interrupt may have sent all of it before the loop comes by. */
@@ -476,6 +505,7 @@ static void test_what_was_kept(void **state)
         room = 700;
         (void)console_pump();
         room = SERIAL_TX_SIZE;
+        now += LATER;
     }
     assert_int_equal(shown, 1000);
 }
@@ -487,10 +517,11 @@ static void test_more_is_said(void **state)
     start(0);
     pump();
     for (unsigned i = 0; i < 3; i++) {
-        again = 0;
-        say(0, "x");
-        assert_int_equal(again, 1);
+        now += LATER;
         pump();
+        again = 0;
+        say(0, "xyz");
+        assert_int_equal(again, 1);
     }
 }
 
@@ -503,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_a_key_that_is_waited_for),
         cmocka_unit_test(test_a_port_that_does_not_interrupt),
         cmocka_unit_test(test_nothing_is_due),
+        cmocka_unit_test(test_the_port_is_sending),
         cmocka_unit_test(test_a_byte_that_was_refused),
         cmocka_unit_test(test_a_line_that_waits),
         cmocka_unit_test(test_what_was_kept),
