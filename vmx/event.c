@@ -73,6 +73,11 @@ bool vmx_combine_events(const struct vmx_event *first, const struct vmx_event *s
     return true;
 }
 
+void vmx_inject_interrupt(uint8_t vector)
+{
+    vmwrite32(VMCS_ENTRY_INTR_INFO, (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8) | vector);
+}
+
 void vmx_inject(const struct vmx_event *e)
 {
     uint32_t info = e->info;

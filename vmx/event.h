@@ -34,6 +34,8 @@ bool vmx_combine_events(const struct vmx_event *first, const struct vmx_event *s
 void vmx_set_resume_flag(void);
 /* Put the event into the VMCS for the next VM entry. */
 void vmx_inject(const struct vmx_event *e);
+/* The same of an external interrupt. */
+void vmx_inject_interrupt(uint8_t vector);
 
 /* Whether the guest could take an external interrupt or an NMI right now. */
 bool vmx_can_take_interrupt(void);

@@ -43,12 +43,14 @@ void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error)
     vcpu_exception(v, VECTOR_PF, error);
 }
 
-/* The interrupt that would be delivered: *external when it comes from the 8259s. -1: none. */
-static int pending_interrupt(struct vcpu *v, bool *external)
+/* In place of a vector that the 8259s have yet to give. */
+#define FROM_8259S 256
+
+/* The vector of the interrupt that would be delivered; -1: none. */
+static int pending_interrupt(struct vcpu *v)
 {
-    *external = lapic_external_pending(&v->lapic);
-    if (*external)
-        return 0;
+    if (UNLIKELY(lapic_external_pending(&v->lapic)))
+        return FROM_8259S;
     return v->virtual_delivery ? -1 : lapic_pending_vector(&v->lapic);
 }
 
@@ -69,20 +71,16 @@ static __attribute__((noinline)) int accept_external(struct vcpu *v)
  */
 static __attribute__((noinline)) void deliver_interrupt(struct vcpu *v, bool taken)
 {
-    bool external;
-    int vector = pending_interrupt(v, &external);
+    int vector = pending_interrupt(v);
 
     if (vector >= 0 && !taken && vmx_can_take_interrupt() && !vmx_injection_pending()) {
-        if (UNLIKELY(external))
+        if (UNLIKELY(vector == FROM_8259S))
             vector = accept_external(v);
         else
             lapic_accept(&v->lapic, (uint8_t)vector);
-        if (LIKELY(vector >= 0)) {
-            const struct vmx_event e = {
-                .info = (uint32_t)(INTR_VALID | INTR_EXTERNAL << 8 | (unsigned)vector)};
-            vmx_inject(&e);
-        }
-        vector = pending_interrupt(v, &external);
+        if (LIKELY(vector >= 0))
+            vmx_inject_interrupt((uint8_t)vector);
+        vector = pending_interrupt(v);
     }
     vmx_request_interrupt_window(&v->hw, vector >= 0);
 }
