@@ -238,10 +238,12 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
     uint64_t gpa = e->gpa;
     struct guest_frame frame;
 
-    if (lapic_claims(&v->lapic, gpa) || guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
+    if (lapic_claims(&v->lapic, gpa))
         return false;
     if (v->vm->watches && probes->ept_violation(v, e))
         return true;
+    if (guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
+        return false;
     int result = rights_fault(&v->vm->rights, gpa, e->qualification & EPT_RWX);
     if (result == -EFAULT)
         return false;

@@ -22,9 +22,8 @@ unsigned rights_left(unsigned reasons)
     };
     unsigned left = EPT_RWX;
 
-    for (unsigned i = 0; i < RIGHTS_REASON_COUNT; i++)
-        if (reasons & BIT(i))
-            left &= ~(unsigned)taken[i];
+    for (; reasons; reasons &= reasons - 1)
+        left &= ~(unsigned)taken[__builtin_ctz(reasons)];
     return left;
 }
 
