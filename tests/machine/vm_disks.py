@@ -6,7 +6,7 @@ import re
 import subprocess
 
 from smp import tiny
-from harness import BOOT, BUILD, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
+from harness import BOOT, BUILD, NO_VID, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
 FOLDER = os.path.join(BUILD, "disks")  # vmlinuz and modules, of one package
@@ -60,7 +60,7 @@ def disk_ram(lab):
     a second disk cannot be written, and of another VM's it is said what is wrong with the file."""
     data = disk_file(lab)
     lab.file("readonly.img", b"corbel " * 1000)
-    config = linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
+    config = NO_VID + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
     config += "disk = ram:scratch.img,serial=A-Disk-1\ndisk = ram:readonly.img,ro\n"
     lab.file("empty.img", b"")
     config += tiny(lab, "wrong", disk="ram:empty.img")
@@ -97,7 +97,7 @@ def disk_ram(lab):
 def disk_ram_reloaded(lab):
     """The state of the PCI bus and of the disk is saved, wiped and reloaded at random exits, while the disk is used."""
     data = disk_file(lab)
-    config = host(test_reload=50) + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
+    config = host(without="vid", test_reload=50) + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
     m = lab.boot(config + "disk = ram:scratch.img\n", memory=512)
     shell = Shell(m)
     load_modules(shell)
