@@ -343,11 +343,8 @@ static int serve_requests(struct vcpu *v)
     uint32_t requests;
     bool reschedule = false, test = v->task.requests & REQUEST_RELOAD;
 
-    if (UNLIKELY(test)) {
-        requests = v->task.requests; /* which the reset within forgets */
+    if (UNLIKELY(test))
         vcpu_reload_test(v);
-        vcpu_ask(v, requests);
-    }
     while ((requests = __atomic_exchange_n(&v->task.requests, 0, __ATOMIC_ACQUIRE))) {
         if (requests & REQUEST_LEAVE) {
             vcpu_ask(v, requests); /* for when it comes back */

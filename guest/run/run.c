@@ -304,9 +304,10 @@ void run_enter(struct task_group *g, uint64_t tasks)
         if (tasks >> i & 1)
             __atomic_fetch_and(&g->task[i]->requests, ~(uint32_t)TASK_LEAVE, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < g->count; i++) {
-        struct task *t = g->task[i];
+        unsigned n = (g->first + i) % g->count;
+        struct task *t = g->task[n];
 
-        if (!(tasks >> i & 1))
+        if (!(tasks >> n & 1))
             continue;
         struct run_cpu *home = lock_home(t);
         t->away = false;

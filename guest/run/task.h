@@ -42,6 +42,7 @@ struct task_group {
     struct sched_group share;
     struct task *task[SCHED_MAX_VCPUS];
     unsigned count;
+    unsigned first;           /* the number of the one that run_enter() wakes first */
     unsigned active;          /* have not left yet; atomic */
     unsigned dead;            /* wait for something that only others of the group can do; atomic */
     struct cpu_work parked;   /* what processor 0 does when the last one has left */

@@ -19,6 +19,7 @@
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
 #include "guest/vm/vm.h"
+#include "guest/vm/vm_state.h"
 #include "mm/heap.h"
 
 /* A VM that restarts sooner than this after its start is held back until then. */
@@ -319,8 +320,12 @@ static void vm_parked(void *arg)
 {
     struct vm_slot *s = arg;
     char error[CONTROL_ERROR];
+    bool reloaded = vm_reload_parked(s->vm);
 
-    (void)!happen(s, s->vm->ending.wanted ? end_of(s) : LIFE_STOOD, NULL, error);
+    if (reloaded && s->state == SLOT_RUNNING && !s->vm->ending.wanted)
+        enter(s, UINT64_MAX);
+    else
+        (void)!happen(s, s->vm->ending.wanted ? end_of(s) : LIFE_STOOD, NULL, error);
 }
 
 /* --- what a person may ask for --- */

@@ -18,9 +18,10 @@ struct vm_life {
     uint64_t start_ticks, clear_ticks, load_ticks;
     const char *kind; /* what its kernel's file was taken for */
     unsigned resets;
-    /* The reload test (vm_state.h): exits until the next reload, how many there were, and the state
-     * of its random numbers. */
+    /* The reload test (vm_state.h): exits until the next reload (atomic), how many there were,
+     * whether the vCPUs are leaving for one (atomic), and the state of its random numbers. */
     unsigned reload_in, reloads;
+    bool reloading;
     uint64_t random;
 };
 

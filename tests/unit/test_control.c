@@ -24,6 +24,7 @@
 #include "guest/vm/summary.h"
 #include "guest/vm/platform.h"
 #include "guest/vm/vm.h"
+#include "guest/vm/vm_state.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
 
@@ -177,6 +178,17 @@ void run_enter(struct task_group *tasks, uint64_t which)
 void run_leave(struct task_group *tasks)
 {
     guest_of_tasks(tasks)->leaves = true;
+}
+
+/* Its vCPUs had left for the reload test. */
+bool vm_reload_parked(struct vm *vm)
+{
+    bool reloaded = vm->life->reloading;
+
+    assert_false(guest_of(vm)->runs);
+    vm->life->reloading = false;
+    vm->life->reloads += reloaded;
+    return reloaded;
 }
 
 void platform_power_button(struct vm *vm)
@@ -694,6 +706,35 @@ static void test_in_turn(void **state)
     }
 }
 
+/* What the reload test has away goes on by itself, unless it is to stand still or to end. */
+static void test_reloaded(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_PAUSED, SLOT_OFF};
+    struct vm *vm = &guests[0].vm;
+
+    build(in, CONFIG_START_TOGETHER);
+    for (unsigned i = 0; i < 4; i++) {
+        vm->life->reloading = true;
+        run_leave(&vm->tasks);
+        if (i == 1)
+            assert_true(type("pause a\r"));
+        if (i == 3)
+            assert_true(type("kill a\r"));
+        assert_true(pass(2));
+        assert_int_equal(vm->life->reloads, i + 1);
+        assert_false(vm->life->reloading);
+        assert_int_equal(control_slot(0)->state, i == 1   ? SLOT_PAUSED
+                                                 : i == 3 ? SLOT_OFF
+                                                          : SLOT_RUNNING);
+        assert_int_equal(guests[0].runs, i != 1 && i != 3);
+        if (i == 1) {
+            assert_true(type("resume a\r"));
+            assert_true(pass(2));
+            assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+        }
+    }
+}
+
 /* `when_idle` does not come in between, whatever it says; and leads to the same end. */
 static void test_when_idle(void **state)
 {
@@ -937,6 +978,7 @@ int main(void)
         cmocka_unit_test(test_the_button_is_pressed_again),
         cmocka_unit_test(test_called_off),
         cmocka_unit_test(test_in_turn),
+        cmocka_unit_test(test_reloaded),
         cmocka_unit_test(test_when_idle),
         cmocka_unit_test(test_the_trace_is_sent),
         cmocka_unit_test(test_what_is_made_slowly),

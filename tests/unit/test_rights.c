@@ -208,6 +208,11 @@ static void dropped(void **state)
     expect(GIB, behind(GIB), 3, 7);
     assert_int_equal(rights_fault(&r, 2 * GIB + 3000, EPT_READ), 0);
     expect(2 * GIB, behind(2 * GIB), 2, 7);
+    assert_int_equal(rights_change(&r, 2 * MIB, 4096, 0, REASON_WATCH_WRITE), 0);
+    rights_drop(&r);
+    assert_int_equal(rights_fault(&r, 5 * MIB, EPT_READ), 0); /* no more than its own block */
+    expect(4 * MIB, behind(4 * MIB), 2, 7);
+    expect_none(0);
     rights_destroy(&r);
     frame_free(page, FRAME_ORDER_4K);
 }
