@@ -79,11 +79,9 @@ struct vcpu {
     struct ept_window apic_view; /* its EPT while its local APIC is not where it was at power-on */
     uint32_t trace;              /* BIT(enum trace_class): what is recorded of it */
     uint8_t traced_vector;       /* the trace's: RVI, when it last looked */
-    /* What the VMCS's fields of these names hold: they are written only when that changes. */
-    uint16_t interrupt_status;
-    uint8_t tpr_threshold;
-    uint8_t startup_vector;   /* of REQUEST_STARTUP */
-    struct progress progress; /* exits that have left it where it was */
+    uint8_t tpr_threshold;       /* the VMCS's, which is written only when it changes */
+    uint8_t startup_vector;      /* of REQUEST_STARTUP */
+    struct progress progress;    /* exits that have left it where it was */
 };
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id) MUST_CHECK;

@@ -14,8 +14,8 @@
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
-_Static_assert(CONFIG_MAX_CPUS <= BOARD_CPUS && CONFIG_MAX_CPUS <= SCHED_MAX_VCPUS,
-               "a VM's vCPUs fit into its board and its group");
+_Static_assert(CONFIG_MAX_CPUS <= BOARD_CPUS, "a VM's vCPUs fit into its board");
+_Static_assert(CONFIG_MAX_CPUS <= SCHED_MAX_VCPUS, "and into its group");
 
 static int no_memory(struct vm *vm, const char *what)
 {

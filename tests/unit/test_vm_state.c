@@ -41,7 +41,7 @@ static const struct part not_saved[] = {
     PART(hw.host_rsp), PART(hw.launched), PART(hw.cpu), PART(hw.last_cpu), PART(hw.vmcs),
     PART(hw.msr_bitmap), PART(hw.primary), PART(hw.secondary), PART(hw.entry_controls),
     PART(hw.own_ept), PART(hw.vpid), PART(hw.watched), PART(hw.x2apic_virtual), PART(hw.fpu),
-    PART(tpr_shadow), PART(tpr_threshold), PART(interrupt_status), PART(vm), PART(id),
+    PART(tpr_shadow), PART(tpr_threshold), PART(vm), PART(id),
     PART(lapic_page), PART(msr_bitmap), PART(lapic.board), PART(lapic.page),
     PART(lapic.posted.ndst), PART(lapic.posted.reserved),
     /* a debugger's, watches' and the trace's */
@@ -59,7 +59,7 @@ static const struct part not_saved[] = {
     GAP(hw.entry_controls, hw.own_ept), GAP(hw.x2apic_virtual, hw.shared_msr),
     GAP(hw.debug_taken, hw.guest_dr), GAP(accepts_startup, next_exit), GAP(event, vm),
     GAP(id, lapic), GAP(lapic.bsp, cpuid), GAP(msr.reported_count, msr_env),
-    GAP(traced_vector, interrupt_status), GAP(startup_vector, progress),
+    GAP(startup_vector, progress),
 };
 /* clang-format on */
 
