@@ -1,8 +1,11 @@
 """The partitions of an image beside the ESP: those that the config's [disk NAME] sections ask for, and those that an
 image had before, which are kept with what is in them."""
+import errno
 import fcntl
 import json
 import os
+import re
+import stat
 import struct
 import subprocess
 import uuid
@@ -13,6 +16,10 @@ MIB = 2048  # sectors
 ESP = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
 LINUX = uuid.UUID("0fc63daf-8483-4772-8e79-3d69d8477de4")
 MAX_ENTRIES = 4096
+OURS = "Corbel"  # the ESP that tools/image makes
+PROTECTIVE = 0xee  # an MBR's type of the partition that stands for the whole GPT
+ISO_DESCRIPTOR = 16 * 2048
+ISO_PARTITIONS = re.compile(r"(Gap|Appended|ISOHybrid)\d*")  # an ISO's own: what xorriso calls them
 
 
 class Partition:
@@ -50,27 +57,77 @@ def _table(f, at):
     return found
 
 
-def existing(path):
-    """The partitions of an image or a device but for its ESPs: as they are to be kept. [] where there is none."""
-    try:
-        with open(path, "rb") as f:
-            end = f.seek(0, os.SEEK_END) // SECTOR
-            table = _table(f, 1) or _table(f, end - 1) if end > 67 else None
-    except OSError:
+def _mbr_types(sector):
+    """The types of the partitions in an MBR."""
+    if sector[510:512] != b"\x55\xaa":
         return []
-    return [Partition(name, sectors, kept=(path, first, sectors), kind=kind, identity=identity)
-            for name, kind, identity, first, sectors in table or [] if kind != ESP]
+    entries = [sector[at:at + 16] for at in range(446, 510, 16)]
+    return [e[4] for e in entries if e[4] and any(e[12:16])]
+
+
+def survey(path):
+    """The partitions of an image or a device: as they are to be kept, and, in words, what a new image has no place for.
+    Nothing where there is no such file; OSError where nobody can tell, as its table is damaged or cannot be read."""
+    try:
+        f = open(path, "rb")
+    except FileNotFoundError:
+        return [], []
+    with f:
+        end = f.seek(0, os.SEEK_END) // SECTOR
+        if end <= 67:
+            return [], []
+        f.seek(0)
+        types = _mbr_types(f.read(SECTOR))
+        table = _table(f, 1)
+        if table is None and PROTECTIVE in types:
+            table = _table(f, end - 1)
+            if table is None:
+                raise OSError(errno.EIO, "its partition table (GPT) is damaged, and so is the backup", path)
+        f.seek(ISO_DESCRIPTOR + 1)
+        is_iso = f.read(5) == b"CD001"
+    lost = []
+    if types and PROTECTIVE not in types:
+        lost.append("partitions in an MBR")
+    kept = []
+    for name, kind, identity, first, sectors in table or []:
+        if is_iso and ISO_PARTITIONS.fullmatch(name):
+            continue
+        if kind != ESP:
+            kept.append(Partition(name, sectors, kept=(path, first, sectors), kind=kind, identity=identity))
+        elif name != OURS:
+            lost.append(f"the EFI system partition '{name}', which is none of Corbel's")
+    return kept, lost
+
+
+def existing(path):
+    """The partitions of an image or a device but for its ESPs: as they are to be kept."""
+    return survey(path)[0]
 
 
 def lock(path):
     """An open file that keeps others from locking the image; BlockingIOError when somebody has it."""
-    f = open(path, "r+b")
-    try:
-        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        f.close()
-        raise
-    return f
+    while True:
+        # A block device that is opened for oneself is not mounted, either.
+        f = open(os.open(path, os.O_RDWR | (os.O_EXCL if stat.S_ISBLK(os.stat(path).st_mode) else 0)), "r+b", buffering=0)
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(f.fileno()), os.stat(path)):
+                return f
+        except OSError:
+            f.close()
+            raise
+        f.close()  # another one has taken its place meanwhile
+
+
+def why_not(path, error):
+    """Why lock() or survey() has failed, for people."""
+    if isinstance(error, BlockingIOError):
+        return "a machine runs on it, or it is being made"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and os.access(path, os.R_OK):
+        return "is read-only, and has partitions that machines write to"
+    if error.errno == errno.EBUSY:
+        return "it is in use: is something on it mounted?"
+    return error.strerror
 
 
 def source_sectors(path):
