@@ -58,6 +58,7 @@ static struct {
     unsigned at;      /* words of the buffer that have been moved; 256: none is there */
     unsigned latency; /* reads of a status until a command is done */
     unsigned waits;
+    unsigned drains, draining; /* looks for which it is busy behind the data of a DMA command */
     /* What it suffers from. */
     int64_t bad;         /* a sector that cannot be read or written; -1 */
     unsigned crc_errors; /* so many */
@@ -129,6 +130,13 @@ static void begin(uint8_t command)
     }
 }
 
+static void end_dma(void)
+{
+    m.status = 0x50;
+    m.command = 0;
+    m.master_status |= 4;
+}
+
 /* All of a DMA command at once. */
 static void move_dma(struct drive *d)
 {
@@ -158,9 +166,10 @@ static void move_dma(struct drive *d)
         }
     }
     assert_true(prd >> 63 && !in_prd);
-    m.status = 0x50;
-    m.command = 0;
-    m.master_status = (uint8_t)((m.master_status & ~1) | 4);
+    m.master_status &= (uint8_t)~1;
+    m.draining = m.drains;
+    if (!m.draining)
+        end_dma();
 }
 
 static void next_block(struct drive *d)
@@ -191,6 +200,11 @@ static void advance(void)
         return;
     if (m.waits) {
         m.waits--;
+        return;
+    }
+    if (m.draining) {
+        if (!--m.draining)
+            end_dma();
         return;
     }
     if (d->atapi) {
@@ -663,6 +677,16 @@ static void test_short_pio(void **state)
     check_read();
 }
 
+/* It has the data, and writes yet: the bus master's work is done before the command is. */
+static void test_busy_behind_the_data(void **state)
+{
+    init();
+    m.drains = 50;
+    assert_int_equal(run(0, BLOCK_WRITE, 100, pieces, 3), 0);
+    assert_int_equal(m.draining, 0);
+    assert_int_equal(m.resets, 0);
+}
+
 static void test_stray_interrupt(void **state)
 {
     init();
@@ -713,6 +737,7 @@ int main(void)
         TEST(test_reset_never_ends),
         TEST(test_unplugged),
         TEST(test_short_pio),
+        TEST(test_busy_behind_the_data),
         TEST(test_stray_interrupt),
         TEST(test_more_than_there_is_room_for),
     };

@@ -319,6 +319,11 @@ static void test_answers_twice(void **state)
     assert_int_equal(backs, 1);
     assert_int_equal(m.unit.queues[0].busy, 0);
     assert_int_equal(m.unit.queues[0].strays, 3);
+    submit(1, BLOCK_READ, 0);
+    answer(40, 0); /* nor is it that of another one */
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(backs, 1);
+    assert_int_equal(m.unit.queues[0].strays, 4);
 }
 
 /* A FLUSH that cannot go beside others waits for them, and holds up what comes behind. */

@@ -527,6 +527,18 @@ static void test_answers_late(void **state)
     disk_interrupt(&n->unit.queues[0]);
     assert_int_equal(n->unit.queues[0].strays, 1);
     assert_int_equal(run(BLOCK_READ, 20, pieces, 3, 0), 0);
+    /* Or when the same slot has something else to do. */
+    backs = good = 0;
+    m.waits = true;
+    block_submit(device, &(struct block_request){.op = BLOCK_FLUSH, .done = done});
+    complete((unsigned)(m.stale >> 32), (uint16_t)m.stale, 0, 0);
+    disk_interrupt(&n->unit.queues[0]);
+    assert_int_equal(n->unit.queues[0].strays, 2);
+    assert_int_equal(backs, 0);
+    m.waits = false;
+    work();
+    disk_interrupt(&n->unit.queues[0]);
+    assert_int_equal(good, 1);
 }
 
 static void test_answers_never(void **state)
