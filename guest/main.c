@@ -13,7 +13,9 @@
 #include "drivers/serial.h"
 #include "guest/check.h"
 #include "guest/console/console.h"
+#include "drivers/disk.h"
 #include "guest/vm/control.h"
+#include "guest/vm/disks.h"
 #include "guest/vm/down.h"
 #include "guest/vm/files.h"
 #include "guest/gdb/gdb.h"
@@ -162,7 +164,8 @@ static uint64_t serial_chore(void)
 
 /* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
  * its VM has ended. */
-static uint64_t (*const often[])(void) = {gdb_pump, console_pump, control_work, serial_chore};
+static uint64_t (*const often[])(void) = {gdb_pump, console_pump, control_work, disks_work,
+                                          serial_chore};
 static struct run_chores chores = {
     .often = often,
     .often_count = ARRAY_SIZE(often),
@@ -221,6 +224,7 @@ NORETURN void corbel_main(struct handover *h)
     if (serial_interrupts(&com1))
         chores.often_count--; /* serial_chore */
     run_init(&chores);
+    disks_begin(vms, config.vm_count);
     if (control_init(&config, vms, h->tsc_handover) < 0)
         panic("no memory for the list of VMs");
     console_begin(attach_at_first());

@@ -26,7 +26,8 @@ static void disk(const char *text, const struct config_line *line)
     struct config_disk d;
     char error[CONFIG_MESSAGE];
 
-    if (config_disk_parse(line->text.data, line->text.length, &d, error) == 0)
+    if (config_disk_parse(line->text.data, line->text.length, &d, error) == 0 &&
+        d.kind == CONFIG_DISK_RAM)
         path(text, d.name);
 }
 

@@ -109,7 +109,7 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
     const char *best = NULL;
     unsigned best_distance = 3;
     struct config_quote q, s;
-    char list[160];
+    char list[200];
     const char *names[CONFIG_HOST_KEYS + CONFIG_VM_KEYS + 1] = {NULL};
 
     for (int i = 0; i < count; i++) {
@@ -507,7 +507,8 @@ size_t config_files(const struct vm_config *vms, size_t count, struct config_fil
             struct config_disk disk;
             char error[CONFIG_MESSAGE];
 
-            if (config_disk_parse(line->text.data, line->text.length, &disk, error) == 0)
+            if (config_disk_parse(line->text.data, line->text.length, &disk, error) == 0 &&
+                disk.kind == CONFIG_DISK_RAM)
                 add_file(&list, (struct config_file){disk.name, line->line, (uint32_t)i, false});
         }
     }

@@ -108,6 +108,7 @@ enum config_vm_key {
     CONFIG_VM_AUTOSTART,
     CONFIG_VM_PAUSED,
     CONFIG_VM_DISK,
+    CONFIG_VM_ALLOW_WHOLE_DISK,
     CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
@@ -151,13 +152,14 @@ struct vm_config {
     struct config_modules modules;
     struct config_lines disks;
     struct config_lines watches;
-    uint64_t memory;    /* bytes; a multiple of 4 KiB */
-    uint64_t hole;      /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
-    uint32_t cpus;      /* 1..CONFIG_MAX_CPUS */
-    uint32_t weight;    /* of its share of the processors */
-    uint32_t cap;       /* percent of one processor; 0: none */
-    uint32_t autostart; /* 0 or 1 */
-    uint32_t paused;    /* 0 or 1 */
+    uint64_t memory;           /* bytes; a multiple of 4 KiB */
+    uint64_t hole;             /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
+    uint32_t cpus;             /* 1..CONFIG_MAX_CPUS */
+    uint32_t weight;           /* of its share of the processors */
+    uint32_t cap;              /* percent of one processor; 0: none */
+    uint32_t autostart;        /* 0 or 1 */
+    uint32_t paused;           /* 0 or 1 */
+    uint32_t allow_whole_disk; /* 0 or 1 */
     uint32_t on_crash, on_reboot, on_poweroff; /* enum config_end */
     struct config_cpus affinity;
     uint32_t section_line;             /* of [vm NAME] */

@@ -6,7 +6,10 @@
 #include "arch/x86/lib/string.h"
 #include "guest/config/config_text.h"
 
-static const char *const kinds[] = {[CONFIG_DISK_RAM] = "ram", NULL};
+static const char *const kinds[] = {[CONFIG_DISK_RAM] = "ram",
+                                    [CONFIG_DISK_PARTITION] = "part",
+                                    [CONFIG_DISK_WHOLE] = "disk",
+                                    NULL};
 
 static int parse_source(struct config_span source, struct config_disk *out, char *error)
 {
@@ -15,14 +18,17 @@ static int parse_source(struct config_span source, struct config_disk *out, char
     uint32_t kind;
 
     if (!name.data || !config_find_choice(kinds, config_trim(kind_name), &kind)) {
-        format(error, CONFIG_MESSAGE, "disk = '%s' is not known; write ram:FILE",
+        format(error, CONFIG_MESSAGE,
+               "disk = '%s' is not known; write part:NAME, part:GUID, disk:SERIAL or ram:FILE",
                config_quote(&q, source));
         return -EINVAL;
     }
     out->kind = (enum config_disk_kind)kind;
     out->name = config_trim(name);
+    out->source = config_trim(source);
     if (out->name.length == 0) {
-        format(error, CONFIG_MESSAGE, "disk = ram: names no file");
+        format(error, CONFIG_MESSAGE, "disk = %s: names no %s", kinds[kind],
+               kind == CONFIG_DISK_RAM ? "file" : "disk");
         return -EINVAL;
     }
     return 0;

@@ -6,12 +6,15 @@
 #define CONFIG_DISK_SERIAL 20
 
 enum config_disk_kind {
-    CONFIG_DISK_RAM, /* ram:FILE: a copy of that file of the boot disk, in memory */
+    CONFIG_DISK_RAM,       /* ram:FILE: a copy of that file of the boot disk, in memory */
+    CONFIG_DISK_PARTITION, /* part:NAME or part:GUID, of one of the machine's disks */
+    CONFIG_DISK_WHOLE,     /* disk:SERIAL: all of one */
 };
 
 struct config_disk {
     enum config_disk_kind kind;
-    struct config_span name; /* what stands behind the kind: the file */
+    struct config_span source; /* all up to the first comma */
+    struct config_span name;   /* what stands behind the kind: the file */
     bool read_only;
     char serial[CONFIG_DISK_SERIAL + 1];
 };

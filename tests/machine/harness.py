@@ -93,9 +93,9 @@ class Lab:
             f.write(data.encode() if isinstance(data, str) else data)
         return path
 
-    def image(self, config, efi=EFI):
-        """A disk image of Corbel with this config (text or bytes)."""
-        path, out = self.file("corbel.conf", config), self.path(f"disk{len(self.machines)}.img")
+    def image(self, config, efi=EFI, out=None):
+        """A disk image of Corbel with this config (text or bytes), or an image made anew for it."""
+        path, out = self.file("corbel.conf", config), out or self.path(f"disk{len(self.machines)}.img")
         p = subprocess.run([os.path.join(TOP, "tools", "image"), efi, os.path.join(BUILD, "confscan"), path, out], stdin=subprocess.DEVNULL,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if p.returncode:

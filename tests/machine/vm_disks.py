@@ -109,3 +109,35 @@ def disk_ram_reloaded(lab):
     shell.poweroff()
     wait_for_power_off(m)
     expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
+
+
+def partition_config(lab, *lines, name="debian", **keys):
+    return linux(name, kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab), **keys) + "".join(f"{line}\n" for line in lines)
+
+
+@scenario(bound=400)
+def disk_partition(lab):
+    """A partition of the boot disk, by Bochs' IDE: what was written and synced is there after the power was cut; one VM
+    writes to it, the second is refused with the first's name; the ESP is nobody's."""
+    config = partition_config(lab, "disk = part:data") + partition_config(lab, "disk = part:data", name="second")
+    config += partition_config(lab, "disk = part:Corbel", name="third") + "[disk data]\nsize = 24M\n"
+    image = lab.image(config)
+    m = lab.start(image, memory=768, in_place=True, model="corei7_ivy_bridge_3770k")
+    shell = Shell(m, slow=2)
+    load_modules(shell)
+    said = shell.run("cat /sys/block/vda/size; mke2fs -F /dev/vda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && "
+                     "dd if=/dev/urandom of=/mnt/file bs=64k count=50 2>/dev/null && sync && sha256sum </mnt/file", 120)
+    expect_in(r"^49152$", said, "its size")
+    written = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
+    text = m.text()
+    m.kill()  # the power is cut
+    expect_in(r"^corbel: disk ata0: .*IDE, bus-master DMA, with interrupts$", text)
+    expect_in(r"^corbel: error: corbel.conf:\d+: \[vm second\]: disk = part:data: VM debian writes to it$", text)
+    expect_in(r"^corbel: error: corbel.conf:\d+: \[vm third\]: disk = part:Corbel: it is an EFI system partition", text)
+    lab.image(config, out=image)  # its partition is kept
+    m = lab.start(image, memory=768, in_place=True, model="corei7_ivy_bridge_3770k")
+    shell = Shell(m, slow=2)
+    load_modules(shell)
+    said = shell.run("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && sha256sum </mnt/file; umount /mnt; dmesg | grep -i 'error'", 120)
+    expect(said.startswith(written), f"what was synced is not there:\n{said}")
+    expect("rror" not in said, f"dmesg complains:\n{said}")

@@ -328,7 +328,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, disk, watch, "                                                                        \
+    "paused, disk, allow_whole_disk, watch, "                                                      \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 

@@ -36,6 +36,13 @@ static void test_what_is_good(void **state)
     expect_name("a b");
     assert_true(d.read_only);
     assert_string_equal(d.serial, "x-1");
+    assert_int_equal(parse("part:root,ro"), 0);
+    expect_name("root");
+    assert_int_equal(d.kind, CONFIG_DISK_PARTITION);
+    assert_int_equal(d.source.length, strlen("part:root"));
+    assert_int_equal(parse("disk:S 7"), 0);
+    expect_name("S 7");
+    assert_int_equal(d.kind, CONFIG_DISK_WHOLE);
     assert_int_equal(parse("ram:c:d,serial=12345678901234567890"), 0);
     expect_name("c:d");
     assert_string_equal(d.serial, "12345678901234567890");
@@ -49,9 +56,14 @@ static void expect_bad(const char *text, const char *sentence)
 
 static void test_what_is_not(void **state)
 {
-    expect_bad("root.img", "disk = 'root.img' is not known; write ram:FILE");
-    expect_bad("rom:root.img", "disk = 'rom:root.img' is not known; write ram:FILE");
+    expect_bad(
+        "root.img",
+        "disk = 'root.img' is not known; write part:NAME, part:GUID, disk:SERIAL or ram:FILE");
+    expect_bad(
+        "rom:root.img",
+        "disk = 'rom:root.img' is not known; write part:NAME, part:GUID, disk:SERIAL or ram:FILE");
     expect_bad("ram:", "disk = ram: names no file");
+    expect_bad("part:,ro", "disk = part: names no disk");
     expect_bad("ram: ,ro", "disk = ram: names no file");
     expect_bad("ram:a,rw", "'rw' of a disk is not known; known are ro and serial=TEXT");
     expect_bad("ram:a,", "'' of a disk is not known; known are ro and serial=TEXT");
