@@ -7,9 +7,10 @@
  * and memory of a guest stays pinned. Several requests may be under way, and they may come back in
  * any order: a FLUSH covers what had come back before it was submitted.
  *
- * done() is called with none of the device's locks held: from inside submit() or poll(), or later
- * on any processor, from an interrupt. It may submit another request. A device that has stopped
- * answering gives its requests back with an error all the same, in bounded time.
+ * done() is called with none of the device's locks held: from inside submit() or poll() of the same
+ * owner, who may hold locks of his own then, or later on any processor, from an interrupt. It may
+ * submit another request. A device that has stopped answering gives its requests back with an error
+ * all the same, in bounded time.
  */
 #pragma once
 
@@ -53,6 +54,7 @@ struct block_request {
     uint64_t sector;  /* the first one; another one, perhaps, when it comes back */
     const struct block_segment *segments;
     block_done done;
+    const void *owner; /* whoever he is: others' submit() and poll() do not call done() */
     /* Whoever has the request keeps these: a link of his list, and what he notes with it. */
     struct block_request *next;
     uint64_t note[2];
@@ -64,9 +66,9 @@ struct block_ops {
     /* Begin the request. In root mode with IF=0, on any processor, with locks held of RANK_BOARD at
      * the most. */
     void (*submit)(struct block_device *d, struct block_request *r);
-    /* Look whether something has come back, for who cannot wait for the interrupt; or NULL. The
-     * same conditions. */
-    void (*poll)(struct block_device *d);
+    /* Look whether something of that owner's has come back, for who cannot wait for the interrupt;
+     * or NULL. The same conditions. */
+    void (*poll)(struct block_device *d, const void *owner);
 };
 
 struct block_device {

@@ -22,6 +22,8 @@ static unsigned disk_count;
 static struct disk_unit *units, **units_end = &units;
 static void (*attention)(void);
 
+#define EVERYONE ((const void *)&units) /* no locks are held that a done() may want */
+
 struct disk *disk_of(const struct block_request *r)
 {
     return (struct disk *)r->note[NOTE_DISK];
@@ -178,26 +180,37 @@ static void fail_all(struct disk_queue *q, int error)
     }
 }
 
-/* Release the lock, and let those know whose requests are back. */
-static void unlock(struct disk_queue *q)
+/*
+ * Release the lock, and let those know whose requests are back: everyone, or the one who calls, and
+ * processor 0 the others.
+ */
+static void unlock(struct disk_queue *q, const void *who)
 {
-    struct block_request *r = q->back, *next;
+    struct block_request *mine = NULL, *mine_to = NULL, *others = NULL, *others_to = NULL, *next;
     bool wanted = __atomic_load_n(&q->unit->wanted, __ATOMIC_RELAXED);
 
-    q->back = NULL;
+    for (struct block_request *r = q->back; r; r = next) {
+        next = r->next;
+        if (who == EVERYONE || r->owner == who)
+            append(&mine, &mine_to, r);
+        else
+            append(&others, &others_to, r);
+    }
+    q->back = others;
+    q->back_to = others_to;
     spin_unlock(&q->lock);
-    for (; r; r = next) {
+    for (struct block_request *r = mine; r; r = next) {
         next = r->next;
         r->done(r, (int)(int64_t)r->note[NOTE_TRIES]);
     }
-    if (wanted) {
+    if (wanted || others) {
         __atomic_store_n(&q->unit->in_use, 1, __ATOMIC_RELEASE);
         call_attention();
     }
 }
 
 /* An interrupt has to be looked after even where nothing is under way: its cause must go. */
-static void look(struct disk_queue *q, bool interrupt)
+static void look(struct disk_queue *q, bool interrupt, const void *who)
 {
     spin_lock(&q->lock);
     if (!q->stopped) {
@@ -205,7 +218,7 @@ static void look(struct disk_queue *q, bool interrupt)
             q->unit->ops->collect(q);
         start_some(q);
     }
-    unlock(q);
+    unlock(q, who);
 }
 
 void disk_interrupt(void *queue)
@@ -213,7 +226,7 @@ void disk_interrupt(void *queue)
     struct disk_queue *q = queue;
 
     q->interrupts++;
-    look(q, true);
+    look(q, true, EVERYONE);
 }
 
 /* --- the block device --- */
@@ -240,6 +253,7 @@ static void submit(struct block_device *b, struct block_request *r)
 {
     struct disk *d = CONTAINER_OF(b, struct disk, block);
     struct disk_queue *q = queue_for(d->unit);
+    const void *owner = r->owner;
     int error = refuse(d, r);
 
     if (error || (r->op == BLOCK_FLUSH && !b->has_flush && !d->lost)) {
@@ -255,22 +269,12 @@ static void submit(struct block_device *b, struct block_request *r)
         append(&q->first, &q->last, r);
         start_some(q);
     }
-    unlock(q);
+    unlock(q, owner);
     if (!__atomic_exchange_n(&d->unit->in_use, 1, __ATOMIC_ACQ_REL))
         call_attention();
 }
 
-static void poll(struct block_device *b)
-{
-    struct disk_unit *u = CONTAINER_OF(b, struct disk, block)->unit;
-
-    for (unsigned i = 0; i < u->queue_count; i++)
-        look(&u->queues[i], false);
-}
-
-static const struct block_ops block_ops = {submit, poll};
-
-/* --- looking after a unit, on processor 0 --- */
+/* --- looking after a unit: processor 0, or who polls --- */
 
 /*
  * A drive may do one thing at a time: while a FLUSH is within its time nothing else is late, and
@@ -301,7 +305,7 @@ static void look_for_late(const struct disk_queue *q, uint64_t now, struct laten
     }
 }
 
-static void begin_reset(struct disk_unit *u)
+static void begin_reset(struct disk_unit *u, const void *who)
 {
     u->resets++;
     u->state = DISK_RESETS;
@@ -311,7 +315,7 @@ static void begin_reset(struct disk_unit *u)
 
         spin_lock(&q->lock);
         q->stopped = true; /* from here on nobody else calls the driver */
-        unlock(q);
+        unlock(q, who);
     }
 }
 
@@ -319,30 +323,31 @@ static void begin_reset(struct disk_unit *u)
 static void cut_function(const struct disk_unit *u)
 {
     for (const struct disk_unit *other = units; other; other = other->next)
-        if (other != u && other->pci == u->pci && other->state != DISK_LOST)
+        if (other != u && other->pci == u->pci &&
+            __atomic_load_n(&other->state, __ATOMIC_SEQ_CST) != DISK_LOST)
             return;
     if (u->master_off)
         u->master_off(u->pci);
 }
 
-static void end_unit(struct disk_unit *u)
+static void end_unit(struct disk_unit *u, const void *who)
 {
     u->ops->cut(u);
+    __atomic_store_n(&u->state, DISK_LOST, __ATOMIC_SEQ_CST);
     cut_function(u);
     for (unsigned i = 0; i < u->queue_count; i++) {
         struct disk_queue *q = &u->queues[i];
 
         spin_lock(&q->lock);
-        u->state = DISK_LOST;
         for (unsigned n = 0; n < disk_count; n++)
             if (disks[n]->unit == u)
                 lose(disks[n]);
         fail_all(q, -EIO);
-        unlock(q);
+        unlock(q, who);
     }
 }
 
-static void end_reset(struct disk_unit *u)
+static void end_reset(struct disk_unit *u, const void *who)
 {
     /* As long as no queue runs nobody else says anything; then it is about the next reset. */
     bool doubt = __atomic_exchange_n(&u->doubt, false, __ATOMIC_RELAXED);
@@ -365,11 +370,11 @@ static void end_reset(struct disk_unit *u)
         }
         q->busy = 0;
         start_some(q);
-        unlock(q);
+        unlock(q, who);
     }
 }
 
-static void reset_some(struct disk_unit *u, bool begin)
+static void reset_some(struct disk_unit *u, bool begin, const void *who)
 {
     int error;
 
@@ -380,13 +385,13 @@ static void reset_some(struct disk_unit *u, bool begin)
     if (error == -EAGAIN && rdtsc() < u->reset_until)
         return;
     if (error)
-        end_unit(u);
+        end_unit(u, who);
     else
-        end_reset(u);
+        end_reset(u, who);
 }
 
 /* Returns whether something is still under way. */
-static bool look_after(struct disk_unit *u)
+static bool look_after(struct disk_unit *u, const void *who)
 {
     struct lateness found = {false, false, false};
     bool wanted, late, busy = false;
@@ -394,17 +399,17 @@ static bool look_after(struct disk_unit *u)
     if (u->state == DISK_LOST)
         return false;
     if (u->state == DISK_RESETS) {
-        reset_some(u, false);
+        reset_some(u, false, who);
         return true;
     }
     for (unsigned i = 0; i < u->queue_count; i++) {
         struct disk_queue *q = &u->queues[i];
 
-        look(q, false);
+        look(q, false, who);
         spin_lock(&q->lock);
         look_for_late(q, rdtsc(), &found);
         busy |= q->busy || q->first;
-        unlock(q);
+        unlock(q, who);
     }
     late = found.too_late || (found.late && !found.flushing);
     wanted = __atomic_load_n(&u->wanted, __ATOMIC_ACQUIRE);
@@ -414,13 +419,33 @@ static bool look_after(struct disk_unit *u)
         log_warn("%s: no answer in time: it is reset", u->name);
         __atomic_store_n(&u->doubt, true, __ATOMIC_RELAXED);
     }
-    begin_reset(u);
+    begin_reset(u, who);
     if (__atomic_add_fetch(&u->in_vain, 1, __ATOMIC_RELAXED) > IN_VAIN_MAX)
-        end_unit(u);
+        end_unit(u, who);
     else
-        reset_some(u, true);
+        reset_some(u, true, who);
     return u->state != DISK_LOST;
 }
+
+/* One at a time. The same as of look_after(); true where somebody else is at it. */
+static bool attend(struct disk_unit *u, const void *who)
+{
+    bool busy = true;
+
+    if (!__atomic_exchange_n(&u->attended, 1, __ATOMIC_ACQUIRE)) {
+        busy = look_after(u, who);
+        __atomic_store_n(&u->attended, 0, __ATOMIC_RELEASE);
+    }
+    return busy;
+}
+
+/* Whoever polls may be processor 0, which then does nothing else. */
+static void poll(struct block_device *b, const void *owner)
+{
+    (void)attend(CONTAINER_OF(b, struct disk, block)->unit, owner);
+}
+
+static const struct block_ops block_ops = {submit, poll};
 
 uint64_t disks_work(void)
 {
@@ -429,7 +454,7 @@ uint64_t disks_work(void)
     for (struct disk_unit *u = units; u; u = u->next) {
         if (!__atomic_exchange_n(&u->in_use, 0, __ATOMIC_ACQ_REL) && u->state != DISK_RESETS)
             continue;
-        if (!look_after(u))
+        if (!attend(u, EVERYONE))
             continue;
         __atomic_store_n(&u->in_use, 1, __ATOMIC_RELEASE);
         now = rdtsc();

@@ -132,6 +132,7 @@ static int hand_over(struct disk_io *d, struct disk_request *r)
     r->block.sector = r->sector + r->done;
     r->block.segments = r->host;
     r->block.done = done;
+    r->block.owner = r->disk;
     d->left -= MIN(d->left, r->part);
     __atomic_fetch_add(&d->under_way, 1, __ATOMIC_RELAXED);
     block_submit(d->block, &r->block);
@@ -269,7 +270,7 @@ bool disk_idle(struct disk_io *d)
 {
     if (__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE) && d->block->ops->poll) {
         __atomic_store_n(&d->busy, true, __ATOMIC_SEQ_CST);
-        d->block->ops->poll(d->block);
+        d->block->ops->poll(d->block, d);
     }
     look(d);
     if (d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE))

@@ -17,11 +17,11 @@ static void submit(struct block_device *device, struct block_request *r)
     block_submit(s->under, r);
 }
 
-static void poll(struct block_device *device)
+static void poll(struct block_device *device, const void *owner)
 {
     struct block_device *under = CONTAINER_OF(device, struct block_slice, device)->under;
 
-    under->ops->poll(under);
+    under->ops->poll(under, owner);
 }
 
 static const struct block_ops polled = {.submit = submit, .poll = poll};

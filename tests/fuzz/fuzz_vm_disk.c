@@ -76,7 +76,7 @@ static void submit(struct block_device *d, struct block_request *r)
         give_back(holding - 1, next());
 }
 
-static void poll(struct block_device *d)
+static void poll(struct block_device *d, const void *owner)
 {
     while (holding)
         give_back(0, 0);

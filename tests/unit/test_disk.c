@@ -196,7 +196,7 @@ static void test_there_and_back(void **state)
     assert_int_equal(errors[0], 1);
     assert_int_equal(errors[1], 0);
     answer(0, 0);
-    m.disk.block.ops->poll(&m.disk.block);
+    m.disk.block.ops->poll(&m.disk.block, NULL);
     assert_int_equal(errors[0], 0);
     assert_int_equal(m.disk.reads, 1);
     assert_int_equal(m.disk.writes, 1);
@@ -566,8 +566,8 @@ static void test_reset_for_an_error(void **state)
         disk_finish(&m.unit.queues[0], slot, -EIO);
         disk_want_reset(&m.unit.queues[0], false);
         spin_unlock(&m.unit.queues[0].lock);
-        m.disk.block.ops->poll(&m.disk.block);
-        assert_int_equal(attentions, 1);
+        m.disk.block.ops->poll(&m.disk.block, NULL);
+        assert_true(attentions > 0);
         disks_work();
         assert_int_equal(m.resets, i + 1);
         assert_int_equal(errors[i], -EIO);
@@ -606,6 +606,46 @@ static void test_when_it_wants_to_be_called(void **state)
     answer(0, 0);
     assert_int_equal(disks_work(), UINT64_MAX);
     assert_int_equal(errors[0], 0);
+}
+
+/* Whoever polls may hold locks that another one's done() would want. */
+static void test_polling_is_for_oneself(void **state)
+{
+    static const int a, b;
+
+    ask(0, BLOCK_READ, 0)->owner = &a;
+    ask(1, BLOCK_READ, 8)->owner = &b;
+    ask(2, BLOCK_READ, 16)->owner = &b;
+    for (unsigned i = 0; i < 3; i++)
+        block_submit(&m.disk.block, &requests[i]);
+    for (unsigned i = 0; i < 3; i++)
+        answer(i, 0);
+    attentions = 0;
+    m.disk.block.ops->poll(&m.disk.block, &a);
+    assert_int_equal(backs, 1);
+    assert_int_equal(errors[0], 0);
+    assert_true(attentions > 0);
+    m.disk.block.ops->poll(&m.disk.block, &a);
+    assert_int_equal(backs, 1);
+    disks_work();
+    assert_int_equal(backs, 3);
+    assert_int_equal(disks_work(), UINT64_MAX);
+}
+
+/* Processor 0 may be the one that waits: then nobody else looks after the unit. */
+static void test_polling_alone_ends(void **state)
+{
+    static const int a;
+
+    ask(0, BLOCK_READ, 0)->owner = &a;
+    block_submit(&m.disk.block, &requests[0]);
+    m.reset_steps = 3;
+    for (unsigned i = 0; i < 100 * DISK_SECONDS && !backs; i++) {
+        now += tsc_hz / 10;
+        m.disk.block.ops->poll(&m.disk.block, &a);
+    }
+    assert_int_equal(errors[0], -ETIMEDOUT);
+    assert_int_equal(m.resets, DISK_TRIES);
 }
 
 static void wait(void)
@@ -650,6 +690,8 @@ int main(void)
         TEST(test_reset_for_an_error),
         TEST(test_unplugged),
         TEST(test_when_it_wants_to_be_called),
+        TEST(test_polling_is_for_oneself),
+        TEST(test_polling_alone_ends),
         TEST(test_do),
     };
 

@@ -78,7 +78,7 @@ static void one_back(void)
     carry_out(r);
 }
 
-static void poll(struct block_device *d)
+static void poll(struct block_device *d, const void *owner)
 {
     while (holding)
         one_back();
