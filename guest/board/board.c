@@ -69,6 +69,11 @@ void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
         board->cpus->timers(board, change == BUS_TIMER_EARLIER);
 }
 
+void device_timer_soon(struct device *d, unsigned timer)
+{
+    device_timer_set(d, timer, device_now(d));
+}
+
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)
 {
     return guest_memory_read(d->board->memory, gpa, data, size);

@@ -77,6 +77,11 @@ void device_lock(struct device *d)
     spin_lock(d->lock);
 }
 
+bool device_trylock(struct device *d)
+{
+    return spin_trylock(d->lock);
+}
+
 void device_unlock(struct device *d)
 {
     spin_unlock(d->lock);
@@ -259,11 +264,12 @@ static void find_next_deadline(struct bus *bus)
 enum bus_timer_change bus_timer_set(struct bus *bus, struct device *d, unsigned timer,
                                     uint64_t deadline)
 {
-    uint64_t before = deadline_of(d, timer), next;
+    uint64_t before, next;
 
-    if (before == deadline)
+    if (deadline_of(d, timer) == deadline)
         return BUS_TIMER_SAME;
     spin_lock(&bus->timer_lock);
+    before = deadline_of(d, timer); /* for who sets it without the device's lock */
     next = bus->next_deadline;
     __atomic_store_n(&d->deadline[timer], deadline, __ATOMIC_RELAXED);
     if (deadline <= next)
@@ -305,6 +311,22 @@ void bus_run_timers(struct bus *bus, uint64_t now)
 }
 
 /* --- all devices --- */
+
+bool bus_idle(struct bus *bus, bool over)
+{
+    bool idle = true;
+
+    for (unsigned i = 1; i < bus->device_count; i++) {
+        struct device *d = bus->devices[i];
+
+        if (!d->ops->idle)
+            continue;
+        spin_lock(d->lock);
+        idle = d->ops->idle(d, over) && idle;
+        spin_unlock(d->lock);
+    }
+    return idle;
+}
 
 void bus_reset(struct bus *bus)
 {

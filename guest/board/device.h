@@ -47,6 +47,12 @@ struct device_ops {
     /* Timer number `timer` reached its deadline; it is off now and may be set again. now is in
      * guest TSC ticks. */
     void (*timer)(struct device *d, unsigned timer, uint64_t now);
+    /*
+     * NULL, or: whether nothing is under way that goes on without the guest's processors, as DMA
+     * does. It looks after that meanwhile: asked again and again it comes to a yes. over: a reset
+     * follows, so nothing of it is wanted any more, and nothing new begins.
+     */
+    bool (*idle)(struct device *d, bool over);
     /* Power-on state. Timers and interrupt lines have been cleared by the caller. */
     void (*reset)(struct device *d);
     /*
@@ -69,6 +75,8 @@ struct device {
 
 /* Run the device from outside of the bus, as when its host side has something for it. */
 void device_lock(struct device *d);
+/* The same without waiting; false: somebody runs it. Whatever locks are held. */
+bool device_trylock(struct device *d);
 void device_unlock(struct device *d);
 
 /* --- what a device may ask of its VM; guest/board/board.c answers in the microkernel, a mock in
@@ -85,6 +93,9 @@ uint64_t device_now(struct device *d);
 uint64_t device_tsc_hz(struct device *d);
 /* Call ops->timer(d, timer, now) at the first moment at or after deadline; TIMER_OFF stops it. */
 void device_timer_set(struct device *d, unsigned timer, uint64_t deadline);
+/* As soon as may be, from any processor and without the device's lock: for a timer that the device
+ * itself sets no other way. */
+void device_timer_soon(struct device *d, unsigned timer);
 /* Copy from or to guest-physical memory: 0, or -EFAULT with nothing copied when any byte is not
  * RAM. */
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size) MUST_CHECK;
@@ -231,13 +242,15 @@ bool bus_mmio_read(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned s
 bool bus_mmio_write(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
                     uint64_t value);
 
-/* Timers off, then every device's reset. The caller has lowered all interrupt lines, and no vCPU
- * runs; the same holds for save and load. */
+/* Whether no device has anything under way: see device_ops.idle. No vCPU runs. */
+bool bus_idle(struct bus *bus, bool over);
+/* Timers off, then every device's reset. The caller has lowered all interrupt lines, no vCPU runs
+ * and bus_idle() has said yes; the same holds for save and load. */
 void bus_reset(struct bus *bus);
 void bus_save(struct bus *bus, struct state_writer *w);
 int bus_load(struct bus *bus, struct state_reader *r) MUST_CHECK;
 /* What device_timer_set() does to a device on this bus: d->deadline[timer] and next_deadline,
- * exactly; what became of the latter. With the device's lock held. */
+ * exactly; what became of the latter. With the device's lock held, or as device_timer_soon(). */
 enum bus_timer_change { BUS_TIMER_SAME, BUS_TIMER_EARLIER, BUS_TIMER_LATER };
 enum bus_timer_change bus_timer_set(struct bus *bus, struct device *d, unsigned timer,
                                     uint64_t deadline);

@@ -77,23 +77,31 @@ void vcpu_begins(struct vcpu *v)
     vcpu_update_deadline(v);
 }
 
-void vcpu_ends(struct vcpu *v)
+/* From one that does not run to one that does. True: somebody else sees to it, or there is nothing
+ * to see to. */
+static bool pass_on(struct vcpu *v)
 {
     struct vm *vm = v->vm;
 
-    __atomic_store_n(&v->runs, false, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         if (__atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST) != v ||
             bus_deadline(vm) == TIMER_OFF)
-            return;
+            return true;
         struct vcpu *other = vm->vcpu[i];
         if (!runs(other) || !hand_over(v, other))
             continue;
         vcpu_notify(other, REQUEST_TIMER);
         if (runs(other))
-            return;
+            return true;
         v = other; /* which may not have noticed in time: on to the next one */
     }
+    return false;
+}
+
+void vcpu_ends(struct vcpu *v)
+{
+    __atomic_store_n(&v->runs, false, __ATOMIC_SEQ_CST);
+    (void)pass_on(v);
 }
 
 void vcpu_keep_time(struct vcpu *v)
@@ -106,7 +114,10 @@ void vcpu_tell_timekeeper(struct vm *vm)
 {
     /* Whoever keeps time from now on sees the new deadline. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    vcpu_notify(__atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST), REQUEST_TIMER);
+    struct vcpu *keeper = __atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST);
+    /* One that waits for a processor would come too late. */
+    if (runs(keeper) || !pass_on(keeper))
+        vcpu_notify(__atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST), REQUEST_TIMER);
 }
 
 uint64_t vcpu_timer_deadline(const struct vcpu *v)

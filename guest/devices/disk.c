@@ -23,7 +23,7 @@ static bool fits(const struct block_device *b, paddr address, uint64_t length)
 
 /*
  * Pin what comes next of the segments, as far as the device takes it at once: 0, and *bytes of it,
- * or an error with nothing pinned.
+ * -EAGAIN, and what could be pinned, or an error with nothing pinned.
  */
 static int gather(struct disk_io *d, struct disk_request *r, uint32_t *bytes)
 {
@@ -67,9 +67,7 @@ static int gather(struct disk_io *d, struct disk_request *r, uint32_t *bytes)
         if (b->no_gaps && (s->address + length) % PAGE_SIZE)
             break;
     }
-    if (error == -EAGAIN && *bytes)
-        error = 0; /* the rest later */
-    if (error < 0)
+    if (error < 0 && error != -EAGAIN)
         unpin(d, r);
     return error;
 }
@@ -112,12 +110,13 @@ static int hand_over(struct disk_io *d, struct disk_request *r)
     if (r->op == BLOCK_FLUSH) {
         r->part = 0;
     } else if (r->op <= BLOCK_WRITE) {
-        if ((error = gather(d, r, &bytes)) < 0)
+        error = gather(d, r, &bytes);
+        if (error < 0 && error != -EAGAIN)
             return error;
         bytes = trim(d, r, bytes);
         if (bytes == 0) {
             unpin(d, r);
-            return -EINVAL;
+            return error < 0 ? error : -EINVAL;
         }
         r->part = bytes / BLOCK_SECTOR;
     } else {
@@ -144,7 +143,7 @@ static void start(struct disk_io *d, struct disk_request *r)
     bool later = r->op != BLOCK_FLUSH && d->left == 0;
     int result = later ? -EAGAIN : hand_over(d, r);
 
-    if (later || (result == -EAGAIN && __atomic_load_n(&d->under_way, __ATOMIC_RELAXED))) {
+    if (result == -EAGAIN) {
         r->next = d->waiting;
         d->waiting = r;
     } else if (result <= 0) {
@@ -211,24 +210,32 @@ static void look(struct disk_io *d)
     } while (__atomic_load_n(&d->back, __ATOMIC_SEQ_CST));
 }
 
-/* On any processor, from inside submit() and poll() or not: only there the controller's lock is
- * held by who calls, and `busy` is set then. */
+/*
+ * On any processor, from inside submit() and poll() or not: only there the controller's lock is
+ * held by who calls, and `busy` is set then. Nobody waits for that lock here: who has it may wait
+ * himself until the caller, who looks after the drive, is done.
+ */
 static void done(struct block_request *b, int error)
 {
     struct disk_request *r = CONTAINER_OF(b, struct disk_request, block);
     struct disk_io *d = r->disk;
 
     r->error = error;
+    __atomic_fetch_add(&d->visitors, 1, __ATOMIC_SEQ_CST);
     r->next = __atomic_load_n(&d->back, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&d->back, &r->next, r, true, __ATOMIC_SEQ_CST,
                                         __ATOMIC_RELAXED))
         ;
-    if (__atomic_load_n(&d->busy, __ATOMIC_SEQ_CST))
-        return;
-    device_lock(d->dev);
-    look(d);
-    d->settled(d);
-    device_unlock(d->dev);
+    if (__atomic_load_n(&d->busy, __ATOMIC_SEQ_CST)) {
+        /* whoever is at it sees it */
+    } else if (device_trylock(d->dev)) {
+        look(d);
+        d->settled(d);
+        device_unlock(d->dev);
+    } else {
+        device_timer_soon(d->dev, DISK_TIMER);
+    }
+    __atomic_fetch_sub(&d->visitors, 1, __ATOMIC_SEQ_CST);
 }
 
 /* --- for the controller --- */
@@ -259,11 +266,15 @@ void disk_stop(struct disk_io *d, bool stop)
 void disk_go_on(struct disk_io *d, uint32_t sectors)
 {
     d->left = sectors;
-    if (!d->waiting)
-        return;
     __atomic_store_n(&d->busy, true, __ATOMIC_SEQ_CST);
-    retry(d);
+    if (d->waiting)
+        retry(d);
     look(d);
+}
+
+bool disk_stuck(const struct disk_io *d)
+{
+    return d->waiting && d->left > 0 && !__atomic_load_n(&d->under_way, __ATOMIC_SEQ_CST);
 }
 
 bool disk_idle(struct disk_io *d)
@@ -275,5 +286,6 @@ bool disk_idle(struct disk_io *d)
     look(d);
     if (d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE))
         disk_go_on(d, UINT32_MAX);
-    return !d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE);
+    return !d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_SEQ_CST) &&
+           !__atomic_load_n(&d->visitors, __ATOMIC_SEQ_CST);
 }

@@ -9,6 +9,7 @@
 #include "guest/storage/block.h"
 
 #define DISK_SEGMENTS 32 /* pieces of host memory that are handed over at once */
+#define DISK_TIMER    1  /* of the controller: its handler calls disk_go_on() */
 
 struct disk_io;
 
@@ -44,9 +45,10 @@ struct disk_io {
     /* The request is over, with 0 or a negative error. With the controller's lock held. */
     void (*finished)(struct disk_io *d, struct disk_request *r, int error);
     /* Something has come back from elsewhere than inside the calls below, and finished() was called
-     * for it. */
+     * for it. Where that was not possible at once, the device's timer DISK_TIMER comes instead. */
     void (*settled)(struct disk_io *d);
     unsigned under_way;        /* requests that the block device has; atomic */
+    unsigned visitors;         /* who is in done(), on whatever processor; atomic */
     bool busy;                 /* somebody is looking at what has come back; atomic */
     struct disk_request *back; /* newest first; atomic */
     bool stopping;
@@ -58,12 +60,17 @@ struct disk_io {
 /* A zeroed one with block, dev, finished and settled set is ready for disk_go_on(). Begin.
  * finished() may be called from here. With the controller's lock held, like the rest. */
 void disk_submit(struct disk_io *d, struct disk_request *r);
+/* Something waits, and nothing of this disk's own will come back: the frames are pinned by others.
+ * disk_go_on() after a while. */
+bool disk_stuck(const struct disk_io *d);
 /* No part of any request is handed over any more: they end with errors. Or go on as usual. */
 void disk_stop(struct disk_io *d, bool stop);
 /*
- * So many sectors more may be begun, those of what waits first. A device may carry out in submit()
- * what it is asked: so a guest keeps the processor that long, in one exit, and no longer.
+ * Look at what has come back; so many sectors more may be begun, those of what waits first. A
+ * device may carry out in submit() what it is asked: so a guest keeps the processor that long, in
+ * one exit, and no longer.
  */
 void disk_go_on(struct disk_io *d, uint32_t sectors);
-/* Whether nothing is under way; what waits is carried out, or ended if it is to stop. Looks whether something has come back. */
+/* Whether nothing is under way, and nobody else at it; what waits is carried out, or ended if it is
+ * to stop. Looks whether something has come back. */
 bool disk_idle(struct disk_io *d);

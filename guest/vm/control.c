@@ -24,6 +24,7 @@
 
 /* A VM that restarts sooner than this after its start is held back until then. */
 #define RESTART_MIN_MS 1000
+#define SETTLE_HZ      1000 /* how often a VM that ends is looked at until nothing is in flight */
 
 static const struct config *config;
 static struct vm_slot *slots;
@@ -31,7 +32,8 @@ static unsigned count;
 static unsigned next_start; /* number of the slot that is the next to start by itself, if it does */
 static unsigned standing[SLOT_STATES]; /* how many slots are in each state */
 static uint64_t handover_tsc;
-static bool idle_told; /* it has been told that no VM runs */
+static bool idle_told;    /* it has been told that no VM runs */
+static unsigned settling; /* how many have s->settling */
 
 /* --- which there are --- */
 
@@ -46,6 +48,7 @@ int control_init(const struct config *c, struct vm_config *vms, uint64_t handove
     count = standing[SLOT_OFF] = (unsigned)c->vm_count;
     next_start = 0;
     idle_told = false;
+    settling = 0;
     for (unsigned i = 0; i < count; i++) {
         struct vm_slot *s = &slots[i];
         s->config = &vms[i];
@@ -315,10 +318,9 @@ static enum life_event end_of(const struct vm_slot *s)
                                                                : LIFE_ENDED_RESTART;
 }
 
-/* All its vCPUs have left their processors. */
-static void vm_parked(void *arg)
+/* All its vCPUs have left their processors, and of one that ends nothing is in flight either. */
+static void settled(struct vm_slot *s)
 {
-    struct vm_slot *s = arg;
     char error[CONTROL_ERROR];
     bool reloaded = vm_reload_parked(s->vm);
 
@@ -326,6 +328,33 @@ static void vm_parked(void *arg)
         enter(s, UINT64_MAX);
     else
         (void)!happen(s, s->vm->ending.wanted ? end_of(s) : LIFE_STOOD, NULL, error);
+}
+
+/* A drive that does not answer takes its time, in which the machine goes on. */
+static void vm_parked(void *arg)
+{
+    struct vm_slot *s = arg;
+
+    s->settling = s->vm->ending.wanted && !platform_idle(s->vm);
+    if (s->settling)
+        settling++;
+    else
+        settled(s);
+}
+
+static uint64_t settle(uint64_t now)
+{
+    for (unsigned i = 0; i < count && settling; i++) {
+        struct vm_slot *s = &slots[i];
+
+        if (!s->settling || !platform_idle(s->vm))
+            continue;
+        s->settling = false;
+        settling--;
+        settled(s);
+        return now;
+    }
+    return settling ? now + tsc_hz / SETTLE_HZ : UINT64_MAX;
 }
 
 /* --- what a person may ask for --- */
@@ -459,7 +488,7 @@ static bool nothing_to_do(void)
     bool all_off = standing[SLOT_OFF] == count, all_begun = next_start == count;
     bool starts = !all_begun && (all_off || config->start != CONFIG_START_IN_TURN);
 
-    return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] &&
+    return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] && !settling &&
            !(all_off && all_begun && !idle_told);
 }
 
@@ -468,8 +497,10 @@ static __attribute__((noinline)) uint64_t work(uint64_t next)
     uint64_t now = rdtsc();
     char error[CONTROL_ERROR];
 
+    if (settling)
+        next = MIN(next, settle(now));
     if (down_wanted())
-        return down_work();
+        return MIN(next, down_work());
     if (start_next())
         return now;
     if (standing[SLOT_OFF] == count && !idle_told && next_start == count) {

@@ -36,7 +36,8 @@ struct vm_slot {
     uint64_t began, paused_at, restart_at; /* host TSC */
     uint64_t resumed;                      /* vCPUs that are to go on, by number */
     bool stops_short;                      /* paused while it was being made */
-    char why[80]; /* it is to be reset or to end, though its guest has not asked for it; or "" */
+    bool settling; /* its vCPUs have left for good, and something of its devices' is in flight */
+    char why[80];  /* it is to be reset or to end, though its guest has not asked for it; or "" */
 };
 
 #define CONTROL_ERROR CONFIG_MESSAGE /* a sentence fits into this */

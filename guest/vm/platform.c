@@ -1,6 +1,7 @@
 /* See platform.h. */
 #include "guest/vm/platform.h"
 
+#include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "guest/cpu/wires.h"
@@ -81,10 +82,18 @@ int platform_create(struct vm *vm)
     return -EINVAL;
 }
 
+bool platform_idle(struct vm *vm)
+{
+    return bus_idle(&vm->board.bus, true);
+}
+
 void platform_stop(struct vm *vm)
 {
-    if (vm->vcpu_count) /* else nothing has ever run, and not all devices may be there */
-        board_reset(&vm->board);
+    if (!vm->vcpu_count) /* nothing has ever run, and not all devices may be there */
+        return;
+    while (!platform_idle(vm))
+        cpu_pause();
+    board_reset(&vm->board);
 }
 
 void platform_destroy(struct vm *vm)

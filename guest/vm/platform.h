@@ -16,7 +16,10 @@ void platform_set_checks(void);
 
 /* Its board, and everything on it. 0, -ENOMEM, or -EINVAL with a line on the log. */
 int platform_create(struct vm *vm) MUST_CHECK;
-/* Its devices have nothing in flight any more, and call no vCPU. */
+/* Whether none of its devices has anything in flight, now that its vCPUs have left and a reset or
+ * its end follows: nothing new begins any more. Asked again and again it comes to a yes. */
+bool platform_idle(struct vm *vm);
+/* The same, and waits for it; its devices call no vCPU any more. */
 void platform_stop(struct vm *vm);
 void platform_destroy(struct vm *vm);
 

@@ -131,6 +131,8 @@ failed:
 
 void vm_reset(struct vm *vm)
 {
+    while (!platform_idle(vm)) /* first: what comes back may interrupt */
+        cpu_pause();
     uint64_t tsc_offset = -rdtsc(); /* RESET clears the TSC; the devices' clock goes on */
 
     vm->ending = (struct ending){0};

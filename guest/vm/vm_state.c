@@ -80,6 +80,8 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
 
 void vm_save(struct vm *vm, struct state_writer *w)
 {
+    while (!bus_idle(&vm->board.bus, false)) /* before lines and interrupt controllers are saved */
+        cpu_pause();
     state_begin(w, "vm", VERSION);
     state_put_u64(w, rdtsc() + vm->board.tsc_offset);
     state_put_u32(w, vm->board.irq_lines);

@@ -67,7 +67,11 @@ bool mock_round_trip(struct board *board)
     memcpy(irq, board->irq, sizeof(irq));
     memcpy(rises, board->rises, sizeof(rises));
     memcpy(falls, board->falls, sizeof(falls));
+    while (!bus_idle(&board->bus, false))
+        ;
     bus_save(&board->bus, &w);
+    while (!bus_idle(&board->bus, true))
+        ;
     bus_reset(&board->bus);
     r.size = w.used;
     if (w.used > w.capacity || bus_load(&board->bus, &r) != 0 || r.position != r.size)
@@ -116,6 +120,11 @@ void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
     if (timer >= DEVICE_TIMERS)
         abort();
     bus_timer_set(&d->board->bus, d, timer, deadline);
+}
+
+void device_timer_soon(struct device *d, unsigned timer)
+{
+    device_timer_set(d, timer, device_now(d));
 }
 
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)

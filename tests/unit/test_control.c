@@ -40,11 +40,12 @@ static struct guest {
     struct vm vm;
     struct vm_life life;
     bool runs, leaves;
-    bool stuck;      /* its processor does not get rid of it */
-    bool listens;    /* to its power button */
-    bool broken;     /* its kernel is none */
-    bool clearing;   /* its memory, for as long as the test likes */
-    bool in_between; /* it comes to a breakpoint now and then */
+    bool stuck;         /* its processor does not get rid of it */
+    bool listens;       /* to its power button */
+    bool broken;        /* its kernel is none */
+    bool clearing;      /* its memory, for as long as the test likes */
+    bool in_between;    /* it comes to a breakpoint now and then */
+    unsigned in_flight; /* of its disks' requests when it ends; one comes back at each look */
     unsigned presses;
     uint64_t pressed;
 } guests[VMS];
@@ -124,6 +125,7 @@ int slot_make(struct vm_slot *s, const struct config *c)
 void slot_make_anew(struct vm_slot *s)
 {
     assert_false(guests[s->id].runs);
+    assert_false(s->vm->ending.wanted && guests[s->id].in_flight);
     guests[s->id].presses = 0;
     s->vm->ending.wanted = s->vm->ending.killed = false;
     s->vm->life->resets++;
@@ -148,6 +150,16 @@ void slot_invalidate(struct vm_slot *s, const struct config *c)
 void vm_destroy(struct vm *vm)
 {
     assert_false(guest_of(vm)->runs);
+    assert_false(vm->ending.wanted && guest_of(vm)->in_flight);
+}
+
+bool platform_idle(struct vm *vm)
+{
+    struct guest *g = guest_of(vm);
+
+    assert_false(g->runs);
+    assert_true(vm->ending.wanted);
+    return !g->in_flight || !--g->in_flight;
 }
 
 void vm_request(struct vm *vm, enum vm_request request, const char *why)
@@ -534,12 +546,13 @@ static void expect_end(int how, bool stuck)
 
 /* --- tests --- */
 
-enum kind { WILLING, DEAF, STUCK, STOPS_OFTEN, KINDS };
+enum kind { WILLING, DEAF, STUCK, STOPS_OFTEN, IN_FLIGHT, KINDS };
 
 static void make_them(enum kind kind)
 {
     for (unsigned i = 0; i < VMS; i++) {
-        guests[i].listens = kind == WILLING || kind == STOPS_OFTEN;
+        guests[i].listens = kind == WILLING || kind == STOPS_OFTEN || kind == IN_FLIGHT;
+        guests[i].in_flight = kind == IN_FLIGHT && guests[i].runs ? 30 : 0;
         guests[i].stuck = kind == STUCK;
         guests[i].clearing = kind == DEAF;
         guests[i].in_between = kind == STOPS_OFTEN;
@@ -568,6 +581,37 @@ static void test_going_down_ends(void **state)
             assert_true(now - began <= (LISTENS + 1) * HZ);
         }
     }
+}
+
+/* What a VM's disks have in flight when it ends is waited for; meanwhile the machine goes on. */
+static void test_disks_come_to_rest_first(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_RUNNING, SLOT_RUNNING};
+
+    build(in, CONFIG_START_TOGETHER);
+    for (unsigned i = 0; i < VMS; i++)
+        guests[i].in_flight = 50;
+    now += 2 * HZ; /* else b's restart would be held back */
+    vm_request(&guests[0].vm, VM_REQUEST_POWEROFF, "powered off");
+    vm_request(&guests[1].vm, VM_REQUEST_RESET, "resets itself");
+    assert_true(pass(20));
+    assert_false(guests[0].runs || guests[1].runs);
+    assert_true(guests[2].runs);
+    assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+    assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
+    assert_true(control_work() <= now + HZ / 1000);
+    assert_true(type("pause c\r"));
+    assert_true(pass(2));
+    assert_int_equal(control_slot(2)->state, SLOT_PAUSED); /* that takes nothing to come back */
+    assert_int_equal(guests[2].in_flight, 50);
+    assert_true(type("kill a\r"));
+    assert_true(pass(40));
+    assert_int_equal(control_slot(0)->state, SLOT_OFF);
+    assert_int_equal(control_slot(0)->ended, SLOT_KILLED);
+    assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
+    assert_int_equal(guests[1].life.resets, 1);
+    assert_true(guests[1].runs);
+    assert_true(control_work() > now + HZ); /* there is nothing to look at any more */
 }
 
 /* Every state, and whatever is typed while the machine goes down. */
@@ -971,6 +1015,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_going_down_ends),
+        cmocka_unit_test(test_disks_come_to_rest_first),
         cmocka_unit_test(test_nobody_is_in_the_way),
         cmocka_unit_test(test_now_is_now),
         cmocka_unit_test(test_who_does_not_listen_is_ended),

@@ -166,6 +166,25 @@ static void one_that_sets_a_timer_takes_it_over(void **state)
     assert_ptr_equal(notified, &three[1].task);
 }
 
+/* From a processor on which nobody of this VM runs, as when a drive's interrupt comes there. */
+static void one_that_runs_is_told(void **state)
+{
+    set_up(SOON, 0, true, true, false);
+    vcpu_tell_timekeeper(&vm);
+    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_ptr_equal(notified, &three[0].task);
+
+    set_up(SOON, 0, false, false, true); /* the timekeeper may wait for a processor for long */
+    vcpu_tell_timekeeper(&vm);
+    assert_ptr_equal(vm.timekeeper, &three[2]);
+    assert_ptr_equal(notified, &three[2].task);
+
+    set_up(SOON, 1, false, false, false); /* nobody runs: it is woken */
+    vcpu_tell_timekeeper(&vm);
+    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_ptr_equal(notified, &three[1].task);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +193,7 @@ int main(void)
         cmocka_unit_test(one_that_begins_takes_it_over),
         cmocka_unit_test(one_that_ends_hands_it_on),
         cmocka_unit_test(one_that_sets_a_timer_takes_it_over),
+        cmocka_unit_test(one_that_runs_is_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

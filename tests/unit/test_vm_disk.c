@@ -495,6 +495,133 @@ static void test_reset_in_flight(void **state)
     expect_done(id, 0, 513);
 }
 
+static struct device *disk(void)
+{
+    return device_list_find(&devices, &virtio_blk_class, 0);
+}
+
+/* Who calls done() does not wait for a processor that runs the device, and is not forgotten. */
+static void test_back_while_it_is_run(void **state)
+{
+    int id;
+    uint32_t w;
+
+    at_once = false;
+    start(V1 | INDIRECT);
+    id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    device_lock(disk());
+    one_back();
+    assert_int_equal(driver_take(&v, &w), -1);
+    device_unlock(disk());
+    assert_false(board.irq[10]);
+    mock_ticks(&board, 0);
+    assert_true(board.irq[10]);
+    expect_done(id, 0, 513);
+    assert_int_equal(board.bus.next_deadline, TIMER_OFF);
+}
+
+/* Frames are pinned as often as can be, by other disks of this VM. */
+static void test_pinned_by_others(void **state)
+{
+    unsigned before;
+    uint32_t w;
+    int id;
+
+    start(V1 | INDIRECT);
+    board.pins = MOCK_PINS;
+    id = offer(0, 0, false, DATA, 512 * 40, 0);
+    kick();
+    for (unsigned i = 0; i < 5; i++) {
+        before = submitted;
+        assert_int_equal(driver_take(&v, &w), -1);
+        assert_int_equal(mock_microseconds(&board, 1000), 1); /* looks again, now and then */
+        assert_int_equal(before, submitted);
+    }
+    board.pins = 0;
+    assert_int_equal(mock_microseconds(&board, 1000), 1);
+    expect_done(id, 0, 512 * 40 + 1);
+    assert_int_equal(board.bus.next_deadline, TIMER_OFF);
+
+    /* And one page is to be had, which is less than a block. */
+    board.pins = MOCK_PINS - 1;
+    block.logical_block = 4096;
+    id = offer(0, 0, false, DATA + 512, 4096, 0);
+    kick();
+    assert_int_equal(driver_take(&v, &w), -1);
+    assert_int_equal(board.pins, MOCK_PINS - 1);
+    board.pins = 0;
+    mock_microseconds(&board, 1000);
+    expect_done(id, 0, 4097);
+    assert_memory_equal(board.memory + DATA + 512, medium, 4096);
+
+    /* A reset does not wait for them. */
+    board.pins = MOCK_PINS;
+    offer(0, 0, false, DATA, 512, 0);
+    kick();
+    out(0x14, 1, 0);
+    assert_int_equal(in(0x14, 1), 0);
+    board.pins = 0;
+}
+
+/* What is in flight comes back before anything is saved: its interrupt is in the state of the
+ * chips, and a reset that the driver waits for is over. */
+static void test_saved_in_flight(void **state)
+{
+    static uint8_t data[65536];
+    struct state_writer w = {.data = data, .capacity = sizeof(data)};
+    int id;
+
+    at_once = false;
+    start(V1 | INDIRECT);
+    id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    while (!bus_idle(&board.bus, false))
+        ;
+    assert_true(board.irq[10]);
+    bus_save(&board.bus, &w);
+    assert_int_equal(board.rises[10], 1);
+    assert_int_equal(board.falls[10], 0);
+    expect_done(id, 0, 513);
+    assert_int_equal(in(0x1000, 1), 1);
+
+    block.ops = &(struct block_ops){.submit = submit};
+    assert_true(offer(0, 0, false, DATA, 512, 0) >= 0);
+    kick();
+    out(0x14, 1, 0);
+    assert_int_equal(in(0x14, 1), 0xf);
+    assert_false(bus_idle(&board.bus, false));
+    block.ops = &block_ops;
+    assert_true(mock_round_trip(&board));
+    assert_int_equal(in(0x14, 1), 0);
+    assert_int_equal(holding, 0);
+}
+
+/* A VM that ends: nothing new begins, nothing of the guest's is touched, and nobody interrupts. */
+static void test_idle_before_the_end(void **state)
+{
+    uint32_t w;
+
+    at_once = false;
+    start(V1 | INDIRECT);
+    for (unsigned i = 0; i < 3; i++)
+        assert_true(offer(0, i, false, DATA, 512 * 40, 0) >= 0);
+    kick();
+    assert_int_equal(submitted, 3);
+    block.ops = &(struct block_ops){.submit = submit};
+    assert_false(bus_idle(&board.bus, true));
+    kick();
+    for (unsigned i = 0; i < 3; i++) {
+        assert_false(bus_idle(&board.bus, true));
+        one_back();
+    }
+    assert_true(bus_idle(&board.bus, true));
+    assert_int_equal(submitted, 3);
+    assert_int_equal(driver_take(&v, &w), -1);
+    assert_int_equal(board.rises[10], 0);
+    block.ops = &block_ops;
+}
+
 /* More than there are requests: they wait, and are begun as others come back. */
 static void test_many(void **state)
 {
@@ -632,10 +759,22 @@ int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_seen),    TEST(test_transfers), TEST(test_other_requests),
-        TEST(test_errors),          TEST(test_read_only), TEST(test_interrupts),
-        TEST(test_reset_in_flight), TEST(test_many),      TEST(test_broken_rings),
-        TEST(test_features),        TEST(test_window),    TEST(test_what_one_exit_may_ask),
+        TEST(test_what_is_seen),
+        TEST(test_transfers),
+        TEST(test_other_requests),
+        TEST(test_errors),
+        TEST(test_read_only),
+        TEST(test_interrupts),
+        TEST(test_reset_in_flight),
+        TEST(test_many),
+        TEST(test_broken_rings),
+        TEST(test_features),
+        TEST(test_window),
+        TEST(test_what_one_exit_may_ask),
+        TEST(test_back_while_it_is_run),
+        TEST(test_pinned_by_others),
+        TEST(test_saved_in_flight),
+        TEST(test_idle_before_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

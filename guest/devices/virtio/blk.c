@@ -57,6 +57,7 @@ _Static_assert(ID_SIZE == DEVICE_SERIAL, "Virtio: VIRTIO_BLK_T_GET_ID");
 #define REQUESTS        64 /* in flight, at most */
 #define AT_ONCE         32 /* that are begun before the timer comes */
 #define SECTORS_AT_ONCE (2 * MIB / BLOCK_SECTOR)
+#define STUCK_HZ        1000 /* how often it tries where guest memory is pinned by others */
 
 struct request {
     struct disk_request disk;
@@ -315,8 +316,12 @@ static void process(struct blk *b, unsigned queue)
  * comes back. */
 static void look_again(struct blk *b)
 {
+    struct device *d = &b->virtio.dev;
+
     if ((b->waiting && b->free) || (b->disk.waiting && b->disk.left == 0))
-        device_timer_set(&b->virtio.dev, 0, device_now(&b->virtio.dev));
+        device_timer_set(d, 0, device_now(d));
+    else if (disk_stuck(&b->disk))
+        device_timer_set(d, 0, device_now(d) + device_tsc_hz(d) / STUCK_HZ);
 }
 
 /* However often the guest asks for it in one exit, what it may keep the processor busy with is
@@ -408,6 +413,7 @@ static const struct device_ops device_ops = {
     .mmio_read = virtio_mmio_read,
     .mmio_write = virtio_mmio_write,
     .timer = timer,
+    .idle = virtio_idle,
     .reset = virtio_reset,
     .save = save,
     .load = load,

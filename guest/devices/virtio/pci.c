@@ -116,28 +116,40 @@ static void end_reset(struct virtio *v)
     pci_intx(&v->function, false);
 }
 
+static void stop(struct virtio *v)
+{
+    v->resetting = true;
+    v->ops->stop(v);
+}
+
 /* "Device Status Field": the driver has written 0, and reads it back until it is 0. */
 static void begin_reset(struct virtio *v)
 {
     if (v->status == 0 && !v->resetting)
         return;
-    v->resetting = true;
-    v->ops->stop(v);
+    stop(v);
     if (v->ops->idle(v))
         end_reset(v);
 }
 
-static void drain(struct virtio *v)
+void virtio_end(struct virtio *v)
 {
+    stop(v);
     while (!v->ops->idle(v))
         ;
 }
 
-void virtio_end(struct virtio *v)
+bool virtio_idle(struct device *d, bool over)
 {
-    v->resetting = true;
-    v->ops->stop(v);
-    drain(v);
+    struct virtio *v = CONTAINER_OF(d, struct virtio, dev);
+
+    if (over)
+        stop(v);
+    if (!v->ops->idle(v))
+        return false;
+    if (v->resetting && !over)
+        end_reset(v);
+    return true;
 }
 
 /* --- common configuration --- */
@@ -490,7 +502,6 @@ void virtio_save(struct device *d, struct state_writer *w)
 {
     struct virtio *v = CONTAINER_OF(d, struct virtio, dev);
 
-    drain(v);
     state_put_u64(w, v->accepted);
     state_put_u32(w, v->offered_select);
     state_put_u32(w, v->accepted_select);

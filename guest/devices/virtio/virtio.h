@@ -65,5 +65,6 @@ void virtio_mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_
  * that is in flight comes back. */
 void virtio_end(struct virtio *v);
 void virtio_reset(struct device *d);
+bool virtio_idle(struct device *d, bool over);
 void virtio_save(struct device *d, struct state_writer *w);
 int virtio_load(struct device *d, struct state_reader *r);
