@@ -29,6 +29,16 @@ struct disk *disk_of(const struct block_request *r)
     return (struct disk *)r->note[NOTE_DISK];
 }
 
+static enum disk_state state_of(const struct disk_unit *u)
+{
+    return __atomic_load_n(&u->state, __ATOMIC_SEQ_CST);
+}
+
+static void set_state(struct disk_unit *u, enum disk_state state)
+{
+    __atomic_store_n(&u->state, state, __ATOMIC_SEQ_CST);
+}
+
 static void call_attention(void)
 {
     if (attention)
@@ -263,7 +273,7 @@ static void submit(struct block_device *b, struct block_request *r)
     r->note[NOTE_DISK] = (uint64_t)d;
     r->note[NOTE_TRIES] = 0;
     spin_lock(&q->lock);
-    if (d->unit->state == DISK_LOST) {
+    if (state_of(d->unit) == DISK_LOST) {
         give_back(q, r, -EIO);
     } else {
         append(&q->first, &q->last, r);
@@ -308,7 +318,7 @@ static void look_for_late(const struct disk_queue *q, uint64_t now, struct laten
 static void begin_reset(struct disk_unit *u, const void *who)
 {
     u->resets++;
-    u->state = DISK_RESETS;
+    set_state(u, DISK_RESETS);
     u->reset_until = rdtsc() + RESET_SECONDS * tsc_hz;
     for (unsigned i = 0; i < u->queue_count; i++) {
         struct disk_queue *q = &u->queues[i];
@@ -323,8 +333,7 @@ static void begin_reset(struct disk_unit *u, const void *who)
 static void cut_function(const struct disk_unit *u)
 {
     for (const struct disk_unit *other = units; other; other = other->next)
-        if (other != u && other->pci == u->pci &&
-            __atomic_load_n(&other->state, __ATOMIC_SEQ_CST) != DISK_LOST)
+        if (other != u && other->pci == u->pci && state_of(other) != DISK_LOST)
             return;
     if (u->master_off)
         u->master_off(u->pci);
@@ -333,7 +342,7 @@ static void cut_function(const struct disk_unit *u)
 static void end_unit(struct disk_unit *u, const void *who)
 {
     u->ops->cut(u);
-    __atomic_store_n(&u->state, DISK_LOST, __ATOMIC_SEQ_CST);
+    set_state(u, DISK_LOST);
     cut_function(u);
     for (unsigned i = 0; i < u->queue_count; i++) {
         struct disk_queue *q = &u->queues[i];
@@ -352,7 +361,7 @@ static void end_reset(struct disk_unit *u, const void *who)
     /* As long as no queue runs nobody else says anything; then it is about the next reset. */
     bool doubt = __atomic_exchange_n(&u->doubt, false, __ATOMIC_RELAXED);
 
-    u->state = DISK_RUNS;
+    set_state(u, DISK_RUNS);
     __atomic_store_n(&u->wanted, 0, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < u->queue_count; i++) {
         struct disk_queue *q = &u->queues[i];
@@ -396,9 +405,9 @@ static bool look_after(struct disk_unit *u, const void *who)
     struct lateness found = {false, false, false};
     bool wanted, late, busy = false;
 
-    if (u->state == DISK_LOST)
+    if (state_of(u) == DISK_LOST)
         return false;
-    if (u->state == DISK_RESETS) {
+    if (state_of(u) == DISK_RESETS) {
         reset_some(u, false, who);
         return true;
     }
@@ -424,7 +433,7 @@ static bool look_after(struct disk_unit *u, const void *who)
         end_unit(u, who);
     else
         reset_some(u, true, who);
-    return u->state != DISK_LOST;
+    return state_of(u) != DISK_LOST;
 }
 
 /* One at a time. The same as of look_after(); true where somebody else is at it. */
@@ -452,15 +461,15 @@ uint64_t disks_work(void)
     uint64_t wake = UINT64_MAX, now;
 
     for (struct disk_unit *u = units; u; u = u->next) {
-        if (!__atomic_exchange_n(&u->in_use, 0, __ATOMIC_ACQ_REL) && u->state != DISK_RESETS)
+        if (!__atomic_exchange_n(&u->in_use, 0, __ATOMIC_ACQ_REL) && state_of(u) != DISK_RESETS)
             continue;
         if (!attend(u, EVERYONE))
             continue;
         __atomic_store_n(&u->in_use, 1, __ATOMIC_RELEASE);
         now = rdtsc();
-        wake = MIN(wake, now + tsc_hz / (u->state == DISK_RESETS ? STEP_HZ
-                                         : u->interrupting       ? LOOK_HZ
-                                                                 : POLL_HZ));
+        wake = MIN(wake, now + tsc_hz / (state_of(u) == DISK_RESETS ? STEP_HZ
+                                         : u->interrupting          ? LOOK_HZ
+                                                                    : POLL_HZ));
     }
     return wake;
 }

@@ -71,14 +71,14 @@ struct disk_unit {
     char name[BLOCK_NAME];
     struct disk_queue *queues; /* queue_count of them */
     unsigned queue_count;
-    bool interrupting; /* else it is polled */
-    uint32_t attended; /* atomic: somebody looks after it now: state is his to change */
-    enum disk_state state;
-    uint32_t wanted;  /* atomic: a reset is wanted */
-    bool doubt;       /* atomic: at the next reset nobody knows what has been carried out */
-    uint32_t in_vain; /* atomic: resets since something came back */
-    uint32_t in_use;  /* atomic: something has been submitted since it was looked after */
-    uint64_t flushed; /* atomic: TSC at the end of a FLUSH */
+    bool interrupting;     /* else it is polled */
+    uint32_t attended;     /* atomic: somebody looks after it now: */
+    enum disk_state state; /* atomic: his to change */
+    uint32_t wanted;       /* atomic: a reset is wanted */
+    bool doubt;            /* atomic: at the next reset nobody knows what has been carried out */
+    uint32_t in_vain;      /* atomic: resets since something came back */
+    uint32_t in_use;       /* atomic: something has been submitted since it was looked after */
+    uint64_t flushed;      /* atomic: TSC at the end of a FLUSH */
     uint64_t reset_until, next_step;
     uint64_t resets, retries, errors; /* errors: requests that failed for good */
     struct disk_unit *next;

@@ -129,7 +129,7 @@ static inline void spin_unlock(struct spinlock *l)
 /* True when the lock was free and is ours now; of any rank, as it does not wait. */
 static inline bool spin_trylock(struct spinlock *l)
 {
-    uint16_t ticket = __atomic_load_n(&l->owner, __ATOMIC_RELAXED);
+    uint16_t ticket = __atomic_load_n(&l->owner, __ATOMIC_ACQUIRE);
 
     if (!__atomic_compare_exchange_n(&l->next, &ticket, (uint16_t)(ticket + 1), false,
                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
