@@ -94,6 +94,7 @@ static struct disk drive;
 static uint8_t medium[VMS * SECTORS * 512];
 static struct {
     uint64_t given, seed;
+    unsigned finished;
 } hardware[QUEUES];
 
 static int start_slot(struct disk_queue *q, unsigned slot)
@@ -118,13 +119,15 @@ static void collect(struct disk_queue *q)
 {
     uint64_t *given = &hardware[q->number].given, *seed = &hardware[q->number].seed;
 
-    if (next_random(seed) % 400 == 0) {
+    if (*given && hardware[q->number].finished >= 50) { /* so that it is never reset in vain */
+        hardware[q->number].finished = 0;
         disk_want_reset(q, true);
         return;
     }
     for (unsigned slot = 0; slot < DEPTH; slot++)
         if (*given >> slot & 1 && next_random(seed) % 2) {
             *given &= ~BIT(slot);
+            hardware[q->number].finished++;
             move(q->slots[slot].request);
             disk_finish(q, slot, 0);
         }
