@@ -130,11 +130,26 @@ def why_not(path, error):
     return error.strerror
 
 
+def _is_qcow2(path):
+    with open(path, "rb") as f:
+        return f.read(4) == b"QFI\xfb"
+
+
+def chain(path):
+    """The files that make up what a raw or qcow2 file holds: itself, and those that it is based on."""
+    try:
+        if not _is_qcow2(path):
+            return [path]
+        p = subprocess.run(["qemu-img", "info", "--backing-chain", "--output=json", "-U", path], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return [path]  # source_sectors() says what is wrong with it
+    return [path] + [each["filename"] for each in json.loads(p.stdout)]
+
+
 def source_sectors(path):
     """How many sectors a raw or qcow2 file fills."""
-    with open(path, "rb") as f:
-        magic = f.read(4)
-    if magic != b"QFI\xfb":
+    if not _is_qcow2(path):
         return -(-os.path.getsize(path) // SECTOR)
     try:
         p = subprocess.run(["qemu-img", "info", "--output=json", "-U", path], stdin=subprocess.DEVNULL,
@@ -208,8 +223,7 @@ def fill(p, out, run, scratch):
             "oflag=seek_bytes", f"skip={first * SECTOR}", f"count={sectors * SECTOR}", f"seek={p.first * SECTOR}")
     elif p.source:
         raw = p.source
-        with open(raw, "rb") as f:
-            packed = f.read(4) == b"QFI\xfb"
+        packed = _is_qcow2(raw)
         if packed:
             raw = os.path.join(scratch, "unpacked.raw")
             run("qemu-img", "convert", "-U", "-O", "raw", p.source, raw)

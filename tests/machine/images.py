@@ -45,6 +45,13 @@ def make_image_sources(lab):
                f"{name} is no longer what it was")
         os.remove(lab.path("hard.img"))
         os.remove(lab.path("soft.img"))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", lab.path("from"), "-F", "raw", lab.path("top.qcow2")],
+                   stdin=subprocess.DEVNULL, check=True)
+    on_top = lab.file("d.conf", "[disk d]\nfrom = top.qcow2\n")
+    expect_in(r"names this very file", image(on_top, lab.path("from"), status=1))
+    expect(read(lab.path("from")) == b"from" * 1000, "what a qcow2 file is based on is no longer what it was")
+    image(on_top, lab.path("out.img"))
+    expect(contents(lab.path("out.img"), "d") == (b"from" * 1000).ljust(MIB, b"\0"), "d is not what the qcow2 file holds")
     shutil.copy(lab.path("from"), lab.path("from.iso"))
     image(lab.file("c.conf", config + "[disk d]\nfrom = from.iso\n"), lab.path("from.iso"), status=1)
     expect(read(lab.path("from.iso")) == read(lab.path("from")), "an ISO image has taken the place of a file that the config names")
