@@ -29,6 +29,9 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 
 # --- the microkernel: freestanding ELF, linked at -2 GiB by linker.ld -------------------------------------------------
 KERNEL_C   := $(wildcard arch/x86/*.c arch/x86/lib/*.c mm/*.c vmx/*.c drivers/*.c guest/*.c guest/*/*.c guest/*/*/*.c)
+ifneq ($(findstring CORBEL_DEBUG,$(COUNT)),)
+KERNEL_C   += $(wildcard tests/devices/*.c)
+endif
 KERNEL_ASM := $(wildcard arch/x86/*.asm vmx/*.asm)
 KERNEL_OBJ := $(KERNEL_C:%.c=$(B)/kernel/%.o) $(KERNEL_ASM:%.asm=$(B)/kernel/%.asm.o)
 KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mpreferred-stack-boundary=3 \
@@ -264,7 +267,7 @@ test-newest: $(B)/BOOTX64.EFI $(B)/confscan $(B)/default/initrd $(BOCHS_3) newes
 mutants: kernel $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
 	@tests/mutants/run.py $(if $(MACHINE_TESTS),--machine)
 
-# Checks that cost too much for every day: the order in which locks are taken.
+# Checks that cost too much for every day: the order in which locks are taken. And devices that only tests want.
 debug: $(B)/confscan
 	@$(MAKE) --no-print-directory B=$(B)/debug COUNT=-DCORBEL_DEBUG loader
 

@@ -2,27 +2,10 @@
 
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
+#include "mm/guest_memory_internal.h"
 #include "mm/heap.h"
 
-/*
- * One word for each 2 MiB of guest-physical space that a range touches: an address, and in its low
- * bits what is there. A 1 GiB block is 512 such words, the first of which gives it back.
- */
-#define KIND_NONE 0u
-#define KIND_2M   1u /* a 2 MiB block */
-#define KIND_1G   2u /* this chunk's part of a 1 GiB block */
-#define KIND_TABLE                                                                                 \
-    GUEST_CHUNK_TABLE /* a frame with one word per page: 0, or the page's address                  \
-                       */
-#define KIND_MASK GUEST_CHUNK_KIND
-
-#define TABLE_ENTRIES 512u
-#define GPA_MAX       BIT(46)
-
-static uint32_t chunk_index(const struct guest_memory_range *r, uint64_t gpa)
-{
-    return (uint32_t)(gpa / GUEST_CHUNK - r->gpa / GUEST_CHUNK);
-}
+#define GPA_MAX GUEST_MEMORY_END
 
 static const struct guest_memory_range *find_range(const struct guest_memory *gm, uint64_t gpa)
 {
@@ -128,8 +111,9 @@ int guest_memory_create(struct guest_memory *gm, uint16_t owner,
     return rc;
 }
 
-static void free_chunk(uint64_t chunk)
+static void free_chunk(uint64_t word)
 {
+    uint64_t chunk = plain(word);
     paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
 
     switch (chunk & KIND_MASK) {
@@ -158,6 +142,7 @@ void guest_memory_destroy(struct guest_memory *gm)
             free_chunk(gm->ranges[i].chunks[c]);
         heap_free(gm->ranges[i].chunks);
     }
+    heap_free(gm->layers);
     *gm = (struct guest_memory){0};
 }
 
@@ -169,8 +154,9 @@ static void zero_bytes(void *p, size_t size)
     memset(p, 0, rest);
 }
 
-static void clear_chunk(uint64_t chunk)
+static void clear_chunk(uint64_t word)
 {
+    uint64_t chunk = plain(word);
     void *p = phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE));
 
     if ((chunk & KIND_MASK) != KIND_TABLE) {
@@ -196,63 +182,116 @@ bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)
     return false;
 }
 
-/* The host address of the byte at gpa, and how many bytes of its block follow from there;
- * FRAME_NONE: not RAM. */
-static paddr translate(const struct guest_memory *gm, uint64_t gpa, uint64_t *available,
-                       unsigned *kind)
+/* What stands at an address, and how far that goes in one piece of host memory. */
+struct stand {
+    paddr hpa; /* FRAME_NONE: no memory */
+    uint64_t size;
+    unsigned kind;
+    bool writable;
+};
+
+static struct stand ram_at(const struct guest_memory *gm, uint64_t gpa)
 {
     const struct guest_memory_range *r = find_range(gm, gpa);
 
     if (!r)
-        return FRAME_NONE;
-    uint64_t chunk = r->chunks[chunk_index(r, gpa)];
+        return (struct stand){.hpa = FRAME_NONE, .size = UINT64_MAX};
+    uint64_t chunk = plain(__atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED));
     paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
-    *kind = chunk & KIND_MASK;
-    if (LIKELY(*kind != KIND_TABLE)) {
-        uint64_t offset = gpa % GUEST_CHUNK;
-        *available = GUEST_CHUNK - offset;
-        return base + offset;
+    uint64_t offset = gpa % GUEST_CHUNK, page = gpa % PAGE_SIZE;
+    struct stand s = {.kind = chunk & KIND_MASK, .writable = true};
+    if (s.kind != KIND_TABLE) {
+        s.hpa = base + offset;
+        s.size = s.kind == KIND_1G ? GIB - gpa % GIB : GUEST_CHUNK - offset;
+    } else {
+        s.hpa = ((const uint64_t *)phys_to_virt(base))[gpa / PAGE_SIZE % TABLE_ENTRIES] + page;
+        s.size = PAGE_SIZE - page;
     }
-    *available = PAGE_SIZE - gpa % PAGE_SIZE;
-    return ((const uint64_t *)phys_to_virt(base))[gpa / PAGE_SIZE % TABLE_ENTRIES] +
-           gpa % PAGE_SIZE;
+    return s;
+}
+
+/* With all that lies over RAM or beside it. */
+static __attribute__((noinline)) struct stand stands_at(const struct guest_memory *gm, uint64_t gpa)
+{
+    struct guest_memory_layer l;
+    struct stand s = ram_at(gm, gpa);
+    uint64_t end;
+
+    if (LIKELY(!gm->layers) && s.hpa != FRAME_NONE)
+        return s;
+    bool found = guest_memory_find_layer(gm, gpa, s.hpa != FRAME_NONE, &l, &end);
+    if (found && l.shows == GUEST_LAYER_RAM) {
+        s = ram_at(gm, l.from + (gpa - l.gpa));
+        s.writable &= l.writable;
+    } else if (found) {
+        s = (struct stand){.size = UINT64_MAX, .kind = KIND_2M, .writable = l.writable};
+        s.hpa = l.shows == GUEST_LAYER_FRAMES ? l.from + (gpa - l.gpa) : FRAME_NONE;
+    }
+    s.size = MIN(s.size, end - gpa);
+    return s;
+}
+
+/* The host address of the byte at gpa, and how many bytes of its block follow from there;
+ * FRAME_NONE: no memory, or none that could be written. */
+static inline paddr translate(const struct guest_memory *gm, uint64_t gpa, bool write,
+                              uint64_t *available)
+{
+    const struct guest_memory_range *r = find_range(gm, gpa);
+    uint64_t chunk = 0;
+
+    if (LIKELY(r)) {
+        chunk = __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED);
+        if (LIKELY((chunk & KIND_MASK) != KIND_TABLE)) {
+            uint64_t offset = gpa % GUEST_CHUNK;
+            *available = GUEST_CHUNK - offset;
+            return ALIGN_DOWN(chunk, PAGE_SIZE) + offset;
+        }
+    } else if (LIKELY(!gm->layers)) {
+        return FRAME_NONE;
+    }
+    const struct stand s = stands_at(gm, gpa);
+    *available = s.size;
+    return write && !s.writable ? FRAME_NONE : s.hpa;
 }
 
 int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa, struct guest_frame *out)
 {
-    unsigned kind;
+    const struct guest_memory_range *r = find_range(gm, gpa);
+    uint64_t chunk = r ? __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED) : 0;
 
-    out->hpa = translate(gm, gpa, &out->contiguous, &kind);
-    if (out->hpa == FRAME_NONE)
+    if (LIKELY((chunk & KIND_MASK) == KIND_2M)) { /* which no layer touches */
+        out->hpa = ALIGN_DOWN(chunk, PAGE_SIZE) + gpa % GUEST_CHUNK;
+        out->contiguous = GUEST_CHUNK - gpa % GUEST_CHUNK;
+        out->level = 2;
+        out->writable = true;
+        return 0;
+    }
+    const struct stand s = stands_at(gm, gpa);
+    if (s.hpa == FRAME_NONE)
         return -EFAULT;
-    out->level = kind == KIND_TABLE ? 1 : kind == KIND_2M ? 2 : 3;
-    if (kind == KIND_1G)
-        out->contiguous = GIB - gpa % GIB;
+    *out = (struct guest_frame){
+        .hpa = s.hpa,
+        .contiguous = s.size,
+        .level = s.kind == KIND_TABLE ? 1
+                 : s.kind == KIND_2M  ? 2
+                                      : 3,
+        .writable = s.writable,
+    };
     return 0;
 }
 
-bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size)
+uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa)
 {
-    while (size > 0) {
-        const struct guest_memory_range *r = find_range(gm, gpa);
-        if (!r)
-            return false;
-        uint64_t here = r->size - (gpa - r->gpa);
-        if (size <= here)
-            return true;
-        gpa += here;
-        size -= here;
-    }
-    return true;
+    const struct stand s = stands_at(gm, gpa);
+
+    return s.size < UINT64_MAX - gpa ? gpa + s.size : UINT64_MAX;
 }
 
-/* The next piece of a checked range in host memory: at most *size bytes, and *size becomes how
- * many. */
-static void *piece(const struct guest_memory *gm, uint64_t gpa, uint64_t *size)
+/* The next piece in host memory: at most *size bytes, and *size becomes how many. */
+static inline void *piece(const struct guest_memory *gm, uint64_t gpa, bool write, uint64_t *size)
 {
     uint64_t available;
-    unsigned kind;
-    paddr pa = translate(gm, gpa, &available, &kind);
+    paddr pa = translate(gm, gpa, write, &available);
 
     if (pa == FRAME_NONE)
         return NULL;
@@ -260,20 +299,37 @@ static void *piece(const struct guest_memory *gm, uint64_t gpa, uint64_t *size)
     return phys_to_virt(pa);
 }
 
+static bool allowed(const struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write)
+{
+    for (uint64_t n; size > 0; gpa += n, size -= n) {
+        n = size;
+        if (!piece(gm, gpa, write, &n))
+            return false;
+    }
+    return true;
+}
+
+bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size)
+{
+    return allowed(gm, gpa, size, false);
+}
+
 int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, size_t size)
 {
     uint64_t n = size;
-    const void *p = piece(gm, gpa, &n);
+    const void *p = piece(gm, gpa, false, &n);
 
     if (LIKELY(p && n == size)) {
         memcpy(data, p, size);
         return 0;
     }
-    if (!guest_memory_valid(gm, gpa, size))
+    if (!allowed(gm, gpa, size, false))
         return -EFAULT;
     for (size_t done = 0; done < size; done += n) {
         n = size - done;
-        p = piece(gm, gpa + done, &n);
+        p = piece(gm, gpa + done, false, &n);
+        if (!p) /* a layer has come meanwhile */
+            return -EFAULT;
         memcpy((char *)data + done, p, n);
     }
     return 0;
@@ -282,17 +338,19 @@ int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, s
 int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
 {
     uint64_t n = size;
-    void *p = piece(gm, gpa, &n);
+    void *p = piece(gm, gpa, true, &n);
 
     if (LIKELY(p && n == size)) {
         memcpy(p, data, size);
         return 0;
     }
-    if (!guest_memory_valid(gm, gpa, size))
+    if (!allowed(gm, gpa, size, true))
         return -EFAULT;
     for (size_t done = 0; done < size; done += n) {
         n = size - done;
-        p = piece(gm, gpa + done, &n);
+        p = piece(gm, gpa + done, true, &n);
+        if (!p)
+            return -EFAULT;
         memcpy(p, (const char *)data + done, n);
     }
     return 0;
@@ -302,12 +360,29 @@ int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size)
 {
     uint64_t n;
 
-    if (!guest_memory_valid(gm, gpa, size))
+    if (!allowed(gm, gpa, size, true))
         return -EFAULT;
     for (uint64_t done = 0; done < size; done += n) {
         n = size - done;
-        void *p = piece(gm, gpa + done, &n);
+        void *p = piece(gm, gpa + done, true, &n);
+        if (!p)
+            return -EFAULT;
         zero_bytes(p, n);
+    }
+    return 0;
+}
+
+int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
+{
+    const struct guest_memory_range *r = find_range(gm, gpa);
+
+    if (!r || size > r->size - (gpa - r->gpa))
+        return -EFAULT;
+    for (size_t done = 0; done < size;) {
+        const struct stand s = ram_at(gm, gpa + done);
+        size_t n = MIN(size - done, s.size);
+        memcpy(phys_to_virt(s.hpa), (const char *)data + done, n);
+        done += n;
     }
     return 0;
 }
@@ -315,7 +390,7 @@ int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size)
 int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t *value)
 {
     uint64_t n = sizeof(*value);
-    const uint64_t *p = piece(gm, gpa, &n);
+    const uint64_t *p = piece(gm, gpa, false, &n);
 
     if (!p || !IS_ALIGNED(gpa, sizeof(*value)))
         return -EFAULT;
@@ -326,7 +401,7 @@ int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t 
 int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
 {
     uint64_t n = size;
-    const void *p = piece(gm, gpa, &n);
+    const void *p = piece(gm, gpa, false, &n);
 
     if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
         return -EFAULT;
@@ -339,7 +414,7 @@ int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size
 int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
 {
     uint64_t n = size;
-    void *p = piece(gm, gpa, &n);
+    void *p = piece(gm, gpa, true, &n);
 
     if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
         return -EFAULT;
@@ -360,12 +435,11 @@ static void unpin(paddr first, paddr end)
         frame_unpin(first);
 }
 
-int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, paddr *address,
-                     uint64_t *length)
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
+                     paddr *address, uint64_t *length)
 {
     uint64_t here;
-    unsigned kind;
-    paddr pa = translate(gm, gpa, &here, &kind), first = ALIGN_DOWN(pa, PAGE_SIZE);
+    paddr pa = translate(gm, gpa, write, &here), first = ALIGN_DOWN(pa, PAGE_SIZE);
 
     if (pa == FRAME_NONE || size == 0)
         return -EFAULT;

@@ -1,13 +1,16 @@
 /*
- * A VM's guest-physical RAM: which frame stands behind each guest-physical page. This is the truth;
- * EPT is a cache of it that may be dropped and rebuilt. All access by the microkernel and by
- * devices goes through the copy functions.
+ * A VM's guest-physical memory: which frame stands behind each page of its RAM, and what devices
+ * let stand elsewhere or over it. This is the truth; EPT is a cache of it that may be dropped and
+ * rebuilt. All access by the microkernel and by devices goes through the copy functions.
  */
 #pragma once
 
+#include "arch/x86/spinlock.h"
 #include "mm/frame.h"
 
 #define GUEST_MEMORY_RANGES 4
+#define GUEST_MEMORY_LAYERS 128
+#define GUEST_MEMORY_END    BIT(46) /* of all RAM and layers */
 #define GUEST_CHUNK         (2 * MIB)
 /* A chunk's word: an address, and in its low bits what is there; see guest_memory.c. */
 #define GUEST_CHUNK_KIND  3u
@@ -19,8 +22,11 @@ struct guest_memory_range {
     uint32_t count;
 };
 
+struct guest_layers;
+
 struct guest_memory {
     struct guest_memory_range ranges[GUEST_MEMORY_RANGES]; /* ascending, none overlaps */
+    struct guest_layers *layers; /* NULL: there have never been any; atomic */
     uint32_t range_count;
     uint16_t owner;    /* FRAME_VM + id */
     uint64_t size;     /* bytes of RAM */
@@ -44,12 +50,41 @@ void guest_memory_destroy(struct guest_memory *gm);
 /* The next 2 MiB of RAM to zero; *done counts them, from 0 on. false: that was all of it. */
 bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done);
 
+enum guest_layer_shows {
+    GUEST_LAYER_NOTHING, /* no memory: accesses are a device's or nobody's */
+    GUEST_LAYER_FRAMES,  /* host memory, contiguous, of mm/frame.h's */
+    GUEST_LAYER_RAM,     /* RAM of this VM's, whatever lies over that */
+};
+
+/* A layer: from now on something else stands there than would. */
+struct guest_memory_layer {
+    uint64_t gpa, size; /* page aligned, below GUEST_MEMORY_END */
+    uint64_t from;      /* the first frame's address, or the RAM's gpa: page aligned */
+    uint8_t shows;      /* enum guest_layer_shows */
+    bool writable;
+    bool over_ram; /* else it shows only where there is no RAM */
+};
+
+/*
+ * These, at most GUEST_MEMORY_LAYERS of which none overlaps another, instead of those before. On
+ * any processor; who changes them does so under a lock of his own. All functions below see them at
+ * once, and EPT when rights_refresh() (guest/memory/rights.h) has been told. Frames that a layer
+ * has shown must stay for as long as the VM. 1: something is different now; 0; or -ENOMEM, never
+ * for count 0: all is as it was.
+ */
+int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
+                            unsigned count) MUST_CHECK;
+/* Where memory stands next after gpa, where there is none: at that address or later. UINT64_MAX:
+ * nowhere. */
+uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa);
+
 struct guest_frame {
     paddr hpa;           /* of the byte at gpa */
     uint64_t contiguous; /* bytes from gpa to the end of its block, contiguous in host memory */
     uint8_t level;       /* largest leaf the backing allows: 1 4K, 2 2M, 3 1G */
+    bool writable;
 };
-/* What stands behind gpa: 0, or -EFAULT when it is not RAM. */
+/* What stands behind gpa: 0, or -EFAULT when it is no memory. */
 int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa,
                         struct guest_frame *out) MUST_CHECK;
 
@@ -71,14 +106,18 @@ static inline const void *guest_memory_view(const struct guest_memory *gm, uint6
     return (const char *)phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE)) + gpa % GUEST_CHUNK;
 }
 
-/* Whether every byte of [gpa, gpa + size) is RAM. True for size 0. */
+/* Whether every byte of [gpa, gpa + size) is memory. True for size 0. */
 bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size);
-/* Copies: 0, or -EFAULT with nothing copied when any byte is not RAM. */
+/* Copies: 0, or -EFAULT with nothing copied when any byte is no memory, or to be written and
+ * read-only. */
 int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data,
                       size_t size) MUST_CHECK;
 int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data,
                        size_t size) MUST_CHECK;
 int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size) MUST_CHECK;
+/* To RAM, whatever lies over it: 0, or -EFAULT when that is not all in one RAM range. */
+int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data,
+                           size_t size) MUST_CHECK;
 /* One aligned 8-byte load (a page-table entry): atomic against the guest's own stores. -EFAULT also
  * when unaligned. */
 int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t *value) MUST_CHECK;
@@ -90,10 +129,11 @@ int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size,
                        uint64_t value) MUST_CHECK;
 
 /*
- * Pin for DMA the RAM from gpa on, as far as it is in one piece of host memory and at most size
- * bytes: where it is, and how long. -EFAULT: that is not RAM; -EAGAIN: a frame of it is pinned as
- * often as can be. guest_memory_unpin() gets the same address and length.
+ * Pin for DMA the memory from gpa on, as far as it is in one piece of the host's and at most size
+ * bytes: where it is, and how long. write: the device is to write it. -EFAULT: that is no memory,
+ * or to be written and read-only; -EAGAIN: a frame of it is pinned as often as can be.
+ * guest_memory_unpin() gets the same address and length. What lies there meanwhile does not count.
  */
-int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, paddr *address,
-                     uint64_t *length) MUST_CHECK;
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
+                     paddr *address, uint64_t *length) MUST_CHECK;
 void guest_memory_unpin(paddr address, uint64_t length);

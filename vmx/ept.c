@@ -94,11 +94,11 @@ static void retire(struct ept *ept, paddr table, unsigned level)
     ept->retired = table;
 }
 
-void ept_reap(struct ept *ept)
+void ept_reap(struct ept *ept, paddr retired)
 {
-    while (ept->retired) {
-        paddr table = ept->retired;
-        ept->retired = *(const uint64_t *)phys_to_virt(table);
+    while (retired) {
+        paddr table = retired;
+        retired = *(const uint64_t *)phys_to_virt(table);
         frame_free(table, FRAME_ORDER_4K);
         ept->frames--;
     }
@@ -122,7 +122,7 @@ void ept_destroy(struct ept *ept)
     if (!ept->pointer_bits)
         return;
     ept_clear(ept);
-    ept_reap(ept);
+    ept_reap(ept, ept->retired);
     frame_free(ept->root, FRAME_ORDER_4K);
     *ept = (struct ept){0};
 }

@@ -46,9 +46,9 @@ int ept_create(struct ept *ept, const struct vmx_features *features, const struc
 void ept_destroy(struct ept *ept);
 /* Drop every mapping but keep the root, so that it can be filled again. */
 void ept_clear(struct ept *ept);
-/* Free tables that were taken out of use; only after every CPU that ran this guest did INVEPT at
- * this generation. */
-void ept_reap(struct ept *ept);
+/* Free tables that were taken out of use, a list that was in ept->retired; only after every CPU
+ * that ran this guest has done INVEPT since. */
+void ept_reap(struct ept *ept, paddr retired);
 /* The value of the VMCS field EPTP. */
 uint64_t ept_pointer(const struct ept *ept);
 

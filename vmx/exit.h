@@ -116,6 +116,7 @@ static inline void vmx_decode_exit(struct vm_exit *e, uint32_t needs)
 #define EPT_VIOLATION_READ           BIT(0)
 #define EPT_VIOLATION_WRITE          BIT(1)
 #define EPT_VIOLATION_FETCH          BIT(2)
+#define EPT_VIOLATION_READABLE       BIT(3) /* reading would have been allowed */
 #define EPT_VIOLATION_GLA_VALID      BIT(7)
 #define EPT_VIOLATION_GLA_FINAL      BIT(8) /* the access itself, not one of its page-table walk */
 #define QUALIFICATION_NMI_UNBLOCKING BIT(12)

@@ -26,6 +26,7 @@
  *     RANK_TIMERS     guest/board            VM        when its devices' timers are due
  *     RANK_SCHED      guest/sched            CPU       its run queue
  *     RANK_GUEST      guest/memory           VM        what its EPT says, and why
+ *     RANK_MEMORY     mm/guest_memory        VM        what lies over its RAM
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
  *     RANK_PCI        drivers/pci_access     one       the ports of configuration space
  *     RANK_SPACE      mm/space               one       the microkernel's page tables
@@ -46,6 +47,7 @@ enum lock_rank {
     RANK_TIMERS,
     RANK_SCHED,
     RANK_GUEST,
+    RANK_MEMORY,
     RANK_DISK,
     RANK_PCI,
     RANK_SPACE,

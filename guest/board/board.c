@@ -84,6 +84,11 @@ int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t
     return guest_memory_write(d->board->memory, gpa, data, size);
 }
 
+int device_ram_write(struct device *d, uint64_t gpa, const void *data, size_t size)
+{
+    return guest_memory_write_ram(d->board->memory, gpa, data, size);
+}
+
 int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value)
 {
     return guest_memory_load(d->board->memory, gpa, size, value);
@@ -94,10 +99,10 @@ int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t 
     return guest_memory_store(d->board->memory, gpa, size, value);
 }
 
-int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, paddr *address,
+int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, bool write, paddr *address,
                       uint64_t *length)
 {
-    return guest_memory_pin(d->board->memory, gpa, size, address, length);
+    return guest_memory_pin(d->board->memory, gpa, size, write, address, length);
 }
 
 void device_memory_unpin(struct device *d, paddr address, uint64_t length)
@@ -113,6 +118,20 @@ void device_vm_request(struct device *d, enum vm_request request, const char *wh
 void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microseconds)
 {
     wall_clock_now(seconds, microseconds);
+}
+
+/* --- what the bus asks --- */
+
+static int set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
+{
+    return guest_memory_set_layers(CONTAINER_OF(bus, struct board, bus)->memory, layers, count);
+}
+
+static void memory_changed(struct bus *bus, uint64_t gpa, uint64_t size)
+{
+    struct board *board = CONTAINER_OF(bus, struct board, bus);
+
+    board->cpus->memory(board, gpa, size);
 }
 
 /* --- what local APICs ask (guest/board/lapic.h) --- */
@@ -210,6 +229,8 @@ int board_init(struct board *board, const struct board_cpus *cpus, struct guest_
     spin_init(&board->lock, RANK_BOARD);
     bus_init(bus);
     bus->chips = &board->lock;
+    bus->set_layers = set_layers;
+    bus->memory_changed = memory_changed;
     pic_init(&board->pic, board, pic_intr, board);
     ioapic_init(&board->ioapic, board, 0);
     ioapic_set_read_page(&board->ioapic, read_page);

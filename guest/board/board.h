@@ -26,6 +26,8 @@ struct board_cpus {
     void (*mode)(struct lapic *l);
     /* The I/O APIC's level-triggered vectors have changed: which EOIs it is to hear of. */
     void (*eoi)(struct board *board);
+    /* Something else stands in that range of guest-physical memory. With the bus's lock held. */
+    void (*memory)(struct board *board, uint64_t gpa, uint64_t size);
     /* End or restart the VM once the running instruction has completed. */
     void (*request)(struct board *board, enum vm_request request, const char *why);
 };

@@ -98,7 +98,12 @@ static void insert_piece(struct bus *bus, unsigned at, uint64_t base, uint64_t l
 {
     memmove(&bus->piece[at + 1], &bus->piece[at], (bus->piece_count - at) * sizeof(bus->piece[0]));
     bus->piece[at] = (struct bus_piece){
-        .base = base, .size = last - base + 1, .range_base = r->base, .device = r->device};
+        .base = base,
+        .size = last - base + 1,
+        .range_base = r->base,
+        .device = r->device,
+        .range = r,
+    };
     bus->piece_count++;
 }
 
@@ -127,7 +132,52 @@ static void show_rest(struct bus *bus, const struct bus_range *r)
     }
 }
 
-static void show_memory(struct bus *bus)
+/* What memory shows in the pieces, in ascending order: pages of a piece that are only partly its
+ * show nothing. */
+static unsigned find_layers(struct bus *bus)
+{
+    unsigned count = 0;
+    uint64_t before = 0; /* the end of the last one */
+
+    for (unsigned i = 0; i < bus->piece_count; i++) {
+        const struct bus_piece *p = &bus->piece[i];
+        const struct bus_range *r = p->range;
+        bool over = r->priority >= BUS_OVER, calls = r->shows == BUS_CALLS;
+
+        if ((calls && !over) || p->base >= GUEST_MEMORY_END)
+            continue;
+        uint64_t end = MIN(p->base + p->size - 1, GUEST_MEMORY_END - 1) + 1;
+        uint64_t from = calls ? ALIGN_DOWN(p->base, PAGE_SIZE) : ALIGN_UP(p->base, PAGE_SIZE);
+        from = MAX(from, before);
+        end = calls ? ALIGN_UP(end, PAGE_SIZE) : ALIGN_DOWN(end, PAGE_SIZE);
+        if (from >= end)
+            continue;
+        bus->layer[count++] = (struct guest_memory_layer){
+            .gpa = from,
+            .size = end - from,
+            .from = calls ? 0 : r->from + (from - r->base),
+            .shows = calls                    ? GUEST_LAYER_NOTHING
+                     : r->shows == BUS_FRAMES ? GUEST_LAYER_FRAMES
+                                              : GUEST_LAYER_RAM,
+            .writable = r->writable,
+            .over_ram = over,
+        };
+        before = end;
+    }
+    return count;
+}
+
+/* Something else may stand at a range's place. */
+static void tell_changed(struct bus *bus, uint64_t base, uint64_t size)
+{
+    uint64_t last = MIN(base + size - 1, GUEST_MEMORY_END - 1);
+    uint64_t from = ALIGN_DOWN(base, PAGE_SIZE);
+
+    if (base < GUEST_MEMORY_END)
+        bus->memory_changed(bus, from, ALIGN_UP(last + 1, PAGE_SIZE) - from);
+}
+
+static void show_pieces(struct bus *bus)
 {
     bus->piece_count = 0;
     for (unsigned i = 0; i < bus->range_count; i++)
@@ -136,12 +186,37 @@ static void show_memory(struct bus *bus)
     __atomic_store_n(&bus->changes, bus->changes + 1, __ATOMIC_RELEASE);
 }
 
+/* r was at `left`, if it was anywhere, or showed something else. */
+static int show_memory(struct bus *bus, const struct bus_range *r, bool was_placed, uint64_t left)
+{
+    show_pieces(bus);
+    if (!bus->set_layers)
+        return 0;
+    int result = bus->set_layers(bus, bus->layer, find_layers(bus));
+    if (result <= 0)
+        return result;
+    if (was_placed)
+        tell_changed(bus, left, r->size);
+    if (r->placed && (!was_placed || r->base != left))
+        tell_changed(bus, r->base, r->size);
+    return 0;
+}
+
 /* --- coming, moving, going --- */
+
+static bool is_aligned(const struct bus_range *r, uint64_t base, enum bus_shows shows,
+                       uint64_t from)
+{
+    return shows == BUS_CALLS ||
+           (r->space == BUS_MEMORY && IS_ALIGNED(base | r->size | from, PAGE_SIZE));
+}
 
 static bool fits(const struct bus_range *r, uint64_t base)
 {
     uint64_t end = r->space == BUS_PORTS ? PORTS - 1 : UINT64_MAX;
 
+    if (!is_aligned(r, base, r->shows, r->from))
+        return false;
     return r->size != 0 && base <= end && r->size - 1 <= end - base;
 }
 
@@ -180,10 +255,8 @@ static int place(struct bus *bus, struct bus_range *r, bool placed, uint64_t bas
         return 0;
     r->placed = placed;
     r->base = base;
-    if (r->space == BUS_MEMORY) {
-        show_memory(bus);
-        return 0;
-    }
+    if (r->space == BUS_MEMORY)
+        return show_memory(bus, r, was_placed, left);
     if (was_placed)
         result = show_ports(bus, left, r->size);
     if (placed && show_ports(bus, base, r->size) < 0)
@@ -209,6 +282,23 @@ int bus_place(struct bus *bus, struct bus_range *r, uint64_t base)
     int result = place(bus, r, possible, base);
     spin_unlock(&bus->lock);
     return possible ? result : -EINVAL;
+}
+
+int bus_show(struct bus *bus, struct bus_range *r, enum bus_shows shows, uint64_t from,
+             bool writable)
+{
+    int result = 0;
+
+    if (!is_aligned(r, r->base, shows, from))
+        return -EINVAL;
+    spin_lock(&bus->lock);
+    r->shows = (uint8_t)shows;
+    r->writable = writable;
+    r->from = from;
+    if (r->placed)
+        result = show_memory(bus, r, true, r->base);
+    spin_unlock(&bus->lock);
+    return result;
 }
 
 void bus_withdraw(struct bus *bus, struct bus_range *r)
@@ -292,6 +382,8 @@ bool bus_find(struct bus *bus, struct bus_view *v, uint64_t gpa)
             low = middle + 1;
         } else {
             *v = (struct bus_view){.changes = bus->changes, .piece = *p};
+            if (p->range->shows != BUS_CALLS)
+                v->changes = 0; /* not every access there is the device's: each is looked at */
             found = true;
         }
     }

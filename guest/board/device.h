@@ -8,7 +8,7 @@
 #include "arch/x86/lib/types.h"
 #include "arch/x86/spinlock.h"
 #include "guest/board/state.h"
-#include "mm/frame.h"
+#include "mm/guest_memory.h"
 
 struct board; /* opaque to devices */
 struct device;
@@ -96,21 +96,23 @@ void device_timer_set(struct device *d, unsigned timer, uint64_t deadline);
 /* As soon as may be, from any processor and without the device's lock: for a timer that the device
  * itself sets no other way. */
 void device_timer_soon(struct device *d, unsigned timer);
-/* Copy from or to guest-physical memory: 0, or -EFAULT with nothing copied when any byte is not
- * RAM. */
+/* Copy from or to guest-physical memory: 0, or -EFAULT with nothing copied when any byte is no
+ * memory, or to be written and read-only. */
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size) MUST_CHECK;
 int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t size) MUST_CHECK;
+/* To RAM, whatever lies over it: for who traps writes to it. -EFAULT when it is not all RAM. */
+int device_ram_write(struct device *d, uint64_t gpa, const void *data, size_t size) MUST_CHECK;
 /* One aligned load or store of 2, 4 or 8 bytes, atomic against what the guest does. -EFAULT also
  * when unaligned. */
 int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value) MUST_CHECK;
 int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t value) MUST_CHECK;
 /*
- * For hardware that reads or writes guest memory by itself (DMA): where in host memory the RAM from
- * gpa on is, as far as that is one piece and at most size bytes. It is pinned until
- * device_memory_unpin() with the same address and length. -EFAULT: not RAM; -EAGAIN: pinned as
- * often as can be, some other request has to come back first.
+ * For hardware that reads or, with write, writes guest memory by itself (DMA): where in host memory
+ * that from gpa on is, as far as it is one piece and at most size bytes. It is pinned until
+ * device_memory_unpin() with the same address and length. -EFAULT: no memory, or to be written and
+ * read-only; -EAGAIN: pinned as often as can be, some other request has to come back first.
  */
-int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, paddr *address,
+int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, bool write, paddr *address,
                       uint64_t *length) MUST_CHECK;
 void device_memory_unpin(struct device *d, paddr address, uint64_t length);
 /* End or restart the VM once the running instruction has completed. */
@@ -137,6 +139,22 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
  *     counts `changes` up before it lets the lock go, and no copy with another count is used any
  *     more. So nothing that is looked at without the lock is ever freed or half changed.
  * A device itself stays for as long as the bus does.
+ *
+ * A range of memory may show memory instead of calling its device: ROM and frame buffers are frames
+ * of the device's, PAM and SMRAM are RAM of the VM's, at its own place or at another. The guest
+ * reads, executes and, where it is writable, writes that without exits. Writes where it is not
+ * writable are mmio_write's, which may drop them, or carry them out (device_ram_write()): thus ROM
+ * and RAM that traps writes are the same. Everything that looks at guest memory - DMA, page walks,
+ * the instructions that are emulated, debugger and monitor - sees what the guest sees; none of them
+ * can write what the guest cannot. Below BUS_OVER a range does not show where there is RAM, whether
+ * it shows memory or calls.
+ *
+ * When a range comes, moves, goes or shows something else, copies of guest memory follow at once.
+ * Processors follow before the vCPU whose access was the cause executes another instruction (when
+ * it was no vCPU's access, vCPU 0): all of them have left the guest and forgotten by then. So no
+ * vCPU that could know of the change sees what was before; one that runs meanwhile is as if it had
+ * been a little earlier. Memory shows in whole pages; of a page that two ranges share, the one that
+ * calls its device is asked for its part, and the other one by its functions, too.
  */
 
 #define BUS_DEVICES 48
@@ -147,7 +165,13 @@ enum bus_space { BUS_PORTS, BUS_MEMORY };
 enum bus_priority {
     BUS_MOVABLE, /* where a guest puts them, as the BARs of PCI */
     BUS_FIXED,   /* what a board has in its place */
-    BUS_OVER,    /* over what is fixed */
+    BUS_OVER,    /* over what is fixed, and over RAM; more is over that */
+};
+
+enum bus_shows {
+    BUS_CALLS,  /* accesses call the device */
+    BUS_FRAMES, /* frames of the device's, contiguous, which it keeps while the bus is there */
+    BUS_RAM,    /* RAM of the VM's */
 };
 
 /* A range of a device's, in memory that stays while the bus does. Its owner fills in what comes
@@ -158,6 +182,9 @@ struct bus_range {
     uint8_t space;    /* enum bus_space */
     uint8_t priority; /* enum bus_priority */
     bool bytes_only;  /* ports that are there for accesses of one byte only: CF9h beside CF8h */
+    uint8_t shows;    /* enum bus_shows; bus_show() */
+    bool writable;    /* what it shows */
+    uint64_t from;    /* its address: a frame's, or a gpa */
 
     uint64_t base; /* bus_place() */
     bool placed;
@@ -174,6 +201,7 @@ struct bus_piece {
     uint64_t base, size;
     uint64_t range_base; /* of which the device's offsets count */
     struct device *device;
+    const struct bus_range *range; /* with the bus's lock held */
 };
 
 /* The piece that somebody has found last; all zero at first. */
@@ -201,6 +229,11 @@ struct bus {
     struct bus_range *fixed; /* those that bus_add_ports() and bus_add_mmio() have made */
     struct bus_piece piece[2 * BUS_RANGES]; /* sorted by base */
     unsigned piece_count;
+    struct guest_memory_layer layer[2 * BUS_RANGES]; /* what memory shows, for: */
+    /* NULL, or the board's: they are to stand in guest memory. As guest_memory_set_layers(); and
+     * where something else stands now. With the bus's lock held. */
+    int (*set_layers)(struct bus *bus, const struct guest_memory_layer *layers, unsigned count);
+    void (*memory_changed)(struct bus *bus, uint64_t gpa, uint64_t size);
 };
 
 void bus_init(struct bus *bus);
@@ -218,10 +251,15 @@ int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size
 int bus_add_range(struct bus *bus, struct bus_range *r) MUST_CHECK;
 /*
  * From now on it is at base, whether it was anywhere before or not. With its device's lock held or
- * none, on any processor. -EINVAL: that wraps or goes past port FFFFh, and now it is nowhere;
- * -ENOMEM: some of its ports are nobody's.
+ * none, on any processor. -EINVAL: that wraps, goes past port FFFFh, or memory would show that is
+ * not page aligned, and now it is nowhere; -ENOMEM: some of its ports are nobody's, or its memory
+ * does not show.
  */
 int bus_place(struct bus *bus, struct bus_range *r, uint64_t base) MUST_CHECK;
+/* From now on it shows that, wherever it is: as bus_place(). from: see struct bus_range. -EINVAL:
+ * it would not be page aligned; it shows what it did. */
+int bus_show(struct bus *bus, struct bus_range *r, enum bus_shows shows, uint64_t from,
+             bool writable) MUST_CHECK;
 /* It is nowhere. */
 void bus_withdraw(struct bus *bus, struct bus_range *r);
 

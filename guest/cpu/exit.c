@@ -325,7 +325,8 @@ static const struct exit_row {
 };
 #pragma GCC diagnostic pop
 
-#define REQUESTS_RARE (REQUEST_INIT | REQUEST_STARTUP | REQUEST_EOI_EXITS | REQUEST_VIEW)
+#define REQUESTS_RARE                                                                              \
+    (REQUEST_INIT | REQUEST_STARTUP | REQUEST_EOI_EXITS | REQUEST_VIEW | REQUEST_MEMORY)
 
 static __attribute__((noinline)) void serve_rare(struct vcpu *v, uint32_t requests)
 {
@@ -333,6 +334,8 @@ static __attribute__((noinline)) void serve_rare(struct vcpu *v, uint32_t reques
         vcpu_startup_message(v, requests); /* which ends HLT */
     if (requests & REQUEST_EOI_EXITS)
         vcpu_write_eoi_bitmap(v);
+    if (requests & REQUEST_MEMORY)
+        vm_settle_rights(v->vm);
     if (requests & REQUEST_VIEW)
         vcpu_refresh_view(v);
 }

@@ -265,7 +265,8 @@ static __attribute__((noinline)) void kill_misuse(struct vcpu *v, const struct v
     else if (e->qualification & EPT_VIOLATION_FETCH)
         vm_kill(v, "executes at guest-physical %lx, where there is no memory", e->gpa);
     else
-        vm_kill(v, "page tables at guest-physical %lx, where there is no memory", e->gpa);
+        vm_kill(v, "page tables at guest-physical %lx, where there is no memory%s", e->gpa,
+                e->qualification & EPT_VIOLATION_READABLE ? " that could be written" : "");
 }
 
 enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)

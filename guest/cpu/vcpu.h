@@ -40,6 +40,8 @@ enum vcpu_leave {
 #define REQUEST_EOI_EXITS BIT(TASK_OWN + 5)
 /* The VM's EPT has changed: so does a view of it. */
 #define REQUEST_VIEW BIT(TASK_OWN + 6)
+/* What stands in the VM's memory has changed: vm_settle_rights(). */
+#define REQUEST_MEMORY BIT(TASK_OWN + 7)
 
 struct vcpu {
     struct vmx_vcpu hw; /* must be first: the exit path casts one into the other */

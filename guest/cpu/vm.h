@@ -36,3 +36,9 @@ struct vm {
 
     struct board board;
 };
+
+/*
+ * Rights have been taken, or tables of its EPT are used no more: when this returns, every processor
+ * has left its vCPUs and forgotten what was. On any processor, no lock held.
+ */
+void vm_settle_rights(struct vm *vm);

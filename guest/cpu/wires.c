@@ -75,6 +75,16 @@ static void eoi(struct board *board)
         vcpu_notify(vm->vcpu[i], REQUEST_EOI_EXITS);
 }
 
+static void memory(struct board *board, uint64_t gpa, uint64_t size)
+{
+    struct vm *vm = vm_of(board);
+    struct vcpu *v = this_cpu()->current;
+
+    rights_refresh(&vm->rights, gpa, size);
+    if (vm->vcpu_count) /* else nothing has ever run */
+        vcpu_notify(v && v->vm == vm ? v : vm->vcpu[0], REQUEST_MEMORY);
+}
+
 static void request(struct board *board, enum vm_request what, const char *why)
 {
     vm_request(vm_of(board), what, why);
@@ -86,5 +96,6 @@ const struct board_cpus vcpu_wires = {
     .event = event,
     .mode = mode,
     .eoi = eoi,
+    .memory = memory,
     .request = request,
 };

@@ -43,7 +43,7 @@ static int gather(struct disk_io *d, struct disk_request *r, uint32_t *bytes)
             error = -EINVAL; /* they are shorter than the request */
         else
             error = device_memory_pin(d->dev, g->gpa + r->offset, MIN(g->length - r->offset, left),
-                                      &s->address, &length);
+                                      r->op == BLOCK_READ, &s->address, &length);
         if (error < 0)
             break;
         s->length = (uint32_t)length;

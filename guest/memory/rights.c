@@ -9,7 +9,7 @@ struct piece {
     uint64_t size;
     unsigned stands;  /* what may be done there for all that reasons say; 0: no memory */
     unsigned reasons; /* and these */
-    unsigned level;   /* of RAM: the largest leaf that its backing allows */
+    unsigned level;   /* of memory: the largest leaf that its backing allows */
     bool placed;
 };
 
@@ -62,13 +62,12 @@ static struct piece look(const struct rights *r, uint64_t gpa, uint64_t end)
     }
     if (!p.placed && guest_memory_lookup(r->memory, gpa, &frame) == 0) {
         p.hpa = frame.hpa;
-        p.stands = EPT_RWX;
+        p.stands = frame.writable ? EPT_RWX : EPT_READ | EPT_EXECUTE;
         p.level = frame.level;
         end = MIN(end, gpa + frame.contiguous);
     }
-    for (unsigned i = 0; i < r->memory->range_count && !p.stands; i++)
-        if (r->memory->ranges[i].gpa > gpa)
-            end = MIN(end, r->memory->ranges[i].gpa);
+    if (!p.stands)
+        end = MIN(end, guest_memory_next(r->memory, gpa));
     p.size = end - gpa;
     return p;
 }
@@ -129,10 +128,19 @@ void rights_drop(struct rights *r)
     spin_unlock(&r->lock);
 }
 
-void rights_reap(struct rights *r)
+paddr rights_retired(struct rights *r)
 {
     spin_lock(&r->lock);
-    ept_reap(&r->ept);
+    paddr retired = r->ept.retired;
+    r->ept.retired = 0;
+    spin_unlock(&r->lock);
+    return retired;
+}
+
+void rights_reap(struct rights *r, paddr retired)
+{
+    spin_lock(&r->lock);
+    ept_reap(&r->ept, retired);
     spin_unlock(&r->lock);
 }
 
@@ -156,6 +164,24 @@ static int fill(struct rights *r, uint64_t page, const struct piece *p)
     return result < 0 ? update(r, page, page + PAGE_SIZE) : 0;
 }
 
+/* What one leaf may map now around a page whose memory has changed: no more than its new backing.
+ */
+static uint64_t leaf_span(const struct rights *r, uint64_t page)
+{
+    const struct piece p = look(r, page, page + PAGE_SIZE);
+
+    return MAX(MIN(block_span(r, page), marks_span(p.level ? p.level : 1)), marks_span(2));
+}
+
+void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size)
+{
+    spin_lock(&r->lock);
+    (void)!update(r, ALIGN_DOWN(gpa, leaf_span(r, gpa)),
+                  ALIGN_UP(gpa + size, leaf_span(r, gpa + size - PAGE_SIZE)));
+    __atomic_store_n(&r->ept.generation, r->ept.generation + 1, __ATOMIC_RELAXED); /* new, too */
+    spin_unlock(&r->lock);
+}
+
 int rights_fault(struct rights *r, uint64_t gpa, unsigned access)
 {
     uint64_t page = ALIGN_DOWN(gpa, PAGE_SIZE);
@@ -165,7 +191,7 @@ int rights_fault(struct rights *r, uint64_t gpa, unsigned access)
         return -EFAULT;
     spin_lock(&r->lock);
     const struct piece p = look(r, page, page + PAGE_SIZE);
-    if (access & ~(p.stands & rights_left(p.reasons & REASONS_DEVICE)))
+    if (access & ~p.stands)
         result = -EFAULT;
     else if (access & ~prot_of(r, &p))
         result = -EAGAIN;

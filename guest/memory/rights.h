@@ -1,6 +1,6 @@
 /*
  * What a VM's processors may do with guest-physical memory without an exit: the one owner of the
- * VM's EPT. What stands at an address is the truth: RAM (mm/guest_memory.h), or a page that has
+ * VM's EPT. What stands at an address is the truth: memory (mm/guest_memory.h), or a page that has
  * been placed there. Whoever wants to hear of accesses adds a reason to pages; a page's rights are
  * those of what stands there without what any of its reasons takes. EPT is a cache of the answer,
  * in the largest leaves in which it is one answer; it may be dropped at any time and is filled
@@ -8,7 +8,7 @@
  *
  * Everything here takes the lock (RANK_GUEST) itself, on any processor. Rights that are given work
  * at once. Of rights that are taken every processor that runs the VM still has old translations
- * until it has done INVEPT: see vm_settle_rights() (guest/vm/vm.h).
+ * until it has done INVEPT: see vm_settle_rights() (guest/cpu/vm.h).
  */
 #pragma once
 
@@ -22,12 +22,9 @@
     X(WATCH_READ, EPT_READ | EPT_WRITE) /* a write-only page is no combination that CPUs know */   \
     X(WATCH_WRITE, EPT_WRITE)                                                                      \
     X(WATCH_EXECUTE, EPT_EXECUTE)                                                                  \
-    X(ROM, EPT_WRITE)     /* reads are memory's, writes are a device's or nobody's */              \
-    X(TRAPPED, EPT_WRITE) /* a device hears of each write */                                       \
-    X(HIDDEN, EPT_RWX)    /* a device lies over it */                                              \
-    X(ABSENT, EPT_RWX)    /* its contents are yet to come */                                       \
-    X(SHARED, EPT_WRITE)  /* to be copied before it is written */                                  \
-    X(CLEAN, EPT_WRITE)   /* who writes makes it dirty */
+    X(ABSENT, EPT_RWX)   /* its contents are yet to come */                                        \
+    X(SHARED, EPT_WRITE) /* to be copied before it is written */                                   \
+    X(CLEAN, EPT_WRITE)  /* who writes makes it dirty */
 
 enum rights_reason_number {
 #define X(name, taken) NUMBER_##name,
@@ -43,8 +40,6 @@ enum rights_reason {
 };
 
 #define REASONS_WATCH (REASON_WATCH_READ | REASON_WATCH_WRITE | REASON_WATCH_EXECUTE)
-/* With these an access that is refused is a device's, as one is where no memory stands. */
-#define REASONS_DEVICE (REASON_ROM | REASON_TRAPPED | REASON_HIDDEN)
 
 #define RIGHTS_PLACES 16
 
@@ -71,12 +66,16 @@ int rights_init(struct rights *r, const struct guest_memory *memory,
 void rights_destroy(struct rights *r);
 
 /*
- * Add reasons to the pages of a range (page aligned, below 2^48) and take others away, whether RAM
- * stands there or not. 0; -EINVAL; -ENOMEM: nothing has changed, or the reasons hold and there is
- * no memory for the leaves that they want, which will be missed.
+ * Add reasons to the pages of a range (page aligned, below 2^48) and take others away, whatever
+ * stands there. They are the address's: memory that shows at another one, too, is not watched
+ * there. 0; -EINVAL; -ENOMEM: nothing has changed, or the reasons hold and there is no memory for
+ * the leaves that they want, which will be missed.
  */
 int rights_change(struct rights *r, uint64_t gpa, uint64_t size, unsigned add,
                   unsigned remove) MUST_CHECK;
+/* What guest_memory_lookup() says of a range (page aligned, below 2^48) is not what it was. Without
+ * memory for tables the leaves come back by faults. */
+void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size);
 /* Those of the page at gpa. */
 unsigned rights_reasons(struct rights *r, uint64_t gpa);
 /* Whether these reasons refuse an access that wants these rights, and nothing else does. */
@@ -102,9 +101,10 @@ int rights_unplace(struct rights *r, uint64_t gpa) MUST_CHECK;
 int rights_fault(struct rights *r, uint64_t gpa, unsigned access) MUST_CHECK;
 /* Forget all that EPT says of RAM. */
 void rights_drop(struct rights *r);
-/* Free tables that are used no more: every processor that ran the VM has done INVEPT since, and
- * nobody uses a view that is older. */
-void rights_reap(struct rights *r);
+/* Tables that are used no more: the caller's from now on. When every processor that ran the VM has
+ * done INVEPT since, and nobody uses a view that is older, rights_reap() frees them. */
+paddr rights_retired(struct rights *r);
+void rights_reap(struct rights *r, paddr retired);
 /* In use for tables. */
 static inline uint64_t rights_frames(const struct rights *r)
 {

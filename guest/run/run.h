@@ -63,7 +63,8 @@ void run_unload(void);
  * looks at a task that is away any more. */
 void run_flush(struct task_group *g);
 /* Every processor that ran it has left its tasks and forgotten the group's translations when this
- * returns; the tasks go on by themselves. */
+ * returns; the tasks go on by themselves. On any processor, also by a task of the group that runs
+ * there. */
 void run_synchronize(struct task_group *g);
 /* Its weight (1 to SCHED_WEIGHT_MAX), its cap (percent of one processor; 0: none) and where it may
  * run; no processor at all means everywhere. 0, or -EINVAL. */

@@ -10,6 +10,12 @@
 #include "guest/vm/events.h"
 #include "guest/vm/vm.h"
 
+#ifdef CORBEL_DEBUG /* tests/devices/ */
+#define TEST_CLASSES(X) X(test_memory_class)
+#else
+#define TEST_CLASSES(X)
+#endif
+
 /* Every class of devices that a VM may have. In their order devices are made, reset and saved. */
 #define CLASSES(X)                                                                                 \
     X(uart_class)                                                                                  \
@@ -20,7 +26,8 @@
     X(reset_control_class)                                                                         \
     X(pci_class)                                                                                   \
     X(debug_console_class)                                                                         \
-    X(virtio_blk_class)
+    X(virtio_blk_class)                                                                            \
+    TEST_CLASSES(X)
 
 #define DECLARE(class) extern const struct device_class class;
 CLASSES(DECLARE)

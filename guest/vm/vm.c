@@ -253,14 +253,6 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
 
 /* --- its clock and its end --- */
 
-void vm_settle_rights(struct vm *vm)
-{
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        vcpu_notify(vm->vcpu[i], REQUEST_VIEW | REQUEST_RESCHEDULE);
-    run_synchronize(&vm->tasks);
-    rights_reap(&vm->rights);
-}
-
 void vm_move_clock(struct vm *vm, uint64_t delta)
 {
     vm->board.tsc_offset += delta;

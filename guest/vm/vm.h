@@ -49,10 +49,5 @@ void vm_reset(struct vm *vm);
  * not, vm_boot() may come. */
 bool vm_clear_some(struct vm *vm, uint64_t until);
 void vm_destroy(struct vm *vm);
-/*
- * Rights have been taken, or tables of its EPT are used no more: when this returns, no processor
- * remembers what was. Processor 0, no lock held.
- */
-void vm_settle_rights(struct vm *vm);
 /* Add delta TSC ticks to its clock; a negative one makes up for a pause. Its vCPUs are away. */
 void vm_move_clock(struct vm *vm, uint64_t delta);

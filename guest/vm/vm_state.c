@@ -164,7 +164,7 @@ static void forget_memory(struct vm *vm)
         return;
     run_flush(&vm->tasks);
     rights_drop(&vm->rights);
-    rights_reap(&vm->rights);
+    rights_reap(&vm->rights, rights_retired(&vm->rights));
 }
 
 bool vm_reload_parked(struct vm *vm)

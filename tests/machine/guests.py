@@ -1,8 +1,10 @@
 """The test guests (tests/guests), one VM after the other in one boot: each says PASS or FAIL on COM1, or ends somehow."""
+import os
 import re
+import subprocess
 import time
 
-from harness import ALL, FIRMWARE, PATIENCE, MachineError, bochs_version, default_bochs, scenario
+from harness import ALL, BUILD, FIRMWARE, PATIENCE, TOP, MachineError, bochs_version, default_bochs, scenario
 
 # Guests for which any end will do, as long as Corbel is alive afterwards; how the line must go on, if that matters.
 SURVIVED = {
@@ -124,6 +126,22 @@ def guests_reloaded(lab):
         "apic_modes", "apic_base", "ipi_priority", "ioapic", "pic", "uart", "uart_flood", "cpuid_features", "xsetbv", "cr_bits",
         "paging_bits", "mode_switch", "segments", "mmio_forms"]
     run_guests(lab, timeless, " under test_reload", "test_reload = 20")
+
+
+def shown_memory(what, guest="shown_memory", bound=60, **how):
+    def run(lab):
+        subprocess.run(["make", "-C", TOP, "debug"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+        run_guests(lab, [guest], f" {what}, debug build", efi=os.path.join(BUILD, "debug", "BOOTX64.EFI"), **how)
+    run.__doc__ = f"ROM, RAM elsewhere and trapped writes by `make debug`'s test device, {what}."
+    scenario(bound=bound, slow=True, name=f"{guest}_{what.replace(' ', '_')}")(run)
+
+
+shown_memory("on haswell")
+shown_memory("on ivy bridge", model="corei7_ivy_bridge_3770k")
+shown_memory("without vid", host="without = vid, ept-2m")
+shown_memory("reloaded", host="test_reload = 20")
+shown_memory("on 2 processors", "smp_shown_memory", bound=100, more="cpus = 3", cpus=2, each=60)
+shown_memory("without vpid", "smp_shown_memory", bound=100, more="cpus = 2", cpus=2, each=60, host="without = tpr, preempt, vpid")
 
 
 @scenario(bound=40)

@@ -143,6 +143,11 @@ int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t
     return 0;
 }
 
+int device_ram_write(struct device *d, uint64_t gpa, const void *data, size_t size)
+{
+    return device_memory_write(d, gpa, data, size);
+}
+
 /* The memory's place in the host's is its own address. */
 int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value)
 {
@@ -156,7 +161,7 @@ int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t 
 }
 
 /* Pieces end at each page, so that devices meet more than one. */
-int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, paddr *address,
+int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, bool write, paddr *address,
                       uint64_t *length)
 {
     *length = MIN(size, PAGE_SIZE - gpa % PAGE_SIZE);

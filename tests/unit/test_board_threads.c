@@ -79,8 +79,19 @@ int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uin
     return -EFAULT;
 }
 
-int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, paddr *address,
-                     uint64_t *length)
+int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
+                            unsigned count)
+{
+    return 0;
+}
+
+int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
+{
+    return -EFAULT;
+}
+
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
+                     paddr *address, uint64_t *length)
 {
     return -EFAULT;
 }
@@ -116,6 +127,10 @@ static void mode(struct lapic *l)
 {
 }
 
+static void memory(struct board *b, uint64_t gpa, uint64_t size)
+{
+}
+
 static void eoi(struct board *b)
 {
     count(EOI);
@@ -131,6 +146,7 @@ static const struct board_cpus wires = {.timers = timers,
                                         .event = event,
                                         .mode = mode,
                                         .eoi = eoi,
+                                        .memory = memory,
                                         .request = request};
 
 /* --- the board --- */

@@ -419,6 +419,197 @@ static void what_is_seen_is_what_lies_on_top(void **state)
     }
 }
 
+/* --- memory that shows --- */
+
+static struct guest_memory_layer shown[16];
+static unsigned shown_count, tellings;
+static uint64_t told_from, told_to; /* around all */
+static int refusal;
+
+static int set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
+{
+    if (refusal)
+        return refusal;
+    if (count == shown_count && memcmp(layers, shown, count * sizeof(*layers)) == 0)
+        return 0;
+    assert_true(count <= ARRAY_SIZE(shown));
+    memcpy(shown, layers, count * sizeof(*layers));
+    shown_count = count;
+    return 1;
+}
+
+static void memory_changed(struct bus *bus, uint64_t gpa, uint64_t size)
+{
+    assert_true(size > 0 && (gpa | size) % PAGE_SIZE == 0);
+    told_from = tellings ? MIN(told_from, gpa) : gpa;
+    told_to = tellings ? MAX(told_to, gpa + size) : gpa + size;
+    tellings++;
+}
+
+static void listen(void)
+{
+    board.bus.set_layers = set_layers;
+    board.bus.memory_changed = memory_changed;
+    shown_count = tellings = 0;
+    refusal = 0;
+}
+
+static void expect_layer(unsigned n, uint64_t gpa, uint64_t size, uint64_t from, unsigned shows)
+{
+    assert_true(n < shown_count);
+    assert_int_equal(shown[n].gpa, gpa);
+    assert_int_equal(shown[n].size, size);
+    assert_int_equal(shown[n].from, from);
+    assert_int_equal(shown[n].shows, shows);
+}
+
+static void expect_told(unsigned times, uint64_t from, uint64_t to)
+{
+    assert_int_equal(tellings, times);
+    assert_int_equal(told_from, from);
+    assert_int_equal(told_to, to);
+    tellings = 0;
+}
+
+/* As PAM over a flash over RAM: the first under the others. */
+static void memory_shows_by_priority(void **state)
+{
+    static struct bus_range rom, pam, calls, more;
+
+    listen();
+    rom = (struct bus_range){.device = &a.dev,
+                             .size = 0x20000,
+                             .space = BUS_MEMORY,
+                             .priority = BUS_OVER,
+                             .shows = BUS_FRAMES,
+                             .from = 0x7000000};
+    pam = (struct bus_range){.device = &b.dev,
+                             .size = 0x4000,
+                             .space = BUS_MEMORY,
+                             .priority = BUS_OVER + 1,
+                             .shows = BUS_RAM,
+                             .writable = true,
+                             .from = 0xe4000};
+    calls = (struct bus_range){
+        .device = &b.dev, .size = 0x100, .space = BUS_MEMORY, .priority = BUS_OVER + 2};
+    assert_int_equal(bus_add_range(&board.bus, &rom), 0);
+    assert_int_equal(bus_add_range(&board.bus, &pam), 0);
+    assert_int_equal(bus_add_range(&board.bus, &calls), 0);
+    assert_int_equal(tellings, 0);
+    assert_int_equal(bus_place(&board.bus, &rom, 0xe0000), 0);
+    expect_told(1, 0xe0000, 0x100000);
+    assert_int_equal(shown_count, 1);
+    expect_layer(0, 0xe0000, 0x20000, 0x7000000, GUEST_LAYER_FRAMES);
+    assert_false(shown[0].writable);
+    assert_true(shown[0].over_ram);
+    assert_int_equal(bus_place(&board.bus, &pam, 0xe4000), 0);
+    expect_told(1, 0xe4000, 0xe8000);
+    assert_int_equal(shown_count, 3);
+    expect_layer(0, 0xe0000, 0x4000, 0x7000000, GUEST_LAYER_FRAMES);
+    expect_layer(1, 0xe4000, 0x4000, 0xe4000, GUEST_LAYER_RAM);
+    assert_true(shown[1].writable);
+    expect_layer(2, 0xe8000, 0x18000, 0x7008000, GUEST_LAYER_FRAMES);
+
+    /* pages that it shares with calls show nothing */
+    assert_int_equal(bus_place(&board.bus, &calls, 0xe8f80), 0);
+    expect_told(1, 0xe8000, 0xea000);
+    assert_int_equal(shown_count, 4);
+    expect_layer(2, 0xe8000, 0x2000, 0, GUEST_LAYER_NOTHING);
+    expect_layer(3, 0xea000, 0x16000, 0x700a000, GUEST_LAYER_FRAMES);
+    more = calls;
+    assert_int_equal(bus_add_range(&board.bus, &more), 0);
+    assert_int_equal(bus_place(&board.bus, &more, 0xe9400), 0); /* and with others that call */
+    assert_int_equal(shown_count, 4);
+    bus_withdraw(&board.bus, &more);
+    tellings = 0;
+    assert_int_equal(bus_place(&board.bus, &calls, 0xe4010), 0);
+    expect_told(2, 0xe4000, 0xea000);
+    expect_layer(1, 0xe4000, 0x1000, 0, GUEST_LAYER_NOTHING);
+    expect_layer(2, 0xe5000, 0x3000, 0xe5000, GUEST_LAYER_RAM);
+    bus_withdraw(&board.bus, &calls);
+    expect_told(1, 0xe4000, 0xe5000);
+
+    /* what it shows changes in its place: read-only, and calls, as a flash that takes a command */
+    assert_int_equal(bus_show(&board.bus, &pam, BUS_RAM, 0xe4000, false), 0);
+    expect_told(1, 0xe4000, 0xe8000);
+    assert_false(shown[1].writable);
+    assert_int_equal(bus_show(&board.bus, &pam, BUS_RAM, 0xe4000, false), 0);
+    assert_int_equal(tellings, 0);
+    assert_int_equal(bus_show(&board.bus, &rom, BUS_CALLS, 0, false), 0);
+    expect_told(1, 0xe0000, 0x100000);
+    expect_layer(0, 0xe0000, 0x4000, 0, GUEST_LAYER_NOTHING);
+    assert_int_equal(bus_show(&board.bus, &rom, BUS_FRAMES, 0x7000000, false), 0);
+    expect_layer(0, 0xe0000, 0x4000, 0x7000000, GUEST_LAYER_FRAMES);
+    tellings = 0;
+    bus_withdraw(&board.bus, &pam);
+    expect_told(1, 0xe4000, 0xe8000);
+    bus_withdraw(&board.bus, &rom);
+    assert_int_equal(shown_count, 0);
+}
+
+/* Writes are the device's, one by one: the next access there may be another one's. */
+static void writes_to_read_only_memory_are_the_devices(void **state)
+{
+    static struct bus_range rom;
+    struct bus_view v = {0};
+
+    listen();
+    rom = (struct bus_range){.device = &a.dev,
+                             .size = 0x2000,
+                             .space = BUS_MEMORY,
+                             .priority = BUS_FIXED,
+                             .shows = BUS_FRAMES,
+                             .from = 0x7000000};
+    assert_int_equal(bus_add_range(&board.bus, &rom), 0);
+    assert_int_equal(bus_place(&board.bus, &rom, 0xffffe000), 0);
+    assert_false(shown[0].over_ram);
+    assert_true(bus_mmio_write(&board.bus, &v, 0xfffff010, 4, 0x1234));
+    assert_int_equal(a.where, 0x1010);
+    assert_int_equal(a.value, 0x1234);
+    assert_false(bus_view_covers(&board.bus, &v, 0xfffff010));
+    assert_int_equal(bus_show(&board.bus, &rom, BUS_CALLS, 0, false), 0);
+    assert_int_equal(shown_count, 0); /* nothing to hide: RAM is over it */
+    assert_true(bus_mmio_write(&board.bus, &v, 0xfffff010, 4, 0x1234));
+    assert_true(bus_view_covers(&board.bus, &v, 0xfffff010));
+    assert_int_equal(bus_show(&board.bus, &rom, BUS_FRAMES, 0x7000000, false), 0);
+    assert_false(bus_view_covers(&board.bus, &v, 0xfffff010));
+}
+
+static void memory_shows_in_whole_pages(void **state)
+{
+    static struct bus_range r;
+
+    listen();
+    r = (struct bus_range){.device = &a.dev,
+                           .size = 0x1800,
+                           .space = BUS_MEMORY,
+                           .priority = BUS_MOVABLE,
+                           .shows = BUS_FRAMES,
+                           .from = 0x7000000};
+    assert_int_equal(bus_add_range(&board.bus, &r), -EINVAL);
+    r.size = 0x2000;
+    r.from = 0x7000800;
+    assert_int_equal(bus_add_range(&board.bus, &r), -EINVAL);
+    r.from = 0x7000000;
+    assert_int_equal(bus_add_range(&board.bus, &r), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000000), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000800), -EINVAL);
+    assert_int_equal(shown_count, 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000000), 0);
+    assert_int_equal(bus_show(&board.bus, &r, BUS_RAM, 0x10, true), -EINVAL);
+    expect_layer(0, 0x80000000, 0x2000, 0x7000000, GUEST_LAYER_FRAMES);
+    /* where no guest can map it nothing shows, and nobody is told of more than there is */
+    assert_int_equal(bus_place(&board.bus, &r, GUEST_MEMORY_END - 0x1000), 0);
+    expect_layer(0, GUEST_MEMORY_END - 0x1000, 0x1000, 0x7000000, GUEST_LAYER_FRAMES);
+    tellings = 0;
+    assert_int_equal(bus_place(&board.bus, &r, UINT64_MAX - 0x1fff), 0);
+    expect_told(1, GUEST_MEMORY_END - 0x1000, GUEST_MEMORY_END);
+    assert_int_equal(shown_count, 0);
+    refusal = -ENOMEM;
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000000), -ENOMEM);
+    assert_int_equal(tellings, 0);
+}
+
 static void the_next_deadline_is_exact(void **state)
 {
     assert_true(board.bus.next_deadline == TIMER_OFF);
@@ -503,6 +694,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_higher_priority_is_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(one_byte_lies_beside_a_dword, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_seen_is_what_lies_on_top, setup, teardown),
+        cmocka_unit_test_setup_teardown(memory_shows_by_priority, setup, teardown),
+        cmocka_unit_test_setup_teardown(writes_to_read_only_memory_are_the_devices, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(memory_shows_in_whole_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(the_next_deadline_is_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(due_timers_run_once, setup, teardown),
         cmocka_unit_test_setup_teardown(reset_stops_timers, setup, teardown),

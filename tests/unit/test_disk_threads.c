@@ -238,7 +238,7 @@ int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t 
 }
 
 /* Now and then others have it pinned as often as can be. */
-int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, paddr *address,
+int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, bool write, paddr *address,
                       uint64_t *length)
 {
     struct vm *vm = CONTAINER_OF(d->board, struct vm, board);

@@ -1,4 +1,4 @@
-/* links: mm/guest_memory.c */
+/* links: mm/guest_memory.c mm/guest_layers.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,6 +8,11 @@
 
 #include "mm/guest_memory.h"
 #include "tests/unit/mock_frames.h"
+
+void spin_wait(struct spinlock *l, uint16_t ticket)
+{
+    fail_msg("a lock was left taken");
+}
 
 #define VM0 FRAME_VM
 
@@ -229,7 +234,7 @@ static void pins(void **state)
 
     assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
     assert_int_equal(guest_memory_lookup(&gm, 0, &fr), 0);
-    assert_int_equal(guest_memory_pin(&gm, 0xfff, 2, &address, &length), 0); /* two pages */
+    assert_int_equal(guest_memory_pin(&gm, 0xfff, 2, true, &address, &length), 0); /* two pages */
     assert_int_equal(address, fr.hpa + 0xfff);
     assert_int_equal(length, 2);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 1);
@@ -240,21 +245,148 @@ static void pins(void **state)
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 1], 0);
 
     /* As far as host memory is one piece, and RAM is. */
-    assert_int_equal(guest_memory_pin(&gm, 2 * MIB - 1, 2, &address, &length), 0);
+    assert_int_equal(guest_memory_pin(&gm, 2 * MIB - 1, 2, true, &address, &length), 0);
     assert_int_equal(length, 1);
     guest_memory_unpin(address, length);
-    assert_int_equal(guest_memory_pin(&gm, 4 * MIB - 1, 2, &address, &length), 0);
+    assert_int_equal(guest_memory_pin(&gm, 4 * MIB - 1, 2, true, &address, &length), 0);
     assert_int_equal(length, 1);
     guest_memory_unpin(address, length);
-    assert_int_equal(guest_memory_pin(&gm, 4 * MIB, 1, &address, &length), -EFAULT);
-    assert_int_equal(guest_memory_pin(&gm, 0, 0, &address, &length), -EFAULT);
+    assert_int_equal(guest_memory_pin(&gm, 4 * MIB, 1, true, &address, &length), -EFAULT);
+    assert_int_equal(guest_memory_pin(&gm, 0, 0, true, &address, &length), -EFAULT);
 
     /* A frame that cannot be pinned once more: nor are those before it. */
     mock_pins[fr.hpa / PAGE_SIZE + 2] = mock_most_pins;
-    assert_int_equal(guest_memory_pin(&gm, 0, 3 * PAGE_SIZE, &address, &length), -EAGAIN);
+    assert_int_equal(guest_memory_pin(&gm, 0, 3 * PAGE_SIZE, true, &address, &length), -EAGAIN);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE], 0);
     assert_int_equal(mock_pins[fr.hpa / PAGE_SIZE + 1], 0);
     mock_pins[fr.hpa / PAGE_SIZE + 2] = 0;
+}
+
+/* --- layers --- */
+
+#define ROM_FRAMES (40 * MIB) /* have memory of their own, and the RAM lies below */
+
+static void set(const struct guest_memory_layer *layers, unsigned count)
+{
+    assert_int_equal(guest_memory_set_layers(&gm, layers, count), 1);
+    assert_int_equal(guest_memory_set_layers(&gm, layers, count), 0);
+}
+
+static uint8_t byte_at(uint64_t gpa)
+{
+    uint8_t b = 0;
+
+    assert_int_equal(guest_memory_read(&gm, gpa, &b, 1), 0);
+    return b;
+}
+
+static void layers(void **state)
+{
+    const struct guest_memory_layer l[] = {
+        /* a ROM over RAM, RAM at another place, a device's calls; and below RAM, and beside it */
+        {0xe0000, 0x10000, ROM_FRAMES, GUEST_LAYER_FRAMES, false, true},
+        {0xf0000, 0x10000, 0x200000, GUEST_LAYER_RAM, true, true},
+        {0x100000, 0x1000, 0, GUEST_LAYER_NOTHING, false, true},
+        {0x110000, 0x1000, ROM_FRAMES, GUEST_LAYER_FRAMES, true, false},
+        {0x300000, 0x200000, ROM_FRAMES, GUEST_LAYER_FRAMES, true, false},
+        {0xfffe0000, 0x20000, ROM_FRAMES, GUEST_LAYER_FRAMES, false, false},
+    };
+    struct guest_frame fr;
+    paddr address;
+    uint64_t length, word;
+    uint8_t two[2];
+
+    assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
+    memset(phys_to_virt(ROM_FRAMES), 0x55, 2 * MIB);
+    for (uint64_t gpa = 0; gpa < 4 * MIB; gpa += PAGE_SIZE)
+        assert_int_equal(guest_memory_write(&gm, gpa, &(uint64_t){1}, 8), 0);
+    assert_non_null(guest_memory_view(&gm, 0));
+    assert_int_equal(guest_memory_set_layers(&gm, NULL, 0), 0);
+    set(l, ARRAY_SIZE(l));
+
+    /* ROM */
+    assert_null(guest_memory_view(&gm, 0xe0000));
+    assert_int_equal(byte_at(0xdf000), 1);
+    assert_int_equal(byte_at(0xe0000), 0x55);
+    assert_int_equal(guest_memory_write(&gm, 0xe0000, two, 1), -EFAULT);
+    assert_int_equal(guest_memory_write(&gm, 0xdffff, two, 2), -EFAULT);
+    assert_int_equal(guest_memory_zero(&gm, 0xd0000, 0x10001), -EFAULT);
+    assert_int_equal(guest_memory_store(&gm, 0xe0000, 8, 7), -EFAULT);
+    assert_int_equal(guest_memory_read_u64(&gm, 0xe0000, &word), 0);
+    assert_true(word == 0x5555555555555555);
+    assert_int_equal(guest_memory_read(&gm, 0xdffff, two, 2), 0);
+    assert_int_equal(two[1], 0x55);
+    assert_int_equal(guest_memory_pin(&gm, 0xe0000, 1, true, &address, &length), -EFAULT);
+    assert_int_equal(guest_memory_pin(&gm, 0xe0ff8, 0x20000, false, &address, &length), 0);
+    assert_int_equal(address, ROM_FRAMES + 0xff8);
+    assert_int_equal(length, 0xf008);
+    guest_memory_unpin(address, length);
+    assert_int_equal(guest_memory_pin(&gm, 0xdf000, 8192, true, &address, &length), 0);
+    assert_int_equal(length, 4096);
+    guest_memory_unpin(address, length);
+    assert_int_equal(guest_memory_lookup(&gm, 0xe0000, &fr), 0);
+    assert_false(fr.writable);
+    assert_int_equal(fr.contiguous, 0x10000);
+    assert_int_equal(guest_memory_write_ram(&gm, 0xe0000, &(uint8_t){9}, 1), 0);
+    assert_int_equal(byte_at(0xe0000), 0x55);
+    assert_int_equal(guest_memory_write_ram(&gm, 4 * MIB - 1, two, 2), -EFAULT);
+
+    /* RAM, both ways */
+    assert_int_equal(guest_memory_write(&gm, 0xf1234, &(uint8_t){7}, 1), 0);
+    assert_int_equal(byte_at(0x201234), 7);
+    assert_int_equal(guest_memory_write(&gm, 0x201235, &(uint8_t){8}, 1), 0);
+    assert_int_equal(byte_at(0xf1235), 8);
+
+    /* no memory, and where the next is */
+    assert_int_equal(guest_memory_read(&gm, 0x100fff, two, 2), -EFAULT);
+    assert_int_equal(guest_memory_lookup(&gm, 0x100000, &fr), -EFAULT);
+    assert_false(guest_memory_valid(&gm, 0xf0000, 0x10001));
+    assert_true(guest_memory_valid(&gm, 0xd0000, 0x30000));
+    assert_int_equal(guest_memory_next(&gm, 0x100008), 0x101000);
+    assert_int_equal(byte_at(0x101000), 1);
+    assert_int_equal(guest_memory_next(&gm, 5 * MIB), 0xfffe0000);
+    assert_true(guest_memory_next(&gm, 4 * GIB) == UINT64_MAX);
+
+    /* what lies below RAM shows where that ends; beside it */
+    assert_int_equal(byte_at(0x110000), 1);
+    assert_int_equal(byte_at(0x3ff000), 1);
+    assert_int_equal(byte_at(0x400000), 0x55);
+    assert_int_equal(guest_memory_write(&gm, 0x400000, &(uint8_t){0x56}, 1), 0);
+    assert_int_equal(byte_at(0xfffe0000), 0x55);
+    assert_int_equal(byte_at(0xffffffff), 0x55);
+    assert_int_equal(guest_memory_read(&gm, 0xffffffff, two, 2), -EFAULT);
+    assert_non_null(guest_memory_view(&gm, 0x200000)); /* no layer touches this chunk */
+
+    /* cleared is RAM */
+    uint32_t done = 0;
+    while (guest_memory_clear_some(&gm, &done))
+        ;
+    assert_int_equal(byte_at(0xe0000), 0x55);
+    assert_int_equal(byte_at(0xf1234), 0);
+
+    /* another ROM while the first stays, and none */
+    const struct guest_memory_layer rest = l[0];
+    set(&rest, 1);
+    assert_int_equal(byte_at(0xe0000), 0x55);
+    assert_int_equal(byte_at(0x100000), 0);
+    assert_int_equal(guest_memory_read(&gm, 0xffffffff, two, 1), -EFAULT);
+    set(NULL, 0);
+    assert_int_equal(byte_at(0xe0000), 0);
+    assert_non_null(guest_memory_view(&gm, 0));
+    set(&rest, 1); /* and the VM ends with it */
+}
+
+static void layers_without_memory(void **state)
+{
+    const struct guest_memory_layer l = {0xe0000, 0x10000, ROM_FRAMES, GUEST_LAYER_FRAMES,
+                                         false,   true};
+
+    assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
+    mock_heap_left = 0;
+    assert_int_equal(guest_memory_set_layers(&gm, &l, 1), -ENOMEM);
+    assert_non_null(guest_memory_view(&gm, 0));
+    mock_heap_left = 100;
+    assert_int_equal(guest_memory_set_layers(&gm, &l, GUEST_MEMORY_LAYERS + 1), -ENOMEM);
 }
 
 static void refused(void **state)
@@ -308,6 +440,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(copies, fresh, all_back),
         cmocka_unit_test_setup_teardown(load_store, fresh, all_back),
         cmocka_unit_test_setup_teardown(pins, fresh, all_back),
+        cmocka_unit_test_setup_teardown(layers, fresh, all_back),
+        cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
         cmocka_unit_test_setup_teardown(refused, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
     };

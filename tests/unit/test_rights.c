@@ -1,4 +1,4 @@
-/* links: guest/memory/rights.c guest/memory/marks.c vmx/ept.c mm/guest_memory.c mm/mtrr.c */
+/* links: guest/memory/rights.c guest/memory/marks.c vmx/ept.c mm/guest_memory.c mm/guest_layers.c mm/mtrr.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -116,7 +116,7 @@ static void split_and_merge(void **state)
     assert_int_equal(rights_change(&r, page, 4096, 0, REASON_CLEAN), 0);
     expect(page, behind(page), 3, 7);
     expect(GIB, behind(GIB), 3, 7);
-    rights_reap(&r);
+    rights_reap(&r, rights_retired(&r));
     assert_int_equal(r.ept.frames, tables);
     assert_int_equal(r.reasons.frames, 0);
     /* a whole block keeps its leaf, with fewer rights */
@@ -137,11 +137,9 @@ static void what_each_takes(void **state)
     assert_int_equal(rights_left(REASON_WATCH_READ), EPT_EXECUTE);
     assert_int_equal(rights_left(REASON_WATCH_WRITE), EPT_READ | EPT_EXECUTE);
     assert_int_equal(rights_left(REASON_WATCH_EXECUTE), EPT_READ | EPT_WRITE);
-    assert_int_equal(rights_left(REASON_ROM), EPT_READ | EPT_EXECUTE);
-    assert_int_equal(rights_left(REASON_TRAPPED | REASON_WATCH_EXECUTE), EPT_READ);
-    assert_int_equal(rights_left(REASON_HIDDEN), 0);
     assert_int_equal(rights_left(REASON_ABSENT), 0);
     assert_int_equal(rights_left(REASON_SHARED | REASON_CLEAN), EPT_READ | EPT_EXECUTE);
+    assert_int_equal(rights_left(REASON_CLEAN | REASON_WATCH_EXECUTE), EPT_READ);
     assert_int_equal(rights_change(&r, 0, 4096, REASON_WATCH_READ, 0), 0);
     expect(0, behind(0), 1, EPT_EXECUTE);
     assert_int_equal(rights_change(&r, 0, 4096, REASON_WATCH_EXECUTE, 0), 0);
@@ -155,6 +153,13 @@ static void what_each_takes(void **state)
     assert_int_equal(rights_fault(&r, 0, EPT_EXECUTE), -EAGAIN);
 }
 
+/* The layers from now on, and EPT has been told of [from, to). */
+static void lay(const struct guest_memory_layer *layers, unsigned count, uint64_t from, uint64_t to)
+{
+    assert_int_equal(guest_memory_set_layers(&gm, layers, count), 1);
+    rights_refresh(&r, from, to - from);
+}
+
 /* What becomes of an access that was refused. */
 static void faults(void **state)
 {
@@ -162,14 +167,21 @@ static void faults(void **state)
     assert_int_equal(rights_fault(&r, 6 * MIB, EPT_READ), -EFAULT);
     assert_int_equal(rights_fault(&r, UINT64_MAX, EPT_READ), -EFAULT);
     assert_int_equal(rights_fault(&r, 5 * MIB, EPT_WRITE), 0); /* nothing was wrong */
-    assert_int_equal(rights_change(&r, 4096, 4096, REASON_ROM, 0), 0);
+    const struct guest_memory_layer l[] = {
+        {.gpa = 4096,
+         .size = 4096,
+         .from = 0x300000,
+         .shows = GUEST_LAYER_FRAMES,
+         .over_ram = true},
+        {.gpa = 8192, .size = 4096, .shows = GUEST_LAYER_NOTHING, .over_ram = true}};
+    lay(l, 2, 4096, 12288);
     assert_int_equal(rights_fault(&r, 4096, EPT_WRITE), -EFAULT);
     assert_int_equal(rights_fault(&r, 4096, EPT_READ | EPT_WRITE), -EFAULT);
     assert_int_equal(rights_fault(&r, 4096, EPT_READ), 0);
     assert_int_equal(rights_change(&r, 4096, 4096, REASON_WATCH_EXECUTE | REASON_CLEAN, 0), 0);
     assert_int_equal(rights_fault(&r, 4096, EPT_WRITE), -EFAULT);
     assert_int_equal(rights_fault(&r, 4096, EPT_EXECUTE), -EAGAIN);
-    assert_int_equal(rights_change(&r, 8192, 4096, REASON_HIDDEN | REASON_WATCH_READ, 0), 0);
+    assert_int_equal(rights_change(&r, 8192, 4096, REASON_WATCH_READ, 0), 0);
     assert_int_equal(rights_fault(&r, 8192 + 5, EPT_READ), -EFAULT);
     assert_int_equal(rights_change(&r, 12288, 4096, REASON_ABSENT, 0), 0);
     assert_int_equal(rights_fault(&r, 12288, EPT_READ), -EAGAIN);
@@ -197,7 +209,7 @@ static void dropped(void **state)
     expect_none(2 * MIB);
     expect_none(GIB);
     expect(0xfee00123, page + 0x123, 1, 3);
-    rights_reap(&r);
+    rights_reap(&r, rights_retired(&r));
     assert_int_equal(rights_fault(&r, 2 * MIB, EPT_WRITE), -EAGAIN);
     assert_int_equal(rights_fault(&r, 2 * MIB + 4096, EPT_WRITE), 0);
     expect(2 * MIB, behind(2 * MIB), 1, EPT_READ | EPT_EXECUTE); /* a neighbour */
@@ -215,6 +227,121 @@ static void dropped(void **state)
     expect_none(0);
     rights_destroy(&r);
     frame_free(page, FRAME_ORDER_4K);
+}
+
+/* What lies over RAM and beside it: leaves split for it, and are whole again without it. */
+static void layers(void **state)
+{
+    const struct guest_memory_region region = {0, 2 * GIB};
+    struct guest_memory_layer l[] = {
+        {0xe0000, 0x10000, 0x2000000, GUEST_LAYER_FRAMES, false, true},
+        {0xf0000, 0x10000, GIB + 0xf0000, GUEST_LAYER_RAM, false, true},
+        {3 * GIB, 4 * MIB, 0x2000000, GUEST_LAYER_FRAMES, true, false}};
+
+    make(&large, &region, 1);
+    expect(0xe0000, behind(0xe0000), 3, 7);
+    lay(l, 3, 0xe0000, 0x100000);
+    rights_refresh(&r, 3 * GIB, 4 * MIB);
+    expect(0xdf000, behind(0xdf000), 1, 7);
+    expect(0xe0000, 0x2000000, 1, 5);
+    expect(0xf0000, behind(GIB + 0xf0000), 1, 5);
+    expect(0x100000, behind(0x100000), 1, 7);
+    expect(2 * MIB, behind(2 * MIB), 2, 7);
+    expect(GIB + 0xf0000, behind(GIB + 0xf0000), 3, 7);
+    expect(3 * GIB + 2 * MIB, 0x2200000, 2, 7);
+    expect_none(3 * GIB + 4 * MIB);
+    assert_int_equal(rights_fault(&r, 0xe0000, EPT_WRITE), -EFAULT);
+    assert_int_equal(rights_fault(&r, 0xf0000, EPT_WRITE), -EFAULT);
+    assert_int_equal(rights_fault(&r, 3 * GIB + 4 * MIB, EPT_READ), -EFAULT);
+
+    /* a cache: dropped, it comes back the same; and a reason is on top of it */
+    rights_drop(&r);
+    expect_none(0xe0000);
+    assert_int_equal(rights_fault(&r, 0xe0000, EPT_EXECUTE), 0);
+    expect(0xe0000, 0x2000000, 1, 5);
+    expect(0xf0000, behind(GIB + 0xf0000), 1, 5);
+    assert_int_equal(rights_fault(&r, 3 * GIB, EPT_WRITE), 0);
+    expect(3 * GIB, 0x2000000, 2, 7);
+    assert_int_equal(rights_change(&r, 0xf0000, 4096, REASON_WATCH_EXECUTE, 0), 0);
+    expect(0xf0000, behind(GIB + 0xf0000), 1, 1);
+    assert_int_equal(rights_fault(&r, GIB + 0xf0000, EPT_WRITE), 0);
+    expect(GIB + 0xf0000, behind(GIB + 0xf0000), 3, 7); /* the address's, not the frame's */
+    assert_int_equal(rights_fault(&r, 0xf0000, EPT_EXECUTE), -EAGAIN);
+    assert_int_equal(rights_fault(&r, 0xf0000, EPT_WRITE), -EFAULT);
+    assert_int_equal(rights_change(&r, 0xf0000, 4096, 0, REASON_WATCH_EXECUTE), 0);
+
+    /* it can be written, shows a device, has moved, and is gone */
+    l[1].writable = true;
+    l[0].shows = GUEST_LAYER_NOTHING;
+    lay(l, 3, 0xe0000, 0x100000);
+    expect(0xf0000, behind(GIB + 0xf0000), 1, 7);
+    expect_none(0xe0000);
+    assert_int_equal(rights_fault(&r, 0xe0000, EPT_READ), -EFAULT);
+    l[2].gpa = 3 * GIB + 4 * MIB;
+    lay(l, 3, 3 * GIB, 3 * GIB + 8 * MIB);
+    expect_none(3 * GIB);
+    expect(3 * GIB + 6 * MIB, 0x2200000, 2, 7);
+    lay(NULL, 0, 0xe0000, 0x100000);
+    rights_refresh(&r, 3 * GIB + 4 * MIB, 4 * MIB);
+    expect(0xe0000, behind(0xe0000), 3, 7);
+    expect_none(3 * GIB + 4 * MIB);
+    rights_reap(&r, rights_retired(&r));
+}
+
+/* No memory for tables: nothing says what is not so, and faults bring the rest back. */
+static void layers_without_memory(void **state)
+{
+    const struct guest_memory_region region = {0, 4 * MIB};
+    const struct guest_memory_layer l = {0xe0000, 0x10000, 0x2000000, GUEST_LAYER_FRAMES,
+                                         false,   true};
+
+    make(&large, &region, 1);
+    mock_limit = mock_used;
+    lay(&l, 1, 0xe0000, 0xf0000);
+    expect_none(0xe0000);
+    assert_int_equal(rights_fault(&r, 0xe0000, EPT_READ), -ENOMEM);
+    mock_limit = MOCK_FRAMES;
+    assert_int_equal(rights_fault(&r, 0xe0000, EPT_READ), 0);
+    expect(0xe0000, 0x2000000, 1, 5);
+    expect(0xdf000, behind(0xdf000), 1, 7);
+}
+
+/* A view is outdated by what is new, too: a range without memory has none to lose. */
+static void layers_and_views(void **state)
+{
+    const struct guest_memory_layer l = {GIB, 0x10000, 0x2000000, GUEST_LAYER_FRAMES, false, false};
+    const struct guest_memory_region region = {0, 4 * MIB};
+    struct ept_window w = {0};
+
+    make(&large, &region, 1);
+    assert_int_equal(rights_open(&r, &w, 0, REASONS_WATCH), 0);
+    assert_false(rights_outdated(&r, &w));
+    lay(&l, 1, GIB, GIB + 0x10000);
+    assert_true(rights_outdated(&r, &w));
+    ept_window_destroy(&w);
+}
+
+/* Two who settle: each frees what was retired before it began. */
+static void reaped_by_two(void **state)
+{
+    const struct guest_memory_region region = {0, 4 * MIB};
+    paddr first, second;
+
+    make(&large, &region, 1);
+    uint64_t frames = rights_frames(&r);
+    assert_int_equal(rights_change(&r, 0, 4096, REASON_CLEAN, 0), 0);
+    assert_int_equal(rights_change(&r, 0, 4096, 0, REASON_CLEAN), 0);
+    first = rights_retired(&r);
+    assert_true(first != 0);
+    assert_int_equal(rights_change(&r, 2 * MIB, 4096, REASON_CLEAN, 0), 0);
+    assert_int_equal(rights_change(&r, 2 * MIB, 4096, 0, REASON_CLEAN), 0);
+    uint64_t now = rights_frames(&r);
+    rights_reap(&r, first);
+    assert_int_equal(rights_frames(&r), now - 1);
+    second = rights_retired(&r);
+    assert_true(second != 0 && second != first);
+    rights_reap(&r, second);
+    assert_int_equal(rights_frames(&r), frames);
 }
 
 static void places(void **state)
@@ -286,7 +413,9 @@ static void views(void **state)
     assert_int_equal(rights_place(&r, 0xfee00000, 0x7000000, 4096, EPT_READ | EPT_WRITE), 0);
     /* watched, and ROM: open to the instruction is what a ROM allows */
     assert_int_equal(rights_change(&r, 0, 2 * MIB, REASON_WATCH_READ | REASON_WATCH_EXECUTE, 0), 0);
-    assert_int_equal(rights_change(&r, 4096, 4096, REASON_ROM, 0), 0);
+    const struct guest_memory_layer rom = {
+        .gpa = 4096, .size = 4096, .from = 4096, .shows = GUEST_LAYER_RAM, .over_ram = true};
+    lay(&rom, 1, 4096, 8192);
     assert_int_equal(rights_open(&r, &w, 5, REASONS_WATCH), 0);
     assert_false(rights_outdated(&r, &w));
     assert_int_equal(seen(&w, 0), behind(0) | 0x37);
@@ -336,7 +465,7 @@ static void exhaustion(void **state)
         mock_limit = MOCK_FRAMES;
         assert_int_equal(rights_fault(&r, GIB, EPT_WRITE), 0);
         assert_int_equal(rights_change(&r, GIB + 4096, 4096, 0, REASON_WATCH_WRITE), 0);
-        rights_reap(&r);
+        rights_reap(&r, rights_retired(&r));
         assert_int_equal(mock_used, used);
         expect(GIB + 4096, behind(GIB + 4096), 3, 7);
     }
@@ -366,10 +495,10 @@ static uint32_t next_random(uint32_t below)
 
 static unsigned taken(unsigned reasons)
 {
-    static const uint8_t takes[] = {3, 2, 4, 2, 2, 7, 7, 2, 2};
+    static const uint8_t takes[] = {3, 2, 4, 7, 2, 2};
     unsigned all = 0;
 
-    for (unsigned i = 0; i < 9; i++)
+    for (unsigned i = 0; i < RIGHTS_REASON_COUNT; i++)
         all |= reasons >> i & 1 ? takes[i] : 0;
     return all;
 }
@@ -413,7 +542,8 @@ static void change(unsigned first, unsigned count, unsigned add, unsigned remove
 static void random_change(void)
 {
     unsigned first = next_random(PAGES), count = 1 + next_random(12);
-    unsigned add = 1u << next_random(9), remove = 1u << next_random(9);
+    unsigned add = 1u << next_random(RIGHTS_REASON_COUNT),
+             remove = 1u << next_random(RIGHTS_REASON_COUNT);
 
     switch (next_random(5)) {
     case 0: /* whole blocks */
@@ -426,9 +556,9 @@ static void random_change(void)
         break;
     }
     if (next_random(5) < 3)
-        add = 0, remove |= 1u << next_random(9);
+        add = 0, remove |= 1u << next_random(RIGHTS_REASON_COUNT);
     if (next_random(40) == 0)
-        first = 0, count = PAGES, add = 0, remove = 0x1ff;
+        first = 0, count = PAGES, add = 0, remove = BIT(RIGHTS_REASON_COUNT) - 1;
     change(first, MIN(count, (unsigned)PAGES - first), add, remove);
 }
 
@@ -475,7 +605,7 @@ static void like_an_array(void **state)
             exact = true;
         }
         if (next_random(10) == 0)
-            rights_reap(&r);
+            rights_reap(&r, rights_retired(&r));
         if (round % 40 == 0)
             compare(exact);
     }
@@ -484,7 +614,7 @@ static void like_an_array(void **state)
     memset(placed, 0, sizeof(placed));
     change(0, PAGES, 0, 0x1ff);
     compare(true);
-    rights_reap(&r);
+    rights_reap(&r, rights_retired(&r));
     assert_int_equal(mock_used, frames);
 }
 
@@ -497,6 +627,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(faults, fresh, all_back),
         cmocka_unit_test_setup_teardown(dropped, fresh, all_back),
         cmocka_unit_test_setup_teardown(places, fresh, all_back),
+        cmocka_unit_test_setup_teardown(layers, fresh, all_back),
+        cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
+        cmocka_unit_test_setup_teardown(reaped_by_two, fresh, all_back),
+        cmocka_unit_test_setup_teardown(layers_and_views, fresh, all_back),
         cmocka_unit_test_setup_teardown(views, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
         cmocka_unit_test_setup_teardown(like_an_array, fresh, all_back),

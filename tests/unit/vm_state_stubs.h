@@ -299,7 +299,12 @@ void rights_drop(struct rights *r)
     drops++;
 }
 
-void rights_reap(struct rights *r)
+paddr rights_retired(struct rights *r)
+{
+    return 0;
+}
+
+void rights_reap(struct rights *r, paddr retired)
 {
 }
 

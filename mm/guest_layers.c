@@ -1,0 +1,121 @@
+/* What devices let stand over a VM's RAM, and beside it. */
+#include "arch/x86/lib/errno.h"
+#include "mm/guest_memory_internal.h"
+#include "mm/heap.h"
+
+struct guest_layers {
+    struct spinlock lock; /* RANK_MEMORY */
+    unsigned count;
+    struct guest_memory_layer item[GUEST_MEMORY_LAYERS];
+};
+
+bool guest_memory_find_layer(const struct guest_memory *gm, uint64_t gpa, bool is_ram,
+                             struct guest_memory_layer *out, uint64_t *end)
+{
+    struct guest_layers *layers = __atomic_load_n(&gm->layers, __ATOMIC_ACQUIRE);
+    bool found = false;
+
+    *end = UINT64_MAX;
+    for (uint32_t i = 0; i < gm->range_count && !is_ram; i++)
+        if (gm->ranges[i].gpa > gpa)
+            *end = MIN(*end, gm->ranges[i].gpa);
+    if (!layers)
+        return false;
+    spin_lock(&layers->lock);
+    for (unsigned i = 0; i < layers->count; i++) {
+        const struct guest_memory_layer *l = &layers->item[i];
+
+        if (is_ram && !l->over_ram)
+            continue;
+        if (gpa - l->gpa < l->size) {
+            *out = *l;
+            *end = MIN(*end, l->gpa + l->size);
+            found = true;
+        } else if (l->gpa > gpa) {
+            *end = MIN(*end, l->gpa);
+        }
+    }
+    spin_unlock(&layers->lock);
+    return found;
+}
+
+/* A chunk's word with a layer over a part of it. */
+static uint64_t layered_word(uint64_t chunk)
+{
+    uint64_t real = plain(chunk);
+
+    return ALIGN_DOWN(real, PAGE_SIZE) | (real & KIND_MASK) << KIND_REAL | LAYERED | KIND_TABLE;
+}
+
+static bool touches(const struct guest_memory_layer *l, uint64_t gpa)
+{
+    return l->over_ram && l->gpa < ALIGN_DOWN(gpa, GUEST_CHUNK) + GUEST_CHUNK &&
+           ALIGN_DOWN(gpa, GUEST_CHUNK) < l->gpa + l->size;
+}
+
+/* The words of the chunks of RAM that `of` touches are as these layers want them. */
+static void mark_chunks(struct guest_memory *gm, const struct guest_memory_layer *of,
+                        const struct guest_memory_layer *layers, unsigned count)
+{
+    for (uint32_t i = 0; i < gm->range_count && of->over_ram; i++) {
+        const struct guest_memory_range *r = &gm->ranges[i];
+        uint64_t from = MAX(of->gpa, r->gpa), to = MIN(of->gpa + of->size, r->gpa + r->size);
+
+        for (; from < to; from = ALIGN_DOWN(from, GUEST_CHUNK) + GUEST_CHUNK) {
+            uint64_t *chunk = &r->chunks[chunk_index(r, from)];
+            bool touched = false;
+
+            for (unsigned n = 0; n < count && !touched; n++)
+                touched = touches(&layers[n], from);
+            __atomic_store_n(chunk, touched ? layered_word(*chunk) : plain(*chunk),
+                             __ATOMIC_RELAXED);
+        }
+    }
+}
+
+static bool same(const struct guest_memory_layer *a, const struct guest_memory_layer *b)
+{
+    return a->gpa == b->gpa && a->size == b->size && a->from == b->from && a->shows == b->shows &&
+           a->writable == b->writable && a->over_ram == b->over_ram;
+}
+
+static bool all_same(const struct guest_layers *now, const struct guest_memory_layer *layers,
+                     unsigned count)
+{
+    if (now->count != count)
+        return false;
+    for (unsigned i = 0; i < count; i++)
+        if (!same(&now->item[i], &layers[i]))
+            return false;
+    return true;
+}
+
+int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
+                            unsigned count)
+{
+    struct guest_layers *now = gm->layers;
+
+    if (count > GUEST_MEMORY_LAYERS)
+        return -ENOMEM;
+    if (!now && count == 0)
+        return 0;
+    if (!now) {
+        now = heap_alloc(sizeof(*now));
+        if (!now)
+            return -ENOMEM;
+        spin_init(&now->lock, RANK_MEMORY);
+        __atomic_store_n(&gm->layers, now, __ATOMIC_RELEASE);
+    }
+    if (all_same(now, layers, count))
+        return 0;
+    spin_lock(&now->lock);
+    for (unsigned i = 0; i < now->count; i++)
+        mark_chunks(gm, &now->item[i], layers, count);
+    for (unsigned i = 0; i < count; i++) {
+        mark_chunks(gm, &layers[i], layers, count);
+        now->item[i] = layers[i];
+    }
+    now->count = count;
+    spin_unlock(&now->lock);
+    return 1;
+}

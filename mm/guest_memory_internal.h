@@ -1,0 +1,40 @@
+/* What guest_memory.c and guest_layers.c share. */
+#pragma once
+
+#include "mm/guest_memory.h"
+
+/*
+ * One word for each 2 MiB of guest-physical space that a range touches: an address, and in its low
+ * bits what is there. A 1 GiB block is 512 such words, the first of which gives it back. While a
+ * layer lies over a part of it, the word claims to be a table, so that nobody takes the short way,
+ * and its kind stands beside that.
+ */
+#define KIND_NONE 0u
+#define KIND_2M   1u /* a 2 MiB block */
+#define KIND_1G   2u /* this chunk's part of a 1 GiB block */
+#define KIND_TABLE                                                                                 \
+    GUEST_CHUNK_TABLE /* a frame with one word per page: 0, or the page's address                  \
+                       */
+#define KIND_MASK GUEST_CHUNK_KIND
+#define LAYERED   BIT(2)
+#define KIND_REAL 3 /* shift of the kind of a chunk that is layered */
+
+#define TABLE_ENTRIES 512u
+
+/* A chunk's word as it is without layers. */
+static inline uint64_t plain(uint64_t chunk)
+{
+    if (LIKELY(!(chunk & LAYERED)))
+        return chunk;
+    return ALIGN_DOWN(chunk, PAGE_SIZE) | (chunk >> KIND_REAL & KIND_MASK);
+}
+
+static inline uint32_t chunk_index(const struct guest_memory_range *r, uint64_t gpa)
+{
+    return (uint32_t)(gpa / GUEST_CHUNK - r->gpa / GUEST_CHUNK);
+}
+
+/* The layer that shows at gpa, if one does, and where that ends, or another one begins; is_ram: RAM
+ * stands there. */
+bool guest_memory_find_layer(const struct guest_memory *gm, uint64_t gpa, bool is_ram,
+                             struct guest_memory_layer *out, uint64_t *end);
