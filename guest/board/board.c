@@ -1,9 +1,11 @@
-#include "guest/board/board.h"
+#include "guest/board/board_internal.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
 #include "arch/x86/tsc.h"
 #include "guest/board/ports.h"
 #include "guest/board/wall_clock.h"
+#include "mm/heap.h"
 
 static board_observer observer;
 
@@ -20,7 +22,7 @@ static void set_line(struct board *board, unsigned gsi, bool level)
 {
     __atomic_store_n(&board->irq_lines, board->irq_lines ^ 1u << gsi, __ATOMIC_RELAXED);
     if (UNLIKELY(observer))
-        observer(board, gsi, level);
+        observer(board->owner, gsi, level);
     if (gsi < 16)
         pic_set_irq(&board->pic, gsi, level);
     ioapic_set_irq(&board->ioapic, gsi == GSI_PIT ? 2 : gsi, level);
@@ -52,7 +54,7 @@ bool device_msi(struct device *d, uint64_t address, uint32_t data)
 
 uint64_t device_now(struct device *d)
 {
-    return rdtsc() + d->board->tsc_offset;
+    return rdtsc() + d->board->front.tsc_offset;
 }
 
 uint64_t device_tsc_hz(struct device *d)
@@ -63,10 +65,10 @@ uint64_t device_tsc_hz(struct device *d)
 void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
 {
     struct board *board = d->board;
-    enum bus_timer_change change = bus_timer_set(&board->bus, d, timer, deadline);
+    enum bus_timer_change change = bus_timer_set(&board->front.bus, d, timer, deadline);
 
     if (change != BUS_TIMER_SAME)
-        board->cpus->timers(board, change == BUS_TIMER_EARLIER);
+        board->cpus->timers(board->owner, change == BUS_TIMER_EARLIER);
 }
 
 void device_timer_soon(struct device *d, unsigned timer)
@@ -112,7 +114,7 @@ void device_memory_unpin(struct device *d, paddr address, uint64_t length)
 
 void device_vm_request(struct device *d, enum vm_request request, const char *why)
 {
-    d->board->cpus->request(d->board, request, why);
+    d->board->cpus->request(d->board->owner, request, why);
 }
 
 void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microseconds)
@@ -124,14 +126,15 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
 
 static int set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
 {
-    return guest_memory_set_layers(CONTAINER_OF(bus, struct board, bus)->memory, layers, count);
+    return guest_memory_set_layers(CONTAINER_OF(bus, struct board, front.bus)->memory, layers,
+                                   count);
 }
 
 static void memory_changed(struct bus *bus, uint64_t gpa, uint64_t size)
 {
-    struct board *board = CONTAINER_OF(bus, struct board, bus);
+    struct board *board = CONTAINER_OF(bus, struct board, front.bus);
 
-    board->cpus->memory(board, gpa, size);
+    board->cpus->memory(board->owner, gpa, size);
 }
 
 /* --- what local APICs ask (guest/board/lapic.h) --- */
@@ -181,7 +184,7 @@ bool ioapic_send(struct ioapic *io, const struct apic_message *m)
 
 void ioapic_changed(struct ioapic *io)
 {
-    io->device.board->cpus->eoi(io->device.board);
+    io->device.board->cpus->eoi(io->device.board->owner);
 }
 
 /* INTR is wired to LINT0 of all processors. Whoever lets it through to an idle one takes it. */
@@ -218,13 +221,18 @@ void board_eoi_bitmap(struct board *board, uint64_t bitmap[4])
 
 /* --- life --- */
 
-int board_init(struct board *board, const struct board_cpus *cpus, struct guest_memory *memory,
-               void *read_page)
+int board_create(struct board **out, const struct board_cpus *cpus, void *owner,
+                 struct guest_memory *memory, void *read_page)
 {
-    struct bus *bus = &board->bus;
+    struct board *board = heap_alloc(sizeof(*board));
     int result;
 
+    if (!board)
+        return -ENOMEM;
+    struct bus *bus = &board->front.bus;
+    board->front.tsc_offset = -rdtsc();
     board->cpus = cpus;
+    board->owner = owner;
     board->memory = memory;
     spin_init(&board->lock, RANK_BOARD);
     bus_init(bus);
@@ -235,20 +243,25 @@ int board_init(struct board *board, const struct board_cpus *cpus, struct guest_
     ioapic_init(&board->ioapic, board, 0);
     ioapic_set_read_page(&board->ioapic, read_page);
     if ((result = pic_attach(&board->pic, bus)) < 0 ||
-        (result = bus_add_device(bus, &board->ioapic.device)) < 0)
+        (result = bus_add_device(bus, &board->ioapic.device)) < 0 ||
+        (result = bus_add_mmio(bus, &board->ioapic.device, IOAPIC_BASE, IOAPIC_SIZE)) < 0) {
+        board_destroy(board);
         return result;
-    return bus_add_mmio(bus, &board->ioapic.device, IOAPIC_BASE, IOAPIC_SIZE);
+    }
+    *out = board;
+    return 0;
 }
 
 void board_destroy(struct board *board)
 {
-    bus_destroy(&board->bus);
+    bus_destroy(&board->front.bus);
+    heap_free(board);
 }
 
 void board_add_cpu(struct board *board, struct lapic *l)
 {
     l->board = board;
-    l->tsc_offset = board->tsc_offset;
+    l->tsc_offset = board->front.tsc_offset;
     board->lapic[board->cpu_count++] = l;
 }
 
@@ -257,5 +270,15 @@ void board_reset(struct board *board)
     spin_lock(&board->lock);
     __atomic_store_n(&board->irq_lines, 0, __ATOMIC_RELAXED);
     spin_unlock(&board->lock);
-    bus_reset(&board->bus);
+    bus_reset(&board->front.bus);
+}
+
+uint32_t board_lines(const struct board *board)
+{
+    return __atomic_load_n(&board->irq_lines, __ATOMIC_RELAXED);
+}
+
+void board_load_lines(struct board *board, uint32_t lines)
+{
+    __atomic_store_n(&board->irq_lines, lines & (BIT(IOAPIC_PINS) - 1), __ATOMIC_RELAXED);
 }

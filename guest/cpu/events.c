@@ -57,7 +57,7 @@ static int pending_interrupt(struct vcpu *v)
 /* The 8259s' vector; where it is gone the local APIC's own, or -1. */
 static __attribute__((noinline)) int accept_external(struct vcpu *v)
 {
-    int vector = board_acknowledge(&v->vm->board, &v->lapic);
+    int vector = board_acknowledge(v->board, &v->lapic);
 
     if (vector < 0 && !v->virtual_delivery) {
         vector = lapic_pending_vector(&v->lapic);
@@ -203,7 +203,7 @@ void vcpu_write_eoi_bitmap(struct vcpu *v)
 
     if (!vmx_features.vid)
         return;
-    board_eoi_bitmap(&v->vm->board, bitmap);
+    board_eoi_bitmap(v->board, bitmap);
     lapic_eoi_bitmap(&v->lapic, bitmap);
     vmx_set_eoi_bitmap(bitmap);
 }

@@ -120,13 +120,13 @@ static __attribute__((noinline)) enum exit_result string_io(struct vcpu *v, stru
             /* Where it goes is found out first: a device gives a byte away only once. */
             if (linear_writable(v, linear, s.size) < 0)
                 return EXIT_RESUME;
-            value = bus_port_read(&v->vm->board.bus, IO_PORT(e->qualification), s.size);
+            value = bus_port_read(board_bus(v->board), IO_PORT(e->qualification), s.size);
             if (linear_write(v, linear, &value, s.size) < 0)
                 return EXIT_RESUME;
         } else {
             if (linear_read(v, linear, &value, s.size) < 0)
                 return EXIT_RESUME;
-            bus_port_write(&v->vm->board.bus, IO_PORT(e->qualification), s.size, value);
+            bus_port_write(board_bus(v->board), IO_PORT(e->qualification), s.size, value);
         }
         left--;
         *pointer = add_masked(*pointer, step, s.address_size);
@@ -147,7 +147,7 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
     if (UNLIKELY(q & IO_STRING))
         return string_io(v, e);
     if (q & IO_IN) {
-        uint32_t value = bus_port_read(&v->vm->board.bus, IO_PORT(q), size);
+        uint32_t value = bus_port_read(board_bus(v->board), IO_PORT(q), size);
         if (size == 4)
             v->hw.gpr[RAX] = value;
         else if (size == 1)
@@ -156,7 +156,7 @@ enum exit_result exit_io(struct vcpu *v, struct vm_exit *e)
             v->hw.gpr[RAX] = (v->hw.gpr[RAX] & ~0xffffULL) | (uint16_t)value;
     } else {
         uint32_t value = (uint32_t)v->hw.gpr[RAX];
-        bus_port_write(&v->vm->board.bus, IO_PORT(q), size,
+        bus_port_write(board_bus(v->board), IO_PORT(q), size,
                        size == 4 ? value : value & ((1u << size * 8) - 1));
     }
     return EXIT_SKIP;

@@ -23,7 +23,7 @@ static uint64_t device_read(struct vcpu *v, uint64_t gpa, unsigned size)
 
     if (lapic_claims(&v->lapic, gpa))
         return lapic_mmio_read(&v->lapic, gpa & 0xfff, size);
-    return bus_mmio_read(&v->vm->board.bus, &v->device, gpa, size, &value) ? value : ~0ULL;
+    return bus_mmio_read(board_bus(v->board), &v->device, gpa, size, &value) ? value : ~0ULL;
 }
 
 static __attribute__((noinline)) void lapic_write(struct vcpu *v, uint64_t gpa, unsigned size,
@@ -39,7 +39,7 @@ static void device_write(struct vcpu *v, uint64_t gpa, unsigned size, uint64_t v
     if (lapic_claims(&v->lapic, gpa))
         lapic_write(v, gpa, size, value);
     else
-        bus_mmio_write(&v->vm->board.bus, &v->device, gpa, size, value);
+        bus_mmio_write(board_bus(v->board), &v->device, gpa, size, value);
 }
 
 /* --- the emulator's view of memory --- */
@@ -274,7 +274,7 @@ enum exit_result exit_ept_violation(struct vcpu *v, struct vm_exit *e)
     const uint64_t plain = EPT_VIOLATION_GLA_FINAL;
     const uint64_t odd = EPT_VIOLATION_FETCH | QUALIFICATION_NMI_UNBLOCKING;
 
-    if (LIKELY(bus_view_covers(&v->vm->board.bus, &v->device, e->gpa) &&
+    if (LIKELY(bus_view_covers(board_bus(v->board), &v->device, e->gpa) &&
                !(e->interrupted.info & INTR_VALID) && (e->qualification & (plain | odd)) == plain))
         return device_access(v, e->gpa);
     if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))

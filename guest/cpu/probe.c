@@ -8,9 +8,9 @@ void probes_init(const struct probes *all)
     given = all;
 }
 
-static void line_changed(const struct board *board, unsigned gsi, bool level)
+static void line_changed(void *vm, unsigned gsi, bool level)
 {
-    probes->device(CONTAINER_OF(board, struct vm, board), TRACE_DEVICE_LINE, gsi, level);
+    probes->device(vm, TRACE_DEVICE_LINE, gsi, level);
 }
 
 void probes_begin(void)

@@ -33,7 +33,8 @@ static inline uint64_t ticks_until(uint64_t deadline, uint64_t now)
  */
 static inline bool keeps_time(const struct vcpu *v)
 {
-    return v->vm->timekeeper == v; /* a word: read at once, and folded into the comparison */
+    /* A word: read at once, and folded into the comparison. */
+    return board_front(v->board)->timekeeper == v;
 }
 
 static inline bool runs(const struct vcpu *v)
@@ -43,13 +44,26 @@ static inline bool runs(const struct vcpu *v)
 
 static bool hand_over(struct vcpu *from, struct vcpu *to)
 {
-    return __atomic_compare_exchange_n(&from->vm->timekeeper, &from, to, false, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST);
+    void *keeper = from;
+
+    return __atomic_compare_exchange_n(&board_front(from->board)->timekeeper, &keeper, to, false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-static inline uint64_t bus_deadline(const struct vm *vm)
+static struct vcpu *timekeeper(struct board *board)
 {
-    return __atomic_load_n(&vm->board.bus.next_deadline, __ATOMIC_RELAXED);
+    return __atomic_load_n(&board_front(board)->timekeeper, __ATOMIC_SEQ_CST);
+}
+
+static inline uint64_t bus_deadline(struct board *board)
+{
+    return __atomic_load_n(&board_bus(board)->next_deadline, __ATOMIC_RELAXED);
+}
+
+/* The devices' clock at `now` of the host's TSC. */
+static inline uint64_t board_time(struct board *board, uint64_t now)
+{
+    return now + board_front(board)->tsc_offset;
 }
 
 static inline void find_deadline(struct vcpu *v, uint64_t now)
@@ -59,7 +73,7 @@ static inline void find_deadline(struct vcpu *v, uint64_t now)
     /* An APIC timer or bus that is off has the largest deadline there is. */
     ticks = MIN(ticks, ticks_until(v->lapic.timer_deadline, now + v->lapic.tsc_offset));
     if (LIKELY(keeps_time(v)))
-        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->board.tsc_offset));
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->board), board_time(v->board, now)));
     v->next_exit = now + MIN(ticks, ticks_until(v->task.until, now));
 }
 
@@ -71,8 +85,8 @@ void vcpu_update_deadline(struct vcpu *v)
 void vcpu_begins(struct vcpu *v)
 {
     __atomic_store_n(&v->runs, true, __ATOMIC_SEQ_CST);
-    struct vcpu *keeper = __atomic_load_n(&v->vm->timekeeper, __ATOMIC_SEQ_CST);
-    if (keeper != v && bus_deadline(v->vm) != TIMER_OFF && !runs(keeper))
+    struct vcpu *keeper = timekeeper(v->board);
+    if (keeper != v && bus_deadline(v->board) != TIMER_OFF && !runs(keeper))
         hand_over(keeper, v);
     vcpu_update_deadline(v);
 }
@@ -84,8 +98,7 @@ static bool pass_on(struct vcpu *v)
     struct vm *vm = v->vm;
 
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        if (__atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST) != v ||
-            bus_deadline(vm) == TIMER_OFF)
+        if (timekeeper(vm->board) != v || bus_deadline(vm->board) == TIMER_OFF)
             return true;
         struct vcpu *other = vm->vcpu[i];
         if (!runs(other) || !hand_over(v, other))
@@ -106,7 +119,7 @@ void vcpu_ends(struct vcpu *v)
 
 void vcpu_keep_time(struct vcpu *v)
 {
-    __atomic_store_n(&v->vm->timekeeper, v, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&board_front(v->board)->timekeeper, v, __ATOMIC_SEQ_CST);
     vcpu_update_deadline(v);
 }
 
@@ -114,10 +127,10 @@ void vcpu_tell_timekeeper(struct vm *vm)
 {
     /* Whoever keeps time from now on sees the new deadline. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    struct vcpu *keeper = __atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST);
+    struct vcpu *keeper = timekeeper(vm->board);
     /* One that waits for a processor would come too late. */
     if (runs(keeper) || !pass_on(keeper))
-        vcpu_notify(__atomic_load_n(&vm->timekeeper, __ATOMIC_SEQ_CST), REQUEST_TIMER);
+        vcpu_notify(timekeeper(vm->board), REQUEST_TIMER);
 }
 
 uint64_t vcpu_timer_deadline(const struct vcpu *v)
@@ -126,8 +139,8 @@ uint64_t vcpu_timer_deadline(const struct vcpu *v)
 
     if (v->lapic.timer_deadline == LAPIC_TIMER_OFF)
         ticks = UINT64_MAX;
-    if (keeps_time(v) && bus_deadline(v->vm) != TIMER_OFF)
-        ticks = MIN(ticks, ticks_until(bus_deadline(v->vm), now + v->vm->board.tsc_offset));
+    if (keeps_time(v) && bus_deadline(v->board) != TIMER_OFF)
+        ticks = MIN(ticks, ticks_until(bus_deadline(v->board), board_time(v->board, now)));
     return ticks > UINT64_MAX - now ? UINT64_MAX : now + ticks;
 }
 
@@ -151,10 +164,10 @@ bool vcpu_run_timers(struct vcpu *v)
         lapic_timer_expired(&v->lapic, now + v->lapic.tsc_offset);
         fired = true;
     }
-    if (UNLIKELY(bus_deadline(v->vm) <= now + v->vm->board.tsc_offset)) {
+    if (UNLIKELY(bus_deadline(v->board) <= board_time(v->board, now))) {
         if (UNLIKELY(probes))
             probes->device(v->vm, TRACE_DEVICE_TIMERS, 0, 0);
-        bus_run_timers(&v->vm->board.bus, now + v->vm->board.tsc_offset);
+        bus_run_timers(board_bus(v->board), board_time(v->board, now));
         fired = true;
     }
     if (UNLIKELY(now >= v->task.until))

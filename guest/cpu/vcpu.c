@@ -173,9 +173,10 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
     if (!v)
         return -ENOMEM;
     v->vm = vm;
+    v->board = vm->board;
     v->id = id;
     v->task.ops = &vcpu_task_ops;
-    v->lapic.tsc_offset = vm->board.tsc_offset;
+    v->lapic.tsc_offset = board_front(vm->board)->tsc_offset;
     v->lapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     v->msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     if (v->lapic_page == FRAME_NONE || v->msr_bitmap == FRAME_NONE) {

@@ -69,6 +69,7 @@ struct vcpu {
     struct vmx_event event; /* to be delivered first; info 0: none */
 
     struct vm *vm;
+    struct board *board; /* the VM's: an exit that wants it need not go by way of vm */
     unsigned id;
     struct lapic lapic;
     struct cpuid_table cpuid;

@@ -9,6 +9,7 @@
 #include "guest/cpu/ending.h"
 #include "guest/memory/rights.h"
 #include "guest/run/task.h"
+#include "mm/guest_memory.h"
 
 struct vcpu;
 struct vm_life;
@@ -32,9 +33,8 @@ struct vm {
 
     struct vcpu *vcpu[CONFIG_MAX_CPUS];
     unsigned vcpu_count;
-    struct vcpu *timekeeper; /* leaves its guest for the devices' timers; atomic */
 
-    struct board board;
+    struct board *board; /* its vCPUs have this pointer, too */
 };
 
 /*

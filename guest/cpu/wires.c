@@ -5,19 +5,14 @@
 #include "guest/cpu/events.h"
 #include "guest/cpu/timers.h"
 
-static struct vm *vm_of(struct board *board)
-{
-    return CONTAINER_OF(board, struct vm, board);
-}
-
 static struct vcpu *vcpu_of(struct lapic *l)
 {
     return CONTAINER_OF(l, struct vcpu, lapic);
 }
 
-static void timers(struct board *board, bool earlier)
+static void timers(void *owner, bool earlier)
 {
-    struct vm *vm = vm_of(board);
+    struct vm *vm = owner;
     struct vcpu *v = this_cpu()->current;
 
     if (v && v->vm == vm)
@@ -67,17 +62,17 @@ static void mode(struct lapic *l)
     vcpu_apic_mode(vcpu_of(l));
 }
 
-static void eoi(struct board *board)
+static void eoi(void *owner)
 {
-    struct vm *vm = vm_of(board);
+    struct vm *vm = owner;
 
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_notify(vm->vcpu[i], REQUEST_EOI_EXITS);
 }
 
-static void memory(struct board *board, uint64_t gpa, uint64_t size)
+static void memory(void *owner, uint64_t gpa, uint64_t size)
 {
-    struct vm *vm = vm_of(board);
+    struct vm *vm = owner;
     struct vcpu *v = this_cpu()->current;
 
     rights_refresh(&vm->rights, gpa, size);
@@ -85,9 +80,9 @@ static void memory(struct board *board, uint64_t gpa, uint64_t size)
         vcpu_notify(v && v->vm == vm ? v : vm->vcpu[0], REQUEST_MEMORY);
 }
 
-static void request(struct board *board, enum vm_request what, const char *why)
+static void request(void *owner, enum vm_request what, const char *why)
 {
-    vm_request(vm_of(board), what, why);
+    vm_request(owner, what, why);
 }
 
 const struct board_cpus vcpu_wires = {

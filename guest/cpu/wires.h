@@ -3,5 +3,5 @@
 
 #include "guest/board/board.h"
 
-/* For a board that is struct vm.board. */
+/* For a board whose owner is a struct vm. */
 extern const struct board_cpus vcpu_wires;

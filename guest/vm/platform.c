@@ -76,12 +76,13 @@ int platform_create(struct vm *vm)
         .line = line,
         .disk = disk_open,
     };
-    struct device_setup setup = {.board = &vm->board, .bus = &vm->board.bus, .host = &host};
     int result =
-        board_init(&vm->board, &vcpu_wires, &vm->memory, phys_to_virt(vm->life->ioapic_page));
+        board_create(&vm->board, &vcpu_wires, vm, &vm->memory, phys_to_virt(vm->life->ioapic_page));
 
-    if (result == 0)
-        result = device_list_fill(&vm->life->devices, classes, ARRAY_SIZE(classes), &setup);
+    if (result < 0)
+        return result;
+    struct device_setup setup = {.board = vm->board, .bus = board_bus(vm->board), .host = &host};
+    result = device_list_fill(&vm->life->devices, classes, ARRAY_SIZE(classes), &setup);
     if (result == 0 || !setup.error[0])
         return result;
     log_error("corbel.conf:%u: [vm %s]: %s", setup.line ? setup.line : vm->config->section_line,
@@ -91,7 +92,7 @@ int platform_create(struct vm *vm)
 
 bool platform_idle(struct vm *vm)
 {
-    return bus_idle(&vm->board.bus, true);
+    return bus_idle(board_bus(vm->board), true);
 }
 
 void platform_stop(struct vm *vm)
@@ -100,13 +101,16 @@ void platform_stop(struct vm *vm)
         return;
     while (!platform_idle(vm))
         cpu_pause();
-    board_reset(&vm->board);
+    board_reset(vm->board);
 }
 
 void platform_destroy(struct vm *vm)
 {
-    board_destroy(&vm->board); /* first: ranges of its bus are part of devices */
+    if (!vm->board)
+        return;
+    bus_destroy(board_bus(vm->board)); /* first: its ranges are part of devices */
     device_list_destroy(&vm->life->devices);
+    board_destroy(vm->board); /* last: devices may ask it for something until they are gone */
 }
 
 /* --- what others want of one --- */

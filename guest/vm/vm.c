@@ -7,6 +7,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
+#include "guest/board/ioapic.h"
 #include "guest/load/acpi.h"
 #include "guest/load/kernel.h"
 #include "guest/run/run.h"
@@ -99,7 +100,6 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     vm->apic_access_page = FRAME_NONE;
     vm->life->ioapic_page = FRAME_NONE;
     memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
-    vm->board.tsc_offset = -rdtsc();
     if ((result = create_memory(vm)) < 0)
         goto failed;
     if ((result = platform_create(vm)) < 0) {
@@ -115,10 +115,10 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
         struct vcpu *v = vm->vcpu[i];
         vm->vcpu_count++;
         if (i == 0)
-            vm->timekeeper = v;
+            board_front(vm->board)->timekeeper = v;
         lapic_init(&v->lapic, phys_to_virt(v->lapic_page), i, i == 0, LAPIC_BUS_SHIFT);
         lapic_set_physical_bits(&v->lapic, v->cpuid.physical_bits);
-        board_add_cpu(&vm->board, &v->lapic);
+        board_add_cpu(vm->board, &v->lapic);
         run_add(&vm->tasks, &v->task);
     }
     vm_reset(vm);
@@ -141,7 +141,7 @@ void vm_reset(struct vm *vm)
     vm->life->clear_ticks = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_reset(vm->vcpu[i], tsc_offset);
-    board_reset(&vm->board);
+    board_reset(vm->board);
 }
 
 bool vm_clear_some(struct vm *vm, uint64_t until)
@@ -255,7 +255,7 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
 
 void vm_move_clock(struct vm *vm, uint64_t delta)
 {
-    vm->board.tsc_offset += delta;
+    board_front(vm->board)->tsc_offset += delta;
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         struct vcpu *v = vm->vcpu[i];
         bool held = vcpu_hold(v);

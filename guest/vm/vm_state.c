@@ -24,7 +24,7 @@ static void save_vcpu(struct vcpu *v, struct state_writer *w)
 
     state_begin(w, "vcpu", VERSION);
     state_put_u32(w, v->id);
-    state_put_u64(w, v->lapic.tsc_offset - v->vm->board.tsc_offset);
+    state_put_u64(w, v->lapic.tsc_offset - board_front(v->board)->tsc_offset);
     state_put_u32(w, v->event.info);
     state_put_u32(w, v->event.error);
     state_put_u32(w, v->event.length);
@@ -47,7 +47,7 @@ static int load_loaded_vcpu(struct vcpu *v, struct state_reader *r)
         return -EBADMSG;
     if (state_get_u32(r) != v->id)
         return -EBADMSG;
-    v->lapic.tsc_offset = v->vm->board.tsc_offset + state_get_u64(r);
+    v->lapic.tsc_offset = board_front(v->board)->tsc_offset + state_get_u64(r);
     v->event.info = state_get_u32(r);
     v->event.error = state_get_u32(r);
     v->event.length = state_get_u32(r);
@@ -80,14 +80,15 @@ static int load_vcpu(struct vcpu *v, struct state_reader *r)
 
 void vm_save(struct vm *vm, struct state_writer *w)
 {
-    while (!bus_idle(&vm->board.bus, false)) /* before lines and interrupt controllers are saved */
+    /* Before lines and interrupt controllers are saved. */
+    while (!bus_idle(board_bus(vm->board), false))
         cpu_pause();
     state_begin(w, "vm", VERSION);
-    state_put_u64(w, rdtsc() + vm->board.tsc_offset);
-    state_put_u32(w, vm->board.irq_lines);
+    state_put_u64(w, rdtsc() + board_front(vm->board)->tsc_offset);
+    state_put_u32(w, board_lines(vm->board));
     state_put_u32(w, vm->vcpu_count);
     state_end(w);
-    bus_save(&vm->board.bus, w);
+    bus_save(board_bus(vm->board), w);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         save_vcpu(vm->vcpu[i], w);
 }
@@ -98,15 +99,15 @@ int vm_load(struct vm *vm, struct state_reader *r)
 
     if (state_enter(r, "vm", VERSION) < 0)
         goto bad;
-    vm->board.tsc_offset = state_get_u64(r) - rdtsc();
+    board_front(vm->board)->tsc_offset = state_get_u64(r) - rdtsc();
     lines = state_get_u32(r);
     count = state_get_u32(r);
     if (state_leave(r) < 0 || count != vm->vcpu_count)
         goto bad;
-    int result = bus_load(&vm->board.bus, r);
+    int result = bus_load(board_bus(vm->board), r);
     if (result < 0)
         goto bad;
-    vm->board.irq_lines = lines & 0xffffff;
+    board_load_lines(vm->board, lines);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         if (load_vcpu(vm->vcpu[i], r) < 0)
             goto bad;

@@ -16,7 +16,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/tsc.h"
-#include "guest/board/board.h"
+#include "guest/board/board_internal.h"
 #include "guest/board/pci.h"
 #include "guest/board/pit.h"
 #include "guest/board/ports.h"
@@ -108,7 +108,7 @@ static void count(unsigned which)
     __atomic_fetch_add(&asked[which], 1, __ATOMIC_RELAXED);
 }
 
-static void timers(struct board *b, bool earlier)
+static void timers(void *owner, bool earlier)
 {
     count(TIMERS);
 }
@@ -127,16 +127,16 @@ static void mode(struct lapic *l)
 {
 }
 
-static void memory(struct board *b, uint64_t gpa, uint64_t size)
+static void memory(void *owner, uint64_t gpa, uint64_t size)
 {
 }
 
-static void eoi(struct board *b)
+static void eoi(void *owner)
 {
     count(EOI);
 }
 
-static void request(struct board *b, enum vm_request what, const char *why)
+static void request(void *owner, enum vm_request what, const char *why)
 {
     count(REQUEST);
 }
@@ -151,7 +151,7 @@ static const struct board_cpus wires = {.timers = timers,
 
 /* --- the board --- */
 
-static struct board board;
+static struct board *board;
 static struct uart uart;
 static struct pit pit;
 static struct rtc rtc;
@@ -225,20 +225,18 @@ static bool put(void *context, uint8_t byte)
 
 static int set_up(void **state)
 {
-    struct bus *bus = &board.bus;
-
-    assert_int_equal(board_init(&board, &wires, NULL, ioapic_page), 0);
-    board.tsc_offset = -rdtsc();
+    assert_int_equal(board_create(&board, &wires, NULL, NULL, ioapic_page), 0);
+    struct bus *bus = board_bus(board);
     struct device *devices[] = {&uart.dev,     &pit.dev,           &rtc.dev, &acpi_pm.dev,
                                 &keyboard.dev, &reset_control.dev, &pci.dev};
     static const struct device_class *const classes[] = {
         &uart_class,     &pit_class,           &rtc_class, &acpi_pm_class,
         &keyboard_class, &reset_control_class, &pci_class};
     const struct device_host host = {.serial_put = put};
-    struct device_setup setup = {.board = &board, .bus = bus, .host = &host};
+    struct device_setup setup = {.board = board, .bus = bus, .host = &host};
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
         assert_int_equal(device_make(classes[i], devices[i], &setup), 0);
-    card.dev = (struct device){.ops = &card_ops, .board = &board};
+    card.dev = (struct device){.ops = &card_ops, .board = board};
     assert_int_equal(bus_add_device(bus, &card.dev), 0);
     card.memory = (struct bus_range){.device = &card.dev, .space = BUS_MEMORY, .size = CARD_SIZE};
     card.ports = (struct bus_range){.device = &card.dev, .space = BUS_PORTS, .size = CARD_PORTS};
@@ -246,12 +244,12 @@ static int set_up(void **state)
     assert_int_equal(bus_add_range(bus, &card.ports), 0);
     for (unsigned i = 0; i < THREADS; i++) {
         lapic_init(&lapics[i], pages[i], i, i == 0, 0);
-        board_add_cpu(&board, &lapics[i]);
+        board_add_cpu(board, &lapics[i]);
         lapics[i].page[LAPIC_SVR / 4] = SVR_ENABLE | 0xff;
         if (i == 0)
             lapic_virtual_wire(&lapics[i]);
     }
-    board_reset(&board);
+    board_reset(board);
     for (unsigned i = 0; i < 2; i++) { /* the 8259s, all inputs open */
         static const uint16_t ports[] = {PORT_PIC_MASTER, PORT_PIC_SLAVE};
         static const uint8_t words[] = {0x20, 0x04, 0x01, 0x00};
@@ -264,7 +262,7 @@ static int set_up(void **state)
 
 static int teardown(void **state)
 {
-    board_destroy(&board);
+    board_destroy(board);
     return 0;
 }
 
@@ -287,7 +285,7 @@ static uint32_t next(struct guest *g)
 
 static void out(uint16_t port, unsigned size, uint32_t value)
 {
-    bus_port_write(&board.bus, port, size, value);
+    bus_port_write(board_bus(board), port, size, value);
 }
 
 static void use_uart(struct guest *g)
@@ -298,7 +296,7 @@ static void use_uart(struct guest *g)
     out(PORT_UART1 + 4, 1, 0x08 | (r >> 8 & 3));
     out(PORT_UART1, 1, 'x');
     g->bytes++;
-    (void)bus_port_read(&board.bus, (uint16_t)(PORT_UART1 + (r >> 16) % 8), 1);
+    (void)bus_port_read(board_bus(board), (uint16_t)(PORT_UART1 + (r >> 16) % 8), 1);
     if (g->number == 0)
         (void)uart_receive(&uart, (const uint8_t *)"ab", r % 3);
     if (g->number == 1 && uart_receive_room(&uart) > 0)
@@ -317,7 +315,7 @@ static void use_ports(struct guest *g)
     if (next(g) & 1) /* but not what initialises the 8259s */
         out(port, size, port == 0x20 || port == 0xa0 ? next(g) & ~0x10u : next(g));
     else
-        (void)bus_port_read(&board.bus, port, size);
+        (void)bus_port_read(board_bus(board), port, size);
 }
 
 static void use_rtc(struct guest *g)
@@ -327,7 +325,7 @@ static void use_rtc(struct guest *g)
     out(PORT_RTC, 1, r & 1 ? 0x0a : 0x0b);
     out(PORT_RTC + 1, 1, r & 1 ? 0x20 | (r >> 4 & 15) : 0x02 | (r >> 4 & 0x70));
     out(PORT_RTC, 1, 0x0c);
-    (void)bus_port_read(&board.bus, PORT_RTC + 1, 1);
+    (void)bus_port_read(board_bus(board), PORT_RTC + 1, 1);
 }
 
 static void use_ioapic(struct guest *g)
@@ -336,8 +334,8 @@ static void use_ioapic(struct guest *g)
     unsigned pin = pins[next(g) % ARRAY_SIZE(pins)];
     uint32_t r = next(g), vector = 0x30 + pin;
 
-    (void)bus_mmio_write(&board.bus, &g->view, IOAPIC_BASE, 4, 0x10 + 2 * pin + (r & 1));
-    (void)bus_mmio_write(&board.bus, &g->view, IOAPIC_BASE + 0x10, 4,
+    (void)bus_mmio_write(board_bus(board), &g->view, IOAPIC_BASE, 4, 0x10 + 2 * pin + (r & 1));
+    (void)bus_mmio_write(board_bus(board), &g->view, IOAPIC_BASE + 0x10, 4,
                          r & 1 ? r << 24 : vector | (r & 0x1a100));
     lapic_broadcast_eoi(&lapics[g->number], (uint8_t)vector);
 }
@@ -356,11 +354,11 @@ static void use_interrupts(struct guest *g)
     out(PORT_PIC_MASTER, 1, 0x20);
     out(PORT_PIC_SLAVE, 1, 0x20);
     for (unsigned i = 0; i < 4; i++) {
-        (void)board_acknowledge(&board, l);
+        (void)board_acknowledge(board, l);
         sched_yield(); /* others come in between */
     }
-    board_eoi_bitmap(&board, bitmap);
-    bus_run_timers(&board.bus, rdtsc() + board.tsc_offset);
+    board_eoi_bitmap(board, bitmap);
+    bus_run_timers(board_bus(board), rdtsc() + board_front(board)->tsc_offset);
     if (g->number == 2)
         acpi_pm_power_button(&acpi_pm);
 }
@@ -371,13 +369,13 @@ static void move_card(struct guest *g)
 
     device_lock(&card.dev);
     if (r % 8 == 0)
-        bus_withdraw(&board.bus, &card.memory);
+        bus_withdraw(board_bus(board), &card.memory);
     else
-        g->wrong += bus_place(&board.bus, &card.memory, CARD_BASE(r & 1)) != 0;
+        g->wrong += bus_place(board_bus(board), &card.memory, CARD_BASE(r & 1)) != 0;
     if (r % 8 == 1)
-        bus_withdraw(&board.bus, &card.ports);
+        bus_withdraw(board_bus(board), &card.ports);
     else
-        g->wrong += bus_place(&board.bus, &card.ports, CARD_PORT(r & 1)) != 0;
+        g->wrong += bus_place(board_bus(board), &card.ports, CARD_PORT(r & 1)) != 0;
     device_unlock(&card.dev);
 }
 
@@ -386,13 +384,13 @@ static void use_card(struct guest *g)
     uint64_t gpa = CARD_BASE(0) + next(g) % (CARD_SIZE + CARD_SIZE / 2), value;
     uint16_t port = (uint16_t)(CARD_PORT(0) + next(g) % (CARD_PORTS + CARD_PORTS / 2));
 
-    if (bus_mmio_read(&board.bus, &g->view, gpa, 1, &value)) {
+    if (bus_mmio_read(board_bus(board), &g->view, gpa, 1, &value)) {
         g->card_accesses++;
         g->wrong +=
             value != ((gpa - CARD_BASE(0)) & 0xff) && value != ((gpa - CARD_BASE(1)) & 0xff);
     }
-    g->card_accesses += bus_mmio_write(&board.bus, &g->view, gpa, 1, 0);
-    value = bus_port_read(&board.bus, port, 1);
+    g->card_accesses += bus_mmio_write(board_bus(board), &g->view, gpa, 1, 0);
+    value = bus_port_read(board_bus(board), port, 1);
     if (value == (port & 0xff)) /* none of its ports is FFh */
         g->card_accesses++;
     else
@@ -419,7 +417,7 @@ static void *run(void *arg)
 
 static bool line(unsigned gsi)
 {
-    return board.irq_lines >> gsi & 1;
+    return board->irq_lines >> gsi & 1;
 }
 
 static void eight_at_once(void **state)
@@ -445,14 +443,14 @@ static void eight_at_once(void **state)
     assert_int_equal(line(GSI_UART1), uart.irq);
     assert_int_equal(line(GSI_SCI), acpi_pm.irq);
     for (unsigned gsi = 1; gsi < 16; gsi++) {
-        assert_int_equal(line(gsi), board.ioapic.asserted >> gsi & 1 & (gsi != 2));
-        assert_int_equal(line(gsi), board.pic.chip[gsi / 8].lines >> gsi % 8 & 1 & (gsi != 2));
+        assert_int_equal(line(gsi), board->ioapic.asserted >> gsi & 1 & (gsi != 2));
+        assert_int_equal(line(gsi), board->pic.chip[gsi / 8].lines >> gsi % 8 & 1 & (gsi != 2));
     }
-    assert_int_equal(line(GSI_PIT), board.ioapic.asserted >> 2 & 1);
-    for (unsigned i = 0; i < board.bus.timed_count; i++)
+    assert_int_equal(line(GSI_PIT), board->ioapic.asserted >> 2 & 1);
+    for (unsigned i = 0; i < board_bus(board)->timed_count; i++)
         for (unsigned t = 0; t < DEVICE_TIMERS; t++)
-            earliest = MIN(earliest, board.bus.timed[i]->deadline[t]);
-    assert_true(board.bus.next_deadline == earliest);
+            earliest = MIN(earliest, board_bus(board)->timed[i]->deadline[t]);
+    assert_true(board_bus(board)->next_deadline == earliest);
     assert_true(asked[TIMERS] && asked[NOTIFY] && asked[EOI]); /* all of it has been used */
 }
 

@@ -14,8 +14,10 @@
 #define NOW   1000000ULL
 #define LATER 5000ULL
 
-static struct vm vm;
-static struct vcpu vcpu, *const v = &vcpu;
+static struct board_front front;
+#define BOARD ((struct board *)&front) /* as much of one as a vCPU looks at */
+static struct vm vm = {.board = BOARD};
+static struct vcpu vcpu = {.board = BOARD}, *const v = &vcpu;
 static uint64_t rflags;
 
 const struct probes *probes;
@@ -57,14 +59,14 @@ static int64_t sleeps(bool keeper, enum state state, bool apic, bool device)
     bool dead = false;
 
     v->vm = &vm;
-    vm.timekeeper = keeper ? v : NULL;
+    front.timekeeper = keeper ? v : NULL;
     v->halted = state != WAITS;
     v->wait_for_startup = state == WAITS;
     rflags = RFLAGS_ONE | (state == HALTED ? RFLAGS_IF : 0);
-    vm.board.tsc_offset = 3 * NOW;
+    front.tsc_offset = 3 * NOW;
     v->lapic.tsc_offset = 2 * NOW;
     v->lapic.timer_deadline = apic ? 3 * NOW + LATER : LAPIC_TIMER_OFF;
-    vm.board.bus.next_deadline = device ? 4 * NOW + 2 * LATER : TIMER_OFF;
+    front.bus.next_deadline = device ? 4 * NOW + 2 * LATER : TIMER_OFF;
     uint64_t until = vcpu_sleeps_until(v, &dead);
     assert_false(dead && until != UINT64_MAX);
     return dead ? -1 : until == UINT64_MAX ? 0 : (int64_t)(until - NOW);
@@ -104,15 +106,16 @@ static void set_up(uint64_t deadline, unsigned keeper, bool r0, bool r1, bool r2
     for (unsigned i = 0; i < 3; i++) {
         vm.vcpu[i] = &three[i];
         three[i].vm = &vm;
+        three[i].board = BOARD;
         three[i].lapic.timer_deadline = LAPIC_TIMER_OFF;
         three[i].task.until = UINT64_MAX;
     }
     three[0].runs = r0;
     three[1].runs = r1;
     three[2].runs = r2;
-    vm.timekeeper = &three[keeper];
-    vm.board.tsc_offset = 3 * NOW;
-    vm.board.bus.next_deadline = deadline;
+    front.timekeeper = &three[keeper];
+    front.tsc_offset = 3 * NOW;
+    front.bus.next_deadline = deadline;
     notified = NULL;
 }
 
@@ -122,18 +125,18 @@ static void one_that_begins_takes_it_over(void **state)
 {
     set_up(SOON, 0, false, false, false);
     vcpu_begins(&three[1]);
-    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_ptr_equal(front.timekeeper, &three[1]);
     assert_int_equal(three[1].next_exit, NOW + LATER);
     assert_true(three[1].runs);
 
     set_up(SOON, 0, true, false, false); /* not from one that runs */
     vcpu_begins(&three[1]);
-    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_ptr_equal(front.timekeeper, &three[0]);
     assert_true(three[1].next_exit > NOW + LATER);
 
     set_up(TIMER_OFF, 0, false, false, false); /* and not where there is nothing to do */
     vcpu_begins(&three[1]);
-    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_ptr_equal(front.timekeeper, &three[0]);
     assert_null(notified);
 }
 
@@ -141,18 +144,18 @@ static void one_that_ends_hands_it_on(void **state)
 {
     set_up(SOON, 1, false, true, true);
     vcpu_ends(&three[1]);
-    assert_ptr_equal(vm.timekeeper, &three[2]);
+    assert_ptr_equal(front.timekeeper, &three[2]);
     assert_ptr_equal(notified, &three[2].task);
 
     set_up(SOON, 1, false, true, false); /* nobody runs: it is woken for it */
     vcpu_ends(&three[1]);
-    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_ptr_equal(front.timekeeper, &three[1]);
     assert_null(notified);
     assert_int_equal(vcpu_timer_deadline(&three[1]), NOW + LATER);
 
     set_up(SOON, 0, true, true, false); /* others end as they like */
     vcpu_ends(&three[1]);
-    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_ptr_equal(front.timekeeper, &three[0]);
     assert_null(notified);
 }
 
@@ -160,7 +163,7 @@ static void one_that_sets_a_timer_takes_it_over(void **state)
 {
     set_up(SOON, 0, true, true, false);
     vcpu_keep_time(&three[1]);
-    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_ptr_equal(front.timekeeper, &three[1]);
     assert_int_equal(three[1].next_exit, NOW + LATER);
     vcpu_tell_timekeeper(&vm);
     assert_ptr_equal(notified, &three[1].task);
@@ -171,17 +174,17 @@ static void one_that_runs_is_told(void **state)
 {
     set_up(SOON, 0, true, true, false);
     vcpu_tell_timekeeper(&vm);
-    assert_ptr_equal(vm.timekeeper, &three[0]);
+    assert_ptr_equal(front.timekeeper, &three[0]);
     assert_ptr_equal(notified, &three[0].task);
 
     set_up(SOON, 0, false, false, true); /* the timekeeper may wait for a processor for long */
     vcpu_tell_timekeeper(&vm);
-    assert_ptr_equal(vm.timekeeper, &three[2]);
+    assert_ptr_equal(front.timekeeper, &three[2]);
     assert_ptr_equal(notified, &three[2].task);
 
     set_up(SOON, 1, false, false, false); /* nobody runs: it is woken */
     vcpu_tell_timekeeper(&vm);
-    assert_ptr_equal(vm.timekeeper, &three[1]);
+    assert_ptr_equal(front.timekeeper, &three[1]);
     assert_ptr_equal(notified, &three[1].task);
 }
 

@@ -41,7 +41,7 @@ static const struct part not_saved[] = {
     PART(hw.host_rsp), PART(hw.launched), PART(hw.cpu), PART(hw.last_cpu), PART(hw.vmcs),
     PART(hw.msr_bitmap), PART(hw.primary), PART(hw.secondary), PART(hw.entry_controls),
     PART(hw.own_ept), PART(hw.vpid), PART(hw.watched), PART(hw.x2apic_virtual), PART(hw.fpu),
-    PART(tpr_shadow), PART(tpr_threshold), PART(vm), PART(id),
+    PART(tpr_shadow), PART(tpr_threshold), PART(vm), PART(board), PART(id),
     PART(lapic_page), PART(msr_bitmap), PART(lapic.board), PART(lapic.page),
     PART(lapic.posted.ndst), PART(lapic.posted.reserved),
     /* a debugger's, watches' and the trace's */
@@ -161,7 +161,7 @@ static void fill_lapic(struct lapic *l, unsigned id)
 
     l->id = id;
     l->page = all->page[id];
-    l->board = &vm->board;
+    l->board = vm->board;
     l->bus_shift = BUS_SHIFT;
     l->physical_bits = 39;
     l->bsp = id == 0;
@@ -225,7 +225,7 @@ static void fill_vmcs(struct vcpu *v)
             all->vmcs[v->id][VMCS_EOI_EXIT_BITMAP0 + 2 * i] = 0;
         return;
     }
-    board_eoi_bitmap(&vm->board, bitmap);
+    board_eoi_bitmap(vm->board, bitmap);
     lapic_eoi_bitmap(&v->lapic, bitmap);
     for (unsigned i = 0; i < 4; i++)
         all->vmcs[v->id][VMCS_EOI_EXIT_BITMAP0 + 2 * i] = bitmap[i];
@@ -241,6 +241,7 @@ static void fill_vcpu(unsigned id)
     randomize(all->fpu[id], FPU);
     v->hw.dr6 &= ~0U; /* the upper half reads 0 */
     v->vm = vm;
+    v->board = vm->board;
     v->id = id;
     v->task.on_cpu = -1;
     v->task.requests = (uint32_t)any() & (REQUEST_HALT | REQUEST_INIT | REQUEST_STARTUP |
@@ -250,7 +251,7 @@ static void fill_vcpu(unsigned id)
     v->accepts_startup = one_in(2);
     v->nmis = (uint8_t)(any() % (NMIS_MAX + 1));
     fill_lapic(&v->lapic, id);
-    v->lapic.tsc_offset = vm->board.tsc_offset + (one_in(2) ? any() : 0);
+    v->lapic.tsc_offset = all->board.tsc_offset + (one_in(2) ? any() : 0);
     v->virtual_delivery = v->lapic.virtual_delivery;
     v->tpr_shadow = true;
     fill_msrs(&v->msr);
@@ -265,8 +266,9 @@ static void fill(uint64_t seed)
     all->devices = any();
     vm->life = &life;
     vm->vcpu_count = CPUS;
-    vm->board.irq_lines = (uint32_t)any() & 0xffffff;
-    vm->board.tsc_offset = any();
+    vm->board = (struct board *)&all->board;
+    all->lines = (uint32_t)any() & 0xffffff;
+    all->board.tsc_offset = any();
     for (unsigned i = 0; i < CPUS; i++)
         fill_vcpu(i);
 }
@@ -322,8 +324,8 @@ static void check_vcpu(unsigned id, uint64_t old_tsc)
 static void check(uint64_t old_tsc)
 {
     assert_null(loaded);
-    assert_int_equal(vm->board.irq_lines, before.vm.board.irq_lines);
-    assert_int_equal(tsc + vm->board.tsc_offset, old_tsc + before.vm.board.tsc_offset);
+    assert_int_equal(all->lines, before.lines);
+    assert_int_equal(tsc + all->board.tsc_offset, old_tsc + before.board.tsc_offset);
     assert_int_equal(all->devices, before.devices);
     for (unsigned i = 0; i < CPUS; i++)
         check_vcpu(i, old_tsc);

@@ -27,6 +27,8 @@ struct registers { /* what vmx_vcpu_load() and vmx_vcpu_put() swap */
 
 struct whole {
     struct vm vm;
+    struct board_front board; /* as much of one as is looked at */
+    uint32_t lines;           /* of it */
     struct vcpu vcpu[CPUS];
     uint32_t page[CPUS][PAGE_SIZE / 4];
     uint64_t vmcs[CPUS][VMCS_FIELDS];
@@ -269,6 +271,16 @@ int bus_load(struct bus *bus, struct state_reader *r)
         return -EBADMSG;
     all->devices = state_get_u64(r);
     return state_leave(r);
+}
+
+uint32_t board_lines(const struct board *board)
+{
+    return all->lines;
+}
+
+void board_load_lines(struct board *board, uint32_t lines)
+{
+    all->lines = lines;
 }
 
 void board_eoi_bitmap(struct board *board, uint64_t bitmap[4])

@@ -1,0 +1,222 @@
+/* links: guest/board/board.c guest/board/bus.c guest/board/bus_ranges.c guest/board/msi.c guest/board/pic.c guest/board/ioapic.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c */
+/* A board's life: nothing of it is left when it could not be made, or has gone; and whose it is. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "guest/board/board.h"
+#include "guest/board/ioapic.h"
+#include "guest/board/wall_clock.h"
+#include "mm/guest_memory.h"
+#include "mm/heap.h"
+
+#define NOW 5000ULL
+
+/* --- what stands for the rest of Corbel --- */
+
+uint64_t tsc_hz = 2000000000;
+bool spin_forsaken;
+
+static unsigned allocated, left; /* pieces of memory that there are, and that may be had */
+
+void *heap_alloc(size_t size)
+{
+    if (left == 0)
+        return NULL;
+    left--;
+    allocated++;
+    return calloc(1, size);
+}
+
+void heap_free(void *p)
+{
+    if (p)
+        allocated--;
+    free(p);
+}
+
+uint64_t test_tsc(void)
+{
+    return NOW;
+}
+
+void spin_wait(struct spinlock *l, uint16_t ticket)
+{
+    fail_msg("%s", __func__);
+}
+
+void wall_clock_now(int64_t *seconds, uint32_t *microseconds)
+{
+    fail_msg("%s", __func__);
+}
+
+int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, uint64_t size)
+{
+    return -EFAULT;
+}
+
+int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, uint64_t size)
+{
+    return -EFAULT;
+}
+
+int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
+{
+    return -EFAULT;
+}
+
+int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
+{
+    return -EFAULT;
+}
+
+int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
+                            unsigned count)
+{
+    return 0;
+}
+
+int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
+{
+    return -EFAULT;
+}
+
+int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
+                     paddr *address, uint64_t *length)
+{
+    return -EFAULT;
+}
+
+void guest_memory_unpin(paddr address, uint64_t length)
+{
+}
+
+/* --- its owner --- */
+
+static int owner; /* its address says who is asked */
+static unsigned asked, seen;
+
+static void timers(void *who, bool earlier)
+{
+    assert_ptr_equal(who, &owner);
+    asked++;
+}
+
+static void eoi(void *who)
+{
+    assert_ptr_equal(who, &owner);
+    asked++;
+}
+
+static void request(void *who, enum vm_request what, const char *why)
+{
+    assert_ptr_equal(who, &owner);
+    asked++;
+}
+
+static void line_changed(void *who, unsigned gsi, bool level)
+{
+    assert_ptr_equal(who, &owner);
+    seen++;
+}
+
+static const struct board_cpus cpus = {.timers = timers, .eoi = eoi, .request = request};
+static uint32_t read_page[1024];
+
+static struct board *make(void)
+{
+    struct board *board = NULL;
+
+    left = UINT32_MAX;
+    assert_int_equal(board_create(&board, &cpus, &owner, NULL, read_page), 0);
+    assert_non_null(board);
+    return board;
+}
+
+/* --- what has to be so --- */
+
+static void gives_all_back(void **state)
+{
+    for (unsigned n = 0;; n++) {
+        struct board *board = NULL;
+
+        left = n;
+        int result = board_create(&board, &cpus, &owner, NULL, read_page);
+        if (result == 0) {
+            assert_true(n > 1);
+            board_destroy(board);
+            assert_int_equal(allocated, 0);
+            return;
+        }
+        assert_int_equal(result, -ENOMEM);
+        assert_null(board);
+        assert_int_equal(allocated, 0);
+    }
+}
+
+static void begins_at_0(void **state)
+{
+    struct board *board = make();
+    struct device d = {.board = board};
+
+    assert_ptr_equal(board_bus(board), board);
+    assert_int_equal(device_now(&d), 0);
+    board_front(board)->tsc_offset += 100;
+    assert_int_equal(device_now(&d), 100);
+    board_destroy(board);
+}
+
+static void saves_its_lines(void **state)
+{
+    struct board *board = make();
+    struct device d = {.board = board};
+
+    assert_int_equal(board_lines(board), 0);
+    device_irq(&d, 4, true);
+    device_irq(&d, 20, true);
+    assert_int_equal(board_lines(board), 1 << 4 | 1 << 20);
+    board_reset(board);
+    assert_int_equal(board_lines(board), 0);
+    board_load_lines(board, UINT32_MAX); /* a stream is hostile */
+    assert_int_equal(board_lines(board), 0xffffff);
+    board_destroy(board);
+}
+
+static void asks_its_owner(void **state)
+{
+    struct board *board = make();
+    struct device d = {.board = board};
+
+    asked = seen = 0;
+    device_vm_request(&d, VM_REQUEST_RESET, "test");
+    assert_int_equal(asked, 1);
+    device_timer_set(&d, 0, 1000);
+    assert_int_equal(asked, 2);
+    struct bus_view view = {0};
+    assert_true(bus_mmio_write(board_bus(board), &view, IOAPIC_BASE, 4, 0x10));
+    assert_true(bus_mmio_write(board_bus(board), &view, IOAPIC_BASE + 0x10, 4, 0x8031));
+    assert_int_equal(asked, 3);
+    board_set_observer(line_changed);
+    device_irq(&d, 4, true);
+    board_set_observer(NULL);
+    device_irq(&d, 4, false);
+    assert_int_equal(seen, 1);
+    board_destroy(board);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gives_all_back),
+        cmocka_unit_test(begins_at_0),
+        cmocka_unit_test(saves_its_lines),
+        cmocka_unit_test(asks_its_owner),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
