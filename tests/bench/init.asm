@@ -3,7 +3,7 @@
 
 %define SYS_IOPL     172
 %define PM1A_CONTROL 0x604
-%define SLP_TYP_S5   (5 << 10)
+%define SLP_TYP_S5   (0 << 10) ; guest/board/ports.h
 %define SLP_EN       (1 << 13)
 
 bits 64
