@@ -136,11 +136,41 @@ static void tell_secure_boot(void)
         say("Secure Boot is on and trusts this file; what Corbel starts is checked by nobody.");
 }
 
-void facts_gather(struct handover *h)
+#define NODES_MAX 64 /* of a device path, which ends before */
+
+static void find_boot_partition(EFI_HANDLE image, struct handover_boot *boot)
+{
+    static EFI_GUID loaded_image = EFI_LOADED_IMAGE_PROTOCOL_GUID;
+    static EFI_GUID device_path = EFI_DEVICE_PATH_PROTOCOL_GUID;
+    EFI_BOOT_SERVICES *bs = firmware->BootServices;
+    EFI_LOADED_IMAGE *loaded;
+    EFI_DEVICE_PATH_PROTOCOL *node;
+
+    if (bs->HandleProtocol(image, &loaded_image, (void **)&loaded) != EFI_SUCCESS ||
+        bs->HandleProtocol(loaded->DeviceHandle, &device_path, (void **)&node) != EFI_SUCCESS)
+        return;
+    for (unsigned i = 0; i < NODES_MAX && !IsDevicePathEnd(node); i++) {
+        const HARDDRIVE_DEVICE_PATH *drive = (const HARDDRIVE_DEVICE_PATH *)node;
+
+        if (DevicePathNodeLength(node) < (int)sizeof(*node))
+            return;
+        if (DevicePathType(node) == MEDIA_DEVICE_PATH &&
+            DevicePathSubType(node) == MEDIA_HARDDRIVE_DP) {
+            boot->kind = drive->SignatureType == SIGNATURE_TYPE_GUID  ? HANDOVER_BOOT_GPT
+                         : drive->SignatureType == SIGNATURE_TYPE_MBR ? HANDOVER_BOOT_MBR
+                                                                      : HANDOVER_BOOT_NONE;
+            memcpy(boot->signature, drive->Signature, sizeof(boot->signature));
+        }
+        node = NextDevicePathNode(node);
+    }
+}
+
+void facts_gather(EFI_HANDLE image, struct handover *h)
 {
     h->system_table = (uintptr_t)firmware;
     find_tables(h);
     find_framebuffer(&h->framebuffer);
+    find_boot_partition(image, &h->boot);
     read_clock(h);
     tell_secure_boot();
 }

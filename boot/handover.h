@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define HANDOVER_MAGIC   0x564f4c4542524f43ULL /* "CORBELOV" */
-#define HANDOVER_VERSION 2u
+#define HANDOVER_VERSION 3u
 
 enum handover_mem_type {
     HANDOVER_MEM_USABLE,   /* free for the microkernel, boot services' memory included */
@@ -43,6 +43,14 @@ struct handover_framebuffer {
     uint64_t size;
     uint32_t width, height, stride; /* in pixels of 32 bits */
     uint32_t format;                /* enum handover_pixel */
+};
+
+/* The partition that the loader was started from, as firmware's device path for it says: what its
+ * table knows it by. NONE: not from one, as from a CD. */
+enum handover_boot_kind { HANDOVER_BOOT_NONE, HANDOVER_BOOT_MBR, HANDOVER_BOOT_GPT };
+struct handover_boot {
+    uint32_t kind;         /* enum handover_boot_kind */
+    uint8_t signature[16]; /* GPT: the partition's GUID; MBR: the first four bytes are the disk's */
 };
 
 /* One file that the config names, in the order in which the config first names it. */
@@ -83,6 +91,8 @@ struct handover {
 
     uint64_t tsc_start;    /* TSC at the loader's first instruction */
     uint64_t tsc_handover; /* TSC just before the jump, after ExitBootServices */
+
+    struct handover_boot boot;
 };
 
 /*

@@ -59,7 +59,7 @@ int kernel_map(struct handover *h, uint64_t trampoline);
 
 /* --- facts.c, cpus.c: what the machine is --- */
 
-void facts_gather(struct handover *h);
+void facts_gather(EFI_HANDLE image, struct handover *h);
 int cpus_gather(struct handover *h);
 
 /* --- files.c: the config and what it names --- */

@@ -63,7 +63,7 @@ EFI_STATUS efi_main(EFI_HANDLE image, EFI_SYSTEM_TABLE *system_table)
         return fail(EFI_UNSUPPORTED);
     if (kernel_load(h, &entry) < 0)
         return fail(EFI_LOAD_ERROR);
-    facts_gather(h);
+    facts_gather(image, h);
     reserve = memory_allocate(RESERVE);
     if (cpus_gather(h) == 0 && reserve && (check_only || files_load(h) == 0)) {
         memory_free(reserve, RESERVE);

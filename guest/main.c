@@ -22,6 +22,7 @@
 #include "guest/observers.h"
 #include "guest/vm/idle.h"
 #include "guest/monitor/monitor.h"
+#include "guest/storage/tables.h"
 #include "guest/vm/platform.h"
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
@@ -193,6 +194,8 @@ NORETURN void corbel_main(struct handover *h)
     size_t runnable = 0;
 
     handover = h;
+    if (h->boot.kind != HANDOVER_BOOT_NONE)
+        tables_set_boot(h->boot.kind == HANDOVER_BOOT_GPT, h->boot.signature);
     observers_init();
     monitor_init();
     console_mux_init(&monitor);

@@ -380,6 +380,24 @@ void config_defaults(struct config *out)
     set_defaults(&p, config_host_keys, CONFIG_HOST_KEYS, out);
 }
 
+/* Whichever line of the section comes first. */
+static void check_whole_disks(struct config_parser *p, struct vm_config *vm)
+{
+    for (size_t i = 0; i < vm->disks.count && !vm->allow_whole_disk; i++) {
+        const struct config_line *line = &vm->disks.item[i];
+        struct config_disk disk;
+        struct config_quote q;
+        char error[CONFIG_MESSAGE];
+
+        if (config_disk_parse(line->text.data, line->text.length, &disk, error) ||
+            disk.kind != CONFIG_DISK_WHOLE)
+            continue;
+        vm->broken = true;
+        config_report_line(p, line->line, "disk = %s needs `allow_whole_disk = yes` in [vm %.*s]",
+                           config_quote(&q, disk.source), (int)vm->name.length, vm->name.data);
+    }
+}
+
 static void check_attach(struct config_parser *p)
 {
     struct config_span name = p->out->attach;
@@ -440,6 +458,7 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
                                "[vm %.*s] has no kernel; add a line 'kernel = FILE'",
                                (int)vm->name.length, vm->name.data);
         }
+        check_whole_disks(&p, vm);
         runnable += !vm->broken;
     }
     for (size_t i = 0; i < out->disk_count; i++) {

@@ -8,6 +8,13 @@
 
 static struct disk_table tables[DISKS_MAX];
 
+/* Where the machine was started from. */
+static enum { UNKNOWN, BY_MBR, BY_GUID } boot_known;
+static uint8_t boot_signature[16];
+
+#define MBR_SIGNATURE 440 /* of four bytes */
+#define MBR_MAGIC     510
+
 struct reader {
     struct block_device *device;
     void (*wait)(void);
@@ -31,6 +38,20 @@ static int read(void *ctx, uint64_t sector, void *data)
     return 0;
 }
 
+static bool is_boot(const struct gpt_partition *p)
+{
+    return boot_known == BY_GUID && memcmp(p->guid, boot_signature, sizeof(p->guid)) == 0;
+}
+
+static bool has_boot_mbr(const struct reader *reader)
+{
+    static uint8_t sector[GPT_READ]; /* too large for the stack; processor 0's */
+
+    return boot_known == BY_MBR && read((void *)reader, 0, sector) == 0 &&
+           sector[MBR_MAGIC] == 0x55 && sector[MBR_MAGIC + 1] == 0xaa &&
+           memcmp(sector + MBR_SIGNATURE, boot_signature, 4) == 0;
+}
+
 static void read_one(struct reader *reader, struct disk_table *t)
 {
     const struct gpt_source source = {reader->device->sectors, reader->device->logical_block, read,
@@ -42,6 +63,15 @@ static void read_one(struct reader *reader, struct disk_table *t)
         heap_free(t->table);
         t->table = NULL;
     }
+    t->boot = has_boot_mbr(reader);
+    for (uint32_t i = 0; t->table && i < t->table->count; i++)
+        t->boot |= is_boot(&t->table->partitions[i]);
+}
+
+void tables_set_boot(bool by_guid, const uint8_t signature[16])
+{
+    boot_known = by_guid ? BY_GUID : BY_MBR;
+    memcpy(boot_signature, signature, sizeof(boot_signature));
 }
 
 void tables_read(void (*wait)(void))
@@ -53,6 +83,7 @@ void tables_read(void (*wait)(void))
     for (unsigned i = 0; (d = disk_get(i)); i++) {
         reader.device = &d->block;
         tables[i].table = NULL;
+        tables[i].boot = false;
         if (reader.buffer == FRAME_NONE)
             tables[i].why = "no memory for its partition table";
         else
@@ -98,6 +129,8 @@ const struct gpt_partition *tables_find(const char *text, size_t length, struct 
         *why = "the partition leaves its disk, or lies over another one";
     else if (gpt_is_esp(found))
         *why = "it is an EFI system partition, which firmware starts the machine from";
+    else if (is_boot(found))
+        *why = "Corbel itself was started from it";
     else
         return found;
     return NULL;

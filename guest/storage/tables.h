@@ -7,8 +7,15 @@
 struct disk_table {
     struct gpt *table; /* NULL: there is none that can be used */
     const char *why;   /* then: a sentence */
+    bool boot;         /* the machine was started from it */
 };
 
+/*
+ * Never hand out what the machine was started from, and no disk that it is on, whatever its type
+ * is. By GUID: the partition's in its GPT; else the first four bytes are the disk's signature in
+ * its MBR. Before tables_read().
+ */
+void tables_set_boot(bool by_guid, const uint8_t signature[16]);
 /* Read them all; `wait` is called while a disk takes its time. */
 void tables_read(void (*wait)(void));
 /* Of disk_get(index). */

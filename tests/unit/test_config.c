@@ -141,6 +141,20 @@ static void test_check_disks(void **state)
                "check_disks = 'all' is not known; it must be read or write:NAME");
 }
 
+/* Whichever line comes first; nobody gets a whole disk by a slip of the pen. */
+static void test_whole_disks(void **state)
+{
+    expect_one("[vm a]\nkernel = k\ndisk = part:x\ndisk = disk:S 1,ro\n", 4,
+               "disk = disk:S 1 needs `allow_whole_disk = yes` in [vm a]");
+    assert_true(vms[0].broken);
+    expect_one("[vm a]\nkernel = k\nallow_whole_disk = no\ndisk = disk:S\n[vm b]\nkernel = k\n", 4,
+               "disk = disk:S needs `allow_whole_disk = yes` in [vm a]");
+    assert_false(vms[1].broken);
+    parse("[vm a]\nkernel = k\ndisk = disk:S\nallow_whole_disk = yes\n");
+    assert_int_equal(config.problems, 0);
+    assert_false(vms[0].broken);
+}
+
 static void test_disks(void **state)
 {
     char many[1000] = "";
@@ -899,6 +913,7 @@ int main(void)
         cmocka_unit_test(test_the_contract),
         cmocka_unit_test(test_check_disks),
         cmocka_unit_test(test_disks),
+        cmocka_unit_test(test_whole_disks),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_nothing_at_all),
         cmocka_unit_test(test_every_host_key),

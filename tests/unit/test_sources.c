@@ -117,6 +117,7 @@ static int setup(void **state)
     memset(disks, 0, sizeof(disks));
     unreadable = 0;
     disk_count = 3;
+    tables_set_boot(true, (const uint8_t *)"no such partition");
     for (unsigned i = 0; i < 3; i++) {
         disks[i].block = (struct block_device){
             .ops = &ops, .sectors = SECTORS, .logical_block = 512, .max_sectors = 8};
@@ -200,6 +201,45 @@ static void test_what_nobody_gets(void **state)
     assert_int_equal(want(&a, "disk:", "x", 2), -EINVAL); /* not one without a number */
 }
 
+static void read_again(void)
+{
+    for (unsigned i = 0; i < 3; i++)
+        heap_free(table_of(i)->table);
+    tables_read(wait);
+}
+
+/* What type it has is nobody's business then: firmware starts whatever holds a file system. */
+static void test_what_corbel_was_started_from(void **state)
+{
+    static const uint8_t guid[16] = {0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10,
+                                     0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10};
+    static const uint8_t signature[16] = {1, 2, 3, 4, 9, 9, 9, 9};
+
+    tables_set_boot(true, guid);
+    tables_read(wait);
+    assert_int_equal(want(&a, "part:10101010-1010-1010-1010-101010101010", "x", 0), -ENOENT);
+    assert_string_equal(why, "Corbel itself was started from it");
+    assert_int_equal(want(&a, "disk:DATA", "x", 2), -EINVAL);
+    assert_string_equal(why, "Corbel itself was started from it");
+    assert_int_equal(want(&a, "disk:DATA", "x", 3), -EINVAL); /* not to read either */
+    assert_int_equal(want(&a, "part:swap", "x", 0), 0);
+    source_release(&a);
+
+    tables_set_boot(false, signature); /* a disk without a GPT */
+    memset(media[1][1], 0, 512);
+    read_again();
+    assert_int_equal(want(&a, "disk:DATA", "x", 2), 0); /* some other disk */
+    source_release(&a);
+    memcpy(&media[1][0][440], "\1\2\3\4", 4);
+    memcpy(&media[1][0][510], "\x55\xaa", 2);
+    read_again();
+    assert_int_equal(want(&a, "disk:DATA", "x", 2), -EINVAL);
+    assert_string_equal(why, "Corbel itself was started from it");
+    memset(&media[1][0][440], 0, 4);
+    read_again();
+    assert_int_equal(want(&a, "disk:DATA", "x", 2), 0);
+}
+
 static void test_names_that_two_have(void **state)
 {
     partition(2, 0, "home", 100, 199);
@@ -271,8 +311,13 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_a_partition), TEST(test_what_nobody_gets), TEST(test_names_that_two_have),
-        TEST(test_one_writes),  TEST(test_read_only_drives), TEST(test_a_disk_that_cannot_be_read),
+        TEST(test_a_partition),
+        TEST(test_what_nobody_gets),
+        TEST(test_names_that_two_have),
+        TEST(test_what_corbel_was_started_from),
+        TEST(test_one_writes),
+        TEST(test_read_only_drives),
+        TEST(test_a_disk_that_cannot_be_read),
         TEST(test_no_memory),
     };
 
