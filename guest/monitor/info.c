@@ -66,25 +66,48 @@ static void processors_text(char *text, size_t size, const struct config_cpus *s
         format(text, size, "all");
 }
 
-static void show_modules(const struct config_modules *modules)
+#define SHOWN 200 /* characters of a value in one line */
+
+static void show_text(const char *key, struct config_span text)
 {
-    for (unsigned i = 0; i < modules->count; i++)
-        job_line("  %-12s %.*s %.*s", "module", (int)modules->item[i].file.length,
-                 modules->item[i].file.data, (int)modules->item[i].args.length,
-                 modules->item[i].args.data);
+    do {
+        size_t n = MIN(text.length, (size_t)SHOWN);
+
+        job_line("  %-16s %.*s", key, (int)n, text.data);
+        text.data += n;
+        text.length -= n;
+        key = "";
+    } while (text.length);
 }
 
-static void show_lines(const char *key, const struct config_lines *lines)
+static void show_module(const struct config_module *m)
 {
-    for (unsigned i = 0; i < lines->count; i++)
-        job_line("  %-12s %.*s", key, (int)lines->item[i].text.length, lines->item[i].text.data);
+    if (m->file.length + m->args.length < SHOWN) {
+        job_line("  %-16s %.*s %.*s", "module", (int)m->file.length, m->file.data,
+                 (int)m->args.length, m->args.data);
+        return;
+    }
+    show_text("module", m->file);
+    show_text("", m->args);
 }
 
-static void show_key(const struct vm_slot *slot, enum config_vm_key i)
+static const void *field_of(const struct vm_slot *slot, const struct config_key *key)
 {
-    const struct config_key *key = &config_vm_keys[i];
-    const char *field = (const char *)slot->config + key->offset;
-    const struct config_span *span = (const struct config_span *)field;
+    return (const char *)slot->config + key->offset;
+}
+
+/* How many times it may stand there; one is shown at a time, as there is room for so much only. */
+static unsigned items_of(const struct vm_slot *slot, const struct config_key *key)
+{
+    return key->type == CONFIG_MODULES ? ((const struct config_modules *)field_of(slot, key))->count
+           : key->type == CONFIG_LINES ? ((const struct config_lines *)field_of(slot, key))->count
+                                       : 1;
+}
+
+static void show_item(const struct vm_slot *slot, const struct config_key *key, unsigned item)
+{
+    const void *field = field_of(slot, key);
+    const struct config_span *span = field;
     char text[128];
 
     switch (key->type) {
@@ -92,13 +115,13 @@ static void show_key(const struct vm_slot *slot, enum config_vm_key i)
     case CONFIG_TEXT:
     case CONFIG_NAME:
         if (span->data)
-            job_line("  %-12s %.*s", key->name, (int)span->length, span->data);
+            show_text(key->name, *span);
         return;
     case CONFIG_MODULES:
-        show_modules((const struct config_modules *)field);
+        show_module(&((const struct config_modules *)field)->item[item]);
         return;
     case CONFIG_LINES:
-        show_lines(key->name, (const struct config_lines *)field);
+        show_text(key->name, ((const struct config_lines *)field)->item[item].text);
         return;
     case CONFIG_SIZE:
         text_size(text, *(const uint64_t *)field);
@@ -112,7 +135,23 @@ static void show_key(const struct vm_slot *slot, enum config_vm_key i)
     default:
         format(text, sizeof(text), "%u", *(const uint32_t *)field);
     }
-    job_line("  %-12s %s", key->name, text);
+    job_line("  %-16s %s", key->name, text);
+}
+
+/* False: there are not so many. */
+static bool show_next(const struct vm_slot *slot, unsigned n)
+{
+    for (unsigned i = 0; i < CONFIG_VM_KEYS; i++) {
+        const struct config_key *key = &config_vm_keys[i];
+        unsigned items = items_of(slot, key);
+
+        if (n < items) {
+            show_item(slot, key, n);
+            return true;
+        }
+        n -= items;
+    }
+    return false;
 }
 
 bool command_show(struct job *job)
@@ -126,10 +165,8 @@ bool command_show(struct job *job)
                  slot->config->section_line, control_state_text(slot));
         return true;
     }
-    if (job->step <= CONFIG_VM_KEYS) { /* some are lists */
-        show_key(slot, job->step - 1);
+    if (show_next(slot, job->step - 1))
         return true;
-    }
     if (slot->kind)
         job_line("  its kernel was taken for %s", slot->kind);
     if (slot->cost.make)
