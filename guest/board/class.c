@@ -12,8 +12,6 @@ int device_make(const struct device_class *class, struct device *d, struct devic
     memset(d, 0, class->size);
     d->ops = class->ops;
     d->board = s->board;
-    for (unsigned i = 0; i < DEVICE_TIMERS; i++)
-        d->deadline[i] = TIMER_OFF;
     s->error[0] = '\0';
     result = bus_add_device(s->bus, d);
     for (unsigned i = 0; i < DEVICE_PORTS && class->ports[i].count && result == 0; i++)
@@ -27,7 +25,6 @@ int device_list_add(struct device_list *list, const struct device_class *class,
     struct device *d;
     int result;
 
-    s->error[0] = '\0';
     if (list->count == ARRAY_SIZE(list->item))
         return -ENOSPC;
     d = heap_alloc(class->size);

@@ -53,6 +53,7 @@ static struct piece look(const struct rights *r, uint64_t gpa, uint64_t end)
 
         if (gpa - at->gpa < at->size) {
             p.placed = true;
+            p.level = 1;
             p.hpa = at->hpa + (gpa - at->gpa);
             p.stands = at->prot;
             end = MIN(end, at->gpa + at->size);

@@ -58,6 +58,8 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
 
 /* --- life --- */
 
+_Static_assert(DEVICE_ERROR == CONFIG_MESSAGE, "a check's sentence fits into either");
+
 void platform_set_checks(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(classes); i++)

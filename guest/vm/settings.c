@@ -7,7 +7,9 @@ int control_set(struct vm_slot *s, const char *key, size_t key_length, const cha
                 size_t value_length, char *error)
 {
     static const enum config_vm_key keys[] = {CONFIG_VM_WEIGHT, CONFIG_VM_CAP, CONFIG_VM_AFFINITY};
-    static struct vm_config before; /* too large for the stack */
+    struct vm_config *c = s->config;
+    const struct config_cpus affinity = c->affinity;
+    const uint32_t weight = c->weight, cap = c->cap;
     struct config_span name = {key, key_length};
     unsigned i = 0;
     int result;
@@ -16,12 +18,13 @@ int control_set(struct vm_slot *s, const char *key, size_t key_length, const cha
         i++;
     if (i == ARRAY_SIZE(keys))
         return slot_refuse(error, -EINVAL, s, "has weight, cap and affinity to be set");
-    before = *s->config;
-    if (!config_change(s->config, keys[i], (struct config_span){value, value_length}, error))
+    if (!config_change(c, keys[i], (struct config_span){value, value_length}, error))
         return -EINVAL;
     result = slot_check(s, error);
     if (result < 0) {
-        *s->config = before;
+        c->affinity = affinity;
+        c->weight = weight;
+        c->cap = cap;
         return result;
     }
     return s->vm ? slot_schedule(s) : 0;
