@@ -72,8 +72,9 @@ void disks_begin(const struct vm_config *vms, size_t count)
     tables_read(drives_wait);
     disks_set_attention(attention);
     for (unsigned i = 0; (d = disk_get(i)); i++)
-        log_info("disk %s: %lu MiB, %s; %s, %s", d->block.name,
-                 d->block.sectors * BLOCK_SECTOR / MIB, d->model, d->how,
+        log_info("disk %s: %lu MiB, %s%s%s; %s, %s", d->block.name,
+                 d->block.sectors * BLOCK_SECTOR / MIB, d->model,
+                 d->block.serial[0] ? ", serial " : "", d->block.serial, d->how,
                  d->unit->interrupting ? "with interrupts" : "polled");
 }
 

@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 
+from disks import PATH, Disk, contents
 from smp import tiny
 from harness import BOOT, BUILD, NO_VID, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
 
@@ -111,33 +112,87 @@ def disk_ram_reloaded(lab):
     expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
 
 
-def partition_config(lab, *lines, name="debian", **keys):
-    return linux(name, kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab), **keys) + "".join(f"{line}\n" for line in lines)
+def debian_with(lab, *lines, name="debian"):
+    return linux(name, kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab)) + "".join(f"{line}\n" for line in lines)
+
+
+def shell_with_disk(lab, image):
+    m = lab.start(image, memory=512, in_place=True)
+    shell = Shell(m, slow=2)
+    load_modules(shell)
+    return m, shell
+
+
+def file_system(lab, image, name, *e2fsck):
+    """A partition of an image as a file of its own, which e2fsck has nothing against."""
+    path = lab.file("partition.img", contents(image, name))
+    p = subprocess.run(["e2fsck", "-f", *e2fsck, path], env=PATH, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, check=False)
+    expect(p.returncode == 0 or ("-y" in e2fsck and p.returncode == 1), f"e2fsck {' '.join(e2fsck)}: {p.stdout.decode(errors='replace')}")
+    return path
+
+
+def sha_in(path, name):
+    p = subprocess.run(["debugfs", "-R", f"cat {name}", path], env=PATH, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.DEVNULL, check=False)
+    return hashlib.sha256(p.stdout).hexdigest()
+
+
+WRITE = "dd if=/dev/urandom of=/mnt/{0} bs=64k count={1} 2>/dev/null && sync && sha256sum </mnt/{0}"
 
 
 @scenario(bound=400)
 def disk_partition(lab):
-    """A partition of the boot disk, by Bochs' IDE: what was written and synced is there after the power was cut; one VM
-    writes to it, the second is refused with the first's name; the ESP is nobody's."""
-    config = partition_config(lab, "disk = part:data") + partition_config(lab, "disk = part:data", name="second")
-    config += partition_config(lab, "disk = part:Corbel", name="third") + "[disk data]\nsize = 24M\n"
+    """A partition of the boot disk, by Bochs' IDE: after the machine has gone off it holds, seen from outside, a clean file
+    system with the file; the next boot finds it, and what that one has synced is there when the power is cut. The
+    partition beside it is as it was."""
+    sevens = lab.file("sevens", b"\7" * (1 << 20))
+    config = NO_VID + debian_with(lab, "disk = part:data") + f"[disk data]\nsize = 24M\n[disk beside]\nfrom = {sevens}\n"
     image = lab.image(config)
-    m = lab.start(image, memory=768, in_place=True, model="corei7_ivy_bridge_3770k")
-    shell = Shell(m, slow=2)
-    load_modules(shell)
-    said = shell.run("cat /sys/block/vda/size; mke2fs -F /dev/vda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && "
-                     "dd if=/dev/urandom of=/mnt/file bs=64k count=50 2>/dev/null && sync && sha256sum </mnt/file", 120)
+    m, shell = shell_with_disk(lab, image)
+    said = shell.run("cat /sys/block/vda/size; mke2fs -F /dev/vda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && " +
+                     WRITE.format("first", 50), 120)
     expect_in(r"^49152$", said, "its size")
-    written = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
-    text = m.text()
-    m.kill()  # the power is cut
-    expect_in(r"^corbel: disk ata0: .*IDE, bus-master DMA, with interrupts$", text)
-    expect_in(r"^corbel: error: corbel.conf:\d+: \[vm second\]: disk = part:data: VM debian writes to it$", text)
-    expect_in(r"^corbel: error: corbel.conf:\d+: \[vm third\]: disk = part:Corbel: it is an EFI system partition", text)
-    lab.image(config, out=image)  # its partition is kept
-    m = lab.start(image, memory=768, in_place=True, model="corei7_ivy_bridge_3770k")
-    shell = Shell(m, slow=2)
-    load_modules(shell)
-    said = shell.run("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && sha256sum </mnt/file; umount /mnt; dmesg | grep -i 'error'", 120)
-    expect(said.startswith(written), f"what was synced is not there:\n{said}")
+    first = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
+    said = shell.run("umount /mnt; dd if=/dev/zero of=/dev/vda bs=512 seek=49152 count=1 2>&1")
+    expect_in(r"(?i)no space|invalid", said, "writing past its end")
+    shell.poweroff()
+    wait_for_power_off(m)
+    expect_in(r"^disk ata0: .*serial BXHD00011; IDE, bus-master DMA, with interrupts$", "\n".join(corbel_lines(m.text())))
+    expect(sha_in(file_system(lab, image, "data", "-n"), "first") == first, "from outside the file is another one")
+    m, shell = shell_with_disk(lab, image)
+    said = shell.run("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && sha256sum </mnt/first; dmesg | grep -i 'error'", 120)
+    expect(said.startswith(first), f"what was written is not there:\n{said}")
     expect("rror" not in said, f"dmesg complains:\n{said}")
+    second = expect_in(r"^([0-9a-f]{64})", shell.run(WRITE.format("second", 20), 120), "write")[1]
+    m.kill()  # the power is cut
+    path = file_system(lab, image, "data", "-y")
+    expect((sha_in(path, "first"), sha_in(path, "second")) == (first, second), "what was synced is not there")
+    expect(contents(image, "beside") == b"\7" * (1 << 20), "the partition beside it has changed")
+
+
+@scenario(bound=90)
+def disk_refused(lab):
+    """What no VM gets, or not at the same time as another one, and what is said of it."""
+    disk = Disk(lab)
+    # The first two spin for ever, and hold what they have.
+    config = host(log="info") + tiny(lab, "writer", "spin", disk="part:scratch")
+    config += tiny(lab, "reader", "spin", disk="part:scratch,ro")
+    wrong = {"again": ("part:scratch", "VM writer writes to it"),
+             "around": ("disk:BXHD00012", "VM writer writes to it"),
+             "nowhere": ("part:nowhere", "no disk has a partition of this name or GUID"),
+             "serial": ("disk:S7", "no disk that Corbel drives has this serial number"),
+             "esp": ("part:Corbel", "it is an EFI system partition, which firmware starts the machine from"),
+             "boot": ("disk:BXHD00011", "Corbel itself was started from it")}
+    for name, (source, _) in wrong.items():
+        config += tiny(lab, name, disk=source, allow_whole_disk="yes")
+    config += tiny(lab, "slip", disk="disk:BXHD00012")
+    m = lab.start(lab.image(config), extra=[f"ata0-slave: type=disk, path={disk.path}, mode=flat"])
+    m.read_until(r"^corbel: reader: starts with", 60 * PATIENCE)
+    m.read_until(r"\[vm boot\]: ", 60 * PATIENCE)
+    text = m.text()
+    for name, (source, why) in wrong.items():
+        expect_in(rf"^corbel: error: corbel\.conf:\d+: \[vm {name}\]: disk = {source}: {re.escape(why)}$", text)
+    expect_in(r"^corbel: error: corbel\.conf:\d+: disk = disk:BXHD00012 needs `allow_whole_disk = yes` in \[vm slip\]$", text)
+    expect("slip: starts" not in text, "a VM has a whole disk without leave")
+    expect(disk.read() == disk.before, "the disk has changed")
