@@ -138,6 +138,15 @@ static void tell_secure_boot(void)
 
 #define NODES_MAX 64 /* of a device path, which ends before */
 
+/* A signature of zeroes is none: what many disks have names no one of them. */
+static bool named(const HARDDRIVE_DEVICE_PATH *drive)
+{
+    for (unsigned i = 0; i < sizeof(drive->Signature); i++)
+        if (drive->Signature[i])
+            return true;
+    return false;
+}
+
 static void find_boot_partition(EFI_HANDLE image, struct handover_boot *boot)
 {
     static EFI_GUID loaded_image = EFI_LOADED_IMAGE_PROTOCOL_GUID;
@@ -155,7 +164,8 @@ static void find_boot_partition(EFI_HANDLE image, struct handover_boot *boot)
         if (DevicePathNodeLength(node) < (int)sizeof(*node))
             return;
         if (DevicePathType(node) == MEDIA_DEVICE_PATH &&
-            DevicePathSubType(node) == MEDIA_HARDDRIVE_DP) {
+            DevicePathSubType(node) == MEDIA_HARDDRIVE_DP &&
+            DevicePathNodeLength(node) >= (int)sizeof(*drive) && named(drive)) {
             boot->kind = drive->SignatureType == SIGNATURE_TYPE_GUID  ? HANDOVER_BOOT_GPT
                          : drive->SignatureType == SIGNATURE_TYPE_MBR ? HANDOVER_BOOT_MBR
                                                                       : HANDOVER_BOOT_NONE;

@@ -399,16 +399,28 @@ static void reset_some(struct disk_unit *u, bool begin, const void *who)
         end_reset(u, who);
 }
 
+/* What came back while another one polled. */
+static void give_rest(struct disk_unit *u, const void *who)
+{
+    for (unsigned i = 0; i < u->queue_count; i++) {
+        spin_lock(&u->queues[i].lock);
+        unlock(&u->queues[i], who);
+    }
+}
+
 /* Returns whether something is still under way. */
 static bool look_after(struct disk_unit *u, const void *who)
 {
     struct lateness found = {false, false, false};
     bool wanted, late, busy = false;
 
-    if (state_of(u) == DISK_LOST)
+    if (state_of(u) == DISK_LOST) {
+        give_rest(u, who);
         return false;
+    }
     if (state_of(u) == DISK_RESETS) {
         reset_some(u, false, who);
+        give_rest(u, who);
         return true;
     }
     for (unsigned i = 0; i < u->queue_count; i++) {

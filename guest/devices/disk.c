@@ -284,8 +284,12 @@ bool disk_idle(struct disk_io *d)
         d->block->ops->poll(d->block, d);
     }
     look(d);
-    if (d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE))
+    if (d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_ACQUIRE)) {
+        uint32_t left = d->left; /* what this does is not the guest's to spend */
+
         disk_go_on(d, UINT32_MAX);
+        d->left = left;
+    }
     return !d->waiting && !__atomic_load_n(&d->under_way, __ATOMIC_SEQ_CST) &&
            !__atomic_load_n(&d->visitors, __ATOMIC_SEQ_CST);
 }

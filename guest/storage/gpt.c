@@ -134,6 +134,16 @@ static int read_header(const struct gpt_source *s, uint64_t block, struct header
     return 0;
 }
 
+/* Whether what the table calls usable holds the table itself at this place, or the MBR. */
+static bool over_table(const struct header *h, uint64_t first, uint64_t last, uint32_t per_block)
+{
+    uint64_t size = (uint64_t)h->entry_count * h->entry_size;
+    uint64_t entries_last = h->entries + (size - 1) / (per_block * SECTOR);
+
+    return first == 0 || (first <= h->own && h->own <= last) ||
+           (first <= entries_last && h->entries <= last);
+}
+
 static int take_entry(const struct header *h, const uint8_t *raw, uint32_t number,
                       uint32_t per_block, struct gpt *out)
 {
@@ -152,7 +162,8 @@ static int take_entry(const struct header *h, const uint8_t *raw, uint32_t numbe
     memcpy(p->guid, e.guid, sizeof(p->guid));
     p->number = number;
     label_text(raw + LABEL_OFFSET, p->label);
-    if (e.first < h->first_usable || e.last > h->last_usable || e.first > e.last) {
+    if (e.first < h->first_usable || e.last > h->last_usable || e.first > e.last ||
+        over_table(h, e.first, e.last, per_block)) {
         p->broken = true;
         return 0;
     }

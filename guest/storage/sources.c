@@ -75,7 +75,7 @@ static int claim_disk(const struct source_wish *wish, struct source_claim *claim
     const char *serial = wish->text + 5;
     size_t length = wish->length - 5;
     struct disk *d, *found = NULL;
-    bool esp = false, boot = false;
+    const struct disk_table *t = NULL;
 
     if (!wish->whole_allowed)
         return refuse(why, -EINVAL, "a whole disk needs `allow_whole_disk = yes`");
@@ -85,14 +85,15 @@ static int claim_disk(const struct source_wish *wish, struct source_claim *claim
         if (found)
             return refuse(why, -EEXIST, "two disks have this serial number");
         found = d;
-        esp = has_esp(table_of(i));
-        boot = table_of(i)->boot;
+        t = table_of(i);
     }
     if (!found)
         return refuse(why, -ENOENT, "no disk that Corbel drives has this serial number");
-    if (boot)
+    if (t->boot)
         return refuse(why, -EINVAL, "Corbel itself was started from it");
-    if (esp)
+    if (t->error && t->error != -ENOENT) /* maybe it was, or firmware starts from it */
+        return refuse(why, -EINVAL, t->why);
+    if (has_esp(t))
         return refuse(why, -EINVAL, "there is an EFI system partition on it");
     return take(wish, claim, found, 0, found->block.sectors, why);
 }

@@ -43,13 +43,16 @@ static bool is_boot(const struct gpt_partition *p)
     return boot_known == BY_GUID && memcmp(p->guid, boot_signature, sizeof(p->guid)) == 0;
 }
 
+/* The boot disk's when it cannot be read, too. */
 static bool has_boot_mbr(const struct reader *reader)
 {
     static uint8_t sector[GPT_READ]; /* too large for the stack; processor 0's */
 
-    return boot_known == BY_MBR && read((void *)reader, 0, sector) == 0 &&
-           sector[MBR_MAGIC] == 0x55 && sector[MBR_MAGIC + 1] == 0xaa &&
-           memcmp(sector + MBR_SIGNATURE, boot_signature, 4) == 0;
+    if (boot_known != BY_MBR)
+        return false;
+    return read((void *)reader, 0, sector) ||
+           (sector[MBR_MAGIC] == 0x55 && sector[MBR_MAGIC + 1] == 0xaa &&
+            memcmp(sector + MBR_SIGNATURE, boot_signature, 4) == 0);
 }
 
 static void read_one(struct reader *reader, struct disk_table *t)
@@ -59,7 +62,8 @@ static void read_one(struct reader *reader, struct disk_table *t)
 
     t->why = "no memory for its partition table";
     t->table = heap_alloc(sizeof(*t->table));
-    if (t->table && gpt_read(&source, t->table, &t->why)) {
+    t->error = t->table ? gpt_read(&source, t->table, &t->why) : -ENOMEM;
+    if (t->error) {
         heap_free(t->table);
         t->table = NULL;
     }
@@ -84,9 +88,9 @@ void tables_read(void (*wait)(void))
         reader.device = &d->block;
         tables[i].table = NULL;
         tables[i].boot = false;
-        if (reader.buffer == FRAME_NONE)
-            tables[i].why = "no memory for its partition table";
-        else
+        tables[i].error = -ENOMEM;
+        tables[i].why = "no memory for its partition table";
+        if (reader.buffer != FRAME_NONE)
             read_one(&reader, &tables[i]);
     }
     if (reader.buffer != FRAME_NONE)
@@ -108,6 +112,7 @@ const struct gpt_partition *tables_find(const char *text, size_t length, struct 
                                         const char **why)
 {
     const struct gpt_partition *found = NULL;
+    bool boot = false; /* an MBR's signature names the disk, not one of its partitions */
     struct disk *d;
 
     for (unsigned i = 0; (d = disk_get(i)); i++)
@@ -121,6 +126,7 @@ const struct gpt_partition *tables_find(const char *text, size_t length, struct 
                 return NULL;
             }
             found = p;
+            boot = boot_known == BY_MBR ? tables[i].boot : is_boot(p);
             *disk = d;
         }
     if (!found)
@@ -129,7 +135,7 @@ const struct gpt_partition *tables_find(const char *text, size_t length, struct 
         *why = "the partition leaves its disk, or lies over another one";
     else if (gpt_is_esp(found))
         *why = "it is an EFI system partition, which firmware starts the machine from";
-    else if (is_boot(found))
+    else if (boot)
         *why = "Corbel itself was started from it";
     else
         return found;

@@ -7,7 +7,8 @@
 struct disk_table {
     struct gpt *table; /* NULL: there is none that can be used */
     const char *why;   /* then: a sentence */
-    bool boot;         /* the machine was started from it */
+    int error; /* then: -ENOENT where there is none at all; else what is on it is not known */
+    bool boot; /* the machine was started from it */
 };
 
 /*

@@ -55,6 +55,14 @@ static unsigned vms_left(char *text, size_t size)
     return left;
 }
 
+static bool any_settles(void)
+{
+    for (unsigned i = 0; i < control_count(); i++)
+        if (control_slot(i)->settling)
+            return true;
+    return false;
+}
+
 /* Ask all VMs to end, every PRESS_EVERY seconds; those that do not run are asked each time. */
 static void ask(uint64_t now)
 {
@@ -182,7 +190,10 @@ static void wait_for_vms(uint64_t now)
         until = now + tsc_hz / 1000 * LEAVE_MS;
         return;
     }
-    log_error("%s: no processor gets rid of %s: this ends with the machine", names[kind], who);
+    log_error("%s: %s %s: this ends with the machine", names[kind],
+              any_settles() ? "a drive does not give back what was asked for by"
+                            : "no processor gets rid of",
+              who);
     phase = TRACE;
     vm_events->trace_finish();
     told = now;

@@ -583,6 +583,18 @@ static void test_going_down_ends(void **state)
     }
 }
 
+static void test_going_down_beside_a_silent_drive(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    guests[0].in_flight = 1000000;
+    assert_true(type("poweroff\r"));
+    expect_end(OFF, true);
+    assert_non_null(
+        strstr(logged, "a drive does not give back what was asked for by a: this ends"));
+}
+
 /* What a VM's disks have in flight when it ends is waited for; meanwhile the machine goes on. */
 static void test_disks_come_to_rest_first(void **state)
 {
@@ -1015,6 +1027,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_going_down_ends),
+        cmocka_unit_test(test_going_down_beside_a_silent_drive),
         cmocka_unit_test(test_disks_come_to_rest_first),
         cmocka_unit_test(test_nobody_is_in_the_way),
         cmocka_unit_test(test_now_is_now),

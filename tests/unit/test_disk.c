@@ -648,6 +648,28 @@ static void test_polling_alone_ends(void **state)
     assert_int_equal(m.resets, DISK_TRIES);
 }
 
+/* A polls alone while the drive dies; B shares it. */
+static void test_lost_while_another_polls(void **state)
+{
+    static const int a, b;
+
+    ask(0, BLOCK_READ, 0)->owner = &a;
+    ask(1, BLOCK_WRITE, 8)->owner = &b;
+    block_submit(&m.disk.block, &requests[0]);
+    block_submit(&m.disk.block, &requests[1]);
+    m.reset_error = -EIO;
+    now += (DISK_SECONDS + 1) * tsc_hz;
+    m.disk.block.ops->poll(&m.disk.block, &a); /* A's virtio status read, or platform_idle() of A */
+    assert_int_equal(errors[0], -EIO);
+    assert_true(m.disk.lost);
+    for (unsigned i = 0; i < 1000; i++) {
+        now += tsc_hz;
+        disks_work();                              /* processor 0 */
+        m.disk.block.ops->poll(&m.disk.block, &b); /* and B's own platform_idle() */
+    }
+    assert_int_equal(errors[1], -EIO); /* 1: done() was never called */
+}
+
 static void wait(void)
 {
     now += tsc_hz / 100;
@@ -692,6 +714,7 @@ int main(void)
         TEST(test_when_it_wants_to_be_called),
         TEST(test_polling_is_for_oneself),
         TEST(test_polling_alone_ends),
+        TEST(test_lost_while_another_polls),
         TEST(test_do),
     };
 

@@ -365,9 +365,25 @@ static void test_blocks_of_4_kib(void **state)
     assert_true(g.no_backup);
 }
 
+/* A table whose "usable" part is all of the disk: a partition over the table itself. */
+static void test_partition_over_the_table(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t *h = disk + (i ? LAST : 1) * 512;
+        put(h + 40, 0, 8);
+        put(h + 48, LAST, 8);
+    }
+    partition(3, linux_type, 0, 2047, "root");
+    seal_both();
+    assert_int_equal(gpt_read(&source, &g, &why), 0);
+    assert_true(g.partitions[1].broken);
+    assert_false(g.partitions[0].broken);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_partition_over_the_table, setup),
         cmocka_unit_test_setup(test_a_table, setup),
         cmocka_unit_test_setup(test_guid, setup),
         cmocka_unit_test_setup(test_damaged_primary, setup),

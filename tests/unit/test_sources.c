@@ -306,6 +306,18 @@ static void test_no_memory(void **state)
     assert_null(table_of(0)->table);
 }
 
+/* The boot disk's table cannot be read (one bad sector at start, no memory, 129 partitions). */
+static void test_disk_whose_table_is_not_known(void **state)
+{
+    static const uint8_t guid[16] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+    tables_set_boot(true, guid); /* "root" of disk 0 */
+    unreadable = 1;
+    tables_read(wait);
+    assert_string_equal(table_of(0)->why, "its partition table cannot be read");
+    assert_int_equal(want(&a, "disk:BOOT", "x", 2), -EINVAL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -318,6 +330,7 @@ int main(void)
         TEST(test_one_writes),
         TEST(test_read_only_drives),
         TEST(test_a_disk_that_cannot_be_read),
+        TEST(test_disk_whose_table_is_not_known),
         TEST(test_no_memory),
     };
 

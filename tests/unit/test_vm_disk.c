@@ -337,7 +337,7 @@ static void test_other_requests(void **state)
     static const uint8_t zeroes[20 * 512];
     int id;
 
-    start(V1 | INDIRECT);
+    start(V1 | INDIRECT | 1 << 9);
     id = offer(4, 0, false, 0, 0, 0);
     kick();
     expect_done(id, 0, 1);
@@ -755,6 +755,61 @@ static void test_what_one_exit_may_ask(void **state)
     assert_int_equal(in(0x14, 1), 0);
 }
 
+/* CF9h while a long request waits for its turn; the next life has no bound. */
+static void test_bound_after_the_end(void **state)
+{
+    start(V1 | INDIRECT);
+    driver_put(&v, DATA, 0, 8);
+    driver_put(&v, DATA + 8, SECTORS, 8);
+    offer(13, 0, true, DATA, 16, 0); /* longer than the budget: waits */
+    kick();
+    assert_true(
+        bus_idle(&board.bus, true)); /* platform_idle(): all vCPUs have left, reset wanted */
+    bus_reset(&board.bus);           /* board_reset() */
+    start(V1 | INDIRECT);
+    submitted = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        driver_put(&v, DATA, 0, 8);
+        driver_put(&v, DATA + 8, SECTORS, 8);
+        offer(13, 0, true, DATA, 16, 0);
+    }
+    kick(); /* one exit */
+    assert_uint_in_range(submitted, 0, 4096 / 7 + 1);
+}
+
+/* The same by the driver's own reset, within the millisecond of a frame pinned by others. */
+static void test_bound_after_a_reset(void **state)
+{
+    start(V1 | INDIRECT);
+    board.pins = MOCK_PINS;
+    offer(0, 0, false, DATA, 512, 0);
+    kick();
+    out(0x14, 1, 0);
+    board.pins = 0;
+    start(V1 | INDIRECT);
+    submitted = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        driver_put(&v, DATA, 0, 8);
+        driver_put(&v, DATA + 8, SECTORS, 8);
+        offer(13, 0, true, DATA, 16, 0);
+    }
+    kick();
+    assert_uint_in_range(submitted, 0, 4096 / 7 + 1);
+}
+
+/* Virtio 1.2, 5.2.6.2: FLUSH was offered, and not negotiated: a completed write is stable. */
+static void test_driver_without_flush(void **state)
+{
+    int id;
+
+    start(V1 | INDIRECT); /* without VIRTIO_BLK_F_FLUSH (9) */
+    assert_true(offered() & 1 << 9);
+    id = offer(1, 0, true, DATA, 512, 0);
+    kick();
+    expect_done(id, 0, 1);
+    assert_true(last.op == BLOCK_FLUSH || (last.flags & BLOCK_FUA));
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -775,6 +830,9 @@ int main(void)
         TEST(test_pinned_by_others),
         TEST(test_saved_in_flight),
         TEST(test_idle_before_the_end),
+        TEST(test_bound_after_the_end),
+        TEST(test_bound_after_a_reset),
+        TEST(test_driver_without_flush),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,6 +105,13 @@ static void finished(struct disk_io *d, struct disk_request *dr, int error)
     struct blk *b = CONTAINER_OF(d, struct blk, disk);
     struct request *r = CONTAINER_OF(dr, struct request, disk);
 
+    /* "Device Operation": where the driver knows of no FLUSH a write is stable when it is back. */
+    if (error == 0 && dr->op != BLOCK_READ && dr->op != BLOCK_FLUSH &&
+        (b->virtio.offered & ~b->virtio.accepted & F_FLUSH) && virtio_running(&b->virtio)) {
+        dr->op = BLOCK_FLUSH;
+        disk_submit(d, dr);
+        return;
+    }
     give_back(b, r,
               error == 0          ? S_OK
               : error == -ENOTSUP ? S_UNSUPP
