@@ -368,16 +368,23 @@ static void test_blocks_of_4_kib(void **state)
 /* A table whose "usable" part is all of the disk: a partition over the table itself. */
 static void test_partition_over_the_table(void **state)
 {
-    for (unsigned i = 0; i < 2; i++) {
-        uint8_t *h = disk + (i ? LAST : 1) * 512;
-        put(h + 40, 0, 8);
-        put(h + 48, LAST, 8);
+    static const struct {
+        uint64_t first, last;
+        bool broken;
+    } at[] = {{0, 0, true}, {1, 1, true}, {33, 40, true}, {0, 2047, true}, {34, 40, false}};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
+        for (unsigned k = 0; k < 2; k++) {
+            uint8_t *h = disk + (k ? LAST : 1) * 512;
+            put(h + 40, 0, 8);
+            put(h + 48, LAST, 8);
+        }
+        partition(3, linux_type, at[i].first, at[i].last, "root");
+        seal_both();
+        assert_int_equal(gpt_read(&source, &g, &why), 0);
+        assert_int_equal(g.partitions[1].broken, at[i].broken);
+        assert_false(g.partitions[0].broken);
     }
-    partition(3, linux_type, 0, 2047, "root");
-    seal_both();
-    assert_int_equal(gpt_read(&source, &g, &why), 0);
-    assert_true(g.partitions[1].broken);
-    assert_false(g.partitions[0].broken);
 }
 
 int main(void)
