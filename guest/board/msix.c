@@ -144,5 +144,5 @@ void msix_load(struct msix *m, struct state_reader *r)
         m->entry[i].data = state_get_u32(r);
         m->entry[i].control = state_get_u8(r) & ENTRY_MASKED;
     }
-    m->pending = state_get_u64(r) & (UINT64_MAX >> (64 - m->vectors));
+    m->pending = state_get_u64(r) & (m->vectors ? UINT64_MAX >> (64 - m->vectors) : 0);
 }

@@ -3,8 +3,8 @@
  * streamed over the second serial port by and by.
  *
  * Switched off it costs nothing on the exit path: a vCPU whose exits are recorded has another exit
- * address in its VMCS (vmx_watch_exits), which leads by vcpu_exit_watched() in cpu/exit_watched.c to
- * trace_exit(). Rarer events are behind the one test that all observers share.
+ * address in its VMCS (vmx_watch_exits), which leads by vcpu_exit_watched() in cpu/exit_watched.c
+ * to trace_exit(). Rarer events are behind the one test that all observers share.
  */
 #pragma once
 

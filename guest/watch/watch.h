@@ -3,10 +3,10 @@
  * on the log, counted, ending in a pause, or given to a handler.
  *
  * A VM that nobody watches pays nothing: what exits is put into a vCPU's VMCS when it comes to its
- * processor next (watch_run), and its exits lead to vcpu_exit_watched() (guest/cpu/exit_watched.c) from
- * then on. Pages are watched by their rights in EPT (guest/memory/rights.h); the vCPU that touches
- * one gets them for one instruction, in an EPT of its own (struct ept_window), so that none of the
- * others slips through.
+ * processor next (watch_run), and its exits lead to vcpu_exit_watched() (guest/cpu/exit_watched.c)
+ * from then on. Pages are watched by their rights in EPT (guest/memory/rights.h); the vCPU that
+ * touches one gets them for one instruction, in an EPT of its own (struct ept_window), so that none
+ * of the others slips through.
  */
 #pragma once
 
