@@ -1,6 +1,7 @@
 /* SDM volume 3, "Checks on VMX Controls", in its order. */
 #include "vmx/audit_internal.h"
 
+#include "arch/x86/msr.h"
 #include "vmx/controls.h"
 
 static void check_word(struct vmcs_audit *a, enum vmcs_field field, enum vmx_word word,
@@ -225,8 +226,9 @@ static void check_entry_msrs(struct vmcs_audit *a)
         if (!a->memory(a->ctx, audit_get(a, VMCS_ENTRY_MSR_LOAD_ADDR) + i * sizeof(entry), &entry,
                        sizeof(entry)))
             return;
-        bool bad = entry.reserved || entry.index == 0xc0000100 || entry.index == 0xc0000101 ||
-                   entry.index == 0x9b || (entry.index >= 0x800 && entry.index <= 0x8ff);
+        bool bad = entry.reserved || entry.index == MSR_FS_BASE || entry.index == MSR_GS_BASE ||
+                   entry.index == MSR_SMM_MONITOR_CTL ||
+                   (entry.index >= MSR_X2APIC_FIRST && entry.index <= MSR_X2APIC_LAST);
         if (bad) { /* the CPU stops there, too */
             audit_fail(a, VMCS_ENTRY_MSR_LOAD_ADDR, "entry %u may not load MSR 0x%x", (unsigned)i,
                        entry.index);

@@ -11,6 +11,7 @@
 #define MSR_SPEC_CTRL             0x048u
 #define MSR_PRED_CMD              0x049u
 #define MSR_BIOS_SIGN_ID          0x08bu
+#define MSR_SMM_MONITOR_CTL       0x09bu
 #define MSR_PLATFORM_INFO         0x0ceu
 #define MSR_UMWAIT_CONTROL        0x0e1u
 #define MSR_MPERF                 0x0e7u
@@ -40,6 +41,8 @@
 #define MSR_MTRR_DEF_TYPE         0x2ffu
 #define MSR_PERF_GLOBAL_CTRL      0x38fu
 #define MSR_MC0_CTL               0x400u /* + 4n */
+#define MSR_X2APIC_FIRST          0x800u
+#define MSR_X2APIC_LAST           0x8ffu
 
 #define MSR_VMX_BASIC               0x480u
 #define MSR_VMX_PINBASED_CTLS       0x481u

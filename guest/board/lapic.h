@@ -24,8 +24,6 @@
 #include "guest/board/state.h"
 
 #define LAPIC_BASE      0xfee00000ULL
-#define LAPIC_MSR_FIRST 0x800u
-#define LAPIC_MSR_LAST  0x8ffu
 #define LAPIC_TIMER_OFF UINT64_MAX
 #define LAPIC_NO_PAGE   1 /* no page begins there */
 

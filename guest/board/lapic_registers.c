@@ -200,7 +200,7 @@ void lapic_after_write(struct lapic *l, unsigned offset)
 
 int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value)
 {
-    unsigned number = msr - LAPIC_MSR_FIRST;
+    unsigned number = msr - MSR_X2APIC_FIRST;
 
     if (msr == MSR_APIC_BASE) {
         *value = l->base;
@@ -222,7 +222,7 @@ int lapic_msr_read(struct lapic *l, uint32_t msr, uint64_t *value)
 
 int lapic_msr_write(struct lapic *l, uint32_t msr, uint64_t value)
 {
-    unsigned number = msr - LAPIC_MSR_FIRST;
+    unsigned number = msr - MSR_X2APIC_FIRST;
 
     if (msr == MSR_TSC_DEADLINE) {
         lapic_set_tsc_deadline(l, value);

@@ -3,6 +3,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/msr.h"
 #include "guest/watch/handler.h"
 
 #define SHOWN 40 /* characters of a wrong word */
@@ -145,7 +146,7 @@ static int parse_msr(struct span word, struct watch_spec *spec, char *error)
     if (watch_hex(word.text, word.length, &msr) < 0 || msr > UINT32_MAX)
         return word.length ? refuse(error, word, "is no MSR's number: write it in hexadecimal")
                            : refuse(error, (struct span){"msr", 3}, "needs a number");
-    if (msr >= 0x800 && msr <= 0x8ff)
+    if (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST)
         return refuse(error, word,
                       "is the local APIC's, which the processor may serve itself: it cannot be "
                       "watched");

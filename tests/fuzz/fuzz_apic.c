@@ -297,13 +297,13 @@ static void step(const uint8_t op[8])
         lapic_mmio_read(l, (unsigned)(op[1] | op[2] << 8) & 0xfff, 1u << (op[3] & 3));
         break;
     case 3:
-        (void)!lapic_msr_write(l, LAPIC_MSR_FIRST + offset / 16, value | (uint64_t)op[2] << 32);
+        (void)!lapic_msr_write(l, MSR_X2APIC_FIRST + offset / 16, value | (uint64_t)op[2] << 32);
         break;
     case 4:
-        (void)!lapic_msr_write(l, LAPIC_MSR_FIRST + op[1], value | (uint64_t)op[2] << 56);
+        (void)!lapic_msr_write(l, MSR_X2APIC_FIRST + op[1], value | (uint64_t)op[2] << 56);
         break;
     case 5:
-        (void)!lapic_msr_read(l, LAPIC_MSR_FIRST + op[1], &wide);
+        (void)!lapic_msr_read(l, MSR_X2APIC_FIRST + op[1], &wide);
         break;
     case 6:
         (void)!lapic_msr_write(l, MSR_APIC_BASE,
