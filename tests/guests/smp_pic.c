@@ -23,11 +23,12 @@ static void live(unsigned self)
 {
     for (;;) {
         cli();
-        if (open[self] != opened[self]) {
-            lapic_write(0x350, open[self] ? EXTINT : MASKED);
-            opened[self] = open[self];
+        uint32_t how = open[self]; /* once: it may change meanwhile */
+        if (how != opened[self]) {
+            lapic_write(0x350, how ? EXTINT : MASKED);
+            opened[self] = how;
         }
-        if (open[self])
+        if (how)
             asm volatile("sti; hlt" ::: "memory");
         else
             pause();
