@@ -72,6 +72,13 @@ def bochs3_guests_without_vid(lab):
     run_guests(lab, CPU + EVENTS + TIME, " on Bochs 3 without=vid", host="without = vid", bochs=bochs_3())
 
 
+@scenario(bound=200, slow=True, row="reload")
+def bochs3_smp_nmi_reloaded(lab):
+    """NMIs to other vCPUs, while everything is saved, wiped and reloaded at random exits."""
+    run_guests(lab, ["smp_nmi"], " reloaded, with 4 vCPUs on 2 in Bochs 3.0", host="test_reload = 20", more="cpus = 4", each=100,
+               cpus=2, bochs=bochs_3())
+
+
 @scenario(bound=300, slow=True, row="generic")
 def bochs3_linux_generic(lab):
     boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="256M", hardware={"bochs": bochs_3()})
