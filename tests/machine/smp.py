@@ -310,7 +310,7 @@ for _vcpus, _processors in ((4, 2), (2, 4)):
     scenario(bound=240 * _processors // 2, slow=True, name=f"debian_{_vcpus}_on_{_processors}",
              row="cloud")(debian(_vcpus, _processors))
 # All vCPUs stop at a random exit of one of them, everything is saved, wiped and loaded, and they go on.
-scenario(bound=240, name="reload_2_on_1", row="reload")(debian(2, 1, test_reload=200))
+scenario(bound=240, slow=True, name="reload_2_on_1", row="reload")(debian(2, 1, test_reload=200))
 scenario(bound=480, slow=True, name="reload_4_on_2", row="reload")(debian(4, 2, test_reload=200))
 
 

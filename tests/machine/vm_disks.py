@@ -55,7 +55,7 @@ def check_dmesg(shell):
     expect(not re.search(r"(?i)error|fail|can.t|not reserved", said), f"dmesg complains:\n{said}")
 
 
-@scenario(bound=300)
+@scenario(bound=300, slow=True)
 def disk_ram(lab):
     """A file as a disk: what it holds, mkfs, mount as ext4, files written, flushed caches, read back; a reset keeps it,
     a second disk cannot be written, and of another VM's it is said what is wrong with the file."""
