@@ -165,7 +165,8 @@ static void find_boot_partition(EFI_HANDLE image, struct handover_boot *boot)
             return;
         if (DevicePathType(node) == MEDIA_DEVICE_PATH &&
             DevicePathSubType(node) == MEDIA_HARDDRIVE_DP &&
-            DevicePathNodeLength(node) >= (int)sizeof(*drive) && named(drive)) {
+            DevicePathNodeLength(node) > (int)offsetof(HARDDRIVE_DEVICE_PATH, SignatureType) &&
+            named(drive)) {
             boot->kind = drive->SignatureType == SIGNATURE_TYPE_GUID  ? HANDOVER_BOOT_GPT
                          : drive->SignatureType == SIGNATURE_TYPE_MBR ? HANDOVER_BOOT_MBR
                                                                       : HANDOVER_BOOT_NONE;

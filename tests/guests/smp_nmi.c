@@ -8,7 +8,7 @@
 
 #define ROUNDS 100
 
-static volatile uint32_t nmis[SMP_MAX], spins, quiet;
+static volatile uint32_t nmis[SMP_MAX], turns[SMP_MAX], spins, quiet;
 
 extern const uint8_t halt_from[], halt_to[];
 
@@ -38,6 +38,17 @@ static bool answered(volatile uint32_t *count, uint32_t n)
     return *count == n;
 }
 
+/* Until it is another one. */
+static void changed(volatile uint32_t *count, uint32_t n)
+{
+    uint64_t end = rdtsc() + tsc_hz();
+
+    while (*count == n && (int64_t)(rdtsc() - end) < 0) {
+        pause();
+        unblock_nmis();
+    }
+}
+
 static void on_nmi(struct frame *f)
 {
     unsigned self = smp_self();
@@ -54,6 +65,7 @@ static void live(unsigned self)
 {
     for (;;) {
         unblock_nmis();
+        add(&turns[self], 1);
         if (spins)
             asm volatile("cli; pause");
         else
@@ -87,15 +99,17 @@ static void broadcast(unsigned count, unsigned n)
         CHECK(answered(&nmis[i], before[i] + 1), "broadcast %u did not reach vCPU %u", n, i);
 }
 
-/* Two in a row, to one that runs and to one that waits for this one's processor. */
+/* Two in a row, to one that runs and to one that waits for this one's processor; not to one that is
+ * in its handler still, where two are one. */
 static void pairs(unsigned count)
 {
     for (unsigned i = 1; i < count; i++) {
         for (unsigned n = 0; n < ROUNDS; n++) {
-            uint32_t before = nmis[i];
+            uint32_t before = nmis[i], turn = turns[i];
             smp_send(i, SMP_NMI);
             smp_send(i, SMP_NMI);
             answered(&nmis[i], before + 2);
+            changed(&turns[i], turn);
             CHECK(nmis[i] == before + 2, "of two NMIs vCPU %u took %u", i, nmis[i] - before);
         }
     }

@@ -42,8 +42,8 @@ scenario(bound=150, slow=True, name="smp_4_on_2_without_all_but_preempt", row="w
 
 
 # Reloads take time, which two of them measure. Without virtual-interrupt delivery EPT is dropped now and then, too. Those
-# of smp_nmi often come in the middle of an NMI handler, and the next vCPU on that processor is then deaf to NMIs in Bochs
-# 2.7 (docs/CAVEATS.md): that is for 3.0 (bochs3.py).
+# of smp_nmi often come between an NMI and its IRET, and the next vCPU on that processor is then deaf to NMIs in Bochs 2.7
+# (docs/CAVEATS.md): that is for 3.0 (bochs3.py).
 RELOADED = [g for g in SMP if g not in ("smp_ping", "smp_yield", "smp_nmi")]
 scenario(bound=100, name="smp_2_on_1_reloaded", row="reload")(smp_guests(2, 1, RELOADED, host="test_reload = 20"))
 scenario(bound=100, name="smp_2_on_1_reloaded_without_vid", row="reload")(

@@ -189,7 +189,7 @@ def disk_refused(lab):
     config += tiny(lab, "slip", disk="disk:BXHD00012")
     m = lab.start(lab.image(config), extra=[f"ata0-slave: type=disk, path={disk.path}, mode=flat"])
     m.read_until(r"^corbel: reader: starts with", 60 * PATIENCE)
-    m.read_until(r"\[vm boot\]: ", 60 * PATIENCE)
+    m.read_until(r"\[vm boot\]: [^\n]*\n", 60 * PATIENCE)
     text = m.text()
     for name, (source, why) in wrong.items():
         expect_in(rf"^corbel: error: corbel\.conf:\d+: \[vm {name}\]: disk = {source}: {re.escape(why)}$", text)
