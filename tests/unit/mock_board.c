@@ -152,6 +152,8 @@ int device_ram_write(struct device *d, uint64_t gpa, const void *data, size_t si
 int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value)
 {
     *value = 0;
+    if (gpa == d->board->flickers && d->board->flicks < MOCK_FLICKS)
+        d->board->memory[gpa] ^= d->board->flicks++ > 0 ? d->board->flicker : 0;
     return gpa % size ? -EFAULT : device_memory_read(d, gpa, value, size);
 }
 

@@ -9,6 +9,8 @@
 #define MOCK_MEMORY 0x10000
 #define MOCK_PINS   1000
 
+#define MOCK_FLICKS 10000u
+
 struct board {
     uint64_t now, hz;
     struct bus bus;
@@ -20,6 +22,11 @@ struct board {
     uint64_t msi_address;
     uint32_t msi_data;
     uint8_t memory[MOCK_MEMORY];
+    /* Another vCPU changes these bits of the byte at flickers before each load but the first, up
+     * to MOCK_FLICKS times. 0: nobody does. */
+    uint64_t flickers;
+    uint8_t flicker;
+    unsigned flicks;
     unsigned pins;     /* that stand; at most MOCK_PINS */
     int64_t wall_base; /* microseconds since 1970 at TSC 0 */
     unsigned requests;

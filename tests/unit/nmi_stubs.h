@@ -11,6 +11,7 @@
 #include "vmx/cpu.h"
 #include "vmx/fpu.h"
 #include "vmx/watch.h"
+#include "tests/unit/unused.h"
 
 struct vmx_features vmx_features;
 static int pending_vector; /* of the local APIC */
@@ -75,19 +76,6 @@ uint64_t vmx_get_cr4(void)
 {
     return fields[VMCS_GUEST_CR4];
 }
-
-/* Called by nothing of what the test does. */
-#define UNUSED_VOID(declaration)                                                                   \
-    declaration                                                                                    \
-    {                                                                                              \
-        fail_msg("%s", __func__);                                                                  \
-    }
-#define UNUSED(declaration)                                                                        \
-    declaration                                                                                    \
-    {                                                                                              \
-        fail_msg("%s", __func__);                                                                  \
-        return 0;                                                                                  \
-    }
 
 UNUSED(int lapic_highest_irr(const struct lapic *l))
 UNUSED(unsigned lapic_blocking_class(const struct lapic *l))

@@ -14,6 +14,7 @@
 #include "guest/board/wall_clock.h"
 #include "mm/guest_memory.h"
 #include "mm/heap.h"
+#include "tests/unit/no_guest_memory.h"
 
 #define NOW 5000ULL
 
@@ -53,47 +54,6 @@ void spin_wait(struct spinlock *l, uint16_t ticket)
 void wall_clock_now(int64_t *seconds, uint32_t *microseconds)
 {
     fail_msg("%s", __func__);
-}
-
-int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, uint64_t size)
-{
-    return -EFAULT;
-}
-
-int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, uint64_t size)
-{
-    return -EFAULT;
-}
-
-int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
-{
-    return -EFAULT;
-}
-
-int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
-{
-    return -EFAULT;
-}
-
-int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
-                            unsigned count)
-{
-    return 0;
-}
-
-int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
-{
-    return -EFAULT;
-}
-
-int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
-                     paddr *address, uint64_t *length)
-{
-    return -EFAULT;
-}
-
-void guest_memory_unpin(paddr address, uint64_t length)
-{
 }
 
 /* --- its owner --- */

@@ -26,6 +26,7 @@
 #include "guest/devices/reset.h"
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"
+#include "tests/unit/no_guest_memory.h"
 
 enum { THREADS = 8, STEPS = 500, CARD_SIZE = 0x1000, CARD_PORTS = 16 };
 
@@ -57,47 +58,6 @@ void wall_clock_now(int64_t *seconds, uint32_t *microseconds)
 {
     *seconds = 1800000000;
     *microseconds = 0;
-}
-
-int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, uint64_t size)
-{
-    return -EFAULT;
-}
-
-int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, uint64_t size)
-{
-    return -EFAULT;
-}
-
-int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
-{
-    return -EFAULT;
-}
-
-int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
-{
-    return -EFAULT;
-}
-
-int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
-                            unsigned count)
-{
-    return 0;
-}
-
-int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
-{
-    return -EFAULT;
-}
-
-int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
-                     paddr *address, uint64_t *length)
-{
-    return -EFAULT;
-}
-
-void guest_memory_unpin(paddr address, uint64_t length)
-{
 }
 
 enum { TIMERS, NOTIFY, EVENT, EOI, REQUEST, KINDS };

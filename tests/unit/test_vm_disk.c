@@ -755,6 +755,20 @@ static void test_what_one_exit_may_ask(void **state)
     assert_int_equal(in(0x14, 1), 0);
 }
 
+/* Another vCPU offers a chain, and takes it back, each time that the device looks. */
+static void test_offered_and_taken_back(void **state)
+{
+    for (unsigned packed = 0; packed < 2; packed++) {
+        start(V1 | INDIRECT | (packed ? PACKED_RING : 0));
+        board.flickers = packed ? v.descriptors + 14 : v.driver + 2;
+        board.flicker = packed ? 0x80 : 1; /* a descriptor is available; the index */
+        board.flicks = 0;
+        kick();
+        board.flickers = 0;
+        assert_uint_in_range(board.flicks, 1, 1000);
+    }
+}
+
 /* CF9h while a long request waits for its turn; the next life has no bound. */
 static void test_bound_after_the_end(void **state)
 {
@@ -830,6 +844,7 @@ int main(void)
         TEST(test_pinned_by_others),
         TEST(test_saved_in_flight),
         TEST(test_idle_before_the_end),
+        TEST(test_offered_and_taken_back),
         TEST(test_bound_after_the_end),
         TEST(test_bound_after_a_reset),
         TEST(test_driver_without_flush),

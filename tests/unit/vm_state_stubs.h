@@ -17,6 +17,7 @@
 #include "vmx/audit.h"
 #include "vmx/cpu.h"
 #include "vmx/fpu.h"
+#include "tests/unit/unused.h"
 
 enum { CPUS = 3, FPU = 512, VMCS_FIELDS = 0x7000, BUS_SHIFT = 2 };
 
@@ -323,18 +324,6 @@ void rights_reap(struct rights *r, paddr retired)
 void log_line(enum log_level level, const char *fmt, ...)
 {
 }
-
-#define UNUSED_VOID(declaration)                                                                   \
-    declaration                                                                                    \
-    {                                                                                              \
-        fail_msg("%s", __func__);                                                                  \
-    }
-#define UNUSED(declaration)                                                                        \
-    declaration                                                                                    \
-    {                                                                                              \
-        fail_msg("%s", __func__);                                                                  \
-        return 0;                                                                                  \
-    }
 
 UNUSED(uint64_t lapic_now(struct lapic *l))
 UNUSED(int board_acknowledge(struct board *board, struct lapic *l))

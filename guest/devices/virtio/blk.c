@@ -297,6 +297,7 @@ static bool may_begin(const struct blk *b)
 static void process(struct blk *b, unsigned queue)
 {
     struct virtq *q = &b->virtio.queue[queue];
+    unsigned looks = 0; /* what has been offered may be taken back each time */
     int result = 0;
 
     virtq_silence(q);
@@ -310,7 +311,7 @@ static void process(struct blk *b, unsigned queue)
             virtio_broken(&b->virtio);
             return;
         }
-        if (result > 0 || !may_begin(b)) {
+        if (result > 0 || !may_begin(b) || looks++ == AT_ONCE) {
             b->waiting |= 1u << queue;
             return;
         }
