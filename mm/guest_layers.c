@@ -9,16 +9,21 @@ struct guest_layers {
     struct guest_memory_layer item[GUEST_MEMORY_LAYERS];
 };
 
+int guest_layers_create(struct guest_memory *gm)
+{
+    gm->room = heap_alloc(sizeof(*gm->room));
+    if (!gm->room)
+        return -ENOMEM;
+    spin_init(&gm->room->lock, RANK_MEMORY);
+    return 0;
+}
+
 bool guest_memory_find_layer(const struct guest_memory *gm, uint64_t gpa, bool is_ram,
                              struct guest_memory_layer *out, uint64_t *end)
 {
     struct guest_layers *layers = __atomic_load_n(&gm->layers, __ATOMIC_ACQUIRE);
     bool found = false;
 
-    *end = UINT64_MAX;
-    for (uint32_t i = 0; i < gm->range_count && !is_ram; i++)
-        if (gm->ranges[i].gpa > gpa)
-            *end = MIN(*end, gm->ranges[i].gpa);
     if (!layers)
         return false;
     spin_lock(&layers->lock);
@@ -90,24 +95,14 @@ static bool all_same(const struct guest_layers *now, const struct guest_memory_l
     return true;
 }
 
-int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
-                            unsigned count)
+bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
+                             unsigned count)
 {
-    struct guest_layers *now = gm->layers;
+    struct guest_layers *now = gm->room;
 
-    if (count > GUEST_MEMORY_LAYERS)
-        return -ENOMEM;
-    if (!now && count == 0)
-        return 0;
-    if (!now) {
-        now = heap_alloc(sizeof(*now));
-        if (!now)
-            return -ENOMEM;
-        spin_init(&now->lock, RANK_MEMORY);
-        __atomic_store_n(&gm->layers, now, __ATOMIC_RELEASE);
-    }
     if (all_same(now, layers, count))
-        return 0;
+        return false;
+    __atomic_store_n(&gm->layers, now, __ATOMIC_RELEASE);
     spin_lock(&now->lock);
     for (unsigned i = 0; i < now->count; i++)
         mark_chunks(gm, &now->item[i], layers, count);
@@ -117,5 +112,5 @@ int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_l
     }
     now->count = count;
     spin_unlock(&now->lock);
-    return 1;
+    return true;
 }

@@ -90,6 +90,8 @@ int guest_memory_create(struct guest_memory *gm, uint16_t owner,
     *gm = (struct guest_memory){.owner = owner};
     int rc = regions_valid(regions, count);
 
+    if (rc == 0)
+        rc = guest_layers_create(gm);
     for (unsigned i = 0; rc == 0 && i < count; i++) {
         struct guest_memory_range *r = &gm->ranges[i];
         r->gpa = regions[i].gpa;
@@ -142,7 +144,7 @@ void guest_memory_destroy(struct guest_memory *gm)
             free_chunk(gm->ranges[i].chunks[c]);
         heap_free(gm->ranges[i].chunks);
     }
-    heap_free(gm->layers);
+    heap_free(gm->room);
     *gm = (struct guest_memory){0};
 }
 
@@ -190,12 +192,21 @@ struct stand {
     bool writable;
 };
 
+/* How far it is to the RAM that begins next behind gpa. */
+static uint64_t until_ram(const struct guest_memory *gm, uint64_t gpa)
+{
+    for (uint32_t i = 0; i < gm->range_count; i++)
+        if (gm->ranges[i].gpa > gpa)
+            return gm->ranges[i].gpa - gpa;
+    return UINT64_MAX - gpa;
+}
+
 static struct stand ram_at(const struct guest_memory *gm, uint64_t gpa)
 {
     const struct guest_memory_range *r = find_range(gm, gpa);
 
     if (!r)
-        return (struct stand){.hpa = FRAME_NONE, .size = UINT64_MAX};
+        return (struct stand){.hpa = FRAME_NONE, .size = until_ram(gm, gpa)};
     uint64_t chunk = plain(__atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED));
     paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
     uint64_t offset = gpa % GUEST_CHUNK, page = gpa % PAGE_SIZE;
@@ -215,7 +226,7 @@ static __attribute__((noinline)) struct stand stands_at(const struct guest_memor
 {
     struct guest_memory_layer l;
     struct stand s = ram_at(gm, gpa);
-    uint64_t end;
+    uint64_t end = s.hpa != FRAME_NONE ? UINT64_MAX : gpa + s.size;
 
     if (LIKELY(!gm->layers) && s.hpa != FRAME_NONE)
         return s;

@@ -28,9 +28,10 @@ struct guest_memory {
     struct guest_memory_range ranges[GUEST_MEMORY_RANGES]; /* ascending, none overlaps */
     struct guest_layers *layers; /* NULL: there have never been any; atomic */
     uint32_t range_count;
-    uint16_t owner;    /* FRAME_VM + id */
-    uint64_t size;     /* bytes of RAM */
-    uint64_t metadata; /* bytes of heap and frames beside the RAM itself */
+    uint16_t owner;            /* FRAME_VM + id */
+    uint64_t size;             /* bytes of RAM */
+    uint64_t metadata;         /* bytes of heap and frames beside the RAM itself */
+    struct guest_layers *room; /* what `layers` becomes */
 };
 
 struct guest_memory_region {
@@ -69,11 +70,11 @@ struct guest_memory_layer {
  * These, at most GUEST_MEMORY_LAYERS of which none overlaps another, instead of those before. On
  * any processor; who changes them does so under a lock of his own. All functions below see them at
  * once, and EPT when rights_refresh() (guest/memory/rights.h) has been told. Frames that a layer
- * has shown must stay for as long as the VM. 1: something is different now; 0; or -ENOMEM, never
- * for count 0: all is as it was.
+ * has shown must stay until no vCPU of the VM runs any more and nothing of them is pinned. Whether
+ * something is different now.
  */
-int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
-                            unsigned count) MUST_CHECK;
+bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
+                             unsigned count);
 /* Where memory stands next after gpa, where there is none: at that address or later. UINT64_MAX:
  * nowhere. */
 uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa);

@@ -124,7 +124,7 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
 
 /* --- what the bus asks --- */
 
-static int set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
+static bool set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
 {
     return guest_memory_set_layers(CONTAINER_OF(bus, struct board, front.bus)->memory, layers,
                                    count);
@@ -244,7 +244,8 @@ int board_create(struct board **out, const struct board_cpus *cpus, void *owner,
     ioapic_set_read_page(&board->ioapic, read_page);
     if ((result = pic_attach(&board->pic, bus)) < 0 ||
         (result = bus_add_device(bus, &board->ioapic.device)) < 0 ||
-        (result = bus_add_mmio(bus, &board->ioapic.device, IOAPIC_BASE, IOAPIC_SIZE)) < 0) {
+        (result = bus_add_mmio(bus, &board->ioapic.device, IOAPIC_BASE, IOAPIC_SIZE)) < 0 ||
+        (result = bus_add_mmio(bus, &bus->nobody, LAPIC_BASE, PAGE_SIZE)) < 0) {
         board_destroy(board);
         return result;
     }

@@ -3,7 +3,8 @@
 #include "arch/x86/lib/string.h"
 #include "guest/board/bus_internal.h"
 
-/* --- nobody: device 0, which answers for every port that has no owner --- */
+/* --- nobody: device 0, which answers for every port that has no owner, and for memory where
+ * nothing is to be --- */
 
 static uint32_t nobody_read(struct device *d, uint16_t port, unsigned size)
 {
@@ -14,10 +15,21 @@ static void nobody_write(struct device *d, uint16_t port, unsigned size, uint32_
 {
 }
 
+static uint64_t nobody_mmio_read(struct device *d, uint64_t offset, unsigned size)
+{
+    return UINT64_MAX;
+}
+
+static void nobody_mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_t value)
+{
+}
+
 static const struct device_ops nobody_ops = {
     .name = "nobody",
     .port_read = nobody_read,
     .port_write = nobody_write,
+    .mmio_read = nobody_mmio_read,
+    .mmio_write = nobody_mmio_write,
 };
 
 /* --- registration --- */

@@ -4,6 +4,9 @@
 #include "guest/board/bus_internal.h"
 #include "mm/heap.h"
 
+_Static_assert(ARRAY_SIZE(((struct bus *)NULL)->layer) <= GUEST_MEMORY_LAYERS,
+               "guest memory has room for what all pieces show");
+
 #define PORTS      0x10000u
 #define PAGE_PORTS 256u
 
@@ -132,12 +135,10 @@ static void show_rest(struct bus *bus, const struct bus_range *r)
     }
 }
 
-/* What memory shows in the pieces, in ascending order: pages of a piece that are only partly its
- * show nothing. */
+/* What memory shows in the pieces: pages of a piece that are only partly its show nothing. */
 static unsigned find_layers(struct bus *bus)
 {
     unsigned count = 0;
-    uint64_t before = 0; /* the end of the last one */
 
     for (unsigned i = 0; i < bus->piece_count; i++) {
         const struct bus_piece *p = &bus->piece[i];
@@ -147,9 +148,8 @@ static unsigned find_layers(struct bus *bus)
         if ((calls && !over) || p->base >= GUEST_MEMORY_END)
             continue;
         uint64_t end = MIN(p->base + p->size - 1, GUEST_MEMORY_END - 1) + 1;
-        uint64_t from = calls ? ALIGN_DOWN(p->base, PAGE_SIZE) : ALIGN_UP(p->base, PAGE_SIZE);
-        from = MAX(from, before);
-        end = calls ? ALIGN_UP(end, PAGE_SIZE) : ALIGN_DOWN(end, PAGE_SIZE);
+        uint64_t from = ALIGN_UP(p->base, PAGE_SIZE);
+        end = ALIGN_DOWN(end, PAGE_SIZE);
         if (from >= end)
             continue;
         bus->layer[count++] = (struct guest_memory_layer){
@@ -162,7 +162,6 @@ static unsigned find_layers(struct bus *bus)
             .writable = r->writable,
             .over_ram = over,
         };
-        before = end;
     }
     return count;
 }
@@ -187,28 +186,27 @@ static void show_pieces(struct bus *bus)
 }
 
 /* r was at `left`, if it was anywhere, or showed something else. */
-static int show_memory(struct bus *bus, const struct bus_range *r, bool was_placed, uint64_t left)
+static void show_memory(struct bus *bus, const struct bus_range *r, bool was_placed, uint64_t left)
 {
     show_pieces(bus);
-    if (!bus->set_layers)
-        return 0;
-    int result = bus->set_layers(bus, bus->layer, find_layers(bus));
-    if (result <= 0)
-        return result;
+    if (!bus->set_layers || !bus->set_layers(bus, bus->layer, find_layers(bus)))
+        return;
     if (was_placed)
         tell_changed(bus, left, r->size);
     if (r->placed && (!was_placed || r->base != left))
         tell_changed(bus, r->base, r->size);
-    return 0;
 }
 
 /* --- coming, moving, going --- */
 
+/* Memory shows, and RAM is hidden, in whole pages. */
 static bool is_aligned(const struct bus_range *r, uint64_t base, enum bus_shows shows,
                        uint64_t from)
 {
-    return shows == BUS_CALLS ||
-           (r->space == BUS_MEMORY && IS_ALIGNED(base | r->size | from, PAGE_SIZE));
+    if (shows == BUS_CALLS)
+        return r->space == BUS_PORTS || r->priority < BUS_OVER ||
+               IS_ALIGNED(base | r->size, PAGE_SIZE);
+    return r->space == BUS_MEMORY && IS_ALIGNED(base | r->size | from, PAGE_SIZE);
 }
 
 static bool fits(const struct bus_range *r, uint64_t base)
@@ -224,7 +222,7 @@ static bool is_possible(const struct bus *bus, const struct bus_range *r, uint64
 {
     const struct device_ops *ops = r->device->ops;
 
-    return bus_device_index(bus, r->device) != 0 && fits(r, base) &&
+    return (bus_device_index(bus, r->device) != 0 || r->device == &bus->nobody) && fits(r, base) &&
            (r->space == BUS_PORTS ? ops->port_read && ops->port_write
                                   : ops->mmio_read && ops->mmio_write);
 }
@@ -255,8 +253,10 @@ static int place(struct bus *bus, struct bus_range *r, bool placed, uint64_t bas
         return 0;
     r->placed = placed;
     r->base = base;
-    if (r->space == BUS_MEMORY)
-        return show_memory(bus, r, was_placed, left);
+    if (r->space == BUS_MEMORY) {
+        show_memory(bus, r, was_placed, left);
+        return 0;
+    }
     if (was_placed)
         result = show_ports(bus, left, r->size);
     if (placed && show_ports(bus, base, r->size) < 0)
@@ -287,18 +287,16 @@ int bus_place(struct bus *bus, struct bus_range *r, uint64_t base)
 int bus_show(struct bus *bus, struct bus_range *r, enum bus_shows shows, uint64_t from,
              bool writable)
 {
-    int result = 0;
-
-    if (!is_aligned(r, r->base, shows, from))
+    if (!is_aligned(r, r->placed ? r->base : 0, shows, from))
         return -EINVAL;
     spin_lock(&bus->lock);
     r->shows = (uint8_t)shows;
     r->writable = writable;
     r->from = from;
     if (r->placed)
-        result = show_memory(bus, r, true, r->base);
+        show_memory(bus, r, true, r->base);
     spin_unlock(&bus->lock);
-    return result;
+    return 0;
 }
 
 void bus_withdraw(struct bus *bus, struct bus_range *r)

@@ -41,7 +41,8 @@ struct device_ops {
      */
     uint32_t (*port_read)(struct device *d, uint16_t port, unsigned size);
     void (*port_write)(struct device *d, uint16_t port, unsigned size, uint32_t value);
-    /* A memory access within the device's range: offset from its start, size 1, 2, 4 or 8. */
+    /* A memory access within the device's range: offset from its start, size 1, 2, 4 or 8; 3, 5, 6
+     * and 7, too, as parts of an instruction's access that goes over a page's end. */
     uint64_t (*mmio_read)(struct device *d, uint64_t offset, unsigned size);
     void (*mmio_write)(struct device *d, uint64_t offset, unsigned size, uint64_t value);
     /* Timer number `timer` reached its deadline; it is off now and may be set again. now is in
@@ -154,7 +155,8 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
  * it was no vCPU's access, vCPU 0): all of them have left the guest and forgotten by then. So no
  * vCPU that could know of the change sees what was before; one that runs meanwhile is as if it had
  * been a little earlier. Memory shows in whole pages; of a page that two ranges share, the one that
- * calls its device is asked for its part, and the other one by its functions, too.
+ * calls its device is asked for its part, and the other one by its functions, too. What is over RAM
+ * (BUS_OVER) lies there in whole pages, whatever it shows.
  */
 
 #define BUS_DEVICES 48
@@ -170,7 +172,8 @@ enum bus_priority {
 
 enum bus_shows {
     BUS_CALLS,  /* accesses call the device */
-    BUS_FRAMES, /* frames of the device's, contiguous, which it keeps while the bus is there */
+    BUS_FRAMES, /* frames of the device's, contiguous, which it keeps until it is destroyed: no vCPU
+                   runs then, and nothing of them is pinned */
     BUS_RAM,    /* RAM of the VM's */
 };
 
@@ -218,7 +221,8 @@ struct bus {
     unsigned timed_count;
     uint64_t changes;       /* of piece, and one; atomic */
     struct spinlock *chips; /* of DEVICE_CHIPS; NULL: they have their own, too */
-    struct device nobody;   /* device 0: answers for every port that has no owner */
+    struct device nobody; /* device 0: answers for every port that has no owner, and for memory that
+                             bus_add_mmio() gives it */
 
     struct spinlock timer_lock; /* over changes of all deadlines */
     uint64_t next_deadline;     /* earliest of all devices' timers; atomic */
@@ -232,7 +236,7 @@ struct bus {
     struct guest_memory_layer layer[2 * BUS_RANGES]; /* what memory shows, for: */
     /* NULL, or the board's: they are to stand in guest memory. As guest_memory_set_layers(); and
      * where something else stands now. With the bus's lock held. */
-    int (*set_layers)(struct bus *bus, const struct guest_memory_layer *layers, unsigned count);
+    bool (*set_layers)(struct bus *bus, const struct guest_memory_layer *layers, unsigned count);
     void (*memory_changed)(struct bus *bus, uint64_t gpa, uint64_t size);
 };
 
@@ -251,13 +255,13 @@ int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size
 int bus_add_range(struct bus *bus, struct bus_range *r) MUST_CHECK;
 /*
  * From now on it is at base, whether it was anywhere before or not. With its device's lock held or
- * none, on any processor. -EINVAL: that wraps, goes past port FFFFh, or memory would show that is
- * not page aligned, and now it is nowhere; -ENOMEM: some of its ports are nobody's, or its memory
- * does not show.
+ * none, on any processor. -EINVAL: that wraps, goes past port FFFFh, or memory would show, or RAM
+ * be hidden, that is not page aligned, and now it is nowhere; -ENOMEM: some of its ports are
+ * nobody's.
  */
 int bus_place(struct bus *bus, struct bus_range *r, uint64_t base) MUST_CHECK;
-/* From now on it shows that, wherever it is: as bus_place(). from: see struct bus_range. -EINVAL:
- * it would not be page aligned; it shows what it did. */
+/* From now on it shows that, wherever it is, or will be: as bus_place(). from: see struct
+ * bus_range. -EINVAL: it would not be page aligned; it shows what it did. */
 int bus_show(struct bus *bus, struct bus_range *r, enum bus_shows shows, uint64_t from,
              bool writable) MUST_CHECK;
 /* It is nowhere. */

@@ -24,12 +24,6 @@ int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uin
     return -EFAULT;
 }
 
-int guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
-                            unsigned count)
-{
-    return 0;
-}
-
 int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
 {
     return -EFAULT;

@@ -5,11 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <cmocka.h>
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
-#include "guest/board/board.h"
+#include "guest/board/board_internal.h"
 #include "guest/board/ioapic.h"
 #include "guest/board/wall_clock.h"
 #include "mm/guest_memory.h"
@@ -54,6 +55,18 @@ void spin_wait(struct spinlock *l, uint16_t ticket)
 void wall_clock_now(int64_t *seconds, uint32_t *microseconds)
 {
     fail_msg("%s", __func__);
+}
+
+static struct guest_memory_layer layer[4];
+static unsigned layers;
+
+bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *set,
+                             unsigned count)
+{
+    assert_true(count <= ARRAY_SIZE(layer));
+    memcpy(layer, set, count * sizeof(*set));
+    layers = count;
+    return false;
 }
 
 /* --- its owner --- */
@@ -169,13 +182,37 @@ static void asks_its_owner(void **state)
     board_destroy(board);
 }
 
+/* A guest puts a BAR over both APICs' pages: it shows beside them. */
+static void apics_are_never_covered(void **state)
+{
+    static const uint64_t apics[] = {IOAPIC_BASE, LAPIC_BASE};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(apics); i++) {
+        struct board *board = make();
+        struct bus_range bar = {.device = &board->ioapic.device, /* any that has the functions */
+                                .size = 0x4000,
+                                .space = BUS_MEMORY,
+                                .priority = BUS_MOVABLE,
+                                .shows = BUS_FRAMES,
+                                .from = 0x7000000};
+
+        assert_int_equal(bus_add_range(board_bus(board), &bar), 0);
+        assert_int_equal(bus_place(board_bus(board), &bar, apics[i] - 0x1000), 0);
+        assert_int_equal(layers, 2);
+        assert_int_equal(layer[0].gpa, apics[i] - 0x1000);
+        assert_int_equal(layer[0].size, 0x1000);
+        assert_int_equal(layer[1].gpa, apics[i] + 0x1000);
+        assert_int_equal(layer[1].from, 0x7002000);
+        board_destroy(board);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_all_back),
-        cmocka_unit_test(begins_at_0),
-        cmocka_unit_test(saves_its_lines),
-        cmocka_unit_test(asks_its_owner),
+        cmocka_unit_test(gives_all_back),          cmocka_unit_test(begins_at_0),
+        cmocka_unit_test(saves_its_lines),         cmocka_unit_test(asks_its_owner),
+        cmocka_unit_test(apics_are_never_covered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

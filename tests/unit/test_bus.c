@@ -336,7 +336,7 @@ static void the_higher_priority_is_seen(void **state)
     struct bus_range *over = movable(1, &b, BUS_MEMORY, 0x10);
     uint64_t value;
 
-    over->priority = BUS_OVER;
+    over->priority = BUS_FIXED;
     assert_int_equal(bus_add_mmio(&board.bus, &b.dev, 0xfec00000, 0x20), 0);
     assert_int_equal(bus_add_range(&board.bus, over), 0);
     assert_int_equal(bus_add_range(&board.bus, bar), 0);
@@ -380,11 +380,13 @@ static void one_byte_lies_beside_a_dword(void **state)
 static void what_is_seen_is_what_lies_on_top(void **state)
 {
     enum { SPACE = 200, FIRST = 200 };
+    static const uint64_t unit[] = {[BUS_PORTS] = 1, [BUS_MEMORY] = PAGE_SIZE};
     struct bus_range *r = ranges;
     unsigned seed = 7;
 
     for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
-        movable(i, i & 2 ? &a : &b, i & 1 ? BUS_PORTS : BUS_MEMORY, 1 + i * i % 37);
+        enum bus_space space = i & 1 ? BUS_PORTS : BUS_MEMORY;
+        movable(i, i & 2 ? &a : &b, space, (1 + i * i % 37) * unit[space]);
         r[i].priority = (uint8_t)(i % 3);
         assert_int_equal(bus_add_range(&board.bus, &r[i]), 0);
     }
@@ -395,24 +397,26 @@ static void what_is_seen_is_what_lies_on_top(void **state)
         if (seed >> 30 == 0)
             bus_withdraw(&board.bus, moved);
         else
-            assert_int_equal(bus_place(&board.bus, moved, FIRST + (seed >> 16) % 100), 0);
+            assert_int_equal(
+                bus_place(&board.bus, moved, (FIRST + (seed >> 16) % 100) * unit[moved->space]), 0);
         for (unsigned at = FIRST; at < FIRST + SPACE; at++) {
             const struct bus_range *top[2] = {NULL, NULL};
             uint64_t value;
             for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
                 const struct bus_range **t = &top[r[i].space];
-                if (r[i].placed && at - r[i].base < r[i].size &&
+                if (r[i].placed && at * unit[r[i].space] - r[i].base < r[i].size &&
                     (!*t || r[i].priority > (*t)->priority))
                     *t = &r[i];
             }
             uint8_t tag = top[BUS_PORTS] ? top[BUS_PORTS]->device == &a.dev ? 0x10 : 0x80 : 0;
             assert_int_equal(bus_port_read(&board.bus, (uint16_t)at, 1),
                              top[BUS_PORTS] ? (tag + at) & 0xff : 0xff);
-            assert_int_equal(bus_mmio_read(&board.bus, &view, at, 1, &value), !!top[BUS_MEMORY]);
+            assert_int_equal(bus_mmio_read(&board.bus, &view, at * PAGE_SIZE, 1, &value),
+                             !!top[BUS_MEMORY]);
             if (top[BUS_MEMORY]) {
                 const struct device *d = top[BUS_MEMORY]->device;
                 assert_int_equal(CONTAINER_OF(d, struct probe, dev)->where,
-                                 at - top[BUS_MEMORY]->base);
+                                 at * PAGE_SIZE - top[BUS_MEMORY]->base);
                 assert_int_equal(value, d == &a.dev ? 0x10 : 0x80);
             }
         }
@@ -424,18 +428,15 @@ static void what_is_seen_is_what_lies_on_top(void **state)
 static struct guest_memory_layer shown[16];
 static unsigned shown_count, tellings;
 static uint64_t told_from, told_to; /* around all */
-static int refusal;
 
-static int set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
+static bool set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
 {
-    if (refusal)
-        return refusal;
     if (count == shown_count && memcmp(layers, shown, count * sizeof(*layers)) == 0)
-        return 0;
+        return false;
     assert_true(count <= ARRAY_SIZE(shown));
     memcpy(shown, layers, count * sizeof(*layers));
     shown_count = count;
-    return 1;
+    return true;
 }
 
 static void memory_changed(struct bus *bus, uint64_t gpa, uint64_t size)
@@ -451,7 +452,6 @@ static void listen(void)
     board.bus.set_layers = set_layers;
     board.bus.memory_changed = memory_changed;
     shown_count = tellings = 0;
-    refusal = 0;
 }
 
 static void expect_layer(unsigned n, uint64_t gpa, uint64_t size, uint64_t from, unsigned shows)
@@ -474,7 +474,7 @@ static void expect_told(unsigned times, uint64_t from, uint64_t to)
 /* As PAM over a flash over RAM: the first under the others. */
 static void memory_shows_by_priority(void **state)
 {
-    static struct bus_range rom, pam, calls, more;
+    static struct bus_range rom, pam, calls;
 
     listen();
     rom = (struct bus_range){.device = &a.dev,
@@ -491,7 +491,7 @@ static void memory_shows_by_priority(void **state)
                              .writable = true,
                              .from = 0xe4000};
     calls = (struct bus_range){
-        .device = &b.dev, .size = 0x100, .space = BUS_MEMORY, .priority = BUS_OVER + 2};
+        .device = &b.dev, .size = 0x1000, .space = BUS_MEMORY, .priority = BUS_OVER + 2};
     assert_int_equal(bus_add_range(&board.bus, &rom), 0);
     assert_int_equal(bus_add_range(&board.bus, &pam), 0);
     assert_int_equal(bus_add_range(&board.bus, &calls), 0);
@@ -510,20 +510,14 @@ static void memory_shows_by_priority(void **state)
     assert_true(shown[1].writable);
     expect_layer(2, 0xe8000, 0x18000, 0x7008000, GUEST_LAYER_FRAMES);
 
-    /* pages that it shares with calls show nothing */
-    assert_int_equal(bus_place(&board.bus, &calls, 0xe8f80), 0);
-    expect_told(1, 0xe8000, 0xea000);
+    /* calls hide what is below */
+    assert_int_equal(bus_place(&board.bus, &calls, 0xe8000), 0);
+    expect_told(1, 0xe8000, 0xe9000);
     assert_int_equal(shown_count, 4);
-    expect_layer(2, 0xe8000, 0x2000, 0, GUEST_LAYER_NOTHING);
-    expect_layer(3, 0xea000, 0x16000, 0x700a000, GUEST_LAYER_FRAMES);
-    more = calls;
-    assert_int_equal(bus_add_range(&board.bus, &more), 0);
-    assert_int_equal(bus_place(&board.bus, &more, 0xe9400), 0); /* and with others that call */
-    assert_int_equal(shown_count, 4);
-    bus_withdraw(&board.bus, &more);
-    tellings = 0;
-    assert_int_equal(bus_place(&board.bus, &calls, 0xe4010), 0);
-    expect_told(2, 0xe4000, 0xea000);
+    expect_layer(2, 0xe8000, 0x1000, 0, GUEST_LAYER_NOTHING);
+    expect_layer(3, 0xe9000, 0x17000, 0x7009000, GUEST_LAYER_FRAMES);
+    assert_int_equal(bus_place(&board.bus, &calls, 0xe4000), 0);
+    expect_told(2, 0xe4000, 0xe9000);
     expect_layer(1, 0xe4000, 0x1000, 0, GUEST_LAYER_NOTHING);
     expect_layer(2, 0xe5000, 0x3000, 0xe5000, GUEST_LAYER_RAM);
     bus_withdraw(&board.bus, &calls);
@@ -605,9 +599,81 @@ static void memory_shows_in_whole_pages(void **state)
     assert_int_equal(bus_place(&board.bus, &r, UINT64_MAX - 0x1fff), 0);
     expect_told(1, GUEST_MEMORY_END - 0x1000, GUEST_MEMORY_END);
     assert_int_equal(shown_count, 0);
-    refusal = -ENOMEM;
-    assert_int_equal(bus_place(&board.bus, &r, 0x80000000), -ENOMEM);
-    assert_int_equal(tellings, 0);
+    /* pages that it shares with calls show nothing */
+    assert_int_equal(bus_add_mmio(&board.bus, &b.dev, 0x80000f80, 0x90), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x7ffff000), 0);
+    assert_int_equal(shown_count, 1);
+    expect_layer(0, 0x7ffff000, 0x1000, 0x7000000, GUEST_LAYER_FRAMES);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000000), 0);
+    assert_int_equal(shown_count, 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80001000), 0);
+    assert_int_equal(shown_count, 1);
+    expect_layer(0, 0x80002000, 0x1000, 0x7001000, GUEST_LAYER_FRAMES);
+}
+
+/* What lies over RAM hides whole pages of it: part of one would be neither's. */
+static void ram_is_hidden_in_whole_pages(void **state)
+{
+    static struct bus_range r;
+
+    listen();
+    r = (struct bus_range){
+        .device = &a.dev, .size = 0x100, .space = BUS_MEMORY, .priority = BUS_OVER};
+    assert_int_equal(bus_add_range(&board.bus, &r), -EINVAL);
+    r.size = 0x1000;
+    assert_int_equal(bus_add_range(&board.bus, &r), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0xe0000), 0);
+    expect_layer(0, 0xe0000, 0x1000, 0, GUEST_LAYER_NOTHING);
+    assert_int_equal(bus_place(&board.bus, &r, 0xe0f00), -EINVAL);
+    assert_int_equal(shown_count, 0);
+}
+
+/* Where nothing is to be: nothing answers, and no BAR shows there. */
+static void nobodys_memory(void **state)
+{
+    static struct bus_range r;
+    uint64_t value;
+
+    listen();
+    r = (struct bus_range){.device = &a.dev,
+                           .size = 0x4000,
+                           .space = BUS_MEMORY,
+                           .priority = BUS_MOVABLE,
+                           .shows = BUS_FRAMES,
+                           .from = 0x7000000};
+    assert_int_equal(bus_add_mmio(&board.bus, &board.bus.nobody, 0xfee00000, 0x1000), 0);
+    assert_int_equal(bus_add_range(&board.bus, &r), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0xfedff000), 0);
+    assert_int_equal(shown_count, 2);
+    expect_layer(0, 0xfedff000, 0x1000, 0x7000000, GUEST_LAYER_FRAMES);
+    expect_layer(1, 0xfee01000, 0x2000, 0x7002000, GUEST_LAYER_FRAMES);
+    assert_int_equal(bus_show(&board.bus, &r, BUS_CALLS, 0, false), 0);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xfee00020, 4, &value));
+    assert_int_equal(value, UINT32_MAX);
+    assert_true(bus_mmio_write(&board.bus, &view, 0xfee00020, 4, 1));
+    assert_int_equal(a.reads + a.writes, 0);
+}
+
+/* It is nowhere since it could not be placed: what it shows is aligned to nothing. */
+static void what_is_nowhere_shows_what_it_likes(void **state)
+{
+    static struct bus_range r;
+
+    listen();
+    r = (struct bus_range){.device = &a.dev,
+                           .size = 0x2000,
+                           .space = BUS_MEMORY,
+                           .priority = BUS_MOVABLE,
+                           .shows = BUS_FRAMES,
+                           .from = 0x7000000};
+    assert_int_equal(bus_add_range(&board.bus, &r), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000000), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000800), -EINVAL);
+    assert_int_equal(bus_show(&board.bus, &r, BUS_FRAMES, 0x7100000, false), 0);
+    bus_withdraw(&board.bus, &r); /* as at a reset */
+    assert_int_equal(bus_show(&board.bus, &r, BUS_FRAMES, 0x7200000, false), 0);
+    assert_int_equal(bus_place(&board.bus, &r, 0x80000000), 0);
+    expect_layer(0, 0x80000000, 0x2000, 0x7200000, GUEST_LAYER_FRAMES);
 }
 
 static void the_next_deadline_is_exact(void **state)
@@ -698,6 +764,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(writes_to_read_only_memory_are_the_devices, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(memory_shows_in_whole_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(ram_is_hidden_in_whole_pages, setup, teardown),
+        cmocka_unit_test_setup_teardown(nobodys_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_nowhere_shows_what_it_likes, setup, teardown),
         cmocka_unit_test_setup_teardown(the_next_deadline_is_exact, setup, teardown),
         cmocka_unit_test_setup_teardown(due_timers_run_once, setup, teardown),
         cmocka_unit_test_setup_teardown(reset_stops_timers, setup, teardown),

@@ -268,8 +268,8 @@ static void pins(void **state)
 
 static void set(const struct guest_memory_layer *layers, unsigned count)
 {
-    assert_int_equal(guest_memory_set_layers(&gm, layers, count), 1);
-    assert_int_equal(guest_memory_set_layers(&gm, layers, count), 0);
+    assert_true(guest_memory_set_layers(&gm, layers, count));
+    assert_false(guest_memory_set_layers(&gm, layers, count));
 }
 
 static uint8_t byte_at(uint64_t gpa)
@@ -301,7 +301,7 @@ static void layers(void **state)
     for (uint64_t gpa = 0; gpa < 4 * MIB; gpa += PAGE_SIZE)
         assert_int_equal(guest_memory_write(&gm, gpa, &(uint64_t){1}, 8), 0);
     assert_non_null(guest_memory_view(&gm, 0));
-    assert_int_equal(guest_memory_set_layers(&gm, NULL, 0), 0);
+    assert_false(guest_memory_set_layers(&gm, NULL, 0));
     set(l, ARRAY_SIZE(l));
 
     /* ROM */
@@ -383,10 +383,31 @@ static void layers_without_memory(void **state)
 
     assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
     mock_heap_left = 0;
-    assert_int_equal(guest_memory_set_layers(&gm, &l, 1), -ENOMEM);
+    mock_limit = mock_used;
+    set(&l, 1);
+    assert_null(guest_memory_view(&gm, 0));
+    assert_int_equal(byte_at(0xe0000), *(uint8_t *)phys_to_virt(ROM_FRAMES));
+    set(NULL, 0);
     assert_non_null(guest_memory_view(&gm, 0));
-    mock_heap_left = 100;
-    assert_int_equal(guest_memory_set_layers(&gm, &l, GUEST_MEMORY_LAYERS + 1), -ENOMEM);
+}
+
+/* As many as there can be, each of a page. */
+static void the_most_layers(void **state)
+{
+    static struct guest_memory_layer l[GUEST_MEMORY_LAYERS];
+
+    assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
+    for (unsigned i = 0; i < GUEST_MEMORY_LAYERS; i++)
+        l[i] = (struct guest_memory_layer){.gpa = 2 * PAGE_SIZE * i,
+                                           .size = PAGE_SIZE,
+                                           .from = ROM_FRAMES + PAGE_SIZE * i,
+                                           .shows = GUEST_LAYER_FRAMES,
+                                           .over_ram = true};
+    for (unsigned i = 0; i < GUEST_MEMORY_LAYERS; i++)
+        memset(phys_to_virt(ROM_FRAMES + PAGE_SIZE * i), (int)i, PAGE_SIZE);
+    set(l, GUEST_MEMORY_LAYERS);
+    for (unsigned i = 0; i < GUEST_MEMORY_LAYERS; i++)
+        assert_int_equal(byte_at(2 * PAGE_SIZE * i), i);
 }
 
 static void refused(void **state)
@@ -415,7 +436,7 @@ static void exhaustion(void **state)
         assert_int_equal(mock_heap_blocks, 0);
     }
     mock_limit = MOCK_FRAMES;
-    for (long n = 0; n < 2; n++) {
+    for (long n = 0; n < 3; n++) {
         mock_heap_left = n;
         assert_int_equal(create(r, 2), -ENOMEM);
         assert_int_equal(mock_used, 0);
@@ -442,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pins, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
+        cmocka_unit_test_setup_teardown(the_most_layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(refused, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
     };

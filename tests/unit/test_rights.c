@@ -156,7 +156,7 @@ static void what_each_takes(void **state)
 /* The layers from now on, and EPT has been told of [from, to). */
 static void lay(const struct guest_memory_layer *layers, unsigned count, uint64_t from, uint64_t to)
 {
-    assert_int_equal(guest_memory_set_layers(&gm, layers, count), 1);
+    assert_true(guest_memory_set_layers(&gm, layers, count));
     rights_refresh(&r, from, to - from);
 }
 
@@ -288,6 +288,27 @@ static void layers(void **state)
     expect(0xe0000, behind(0xe0000), 3, 7);
     expect_none(3 * GIB + 4 * MIB);
     rights_reap(&r, rights_retired(&r));
+}
+
+/* RAM shows from elsewhere, and there it begins only after two pages. */
+static void shows_nothing_and_then_ram(void **state)
+{
+    static const struct guest_memory_region regions[] = {{0, 6 * MIB}, {4 * GIB, 2 * MIB}};
+    const struct guest_memory_layer l = {.gpa = 2 * MIB,
+                                         .size = 0x4000,
+                                         .from = 4 * GIB - 0x2000,
+                                         .shows = GUEST_LAYER_RAM,
+                                         .writable = true,
+                                         .over_ram = true};
+
+    make(&large, regions, 2);
+    lay(&l, 1, 2 * MIB, 2 * MIB + 0x4000);
+    assert_int_equal(guest_memory_next(&gm, 2 * MIB), 2 * MIB + 0x2000);
+    assert_true(behind(2 * MIB + 0x2000) == behind(4 * GIB));
+    expect_none(2 * MIB + 0x1000);
+    assert_int_equal(rights_fault(&r, 2 * MIB + 0x1000, EPT_READ), -EFAULT);
+    assert_int_equal(rights_fault(&r, 2 * MIB + 0x2000, EPT_READ), 0);
+    expect(2 * MIB + 0x2000, behind(4 * GIB), 1, EPT_RWX);
 }
 
 /* No memory for tables: nothing says what is not so, and faults bring the rest back. */
@@ -630,6 +651,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(dropped, fresh, all_back),
         cmocka_unit_test_setup_teardown(places, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers, fresh, all_back),
+        cmocka_unit_test_setup_teardown(shows_nothing_and_then_ram, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
         cmocka_unit_test_setup_teardown(reaped_by_two, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_and_views, fresh, all_back),
