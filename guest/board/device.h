@@ -152,11 +152,13 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
  *
  * When a range comes, moves, goes or shows something else, copies of guest memory follow at once.
  * Processors follow before the vCPU whose access was the cause executes another instruction (when
- * it was no vCPU's access, vCPU 0): all of them have left the guest and forgotten by then. So no
- * vCPU that could know of the change sees what was before; one that runs meanwhile is as if it had
- * been a little earlier. Memory shows in whole pages; of a page that two ranges share, the one that
- * calls its device is asked for its part, and the other one by its functions, too. What is over RAM
- * (BUS_OVER) lies there in whole pages, whatever it shows.
+ * it was no vCPU's access, vCPU 0): all of them have left the guest and forgotten by then. Another
+ * vCPU that asks the device meanwhile, or is interrupted by it, has forgotten before it goes on. So
+ * no vCPU that could know of the change sees what was before; one that runs meanwhile is as if it
+ * had been a little earlier. (Only a device that writes of it into the VM's RAM could tell one that
+ * looks there too early.) Memory shows in whole pages; of a page that two ranges share, the one
+ * that calls its device is asked for its part, and the other one by its functions, too. What is
+ * over RAM (BUS_OVER) lies there in whole pages, whatever it shows.
  */
 
 #define BUS_DEVICES 48

@@ -326,7 +326,16 @@ static const struct exit_row {
 #pragma GCC diagnostic pop
 
 #define REQUESTS_RARE                                                                              \
-    (REQUEST_INIT | REQUEST_STARTUP | REQUEST_EOI_EXITS | REQUEST_VIEW | REQUEST_MEMORY)
+    (REQUEST_INIT | REQUEST_STARTUP | REQUEST_EOI_EXITS | REQUEST_VIEW | REQUEST_MEMORY |          \
+     REQUEST_FLUSH)
+
+/* Returns what is still to be done. */
+static __attribute__((noinline)) uint32_t serve_memory(struct vcpu *v, uint32_t requests)
+{
+    if (requests & REQUEST_MEMORY)
+        vm_settle_rights(v->vm);
+    return requests & ~REQUEST_MEMORY;
+}
 
 static __attribute__((noinline)) void serve_rare(struct vcpu *v, uint32_t requests)
 {
@@ -334,8 +343,9 @@ static __attribute__((noinline)) void serve_rare(struct vcpu *v, uint32_t reques
         vcpu_startup_message(v, requests); /* which ends HLT */
     if (requests & REQUEST_EOI_EXITS)
         vcpu_write_eoi_bitmap(v);
-    if (requests & REQUEST_MEMORY)
-        vm_settle_rights(v->vm);
+    serve_memory(v, requests);
+    if (requests & REQUEST_FLUSH)
+        vmx_flush_all();
     if (requests & REQUEST_VIEW)
         vcpu_refresh_view(v);
 }
@@ -350,7 +360,7 @@ static int serve_requests(struct vcpu *v)
         vcpu_reload_test(v);
     while ((requests = __atomic_exchange_n(&v->task.requests, 0, __ATOMIC_ACQUIRE))) {
         if (requests & REQUEST_LEAVE) {
-            vcpu_ask(v, requests); /* for when it comes back */
+            vcpu_ask(v, serve_memory(v, requests)); /* the rest for when it comes back */
             return VCPU_REQUEST;
         }
         v->halted |= (requests & REQUEST_HALT) != 0;

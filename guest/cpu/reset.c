@@ -46,7 +46,8 @@ void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
     vmx_request_interrupt_window(&v->hw, false);
     vmx_request_nmi_window(&v->hw, false);
     vcpu_apic_mode(v);
-    v->task.requests = REQUEST_TIMER | REQUEST_EVENT | (vcpu_reload_test ? REQUEST_RELOAD : 0);
+    __atomic_fetch_and(&v->task.requests, REQUESTS_KEPT, __ATOMIC_SEQ_CST);
+    vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT | (vcpu_reload_test ? REQUEST_RELOAD : 0));
     vcpu_release(v, held);
 }
 

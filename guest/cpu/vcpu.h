@@ -42,6 +42,10 @@ enum vcpu_leave {
 #define REQUEST_VIEW BIT(TASK_OWN + 6)
 /* What stands in the VM's memory has changed: vm_settle_rights(). */
 #define REQUEST_MEMORY BIT(TASK_OWN + 7)
+/* So do translations on its processor, which are to be forgotten before it enters its guest. */
+#define REQUEST_FLUSH BIT(TASK_OWN + 8)
+/* What a vCPU has to do whatever becomes of itself. */
+#define REQUESTS_KEPT (REQUEST_VIEW | REQUEST_MEMORY | REQUEST_FLUSH)
 
 struct vcpu {
     struct vmx_vcpu hw; /* must be first: the exit path casts one into the other */

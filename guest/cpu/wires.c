@@ -17,7 +17,7 @@ static void timers(void *owner, bool earlier)
 
     if (v && v->vm == vm)
         vcpu_keep_time(v);
-    else if (earlier)
+    else if (earlier && vm->vcpu_count) /* else there is nobody yet */
         vcpu_tell_timekeeper(vm);
 }
 
@@ -76,6 +76,10 @@ static void memory(void *owner, uint64_t gpa, uint64_t size)
     struct vcpu *v = this_cpu()->current;
 
     rights_refresh(&vm->rights, gpa, size);
+    /* Before who did it has settled, another one may hear of it from the device, whose lock we
+     * hold: that has left its guest for it, and need not be made to. */
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        vcpu_ask(vm->vcpu[i], REQUEST_VIEW | REQUEST_FLUSH);
     if (vm->vcpu_count) /* else nothing has ever run */
         vcpu_notify(v && v->vm == vm ? v : vm->vcpu[0], REQUEST_MEMORY);
 }

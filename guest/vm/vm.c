@@ -271,9 +271,9 @@ void vm_destroy(struct vm *vm)
 {
     run_flush(&vm->tasks);
     platform_stop(vm);
+    platform_destroy(vm); /* first: until devices are gone they may interrupt */
     for (unsigned i = 0; i < vm->config->cpus; i++)
         vcpu_destroy(vm->vcpu[i]);
-    platform_destroy(vm);
     rights_destroy(&vm->rights);
     if (vm->life->ioapic_page != FRAME_NONE)
         frame_free(vm->life->ioapic_page, FRAME_ORDER_4K);

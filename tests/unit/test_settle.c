@@ -1,0 +1,244 @@
+/* links: guest/cpu/wires.c guest/cpu/exit.c guest/cpu/settle.c */
+/* What shows in a VM's memory is another: who is told, and what a vCPU does before its next entry.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <asm/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "arch/x86/apic.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/panic.h"
+#include "arch/x86/trap.h"
+#include "guest/cpu/events.h"
+#include "guest/cpu/exit.h"
+#include "guest/cpu/linear.h"
+#include "guest/cpu/probe.h"
+#include "guest/cpu/timers.h"
+#include "guest/cpu/wires.h"
+#include "guest/run/run.h"
+#include "vmx/cpu.h"
+
+enum { CPUS = 3 };
+
+static struct percpu cpu = {.self = &cpu};
+static struct vcpu three[CPUS], *const a = &three[1], *const b = &three[2];
+static struct vm vm;
+static unsigned refreshes, flushes, views, kicks, synchronized, reaped, told;
+
+struct vmx_features vmx_features;
+const struct probes *probes;
+
+void task_notify(struct task *t, uint32_t requests)
+{
+    kicks++;
+    task_ask(t, requests);
+}
+
+void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size)
+{
+    refreshes++;
+}
+
+paddr rights_retired(struct rights *r)
+{
+    return 0x1000;
+}
+
+void rights_reap(struct rights *r, paddr retired)
+{
+    assert_int_equal(retired, 0x1000);
+    reaped++;
+}
+
+void run_synchronize(struct task_group *g)
+{
+    assert_int_equal(reaped, synchronized);
+    synchronized++;
+}
+
+void vmx_flush_all(void)
+{
+    flushes++;
+}
+
+void vcpu_refresh_view(struct vcpu *v)
+{
+    views++;
+}
+
+void vcpu_keep_time(struct vcpu *v)
+{
+    told++;
+}
+
+void vcpu_tell_timekeeper(struct vm *m)
+{
+    assert_true(m->vcpu_count > 0);
+    told++;
+}
+
+void apic_timer_set(uint64_t deadline)
+{
+}
+
+uint64_t test_tsc(void)
+{
+    return 1000;
+}
+
+NORETURN void panic(const char *fmt, ...)
+{
+    abort();
+}
+
+#define UNUSED_VOID(declaration)                                                                   \
+    declaration                                                                                    \
+    {                                                                                              \
+        fail_msg("%s", __func__);                                                                  \
+    }
+#define UNUSED(declaration)                                                                        \
+    declaration                                                                                    \
+    {                                                                                              \
+        fail_msg("%s", __func__);                                                                  \
+        return 0;                                                                                  \
+    }
+#define UNUSED_EXIT(name) UNUSED(enum exit_result name(struct vcpu *v, struct vm_exit *e))
+
+UNUSED_EXIT(exit_apic_access)
+UNUSED_EXIT(exit_cr_access)
+UNUSED_EXIT(exit_ept_violation)
+UNUSED_EXIT(exit_io)
+UNUSED_EXIT(exit_monitor_trap)
+UNUSED_EXIT(exit_rdmsr)
+UNUSED_EXIT(exit_task_switch)
+UNUSED_EXIT(exit_wrmsr)
+UNUSED_EXIT(exit_xsetbv)
+UNUSED(int rights_lookup(struct rights *r, uint64_t gpa, struct ept_leaf *leaf))
+UNUSED(bool step_debug_exception(struct vcpu *v, struct vm_exit *e))
+UNUSED(unsigned vcpu_code_width(const struct vcpu *v))
+UNUSED(bool vcpu_run_timers(struct vcpu *v))
+UNUSED(bool vcpu_wakes(struct vcpu *v))
+UNUSED(uint64_t vmread_any(enum vmcs_field field))
+UNUSED(const char *vmx_exit_name(unsigned reason))
+UNUSED(bool vmx_interrupted_event(struct vmx_event *out))
+UNUSED_VOID(void interrupt_dispatch(unsigned vector))
+UNUSED_VOID(void lapic_after_write(struct lapic *l, unsigned offset))
+UNUSED_VOID(void lapic_eoi_exit(struct lapic *l, uint8_t vector))
+UNUSED_VOID(void log_line(enum log_level level, const char *fmt, ...))
+UNUSED_VOID(void step_fault(struct vcpu *v))
+UNUSED_VOID(void vcpu_apic_mode(struct vcpu *v))
+UNUSED_VOID(void vcpu_deliver_events(struct vcpu *v))
+UNUSED_VOID(void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error))
+UNUSED_VOID(void vcpu_nmi(struct vcpu *v))
+UNUSED_VOID(void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error))
+UNUSED_VOID(void vcpu_startup_message(struct vcpu *v, uint32_t requests))
+UNUSED_VOID(void vcpu_update_deadline(struct vcpu *v))
+UNUSED_VOID(void vcpu_write_eoi_bitmap(struct vcpu *v))
+UNUSED_VOID(void vm_kill(struct vcpu *v, const char *why, ...))
+UNUSED_VOID(void vm_request(struct vm *m, enum vm_request request, const char *why))
+UNUSED_VOID(void vmwrite_any(enum vmcs_field field, uint64_t value))
+UNUSED_VOID(void vmx_block_nmi(void))
+UNUSED_VOID(void vmx_debug_exception(struct vmx_vcpu *v, uint64_t qualification))
+UNUSED_VOID(void vmx_end_traced(void))
+UNUSED_VOID(void vmx_entry_failed(struct vmx_vcpu *v))
+UNUSED_VOID(void vmx_report_entry_failure(struct vmx_vcpu *v))
+UNUSED_VOID(void vmx_set_resume_flag(void))
+UNUSED_VOID(void vmx_set_rip(uint64_t rip))
+
+static int setup(void **state)
+{
+    assert_int_equal(syscall(SYS_arch_prctl, ARCH_SET_GS, &cpu), 0);
+    memset(three, 0, sizeof(three));
+    vm.vcpu_count = CPUS;
+    for (unsigned i = 0; i < CPUS; i++) {
+        vm.vcpu[i] = &three[i];
+        three[i].vm = &vm;
+    }
+    cpu.current = NULL;
+    refreshes = flushes = views = kicks = synchronized = reaped = told = 0;
+    return 0;
+}
+
+/* a's access to a device has changed what shows. */
+static void change(void)
+{
+    cpu.current = a;
+    vcpu_wires.memory(&vm, 0xe0000, 0x1000);
+    assert_int_equal(refreshes, 1);
+}
+
+/* b has read of it from the device, whose lock was free again before a has settled. */
+static void who_has_heard_of_it_sees_it(void **state)
+{
+    change();
+    cpu.current = b;
+    assert_int_equal(vcpu_prepare(b), VCPU_STAY);
+    assert_int_equal(flushes, 1);
+    assert_int_equal(views, 1);
+    assert_int_equal(synchronized, 0); /* that is a's */
+    assert_int_equal(vcpu_prepare(b), VCPU_STAY);
+    assert_int_equal(flushes, 1);
+}
+
+static void the_one_who_did_it_waits_for_all(void **state)
+{
+    change();
+    assert_int_equal(vcpu_prepare(a), VCPU_PREEMPTED);
+    assert_int_equal(synchronized, 1);
+    assert_int_equal(reaped, 1);
+    assert_true(three[0].task.requests & b->task.requests & REQUEST_VIEW);
+    assert_true(kicks >= CPUS);
+}
+
+static void also_when_it_has_to_leave(void **state)
+{
+    change();
+    vcpu_ask(a, REQUEST_LEAVE | REQUEST_HALT);
+    assert_int_equal(vcpu_prepare(a), VCPU_REQUEST);
+    assert_int_equal(synchronized, 1);
+    assert_int_equal(reaped, 1);
+    assert_int_equal(a->task.requests & (REQUEST_LEAVE | REQUEST_HALT | REQUEST_MEMORY),
+                     REQUEST_LEAVE | REQUEST_HALT);
+    vcpu_ask(b, REQUEST_LEAVE);
+    assert_int_equal(vcpu_prepare(b), VCPU_REQUEST);
+    assert_int_equal(synchronized, 1);
+}
+
+/* A timer of a device, say: vCPU 0 does it. */
+static void nobodys_access(void **state)
+{
+    vcpu_wires.memory(&vm, 0xe0000, 0x1000);
+    assert_int_equal(vcpu_prepare(&three[0]), VCPU_PREEMPTED);
+    assert_int_equal(synchronized, 1);
+}
+
+/* Devices that come before vCPUs, or go after them. */
+static void without_vcpus(void **state)
+{
+    vm.vcpu_count = 0;
+    vcpu_wires.memory(&vm, 0xe0000, 0x1000);
+    vcpu_wires.timers(&vm, true);
+    vcpu_wires.eoi(&vm);
+    assert_int_equal(refreshes, 1);
+    assert_int_equal(told + kicks, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(who_has_heard_of_it_sees_it, setup),
+        cmocka_unit_test_setup(the_one_who_did_it_waits_for_all, setup),
+        cmocka_unit_test_setup(also_when_it_has_to_leave, setup),
+        cmocka_unit_test_setup(nobodys_access, setup),
+        cmocka_unit_test_setup(without_vcpus, setup),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
