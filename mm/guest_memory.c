@@ -320,6 +320,32 @@ static bool allowed(const struct guest_memory *gm, uint64_t gpa, uint64_t size, 
     return true;
 }
 
+/* --- words, each in one load or store --- */
+
+static inline bool is_word(uint64_t gpa, size_t size)
+{
+    return (size == 2 || size == 4 || size == 8) && IS_ALIGNED(gpa, size);
+}
+
+static inline uint64_t load_word(const void *p, unsigned size)
+{
+    return size == 2   ? __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED)
+           : size == 4 ? __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED)
+                       : __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
+}
+
+static inline void store_word(void *p, unsigned size, uint64_t value)
+{
+    if (size == 2)
+        __atomic_store_n((uint16_t *)p, (uint16_t)value, __ATOMIC_RELAXED);
+    else if (size == 4)
+        __atomic_store_n((uint32_t *)p, (uint32_t)value, __ATOMIC_RELAXED);
+    else
+        __atomic_store_n((uint64_t *)p, value, __ATOMIC_RELAXED);
+}
+
+/* --- copies --- */
+
 bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size)
 {
     return allowed(gm, gpa, size, false);
@@ -383,12 +409,47 @@ int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size)
     return 0;
 }
 
+int guest_memory_read_operand(const struct guest_memory *gm, uint64_t gpa, unsigned size,
+                              uint64_t *value)
+{
+    uint64_t n = size;
+    const void *p = piece(gm, gpa, false, &n);
+
+    if (!p)
+        return -EFAULT;
+    if (is_word(gpa, size)) {
+        *value = load_word(p, size);
+        return 0;
+    }
+    *value = 0;
+    return guest_memory_read(gm, gpa, value, size);
+}
+
+int guest_memory_write_operand(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
+{
+    uint64_t n = size;
+    void *p = piece(gm, gpa, true, &n);
+
+    if (!p)
+        return -EFAULT;
+    if (!is_word(gpa, size))
+        return guest_memory_write(gm, gpa, &value, size);
+    store_word(p, size, value);
+    return 0;
+}
+
 int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
 {
     const struct guest_memory_range *r = find_range(gm, gpa);
 
     if (!r || size > r->size - (gpa - r->gpa))
         return -EFAULT;
+    if (is_word(gpa, size)) {
+        uint64_t value = 0;
+        memcpy(&value, data, size);
+        store_word(phys_to_virt(ram_at(gm, gpa).hpa), (unsigned)size, value);
+        return 0;
+    }
     for (size_t done = 0; done < size;) {
         const struct stand s = ram_at(gm, gpa + done);
         size_t n = MIN(size - done, s.size);
@@ -416,9 +477,7 @@ int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size
 
     if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
         return -EFAULT;
-    *value = size == 2   ? __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED)
-             : size == 4 ? __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED)
-                         : __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED);
+    *value = load_word(p, size);
     return 0;
 }
 
@@ -429,12 +488,7 @@ int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uin
 
     if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
         return -EFAULT;
-    if (size == 2)
-        __atomic_store_n((uint16_t *)p, (uint16_t)value, __ATOMIC_RELAXED);
-    else if (size == 4)
-        __atomic_store_n((uint32_t *)p, (uint32_t)value, __ATOMIC_RELAXED);
-    else
-        __atomic_store_n((uint64_t *)p, value, __ATOMIC_RELAXED);
+    store_word(p, size, value);
     return 0;
 }
 

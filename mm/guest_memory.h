@@ -116,7 +116,14 @@ int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data,
 int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data,
                        size_t size) MUST_CHECK;
 int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size) MUST_CHECK;
-/* To RAM, whatever lies over it: 0, or -EFAULT when that is not all in one RAM range. */
+/* An instruction's operand of 1 to 8 bytes: the same, and atomic against the guest's own accesses
+ * where it is aligned. */
+int guest_memory_read_operand(const struct guest_memory *gm, uint64_t gpa, unsigned size,
+                              uint64_t *value) MUST_CHECK;
+int guest_memory_write_operand(struct guest_memory *gm, uint64_t gpa, unsigned size,
+                               uint64_t value) MUST_CHECK;
+/* To RAM, whatever lies over it: 0, or -EFAULT when that is not all in one RAM range. 2, 4 and 8
+ * bytes that are aligned are one store. */
 int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data,
                            size_t size) MUST_CHECK;
 /* One aligned 8-byte load (a page-table entry): atomic against the guest's own stores. -EFAULT also

@@ -137,6 +137,22 @@ static void memory_changed(struct bus *bus, uint64_t gpa, uint64_t size)
     board->cpus->memory(board->owner, gpa, size);
 }
 
+/* Where no device is: memory, or nothing. */
+static uint64_t memory_read(struct device *d, uint64_t gpa, unsigned size)
+{
+    uint64_t value;
+
+    return guest_memory_read_operand(d->board->memory, gpa, size, &value) < 0 ? UINT64_MAX : value;
+}
+
+static void memory_write(struct device *d, uint64_t gpa, unsigned size, uint64_t value)
+{
+    (void)!guest_memory_write_operand(d->board->memory, gpa, size, value);
+}
+
+static const struct device_ops memory_ops = {
+    .name = "memory", .mmio_read = memory_read, .mmio_write = memory_write};
+
 /* --- what local APICs ask (guest/board/lapic.h) --- */
 
 uint64_t lapic_now(struct lapic *l)
@@ -239,6 +255,10 @@ int board_create(struct board **out, const struct board_cpus *cpus, void *owner,
     bus->chips = &board->lock;
     bus->set_layers = set_layers;
     bus->memory_changed = memory_changed;
+    board->otherwise =
+        (struct device){.ops = &memory_ops, .board = board, .lock = &board->otherwise.own};
+    spin_init(&board->otherwise.own, RANK_DEVICE);
+    bus->otherwise = &board->otherwise;
     pic_init(&board->pic, board, pic_intr, board);
     ioapic_init(&board->ioapic, board, 0);
     ioapic_set_read_page(&board->ioapic, read_page);

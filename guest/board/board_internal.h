@@ -12,6 +12,7 @@ struct board {
     const struct board_cpus *cpus;
     void *owner; /* for what is asked of cpus */
     struct guest_memory *memory;
+    struct device otherwise; /* what is where no device is */
     struct lapic *lapic[BOARD_CPUS];
     unsigned cpu_count;
 

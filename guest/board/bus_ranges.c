@@ -386,5 +386,9 @@ bool bus_find(struct bus *bus, struct bus_view *v, uint64_t gpa)
         }
     }
     spin_unlock(&bus->lock);
-    return found;
+    if (found || !bus->otherwise)
+        return found;
+    *v = (struct bus_view){
+        .piece = {.base = ALIGN_DOWN(gpa, PAGE_SIZE), .size = PAGE_SIZE, .device = bus->otherwise}};
+    return true;
 }

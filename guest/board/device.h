@@ -240,6 +240,9 @@ struct bus {
      * where something else stands now. With the bus's lock held. */
     bool (*set_layers)(struct bus *bus, const struct guest_memory_layer *layers, unsigned count);
     void (*memory_changed)(struct bus *bus, uint64_t gpa, uint64_t size);
+    /* NULL, or the board's, not on the bus: asked for any gpa, its offset, where no device is. What
+     * was one's when the access was made may be memory now. */
+    struct device *otherwise;
 };
 
 void bus_init(struct bus *bus);
@@ -280,7 +283,8 @@ static inline bool bus_view_covers(const struct bus *bus, const struct bus_view 
            v->changes == __atomic_load_n(&bus->changes, __ATOMIC_RELAXED);
 }
 
-/* Whether gpa belongs to a device. An access that leaves the piece reads ones and drops writes. */
+/* Whether gpa belongs to a device, or to what is there otherwise. An access that leaves the piece
+ * reads ones and drops writes. */
 bool bus_mmio_read(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,
                    uint64_t *value);
 bool bus_mmio_write(struct bus *bus, struct bus_view *v, uint64_t gpa, unsigned size,

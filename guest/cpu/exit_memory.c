@@ -95,7 +95,8 @@ static int emulated_read(void *opaque, uint64_t linear, unsigned size, uint64_t 
         return -EFAULT;
     if (UNLIKELY(v->vm->watches))
         probes->touched(v, linear, gpa, size, false);
-    if (lapic_claims(&v->lapic, gpa) || guest_memory_read(&v->vm->memory, gpa, value, size) < 0)
+    if (lapic_claims(&v->lapic, gpa) ||
+        guest_memory_read_operand(&v->vm->memory, gpa, size, value) < 0)
         *value = device_read(v, gpa, size);
     return 0;
 }
@@ -109,7 +110,8 @@ static int emulated_write(void *opaque, uint64_t linear, unsigned size, uint64_t
         return -EFAULT;
     if (UNLIKELY(v->vm->watches))
         probes->touched(v, linear, gpa, size, true);
-    if (lapic_claims(&v->lapic, gpa) || guest_memory_write(&v->vm->memory, gpa, &value, size) < 0)
+    if (lapic_claims(&v->lapic, gpa) ||
+        guest_memory_write_operand(&v->vm->memory, gpa, size, value) < 0)
         device_write(v, gpa, size, value);
     return 0;
 }

@@ -29,6 +29,17 @@ int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *da
     return -EFAULT;
 }
 
+int guest_memory_read_operand(const struct guest_memory *gm, uint64_t gpa, unsigned size,
+                              uint64_t *value)
+{
+    return -EFAULT;
+}
+
+int guest_memory_write_operand(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
+{
+    return -EFAULT;
+}
+
 int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
                      paddr *address, uint64_t *length)
 {

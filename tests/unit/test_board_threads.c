@@ -350,12 +350,14 @@ static void use_card(struct guest *g)
     uint64_t gpa = CARD_BASE(0) + next(g) % (CARD_SIZE + CARD_SIZE / 2), value;
     uint16_t port = (uint16_t)(CARD_PORT(0) + next(g) % (CARD_PORTS + CARD_PORTS / 2));
 
-    if (bus_mmio_read(board_bus(board), &g->view, gpa, 1, &value)) {
+    if (bus_mmio_read(board_bus(board), &g->view, gpa, 1, &value) &&
+        g->view.piece.device == &card.dev) { /* else it was nobody's, memory's that is */
         g->card_accesses++;
         g->wrong +=
             value != ((gpa - CARD_BASE(0)) & 0xff) && value != ((gpa - CARD_BASE(1)) & 0xff);
     }
-    g->card_accesses += bus_mmio_write(board_bus(board), &g->view, gpa, 1, 0);
+    g->card_accesses +=
+        bus_mmio_write(board_bus(board), &g->view, gpa, 1, 0) && g->view.piece.device == &card.dev;
     value = bus_port_read(board_bus(board), port, 1);
     if (value == (port & 0xff)) /* none of its ports is FFh */
         g->card_accesses++;

@@ -569,6 +569,52 @@ static void writes_to_read_only_memory_are_the_devices(void **state)
     assert_false(bus_view_covers(&board.bus, &v, 0xfffff010));
 }
 
+static uint64_t memory;
+
+static uint64_t memory_read(struct device *d, uint64_t gpa, unsigned size)
+{
+    assert_int_equal(gpa, 0xe0010);
+    return memory;
+}
+
+static void memory_write(struct device *d, uint64_t gpa, unsigned size, uint64_t value)
+{
+    assert_int_equal(gpa, 0xe0010);
+    memory = value;
+}
+
+/* The device's range goes while the exit of an access to it is handled: that is memory's then. */
+static void memory_is_there_again(void **state)
+{
+    static const struct device_ops ops = {.mmio_read = memory_read, .mmio_write = memory_write};
+    struct device otherwise = {.ops = &ops, .lock = &otherwise.own};
+    struct bus_range *r = movable(0, &a, BUS_MEMORY, 0x1000);
+    uint64_t value;
+
+    spin_init(&otherwise.own, RANK_DEVICE);
+    board.bus.otherwise = &otherwise;
+    memory = 0x55;
+    r->priority = BUS_OVER;
+    assert_int_equal(bus_add_range(&board.bus, r), 0);
+    assert_int_equal(bus_place(&board.bus, r, 0xe0000), 0);
+    for (unsigned i = 0; i < 2; i++) { /* also where the last access was */
+        assert_true(bus_mmio_write(&board.bus, &view, 0xe0010, 4, 0x1234));
+        assert_true(bus_mmio_read(&board.bus, &view, 0xe0010, 4, &value));
+    }
+    assert_int_equal(memory, 0x55);
+    assert_int_equal(a.writes, 2);
+    bus_withdraw(&board.bus, r);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xe0010, 4, &value));
+    assert_int_equal(value, 0x55);
+    assert_true(bus_mmio_write(&board.bus, &view, 0xe0010, 4, 0x1234));
+    assert_int_equal(memory, 0x1234);
+    assert_int_equal(a.writes, 2);
+    assert_false(bus_view_covers(&board.bus, &view, 0xe0010)); /* each is looked at */
+    assert_int_equal(bus_place(&board.bus, r, 0xe0000), 0);
+    assert_true(bus_mmio_write(&board.bus, &view, 0xe0010, 4, 5));
+    assert_int_equal(a.writes, 3);
+}
+
 static void memory_shows_in_whole_pages(void **state)
 {
     static struct bus_range r;
@@ -763,6 +809,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(memory_shows_by_priority, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_to_read_only_memory_are_the_devices, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(memory_is_there_again, setup, teardown),
         cmocka_unit_test_setup_teardown(memory_shows_in_whole_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(ram_is_hidden_in_whole_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(nobodys_memory, setup, teardown),

@@ -226,6 +226,36 @@ static void load_store(void **state)
     }
 }
 
+static void operands(void **state)
+{
+    static const uint64_t word = 0x1122334455667788;
+    uint64_t v;
+
+    assert_int_equal(create(&(struct guest_memory_region){0, 4 * MIB}, 1), 0);
+    for (unsigned size = 1; size <= 8; size++) {
+        for (unsigned offset = 0; offset < 9; offset++) { /* over the end of a chunk, too */
+            uint64_t gpa = 2 * MIB - 8 + offset;
+            uint64_t low = word & UINT64_MAX >> (64 - 8 * size), byte;
+            assert_int_equal(guest_memory_zero(&gm, 2 * MIB - 32, 64), 0);
+            assert_int_equal(guest_memory_write_operand(&gm, gpa, size, word), 0);
+            assert_int_equal(guest_memory_read_operand(&gm, gpa, size, &v), 0);
+            assert_true(v == low);
+            assert_int_equal(guest_memory_read(&gm, gpa, &v, 8), 0);
+            assert_true(v == low); /* and nothing behind it */
+            assert_int_equal(guest_memory_read_operand(&gm, gpa - 1, 1, &byte), 0);
+            assert_int_equal(byte, 0);
+            assert_int_equal(guest_memory_zero(&gm, 2 * MIB - 32, 64), 0);
+            assert_int_equal(guest_memory_write_ram(&gm, gpa, &word, size), 0);
+            assert_int_equal(guest_memory_read(&gm, gpa, &v, 8), 0);
+            assert_true(v == low);
+        }
+        assert_int_equal(guest_memory_write_operand(&gm, 4 * MIB, size, word), -EFAULT);
+        assert_int_equal(guest_memory_read_operand(&gm, 4 * MIB, size, &v), -EFAULT);
+        if (size > 1)
+            assert_int_equal(guest_memory_write_operand(&gm, 4 * MIB - 1, size, word), -EFAULT);
+    }
+}
+
 static void pins(void **state)
 {
     struct guest_frame fr;
@@ -460,6 +490,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(zeroed, fresh, all_back),
         cmocka_unit_test_setup_teardown(copies, fresh, all_back),
         cmocka_unit_test_setup_teardown(load_store, fresh, all_back),
+        cmocka_unit_test_setup_teardown(operands, fresh, all_back),
         cmocka_unit_test_setup_teardown(pins, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
