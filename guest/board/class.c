@@ -5,6 +5,37 @@
 #include "arch/x86/lib/string.h"
 #include "mm/heap.h"
 
+int device_class_check(const struct device_class *const *classes, unsigned count, const char *key,
+                       const char *text, size_t length, char *error)
+{
+    int result = 0;
+
+    for (unsigned i = 0; i < count && result == 0; i++)
+        if (classes[i]->key && strcmp(classes[i]->key, key) == 0)
+            result = classes[i]->check ? classes[i]->check(text, length, error) : 1;
+    return result;
+}
+
+bool device_setup_next(struct device_setup *s)
+{
+    const struct device_class *class = s->class;
+    const char *text;
+    size_t length;
+    uint32_t line;
+
+    while (class &&
+           (text = s->host->line(s->host->context, class->key, s->lines, &length, &line))) {
+        s->lines++;
+        if (class->check && class->check(text, length, s->error) == 0)
+            continue;
+        s->text = text;
+        s->length = length;
+        s->line = line;
+        return true;
+    }
+    return false;
+}
+
 int device_make(const struct device_class *class, struct device *d, struct device_setup *s)
 {
     int result;
@@ -45,12 +76,11 @@ static int add_lines(struct device_list *list, const struct device_class *class,
 {
     int result = 0;
 
-    for (unsigned i = 0; result == 0; i++) {
-        s->text = s->host->line(s->host->context, class->key, i, &s->length, &s->line);
-        if (!s->text)
-            break;
+    s->class = class;
+    s->lines = 0;
+    while (result == 0 && device_setup_next(s))
         result = device_list_add(list, class, s);
-    }
+    s->class = NULL;
     return result;
 }
 

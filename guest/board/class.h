@@ -1,7 +1,8 @@
 /*
  * Classes of devices, and how instances of them come onto a board. A board is assembled by a loop
  * over a table of classes (guest/vm/platform.c has a VM's): one that names a key of the config has
- * an instance for each line with that key, any other has one.
+ * an instance for each line with that key that is for it, or for several such lines; any other has
+ * one.
  */
 #pragma once
 
@@ -9,6 +10,7 @@
 
 struct pci;
 struct block_device;
+struct device_class;
 
 #define DEVICE_PORTS 4
 #define DEVICE_ERROR 256 /* a sentence fits into this: as long as CONFIG_MESSAGE */
@@ -49,17 +51,21 @@ struct device_setup {
     struct pci *pci;  /* the bus for PCI functions, once it is there */
     const char *text; /* the value of its line, where its class has a key */
     size_t length;
-    uint32_t line;            /* and that line's number */
+    uint32_t line;                    /* and that line's number */
+    const struct device_class *class; /* whose lines are gone through, and how many have been: */
+    unsigned lines;
     char error[DEVICE_ERROR]; /* what create says of an error that is not -ENOMEM */
 };
 
 struct device_class {
     const struct device_ops *ops;
     size_t size; /* of an instance; it begins with its struct device */
-    /* NULL, or the key whose lines instances are made from: `key = text`, any number of them. */
+    /* NULL, or the key whose lines instances are made from: `key = text`, any number of them.
+     * Classes may share it. */
     const char *key;
-    /* Whether text is good for an instance, without making one: 0, or -EINVAL with a sentence in
-     * error[DEVICE_ERROR]. The config asks it, and so does whoever would add one later. */
+    /* NULL, every text is for it; or: whether this one is, without making an instance: 1; 0, it is
+     * for another class with that key; or -EINVAL with a sentence in error[DEVICE_ERROR]. The
+     * config asks it, and so does whoever would add one later. */
     int (*check)(const char *text, size_t length, char *error);
     /* Its ports, those in use first. */
     struct {
@@ -72,6 +78,15 @@ struct device_class {
     /* NULL, or: give back what create has taken beside the instance and its place on the bus. */
     void (*destroy)(struct device *d);
 };
+
+/* What check says of the first of count classes with that key that the text is for, or finds fault
+ * with; 0: it is for none of them. */
+int device_class_check(const struct device_class *const *classes, unsigned count, const char *key,
+                       const char *text, size_t length, char *error) MUST_CHECK;
+
+/* For create, where an instance may have several lines: the next one that is for its class is in
+ * s->text from now on. false: there is none, s is as it was. */
+bool device_setup_next(struct device_setup *s);
 
 /* An instance in memory of the caller's, class->size bytes. */
 int device_make(const struct device_class *class, struct device *d,

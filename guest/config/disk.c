@@ -11,6 +11,12 @@ static const char *const kinds[] = {[CONFIG_DISK_RAM] = "ram",
                                     [CONFIG_DISK_WHOLE] = "disk",
                                     NULL};
 
+static const char *const buses[] = {[CONFIG_DISK_VIRTIO] = "virtio",
+                                    [CONFIG_DISK_IDE] = "ide",
+                                    [CONFIG_DISK_AHCI] = "ahci",
+                                    [CONFIG_DISK_NVME] = "nvme",
+                                    NULL};
+
 static int parse_source(struct config_span source, struct config_disk *out, char *error)
 {
     struct config_span kind_name = source, name = config_cut(&kind_name, ':');
@@ -52,9 +58,36 @@ static int parse_serial(struct config_span serial, struct config_disk *out, char
     return 0;
 }
 
+static int parse_bus(struct config_span bus, struct config_disk *out, char *error)
+{
+    struct config_quote q;
+    char list[64];
+    uint32_t which;
+
+    if (!config_find_choice(buses, bus, &which)) {
+        format(error, CONFIG_MESSAGE, "bus=%s of a disk is not known; it must be %s",
+               config_quote(&q, bus), config_list_choices(buses, list, sizeof(list)));
+        return -EINVAL;
+    }
+    out->bus = (enum config_disk_bus)which;
+    return 0;
+}
+
+/* Whether option begins with name, which ends in '='; *value is the rest then. */
+static bool is_option(struct config_span option, const char *name, struct config_span *value)
+{
+    size_t length = strlen(name);
+
+    if (option.length < length || memcmp(option.data, name, length) != 0)
+        return false;
+    *value = config_span_of(option.data + length, option.length - length);
+    return true;
+}
+
 int config_disk_parse(const char *text, size_t length, struct config_disk *out, char *error)
 {
     struct config_span source = config_span_of(text, length), rest = config_cut(&source, ',');
+    struct config_span value;
     struct config_quote q;
     int result;
 
@@ -66,11 +99,13 @@ int config_disk_parse(const char *text, size_t length, struct config_disk *out, 
         option = config_trim(option);
         if (config_span_is(option, "ro")) {
             out->read_only = true;
-        } else if (option.length >= 7 && memcmp(option.data, "serial=", 7) == 0) {
-            result = parse_serial(config_span_of(option.data + 7, option.length - 7), out, error);
+        } else if (is_option(option, "serial=", &value)) {
+            result = parse_serial(value, out, error);
+        } else if (is_option(option, "bus=", &value)) {
+            result = parse_bus(value, out, error);
         } else {
             format(error, CONFIG_MESSAGE,
-                   "'%s' of a disk is not known; known are ro and serial=TEXT",
+                   "'%s' of a disk is not known; known are ro, serial=TEXT and bus=BUS",
                    config_quote(&q, option));
             result = -EINVAL;
         }
@@ -83,4 +118,23 @@ int config_disk_check(const char *text, size_t length, char *error)
     struct config_disk disk;
 
     return config_disk_parse(text, length, &disk, error);
+}
+
+int config_disk_is_at(enum config_disk_bus bus, const char *text, size_t length, char *error)
+{
+    struct config_disk disk;
+    int result = config_disk_parse(text, length, &disk, error);
+
+    return result < 0 ? result : disk.bus == bus;
+}
+
+int config_disk_no_bus(const char *text, size_t length, char *error)
+{
+    struct config_disk disk;
+    int result = config_disk_parse(text, length, &disk, error);
+
+    if (result == 0)
+        format(error, CONFIG_MESSAGE, "bus=%s: this Corbel has no such controller for VMs",
+               buses[disk.bus]);
+    return -EINVAL;
 }

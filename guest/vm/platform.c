@@ -4,6 +4,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
+#include "guest/config/disk.h"
 #include "guest/cpu/wires.h"
 #include "guest/devices/acpi_pm.h"
 #include "guest/vm/disks.h"
@@ -16,7 +17,10 @@
 #define TEST_CLASSES(X)
 #endif
 
-/* Every class of devices that a VM may have. In their order devices are made, reset and saved. */
+/*
+ * Every class of devices that a VM may have. In their order devices are made, reset and saved.
+ * Several have the key `disk`: those lines are for them whose `bus=` is theirs.
+ */
 #define CLASSES(X)                                                                                 \
     X(uart_class)                                                                                  \
     X(pit_class)                                                                                   \
@@ -60,11 +64,16 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
 
 _Static_assert(DEVICE_ERROR == CONFIG_MESSAGE, "a check's sentence fits into either");
 
+static int check_disk(const char *text, size_t length, char *error)
+{
+    int result = device_class_check(classes, ARRAY_SIZE(classes), "disk", text, length, error);
+
+    return result ? MIN(result, 0) : config_disk_no_bus(text, length, error);
+}
+
 void platform_set_checks(void)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(classes); i++)
-        if (classes[i]->key)
-            config_set_check(classes[i]->key, classes[i]->check);
+    config_set_check("disk", check_disk);
 }
 
 int platform_create(struct vm *vm)

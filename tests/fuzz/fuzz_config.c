@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/config/config.h"
+#include "guest/config/disk.h"
 #include "guest/watch/handler.h"
 #include "tests/fuzz/require.h"
 
@@ -15,6 +16,22 @@ static int check_watch(const char *watch, size_t length, char *error)
     struct watch_spec spec;
 
     return watch_parse(watch, length, &none, &spec, error);
+}
+
+/* There is a controller for each bus but one; each text is for one of them, or for none. */
+static int check_disk(const char *disk, size_t length, char *error)
+{
+    int result = config_disk_check(disk, length, error), one = 0;
+
+    for (unsigned bus = CONFIG_DISK_VIRTIO; bus <= CONFIG_DISK_NVME; bus++) {
+        int is = config_disk_is_at(bus, disk, length, error);
+        REQUIRE(result == 0 ? is == 0 || is == 1 : is == result);
+        one += is;
+    }
+    REQUIRE(result < 0 || one == 1);
+    if (result == 0 && config_disk_is_at(CONFIG_DISK_NVME, disk, length, error) == 1)
+        return config_disk_no_bus(disk, length, error);
+    return result;
 }
 
 struct listener {
@@ -60,6 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         listener.lines += data[i] == '\n';
     }
     config_set_check("watch", check_watch);
+    config_set_check("disk", check_disk);
     runnable = config_parse(text, size, &config, vms, count, listen, &listener);
     REQUIRE(listener.reports <= CONFIG_MAX_REPORTS + 1);
     REQUIRE((listener.reports > 0) == (config.problems > 0));

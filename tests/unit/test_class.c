@@ -14,7 +14,7 @@
 
 static struct board board;
 static struct device_list list;
-static const char *lines[4];
+static const char *lines[8];
 static unsigned created, destroyed;
 static char order[BUS_DEVICES];
 
@@ -114,6 +114,63 @@ static const struct device_class named_class = {
 
 static const struct device_class *const classes[] = {&named_class, &plain_class};
 
+/* --- classes that share a key: each has the lines that begin with its letter --- */
+
+static int begins(const char *text, char letter, char *error)
+{
+    if (text[0] == '?') {
+        snprintf(error, DEVICE_ERROR, "is no name");
+        return -EINVAL;
+    }
+    return text[0] == letter;
+}
+
+static int check_a(const char *text, size_t length, char *error)
+{
+    return begins(text, 'a', error);
+}
+
+static int check_b(const char *text, size_t length, char *error)
+{
+    return begins(text, 'b', error);
+}
+
+/* Up to three lines in one instance: its name is of their second letters. */
+static int three_create(struct device *d, struct device_setup *s)
+{
+    struct named *n = CONTAINER_OF(d, struct named, dev);
+    unsigned i = 0;
+
+    do {
+        n->name[i] = s->text[1];
+        n->line = s->line;
+        if (n->name[i++] == '!')
+            return -EINVAL;
+    } while (i < 3 && device_setup_next(s));
+    created++;
+    return 0;
+}
+
+static const struct device_class a_class = {
+    .ops = &named_ops,
+    .size = sizeof(struct named),
+    .key = "name",
+    .check = check_a,
+    .create = named_create,
+    .destroy = named_destroy,
+};
+
+static const struct device_class b_class = {
+    .ops = &named_ops,
+    .size = sizeof(struct named),
+    .key = "name",
+    .check = check_b,
+    .create = three_create,
+    .destroy = named_destroy,
+};
+
+static const struct device_class *const sharing[] = {&plain_class, &b_class, &a_class};
+
 /* --- the board's owner --- */
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
@@ -199,6 +256,59 @@ static void a_line_that_cannot_be_made(void **state)
     assert_string_equal(order, "f");
 }
 
+static const char *name_of(const struct device_class *class, unsigned index)
+{
+    struct device *d = device_list_find(&list, class, index);
+
+    return d ? CONTAINER_OF(d, struct named, dev)->name : NULL;
+}
+
+static void a_key_that_is_shared(void **state)
+{
+    static const char *const texts[] = {"b1", "a1", "b2", "a2", "b3", "c", "b4"};
+
+    memcpy(lines, texts, sizeof(texts));
+    assert_int_equal(device_list_fill(&list, sharing, 3, &board.setup), 0);
+    assert_int_equal(list.count, 5); /* a line for nobody is left out */
+    assert_string_equal(name_of(&b_class, 0), "123");
+    assert_string_equal(name_of(&b_class, 1), "4");
+    assert_string_equal(name_of(&a_class, 0), "a1");
+    assert_string_equal(name_of(&a_class, 1), "a2");
+    assert_int_equal(CONTAINER_OF(device_list_find(&list, &b_class, 0), struct named, dev)->line,
+                     14);
+    /* And one that is added alone has no further lines. */
+    board.setup.text = "b7";
+    board.setup.length = 2;
+    assert_int_equal(device_list_add(&list, &b_class, &board.setup), 0);
+    assert_string_equal(name_of(&b_class, 2), "7");
+}
+
+static void one_of_its_lines_is_wrong(void **state)
+{
+    lines[0] = "a1";
+    lines[1] = "b1";
+    lines[2] = "b!";
+    assert_int_equal(device_list_fill(&list, sharing + 1, 2, &board.setup), -EINVAL);
+    assert_int_equal(board.setup.line, 12);
+    device_list_destroy(&list);
+    lines[2] = "?!"; /* who is asked first has it, to refuse it */
+    assert_int_equal(device_list_fill(&list, sharing + 1, 2, &board.setup), -EINVAL);
+    assert_int_equal(board.setup.line, 12);
+}
+
+static void what_the_config_is_told(void **state)
+{
+    char error[DEVICE_ERROR];
+
+    assert_int_equal(device_class_check(sharing, 3, "name", "a", 1, error), 1);
+    assert_int_equal(device_class_check(sharing, 3, "name", "b", 1, error), 1);
+    assert_int_equal(device_class_check(sharing, 3, "name", "c", 1, error), 0);
+    assert_int_equal(device_class_check(sharing, 3, "game", "a", 1, error), 0);
+    assert_int_equal(device_class_check(sharing, 3, "name", "?", 1, error), -EINVAL);
+    assert_string_equal(error, "is no name");
+    assert_int_equal(device_class_check(classes, 2, "name", "c", 1, error), 1);
+}
+
 static void ports_that_somebody_has(void **state)
 {
     assert_int_equal(fill(), 0);
@@ -224,6 +334,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_without_a_key, setup, teardown),
         cmocka_unit_test_setup_teardown(one_for_each_line, setup, teardown),
         cmocka_unit_test_setup_teardown(a_line_that_cannot_be_made, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_key_that_is_shared, setup, teardown),
+        cmocka_unit_test_setup_teardown(one_of_its_lines_is_wrong, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_the_config_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(ports_that_somebody_has, setup, teardown),
         cmocka_unit_test_setup_teardown(as_many_as_the_list_holds, setup, teardown),
     };

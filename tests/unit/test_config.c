@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/config/config.h"
+#include "guest/config/disk.h"
 #include "guest/watch/handler.h"
 #include "vmx/controls.h"
 
@@ -21,6 +22,14 @@ static int check_watch(const char *text, size_t length, char *error)
     struct watch_spec spec;
 
     return watch_parse(text, length, &handlers, &spec, error);
+}
+
+/* Where there is no NVMe. */
+static int check_disk(const char *text, size_t length, char *error)
+{
+    int result = config_disk_is_at(CONFIG_DISK_NVME, text, length, error);
+
+    return result > 0 ? config_disk_no_bus(text, length, error) : result;
 }
 
 struct told {
@@ -544,6 +553,19 @@ static void test_any_problem_leaves_the_default(void **state)
     walk_keys(config_vm_keys, CONFIG_VM_KEYS, false);
 }
 
+/* A controller that is not there is refused where it stands. */
+static void test_disk_buses(void **state)
+{
+    parse("[vm a]\nkernel = k\ndisk = part:x\ndisk = ram:y,bus=virtio\n");
+    assert_int_equal(told_count, 0);
+    expect_one("[vm a]\nkernel = k\ndisk = part:x\n\ndisk = ram:y,bus=nvme,ro\n", 5,
+               "disk in [vm a]: bus=nvme: this Corbel has no such controller for VMs");
+    assert_true(vms[0].broken);
+    expect_one(
+        "[vm a]\nkernel = k\ndisk = ram:y,bus=sata\n", 3,
+        "disk in [vm a]: bus=sata of a disk is not known; it must be virtio, ide, ahci or nvme");
+}
+
 static void test_watches(void **state)
 {
     char text[2000], long_one[400];
@@ -931,6 +953,7 @@ int main(void)
         cmocka_unit_test(test_modules),
         cmocka_unit_test(test_a_change_is_as_in_the_file),
         cmocka_unit_test(test_watches),
+        cmocka_unit_test(test_disk_buses),
         cmocka_unit_test(test_a_watch_that_says_nothing),
         cmocka_unit_test(test_sections),
         cmocka_unit_test(test_names),
@@ -945,6 +968,7 @@ int main(void)
     };
 
     config_set_check("watch", check_watch);
+    config_set_check("disk", check_disk);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
 
     free(text_copy);

@@ -48,6 +48,32 @@ static void test_what_is_good(void **state)
     assert_string_equal(d.serial, "12345678901234567890");
 }
 
+static void test_buses(void **state)
+{
+    static const char *const texts[] = {"ram:a,bus=virtio", "ram:a,bus=ide", "ram:a,bus=ahci",
+                                        "ram:a,bus=nvme"};
+
+    assert_int_equal(parse("ram:a,ro"), 0);
+    assert_int_equal(d.bus, CONFIG_DISK_VIRTIO);
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(parse(texts[i]), 0);
+        assert_int_equal(d.bus, i);
+        for (unsigned bus = 0; bus < 4; bus++)
+            assert_int_equal(config_disk_is_at(bus, texts[i], strlen(texts[i]), error), i == bus);
+    }
+    assert_int_equal(parse("part:a , bus=ahci, serial=bus=ide ,ro"), 0);
+    assert_int_equal(d.bus, CONFIG_DISK_AHCI);
+    assert_string_equal(d.serial, "bus=ide");
+    assert_true(d.read_only);
+    assert_int_equal(config_disk_is_at(CONFIG_DISK_VIRTIO, "ram:a,rw", 8, error), -EINVAL);
+    assert_string_equal(error,
+                        "'rw' of a disk is not known; known are ro, serial=TEXT and bus=BUS");
+    assert_int_equal(config_disk_no_bus("ram:a,bus=nvme", 14, error), -EINVAL);
+    assert_string_equal(error, "bus=nvme: this Corbel has no such controller for VMs");
+    assert_int_equal(config_disk_no_bus("ram:", 4, error), -EINVAL);
+    assert_string_equal(error, "disk = ram: names no file");
+}
+
 static void expect_bad(const char *text, const char *sentence)
 {
     assert_int_equal(parse(text), -EINVAL);
@@ -65,8 +91,8 @@ static void test_what_is_not(void **state)
     expect_bad("ram:", "disk = ram: names no file");
     expect_bad("part:,ro", "disk = part: names no disk");
     expect_bad("ram: ,ro", "disk = ram: names no file");
-    expect_bad("ram:a,rw", "'rw' of a disk is not known; known are ro and serial=TEXT");
-    expect_bad("ram:a,", "'' of a disk is not known; known are ro and serial=TEXT");
+    expect_bad("ram:a,rw", "'rw' of a disk is not known; known are ro, serial=TEXT and bus=BUS");
+    expect_bad("ram:a,", "'' of a disk is not known; known are ro, serial=TEXT and bus=BUS");
     expect_bad("ram:a,serial=",
                "serial= of a disk must be 1 to 20 characters of ASCII, without blanks");
     expect_bad(
@@ -75,12 +101,18 @@ static void test_what_is_not(void **state)
         "blanks");
     expect_bad("ram:a,serial=a b",
                "serial=a b of a disk must be 1 to 20 characters of ASCII, without blanks");
+    expect_bad("ram:a,bus=scsi",
+               "bus=scsi of a disk is not known; it must be virtio, ide, ahci or nvme");
+    expect_bad("ram:a,bus=", "bus= of a disk is not known; it must be virtio, ide, ahci or nvme");
+    expect_bad("ram:a,bus=AHCI",
+               "bus=AHCI of a disk is not known; it must be virtio, ide, ahci or nvme");
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_good),
+        cmocka_unit_test(test_buses),
         cmocka_unit_test(test_what_is_not),
     };
 

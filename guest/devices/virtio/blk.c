@@ -462,6 +462,11 @@ static void fill_config(struct blk *b)
     v->config_size = sizeof(c);
 }
 
+static int check(const char *text, size_t length, char *error)
+{
+    return config_disk_is_at(CONFIG_DISK_VIRTIO, text, length, error);
+}
+
 static int create(struct device *d, struct device_setup *s)
 {
     struct blk *b = blk_of(d);
@@ -503,7 +508,7 @@ const struct device_class virtio_blk_class = {
     .ops = &device_ops,
     .size = sizeof(struct blk),
     .key = "disk",
-    .check = config_disk_check,
+    .check = check,
     .create = create,
     .destroy = destroy,
 };
