@@ -195,6 +195,21 @@ static void test_pins(void **state)
     assert_int_equal(errors, 1);
     assert_int_equal(frame_owner(pa), FRAME_FREE);
 
+    /* Of a block of any size each frame counts. */
+    for (unsigned order = 0; order < 6; order++) {
+        unsigned before = errors;
+        pa = frame_alloc(order, FRAME_VM);
+        for (unsigned i = 0; i < 1u << order; i++) {
+            assert_true(frame_pin(pa + i * PAGE_SIZE));
+            frame_free(pa, order);
+            assert_int_equal(errors, before + i + 1);
+            frame_unpin(pa + i * PAGE_SIZE);
+        }
+        frame_free(pa, order);
+        assert_int_equal(frame_owner(pa), FRAME_FREE);
+    }
+    errors = 1;
+
     /* No pin that cannot be counted. */
     pa = frame_alloc(0, FRAME_VM);
     for (int i = 0; i < 300; i++)
