@@ -124,6 +124,8 @@ void msr_bitmap_build(uint8_t bitmap[4096], const struct msr_features *f)
     memset(bitmap, 0xff, 4096);
     for (unsigned i = 0; i < ARRAY_SIZE(msr_rows); i++) {
         const struct msr_row *row = &msr_rows[i];
+        if (row->read != MSR_PASS && row->write != MSR_PASS)
+            continue;
         for (uint32_t msr = row->first; msr <= row->last && msr_find(f, msr); msr++) {
             if (row->read == MSR_PASS)
                 pass(bitmap, msr);
