@@ -251,7 +251,7 @@ static int add_place(struct rights *r, const struct rights_place *new)
     if (r->places == RIGHTS_PLACES)
         return -ENOSPC;
     r->place[r->places++] = *new;
-    return update_blocks(r, new->gpa, new->gpa + new->size);
+    return update(r, new->gpa, new->gpa + new->size); /* no leaf becomes larger */
 }
 
 int rights_place(struct rights *r, uint64_t gpa, paddr hpa, uint64_t size, unsigned prot)
@@ -333,7 +333,13 @@ int rights_init(struct rights *r, const struct guest_memory *memory,
     spin_init(&r->lock, RANK_GUEST);
     r->memory = memory;
     result = ept_create(&r->ept, features, mtrr, 0);
-    return result < 0 ? result : update(r, 0, MARKS_END);
+    struct piece p;
+    for (uint64_t gpa = 0; gpa < MARKS_END && result == 0; gpa += p.size) {
+        p = look(r, gpa, MARKS_END);
+        if (prot_of(r, &p)) /* else nothing stands there, as in the tables */
+            result = map(r, gpa, &p);
+    }
+    return result;
 }
 
 void rights_destroy(struct rights *r)
