@@ -8,7 +8,7 @@ _Static_assert(ARRAY_SIZE(((struct bus *)NULL)->layer) <= GUEST_MEMORY_LAYERS,
                "guest memory has room for what all pieces show");
 
 #define PORTS      0x10000u
-#define PAGE_PORTS 256u
+#define PAGE_PORTS 256ull
 
 /* What all pages are that nobody has a port in. Never written to. */
 static struct bus_port_page no_ports;
@@ -40,57 +40,67 @@ static uint64_t last_of(const struct bus_range *r)
 
 /* --- ports --- */
 
-/* Whose the ports of a page are, by all ranges that are placed. */
-static void owners(const struct bus *bus, unsigned page, struct bus_port_page *p)
+/* Whose the ports from first to last of one page are, by all ranges that are placed; p is zero
+ * there. Whether they are anybody's. */
+static bool owners(const struct bus *bus, uint64_t first, uint64_t last, struct bus_port_page *p)
 {
-    uint64_t first = page * PAGE_PORTS, last = first + PAGE_PORTS - 1;
+    bool any = false;
 
-    memset(p, 0, sizeof(*p));
     for (unsigned i = bus->range_count; i-- > 0;) {
         const struct bus_range *r = bus->range[i];
-        uint8_t owner = (uint8_t)bus_device_index(bus, r->device);
 
         if (r->space != BUS_PORTS || !r->placed || r->base > last || last_of(r) < first)
             continue;
-        uint64_t from = MAX(r->base, first), to = MIN(last_of(r), last);
-        memset(p->owner + (from - first), owner, to - from + 1);
+        uint8_t owner = (uint8_t)bus_device_index(bus, r->device);
+        uint64_t from = MAX(r->base, first), count = MIN(last_of(r), last) - from + 1;
+        memset(p->owner + from % PAGE_PORTS, owner, count);
         if (!r->bytes_only)
-            memset(p->wide_owner + (from - first), owner, to - from + 1);
+            memset(p->wide_owner + from % PAGE_PORTS, owner, count);
+        any = true;
     }
+    return any;
 }
 
-static void copy_owners(uint8_t *shown, const uint8_t *owner)
+static void copy_owners(uint8_t *shown, const uint8_t *owner, uint64_t count)
 {
-    for (unsigned i = 0; i < PAGE_PORTS; i++)
+    for (unsigned i = 0; i < count; i++)
         if (shown[i] != owner[i])
             __atomic_store_n(&shown[i], owner[i], __ATOMIC_RELAXED);
 }
 
-static int show_page(struct bus *bus, unsigned page)
+/* The ports from first to last, all of one page, show whose they are now. */
+static int show_page(struct bus *bus, uint64_t first, uint64_t last)
 {
-    struct bus_port_page now, *shown = bus->port_page[page];
+    struct bus_port_page **page = &bus->port_page[first / PAGE_PORTS], now = {0}, *new;
+    unsigned at = first % PAGE_PORTS;
+    bool any = owners(bus, first, last, &now);
 
-    owners(bus, page, &now);
-    if (shown == &no_ports && memcmp(shown, &now, sizeof(now)) != 0) {
-        shown = heap_alloc(sizeof(*shown));
-        if (!shown)
-            return -ENOMEM;
-        *shown = now;
-        __atomic_store_n(&bus->port_page[page], shown, __ATOMIC_RELEASE);
+    if (*page != &no_ports) {
+        copy_owners((*page)->owner + at, now.owner + at, last - first + 1);
+        copy_owners((*page)->wide_owner + at, now.wide_owner + at, last - first + 1);
+        return 0;
     }
-    copy_owners(shown->owner, now.owner);
-    copy_owners(shown->wide_owner, now.wide_owner);
+    if (!any)
+        return 0;
+    new = heap_alloc(sizeof(*new));
+    if (!new)
+        return -ENOMEM;
+    /* All of it: where there was no memory before, others have been left out. */
+    owners(bus, ALIGN_DOWN(first, PAGE_PORTS), first | (PAGE_PORTS - 1), new);
+    __atomic_store_n(page, new, __ATOMIC_RELEASE);
     return 0;
 }
 
 static int show_ports(struct bus *bus, uint64_t base, uint64_t size)
 {
+    uint64_t end = base + size, next;
     int result = 0;
 
-    for (unsigned page = (unsigned)base / PAGE_PORTS; page <= (base + size - 1) / PAGE_PORTS;
-         page++)
-        if (show_page(bus, page) < 0)
+    for (; base < end; base = next) {
+        next = MIN(ALIGN_DOWN(base, PAGE_PORTS) + PAGE_PORTS, end);
+        if (show_page(bus, base, next - 1) < 0)
             result = -ENOMEM;
+    }
     return result;
 }
 
