@@ -186,9 +186,19 @@ static void block_align(struct block *b, size_t alignment)
 
 static uint8_t checksum(const void *data, size_t size)
 {
+    const uint64_t even = 0x00ff00ff00ff00ff;
     const uint8_t *p = data;
+    uint64_t low = 0, high = 0, word; /* of each byte its sum; what it carries is masked */
     uint8_t sum = 0;
 
+    for (; size >= sizeof(word); size -= sizeof(word), p += sizeof(word)) {
+        __builtin_memcpy(&word, p, sizeof(word));
+        low = (low + (word & even)) & even;
+        high = (high + (word >> 8 & even)) & even;
+    }
+    for (low += high; low; low >>= 16) {
+        sum = (uint8_t)(sum + low);
+    }
     while (size--) {
         sum = (uint8_t)(sum + *p++);
     }

@@ -26,29 +26,35 @@ void aml_u8(struct aml *a, uint8_t v)
 
 void aml_u16(struct aml *a, uint16_t v)
 {
-    aml_u8(a, (uint8_t)v);
-    aml_u8(a, (uint8_t)(v >> 8));
+    if (a->used + sizeof(v) <= a->size) {
+        __builtin_memcpy(a->data + a->used, &v, sizeof(v));
+    }
+    a->used += sizeof(v);
 }
 
 void aml_u32(struct aml *a, uint32_t v)
 {
-    aml_u16(a, (uint16_t)v);
-    aml_u16(a, (uint16_t)(v >> 16));
+    if (a->used + sizeof(v) <= a->size) {
+        __builtin_memcpy(a->data + a->used, &v, sizeof(v));
+    }
+    a->used += sizeof(v);
 }
 
-/* --- blocks: the package length goes in front once it is known, and what follows moves up --- */
+/* --- blocks: the package length goes in front once it is known. It has one byte of room; what
+ * follows moves up for more. --- */
 
 #define PKG_LENGTH_MAX 4
 
 static size_t block_open(struct aml *a)
 {
-    return a->used;
+    aml_u8(a, 0);
+    return a->used - 1;
 }
 
 /* ACPI Specification, "Package Length Encoding": the length counts its own bytes. */
 void aml_close(struct aml *a, size_t block)
 {
-    size_t body = a->used - block, bytes = 1;
+    size_t body = a->used - block - 1, bytes = 1;
     uint8_t length[PKG_LENGTH_MAX];
 
     while (bytes < PKG_LENGTH_MAX && body + bytes >= (bytes == 1 ? BIT(6) : BIT(8 * bytes - 4))) {
@@ -63,9 +69,11 @@ void aml_close(struct aml *a, size_t block)
             length[i] = (uint8_t)(body >> (8 * i - 4));
         }
     }
-    a->used += bytes;
+    a->used += bytes - 1;
     if (a->used <= a->size) {
-        memmove(a->data + block + bytes, a->data + block, body - bytes);
+        if (bytes > 1) {
+            memmove(a->data + block + bytes, a->data + block + 1, body - bytes);
+        }
         memcpy(a->data + block, length, bytes);
     }
 }
@@ -189,10 +197,10 @@ void aml_close_resources(struct aml *a, size_t block)
 
     aml_u8(a, RESOURCE_END);
     aml_u8(a, 0); /* no checksum */
-    length = a->used - block - 3;
+    length = a->used - block - 4;
     if (a->used <= a->size) {
-        a->data[block + 1] = (uint8_t)length;
-        a->data[block + 2] = (uint8_t)(length >> 8);
+        a->data[block + 2] = (uint8_t)length;
+        a->data[block + 3] = (uint8_t)(length >> 8);
     }
     aml_close(a, block);
 }

@@ -171,15 +171,16 @@ static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
 static int load_acpi(struct vm *vm)
 {
     const struct acpi_platform platform = {.cpus = vm->vcpu_count};
-    void *tables = heap_alloc(GPA_ACPI_SIZE);
+    paddr frames = frame_run_alloc(GPA_ACPI_SIZE / PAGE_SIZE, FRAME_KERNEL);
+    void *tables = phys_to_virt(frames); /* not cleared: a small part of it will be written to */
     int size;
 
-    if (!tables)
+    if (frames == FRAME_NONE)
         return -ENOMEM;
     size = acpi_build(&platform, tables, GPA_ACPI_SIZE);
     if (size >= 0)
         size = guest_memory_write(&vm->memory, GPA_ACPI, tables, (size_t)size);
-    heap_free(tables);
+    frame_run_free(frames);
     return size;
 }
 
