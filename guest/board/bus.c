@@ -60,7 +60,10 @@ void bus_init(struct bus *bus)
 void bus_destroy(struct bus *bus)
 {
     bus_ranges_free(bus);
-    bus_init(bus);
+    bus->device_count = 1; /* nobody */
+    bus->timed_count = 0;
+    bus->next_deadline = TIMER_OFF;
+    bus->set_layers = NULL;
 }
 
 unsigned bus_device_index(const struct bus *bus, const struct device *d)

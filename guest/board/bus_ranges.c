@@ -23,9 +23,14 @@ void bus_ranges_init(struct bus *bus)
 
 void bus_ranges_free(struct bus *bus)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(bus->port_page); i++)
-        if (bus->port_page[i] != &no_ports)
-            heap_free(bus->port_page[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(bus->port_page); i++) {
+        if (bus->port_page[i] == &no_ports)
+            continue;
+        heap_free(bus->port_page[i]);
+        bus->port_page[i] = &no_ports;
+    }
+    bus->range_count = 0;
+    bus->piece_count = 0;
     while (bus->fixed) {
         struct bus_range *next = bus->fixed->next;
         heap_free(bus->fixed);
