@@ -9,12 +9,17 @@ struct guest_layers {
     struct guest_memory_layer item[GUEST_MEMORY_LAYERS];
 };
 
-int guest_layers_create(struct guest_memory *gm)
+int guest_memory_make_room(struct guest_memory *gm)
 {
-    gm->room = heap_alloc(sizeof(*gm->room));
-    if (!gm->room)
+    struct guest_layers *room;
+
+    if (gm->layers)
+        return 0;
+    room = heap_alloc(sizeof(*room));
+    if (!room)
         return -ENOMEM;
-    spin_init(&gm->room->lock, RANK_MEMORY);
+    spin_init(&room->lock, RANK_MEMORY);
+    __atomic_store_n(&gm->layers, room, __ATOMIC_RELEASE);
     return 0;
 }
 
@@ -98,11 +103,10 @@ static bool all_same(const struct guest_layers *now, const struct guest_memory_l
 bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
                              unsigned count)
 {
-    struct guest_layers *now = gm->room;
+    struct guest_layers *now = gm->layers;
 
     if (all_same(now, layers, count))
         return false;
-    __atomic_store_n(&gm->layers, now, __ATOMIC_RELEASE);
     spin_lock(&now->lock);
     for (unsigned i = 0; i < now->count; i++)
         mark_chunks(gm, &now->item[i], layers, count);

@@ -90,8 +90,6 @@ int guest_memory_create(struct guest_memory *gm, uint16_t owner,
     *gm = (struct guest_memory){.owner = owner};
     int rc = regions_valid(regions, count);
 
-    if (rc == 0)
-        rc = guest_layers_create(gm);
     for (unsigned i = 0; rc == 0 && i < count; i++) {
         struct guest_memory_range *r = &gm->ranges[i];
         r->gpa = regions[i].gpa;
@@ -144,7 +142,7 @@ void guest_memory_destroy(struct guest_memory *gm)
             free_chunk(gm->ranges[i].chunks[c]);
         heap_free(gm->ranges[i].chunks);
     }
-    heap_free(gm->room);
+    heap_free(gm->layers);
     *gm = (struct guest_memory){0};
 }
 

@@ -26,12 +26,11 @@ struct guest_layers;
 
 struct guest_memory {
     struct guest_memory_range ranges[GUEST_MEMORY_RANGES]; /* ascending, none overlaps */
-    struct guest_layers *layers; /* NULL: there have never been any; atomic */
+    struct guest_layers *layers; /* NULL: there have never been any, nor room for them; atomic */
     uint32_t range_count;
-    uint16_t owner;            /* FRAME_VM + id */
-    uint64_t size;             /* bytes of RAM */
-    uint64_t metadata;         /* bytes of heap and frames beside the RAM itself */
-    struct guest_layers *room; /* what `layers` becomes */
+    uint16_t owner;    /* FRAME_VM + id */
+    uint64_t size;     /* bytes of RAM */
+    uint64_t metadata; /* bytes of heap and frames beside the RAM itself */
 };
 
 struct guest_memory_region {
@@ -66,6 +65,9 @@ struct guest_memory_layer {
     bool over_ram; /* else it shows only where there is no RAM */
 };
 
+/* Room for as many layers as there can be, for as long as the memory is there: before the first of
+ * them. Under the lock under which they are changed. -ENOMEM. */
+int guest_memory_make_room(struct guest_memory *gm) MUST_CHECK;
 /*
  * These, at most GUEST_MEMORY_LAYERS of which none overlaps another, instead of those before. On
  * any processor; who changes them does so under a lock of his own. All functions below see them at

@@ -34,8 +34,6 @@ static inline uint32_t chunk_index(const struct guest_memory_range *r, uint64_t 
     return (uint32_t)(gpa / GUEST_CHUNK - r->gpa / GUEST_CHUNK);
 }
 
-/* No layers, and room for as many as there can be. -ENOMEM. */
-int guest_layers_create(struct guest_memory *gm) MUST_CHECK;
 /* The layer that shows at gpa, if one does; is_ram: RAM stands there. *end, until when what stands
  * there does, becomes less where that layer ends, or another one begins. */
 bool guest_memory_find_layer(const struct guest_memory *gm, uint64_t gpa, bool is_ram,

@@ -124,6 +124,11 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
 
 /* --- what the bus asks --- */
 
+static int make_room(struct bus *bus)
+{
+    return guest_memory_make_room(CONTAINER_OF(bus, struct board, front.bus)->memory);
+}
+
 static bool set_layers(struct bus *bus, const struct guest_memory_layer *layers, unsigned count)
 {
     return guest_memory_set_layers(CONTAINER_OF(bus, struct board, front.bus)->memory, layers,
@@ -253,6 +258,7 @@ int board_create(struct board **out, const struct board_cpus *cpus, void *owner,
     spin_init(&board->lock, RANK_BOARD);
     bus_init(bus);
     bus->chips = &board->lock;
+    bus->make_room = make_room;
     bus->set_layers = set_layers;
     bus->memory_changed = memory_changed;
     board->otherwise =

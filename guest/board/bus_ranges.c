@@ -4,11 +4,11 @@
 #include "guest/board/bus_internal.h"
 #include "mm/heap.h"
 
-_Static_assert(ARRAY_SIZE(((struct bus *)NULL)->layer) <= GUEST_MEMORY_LAYERS,
-               "guest memory has room for what all pieces show");
-
 #define PORTS      0x10000u
 #define PAGE_PORTS 256ull
+#define LAYERS     (2 * BUS_RANGES) /* no more than pieces */
+
+_Static_assert(LAYERS <= GUEST_MEMORY_LAYERS, "guest memory has room for what all pieces show");
 
 /* What all pages are that nobody has a port in. Never written to. */
 static struct bus_port_page no_ports;
@@ -29,6 +29,8 @@ void bus_ranges_free(struct bus *bus)
         heap_free(bus->port_page[i]);
         bus->port_page[i] = &no_ports;
     }
+    heap_free(bus->layer);
+    bus->layer = NULL;
     bus->range_count = 0;
     bus->piece_count = 0;
     while (bus->fixed) {
@@ -150,6 +152,19 @@ static void show_rest(struct bus *bus, const struct bus_range *r)
     }
 }
 
+/* There is room for what memory shows: before a range may show any, or hide RAM. */
+static int make_room(struct bus *bus, const struct bus_range *r, enum bus_shows shows)
+{
+    bool calls = shows == BUS_CALLS && r->priority < BUS_OVER;
+
+    if (bus->layer || !bus->set_layers || r->space == BUS_PORTS || calls)
+        return 0;
+    if (bus->make_room(bus) < 0)
+        return -ENOMEM;
+    bus->layer = heap_alloc(LAYERS * sizeof(*bus->layer));
+    return bus->layer ? 0 : -ENOMEM;
+}
+
 /* What memory shows in the pieces: pages of a piece that are only partly its show nothing. */
 static unsigned find_layers(struct bus *bus)
 {
@@ -204,7 +219,7 @@ static void show_pieces(struct bus *bus)
 static void show_memory(struct bus *bus, const struct bus_range *r, bool was_placed, uint64_t left)
 {
     show_pieces(bus);
-    if (!bus->set_layers || !bus->set_layers(bus, bus->layer, find_layers(bus)))
+    if (!bus->layer || !bus->set_layers(bus, bus->layer, find_layers(bus)))
         return;
     if (was_placed)
         tell_changed(bus, left, r->size);
@@ -284,7 +299,9 @@ int bus_add_range(struct bus *bus, struct bus_range *r)
     if (!is_possible(bus, r, 0))
         return -EINVAL;
     spin_lock(&bus->lock);
-    int result = add(bus, r);
+    int result = make_room(bus, r, r->shows);
+    if (result == 0)
+        result = add(bus, r);
     spin_unlock(&bus->lock);
     return result;
 }
@@ -305,13 +322,16 @@ int bus_show(struct bus *bus, struct bus_range *r, enum bus_shows shows, uint64_
     if (!is_aligned(r, r->placed ? r->base : 0, shows, from))
         return -EINVAL;
     spin_lock(&bus->lock);
-    r->shows = (uint8_t)shows;
-    r->writable = writable;
-    r->from = from;
-    if (r->placed)
-        show_memory(bus, r, true, r->base);
+    int result = make_room(bus, r, shows);
+    if (result == 0) {
+        r->shows = (uint8_t)shows;
+        r->writable = writable;
+        r->from = from;
+        if (r->placed)
+            show_memory(bus, r, true, r->base);
+    }
     spin_unlock(&bus->lock);
-    return 0;
+    return result;
 }
 
 void bus_withdraw(struct bus *bus, struct bus_range *r)

@@ -235,9 +235,11 @@ struct bus {
     struct bus_range *fixed; /* those that bus_add_ports() and bus_add_mmio() have made */
     struct bus_piece piece[2 * BUS_RANGES]; /* sorted by base */
     unsigned piece_count;
-    struct guest_memory_layer layer[2 * BUS_RANGES]; /* what memory shows, for: */
-    /* NULL, or the board's: they are to stand in guest memory. As guest_memory_set_layers(); and
-     * where something else stands now. With the bus's lock held. */
+    struct guest_memory_layer *layer; /* what memory shows: NULL before any may; for: */
+    /* NULL, or the board's: they are to stand in guest memory, where there is room for them before.
+     * As the functions of guest memory; and where something else stands now. With the bus's lock
+     * held. */
+    int (*make_room)(struct bus *bus);
     bool (*set_layers)(struct bus *bus, const struct guest_memory_layer *layers, unsigned count);
     void (*memory_changed)(struct bus *bus, uint64_t gpa, uint64_t size);
     /* NULL, or the board's, not on the bus: asked for any gpa, its offset, where no device is. What
@@ -256,7 +258,8 @@ int bus_add_device(struct bus *bus, struct device *d) MUST_CHECK;
 int bus_add_ports(struct bus *bus, struct device *d, uint16_t base, unsigned count) MUST_CHECK;
 int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size) MUST_CHECK;
 
-/* Make a range known that is placed later, and maybe elsewhere then. -ENOSPC; -EINVAL as above. */
+/* Make a range known that is placed later, and maybe elsewhere then. -ENOSPC, -ENOMEM; -EINVAL as
+ * above. */
 int bus_add_range(struct bus *bus, struct bus_range *r) MUST_CHECK;
 /*
  * From now on it is at base, whether it was anywhere before or not. With its device's lock held or
@@ -266,7 +269,8 @@ int bus_add_range(struct bus *bus, struct bus_range *r) MUST_CHECK;
  */
 int bus_place(struct bus *bus, struct bus_range *r, uint64_t base) MUST_CHECK;
 /* From now on it shows that, wherever it is, or will be: as bus_place(). from: see struct
- * bus_range. -EINVAL: it would not be page aligned; it shows what it did. */
+ * bus_range. -EINVAL: it would not be page aligned; -ENOMEM, never when it showed memory, or could
+ * hide RAM, when it was added: it shows what it did. */
 int bus_show(struct bus *bus, struct bus_range *r, enum bus_shows shows, uint64_t from,
              bool writable) MUST_CHECK;
 /* It is nowhere. */

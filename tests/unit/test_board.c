@@ -1,5 +1,6 @@
 /* links: guest/board/board.c guest/board/bus.c guest/board/bus_ranges.c guest/board/msi.c guest/board/pic.c guest/board/ioapic.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c */
 /* A board's life: nothing of it is left when it could not be made, or has gone; and whose it is. */
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -58,7 +59,16 @@ void wall_clock_now(int64_t *seconds, uint32_t *microseconds)
 }
 
 static struct guest_memory_layer layer[4];
-static unsigned layers;
+static unsigned layers, rooms, rooms_left = UINT_MAX;
+
+int guest_memory_make_room(struct guest_memory *gm)
+{
+    if (rooms_left == 0)
+        return -ENOMEM;
+    rooms_left--;
+    rooms++;
+    return 0;
+}
 
 bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *set,
                              unsigned count)
@@ -207,12 +217,85 @@ static void apics_are_never_covered(void **state)
     }
 }
 
+static uint64_t no_read(struct device *d, uint64_t offset, unsigned size)
+{
+    return 0;
+}
+
+static void no_write(struct device *d, uint64_t offset, unsigned size, uint64_t value)
+{
+}
+
+static void nothing_to_reset(struct device *d)
+{
+}
+
+static void nothing_to_save(struct device *d, struct state_writer *w)
+{
+}
+
+static int nothing_to_load(struct device *d, struct state_reader *r)
+{
+    return 0;
+}
+
+/* Only a board whose devices may show memory has room for it, from before they can. */
+static void takes_memory_for_what_shows(void **state)
+{
+    static const struct device_ops ops = {
+        .name = "rom",
+        .mmio_read = no_read,
+        .mmio_write = no_write,
+        .reset = nothing_to_reset,
+        .save = nothing_to_save,
+        .load = nothing_to_load,
+    };
+    struct board *board = make();
+    struct bus *bus = board_bus(board);
+    struct device d = {.board = board, .ops = &ops};
+    struct bus_range bar = {
+        .device = &d, .size = PAGE_SIZE, .space = BUS_MEMORY, .priority = BUS_MOVABLE};
+    struct bus_range over = bar;
+    unsigned before = allocated;
+
+    over.priority = BUS_OVER;
+    rooms = 0;
+    rooms_left = 1;
+    assert_int_equal(bus_add_device(bus, &d), 0);
+    left = 0;
+    assert_int_equal(bus_add_range(bus, &bar), 0);
+    assert_int_equal(bus_place(bus, &bar, 0x80000000), 0);
+    assert_int_equal(rooms, 0);
+    assert_int_equal(bus_show(bus, &bar, BUS_FRAMES, 0x7000000, false), -ENOMEM);
+    assert_int_equal(bar.shows, BUS_CALLS);
+    assert_int_equal(bus_add_range(bus, &over), -ENOMEM);
+    left = 1;
+    rooms_left = 0;
+    assert_int_equal(bus_add_range(bus, &over), -ENOMEM);
+    assert_int_equal(left, 1);
+    rooms_left = 1;
+    assert_int_equal(bus_add_range(bus, &over), 0);
+    assert_int_equal(allocated, before + 1);
+    assert_int_equal(bus_place(bus, &over, 0x1000), 0); /* from now on it takes none */
+    assert_int_equal(layers, 1);
+    assert_int_equal(bus_show(bus, &bar, BUS_FRAMES, 0x7000000, false), 0);
+    assert_int_equal(layers, 2);
+    bus_withdraw(bus, &over);
+    bus_withdraw(bus, &bar);
+    assert_int_equal(layers, 0);
+    board_destroy(board);
+    assert_int_equal(allocated, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gives_all_back),          cmocka_unit_test(begins_at_0),
-        cmocka_unit_test(saves_its_lines),         cmocka_unit_test(asks_its_owner),
+        cmocka_unit_test(gives_all_back),
+        cmocka_unit_test(begins_at_0),
+        cmocka_unit_test(saves_its_lines),
+        cmocka_unit_test(asks_its_owner),
         cmocka_unit_test(apics_are_never_covered),
+        cmocka_unit_test(takes_memory_for_what_shows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -60,6 +60,11 @@ void wall_clock_now(int64_t *seconds, uint32_t *microseconds)
     *microseconds = 0;
 }
 
+int guest_memory_make_room(struct guest_memory *gm)
+{
+    return 0;
+}
+
 bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_layer *layers,
                              unsigned count)
 {

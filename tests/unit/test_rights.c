@@ -156,6 +156,7 @@ static void what_each_takes(void **state)
 /* The layers from now on, and EPT has been told of [from, to). */
 static void lay(const struct guest_memory_layer *layers, unsigned count, uint64_t from, uint64_t to)
 {
+    assert_int_equal(guest_memory_make_room(&gm), 0);
     assert_true(guest_memory_set_layers(&gm, layers, count));
     rights_refresh(&r, from, to - from);
 }
