@@ -172,29 +172,24 @@ static bool treatment_allows(const struct builder *b, enum treatment treatment)
     }
 }
 
-/* The bits of one register that the policy lets through or sets. */
-static uint32_t filtered(const struct builder *b, uint32_t leaf, uint32_t subleaf, enum reg reg,
-                         uint32_t host)
-{
-    uint32_t passed = 0, set = 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
-        const struct feature_row *f = &features[i];
-        if (f->leaf != leaf || f->subleaf != subleaf || f->reg != reg)
-            continue;
-        if (f->treatment == SET)
-            set |= f->bits;
-        else if (treatment_allows(b, f->treatment))
-            passed |= f->bits;
-    }
-    return (host & passed) | set;
-}
-
+/* The bits of a leaf that the policy lets through or sets. */
 static struct cpuid_regs filtered_leaf(const struct builder *b, uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid_regs h = host_leaf(b, leaf, subleaf);
+    uint32_t passed[4] = {0}, set[4] = {0}; /* by enum reg */
+
+    for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
+        const struct feature_row *f = &features[i];
+        if (f->leaf != leaf || f->subleaf != subleaf)
+            continue;
+        if (f->treatment == SET)
+            set[f->reg] |= f->bits;
+        else if (treatment_allows(b, f->treatment))
+            passed[f->reg] |= f->bits;
+    }
     return (struct cpuid_regs){
-        filtered(b, leaf, subleaf, EAX, h.eax), filtered(b, leaf, subleaf, EBX, h.ebx),
-        filtered(b, leaf, subleaf, ECX, h.ecx), filtered(b, leaf, subleaf, EDX, h.edx)};
+        (h.eax & passed[EAX]) | set[EAX], (h.ebx & passed[EBX]) | set[EBX],
+        (h.ecx & passed[ECX]) | set[ECX], (h.edx & passed[EDX]) | set[EDX]};
 }
 
 static struct cpuid_slot *slot_of(struct cpuid_table *t, uint32_t leaf)
@@ -240,11 +235,11 @@ static void leaf_vendor(struct builder *b, uint32_t leaf)
  * filtered. */
 static void leaf_features(struct builder *b, uint32_t leaf)
 {
-    struct cpuid_regs r = host_leaf(b, leaf, 0);
+    struct cpuid_regs r = host_leaf(b, leaf, 0), f = filtered_leaf(b, leaf, 0);
     unsigned ids = 1u << bits_for(b->in->vcpus);
     r.ebx = (r.ebx & 0xffff) | MIN(ids, 255u) << 16 | (b->in->apic_id & 0xff) << 24;
-    r.ecx = filtered(b, leaf, 0, ECX, r.ecx);
-    r.edx = filtered(b, leaf, 0, EDX, r.edx);
+    r.ecx = f.ecx;
+    r.edx = f.edx;
     if (b->in->vcpus > 1)
         r.edx |= B(28); /* HTT: EBX[23:16] is valid */
     add_leaf(b, leaf, r);
