@@ -47,14 +47,17 @@ static void draw(unsigned x, unsigned y)
     const struct cell *cell = &cells[y * columns + x];
     unsigned index = (uint8_t)cell->text - FIRST_GLYPH;
     uint64_t ink = pixel(cell->color);
+    const uint64_t pair[] = {0, ink << 32, ink, ink << 32 | ink}; /* the left one is the high bit */
     volatile uint32_t *line = pixels + (size_t)y * CELL_HEIGHT * stride + x * CELL_WIDTH;
 
     for (unsigned i = 0; i < CELL_HEIGHT; i++, line += stride) {
         uint8_t bits = index < ARRAY_SIZE(font) ? font[index][i] : 0x7e;
         volatile uint64_t *two = (volatile uint64_t *)line;
 
-        for (unsigned j = 0; j < CELL_WIDTH / 2; j++, bits = (uint8_t)(bits << 2))
-            two[j] = (bits & 0x80 ? ink : 0) | (bits & 0x40 ? ink << 32 : 0);
+        two[0] = pair[bits >> 6];
+        two[1] = pair[bits >> 4 & 3];
+        two[2] = pair[bits >> 2 & 3];
+        two[3] = pair[bits & 3];
     }
 }
 
