@@ -187,9 +187,8 @@ static struct cpuid_regs filtered_leaf(const struct builder *b, uint32_t leaf, u
         else if (treatment_allows(b, f->treatment))
             passed[f->reg] |= f->bits;
     }
-    return (struct cpuid_regs){
-        (h.eax & passed[EAX]) | set[EAX], (h.ebx & passed[EBX]) | set[EBX],
-        (h.ecx & passed[ECX]) | set[ECX], (h.edx & passed[EDX]) | set[EDX]};
+    return (struct cpuid_regs){(h.eax & passed[EAX]) | set[EAX], (h.ebx & passed[EBX]) | set[EBX],
+                               (h.ecx & passed[ECX]) | set[ECX], (h.edx & passed[EDX]) | set[EDX]};
 }
 
 static struct cpuid_slot *slot_of(struct cpuid_table *t, uint32_t leaf)

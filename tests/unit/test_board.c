@@ -239,6 +239,50 @@ static int nothing_to_load(struct device *d, struct state_reader *r)
     return 0;
 }
 
+static uint32_t read_7(struct device *d, uint16_t port, unsigned size)
+{
+    return 7;
+}
+
+static void drop(struct device *d, uint16_t port, unsigned size, uint32_t value)
+{
+}
+
+/* Ports that found no memory to be seen in are there once others of their page do. */
+static void ports_without_memory_come_later(void **state)
+{
+    static const struct device_ops ops = {
+        .name = "ports",
+        .port_read = read_7,
+        .port_write = drop,
+        .reset = nothing_to_reset,
+        .save = nothing_to_save,
+        .load = nothing_to_load,
+    };
+    struct board *board = make();
+    struct bus *bus = board_bus(board);
+    struct device d = {.board = board, .ops = &ops};
+    struct bus_range first = {.device = &d, .size = 8, .space = BUS_PORTS};
+    struct bus_range second = {.device = &d, .size = 8, .space = BUS_PORTS};
+
+    assert_int_equal(bus_add_device(bus, &d), 0);
+    assert_int_equal(bus_add_range(bus, &first), 0);
+    assert_int_equal(bus_add_range(bus, &second), 0);
+    left = 0;
+    assert_int_equal(bus_place(bus, &first, 0x5000), -ENOMEM);
+    assert_int_equal(bus_port_read(bus, 0x5000, 1), 0xff);
+    left = 1;
+    assert_int_equal(bus_place(bus, &second, 0x50f8), 0);
+    assert_int_equal(bus_port_read(bus, 0x50ff, 1), 7);
+    assert_int_equal(bus_port_read(bus, 0x5007, 1), 7);
+    assert_int_equal(bus_port_read(bus, 0x5008, 1), 0xff);
+    bus_withdraw(bus, &first);
+    assert_int_equal(bus_port_read(bus, 0x5007, 1), 0xff);
+    assert_int_equal(bus_port_read(bus, 0x50f8, 1), 7);
+    board_destroy(board);
+    assert_int_equal(allocated, 0);
+}
+
 /* Only a board whose devices may show memory has room for it, from before they can. */
 static void takes_memory_for_what_shows(void **state)
 {
@@ -295,6 +339,7 @@ int main(void)
         cmocka_unit_test(saves_its_lines),
         cmocka_unit_test(asks_its_owner),
         cmocka_unit_test(apics_are_never_covered),
+        cmocka_unit_test(ports_without_memory_come_later),
         cmocka_unit_test(takes_memory_for_what_shows),
     };
 
