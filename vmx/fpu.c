@@ -4,6 +4,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/string.h"
+#include "mm/heap.h"
 #include "vmx/cpu.h"
 #include "vmx/xsavec.h"
 
@@ -70,22 +71,27 @@ static void read_place(uint32_t subleaf, uint32_t *eax, uint32_t *ebx, uint32_t 
 
 bool fpu_xsavec_right(void)
 {
-    static uint8_t standard[XSAVEC_AREA] __attribute__((aligned(64))),
-        compacted[XSAVEC_AREA] __attribute__((aligned(64)));
     struct xsavec_places places;
 
     if (!(read_cr4() & CR4_OSXSAVE) || !(cpuid(0xd, 1).eax & CPUID_D_1_EAX_XSAVEC))
         return true;
     if (!xsavec_find_places(&places, fpu_all_features(), read_place))
         return false;
+    uint8_t *standard = heap_alloc(2 * XSAVEC_AREA), *compacted = standard + XSAVEC_AREA;
+    if (!standard)
+        return false;
     uint64_t xcr0 = xgetbv(0), rfbm = places.components;
     xsavec_fill(&places, standard);
     xsetbv(0, rfbm);
-    __asm__ volatile("xrstor64 %2\n\txsavec64 %0"
-                     : "+m"(compacted)
-                     : "a"((uint32_t)rfbm), "m"(standard), "d"((uint32_t)(rfbm >> 32)));
+    __asm__ volatile("xrstor64 (%0)\n\txsavec64 (%1)"
+                     :
+                     : "r"(standard), "r"(compacted), "a"((uint32_t)rfbm),
+                       "d"((uint32_t)(rfbm >> 32))
+                     : "memory");
     xsetbv(0, xcr0);
-    return xsavec_right(&places, standard, compacted);
+    bool right = xsavec_right(&places, standard, compacted);
+    heap_free(standard);
+    return right;
 }
 
 void fpu_reset(struct vmx_vcpu *v)
