@@ -79,6 +79,19 @@ uint64_t ept_pointer(const struct ept *ept)
     return ept->root | ept->pointer_bits;
 }
 
+/* The first entry from i on that is present, or ENTRIES: of most tables few are, so four are looked
+ * at in one. */
+static unsigned next_present(const uint64_t *entries, unsigned i)
+{
+    while (i < ENTRIES && !present(entries[i])) {
+        i++;
+        while (i % 4 == 0 && i < ENTRIES &&
+               !present(entries[i] | entries[i + 1] | entries[i + 2] | entries[i + 3]))
+            i += 4;
+    }
+    return i;
+}
+
 /*
  * Put a table and all below it on the retired list. The link lies in entry 0: its low bits say "not
  * present" to a CPU that still walks there.
@@ -87,8 +100,8 @@ static void retire(struct ept *ept, paddr table, unsigned level)
 {
     uint64_t *entries = phys_to_virt(table);
 
-    for (unsigned i = 0; i < ENTRIES && level > 1; i++)
-        if (present(entries[i]) && !is_leaf(entries[i], level))
+    for (unsigned i = 0; level > 1 && (i = next_present(entries, i)) < ENTRIES; i++)
+        if (!is_leaf(entries[i], level))
             retire(ept, entries[i] & ADDRESS_MASK, level - 1);
     set_entry(&entries[0], ept->retired);
     ept->retired = table;
@@ -108,11 +121,10 @@ void ept_clear(struct ept *ept)
 {
     uint64_t *root = phys_to_virt(ept->root);
 
-    for (unsigned i = 0; i < ENTRIES; i++) {
+    for (unsigned i = 0; (i = next_present(root, i)) < ENTRIES; i++) {
         uint64_t entry = root[i];
         set_entry(&root[i], 0);
-        if (present(entry))
-            retire(ept, entry & ADDRESS_MASK, EPT_LEVELS - 1);
+        retire(ept, entry & ADDRESS_MASK, EPT_LEVELS - 1);
     }
     ept->generation++;
 }
