@@ -8,6 +8,7 @@
 
 #include "guest/board/device.h"
 
+struct acpi_pm;
 struct pci;
 struct block_device;
 struct device_class;
@@ -48,8 +49,9 @@ struct device_setup {
     struct board *board;
     struct bus *bus;
     const struct device_host *host;
-    struct pci *pci;  /* the bus for PCI functions, once it is there */
-    const char *text; /* the value of its line, where its class has a key */
+    struct pci *pci;    /* the bus for PCI functions, once it is there */
+    struct acpi_pm *pm; /* the power management's registers, alike */
+    const char *text;   /* the value of its line, where its class has a key */
     size_t length;
     uint32_t line;                    /* and that line's number */
     const struct device_class *class; /* whose lines are gone through, and how many have been: */

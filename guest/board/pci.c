@@ -10,6 +10,15 @@
 #define BAR_MEMORY_FLAGS 0xf
 #define BAR_IO_FLAGS     0x3
 
+/* Of the host bridge: where ECAM is, how long, and whether. */
+#define PCIEXBAR              0x60
+#define PCIEXBAR_ENABLE       BIT(0)
+#define PCIEXBAR_LENGTH_SHIFT 1 /* 256 MiB for 256 buses, 128 MiB, 64 MiB; there is bus 0 only */
+#define PCIEXBAR_LENGTH       (3u << PCIEXBAR_LENGTH_SHIFT)
+#define PCIEXBAR_MAX          (256 * MIB)
+#define PCIEXBAR_LOW          0xfc000007u /* bits that can be written; */
+#define PCIEXBAR_HIGH         0xfu        /* of its upper half */
+
 static uint32_t get(const uint8_t *bytes, unsigned size)
 {
     uint32_t value = 0;
@@ -173,6 +182,14 @@ static void give_places(struct pci *p, struct pci_function *f)
     }
 }
 
+bool pci_is_bare(const struct pci *p)
+{
+    for (unsigned i = 1; i < ARRAY_SIZE(p->function); i++)
+        if (p->function[i])
+            return false;
+    return true;
+}
+
 int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f)
 {
     if (devfn >= ARRAY_SIZE(p->function) || ((devfn & 7) != 0 && !p->function[devfn & ~7u]))
@@ -250,6 +267,20 @@ static void ecam_write(struct device *d, uint64_t offset, unsigned size, uint64_
     if (f)
         config_write(f, at, size, (uint32_t)value);
 }
+
+/* The register is written in two halves: what is in between is a place like any other. */
+static void place_ecam(struct pci_function *bridge, unsigned offset, unsigned size)
+{
+    struct pci *p = bridge->pci;
+    uint32_t low = get(bridge->config + PCIEXBAR, 4), high = get(bridge->config + PCIEXBAR + 4, 4);
+    unsigned length = (low & PCIEXBAR_LENGTH) >> PCIEXBAR_LENGTH_SHIFT;
+    uint64_t base = ((uint64_t)high << 32 | low) & ~((PCIEXBAR_MAX >> length) - 1);
+
+    if (!(low & PCIEXBAR_ENABLE) || bus_place(p->bus, &p->ecam, base) < 0)
+        bus_withdraw(p->bus, &p->ecam);
+}
+
+static const struct pci_function_ops bridge_ops = {.written = place_ecam};
 
 /* --- configuration mechanism #1 --- */
 
@@ -393,19 +424,26 @@ static const struct device_ops pci_ops = {
 static int pci_create(struct device *d, struct device_setup *s)
 {
     struct pci *p = CONTAINER_OF(d, struct pci, dev);
+    int error;
 
     p->bus = s->bus;
     p->next_bar = GPA_PCI_MEMORY;
     spin_init(&p->intx_lock, RANK_INTX);
     /* The Q35's host bridge: Linux trusts mechanism #1 only where it finds a host bridge, and OVMF
      * and SeaBIOS know the platform by its id and this subsystem. */
-    pci_function_init(&p->bridge, NULL, 0x8086, 0x29c0, 0x060000);
+    pci_function_init(&p->bridge, &bridge_ops, 0x8086, 0x29c0, 0x060000);
     put(p->bridge.config + PCI_SUBSYSTEM_VENDOR_ID, 4, 0x11001af4);
+    put(p->bridge.config + PCIEXBAR, 4, GPA_ECAM | PCIEXBAR_ENABLE);
+    put(p->bridge.writable + PCIEXBAR, 4, PCIEXBAR_LOW);
+    put(p->bridge.writable + PCIEXBAR + 4, 4, PCIEXBAR_HIGH);
     p->bridge.pci = p;
     memcpy(p->bridge.initial, p->bridge.config, sizeof(p->bridge.initial));
     p->function[0] = &p->bridge;
     s->pci = p;
-    return bus_add_mmio(s->bus, d, GPA_ECAM, GPA_ECAM_SIZE);
+    p->ecam = (struct bus_range){
+        .device = d, .size = GPA_ECAM_SIZE, .space = BUS_MEMORY, .priority = BUS_FIXED};
+    error = bus_add_range(s->bus, &p->ecam);
+    return error ? error : bus_place(s->bus, &p->ecam, GPA_ECAM);
 }
 
 const struct device_class pci_class = {

@@ -28,6 +28,8 @@ enum pci_config {
     PCI_FIRST_CAPABILITY = 0x40,
 };
 
+#define PCI_LPC PCI_DEVFN(31, 0) /* where the chipset's bridge to the devices of a PC is */
+
 #define PCI_COMMAND_IO          BIT(0)
 #define PCI_COMMAND_MEMORY      BIT(1)
 #define PCI_COMMAND_MASTER      BIT(2)
@@ -78,6 +80,7 @@ struct pci {
     uint32_t address;
     struct pci_function *function[256]; /* by devfn */
     struct pci_function bridge;
+    struct bus_range ecam;
     uint32_t next_bar;                /* where pci_add_function() puts the next memory BAR */
     struct spinlock intx_lock;        /* over who drives which line: */
     uint8_t asserted[PCI_INTX_LINES]; /* functions that do */
@@ -115,3 +118,5 @@ void pci_intx(struct pci_function *f, bool level);
  * would have put them. -EEXIST, -EINVAL (function n without
  * function 0: add 0 first). */
 int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f) MUST_CHECK;
+/* Nothing is on it but the host bridge. */
+bool pci_is_bare(const struct pci *p);

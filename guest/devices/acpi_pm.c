@@ -19,7 +19,7 @@
 #define CONTROL_SLP_EN        BIT(13) /* reads as zero, like the global lock's GBL_RLS */
 #define CONTROL_KEPT          (CONTROL_BUS_RELOAD | CONTROL_SLP_TYP)
 
-/* Ports as offsets from the block's start at PORT_PM1A_EVENT. */
+/* Ports as offsets from the block's start. */
 enum {
     OFFSET_STATUS = 0,
     OFFSET_ENABLE = PM1A_EVENT_SIZE / 2,
@@ -109,11 +109,11 @@ static uint32_t acpi_pm_read(struct device *d, uint16_t port, unsigned size)
     uint64_t ticks = timer_ticks(pm);
     uint32_t value = 0;
 
-    if (LIKELY(port == PORT_PM_TIMER && size == 4))
+    if (LIKELY(port == pm->timer_port && size == 4))
         return (uint32_t)ticks;
     update_sci(pm);
     for (unsigned i = 0; i < size; i++)
-        value |= (uint32_t)read_byte(pm, port + i - PORT_PM1A_EVENT, ticks) << (8 * i);
+        value |= (uint32_t)read_byte(pm, port + i - pm->base, ticks) << (8 * i);
     return value;
 }
 
@@ -157,7 +157,7 @@ static void acpi_pm_write(struct device *d, uint16_t port, unsigned size, uint32
 
     update_sci(pm); /* a carry that has come must be there to be cleared */
     for (unsigned i = 0; i < size; i++) {
-        write_byte(pm, port + i - PORT_PM1A_EVENT, (uint8_t)(value >> (8 * i)));
+        write_byte(pm, port + i - pm->base, (uint8_t)(value >> (8 * i)));
         if ((port + i) & 1)
             drive_sci(pm); /* one register may withdraw it and the next one raise it */
     }
@@ -218,11 +218,52 @@ static const struct device_ops acpi_pm_ops = {
     .load = acpi_pm_load,
 };
 
+/* --- where it is --- */
+
+static const struct {
+    uint8_t offset, size;
+} pieces[ACPI_PM_RANGES] = {
+    {OFFSET_STATUS, PM1A_EVENT_SIZE},
+    {OFFSET_CONTROL, PM1A_CONTROL_SIZE},
+    {OFFSET_TIMER, PM_TIMER_SIZE},
+    {OFFSET_GPE_STATUS, GPE0_SIZE},
+};
+
+int acpi_pm_place(struct acpi_pm *pm, uint16_t base)
+{
+    int result = 0;
+
+    device_lock(&pm->dev);
+    pm->base = base;
+    pm->timer_port = base + OFFSET_TIMER;
+    for (unsigned i = 0; i < ACPI_PM_RANGES; i++) {
+        int error = base ? bus_place(pm->bus, &pm->range[i], base + pieces[i].offset) : 0;
+        if (base == 0 || error < 0)
+            bus_withdraw(pm->bus, &pm->range[i]);
+        result = error < 0 ? error : result;
+    }
+    device_unlock(&pm->dev);
+    return result;
+}
+
+/* What is fixed on the board is over it, wherever a guest puts it. */
+static int acpi_pm_create(struct device *d, struct device_setup *s)
+{
+    struct acpi_pm *pm = CONTAINER_OF(d, struct acpi_pm, dev);
+    int error = 0;
+
+    pm->bus = s->bus;
+    for (unsigned i = 0; i < ACPI_PM_RANGES && error == 0; i++) {
+        pm->range[i] = (struct bus_range){
+            .device = d, .size = pieces[i].size, .space = BUS_PORTS, .priority = BUS_MOVABLE};
+        error = bus_add_range(s->bus, &pm->range[i]);
+    }
+    s->pm = pm;
+    return error < 0 ? error : acpi_pm_place(pm, PORT_PM1A_EVENT);
+}
+
 const struct device_class acpi_pm_class = {
     .ops = &acpi_pm_ops,
     .size = sizeof(struct acpi_pm),
-    .ports = {{PORT_PM1A_EVENT, PM1A_EVENT_SIZE},
-              {PORT_PM1A_CONTROL, PM1A_CONTROL_SIZE},
-              {PORT_PM_TIMER, PM_TIMER_SIZE},
-              {PORT_GPE0, GPE0_SIZE}},
+    .create = acpi_pm_create,
 };

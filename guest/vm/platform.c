@@ -31,6 +31,7 @@
     X(pci_class)                                                                                   \
     X(debug_console_class)                                                                         \
     X(virtio_blk_class)                                                                            \
+    X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 
 #define DECLARE(class) extern const struct device_class class;

@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/devices/debug_console.c arch/x86/lib/format.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/devices/debug_console.c arch/x86/lib/format.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/devices/lpc.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * Random traffic to all classic devices of two equal VMs, of which the second is saved, wiped and
  * loaded now and then: nobody may tell them apart. Saved state with a few bytes changed is loaded
@@ -26,7 +26,7 @@
 
 #define ACTIONS 200 /* of one run: longer ones find nothing new */
 
-extern const struct device_class debug_console_class;
+extern const struct device_class debug_console_class, lpc_class;
 
 struct machine {
     struct board board;
@@ -38,7 +38,8 @@ struct machine {
     struct keyboard keyboard;
     struct reset_control reset_control;
     struct pci pci;
-    struct device_list more; /* whose structs are nobody else's business */
+    struct pci_function other; /* so that the chipset's bridge is there */
+    struct device_list more;   /* whose structs are nobody else's business */
     unsigned host_room, sent, logged;
     uint8_t last_sent;
     bool intr;
@@ -53,10 +54,10 @@ static struct machine machines[2];
 static bool tampered; /* deadlines may be anybody's */
 
 static const uint16_t ports[] = {
-    0x20,  0x21,  0xa0,  0xa1,  0x4d0, 0x4d1, 0x40,  0x41,  0x42,  0x43,  0x60,  0x61,
-    0x64,  0x70,  0x71,  0x72,  0x73,  0x92,  0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd,
-    0x3fe, 0x3ff, 0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd, 0xcfe, 0xcff, 0x600, 0x602, 0x604,
-    0x605, 0x608, 0x60a, 0x60b, 0x620, 0x622, 0x5ff, 0xcf7, 0x3f7, 0x80,  0x402, 0xe9,
+    0x20,  0x21,  0xa0,  0xa1,  0x4d0,  0x4d1,  0x40,  0x41,  0x42,  0x43,  0x60,  0x61,  0x64,
+    0x70,  0x71,  0x72,  0x73,  0x92,   0x3f8,  0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff,
+    0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd,  0xcfe,  0xcff, 0x600, 0x602, 0x604, 0x605, 0x608, 0x60a,
+    0x60b, 0x620, 0x622, 0x5ff, 0xb000, 0xb008, 0xcf7, 0x3f7, 0x80,  0x402, 0xe9,
 };
 
 static uint8_t next(struct input *in)
@@ -117,6 +118,9 @@ static void build(struct machine *m, uint64_t hz)
     error |= device_make(&keyboard_class, &m->keyboard.dev, &m->board.setup);
     error |= device_make(&reset_control_class, &m->reset_control.dev, &m->board.setup);
     error |= device_make(&pci_class, &m->pci.dev, &m->board.setup);
+    pci_function_init(&m->other, NULL, 0x1af4, 0x1042, 0x018000);
+    error |= pci_add_function(&m->pci, PCI_DEVFN(1, 0), &m->other);
+    error |= device_list_add(&m->more, &lpc_class, &m->board.setup);
     error |= device_list_add(&m->more, &debug_console_class, &m->board.setup);
     CHECK(error == 0);
     bus_reset(&m->board.bus);

@@ -250,6 +250,55 @@ static void ecam(void **state)
     assert_false(bus_mmio_read(&board.bus, &view, 0xb0100000, 4, &value));
 }
 
+static bool ecam_is_at(uint64_t base)
+{
+    struct bus_view view = {0};
+    uint64_t value;
+
+    return bus_mmio_read(&board.bus, &view, base, 4, &value) && value == 0x29c08086;
+}
+
+/* PCIEXBAR: what OVMF and SeaBIOS write into it, Debian 13's OVMF E0000000h. */
+static void ecam_moves(void **state)
+{
+    struct bus_view view = {0};
+    uint64_t value;
+
+    assert_int_equal(in(0, 0x60, 4), 0xb0000001);
+    assert_int_equal(in(0, 0x64, 4), 0);
+    out(0, 0x64, 4, 0);
+    out(0, 0x60, 4, 0xe0000001);
+    assert_true(ecam_is_at(0xe0000000));
+    assert_false(ecam_is_at(0xb0000000));
+    assert_true(mock_round_trip(&board));
+    assert_true(ecam_is_at(0xe0000000));
+    /* By itself, and off. */
+    assert_true(bus_mmio_write(&board.bus, &view, 0xe0000060, 4, 0xd0000001));
+    assert_true(ecam_is_at(0xd0000000));
+    out(0, 0x60, 4, 0xd0000000);
+    assert_false(bus_mmio_read(&board.bus, &view, 0xd0000000, 4, &value));
+    /* Of a shorter one further bits count; above 4 GiB. */
+    out(0, 0x60, 4, 0xdc000001);
+    assert_true(ecam_is_at(0xd0000000));
+    out(0, 0x60, 4, 0xdc000003);
+    assert_true(ecam_is_at(0xd8000000));
+    out(0, 0x60, 4, 0xdc000005);
+    assert_true(ecam_is_at(0xdc000000));
+    out(0, 0x64, 4, 0xffffffff);
+    assert_int_equal(in(0, 0x64, 4), 0xf);
+    assert_true(ecam_is_at(0xfdc000000));
+    bus_reset(&board.bus);
+    assert_true(ecam_is_at(0xb0000000));
+}
+
+static void a_bus_is_bare_without_functions(void **state)
+{
+    struct pci empty = {.function = {[0] = &empty.bridge}};
+
+    assert_true(pci_is_bare(&empty));
+    assert_false(pci_is_bare(&pci));
+}
+
 /* --- what is behind a BAR --- */
 
 static uint64_t behind_read(struct device *d, uint64_t offset, unsigned size)
@@ -406,6 +455,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_bars_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(functions_are_added_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(ecam, setup, teardown),
+        cmocka_unit_test_setup_teardown(ecam_moves, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_bus_is_bare_without_functions, setup, teardown),
         cmocka_unit_test_setup_teardown(ranges_follow_bars, setup, teardown),
         cmocka_unit_test_setup_teardown(capabilities, setup, teardown),
         cmocka_unit_test_setup_teardown(intx, setup, teardown),

@@ -8,7 +8,7 @@
 #define SUBSYSTEM     0x1100
 #define REVISION      1
 #define CAPABILITY_ID 0x09 /* vendor specific */
-#define MAX_DEVICES   31
+#define MAX_DEVICES   30 /* 31 is the chipset's */
 
 /* What BAR 0 holds, in pages. MSI-X is there, too. */
 #define BAR_SIZE      0x8000
