@@ -234,10 +234,10 @@ trace: $(IMAGE_NEEDS)
 
 # --- all tests, checks of the source ----------------------------------------------------------------------------------
 TEST_MACHINE := $(wildcard tests/machine/run.py)
-# A kernel with the modules of virtio, for tests/machine/vm_disks.py.
+# A kernel with the modules of virtio and IDE, for tests/machine/vm_disks.py and vm_ide.py.
 $(B)/disks/vmlinuz: tools/debian-kernel
 	@tools/debian-kernel cloud $@ $(B)/disks/modules virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev \
-	    virtio_pci virtio_blk
+	    virtio_pci virtio_blk scsi_common scsi_mod sd_mod libata ata_piix cdrom sr_mod isofs
 TEST_NESTED_NEEDS := $(B)/nested/vmlinuz $(B)/nested/poll_uart
 test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(B)/disks/vmlinuz) $(BOCHS_NEEDED)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)

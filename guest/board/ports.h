@@ -16,9 +16,16 @@
 #define PORT_SYSTEM_A      0x92  /* A20 and fast reset */
 #define PORT_UART1         0x3f8 /* 8 ports */
 #define PORT_DEBUG         0x402 /* the debug console, as E9h is */
+#define PORT_IDE1          0x1f0 /* 8 ports, and: */
+#define PORT_IDE1_CONTROL  0x3f6
+#define PORT_IDE2          0x170
+#define PORT_IDE2_CONTROL  0x376
+#define IDE_COMMAND_PORTS  8
 #define PORT_PCI_ADDRESS   0xcf8
 #define PORT_PCI_DATA      0xcfc
 #define PORT_RESET_CONTROL 0xcf9
+
+#define PORT_IDE_MASTER 0xc000 /* where firmware would put that BAR */
 
 #define PORT_PM1A_EVENT   0x600 /* status 2 bytes, enable 2 bytes */
 #define PM1A_EVENT_SIZE   4
@@ -38,6 +45,8 @@
 #define GSI_UART1    4
 #define GSI_RTC      8
 #define GSI_SCI      9
+#define GSI_IDE1     14
+#define GSI_IDE2     15
 
 /* PIRQA to PIRQD, the four lines that PCI's INTx pins lead to: what OVMF and SeaBIOS set up. */
 #define GSI_PIRQ(line) ((line) < 2 ? 10 : 11)

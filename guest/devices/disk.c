@@ -7,10 +7,26 @@ static void done(struct block_request *b, int error);
 
 /* --- handing over --- */
 
-static void unpin(struct disk_io *d, struct disk_request *r)
+static int pin(struct disk_io *d, const struct disk_request *r, uint64_t at, uint64_t size,
+               paddr *address, uint64_t *length)
+{
+    if (!r->own)
+        return device_memory_pin(d->dev, at, size, r->op == BLOCK_READ, address, length);
+    *address = at;
+    *length = size;
+    return 0;
+}
+
+static void unpin(struct disk_io *d, const struct disk_request *r, paddr address, uint64_t length)
+{
+    if (!r->own)
+        device_memory_unpin(d->dev, address, length);
+}
+
+static void unpin_all(struct disk_io *d, struct disk_request *r)
 {
     for (unsigned i = 0; i < r->block.count; i++)
-        device_memory_unpin(d->dev, r->host[i].address, r->host[i].length);
+        unpin(d, r, r->host[i].address, r->host[i].length);
     r->block.count = 0;
 }
 
@@ -42,8 +58,8 @@ static int gather(struct disk_io *d, struct disk_request *r, uint32_t *bytes)
         if (r->at == r->count)
             error = -EINVAL; /* they are shorter than the request */
         else
-            error = device_memory_pin(d->dev, g->gpa + r->offset, MIN(g->length - r->offset, left),
-                                      r->op == BLOCK_READ, &s->address, &length);
+            error = pin(d, r, g->gpa + r->offset, MIN(g->length - r->offset, left), &s->address,
+                        &length);
         if (error < 0)
             break;
         s->length = (uint32_t)length;
@@ -53,7 +69,7 @@ static int gather(struct disk_io *d, struct disk_request *r, uint32_t *bytes)
             break;
         }
         if (b->no_gaps && *bytes && s->address % PAGE_SIZE) {
-            device_memory_unpin(d->dev, s->address, length);
+            unpin(d, r, s->address, length);
             r->block.count--;
             break;
         }
@@ -68,7 +84,7 @@ static int gather(struct disk_io *d, struct disk_request *r, uint32_t *bytes)
             break;
     }
     if (error < 0 && error != -EAGAIN)
-        unpin(d, r);
+        unpin_all(d, r);
     return error;
 }
 
@@ -88,14 +104,14 @@ static uint32_t trim(struct disk_io *d, struct disk_request *r, uint32_t bytes)
         r->offset -= n;
         extra -= n;
         if (n == last->length) {
-            device_memory_unpin(d->dev, last->address, last->length);
+            unpin(d, r, last->address, last->length);
             r->block.count--;
             continue;
         }
         /* Pages that the rest does not touch. */
         if (ALIGN_UP(keep, PAGE_SIZE) < last->address + last->length)
-            device_memory_unpin(d->dev, ALIGN_UP(keep, PAGE_SIZE),
-                                last->address + last->length - ALIGN_UP(keep, PAGE_SIZE));
+            unpin(d, r, ALIGN_UP(keep, PAGE_SIZE),
+                  last->address + last->length - ALIGN_UP(keep, PAGE_SIZE));
         last->length -= n;
     }
     return bytes;
@@ -115,7 +131,7 @@ static int hand_over(struct disk_io *d, struct disk_request *r)
             return error;
         bytes = trim(d, r, bytes);
         if (bytes == 0) {
-            unpin(d, r);
+            unpin_all(d, r);
             return error < 0 ? error : -EINVAL;
         }
         r->part = bytes / BLOCK_SECTOR;
@@ -156,8 +172,9 @@ static void start(struct disk_io *d, struct disk_request *r)
 static void step(struct disk_io *d, struct disk_request *r)
 {
     if (r->op <= BLOCK_WRITE)
-        unpin(d, r);
-    r->done += r->part;
+        unpin_all(d, r);
+    if (r->error == 0)
+        r->done += r->part;
     if (d->stopping && r->error == 0 && r->done < r->sectors)
         r->error = -EIO;
     if (r->error < 0 || r->op == BLOCK_FLUSH || r->done == r->sectors)

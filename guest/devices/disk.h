@@ -27,6 +27,7 @@ struct disk_request {
     uint64_t sector;
     const struct disk_segment *segments; /* READ, WRITE */
     unsigned count;
+    bool own; /* they are no guest memory, but the controller's, at host-physical addresses */
 
     struct disk_io *disk;
     struct disk_request *next; /* of those that have come back; atomic */

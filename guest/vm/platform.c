@@ -31,6 +31,7 @@
     X(pci_class)                                                                                   \
     X(debug_console_class)                                                                         \
     X(virtio_blk_class)                                                                            \
+    X(ide_class)                                                                                   \
     X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 
