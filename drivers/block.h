@@ -27,7 +27,8 @@ enum block_op {
     BLOCK_WRITE,
     BLOCK_FLUSH,       /* nothing of the request but op and done counts */
     BLOCK_DISCARD,     /* what these sectors hold matters no more */
-    BLOCK_WRITE_ZEROES /* these sectors read as zeroes */
+    BLOCK_WRITE_ZEROES, /* these sectors read as zeroes */
+    BLOCK_OPS
 };
 
 /* Flags. */
@@ -57,7 +58,7 @@ struct block_request {
     const void *owner; /* whoever he is: others' submit() and poll() do not call done() */
     /* Whoever has the request keeps these: a link of his list, and what he notes with it. */
     struct block_request *next;
-    uint64_t note[2];
+    uint64_t note[3];
 };
 
 struct block_device;

@@ -16,6 +16,7 @@
 /* While a request is here: whose it is, and how often it has been tried. */
 #define NOTE_DISK  0
 #define NOTE_TRIES 1 /* then: its error */
+#define NOTE_SINCE 2 /* TSC */
 
 static struct disk *disks[DISKS_MAX];
 static unsigned disk_count;
@@ -66,14 +67,25 @@ static void prepend(struct disk_queue *q, struct block_request *r)
     q->first = r;
 }
 
+static void count(struct disk_counts *c, const struct block_request *r, int error)
+{
+    /* The TSCs of two processors may differ a little. */
+    uint64_t now = rdtsc(), ticks = now - MIN(now, r->note[NOTE_SINCE]);
+
+    c->ticks += ticks;
+    c->longest = MAX(c->longest, ticks);
+    if (error) {
+        c->errors++;
+        return;
+    }
+    c->done[r->op]++;
+    if (r->op <= BLOCK_WRITE)
+        c->sectors[r->op] += r->sectors;
+}
+
 static void give_back(struct disk_queue *q, struct block_request *r, int error)
 {
-    struct disk *d = disk_of(r);
-    uint64_t *counter = r->op == BLOCK_READ    ? &d->reads
-                        : r->op == BLOCK_FLUSH ? &d->flushes
-                                               : &d->writes;
-
-    __atomic_fetch_add(error ? &q->unit->errors : counter, 1, __ATOMIC_RELAXED);
+    count(&disk_of(r)->counts[q->number], r, error);
     r->note[NOTE_TRIES] = (uint64_t)(int64_t)error;
     append(&q->back, &q->back_to, r);
 }
@@ -92,7 +104,7 @@ static void again(struct disk_queue *q, struct block_request *r, int error)
         give_back(q, r, error);
         return;
     }
-    __atomic_fetch_add(&q->unit->retries, 1, __ATOMIC_RELAXED);
+    disk_of(r)->counts[q->number].retries++;
     prepend(q, r);
 }
 
@@ -272,6 +284,7 @@ static void submit(struct block_device *b, struct block_request *r)
     }
     r->note[NOTE_DISK] = (uint64_t)d;
     r->note[NOTE_TRIES] = 0;
+    r->note[NOTE_SINCE] = rdtsc();
     spin_lock(&q->lock);
     if (state_of(d->unit) == DISK_LOST) {
         give_back(q, r, -EIO);
@@ -532,6 +545,51 @@ int disk_add(struct disk_unit *u, struct disk *d)
 struct disk *disk_get(unsigned index)
 {
     return index < disk_count ? disks[index] : NULL;
+}
+
+/* --- what they have done --- */
+
+void disk_queue_stats(const struct disk *d, unsigned queue, struct disk_stats *out)
+{
+    struct disk_queue *q = &d->unit->queues[queue];
+
+    *out = (struct disk_stats){0};
+    spin_lock(&q->lock);
+    out->counts = d->counts[queue];
+    for (unsigned slot = 0; slot < q->depth; slot++)
+        out->given += q->slots[slot].request && disk_of(q->slots[slot].request) == d;
+    for (const struct block_request *r = q->first; r; r = r->next)
+        out->waiting += disk_of(r) == d;
+    spin_unlock(&q->lock);
+    out->requests = out->counts.errors;
+    for (unsigned op = 0; op < BLOCK_OPS; op++)
+        out->requests += out->counts.done[op];
+}
+
+static void add(struct disk_stats *sum, const struct disk_stats *s)
+{
+    sum->counts.ticks += s->counts.ticks;
+    sum->counts.longest = MAX(sum->counts.longest, s->counts.longest);
+    for (unsigned i = 0; i < ARRAY_SIZE(sum->counts.sectors); i++)
+        sum->counts.sectors[i] += s->counts.sectors[i];
+    for (unsigned op = 0; op < BLOCK_OPS; op++)
+        sum->counts.done[op] += s->counts.done[op];
+    sum->counts.errors += s->counts.errors;
+    sum->counts.retries += s->counts.retries;
+    sum->requests += s->requests;
+    sum->given += s->given;
+    sum->waiting += s->waiting;
+}
+
+void disk_stats(const struct disk *d, struct disk_stats *out)
+{
+    *out = (struct disk_stats){0};
+    for (unsigned i = 0; i < d->unit->queue_count; i++) {
+        struct disk_stats s;
+
+        disk_queue_stats(d, i, &s);
+        add(out, &s);
+    }
 }
 
 /* --- for start-up --- */

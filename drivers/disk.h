@@ -80,9 +80,22 @@ struct disk_unit {
     uint32_t in_use;       /* atomic: something has been submitted since it was looked after */
     uint64_t flushed;      /* atomic: TSC at the end of a FLUSH */
     uint64_t reset_until, next_step;
-    uint64_t resets, retries, errors; /* errors: requests that failed for good */
+    uint64_t resets;
     struct disk_unit *next;
 };
+
+/*
+ * What has come back from a disk by way of one queue, whose lock is held where this is written: no
+ * atomic instruction counts, and no other processor's cache line does.
+ */
+struct disk_counts {
+    uint64_t ticks, longest; /* TSC from submit() until it was back: all together, and of one */
+    uint64_t sectors[2];     /* read, written */
+    uint64_t done[BLOCK_OPS];
+    uint64_t errors, retries; /* errors: that failed for good */
+    uint64_t unused[5];       /* so that what is busy of two queues shares no cache line */
+};
+_Static_assert(sizeof(struct disk_counts) == 128, "room between two queues' counts");
 
 struct disk {
     struct block_device block;
@@ -92,7 +105,7 @@ struct disk {
     uint32_t id;          /* the driver's: device on its channel, namespace */
     uint8_t sector_shift; /* of a logical block, in sectors of 512 bytes */
     bool lost;
-    uint64_t reads, writes, flushes; /* that came back well; atomic */
+    struct disk_counts counts[DISK_QUEUES];
 };
 
 /* --- for drivers --- */
@@ -123,6 +136,17 @@ void disk_interrupt(void *queue);
 
 /* All disks in the order in which they were found; NULL from the last on. */
 struct disk *disk_get(unsigned index);
+
+/* What a disk has done since it was found, and how many requests the hardware has, or wait until
+ * it has room. */
+struct disk_stats {
+    struct disk_counts counts;
+    uint64_t requests; /* that came back, with errors or without */
+    unsigned given, waiting;
+};
+/* By way of one queue of its unit's, or of all of them. Takes their locks. */
+void disk_queue_stats(const struct disk *d, unsigned queue, struct disk_stats *out);
+void disk_stats(const struct disk *d, struct disk_stats *out);
 
 /*
  * Time-outs, resets, polling: processor 0 calls this. Returns the TSC at which it wants to be

@@ -285,12 +285,14 @@ static bool prepare(struct block_device *d, const char *name, uint64_t first, ui
 static void sum_up(const struct disk *d)
 {
     const struct disk_unit *u = d->unit;
+    struct disk_stats stats;
     uint64_t interrupts = 0;
 
+    disk_stats(d, &stats);
     for (unsigned i = 0; i < u->queue_count; i++)
         interrupts += u->queues[i].interrupts;
     log_info("disk %s: %lu errors, %lu retries, %lu resets; %lu interrupts", d->block.name,
-             u->errors, u->retries, u->resets, interrupts);
+             stats.counts.errors, stats.counts.retries, u->resets, interrupts);
 }
 
 static void read_all(void)

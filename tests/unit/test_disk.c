@@ -183,6 +183,14 @@ static int teardown(void **state)
     return 0;
 }
 
+static struct disk_stats stats(void)
+{
+    struct disk_stats s;
+
+    disk_stats(&m.disk, &s);
+    return s;
+}
+
 static void test_there_and_back(void **state)
 {
     struct disk_queue *q = &m.unit.queues[0];
@@ -198,8 +206,8 @@ static void test_there_and_back(void **state)
     answer(0, 0);
     m.disk.block.ops->poll(&m.disk.block, NULL);
     assert_int_equal(errors[0], 0);
-    assert_int_equal(m.disk.reads, 1);
-    assert_int_equal(m.disk.writes, 1);
+    assert_int_equal(stats().counts.done[BLOCK_READ], 1);
+    assert_int_equal(stats().counts.done[BLOCK_WRITE], 1);
     assert_int_equal(q->busy, 0);
     /* The cause of an interrupt is looked for even now. */
     m.collects = 0;
@@ -283,8 +291,8 @@ static void test_errors_of_the_medium_are_final(void **state)
     assert_int_equal(errors[0], -EIO);
     assert_int_equal(errors[1], -EIO);
     assert_int_equal(m.starts, 2);
-    assert_int_equal(m.unit.errors, 2);
-    assert_int_equal(m.disk.flushes, 0);
+    assert_int_equal(stats().counts.errors, 2);
+    assert_int_equal(stats().counts.done[BLOCK_FLUSH], 0);
 }
 
 static void test_errors_on_the_way_are_tried_again(void **state)
@@ -670,6 +678,126 @@ static void test_lost_while_another_polls(void **state)
     assert_int_equal(errors[1], -EIO); /* 1: done() was never called */
 }
 
+/* Bytes, time from submission on, errors and further tries, what the hardware has and what waits.
+ */
+static void test_what_is_counted(void **state)
+{
+    struct disk_stats s;
+
+    m.disk.block.discard_sectors = m.disk.block.write_zeroes_sectors = 8;
+    submit(0, BLOCK_READ, 0);
+    submit(1, BLOCK_WRITE, 8);
+    ask(2, BLOCK_READ, 16)->sectors = 3;
+    block_submit(&m.disk.block, &requests[2]);
+    submit(3, BLOCK_DISCARD, 0);
+    now += 10;
+    submit(4, BLOCK_WRITE_ZEROES, 0); /* these two wait: their time begins all the same */
+    submit(5, BLOCK_FLUSH, 0);
+    s = stats();
+    assert_int_equal(s.given, 4);
+    assert_int_equal(s.waiting, 2);
+    assert_int_equal(s.requests, 0);
+    assert_int_equal(s.counts.ticks, 0);
+    now += 20;
+    answer(0, 0);
+    answer(2, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    s = stats();
+    assert_int_equal(s.given, 4);
+    assert_int_equal(s.waiting, 0);
+    assert_int_equal(s.requests, 2);
+    assert_int_equal(s.counts.done[BLOCK_READ], 2);
+    assert_int_equal(s.counts.sectors[BLOCK_READ], 11);
+    assert_int_equal(s.counts.sectors[BLOCK_WRITE], 0);
+    assert_int_equal(s.counts.ticks, 60);
+    assert_int_equal(s.counts.longest, 30);
+    for (unsigned i = 0; i < 4; i++)
+        answer(i, i == 1 ? -EIO : 0); /* 1: the WRITE */
+    now += 70;
+    disk_interrupt(&m.unit.queues[0]);
+    s = stats();
+    assert_int_equal(s.given + s.waiting, 0);
+    assert_int_equal(s.requests, 6);
+    assert_int_equal(s.counts.errors, 1);
+    assert_int_equal(s.counts.done[BLOCK_WRITE], 0);
+    assert_int_equal(s.counts.done[BLOCK_DISCARD], 1);
+    assert_int_equal(s.counts.done[BLOCK_WRITE_ZEROES], 1);
+    assert_int_equal(s.counts.done[BLOCK_FLUSH], 1);
+    assert_int_equal(s.counts.sectors[BLOCK_WRITE], 0);
+    assert_int_equal(s.counts.ticks, 60 + 2 * 100 + 2 * 90);
+    assert_int_equal(s.counts.longest, 100);
+    assert_int_equal(s.counts.retries, 0);
+}
+
+/* The time of one that was tried again is all that it took. */
+static void test_time_of_further_tries(void **state)
+{
+    submit(0, BLOCK_WRITE, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        now += 500;
+        answer(0, i ? 0 : -EAGAIN);
+        disk_interrupt(&m.unit.queues[0]);
+    }
+    assert_int_equal(stats().counts.retries, 1);
+    assert_int_equal(stats().counts.longest, 1000);
+    assert_int_equal(stats().counts.sectors[BLOCK_WRITE], 8);
+    assert_int_equal(stats().requests, 1);
+    /* The TSC of another processor, where it came back, is a little behind. */
+    submit(1, BLOCK_READ, 0);
+    now -= 5;
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(stats().counts.ticks, 1000);
+    assert_int_equal(stats().counts.longest, 1000);
+}
+
+/* Two drives of one channel, and two queues of one drive. */
+static void test_whose_counts(void **state)
+{
+    static struct disk_queue two[2];
+    struct disk_stats s;
+    struct disk other = m.disk;
+
+    submit(0, BLOCK_READ, 0);
+    disk_stats(&other, &s);
+    assert_int_equal(s.given, 0);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    disk_stats(&other, &s);
+    assert_int_equal(s.requests, 0);
+    memset(two, 0, sizeof(two));
+    for (unsigned i = 0; i < 2; i++) {
+        spin_init(&two[i].lock, RANK_DISK);
+        two[i] = (struct disk_queue){
+            .lock = two[i].lock, .unit = &m.unit, .number = i, .depth = DISK_SLOTS};
+    }
+    heap_free(m.unit.queues);
+    m.unit.queues = two;
+    m.unit.queue_count = 2;
+    for (unsigned i = 1; i < 3; i++) {
+        ask(i, BLOCK_READ, 0)->note[0] = (uint64_t)&m.disk;
+        requests[i].note[2] = now;
+        two[1].slots[i].request = &requests[i];
+        two[1].busy++;
+    }
+    now += 77;
+    spin_lock(&two[1].lock);
+    disk_finish(&two[1], 1, 0);
+    spin_unlock(&two[1].lock);
+    disk_queue_stats(&m.disk, 0, &s);
+    assert_int_equal(s.requests, 1);
+    assert_int_equal(s.given, 0);
+    disk_queue_stats(&m.disk, 1, &s);
+    assert_int_equal(s.requests, 1);
+    assert_int_equal(s.given, 1);
+    assert_int_equal(s.counts.longest, 77);
+    assert_int_equal(stats().requests, 2);
+    assert_int_equal(stats().given, 1);
+    assert_int_equal(stats().counts.longest, 77);
+    assert_int_equal(stats().counts.sectors[BLOCK_READ], 16);
+    m.unit.queues = NULL;
+}
+
 static void wait(void)
 {
     now += tsc_hz / 100;
@@ -715,6 +843,9 @@ int main(void)
         TEST(test_polling_is_for_oneself),
         TEST(test_polling_alone_ends),
         TEST(test_lost_while_another_polls),
+        TEST(test_what_is_counted),
+        TEST(test_time_of_further_tries),
+        TEST(test_whose_counts),
         TEST(test_do),
     };
 
