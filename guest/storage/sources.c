@@ -4,7 +4,7 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 
-static struct source_claim *claims;
+static struct source_claim *claims; /* the oldest first */
 
 static bool begins(const char *text, size_t length, const char *with)
 {
@@ -13,12 +13,24 @@ static bool begins(const char *text, size_t length, const char *with)
     return length > n && memcmp(text, with, n) == 0;
 }
 
+const struct source_claim *source_claims(const struct source_claim *after, const struct disk *d,
+                                         uint64_t first, uint64_t sectors)
+{
+    const struct source_claim *c = after ? after->next : claims;
+
+    while (c && !(c->disk == d && c->slice.first < first + sectors &&
+                  first < c->slice.first + c->slice.device.sectors))
+        c = c->next;
+    return c;
+}
+
 /* Who writes to a sector of that range already, or NULL. */
 static const char *writer(const struct disk *d, uint64_t first, uint64_t sectors)
 {
-    for (const struct source_claim *c = claims; c; c = c->next)
-        if (c->writes && c->disk == d && c->slice.first < first + sectors &&
-            first < c->slice.first + c->slice.device.sectors)
+    const struct source_claim *c = NULL;
+
+    while ((c = source_claims(c, d, first, sectors)))
+        if (c->writes)
             return c->owner;
     return NULL;
 }
@@ -34,6 +46,7 @@ static int take(const struct source_wish *wish, struct source_claim *claim, stru
 {
     bool writes = !wish->read_only && !d->block.read_only;
     const char *other = writes ? writer(d, first, sectors) : NULL;
+    struct source_claim **end = &claims;
     char name[BLOCK_NAME];
 
     if (other) {
@@ -47,8 +60,10 @@ static int take(const struct source_wish *wish, struct source_claim *claim, stru
     claim->disk = d;
     claim->owner = wish->owner;
     claim->writes = writes;
-    claim->next = claims;
-    claims = claim;
+    claim->next = NULL;
+    while (*end)
+        end = &(*end)->next;
+    *end = claim;
     return 0;
 }
 

@@ -30,5 +30,9 @@ struct source_wish {
  * there), -EINVAL (never handed out), with a sentence in why[SOURCE_MESSAGE].
  */
 int source_claim(const struct source_wish *wish, struct source_claim *claim, char *why) MUST_CHECK;
+/* Who has something of those sectors: the first claim for NULL, then the next one after `after`;
+ * NULL: no more. */
+const struct source_claim *source_claims(const struct source_claim *after, const struct disk *d,
+                                         uint64_t first, uint64_t sectors);
 /* Give it back; nothing of it is under way any more. */
 void source_release(struct source_claim *claim);

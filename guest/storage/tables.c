@@ -108,11 +108,26 @@ static bool called(const struct gpt_partition *p, const char *text, size_t lengt
            (length && strlen(p->label) == length && memcmp(p->label, text, length) == 0);
 }
 
+enum partition_use tables_use(const struct disk_table *t, const struct gpt_partition *p)
+{
+    /* An MBR's signature names the disk, not one of its partitions. */
+    bool boot = boot_known == BY_MBR ? t->boot : is_boot(p);
+
+    return p->broken       ? PARTITION_BROKEN
+           : gpt_is_esp(p) ? PARTITION_ESP
+           : boot          ? PARTITION_BOOT
+                           : PARTITION_FREE;
+}
+
 const struct gpt_partition *tables_find(const char *text, size_t length, struct disk **disk,
                                         const char **why)
 {
+    static const char *const never[] = {
+        [PARTITION_BROKEN] = "the partition leaves its disk, or lies over another one",
+        [PARTITION_ESP] = "it is an EFI system partition, which firmware starts the machine from",
+        [PARTITION_BOOT] = "Corbel itself was started from it"};
     const struct gpt_partition *found = NULL;
-    bool boot = false; /* an MBR's signature names the disk, not one of its partitions */
+    enum partition_use use = PARTITION_FREE;
     struct disk *d;
 
     for (unsigned i = 0; (d = disk_get(i)); i++)
@@ -126,17 +141,13 @@ const struct gpt_partition *tables_find(const char *text, size_t length, struct 
                 return NULL;
             }
             found = p;
-            boot = boot_known == BY_MBR ? tables[i].boot : is_boot(p);
+            use = tables_use(&tables[i], p);
             *disk = d;
         }
     if (!found)
         *why = "no disk has a partition of this name or GUID";
-    else if (found->broken)
-        *why = "the partition leaves its disk, or lies over another one";
-    else if (gpt_is_esp(found))
-        *why = "it is an EFI system partition, which firmware starts the machine from";
-    else if (boot)
-        *why = "Corbel itself was started from it";
+    else if (use != PARTITION_FREE)
+        *why = never[use];
     else
         return found;
     return NULL;

@@ -22,6 +22,14 @@ void tables_read(void (*wait)(void));
 /* Of disk_get(index). */
 const struct disk_table *table_of(unsigned index);
 
+enum partition_use {
+    PARTITION_FREE,   /* it may be handed out */
+    PARTITION_BROKEN, /* it leaves its disk, or lies over another one */
+    PARTITION_ESP,    /* an EFI system partition */
+    PARTITION_BOOT,   /* the machine was started from it, or from its disk */
+};
+enum partition_use tables_use(const struct disk_table *t, const struct gpt_partition *p);
+
 /*
  * The one partition with that name or GUID that may be handed out, and its disk; else NULL and why.
  * Never an EFI system partition, one that is broken, or one of several with that name.

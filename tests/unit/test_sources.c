@@ -208,6 +208,45 @@ static void read_again(void)
     tables_read(wait);
 }
 
+static enum partition_use use_of(unsigned disk, unsigned i)
+{
+    return tables_use(table_of(disk), &table_of(disk)->table->partitions[i]);
+}
+
+/* The same for who only looks. */
+static void test_what_a_partition_is_for(void **state)
+{
+    static const uint8_t guid[16] = {0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10,
+                                     0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10, 0x10};
+
+    tables_set_boot(true, guid);
+    tables_read(wait);
+    assert_int_equal(use_of(0, 0), PARTITION_ESP);
+    assert_int_equal(use_of(0, 1), PARTITION_FREE);
+    assert_int_equal(use_of(1, 0), PARTITION_BOOT);
+    assert_int_equal(use_of(1, 2), PARTITION_BROKEN);
+    tables_set_boot(false, guid); /* by the disk's MBR, which has something else */
+    read_again();
+    assert_int_equal(use_of(1, 0), PARTITION_FREE);
+}
+
+/* The oldest first, those that have a part of it included. */
+static void test_who_has_what(void **state)
+{
+    tables_read(wait);
+    assert_int_equal(want(&a, "disk:DATA", "all", 3), 0);
+    assert_int_equal(want(&b, "part:home", "writer", 0), 0);
+    assert_int_equal(want(&c, "part:swap", "other", 0), 0);
+    assert_ptr_equal(source_claims(NULL, &disks[1], 100, 100), &a);
+    assert_ptr_equal(source_claims(&a, &disks[1], 100, 100), &b);
+    assert_null(source_claims(&b, &disks[1], 100, 100));
+    assert_ptr_equal(source_claims(&a, &disks[1], 199, 1), &b);
+    assert_null(source_claims(&a, &disks[1], 200, 100));
+    assert_null(source_claims(&a, &disks[1], 0, 100));
+    assert_ptr_equal(source_claims(NULL, &disks[2], 0, SECTORS), &c);
+    assert_null(source_claims(NULL, &disks[0], 0, SECTORS));
+}
+
 /* What type it has is nobody's business then: firmware starts whatever holds a file system. */
 static void test_what_corbel_was_started_from(void **state)
 {
@@ -325,6 +364,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_a_partition),
         TEST(test_what_nobody_gets),
+        TEST(test_what_a_partition_is_for),
+        TEST(test_who_has_what),
         TEST(test_names_that_two_have),
         TEST(test_what_corbel_was_started_from),
         TEST(test_one_writes),
