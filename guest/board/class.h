@@ -18,12 +18,23 @@ struct device_class;
 
 #define DEVICE_SERIAL 20
 
+/* What a guest has asked of a disk, since its VM was made. The controller writes it with its own
+ * lock held; whoever reads it meanwhile may see one request in one number and not yet in another.
+ */
+struct device_disk_counts {
+    uint64_t reads, writes, flushes, others; /* that went well; others: discards and zeroes */
+    uint64_t read_sectors, written_sectors;  /* of 512 bytes */
+    uint64_t errors;                         /* the guest was told that it did not go well */
+    unsigned in_flight;
+};
+
 /* What is behind a disk of the config. */
 struct device_disk {
     struct block_device *block;
     void (*close)(struct block_device *block); /* when the VM has no more use for it */
     bool read_only;
     char serial[DEVICE_SERIAL + 1]; /* may be empty */
+    struct device_disk_counts *counts;
 };
 
 /* What the board's owner hands down to its devices. serial_put and log are called with the lock of

@@ -5,6 +5,32 @@
 
 static void done(struct block_request *b, int error);
 
+/* --- the end of a request --- */
+
+static void count(struct device_disk_counts *c, const struct disk_request *r, int error)
+{
+    c->in_flight--;
+    if (error < 0) {
+        c->errors++;
+    } else if (r->op == BLOCK_READ) {
+        c->reads++;
+        c->read_sectors += r->sectors;
+    } else if (r->op == BLOCK_WRITE) {
+        c->writes++;
+        c->written_sectors += r->sectors;
+    } else if (r->op == BLOCK_FLUSH) {
+        c->flushes++;
+    } else {
+        c->others++;
+    }
+}
+
+static void finish(struct disk_io *d, struct disk_request *r, int error)
+{
+    count(d->counts, r, error);
+    d->finished(d, r, error);
+}
+
 /* --- handing over --- */
 
 static int pin(struct disk_io *d, const struct disk_request *r, uint64_t at, uint64_t size,
@@ -163,7 +189,7 @@ static void start(struct disk_io *d, struct disk_request *r)
         r->next = d->waiting;
         d->waiting = r;
     } else if (result <= 0) {
-        d->finished(d, r, result);
+        finish(d, r, result);
     }
 }
 
@@ -178,7 +204,7 @@ static void step(struct disk_io *d, struct disk_request *r)
     if (d->stopping && r->error == 0 && r->done < r->sectors)
         r->error = -EIO;
     if (r->error < 0 || r->op == BLOCK_FLUSH || r->done == r->sectors)
-        d->finished(d, r, r->error);
+        finish(d, r, r->error);
     else
         start(d, r);
 }
@@ -197,7 +223,7 @@ static void retry(struct disk_io *d)
     for (r = oldest; r; r = next) {
         next = r->next;
         if (d->stopping)
-            d->finished(d, r, -EIO);
+            finish(d, r, -EIO);
         else
             start(d, r);
     }
@@ -261,6 +287,7 @@ void disk_submit(struct disk_io *d, struct disk_request *r)
 {
     bool outermost = !__atomic_exchange_n(&d->busy, true, __ATOMIC_SEQ_CST);
 
+    d->counts->in_flight++;
     r->disk = d;
     r->error = 0;
     r->done = r->offset = 0;
@@ -268,7 +295,7 @@ void disk_submit(struct disk_io *d, struct disk_request *r)
     r->block.count = 0;
     if (r->op != BLOCK_FLUSH && (r->sectors == 0 || r->sector > d->block->sectors ||
                                  r->sectors > d->block->sectors - r->sector))
-        d->finished(d, r, -EINVAL);
+        finish(d, r, -EINVAL);
     else
         start(d, r);
     if (outermost)

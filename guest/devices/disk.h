@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "guest/board/device.h"
+#include "guest/board/class.h"
 #include "guest/storage/block.h"
 
 #define DISK_SEGMENTS 32 /* pieces of host memory that are handed over at once */
@@ -43,7 +43,9 @@ struct disk_request {
 struct disk_io {
     struct block_device *block;
     struct device *dev; /* the controller */
-    /* The request is over, with 0 or a negative error. With the controller's lock held. */
+    struct device_disk_counts *counts;
+    /* The request is over, with 0 or a negative error, and counted. With the controller's lock
+     * held. */
     void (*finished)(struct disk_io *d, struct disk_request *r, int error);
     /* Something has come back from elsewhere than inside the calls below, and finished() was called
      * for it. Where that was not possible at once, the device's timer DISK_TIMER comes instead. */
@@ -58,7 +60,7 @@ struct disk_io {
     struct disk_request *waiting;
 };
 
-/* A zeroed one with block, dev, finished and settled set is ready for disk_go_on(). Begin.
+/* A zeroed one with block, dev, counts, finished and settled set is ready for disk_go_on(). Begin.
  * finished() may be called from here. With the controller's lock held, like the rest. */
 void disk_submit(struct disk_io *d, struct disk_request *r);
 /* Something waits, and nothing of this disk's own will come back: the frames are pinned by others.

@@ -5,7 +5,6 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
-#include "guest/config/disk.h"
 #include "drivers/drives.h"
 #include "guest/run/run.h"
 #include "guest/storage/ram.h"
@@ -14,8 +13,26 @@
 #include "guest/vm/vm.h"
 #include "mm/heap.h"
 
-static int open_ram(struct vm *vm, struct config_span name, struct device_disk *out, char *error)
+/* A VM's disk that is open; they are listed in the order in which that was done. Processor 0's. */
+struct open_disk {
+    struct vm_disk disk;
+    const struct vm *vm;
+    struct source_claim claim; /* of a drive's */
+    void (*close)(struct open_disk *o);
+    struct open_disk *next;
+};
+
+static struct open_disk *all_open;
+static bool wanted; /* drives are */
+
+static void close_ram(struct open_disk *o)
 {
+    ram_disk_destroy(o->disk.block);
+}
+
+static int open_ram(struct open_disk *o, char *error)
+{
+    struct config_span name = o->disk.config.name;
     struct file file;
     int status = files_find_one(name, &file);
 
@@ -29,9 +46,9 @@ static int open_ram(struct vm *vm, struct config_span name, struct device_disk *
                (int)name.length, name.data);
         return -EINVAL;
     }
-    out->block = ram_disk_create(file.data, file.size, vm->memory.owner);
-    out->close = ram_disk_destroy;
-    return out->block ? 0 : -ENOMEM;
+    o->disk.block = ram_disk_create(file.data, file.size, o->vm->memory.owner);
+    o->close = close_ram;
+    return o->disk.block ? 0 : -ENOMEM;
 }
 
 /* --- drives of the machine --- */
@@ -61,11 +78,10 @@ static void attention(void)
 
 void disks_begin(const struct vm_config *vms, size_t count)
 {
-    size_t wanted = 0;
     struct disk *d;
 
     for (size_t i = 0; i < count; i++)
-        wanted += !vms[i].broken && wants_drive(&vms[i]);
+        wanted |= !vms[i].broken && wants_drive(&vms[i]);
     if (!wanted)
         return;
     drives_init();
@@ -78,48 +94,89 @@ void disks_begin(const struct vm_config *vms, size_t count)
                  d->unit->interrupting ? "with interrupts" : "polled");
 }
 
-static void close_drive(struct block_device *device)
+static void close_drive(struct open_disk *o)
 {
-    struct source_claim *claim = CONTAINER_OF(device, struct source_claim, slice.device);
-
-    source_release(claim);
-    heap_free(claim);
+    source_release(&o->claim);
 }
 
-static int open_drive(struct vm *vm, const struct config_disk *disk, struct device_disk *out,
-                      char *error)
+static int open_drive(struct open_disk *o, char *error)
 {
-    const struct source_wish wish = {.text = disk->source.data,
-                                     .length = disk->source.length,
-                                     .owner = vm->name,
-                                     .read_only = disk->read_only,
-                                     .whole_allowed = vm->config->allow_whole_disk};
-    struct source_claim *claim = heap_alloc(sizeof(*claim));
+    const struct source_wish wish = {.text = o->disk.config.source.data,
+                                     .length = o->disk.config.source.length,
+                                     .owner = o->vm->name,
+                                     .read_only = o->disk.config.read_only,
+                                     .whole_allowed = o->vm->config->allow_whole_disk};
     char why[SOURCE_MESSAGE];
 
-    if (!claim)
-        return -ENOMEM;
-    if (source_claim(&wish, claim, why)) {
+    if (source_claim(&wish, &o->claim, why)) {
         format(error, DEVICE_ERROR, "disk = %.*s: %s", (int)MIN(wish.length, (size_t)60), wish.text,
                why);
-        heap_free(claim);
         return -EINVAL;
     }
-    out->block = &claim->slice.device;
-    out->close = close_drive;
+    o->disk.block = &o->claim.slice.device;
+    o->disk.drive = o->claim.disk;
+    o->disk.first = o->claim.slice.first;
+    o->close = close_drive;
+    return 0;
+}
+
+/* --- which are open --- */
+
+static void close(struct block_device *block)
+{
+    struct open_disk **at = &all_open, *o;
+
+    while ((*at)->disk.block != block)
+        at = &(*at)->next;
+    o = *at;
+    *at = o->next;
+    o->close(o);
+    heap_free(o);
+}
+
+static int open(struct open_disk *o, struct device_disk *out, char *error)
+{
+    struct open_disk **at = &all_open;
+    int result = o->disk.config.kind == CONFIG_DISK_RAM ? open_ram(o, error) : open_drive(o, error);
+
+    if (result < 0)
+        return result;
+    *out = (struct device_disk){.block = o->disk.block,
+                                .close = close,
+                                .read_only = o->disk.config.read_only,
+                                .counts = &o->disk.counts};
+    memcpy(out->serial, o->disk.config.serial, sizeof(out->serial));
+    while (*at)
+        at = &(*at)->next;
+    *at = o;
     return 0;
 }
 
 int disk_open(void *context, const char *text, size_t length, struct device_disk *out, char *error)
 {
-    struct config_disk disk;
-    int result = config_disk_parse(text, length, &disk, error);
+    struct open_disk *o = heap_alloc(sizeof(*o));
+    int result;
 
+    if (!o)
+        return -ENOMEM;
+    o->vm = context;
+    result = config_disk_parse(text, length, &o->disk.config, error);
+    if (result == 0)
+        result = open(o, out, error);
     if (result < 0)
-        return result;
-    *out = (struct device_disk){.read_only = disk.read_only};
-    memcpy(out->serial, disk.serial, sizeof(out->serial));
-    if (disk.kind == CONFIG_DISK_RAM)
-        return open_ram(context, disk.name, out, error);
-    return open_drive(context, &disk, out, error);
+        heap_free(o);
+    return result;
+}
+
+const struct vm_disk *vm_disk(const struct vm *vm, unsigned index)
+{
+    for (const struct open_disk *o = all_open; o; o = o->next)
+        if (o->vm == vm && index-- == 0)
+            return &o->disk;
+    return NULL;
+}
+
+bool disks_wanted(void)
+{
+    return wanted;
 }

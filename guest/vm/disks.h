@@ -2,7 +2,10 @@
 #pragma once
 
 #include "guest/board/class.h"
+#include "guest/config/disk.h"
 
+struct disk;
+struct vm;
 struct vm_config;
 
 /* Where a VM asks for a drive of the machine's: bring the drives up, and read what is on them. On
@@ -11,3 +14,19 @@ void disks_begin(const struct vm_config *vms, size_t count);
 
 /* struct device_host's disk(): context is the struct vm. */
 int disk_open(void *context, const char *text, size_t length, struct device_disk *out, char *error);
+
+/* --- for who looks at them, on processor 0 --- */
+
+/* A disk of a VM that is there. */
+struct vm_disk {
+    struct config_disk config;
+    struct block_device *block;
+    const struct disk *drive; /* NULL: it is in memory */
+    uint64_t first;           /* else where on the drive it begins */
+    struct device_disk_counts counts;
+};
+
+/* The VM's disk number index, in the order of its config; NULL: there are not so many. */
+const struct vm_disk *vm_disk(const struct vm *vm, unsigned index);
+/* Whether disks_begin() has looked for drives. */
+bool disks_wanted(void);

@@ -88,10 +88,13 @@ static void close_block(struct block_device *b)
 {
 }
 
+static struct device_disk_counts counts;
+
 static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
                       char *error)
 {
-    *out = (struct device_disk){.block = &block, .close = close_block, .read_only = length & 1};
+    *out = (struct device_disk){
+        .block = &block, .close = close_block, .counts = &counts, .read_only = length & 1};
     return 0;
 }
 

@@ -176,6 +176,7 @@ static struct vm {
     struct bus_view view;
     struct driver driver;
     struct block_slice slice;
+    struct device_disk_counts counts;
     uint64_t seed, pin_seed;
     uint8_t expected[SECTORS];
     bool known[SECTORS];
@@ -265,7 +266,9 @@ static void close_block(struct block_device *b)
 static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
                       char *error)
 {
-    *out = (struct device_disk){.block = context, .close = close_block};
+    *out = (struct device_disk){.block = context,
+                                .close = close_block,
+                                .counts = &CONTAINER_OF(context, struct vm, slice.device)->counts};
     return 0;
 }
 
@@ -462,7 +465,9 @@ static void *run(void *arg)
 
 static void test_two_vms_and_a_drive(void **state)
 {
+    uint64_t sectors[2] = {0, 0};
     pthread_t threads[CPUS];
+    struct disk_stats stats;
 
     assert_int_equal(disk_unit_init(&unit, &ops, QUEUES, DEPTH), 0);
     unit.interrupting = true;
@@ -492,7 +497,15 @@ static void test_two_vms_and_a_drive(void **state)
     __atomic_store_n(&all_done, true, __ATOMIC_RELEASE);
     for (unsigned i = VMS; i < CPUS; i++)
         pthread_join(threads[i], NULL);
+    disk_stats(&drive, &stats);
+    assert_int_equal(stats.given + stats.waiting, 0);
     for (unsigned i = 0; i < VMS; i++) {
+        const struct device_disk_counts *c = &vms[i].counts;
+
+        assert_int_equal(c->in_flight, 0);
+        sectors[0] += c->read_sectors;
+        sectors[1] += c->written_sectors;
+        assert_true(c->reads + c->writes + c->errors >= vms[i].done);
         assert_true(vms[i].done > STEPS / 2);
         assert_true(vms[i].failed < vms[i].done / 10);
     }

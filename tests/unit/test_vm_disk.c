@@ -92,10 +92,13 @@ static void close_block(struct block_device *b)
     closed++;
 }
 
+static struct device_disk_counts counts;
+
 static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
                       char *error)
 {
-    *out = (struct device_disk){.block = &block, .close = close_block, .serial = "serial-1"};
+    *out = (struct device_disk){
+        .block = &block, .close = close_block, .counts = &counts, .serial = "serial-1"};
     out->read_only = length == 2;
     return 0;
 }
@@ -252,6 +255,7 @@ static int setup_disk(const char *text)
         .write_zeroes_sectors = 7,
     };
     at_once = true;
+    counts = (struct device_disk_counts){0};
     holding = closed = submitted = 0;
     next_error = 0;
     for (unsigned i = 0; i < sizeof(medium); i++)
@@ -273,7 +277,7 @@ static int teardown(void **state)
 
     mock_destroy(&board);
     device_list_destroy(&devices);
-    return good && board.pins == 0 && closed == 1 ? 0 : -1;
+    return good && board.pins == 0 && counts.in_flight == 0 && closed == 1 ? 0 : -1;
 }
 
 static void test_what_is_seen(void **state)
@@ -431,6 +435,65 @@ static void test_read_only(void **state)
     id = offer(0, 0, false, DATA, 512, 0);
     kick();
     expect_done(id, 0, 513);
+}
+
+/* Requests of the guest's, however many the block device was given for one; and what ended badly,
+ * whoever refused it. */
+static void test_what_is_counted(void **state)
+{
+    int id;
+
+    start(V1 | INDIRECT | 1 << 9);
+    id = offer(0, 3, false, DATA, 512 * 40, 0);
+    kick();
+    expect_done(id, 0, 512 * 40 + 1);
+    assert_true(submitted > 1);
+    id = offer(1, 3, true, DATA, 512, 1024);
+    kick();
+    expect_done(id, 0, 1);
+    id = offer(4, 0, false, 0, 0, 0);
+    kick();
+    expect_done(id, 0, 1);
+    driver_put(&v, DATA, 20, 8);
+    driver_put(&v, DATA + 8, 12, 8);
+    id = offer(11, 0, true, DATA, 16, 0);
+    kick();
+    expect_done(id, 0, 1);
+    id = offer(8, 0, false, DATA, 20, 0); /* its serial number is asked of nobody */
+    kick();
+    expect_done(id, 0, 21);
+    assert_int_equal(counts.reads, 1);
+    assert_int_equal(counts.read_sectors, 40);
+    assert_int_equal(counts.writes, 1);
+    assert_int_equal(counts.written_sectors, 3);
+    assert_int_equal(counts.flushes, 1);
+    assert_int_equal(counts.others, 1);
+    assert_int_equal(counts.errors, 0);
+    next_error = -EIO;
+    id = offer(0, 0, false, DATA, 512, 0);
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(0, SECTORS, false, DATA, 512, 0);
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(0, 0, false, DATA, 500, 0);
+    kick();
+    expect_done(id, 1, 1);
+    id = offer(77, 0, true, DATA, 16, 0);
+    kick();
+    expect_done(id, 2, 1);
+    assert_int_equal(counts.errors, 4);
+    assert_int_equal(counts.reads, 1);
+    at_once = false;
+    (void)offer(0, 0, false, DATA, 512, 0);
+    (void)offer(0, 1, false, DATA, 512, 0);
+    kick();
+    assert_int_equal(counts.in_flight, 2);
+    one_back();
+    assert_int_equal(counts.in_flight, 1);
+    assert_int_equal(counts.reads, 2);
+    one_back();
+    assert_int_equal(counts.in_flight, 0);
 }
 
 /* --- what comes back later --- */
@@ -832,6 +895,7 @@ int main(void)
         TEST(test_transfers),
         TEST(test_other_requests),
         TEST(test_errors),
+        TEST(test_what_is_counted),
         TEST(test_read_only),
         TEST(test_interrupts),
         TEST(test_reset_in_flight),

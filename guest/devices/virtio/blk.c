@@ -100,6 +100,13 @@ static void give_back(struct blk *b, struct request *r, uint8_t status, uint32_t
     b->returned |= 1u << r->queue;
 }
 
+/* What the block device is never asked for. */
+static void refuse(struct blk *b, struct request *r, uint8_t status)
+{
+    b->source.counts->errors++;
+    give_back(b, r, status, 0);
+}
+
 static void finished(struct disk_io *d, struct disk_request *dr, int error)
 {
     struct blk *b = CONTAINER_OF(d, struct blk, disk);
@@ -180,11 +187,11 @@ static void transfer(struct blk *b, struct request *r, const struct header *h)
                                     : take_data(b, r, 0, c->readable, sizeof(*h), 0);
 
     if (size == 0 || size % BLOCK_SECTOR) {
-        give_back(b, r, S_IOERR, 0);
+        refuse(b, r, S_IOERR);
         return;
     }
     if (h->type == T_OUT && b->source.read_only) {
-        give_back(b, r, S_IOERR, 0);
+        refuse(b, r, S_IOERR);
         return;
     }
     r->disk.op = h->type == T_IN ? BLOCK_READ : BLOCK_WRITE;
@@ -202,15 +209,15 @@ static void clear_range(struct blk *b, struct request *r, const struct header *h
 
     if (!read_chain(b, sizeof(*h), &range, sizeof(range)) ||
         read_chain(b, sizeof(*h) + sizeof(range), &more, 1)) {
-        give_back(b, r, S_IOERR, 0);
+        refuse(b, r, S_IOERR);
         return;
     }
     if (b->source.read_only) {
-        give_back(b, r, S_IOERR, 0);
+        refuse(b, r, S_IOERR);
         return;
     }
     if (range.flags & ~(h->type == T_WRITE_ZEROES ? RANGE_UNMAP : 0)) {
-        give_back(b, r, S_UNSUPP, 0);
+        refuse(b, r, S_UNSUPP);
         return;
     }
     r->disk.op = h->type == T_DISCARD ? BLOCK_DISCARD : BLOCK_WRITE_ZEROES;
@@ -235,13 +242,13 @@ static void get_id(struct blk *b, struct request *r)
     uint32_t n = 0;
 
     if (size < ID_SIZE) {
-        give_back(b, r, S_IOERR, 0);
+        refuse(b, r, S_IOERR);
         return;
     }
     for (unsigned i = 0; n < ID_SIZE; i++) {
         uint32_t length = MIN(ID_SIZE - n, r->data[i].length);
         if (device_memory_write(&b->virtio.dev, r->data[i].gpa, b->source.serial + n, length) < 0) {
-            give_back(b, r, S_IOERR, 0);
+            refuse(b, r, S_IOERR);
             return;
         }
         n += length;
@@ -280,7 +287,7 @@ static bool begin(struct blk *b, unsigned queue)
         clear_range(b, r, &h);
         break;
     default:
-        give_back(b, r, S_UNSUPP, 0);
+        refuse(b, r, S_UNSUPP);
     }
     return true;
 }
@@ -480,8 +487,11 @@ static int create(struct device *d, struct device_setup *s)
         b->requests[i].next_free = b->free;
         b->free = &b->requests[i];
     }
-    b->disk = (struct disk_io){
-        .block = b->source.block, .dev = d, .finished = finished, .settled = settled};
+    b->disk = (struct disk_io){.block = b->source.block,
+                               .dev = d,
+                               .counts = b->source.counts,
+                               .finished = finished,
+                               .settled = settled};
     b->left = AT_ONCE;
     disk_go_on(&b->disk, SECTORS_AT_ONCE);
     b->virtio.ops = &blk_ops;
