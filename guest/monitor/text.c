@@ -87,3 +87,20 @@ char *text_duration(char *cell, uint64_t ms)
         format(cell, TEXT_CELL, "%lud %02lu:%02lu", hours / 24, hours % 24, minutes % 60);
     return cell;
 }
+
+char *text_latency(char *cell, uint64_t ns)
+{
+    uint64_t us = ns / 1000, ms = us / 1000;
+
+    if (us < 1000)
+        format(cell, TEXT_CELL, "%lu us", us);
+    else if (ms < 100)
+        format(cell, TEXT_CELL, "%lu.%lu ms", ms, us % 1000 / 100);
+    else if (ms < 1000)
+        format(cell, TEXT_CELL, "%lu ms", ms);
+    else if (ms < 100000)
+        format(cell, TEXT_CELL, "%lu.%lu s", ms / 1000, ms % 1000 / 100);
+    else
+        format(cell, TEXT_CELL, "%lu s", ms / 1000);
+    return cell;
+}

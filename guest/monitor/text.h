@@ -27,3 +27,5 @@ char *text_percent(char *cell, uint64_t part, uint64_t whole);
 char *text_size(char *cell, uint64_t bytes);
 /* milliseconds: 0.250 s, 12.3 s, 3:05, 2:00:07, 5d 02:03 */
 char *text_duration(char *cell, uint64_t ms);
+/* nanoseconds, in at most seven characters below a day: 850 us, 1.2 ms, 33.1 ms, 812 ms, 10.2 s */
+char *text_latency(char *cell, uint64_t ns);

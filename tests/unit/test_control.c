@@ -409,6 +409,20 @@ NO_COMMAND(watch)
 NO_COMMAND(watches)
 NO_COMMAND(unwatch)
 
+bool command_disks(struct job *job)
+{
+    if (job->words.count > 1)
+        job_line("disks of %.*s", (int)job->words.word[1].length, job->words.word[1].text);
+    return false;
+}
+
+const char *disks_choice(unsigned n)
+{
+    static const char *const names[] = {"ata0", "ata1"};
+
+    return n < ARRAY_SIZE(names) ? names[n] : NULL;
+}
+
 static void note(enum log_level level, const char *line, size_t length)
 {
     if (strlen(logged) + length + 2 < sizeof(logged)) {
@@ -645,6 +659,20 @@ static void test_nobody_is_in_the_way(void **state)
         assert_true(type(line));
         expect_end(strcmp(c->name, "poweroff") == 0 ? OFF : REBOOTED, false);
     }
+}
+
+/* Its argument is completed with what disks_choice() says, and help knows it. */
+static void test_disks_is_typed(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_OFF, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    assert_true(type("disks at\t1\r"));
+    assert_non_null(strstr(said, "disks of ata1\r\n"));
+    assert_true(type("disks ata1 b\r"));
+    assert_non_null(strstr(said, "usage: disks [DRIVE|VM]\r\n"));
+    assert_true(type("help disks\r"));
+    assert_non_null(strstr(said, "\r\nfor example: disks ata0"));
 }
 
 static void test_now_is_now(void **state)
@@ -1030,6 +1058,7 @@ int main(void)
         cmocka_unit_test(test_going_down_beside_a_silent_drive),
         cmocka_unit_test(test_disks_come_to_rest_first),
         cmocka_unit_test(test_nobody_is_in_the_way),
+        cmocka_unit_test(test_disks_is_typed),
         cmocka_unit_test(test_now_is_now),
         cmocka_unit_test(test_who_does_not_listen_is_ended),
         cmocka_unit_test(test_no_patience),

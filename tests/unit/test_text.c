@@ -71,13 +71,27 @@ static void test_durations(void **state)
     assert_true(strlen(text_duration(cell, UINT64_MAX)) < TEXT_CELL);
 }
 
+static void test_latencies(void **state)
+{
+    assert_string_equal(text_latency(cell, 0), "0 us");
+    assert_string_equal(text_latency(cell, 999999), "999 us");
+    assert_string_equal(text_latency(cell, 1000000), "1.0 ms");
+    assert_string_equal(text_latency(cell, 99999999), "99.9 ms");
+    assert_string_equal(text_latency(cell, 100000000), "100 ms");
+    assert_string_equal(text_latency(cell, 999999999), "999 ms");
+    assert_string_equal(text_latency(cell, 1000000000), "1.0 s");
+    assert_string_equal(text_latency(cell, 99999999999), "99.9 s");
+    assert_string_equal(text_latency(cell, 100000000000), "100 s");
+    assert_int_equal(strlen(text_latency(cell, 86399000000000)), 7);
+    assert_true(strlen(text_latency(cell, UINT64_MAX)) < TEXT_CELL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_shares),
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_shares),
+        cmocka_unit_test(test_sizes),     cmocka_unit_test(test_durations),
+        cmocka_unit_test(test_latencies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
