@@ -6,8 +6,9 @@ import re
 import subprocess
 
 from disks import PATH, Disk, contents
+from monitor import PROMPT, Monitor
 from smp import tiny
-from harness import BOOT, BUILD, NO_VID, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
+from harness import BOOT, BUILD, COMMAND, NO_VID, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
 FOLDER = os.path.join(BUILD, "disks")  # vmlinuz and modules, of one package
@@ -138,6 +139,35 @@ def sha_in(path, name):
     return hashlib.sha256(p.stdout).hexdigest()
 
 
+def look_at_disks(m, shell):
+    """What the monitor says of the drive, its partitions and the VM's disk, of which the guest has its own numbers."""
+    reads, _, read, _, writes, _, written = [int(n) for n in shell.run("cat /sys/block/vda/stat").split()[:7]]
+    monitor = Monitor(m)
+    monitor.enter()
+    said = monitor.run("help disks")
+    expect_in(r"^disks \[DRIVE\|VM\]: .*\nfor example: disks ata0", said, "help")
+    said = monitor.run("disks")
+    expect_in(r"^ata0 +\S+ +[1-9]\d* +\S+[KM] +\S+[KM] +0 +[\d.]+ [um]s +[\d.]+ [um]?s +0\n  \S.*, serial BXHD00011\n"
+              r"  IDE, bus-master DMA, with interrupts, 1 queue; 0 retries, 0 resets$", said, "disks")
+    expect_in(r"^ +\d+  Corbel +\S+  nobody: an EFI system partition$", said, "disks")
+    expect_in(r"^ +\d+  data +24M  debian writes$", said, "disks")
+    expect_in(r"^ +\d+  beside +1M$", said, "disks")
+    expect_in(r"^debian\n  part:data +24M +[1-9]\d* +\S+[KM] +\S+[KM] +[1-9]\d* +0 +0$", said, "disks")
+    expect(max(map(len, said.split("\n"))) <= 80, f"lines are wider than a terminal:\n{said}")
+    said = monitor.run("disks debian")
+    for what, requests, sectors in (("reads", reads, read), ("writes", writes, written)):
+        found = expect_in(rf"^    {what} +(\d+), ([\d.]+)([KM])$", said, "disks debian")
+        size = float(found[2]) * {"K": 1 << 10, "M": 1 << 20}[found[3]]
+        expect(abs(int(found[1]) - requests) <= 20, f"{what}: {found[1]}, but the guest counts {requests}")
+        expect(0.9 * sectors * 512 <= size <= 1.1 * sectors * 512 + (1 << 20), f"{what}: {size}, but the guest counts {sectors} sectors")
+    expect_in(r"^    flushes +[1-9]\d*; 0 ", said, "disks debian")
+    expect_in(r"^    in flight +0\n    errors +0$", said, "disks debian")
+    m.send("disks at\t\r")
+    said = m.read_until(rb"\r\n(ata0: (?s:.*?))\r" + PROMPT, COMMAND * PATIENCE)[1].replace(b"\r", b"").decode()
+    expect_in(r"^ +0 +1 +0 +0 +[1-9]\d* +[\d.]+ [um]s +[\d.]+ [um]?s +[1-9]\d* +0$", said, "disks ata0")
+    expect_in(r"^there is no drive and no VM 'ata7': disks and list show them$", monitor.run("disks ata7"), "disks ata7")
+
+
 WRITE = "dd if=/dev/urandom of=/mnt/{0} bs=64k count={1} 2>/dev/null && sync && sha256sum </mnt/{0}"
 
 
@@ -165,6 +195,7 @@ def disk_partition(lab):
     expect(said.startswith(first), f"what was written is not there:\n{said}")
     expect("rror" not in said, f"dmesg complains:\n{said}")
     second = expect_in(r"^([0-9a-f]{64})", shell.run(WRITE.format("second", 20), 120), "write")[1]
+    look_at_disks(m, shell)
     m.kill()  # the power is cut
     path = file_system(lab, image, "data", "-y")
     expect((sha_in(path, "first"), sha_in(path, "second")) == (first, second), "what was synced is not there")
@@ -195,4 +226,10 @@ def disk_refused(lab):
         expect_in(rf"^corbel: error: corbel\.conf:\d+: \[vm {name}\]: disk = {source}: {re.escape(why)}$", text)
     expect_in(r"^corbel: error: corbel\.conf:\d+: disk = disk:BXHD00012 needs `allow_whole_disk = yes` in \[vm slip\]$", text)
     expect("slip: starts" not in text, "a VM has a whole disk without leave")
+    monitor = Monitor(m)
+    monitor.enter()
+    said = monitor.run("disks ata1")
+    expect_in(r"^ata1: 8M, blocks of 512 bytes", said, "disks ata1")
+    expect_in(r"^ +1  scratch +2M  writer writes\n +reader reads\n +from 1M on, GUID [0-9a-f-]{36}$", said, "disks ata1")
+    expect_in(r"^ +2  kept +\S+$", said, "disks ata1")
     expect(disk.read() == disk.before, "the disk has changed")
