@@ -107,7 +107,8 @@ static bool drive_line(const struct disk *d, unsigned n)
         drive_row(d);
         return true;
     case 1:
-        job_line("  %s, serial %s", or_none(d->model), or_none(d->block.serial));
+        job_line("  %s, %s%s", d->model[0] ? d->model : "no name",
+                 d->block.serial[0] ? "serial " : "no serial number", d->block.serial);
         return true;
     case 2:
         disk_stats(d, &s);

@@ -94,7 +94,7 @@ def steer(p):
 def look(p):
     said = p.run("help")
     for name in ("list", "console", "start", "stop", "pause", "resume", "reset", "kill", "top", "stats", "cpus", "memory",
-                 "log", "show", "dump", "set", "trace", "regs", "read", "write", "walk", "watch", "watches", "unwatch",
+                 "disks", "log", "show", "dump", "set", "trace", "regs", "read", "write", "walk", "watch", "watches", "unwatch",
                  "poweroff", "reboot", "help"):
         expect_in(rf"^  {name} .*\w$", said, "help")
         expect_in(rf"(?m)^{name}.*\nfor example: {name}", p.run(f"help {name}"), f"help {name}")
@@ -117,6 +117,8 @@ def look(p):
     expect_in(r"^  its kernel was taken for a Linux bzImage$", said, "show")
     expect_in(r"^  VMs +256M +\d+\.\d %$", p.run("memory"), "memory")
     expect_in(r"^ +0 +0 +\d+ .* debian vcpu 0", p.run("cpus"), "cpus")
+    expect_in(r"^no drives are known: Corbel looks for them when a VM's config names one\n\nno VM that is on has a disk$", p.run("disks"), "disks")
+    expect_in(r"^debian has no disk$", p.run("disks debian"), "disks debian")
     expect_in(r"^trace is off$", p.run("trace"), "trace")
     expect_in(r"^trace is on for debian$", p.run("trace on debian exits injections"), "trace on")
     for _ in range(30):  # the guest wakes once a second

@@ -359,7 +359,7 @@ static void test_all(void **state)
         "        4  over                     2M  nobody: not usable\n"
         "        5  a label of thirty-six characters ...     1M\n"
         "nvme0n1       1T         0      0        0          0     0 us     0 us       0\n"
-        "  none, serial S7\n"
+        "  no name, serial S7\n"
         "  NVMe, polled, 2 queues; 0 retries, 0 resets\n"
         "  it has no partition table (GPT)\n"
         "\n"
@@ -467,6 +467,10 @@ static void test_whole_drives(void **state)
 
 static void test_how_a_drive_is(void **state)
 {
+    drives[1].block.serial[0] = '\0';
+    assert_non_null(strstr(type("disks"), "\n  no name, no serial number\n  NVMe"));
+    assert_non_null(strstr(type("disks nvme0n1"), "  serial      none\n"));
+    drives[1].block.serial[0] = 'S';
     drives[1].lost = true;
     units[0].state = DISK_RESETS;
     assert_non_null(strstr(type("disks"), "2 queues; 0 retries, 0 resets; lost\n"));
