@@ -25,8 +25,8 @@
 enum block_op {
     BLOCK_READ,
     BLOCK_WRITE,
-    BLOCK_FLUSH,       /* nothing of the request but op and done counts */
-    BLOCK_DISCARD,     /* what these sectors hold matters no more */
+    BLOCK_FLUSH,        /* nothing of the request but op and done counts */
+    BLOCK_DISCARD,      /* what these sectors hold matters no more */
     BLOCK_WRITE_ZEROES, /* these sectors read as zeroes */
     BLOCK_OPS
 };

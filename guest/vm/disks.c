@@ -122,7 +122,7 @@ static int open_drive(struct open_disk *o, char *error)
 
 /* --- which are open --- */
 
-static void close(struct block_device *block)
+static void close_source(struct block_device *block)
 {
     struct open_disk **at = &all_open, *o;
 
@@ -134,7 +134,7 @@ static void close(struct block_device *block)
     heap_free(o);
 }
 
-static int open(struct open_disk *o, struct device_disk *out, char *error)
+static int open_source(struct open_disk *o, struct device_disk *out, char *error)
 {
     struct open_disk **at = &all_open;
     int result = o->disk.config.kind == CONFIG_DISK_RAM ? open_ram(o, error) : open_drive(o, error);
@@ -142,7 +142,7 @@ static int open(struct open_disk *o, struct device_disk *out, char *error)
     if (result < 0)
         return result;
     *out = (struct device_disk){.block = o->disk.block,
-                                .close = close,
+                                .close = close_source,
                                 .read_only = o->disk.config.read_only,
                                 .counts = &o->disk.counts};
     memcpy(out->serial, o->disk.config.serial, sizeof(out->serial));
@@ -162,7 +162,7 @@ int disk_open(void *context, const char *text, size_t length, struct device_disk
     o->vm = context;
     result = config_disk_parse(text, length, &o->disk.config, error);
     if (result == 0)
-        result = open(o, out, error);
+        result = open_source(o, out, error);
     if (result < 0)
         heap_free(o);
     return result;
