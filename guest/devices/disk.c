@@ -9,6 +9,8 @@ static void done(struct block_request *b, int error);
 
 static void count(struct device_disk_counts *c, const struct disk_request *r, int error)
 {
+    if (!c)
+        return;
     c->in_flight--;
     if (error < 0) {
         c->errors++;
@@ -287,7 +289,8 @@ void disk_submit(struct disk_io *d, struct disk_request *r)
 {
     bool outermost = !__atomic_exchange_n(&d->busy, true, __ATOMIC_SEQ_CST);
 
-    d->counts->in_flight++;
+    if (d->counts)
+        d->counts->in_flight++;
     r->disk = d;
     r->error = 0;
     r->done = r->offset = 0;

@@ -115,13 +115,17 @@ static void close_block(struct block_device *b)
     closed++;
 }
 
+static struct device_disk_counts counts;
+
 static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
                       char *error)
 {
     struct config_disk disk;
 
     assert_int_equal(config_disk_parse(text, length, &disk, error), 0);
-    *out = (struct device_disk){.block = &block, .close = close_block, .serial = "serial-1"};
+    counts = (struct device_disk_counts){0};
+    *out = (struct device_disk){
+        .block = &block, .close = close_block, .serial = "serial-1", .counts = &counts};
     out->read_only = disk.read_only;
     opened++;
     return 0;

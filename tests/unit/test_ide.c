@@ -603,9 +603,13 @@ static void test_flush(void **state)
     assert_int_equal(in8(0x1f7), READY);
     command(0, 0xea, 0, 0);
     next_error = -EIO;
+    assert_int_equal(counts.in_flight, 1);
     one_back();
     assert_true(interrupted());
     assert_int_equal(in8(0x1f7), 0x51);
+    assert_int_equal(counts.in_flight, 0);
+    assert_int_equal(counts.flushes, 1);
+    assert_int_equal(counts.errors, 1);
     /* By default a write is not flushed, with FUA or without the write cache it is. */
     prd(0, DATA, 512, true);
     dma(WRITE_DMA, 1, 8);

@@ -305,6 +305,7 @@ static int add_disk(struct ide *ide, struct device_setup *s)
     memset(d->buffer, 0, IDE_BUFFER);
     d->disk = (struct disk_io){.block = d->source.block,
                                .dev = &ide->dev,
+                               .counts = d->source.counts,
                                .finished = ide_finished,
                                .settled = settled,
                                .left = SECTORS_AT_ONCE};
