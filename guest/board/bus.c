@@ -34,24 +34,53 @@ static const struct device_ops nobody_ops = {
 
 /* --- registration --- */
 
-static void add_device(struct bus *bus, struct device *d)
+/* A place in devices or timed from `from` on that a device has left, or the one behind all. */
+static unsigned free_place(const struct bus *bus, struct device *const *places, unsigned from,
+                           unsigned count)
 {
-    unsigned lock = d->ops->lock;
+    while (from < count && places[from] != &bus->nobody)
+        from++;
+    return from;
+}
 
+/* Others look at the place while it is filled, and no further than count. */
+static void fill_place(struct device **places, unsigned *count, unsigned at, struct device *d)
+{
+    __atomic_store_n(&places[at], d, __ATOMIC_RELEASE);
+    if (at == *count)
+        __atomic_store_n(count, at + 1, __ATOMIC_RELEASE);
+}
+
+static int add_device(struct bus *bus, struct device *d)
+{
+    unsigned at = free_place(bus, bus->devices, 1, bus->device_count), lock = d->ops->lock;
+
+    if (at == BUS_DEVICES)
+        return -ENOSPC;
     for (unsigned i = 0; i < DEVICE_TIMERS; i++)
         d->deadline[i] = TIMER_OFF;
     spin_init(&d->own, lock == DEVICE_OUTER ? RANK_CONFIG : RANK_DEVICE);
     d->lock = lock == DEVICE_CHIPS && bus->chips ? bus->chips : &d->own;
-    bus->devices[bus->device_count++] = d;
-    if (d->ops->timer)
-        bus->timed[bus->timed_count++] = d;
+    spin_lock(&bus->lock);
+    fill_place(bus->devices, &bus->device_count, at, d);
+    spin_unlock(&bus->lock);
+    if (d->ops->timer) {
+        spin_lock(&bus->timer_lock);
+        at = free_place(bus, bus->timed, 0, bus->timed_count);
+        fill_place(bus->timed, &bus->timed_count, at, d);
+        spin_unlock(&bus->timer_lock);
+    }
+    return 0;
 }
 
 void bus_init(struct bus *bus)
 {
     memset(bus, 0, sizeof(*bus));
-    bus->nobody = (struct device){.ops = &nobody_ops};
-    add_device(bus, &bus->nobody);
+    bus->nobody = (struct device){.ops = &nobody_ops, .lock = &bus->nobody.own};
+    for (unsigned i = 0; i < DEVICE_TIMERS; i++)
+        bus->nobody.deadline[i] = TIMER_OFF;
+    spin_init(&bus->nobody.own, RANK_DEVICE);
+    bus->devices[bus->device_count++] = &bus->nobody;
     spin_init(&bus->timer_lock, RANK_TIMERS);
     bus->next_deadline = TIMER_OFF;
     bus_ranges_init(bus);
@@ -81,10 +110,29 @@ int bus_add_device(struct bus *bus, struct device *d)
         return -EINVAL;
     if (bus_device_index(bus, d) != 0)
         return -EEXIST;
-    if (bus->device_count == BUS_DEVICES)
-        return -ENOSPC;
-    add_device(bus, d);
-    return 0;
+    return add_device(bus, d);
+}
+
+static void find_next_deadline(struct bus *bus);
+
+void bus_remove_device(struct bus *bus, struct device *d)
+{
+    unsigned index = bus_device_index(bus, d);
+
+    if (index == 0)
+        return;
+    bus_ranges_forget(bus, d);
+    spin_lock(&bus->lock);
+    __atomic_store_n(&bus->devices[index], &bus->nobody, __ATOMIC_RELEASE);
+    spin_unlock(&bus->lock);
+    spin_lock(&bus->timer_lock);
+    for (unsigned i = 0; i < bus->timed_count; i++)
+        if (bus->timed[i] == d)
+            __atomic_store_n(&bus->timed[i], &bus->nobody, __ATOMIC_RELEASE);
+    for (unsigned t = 0; t < DEVICE_TIMERS; t++)
+        __atomic_store_n(&d->deadline[t], TIMER_OFF, __ATOMIC_RELAXED);
+    find_next_deadline(bus);
+    spin_unlock(&bus->timer_lock);
 }
 
 void device_lock(struct device *d)
@@ -109,10 +157,15 @@ static inline const struct bus_port_page *port_page(const struct bus *bus, uint1
     return __atomic_load_n(&bus->port_page[(uint8_t)(port >> 8)], __ATOMIC_ACQUIRE);
 }
 
+static inline struct device *device_at(const struct bus *bus, unsigned index)
+{
+    return __atomic_load_n(&bus->devices[index], __ATOMIC_RELAXED);
+}
+
 static inline struct device *byte_device(const struct bus *bus, uint16_t port)
 {
-    return bus
-        ->devices[__atomic_load_n(&port_page(bus, port)->owner[port & 255], __ATOMIC_RELAXED)];
+    return device_at(bus,
+                     __atomic_load_n(&port_page(bus, port)->owner[port & 255], __ATOMIC_RELAXED));
 }
 
 static unsigned wide_owner(const struct bus *bus, uint16_t port)
@@ -128,7 +181,7 @@ static unsigned wide_owner(const struct bus *bus, uint16_t port)
 static struct device *port_device(const struct bus *bus, uint16_t port, unsigned size)
 {
     unsigned owner = wide_owner(bus, port);
-    struct device *d = bus->devices[owner];
+    struct device *d = device_at(bus, owner);
 
     if (d->ops->port_width != 0 && size > d->ops->port_width)
         return NULL;
@@ -309,8 +362,10 @@ void bus_run_timers(struct bus *bus, uint64_t now)
 {
     /* One pass: a timer that sets itself to a moment that has passed already runs again at the next
      * call, so that no guest can keep the caller here. */
-    for (unsigned i = 0; i < bus->timed_count; i++) {
-        struct device *d = bus->timed[i];
+    unsigned count = __atomic_load_n(&bus->timed_count, __ATOMIC_ACQUIRE);
+
+    for (unsigned i = 0; i < count; i++) {
+        struct device *d = __atomic_load_n(&bus->timed[i], __ATOMIC_ACQUIRE);
 
         for (unsigned t = 0; t < DEVICE_TIMERS; t++) {
             if (!is_due(d, t, now))
@@ -334,7 +389,7 @@ bool bus_idle(struct bus *bus, bool over)
     for (unsigned i = 1; i < bus->device_count; i++) {
         struct device *d = bus->devices[i];
 
-        if (!d->ops->idle)
+        if (d == &bus->nobody || !d->ops->idle)
             continue;
         spin_lock(d->lock);
         idle = d->ops->idle(d, over) && idle;
@@ -348,6 +403,8 @@ void bus_reset(struct bus *bus)
     for (unsigned i = 1; i < bus->device_count; i++) {
         struct device *d = bus->devices[i];
 
+        if (d == &bus->nobody) /* one was there, and has been removed */
+            continue;
         spin_lock(d->lock);
         for (unsigned t = 0; t < DEVICE_TIMERS; t++)
             bus_timer_set(bus, d, t, TIMER_OFF);
@@ -361,6 +418,8 @@ void bus_save(struct bus *bus, struct state_writer *w)
     for (unsigned i = 1; i < bus->device_count; i++) {
         struct device *d = bus->devices[i];
 
+        if (d == &bus->nobody) /* one was there, and has been removed */
+            continue;
         spin_lock(d->lock);
         state_begin(w, d->ops->name, d->ops->version);
         for (unsigned t = 0; d->ops->timer && t < DEVICE_TIMERS; t++)
@@ -392,6 +451,8 @@ int bus_load(struct bus *bus, struct state_reader *r)
     for (unsigned i = 1; i < bus->device_count && !error; i++) {
         struct device *d = bus->devices[i];
 
+        if (d == &bus->nobody) /* one was there, and has been removed */
+            continue;
         spin_lock(d->lock);
         error = load_device(bus, d, r);
         spin_unlock(d->lock);

@@ -396,6 +396,41 @@ int bus_add_mmio(struct bus *bus, struct device *d, uint64_t base, uint64_t size
     return add_fixed(bus, &r, base);
 }
 
+/* --- going for good --- */
+
+static void free_fixed(struct bus *bus, const struct bus_range *r)
+{
+    struct bus_range **at = &bus->fixed;
+
+    while (*at && *at != r)
+        at = &(*at)->next;
+    if (!*at)
+        return;
+    struct bus_range *gone = *at;
+    *at = gone->next;
+    heap_free(gone);
+}
+
+void bus_ranges_forget(struct bus *bus, const struct device *d)
+{
+    unsigned kept = 0;
+
+    spin_lock(&bus->lock);
+    for (unsigned i = 0; i < bus->range_count; i++)
+        if (bus->range[i]->device == d)
+            (void)place(bus, bus->range[i], false, 0);
+    for (unsigned i = 0; i < bus->range_count; i++) {
+        struct bus_range *r = bus->range[i];
+
+        if (r->device == d)
+            free_fixed(bus, r);
+        else
+            bus->range[kept++] = r;
+    }
+    bus->range_count = kept;
+    spin_unlock(&bus->lock);
+}
+
 /* --- finding --- */
 
 bool bus_find(struct bus *bus, struct bus_view *v, uint64_t gpa)

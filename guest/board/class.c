@@ -50,6 +50,23 @@ int device_make(const struct device_class *class, struct device *d, struct devic
     return result == 0 && class->create ? class->create(d, s) : result;
 }
 
+/* Nobody finds it any more, and who had found it is somewhere else. */
+static void leave_bus(struct device *d, const struct device_setup *s)
+{
+    bus_remove_device(s->bus, d);
+    if (s->host && s->host->settle)
+        s->host->settle(s->host->context);
+}
+
+static void name_item(struct device_item *item, const struct device_setup *s)
+{
+    size_t length = 0;
+
+    while (length < s->length && length + 1 < sizeof(item->name) && s->text[length] != ',')
+        length++;
+    memcpy(item->name, s->text, length);
+}
+
 int device_list_add(struct device_list *list, const struct device_class *class,
                     struct device_setup *s)
 {
@@ -63,11 +80,14 @@ int device_list_add(struct device_list *list, const struct device_class *class,
         return -ENOMEM;
     result = device_make(class, d, s);
     if (result < 0) {
+        leave_bus(d, s);
         heap_free(d);
         return result;
     }
-    list->item[list->count].class = class;
-    list->item[list->count++].device = d;
+    struct device_item *item = &list->item[list->count++];
+    *item = (struct device_item){.class = class, .device = d, .id = ++list->last_id};
+    if (class->key)
+        name_item(item, s);
     return 0;
 }
 

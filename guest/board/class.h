@@ -37,10 +37,15 @@ struct device_disk {
     struct device_disk_counts *counts;
 };
 
-/* What the board's owner hands down to its devices. serial_put and log are called with the lock of
- * the device held, line and disk while it is made. */
+/* What the board's owner hands down to its devices. serial_put, log and eject are called with the
+ * lock of the device held, line and disk while it is made. */
 struct device_host {
     void *context;
+    /* The guest has let go of these devices of PCI, a bit for each number. */
+    void (*eject)(void *context, uint32_t devices);
+    /* NULL: the guest does not run. Or: when this returns, all processors that run it have left
+     * whatever they were doing with devices. Without locks. */
+    void (*settle)(void *context);
     uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */
     /* A byte leaves the serial port; false: not now, uart_output_ready() says when. */
     bool (*serial_put)(void *context, uint8_t byte);
@@ -80,6 +85,9 @@ struct device_class {
      * for another class with that key; or -EINVAL with a sentence in error[DEVICE_ERROR]. The
      * config asks it, and so does whoever would add one later. */
     int (*check)(const char *text, size_t length, char *error);
+    /* One of its lines makes a function of PCI that may come and go while the guest runs; it shows
+     * no frames of its own. */
+    bool removable;
     /* Its ports, those in use first. */
     struct {
         uint16_t base, count;
@@ -105,16 +113,34 @@ bool device_setup_next(struct device_setup *s);
 int device_make(const struct device_class *class, struct device *d,
                 struct device_setup *s) MUST_CHECK;
 
-/* The instances on one board, in the order in which they were made. */
-struct device_list {
-    struct {
-        const struct device_class *class;
-        struct device *device;
-    } item[BUS_DEVICES];
-    unsigned count;
+#define DEVICE_NAME 64
+
+/* Of an instance that may go while the guest runs: */
+enum device_stay {
+    DEVICE_STAYS,
+    DEVICE_ASKED,    /* the guest has been asked to let go of it */
+    DEVICE_STOPPING, /* it is on its way: nothing new is to begin */
+    DEVICE_LEAVING,  /* the guest does not reach it any more, but something may be in flight */
 };
 
-/* Make and add one instance of class with what s says. */
+/* The instances on one board, in the order in which they were made. */
+struct device_list {
+    struct device_item {
+        const struct device_class *class;
+        struct device *device;
+        unsigned id; /* no other one of the list has had that */
+        uint8_t stay;
+        /* For whoever takes it off: when that began, and that the guest had not let go of it. */
+        uint64_t since;
+        bool unasked;
+        char name[DEVICE_NAME]; /* its line up to the first comma, cut where that is long */
+    } item[BUS_DEVICES];
+    unsigned count;
+    unsigned last_id;
+};
+
+/* Make and add one instance of class with what s says; of a removable class while the guest runs,
+ * too. */
 int device_list_add(struct device_list *list, const struct device_class *class,
                     struct device_setup *s) MUST_CHECK;
 /* Make all instances of count classes, in that order. s: board, bus and host are set. On an error
@@ -124,5 +150,14 @@ int device_list_fill(struct device_list *list, const struct device_class *const 
 /* Instance number index of that class, from 0; NULL: there are not so many. */
 struct device *device_list_find(const struct device_list *list, const struct device_class *class,
                                 unsigned index);
+/* Whether nothing of it is in flight; it begins nothing new, unless its guest begins with it anew.
+ */
+bool device_item_stop(struct device_item *item);
+/* The guest reaches that instance, of a removable class, no longer, and it touches nothing of the
+ * guest's but what hardware is busy with. */
+void device_item_unplug(struct device_item *item, struct device_setup *s);
+/* Of one that is unplugged nothing is in flight any more: destroy it. false: not yet, ask again. */
+bool device_list_remove(struct device_list *list, struct device_item *item,
+                        struct device_setup *s) MUST_CHECK;
 /* Destroy all, the last one first. Their bus is not used any more. */
 void device_list_destroy(struct device_list *list);

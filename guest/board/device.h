@@ -139,7 +139,8 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
  *     held. Each vCPU keeps a copy of the piece that it has found last (struct bus_view). A change
  *     counts `changes` up before it lets the lock go, and no copy with another count is used any
  *     more. So nothing that is looked at without the lock is ever freed or half changed.
- * A device itself stays for as long as the bus does.
+ *   - Devices: who goes leaves a place to the device that answers for nobody. Whoever has found it
+ *     just before may ask it still: it is destroyed when all processors have been elsewhere since.
  *
  * A range of memory may show memory instead of calling its device: ROM and frame buffers are frames
  * of the device's, PAM and SMRAM are RAM of the VM's, at its own place or at another. The guest
@@ -217,9 +218,10 @@ struct bus_view {
 
 struct bus {
     struct bus_port_page *port_page[256]; /* by port >> 8; atomic */
-    struct device *devices[BUS_DEVICES];  /* index 0 is nobody */
-    unsigned device_count;                /* including nobody */
-    struct device *timed[BUS_DEVICES];    /* those of them that have timers */
+    struct device
+        *devices[BUS_DEVICES];         /* index 0 is nobody, as are places that were left; atomic */
+    unsigned device_count;             /* including nobody */
+    struct device *timed[BUS_DEVICES]; /* those of them that have timers; atomic */
     unsigned timed_count;
     uint64_t changes;       /* of piece, and one; atomic */
     struct spinlock *chips; /* of DEVICE_CHIPS; NULL: they have their own, too */
@@ -252,6 +254,10 @@ void bus_destroy(struct bus *bus); /* frees what it has allocated */
 /* Add a device (its ops and board set; timers are switched off) with any number of ranges. -ENOSPC,
  * -EEXIST, -EINVAL without the functions that all need. */
 int bus_add_device(struct bus *bus, struct device *d) MUST_CHECK;
+/* Take it off, with all its ranges and timers, while others look things up. With its lock held, or
+ * nobody else has ever known it; not both this and bus_add_device() at a time. It may be asked
+ * still until all processors have left what they are doing; no device may be added before that. */
+void bus_remove_device(struct bus *bus, struct device *d);
 
 /* A range that stays where it is. -EEXIST where another such is; -ENOSPC, -ENOMEM; -EINVAL: empty
  * or wrapping, or its device is not on the bus or lacks the functions for it. */

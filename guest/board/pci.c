@@ -165,20 +165,62 @@ void pci_intx(struct pci_function *f, bool level)
     update_line(f);
 }
 
+/* --- coming and going --- */
+
+/* The size of the memory BAR of 32 bits that is f's number *bar, or 0, and *bar is its last half.
+ */
+static uint32_t small_bar(const struct pci_function *f, unsigned *bar)
+{
+    unsigned at = PCI_BAR0 + 4 * *bar;
+    uint32_t mask = get(f->writable + at, 4), flags = f->config[at];
+
+    if (mask && (flags & PCI_BAR_64) && !(flags & PCI_BAR_IO)) {
+        ++*bar;
+        return 0;
+    }
+    return flags & PCI_BAR_IO ? 0 : -mask;
+}
+
+/* Where what begins at or before base + size ends of the places that f's BARs begin with; 0: it
+ * leaves that free. */
+static uint32_t taken(const struct pci_function *f, const uint8_t *config, uint32_t base,
+                      uint32_t size)
+{
+    for (unsigned bar = 0; bar < PCI_BARS; bar++) {
+        unsigned at = PCI_BAR0 + 4 * bar;
+        uint32_t other = small_bar(f, &bar), from = get(config + at, 4) & ~(uint32_t)0xf;
+
+        if (other && from && from < base + size && base < from + other)
+            return from + other;
+    }
+    return 0;
+}
+
+static uint32_t find_place(const struct pci *p, const struct pci_function *f, uint32_t size)
+{
+    uint64_t base = ALIGN_UP((uint64_t)GPA_PCI_MEMORY, size);
+    uint32_t end = 0;
+
+    for (; base + size <= GPA_PCI_MEMORY_END; base = ALIGN_UP((uint64_t)end, size)) {
+        end = taken(f, f->config, (uint32_t)base, size);
+        for (unsigned i = 0; i < ARRAY_SIZE(p->function) && end == 0; i++)
+            if (p->function[i])
+                end = taken(p->function[i], p->function[i]->initial, (uint32_t)base, size);
+        if (end == 0)
+            return (uint32_t)base;
+    }
+    return 0;
+}
+
 /* Memory BARs of 32 bits get a place each, as firmware would give them one; that space is large. */
 static void give_places(struct pci *p, struct pci_function *f)
 {
     for (unsigned bar = 0; bar < PCI_BARS; bar++) {
         unsigned at = PCI_BAR0 + 4 * bar;
-        uint32_t mask = get(f->writable + at, 4), flags = get(f->config + at, 4);
+        uint32_t size = small_bar(f, &bar);
 
-        if (mask && (flags & PCI_BAR_64)) {
-            bar++;
-        } else if (mask && !(flags & PCI_BAR_IO) && -mask < GPA_PCI_MEMORY_END - p->next_bar) {
-            uint32_t base = ALIGN_UP(p->next_bar, -mask);
-            put(f->config + at, 4, base | flags);
-            p->next_bar = base + -mask;
-        }
+        if (size)
+            put(f->config + at, 4, find_place(p, f, size) | f->config[at]);
     }
 }
 
@@ -190,7 +232,7 @@ bool pci_is_bare(const struct pci *p)
     return true;
 }
 
-int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f)
+static int add_function(struct pci *p, unsigned devfn, struct pci_function *f)
 {
     if (devfn >= ARRAY_SIZE(p->function) || ((devfn & 7) != 0 && !p->function[devfn & ~7u]))
         return -EINVAL;
@@ -207,6 +249,62 @@ int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f)
     memcpy(f->initial, f->config, sizeof(f->initial));
     p->function[devfn] = f;
     return 0;
+}
+
+int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f)
+{
+    device_lock(&p->dev);
+    int result = add_function(p, devfn, f);
+    device_unlock(&p->dev);
+    return result;
+}
+
+int pci_add_device(struct pci *p, struct pci_function *f)
+{
+    int result = -ENOSPC;
+
+    device_lock(&p->dev);
+    for (unsigned device = 0; device < PCI_DEVICES && result == -ENOSPC; device++)
+        if (p->places >> device & 1 && !p->function[PCI_DEVFN(device, 0)])
+            result = add_function(p, PCI_DEVFN(device, 0), f);
+    device_unlock(&p->dev);
+    return result;
+}
+
+static bool is_of(const struct pci_function *f, const struct device *d)
+{
+    for (unsigned bar = 0; f && bar < PCI_BARS; bar++)
+        if (f->range[bar] && f->range[bar]->device == d)
+            return true;
+    return false;
+}
+
+int pci_device_of(const struct pci *p, const struct device *d)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++)
+        if (is_of(p->function[i], d))
+            return (int)(i >> 3);
+    return -ENOENT;
+}
+
+void pci_remove_device(struct pci *p, struct device *d)
+{
+    device_lock(&p->dev);
+    device_lock(d);
+    if (d->ops->idle)
+        (void)d->ops->idle(d, true); /* before the guest can see that it is gone */
+    device_unlock(d);
+    for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++) {
+        struct pci_function *f = p->function[i];
+
+        if (!is_of(f, d))
+            continue;
+        p->function[i] = NULL;
+        put(f->config + PCI_COMMAND, 2, PCI_COMMAND_INTX_OFF); /* from now on, for good */
+        follow_bars(f);
+        update_line(f);
+    }
+    device_unlock(&p->dev);
 }
 
 static void config_write(struct pci_function *f, unsigned at, unsigned size, uint32_t value)
@@ -427,7 +525,7 @@ static int pci_create(struct device *d, struct device_setup *s)
     int error;
 
     p->bus = s->bus;
-    p->next_bar = GPA_PCI_MEMORY;
+    p->places = ~(UINT32_C(1) << (PCI_LPC >> 3) | 1); /* 0 is the host bridge */
     spin_init(&p->intx_lock, RANK_INTX);
     /* The Q35's host bridge: Linux trusts mechanism #1 only where it finds a host bridge, and OVMF
      * and SeaBIOS know the platform by its id and this subsystem. */

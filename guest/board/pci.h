@@ -37,6 +37,7 @@ enum pci_config {
 #define PCI_STATUS_INTX         BIT(3)
 #define PCI_STATUS_CAPABILITIES BIT(4)
 #define PCI_BARS                6
+#define PCI_DEVICES             32
 #define PCI_BAR_IO              1
 #define PCI_BAR_64              4
 #define PCI_BAR_PREFETCH        8
@@ -81,7 +82,7 @@ struct pci {
     struct pci_function *function[256]; /* by devfn */
     struct pci_function bridge;
     struct bus_range ecam;
-    uint32_t next_bar;                /* where pci_add_function() puts the next memory BAR */
+    uint32_t places;                  /* which devices pci_add_device() may take: a bit each */
     struct spinlock intx_lock;        /* over who drives which line: */
     uint8_t asserted[PCI_INTX_LINES]; /* functions that do */
 };
@@ -118,5 +119,12 @@ void pci_intx(struct pci_function *f, bool level);
  * would have put them. -EEXIST, -EINVAL (function n without
  * function 0: add 0 first). */
 int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f) MUST_CHECK;
+/* The same, at the first device that is free for that. -ENOSPC: there is none. */
+int pci_add_device(struct pci *p, struct pci_function *f) MUST_CHECK;
+/* The number on the bus of the device that has a range behind a BAR there, or -ENOENT. */
+int pci_device_of(const struct pci *p, const struct device *d);
+/* It stops, and all its functions are gone: their BARs are nowhere, their pins down. Accesses that
+ * have begun may still come to what they have found. */
+void pci_remove_device(struct pci *p, struct device *d);
 /* Nothing is on it but the host bridge. */
 bool pci_is_bare(const struct pci *p);

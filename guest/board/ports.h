@@ -36,6 +36,13 @@
 #define PORT_GPE0         0x620 /* status 2 bytes, enable 2 bytes */
 #define GPE0_SIZE         4
 
+#define GPE_HOTPLUG   1 /* the general-purpose event behind which the next are */
+#define PORT_HOTPLUG  0xae00
+#define HOTPLUG_COME  0 /* registers of 32 bits: devices of PCI that have come, */
+#define HOTPLUG_GO    4 /* are to go, */
+#define HOTPLUG_EJECT 8 /* are let go of: a bit for each */
+#define HOTPLUG_SIZE  16
+
 #define PM_SLP_TYP_S5       0    /* what \_S5 returns for PM1a; OVMF and SeaBIOS write it unasked */
 #define RESET_CONTROL_VALUE 6    /* the FADT's RESET_VALUE: a full reset */
 #define RTC_CENTURY         0x32 /* the FADT's CENTURY: index into CMOS RAM */

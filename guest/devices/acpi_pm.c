@@ -73,6 +73,16 @@ void acpi_pm_power_button(struct acpi_pm *pm)
     device_unlock(&pm->dev);
 }
 
+bool acpi_pm_event(struct acpi_pm *pm, unsigned gpe)
+{
+    device_lock(&pm->dev);
+    bool heard = pm->gpe_enable >> gpe & 1;
+    pm->gpe_status |= (uint16_t)(1u << gpe);
+    update_sci(pm);
+    device_unlock(&pm->dev);
+    return heard;
+}
+
 static void acpi_pm_timer(struct device *d, unsigned timer, uint64_t now)
 {
     update_sci(CONTAINER_OF(d, struct acpi_pm, dev));

@@ -1,4 +1,4 @@
-/* ACPI's fixed hardware: PM1a event and control block, PM timer, an empty GPE block (ACPI, "ACPI
+/* ACPI's fixed hardware: PM1a event and control block, PM timer, a GPE block (ACPI, "ACPI
  * Register Model"); all of it together wherever the chipset puts it. */
 #pragma once
 
@@ -23,6 +23,8 @@ struct acpi_pm {
 extern const struct device_class acpi_pm_class;
 /* The user presses the power button: the guest's kernel is asked to shut down. */
 void acpi_pm_power_button(struct acpi_pm *pm);
+/* A general-purpose event, 0-15; whether the guest has switched it on, and so hears of it now. */
+bool acpi_pm_event(struct acpi_pm *pm, unsigned gpe);
 /* From now on the block begins at port base; 0: it is nowhere. At first it is at PORT_PM1A_EVENT.
  * 0, or -ENOMEM: some of its registers are nowhere. */
 int acpi_pm_place(struct acpi_pm *pm, uint16_t base);

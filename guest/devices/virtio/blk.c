@@ -518,6 +518,7 @@ const struct device_class virtio_blk_class = {
     .ops = &device_ops,
     .size = sizeof(struct blk),
     .key = "disk",
+    .removable = true,
     .check = check,
     .create = create,
     .destroy = destroy,

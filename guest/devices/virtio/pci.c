@@ -8,7 +8,6 @@
 #define SUBSYSTEM     0x1100
 #define REVISION      1
 #define CAPABILITY_ID 0x09 /* vendor specific */
-#define MAX_DEVICES   30 /* 31 is the chipset's */
 
 /* What BAR 0 holds, in pages. MSI-X is there, too. */
 #define BAR_SIZE      0x8000
@@ -477,11 +476,7 @@ int virtio_attach(struct virtio *v, struct pci *pci)
     if ((error = add_capabilities(v)) < 0 || (error = pci_function_bar(f, 0, BAR_SIZE, 0)) < 0 ||
         (error = pci_function_map(f, 0, pci->bus, &v->range)) < 0)
         return error;
-    for (unsigned device = 1; device <= MAX_DEVICES; device++) {
-        error = pci_add_function(pci, PCI_DEVFN(device, 0), f);
-        if (error != -EEXIST)
-            break;
-    }
+    error = pci_add_device(pci, f);
     if (error == 0)
         clear(v);
     return error;
