@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/devices/debug_console.c arch/x86/lib/format.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/devices/lpc.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/devices/debug_console.c arch/x86/lib/format.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/devices/lpc.c guest/devices/hotplug.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * Random traffic to all classic devices of two equal VMs, of which the second is saved, wiped and
  * loaded now and then: nobody may tell them apart. Saved state with a few bytes changed is loaded
@@ -26,7 +26,7 @@
 
 #define ACTIONS 200 /* of one run: longer ones find nothing new */
 
-extern const struct device_class debug_console_class, lpc_class;
+extern const struct device_class debug_console_class, lpc_class, hotplug_class;
 
 struct machine {
     struct board board;
@@ -41,6 +41,7 @@ struct machine {
     struct pci_function other; /* so that the chipset's bridge is there */
     struct device_list more;   /* whose structs are nobody else's business */
     unsigned host_room, sent, logged;
+    uint32_t let_go; /* devices of PCI */
     uint8_t last_sent;
     bool intr;
 };
@@ -54,10 +55,11 @@ static struct machine machines[2];
 static bool tampered; /* deadlines may be anybody's */
 
 static const uint16_t ports[] = {
-    0x20,  0x21,  0xa0,  0xa1,  0x4d0,  0x4d1,  0x40,  0x41,  0x42,  0x43,  0x60,  0x61,  0x64,
-    0x70,  0x71,  0x72,  0x73,  0x92,   0x3f8,  0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff,
-    0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd,  0xcfe,  0xcff, 0x600, 0x602, 0x604, 0x605, 0x608, 0x60a,
-    0x60b, 0x620, 0x622, 0x5ff, 0xb000, 0xb008, 0xcf7, 0x3f7, 0x80,  0x402, 0xe9,
+    0x20,   0x21,   0xa0,   0xa1,   0x4d0, 0x4d1, 0x40,  0x41,  0x42,  0x43,  0x60,
+    0x61,   0x64,   0x70,   0x71,   0x72,  0x73,  0x92,  0x3f8, 0x3f9, 0x3fa, 0x3fb,
+    0x3fc,  0x3fd,  0x3fe,  0x3ff,  0xcf8, 0xcf9, 0xcfb, 0xcfc, 0xcfd, 0xcfe, 0xcff,
+    0x600,  0x602,  0x604,  0x605,  0x608, 0x60a, 0x60b, 0x620, 0x622, 0x5ff, 0xb000,
+    0xae00, 0xae04, 0xae08, 0xb008, 0xcf7, 0x3f7, 0x80,  0x402, 0xe9,
 };
 
 static uint8_t next(struct input *in)
@@ -94,6 +96,11 @@ static void note(void *context, const char *line)
     ((struct machine *)context)->logged++;
 }
 
+static void let_go(void *context, uint32_t devices)
+{
+    ((struct machine *)context)->let_go |= devices;
+}
+
 static void on_intr(void *context, bool level)
 {
     ((struct machine *)context)->intr = level;
@@ -107,8 +114,11 @@ static void build(struct machine *m, uint64_t hz)
     mock_init(&m->board);
     m->board.hz = hz;
     m->host_room = 20;
-    m->board.host = (struct device_host){
-        .context = m, .memory_below_4g = 256 * MIB, .serial_put = put, .log = note};
+    m->board.host = (struct device_host){.context = m,
+                                         .memory_below_4g = 256 * MIB,
+                                         .serial_put = put,
+                                         .log = note,
+                                         .eject = let_go};
     error |= device_make(&uart_class, &m->uart.dev, &m->board.setup);
     pic_init(&m->pic, &m->board, on_intr, m);
     error |= pic_attach(&m->pic, &m->board.bus);
@@ -121,6 +131,7 @@ static void build(struct machine *m, uint64_t hz)
     pci_function_init(&m->other, NULL, 0x1af4, 0x1042, 0x018000);
     error |= pci_add_function(&m->pci, PCI_DEVFN(1, 0), &m->other);
     error |= device_list_add(&m->more, &lpc_class, &m->board.setup);
+    error |= device_list_add(&m->more, &hotplug_class, &m->board.setup);
     error |= device_list_add(&m->more, &debug_console_class, &m->board.setup);
     CHECK(error == 0);
     bus_reset(&m->board.bus);
@@ -242,6 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(machines[0].sent == machines[1].sent);
         CHECK(machines[0].last_sent == machines[1].last_sent);
         CHECK(machines[0].logged == machines[1].logged);
+        CHECK(machines[0].let_go == machines[1].let_go);
         CHECK(machines[0].intr == machines[1].intr);
         CHECK(machines[0].board.bus.next_deadline == machines[1].board.bus.next_deadline);
         CHECK(memcmp(machines[0].board.irq, machines[1].board.irq, sizeof(machines[0].board.irq)) ==
