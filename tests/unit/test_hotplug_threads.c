@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <pthread.h>
-#include <sched.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
@@ -19,7 +19,7 @@
 #include "guest/storage/block.h"
 #include "tests/unit/virtq_driver.h"
 
-enum { CYCLES = 100, VCPUS = 2, PLACES = 3, SECTORS = 64, HELD = 64 };
+enum { CYCLES = 1000, VCPUS = 2, PLACES = 3, SECTORS = 64, HELD = 64 };
 
 #define ECAM   0xb0000000u
 #define RINGS  0x1000
@@ -48,7 +48,7 @@ static unsigned elsewhere[VCPUS]; /* how often each has left all that it had in 
 void spin_wait(struct spinlock *l, uint16_t ticket)
 {
     while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
+        usleep(20);
 }
 
 static uint32_t next_random(uint64_t *seed)
@@ -74,7 +74,7 @@ static void settle(void *context)
         unsigned before = __atomic_load_n(&elsewhere[i], __ATOMIC_SEQ_CST);
 
         while (__atomic_load_n(&elsewhere[i], __ATOMIC_SEQ_CST) == before)
-            sched_yield();
+            usleep(20);
     }
 }
 
@@ -251,7 +251,7 @@ static void *run_drive(void *arg)
         if (next_random(&seed) % 4 == 0 && (r = take(NULL, next_random(&seed))))
             give_back(r);
         else
-            sched_yield();
+            usleep(20);
     }
     return NULL;
 }
@@ -323,7 +323,7 @@ static void drive_it(struct bus_view *view, uint64_t config, uint64_t *seed)
         out(view, bar + 0x3000, 2, 0);
         for (unsigned i = 0; i < 4; i++) {
             step(0);
-            sched_yield();
+            usleep(20);
             pthread_mutex_lock(&memory);
             while (driver_take(&driver, &written) >= 0)
                 answered++;
@@ -351,7 +351,7 @@ static void *run_driver(void *arg)
         if (in(&view, config, 4) == 0x10421af4)
             drive_it(&view, config, &seed);
         step(0);
-        sched_yield();
+        usleep(20);
     }
     step(0);
     return NULL;
@@ -378,7 +378,7 @@ static void *run_prober(void *arg)
             bus_run_timers(&board.bus, __atomic_load_n(&tsc, __ATOMIC_RELAXED) + 1000);
         step(1);
         if (next_random(&seed) % 16 == 0)
-            sched_yield();
+            usleep(20);
     }
     step(1);
     return NULL;
@@ -402,7 +402,7 @@ static void a_cycle(struct device_setup *s, uint64_t *seed)
         device_unlock(d);
     }
     for (unsigned i = next_random(seed) % 20; i > 0; i--)
-        sched_yield();
+        usleep(20);
     if (list.count == 1)
         return;
     struct device_item *item = &list.item[1 + next_random(seed) % (list.count - 1)];
@@ -411,7 +411,7 @@ static void a_cycle(struct device_setup *s, uint64_t *seed)
             break;
     device_item_unplug(item, s);
     while (!device_list_remove(&list, item, s))
-        sched_yield();
+        usleep(20);
 }
 
 static void disks_come_and_go(void **state)
@@ -443,7 +443,7 @@ static void disks_come_and_go(void **state)
     while (list.count > 1) {
         device_item_unplug(&list.item[1], &s);
         while (!device_list_remove(&list, &list.item[1], &s))
-            sched_yield();
+            usleep(20);
     }
     __atomic_store_n(&all_done, true, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < ARRAY_SIZE(runs); i++)
