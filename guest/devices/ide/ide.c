@@ -10,7 +10,6 @@
 #define VENDOR       0x8086
 #define DEVICE       0x7010
 #define CLASS        0x010180 /* mass storage, IDE, a bus master; channels where a PC/AT has them */
-#define LAST_DEVICE  31
 #define MASTER_BAR   4
 #define MASTER_PORTS 16
 
@@ -220,12 +219,7 @@ static int attach(struct ide *ide, struct pci *pci)
         (error = pci_function_map(f, MASTER_BAR, pci->bus, &ide->master_ports)) < 0)
         return error;
     memcpy(f->config + PCI_BAR0 + 4 * MASTER_BAR, &bar, sizeof(bar));
-    for (unsigned device = 1; device <= LAST_DEVICE; device++) {
-        error = pci_add_function(pci, PCI_DEVFN(device, 0), f);
-        if (error != -EEXIST)
-            break;
-    }
-    return error;
+    return pci_add_device(pci, f);
 }
 
 /* --- life --- */
