@@ -1,10 +1,9 @@
-/* The ACPI tables, each a packed struct of the specification's names; the DSDT is built as AML. */
+/* The ACPI tables, each a packed struct of the specification's names; the DSDT is in dsdt.c. */
 #include "guest/load/acpi.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
-#include "guest/board/pci.h"
 #include "guest/board/ports.h"
-#include "guest/load/aml.h"
+#include "guest/load/dsdt.h"
 
 /* --- layouts (ACPI Specification, "ACPI Software Programming Model") --- */
 
@@ -150,9 +149,6 @@ _Static_assert(sizeof(struct madt_lapic) == 8 && sizeof(struct madt_x2apic) == 1
                    sizeof(struct madt_override) == 10 && sizeof(struct madt_x2apic_nmi) == 12,
                "ACPI: MADT entries");
 
-#define PCI_DEVICES 32 /* of a bus */
-#define PCI_PINS    4  /* of a device: INTA to INTD */
-
 /* --- placing tables one after the other in the block at GPA_ACPI --- */
 
 struct block {
@@ -246,94 +242,15 @@ static uint32_t build_facs(struct block *b)
     return address;
 }
 
-/* INTx pins lead straight to the interrupt controllers' inputs: level-triggered and active low, as
- * PCI's are. */
-static void build_interrupt_routing(struct aml *a)
-{
-    size_t routing, entry;
-
-    aml_name(a, "_PRT");
-    routing = aml_package(a, PCI_DEVICES * PCI_PINS);
-    for (unsigned device = 0; device < PCI_DEVICES; device++) {
-        for (unsigned pin = 0; pin < PCI_PINS; pin++) {
-            entry = aml_package(a, 4);
-            aml_integer(a, device << 16 | 0xffff); /* all its functions */
-            aml_integer(a, pin);
-            aml_integer(a, 0); /* no link device: the next is the input's number */
-            aml_integer(a, GSI_PIRQ(pci_intx_line(device, pin)));
-            aml_close(a, entry);
-        }
-    }
-    aml_close(a, routing);
-}
-
-static void build_pci(struct aml *a)
-{
-    size_t crs;
-
-    aml_hid(a, "PNP0A03");
-    aml_name_integer(a, "_UID", 0);
-    aml_name_integer(a, "_BBN", 0);
-    crs = aml_resources(a);
-    aml_bus_window(a, 0, 0);
-    aml_io(a, PORT_PCI_ADDRESS, 8);
-    aml_io_window(a, 0, PORT_PCI_ADDRESS - 1);
-    aml_io_window(a, PORT_PCI_ADDRESS + 8, UINT16_MAX);
-    aml_memory_window(a, GPA_PCI_MEMORY, GPA_PCI_MEMORY_END - 1);
-    aml_close_resources(a, crs);
-    build_interrupt_routing(a);
-}
-
-static void build_isa_device(struct aml *a, const char *name, const char *hid, uint32_t uid,
-                             uint16_t port, uint8_t ports, unsigned irq)
-{
-    size_t device = aml_device(a, name), crs;
-
-    aml_hid(a, hid);
-    aml_name_integer(a, "_UID", uid);
-    crs = aml_resources(a);
-    aml_io(a, port, ports);
-    aml_irq(a, irq);
-    aml_close_resources(a, crs);
-    aml_close(a, device);
-}
-
-/* Configuration space in memory is the board's own, not a place for BARs. */
-static void build_motherboard(struct aml *a)
-{
-    size_t device = aml_device(a, "MBRD"), crs;
-
-    aml_hid(a, "PNP0C02");
-    aml_name_integer(a, "_UID", 0);
-    crs = aml_resources(a);
-    aml_memory(a, GPA_ECAM, GPA_ECAM_SIZE);
-    aml_close_resources(a, crs);
-    aml_close(a, device);
-}
-
-static uint32_t build_dsdt(struct block *b)
+static uint32_t build_dsdt(struct block *b, uint32_t slots)
 {
     struct sdt_header h = header("DSDT", 2);
-    size_t start = b->used, scope, pci, s5;
+    size_t start = b->used;
     struct aml a;
 
     block_put(b, &h, sizeof(h));
     a = (struct aml){.data = b->data, .size = b->size, .used = b->used};
-    aml_name(&a, "_S5_");
-    s5 = aml_package(&a, 4);
-    aml_integer(&a, PM_SLP_TYP_S5); /* PM1a */
-    aml_integer(&a, PM_SLP_TYP_S5); /* PM1b, which does not exist */
-    aml_integer(&a, 0);
-    aml_integer(&a, 0);
-    aml_close(&a, s5);
-    scope = aml_scope(&a, "_SB_");
-    pci = aml_device(&a, "PCI0");
-    build_pci(&a);
-    build_isa_device(&a, "RTC_", "PNP0B00", 0, PORT_RTC, 2, GSI_RTC);
-    build_isa_device(&a, "COM1", "PNP0501", 1, PORT_UART1, 8, GSI_UART1);
-    aml_close(&a, pci);
-    build_motherboard(&a);
-    aml_close(&a, scope);
+    dsdt_build(&a, slots);
     b->used = a.used;
     return table_end(b, start);
 }
@@ -472,7 +389,7 @@ int acpi_build(const struct acpi_platform *platform, void *out, size_t size)
     }
     block_put(&b, &rsdp, sizeof(rsdp)); /* keeps the place; filled in below */
     facs = build_facs(&b);
-    dsdt = build_dsdt(&b);
+    dsdt = build_dsdt(&b, platform->slots);
     tables[0] = build_fadt(&b, facs, dsdt);
     tables[1] = build_madt(&b, platform);
     tables[2] = build_mcfg(&b);

@@ -14,6 +14,8 @@
 struct acpi_platform {
     unsigned cpus;            /* 1..ACPI_CPUS */
     const uint32_t *apic_ids; /* one per CPU; NULL: 0, 1, 2, ... */
+    /* Devices of PCI that may come and go while the guest runs, a bit for each number from 1 on. */
+    uint32_t slots;
 };
 
 /*

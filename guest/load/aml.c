@@ -12,7 +12,17 @@ enum {
     AML_SCOPE = 0x10,
     AML_BUFFER = 0x11,
     AML_PACKAGE = 0x12,
+    AML_METHOD = 0x14,
+    AML_MULTI_NAME = 0x2f,
     AML_EXTENDED = 0x5b,
+    AML_ROOT = 0x5c,
+    AML_LOCAL0 = 0x60,
+    AML_STORE = 0x70,
+    AML_AND = 0x7b,
+    AML_NOTIFY = 0x86,
+    AML_IF = 0xa0,
+    AML_EXTENDED_REGION = 0x80,
+    AML_EXTENDED_FIELD = 0x81,
     AML_EXTENDED_DEVICE = 0x82,
 };
 
@@ -116,6 +126,32 @@ size_t aml_package(struct aml *a, uint8_t elements)
     return block;
 }
 
+#define METHOD_SERIALIZED 8
+
+size_t aml_method(struct aml *a, const char *name, unsigned arguments)
+{
+    size_t block;
+
+    aml_u8(a, AML_METHOD);
+    block = block_open(a);
+    name_segment(a, name);
+    aml_u8(a, (uint8_t)(arguments | METHOD_SERIALIZED));
+    return block;
+}
+
+size_t aml_if_bit(struct aml *a, unsigned local, uint32_t bits)
+{
+    size_t block;
+
+    aml_u8(a, AML_IF);
+    block = block_open(a);
+    aml_u8(a, AML_AND);
+    aml_u8(a, (uint8_t)(AML_LOCAL0 + local));
+    aml_integer(a, bits);
+    aml_u8(a, AML_ZERO); /* no target */
+    return block;
+}
+
 /* --- terms --- */
 
 void aml_integer(struct aml *a, uint32_t v)
@@ -160,6 +196,67 @@ void aml_hid(struct aml *a, const char *id)
     }
     aml_name(a, "_HID");
     aml_integer(a, __builtin_bswap32(v));
+}
+
+/* --- ports, and what methods do --- */
+
+#define REGION_IO   1
+#define FIELD_DWORD 3 /* accesses of 32 bits, no lock; there are no other bits to be kept */
+
+void aml_ports(struct aml *a, const char *name, uint16_t port, uint8_t size)
+{
+    aml_u8(a, AML_EXTENDED);
+    aml_u8(a, AML_EXTENDED_REGION);
+    name_segment(a, name);
+    aml_u8(a, REGION_IO);
+    aml_integer(a, port);
+    aml_integer(a, size);
+}
+
+void aml_port_fields(struct aml *a, const char *region, const char *const *names, unsigned count)
+{
+    size_t block;
+
+    aml_u8(a, AML_EXTENDED);
+    aml_u8(a, AML_EXTENDED_FIELD);
+    block = block_open(a);
+    name_segment(a, region);
+    aml_u8(a, FIELD_DWORD);
+    for (unsigned i = 0; i < count; i++) {
+        name_segment(a, names[i]);
+        aml_u8(a, 32); /* bits, encoded as a package length */
+    }
+    aml_close(a, block);
+}
+
+void aml_load(struct aml *a, unsigned local, const char *name)
+{
+    aml_u8(a, AML_STORE);
+    name_segment(a, name);
+    aml_u8(a, (uint8_t)(AML_LOCAL0 + local));
+}
+
+void aml_store(struct aml *a, const char *name, uint32_t v)
+{
+    aml_u8(a, AML_STORE);
+    aml_integer(a, v);
+    name_segment(a, name);
+}
+
+void aml_notify(struct aml *a, const char *name, uint32_t v)
+{
+    aml_u8(a, AML_NOTIFY);
+    name_segment(a, name);
+    aml_integer(a, v);
+}
+
+void aml_call(struct aml *a, const char *const *path, unsigned names)
+{
+    aml_u8(a, AML_ROOT);
+    aml_u8(a, AML_MULTI_NAME);
+    aml_u8(a, (uint8_t)names);
+    for (unsigned i = 0; i < names; i++)
+        name_segment(a, path[i]);
 }
 
 /* --- resource descriptors (ACPI Specification, "Resource Data Types for ACPI") --- */

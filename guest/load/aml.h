@@ -1,7 +1,7 @@
 /*
  * A builder of AML, the byte code of ACPI's DSDT (ACPI Specification, "ACPI Machine Language (AML)
- * Specification"), as far as describing fixed devices takes. Bytes past the buffer's end are
- * counted and dropped: check used <= size.
+ * Specification"), as far as describing fixed devices, and methods that poke a few ports, takes.
+ * Bytes past the buffer's end are counted and dropped: check used <= size.
  */
 #pragma once
 
@@ -21,6 +21,8 @@ void aml_u32(struct aml *a, uint32_t v);
 size_t aml_scope(struct aml *a, const char *name);
 size_t aml_device(struct aml *a, const char *name);
 size_t aml_package(struct aml *a, uint8_t elements);
+size_t aml_method(struct aml *a, const char *name, unsigned arguments); /* serialized */
+size_t aml_if_bit(struct aml *a, unsigned local, uint32_t bits);        /* If (LocalN & bits) { */
 size_t aml_resources(struct aml *a); /* Name(_CRS, ResourceTemplate() { */
 void aml_close(struct aml *a, size_t block);
 void aml_close_resources(struct aml *a, size_t block);
@@ -30,6 +32,15 @@ void aml_name(struct aml *a, const char *name); /* Name(name, ...: the value fol
 void aml_name_integer(struct aml *a, const char *name, uint32_t v);
 /* Name(_HID, EisaId(id)): three letters, four hexadecimal digits. */
 void aml_hid(struct aml *a, const char *id);
+
+/* Ports as an OperationRegion, and its fields of 32 bits from the start; names of four each. */
+void aml_ports(struct aml *a, const char *name, uint16_t port, uint8_t size);
+void aml_port_fields(struct aml *a, const char *region, const char *const *names, unsigned count);
+void aml_load(struct aml *a, unsigned local, const char *name); /* LocalN = name */
+void aml_store(struct aml *a, const char *name, uint32_t v);    /* name = v */
+void aml_notify(struct aml *a, const char *name, uint32_t v);
+/* Call a method without arguments; path is a number of names, from the root. */
+void aml_call(struct aml *a, const char *const *path, unsigned names);
 
 /* Resource descriptors, between aml_resources() and aml_close_resources(). */
 void aml_io(struct aml *a, uint16_t port, uint8_t count);

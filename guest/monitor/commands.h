@@ -7,6 +7,8 @@
 extern const struct command commands[];
 extern const unsigned command_count;
 
+bool command_attach(struct job *job); /* attach.c */
+bool command_detach(struct job *job);
 bool command_list(struct job *job); /* info.c */
 bool command_show(struct job *job);
 bool command_cpus(struct job *job);

@@ -13,6 +13,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/vm/down.h"
 #include "guest/vm/events.h"
+#include "guest/vm/hotplug.h"
 #include "guest/vm/idle.h"
 #include "guest/vm/making.h"
 #include "guest/vm/platform.h"
@@ -32,8 +33,7 @@ static unsigned count;
 static unsigned next_start; /* number of the slot that is the next to start by itself, if it does */
 static unsigned standing[SLOT_STATES]; /* how many slots are in each state */
 static uint64_t handover_tsc;
-static bool idle_told;    /* it has been told that no VM runs */
-static unsigned settling; /* how many have s->settling */
+static bool idle_told; /* it has been told that no VM runs */
 
 /* --- which there are --- */
 
@@ -48,11 +48,12 @@ int control_init(const struct config *c, struct vm_config *vms, uint64_t handove
     count = standing[SLOT_OFF] = (unsigned)c->vm_count;
     next_start = 0;
     idle_told = false;
-    settling = 0;
+    vms_settling = 0;
     for (unsigned i = 0; i < count; i++) {
         struct vm_slot *s = &slots[i];
         s->config = &vms[i];
         s->id = i;
+        s->eject = (struct cpu_work){.fn = hotplug_ejected, .arg = s};
         memcpy(s->name, vms[i].name.data, MIN(vms[i].name.length, sizeof(s->name) - 1));
     }
     return 0;
@@ -188,6 +189,7 @@ static void take_down(struct vm_slot *s, enum slot_end ended)
         log_info("%s: ended before its first instruction: %s", vm->name, vm->ending.why);
     uint64_t start = rdtsc();
     run_unload();
+    hotplug_end(s);
     vm_destroy(vm);
     s->cost.destroy = rdtsc() - start;
 }
@@ -337,24 +339,26 @@ static void vm_parked(void *arg)
 
     s->settling = s->vm->ending.wanted && !platform_idle(s->vm);
     if (s->settling)
-        settling++;
+        vms_settling++;
     else
         settled(s);
 }
 
 static uint64_t settle(uint64_t now)
 {
-    for (unsigned i = 0; i < count && settling; i++) {
+    for (unsigned i = 0; i < count && vms_settling; i++) {
         struct vm_slot *s = &slots[i];
 
+        if (s->leaving && hotplug_settle(s))
+            return now;
         if (!s->settling || !platform_idle(s->vm))
             continue;
         s->settling = false;
-        settling--;
+        vms_settling--;
         settled(s);
         return now;
     }
-    return settling ? now + tsc_hz / SETTLE_HZ : UINT64_MAX;
+    return vms_settling ? now + tsc_hz / SETTLE_HZ : UINT64_MAX;
 }
 
 /* --- what a person may ask for --- */
@@ -488,7 +492,7 @@ static bool nothing_to_do(void)
     bool all_off = standing[SLOT_OFF] == count, all_begun = next_start == count;
     bool starts = !all_begun && (all_off || config->start != CONFIG_START_IN_TURN);
 
-    return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] && !settling &&
+    return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] && !vms_settling &&
            !(all_off && all_begun && !idle_told);
 }
 
@@ -497,7 +501,7 @@ static __attribute__((noinline)) uint64_t work(uint64_t next)
     uint64_t now = rdtsc();
     char error[CONTROL_ERROR];
 
-    if (settling)
+    if (vms_settling)
         next = MIN(next, settle(now));
     if (down_wanted())
         return MIN(next, down_work());

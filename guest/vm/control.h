@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "arch/x86/smp.h"
 #include "guest/config/config.h"
 #include "guest/vm/life.h"
 
@@ -36,8 +37,10 @@ struct vm_slot {
     uint64_t began, paused_at, restart_at; /* host TSC */
     uint64_t resumed;                      /* vCPUs that are to go on, by number */
     bool stops_short;                      /* paused while it was being made */
-    bool settling; /* its vCPUs have left for good, and something of its devices' is in flight */
-    char why[80];  /* it is to be reset or to end, though its guest has not asked for it; or "" */
+    bool settling;    /* its vCPUs have left for good, and something of its devices' is in flight */
+    unsigned leaving; /* of its devices; hotplug.c */
+    struct cpu_work eject; /* looks at what its guest has let go of */
+    char why[80]; /* it is to be reset or to end, though its guest has not asked for it; or "" */
 };
 
 #define CONTROL_ERROR CONFIG_MESSAGE /* a sentence fits into this */

@@ -20,6 +20,7 @@ struct open_disk {
     struct source_claim claim; /* of a drive's */
     void (*close)(struct open_disk *o);
     struct open_disk *next;
+    char text[]; /* that disk.config is of: it may have been typed */
 };
 
 static struct open_disk *all_open;
@@ -108,6 +109,14 @@ static int open_drive(struct open_disk *o, char *error)
                                      .whole_allowed = o->vm->config->allow_whole_disk};
     char why[SOURCE_MESSAGE];
 
+    if (!wanted) {
+        format(
+            error, DEVICE_ERROR,
+            "disk = %.*s: this machine's drives were not looked for when it started, as no VM of "
+            "corbel.conf names one",
+            (int)MIN(wish.length, (size_t)60), wish.text);
+        return -EINVAL;
+    }
     if (source_claim(&wish, &o->claim, why)) {
         format(error, DEVICE_ERROR, "disk = %.*s: %s", (int)MIN(wish.length, (size_t)60), wish.text,
                why);
@@ -154,13 +163,14 @@ static int open_source(struct open_disk *o, struct device_disk *out, char *error
 
 int disk_open(void *context, const char *text, size_t length, struct device_disk *out, char *error)
 {
-    struct open_disk *o = heap_alloc(sizeof(*o));
+    struct open_disk *o = heap_alloc(sizeof(*o) + length);
     int result;
 
     if (!o)
         return -ENOMEM;
     o->vm = context;
-    result = config_disk_parse(text, length, &o->disk.config, error);
+    memcpy(o->text, text, length);
+    result = config_disk_parse(o->text, length, &o->disk.config, error);
     if (result == 0)
         result = open_source(o, out, error);
     if (result < 0)

@@ -26,7 +26,7 @@ struct vm_disk {
     struct device_disk_counts counts;
 };
 
-/* The VM's disk number index, in the order of its config; NULL: there are not so many. */
+/* The VM's disk number index, in the order in which they came; NULL: there are not so many. */
 const struct vm_disk *vm_disk(const struct vm *vm, unsigned index);
 /* Whether disks_begin() has looked for drives. */
 bool disks_wanted(void);

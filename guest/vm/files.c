@@ -17,6 +17,8 @@ const char *files_status_text(int status)
     switch (status) {
     case -ENOENT:
         return "there is no such file";
+    case -ENODEV:
+        return "corbel.conf names it nowhere, and so it was not loaded when the machine started";
     case -EISDIR:
         return "it is a directory";
     case -ENOMEM:
@@ -31,7 +33,7 @@ const char *files_status_text(int status)
 int files_find_one(struct config_span path, struct file *out)
 {
     const struct handover_file *files = phys_to_virt(handover->files);
-    int status = -ENOENT;
+    int status = -ENODEV;
 
     for (uint32_t i = 0; i < handover->file_count; i++) {
         if (files[i].path_length != path.length ||

@@ -9,6 +9,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/vm/events.h"
 #include "guest/vm/files.h"
+#include "guest/vm/hotplug.h"
 #include "guest/run/run.h"
 
 #define CLEAR_MS 5 /* of one piece of clearing, in which processor 0 does nothing else */
@@ -75,6 +76,7 @@ static int create(struct vm_slot *s)
     result = vm_create(&s->vm, s->id, s->config);
     if (result < 0)
         return result;
+    s->vm->life->eject = &s->eject;
     result = slot_schedule(s);
     if (result < 0) {
         vm_destroy(s->vm);
@@ -110,6 +112,7 @@ void slot_make_anew(struct vm_slot *s)
 
     run_unload();
     run_flush(&vm->tasks); /* no processor looks at its tasks any more when this returns */
+    hotplug_reset(s);
     vm->life->resets++;
     vm_reset(vm);
     s->cost.make = rdtsc() - start;

@@ -4,9 +4,15 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/smp.h"
+#include "guest/board/pci.h"
+#include "guest/board/ports.h"
 #include "guest/config/disk.h"
 #include "guest/cpu/wires.h"
 #include "guest/devices/acpi_pm.h"
+#include "guest/devices/hotplug.h"
+#include "guest/run/run.h"
 #include "guest/vm/disks.h"
 #include "guest/vm/events.h"
 #include "guest/vm/vm.h"
@@ -26,6 +32,7 @@
     X(pit_class)                                                                                   \
     X(rtc_class)                                                                                   \
     X(acpi_pm_class)                                                                               \
+    X(hotplug_class)                                                                               \
     X(keyboard_class)                                                                              \
     X(reset_control_class)                                                                         \
     X(pci_class)                                                                                   \
@@ -62,6 +69,20 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
     return lines->item[index].text.data;
 }
 
+/* Processor 0 takes them off. It is not disturbed for what is not there. */
+static void eject(void *context, uint32_t devices)
+{
+    struct vm_life *life = ((struct vm *)context)->life;
+
+    devices &= __atomic_load_n(&life->removable, __ATOMIC_RELAXED);
+    if (devices == 0)
+        return;
+    __atomic_fetch_or(&life->ejected, devices, __ATOMIC_SEQ_CST);
+    if (life->eject)
+        (void)cpu_call_async(0, life->eject);
+    run_attention(0);
+}
+
 /* --- life --- */
 
 _Static_assert(DEVICE_ERROR == CONFIG_MESSAGE, "a check's sentence fits into either");
@@ -78,9 +99,14 @@ void platform_set_checks(void)
     config_set_check("disk", check_disk);
 }
 
-int platform_create(struct vm *vm)
+static void settle(void *context)
 {
-    const struct device_host host = {
+    vm_settle_rights(context);
+}
+
+static struct device_host host_of(struct vm *vm)
+{
+    return (struct device_host){
         .context = vm,
         .memory_below_4g = vm->life->layout.low_top,
         .memory_above_4g = vm->life->layout.high_top - GPA_4G,
@@ -88,7 +114,14 @@ int platform_create(struct vm *vm)
         .log = log_text,
         .line = line,
         .disk = disk_open,
+        .eject = eject,
+        .settle = vm->vcpu_count ? settle : NULL,
     };
+}
+
+int platform_create(struct vm *vm)
+{
+    const struct device_host host = host_of(vm);
     int result =
         board_create(&vm->board, &vcpu_wires, vm, &vm->memory, phys_to_virt(vm->life->ioapic_page));
 
@@ -138,4 +171,137 @@ void platform_power_button(struct vm *vm)
     struct device *d = platform_device(vm, &acpi_pm_class);
 
     acpi_pm_power_button(CONTAINER_OF(d, struct acpi_pm, dev));
+}
+
+/* --- what comes and goes while the guest runs --- */
+
+static struct pci *pci_of(const struct vm *vm)
+{
+    return CONTAINER_OF(platform_device(vm, &pci_class), struct pci, dev);
+}
+
+/* Something has happened that the slots' methods tell of. */
+static bool raise(struct vm *vm)
+{
+    struct device *d = platform_device(vm, &acpi_pm_class);
+
+    return acpi_pm_event(CONTAINER_OF(d, struct acpi_pm, dev), GPE_HOTPLUG);
+}
+
+static struct hotplug *hotplug_of(const struct vm *vm)
+{
+    return CONTAINER_OF(platform_device(vm, &hotplug_class), struct hotplug, dev);
+}
+
+static const struct device_class *class_for(const char *key, const char *text, size_t length,
+                                            char *error)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(classes); i++)
+        if (classes[i]->key && strcmp(classes[i]->key, key) == 0 &&
+            (!classes[i]->check || classes[i]->check(text, length, error) > 0))
+            return classes[i];
+    return NULL;
+}
+
+uint32_t platform_slots(struct vm *vm)
+{
+    struct pci *pci = pci_of(vm);
+    struct device_list *list = &vm->life->devices;
+    uint32_t slots = 0, removable = 0;
+
+    for (unsigned i = 0; i < list->count; i++) {
+        int device = pci_device_of(pci, list->item[i].device);
+        if (list->item[i].class->removable && device >= 0)
+            removable |= UINT32_C(1) << device;
+    }
+    __atomic_store_n(&vm->life->removable, removable, __ATOMIC_RELAXED);
+    for (unsigned device = 1, left = PLATFORM_FREE_SLOTS; device < PCI_LPC >> 3; device++) {
+        bool taken = pci->function[PCI_DEVFN(device, 0)];
+        if (removable >> device & 1 || (!taken && left > 0))
+            slots |= UINT32_C(1) << device;
+        left -= !taken && left > 0;
+    }
+    return pci->places = slots;
+}
+
+int platform_attach(struct vm *vm, const char *key, const char *text, size_t length,
+                    struct platform_attached *out, char *error)
+{
+    const struct device_host host = host_of(vm);
+    struct device_list *list = &vm->life->devices;
+    struct device_setup setup = {.board = vm->board,
+                                 .bus = board_bus(vm->board),
+                                 .host = &host,
+                                 .pci = pci_of(vm),
+                                 .text = text,
+                                 .length = length};
+    const struct device_class *class;
+    int result = device_class_check(classes, ARRAY_SIZE(classes), key, text, length, error);
+
+    if (result < 0)
+        return result;
+    class = result > 0 ? class_for(key, text, length, error) : NULL;
+    if (!class || !class->removable)
+        return -ENOTSUP;
+    result = device_list_add(list, class, &setup);
+    if (result < 0) {
+        memcpy(error, setup.error, sizeof(setup.error));
+        return result;
+    }
+    struct device_item *item = &list->item[list->count - 1];
+    device_lock(item->device);
+    item->device->ops->reset(item->device);
+    device_unlock(item->device);
+    *out = (struct platform_attached){.id = item->id,
+                                      .device = pci_device_of(setup.pci, item->device)};
+    __atomic_fetch_or(&vm->life->removable, UINT32_C(1) << out->device, __ATOMIC_RELAXED);
+    hotplug_come(hotplug_of(vm), (unsigned)out->device);
+    out->heard = raise(vm);
+    return 0;
+}
+
+struct device_item *platform_item(const struct vm *vm, unsigned *index)
+{
+    struct device_list *list = &vm->life->devices;
+
+    while (*index < list->count) {
+        struct device_item *item = &list->item[(*index)++];
+        if (item->class->removable)
+            return item;
+    }
+    return NULL;
+}
+
+int platform_place(const struct vm *vm, const struct device_item *item)
+{
+    return pci_device_of(pci_of(vm), item->device);
+}
+
+bool platform_ask(struct vm *vm, struct device_item *item)
+{
+    item->stay = DEVICE_ASKED;
+    hotplug_go(hotplug_of(vm), (unsigned)platform_place(vm, item));
+    return raise(vm);
+}
+
+void platform_unplug(struct vm *vm, struct device_item *item, bool unasked)
+{
+    const struct device_host host = host_of(vm);
+    struct device_setup setup = {.bus = board_bus(vm->board), .host = &host, .pci = pci_of(vm)};
+    int device = pci_device_of(setup.pci, item->device);
+
+    __atomic_fetch_and(&vm->life->removable, ~(UINT32_C(1) << device), __ATOMIC_RELAXED);
+    device_item_unplug(item, &setup);
+    if (unasked) {
+        hotplug_go(hotplug_of(vm), (unsigned)device);
+        (void)raise(vm);
+    }
+}
+
+bool platform_remove(struct vm *vm, struct device_item *item)
+{
+    const struct device_host host = host_of(vm);
+    struct device_setup setup = {.bus = board_bus(vm->board), .host = &host};
+
+    return device_list_remove(&vm->life->devices, item, &setup);
 }

@@ -1,6 +1,7 @@
 /* A VM's life, from its section of the config to its end. */
 #pragma once
 
+#include "arch/x86/smp.h"
 #include "guest/board/class.h"
 #include "guest/cpu/vcpu.h"
 #include "guest/load/e820.h"
@@ -9,7 +10,10 @@
 struct vm_life {
     struct gpa_layout layout;
     struct device_list devices;
-    paddr ioapic_page; /* what reads of the I/O APIC give: mapped read-only */
+    /* Devices of PCI that can go, and that the guest has let go of, a bit each; atomic. */
+    uint32_t removable, ejected;
+    struct cpu_work *eject; /* that looks at them, on processor 0 */
+    paddr ioapic_page;      /* what reads of the I/O APIC give: mapped read-only */
 
     uint32_t cleared; /* how many 2 MiB blocks of its RAM have been cleared since the last reset */
     uint64_t started; /* host TSC at its first instruction; 0: it has not come to that */

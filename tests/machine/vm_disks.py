@@ -202,6 +202,73 @@ def disk_partition(lab):
     expect(contents(image, "beside") == b"\7" * (1 << 20), "the partition beside it has changed")
 
 
+def hotplug_lines(shell):
+    """What acpiphp and the bus say of it, which is nothing bad."""
+    said = shell.run("dmesg | grep -iE 'acpiphp|acpi error|acpi bios|pci 0000|virtio_blk|vd[a-z]|gpe'")
+    expect(not re.search(r"(?i)error|fail|can.t|invalid", said), f"dmesg complains:\n{said}")
+    return said
+
+
+@scenario(bound=300)
+def disk_hotplug(lab):
+    """Disks come and go under Debian's kernel, by its own acpiphp: one comes to a VM that has none, is mounted and
+    written; another comes beside it; both go, one asked for at the monitor, one by the guest's own wish, and come again
+    with what they hold."""
+    data = disk_file(lab)
+    config = NO_VID + debian_with(lab) + tiny(lab, "owner", autostart="no", disk="ram:scratch.img")
+    m = lab.boot(config, memory=512)
+    shell = Shell(m)
+    load_modules(shell)
+    monitor = Monitor(m)
+
+    def ask(command, bound=COMMAND):
+        monitor.enter()
+        said = monitor.run(command, bound)
+        m.send("\x1d")  # back to the guest
+        m.send("\r")
+        shell.prompt(COMMAND)
+        return said
+
+    expect(shell.run("ls /sys/block | grep -c vd").strip() == "0", "there is a disk already")
+    expect_in(r"^8$", shell.run("ls /sys/bus/pci/slots | wc -l"), "slots")
+    expect_in(r"nothing that can come while a VM runs", ask("attach debian net=x"), "attach")
+    expect_in(r"names it nowhere", ask("attach debian disk=ram:other.img"), "attach")
+    expect_in(r"^debian: disk ram:scratch\.img,serial=First is there, at PCI device 1$",
+              ask("attach debian disk=ram:scratch.img,serial=First"), "attach")
+    wait = "for i in $(seq 100); do [ -e /dev/{0} ] {1} break; sleep 0.1; done; ls /sys/block | grep vd"
+    expect_in(r"^vda$", shell.run(wait.format("vda", "&&")), "the disk does not come")
+    expect(shell.run("cat /sys/block/vda/size /sys/block/vda/serial").split() == [str(SECTORS), "First"], "size, serial number")
+    said = shell.run("dd if=/dev/vda bs=1M count=16 2>/dev/null | sha256sum", 60)
+    expect(said.startswith(first_sha(data, 16)), "the disk does not hold the file")
+    said = shell.run("mke2fs -F /dev/vda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && "
+                     "dd if=/dev/urandom of=/mnt/file bs=64k count=30 2>/dev/null && sha256sum </mnt/file", 60)
+    written = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
+    expect_in(r"at PCI device 2$", ask("attach debian disk=ram:scratch.img,serial=Second"), "attach")
+    expect_in(r"^vdb$", shell.run(wait.format("vdb", "&&")), "the second disk does not come")
+    said = shell.run("dd if=/dev/vdb bs=1M count=16 2>/dev/null | sha256sum; sync; echo 3 >/proc/sys/vm/drop_caches; "
+                     "sha256sum </mnt/file", 60)
+    expect_in(first_sha(data, 16), said, "the second disk does not hold the file")
+    expect_in(written, said, "what was written to the first")
+    expect_in(r"more than one ram:scratch\.img: say its PCI device, such as 1 or 2", ask("detach debian ram:scratch.img"), "detach")
+    expect_in(r"^debian: 2 is gone$", ask("detach debian 2", 60), "detach")
+    expect_in(r"^vda$", shell.run(wait.format("vdb", "||")), "the second disk does not go")
+    expect_in(written, shell.run("sha256sum </mnt/file; umount /mnt"), "what was written to the first")
+    # By the guest's own wish.
+    said = shell.run("echo 0 >/sys/bus/pci/slots/1/power; sleep 1")
+    expect_in(r"corbel: debian: ram:scratch\.img is detached$", said, "the slot's power")
+    expect(shell.run("ls /sys/block | grep -c vd").strip() == "0", "the disk is still there")
+    expect_in(r"has no 'ram:scratch\.img' that could go", ask("detach debian ram:scratch.img"), "detach")
+    # Several times, with the file read meanwhile.
+    for _ in range(3):
+        expect_in(r"at PCI device 1$", ask("attach debian disk=ram:scratch.img"), "attach")
+        expect_in(r"^vd[a-z]$", shell.run(wait.format("vd?", "&&")), "the disk does not come again")
+        shell.run("(while dd if=$(echo /dev/vd?) of=/dev/null bs=64k count=16 2>/dev/null; do :; done) >/dev/null 2>&1 &")
+        expect_in(r"^debian: ram:scratch\.img is gone$", ask("detach debian ram:scratch.img", 60), "detach in mid-I/O")
+    hotplug_lines(shell)
+    shell.poweroff()
+    wait_for_power_off(m)
+
+
 @scenario(bound=90)
 def disk_refused(lab):
     """What no VM gets, or not at the same time as another one, and what is said of it."""

@@ -1,4 +1,4 @@
-/* links: guest/load/acpi.c guest/load/aml.c */
+/* links: guest/load/acpi.c guest/load/dsdt.c guest/load/aml.c */
 #define _GNU_SOURCE
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,9 +17,11 @@
 static uint8_t *block; /* as large as the tables need, so that ASan sees a byte past them */
 static int block_size;
 
+static uint32_t slots;
+
 static void build(unsigned cpus, const uint32_t *ids)
 {
-    struct acpi_platform platform = {cpus, ids};
+    struct acpi_platform platform = {cpus, ids, slots};
     uint8_t *large = malloc(GPA_ACPI_SIZE);
 
     memset(large, 0xa5, GPA_ACPI_SIZE);
@@ -236,6 +238,9 @@ static size_t package_length(const uint8_t *p, unsigned *bytes)
 }
 
 static unsigned terms; /* met by the walk */
+static char scope[5];  /* the innermost */
+static const char *wanted, *wanted_in;
+static const uint8_t *method, *method_end; /* of that name, there */
 
 static const uint8_t *walk_terms(const uint8_t *p, const uint8_t *end);
 
@@ -287,14 +292,31 @@ static const uint8_t *walk_terms(const uint8_t *p, const uint8_t *end)
         terms++;
         if (*p == 0x08) {
             p = walk_data(p + 5, end);
+        } else if (p[0] == 0x5b && p[1] == 0x80) { /* a region of ports */
+            assert_int_equal(p[6], 1);
+            p = walk_data(walk_data(p + 7, end), end);
         } else {
             unsigned bytes, op = *p == 0x5b ? 2 : 1;
             const uint8_t *stop;
 
-            assert_true(*p == 0x10 || (p[0] == 0x5b && p[1] == 0x82));
+            assert_true(*p == 0x10 || *p == 0x14 ||
+                        (p[0] == 0x5b && (p[1] == 0x82 || p[1] == 0x81)));
             stop = p + op + package_length(p + op, &bytes);
             assert_true(stop <= end);
+            if (*p == 0x14 && wanted && memcmp(p + op + bytes, wanted, 4) == 0 &&
+                memcmp(scope, wanted_in, 4) == 0) {
+                method = p + op + bytes + 5;
+                method_end = stop;
+            }
+            if (*p == 0x14 || p[1] == 0x81) {
+                p = stop;
+                continue;
+            }
+            char outer[5];
+            memcpy(outer, scope, 5);
+            memcpy(scope, p + op + bytes, 4);
             p = walk_terms(p + op + bytes + 4, stop);
+            memcpy(scope, outer, 5);
         }
     }
     assert_ptr_equal(p, end);
@@ -319,7 +341,7 @@ static void test_dsdt(void **state)
     size = get(d + 4, 4);
     terms = 0;
     walk_terms(d + 36, d + size);
-    assert_int_equal(terms, 20);
+    assert_int_equal(terms, 25);
     assert_int_equal(d[8], 2);
     assert_true(contains(d, size, "\x08_S5_\x12\x06\x04\0\0\0\0", 12));
     assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x0a\x03", 10)); /* PNP0A03 */
@@ -345,6 +367,115 @@ static void test_dsdt(void **state)
     assert_true(contains(d, size, "\x08_PRT\x12", 6));
     assert_true(contains(d, size, routes, sizeof(routes)));
     assert_true(contains(d, size, last_route, sizeof(last_route)));
+}
+
+/* --- slots: their methods are run by an interpreter of what they consist of --- */
+
+static struct {
+    uint32_t come, go, ejected, local[2];
+    unsigned notes;
+    struct {
+        unsigned device, value;
+    } note[64];
+} run;
+
+static uint32_t integer(const uint8_t **p)
+{
+    const uint8_t *at = *p;
+
+    *p = walk_data(at, at + 6);
+    return at[0] < 2 ? at[0] : (uint32_t)get(at + 1, at[0] == 0x0a ? 1 : at[0] == 0x0b ? 2 : 4);
+}
+
+static void run_terms(const uint8_t *p, const uint8_t *end)
+{
+    static const char path[] = "\\/\3_SB_PCI0PCNT";
+    unsigned bytes;
+
+    while (p < end) {
+        const uint8_t *stop = end;
+
+        if (*p == 0x70 && p[5] >= 0x60 && p[5] < 0x62 && memcmp(p + 1, "PC", 2) == 0) {
+            uint32_t *from = memcmp(p + 1, "PCIU", 4) == 0 ? &run.come : &run.go;
+            run.local[p[5] - 0x60] = *from;
+            *from = 0;
+            p += 6;
+        } else if (*p == 0x70) {
+            p++;
+            run.ejected = integer(&p);
+            assert_memory_equal(p, "PCEJ", 4);
+            p += 4;
+        } else if (*p == 0xa0) {
+            stop = p + 1 + package_length(p + 1, &bytes);
+            assert_int_equal(p[1 + bytes], 0x7b);
+            uint32_t local = run.local[p[2 + bytes] - 0x60];
+            p += 3 + bytes;
+            local &= integer(&p);
+            assert_int_equal(*p, 0);
+            if (local)
+                run_terms(p + 1, stop);
+            p = stop;
+        } else if (*p == 0x86) {
+            char name[3] = {(char)p[3], (char)p[4], 0};
+            assert_memory_equal(p + 1, "SL", 2);
+            run.note[run.notes].device = (unsigned)strtoul(name, NULL, 16);
+            p += 5;
+            run.note[run.notes++].value = integer(&p);
+        } else {
+            assert_memory_equal(p, path, sizeof(path) - 1);
+            p += sizeof(path) - 1;
+        }
+    }
+    assert_ptr_equal(p, end);
+}
+
+static void run_method(const char *in, const char *name)
+{
+    uint8_t *d = dsdt();
+
+    method = NULL;
+    wanted = name;
+    wanted_in = in;
+    walk_terms(d + 36, d + get(d + 4, 4));
+    wanted = NULL;
+    assert_non_null(method);
+    run_terms(method, method_end);
+}
+
+static void test_slots(void **state)
+{
+    uint8_t *d;
+    size_t size;
+
+    slots = 1u << 1 | 1u << 2 | 1u << 9 | 1u << 30;
+    build(1, NULL);
+    d = dsdt();
+    size = get(d + 4, 4);
+    assert_true(contains(d, size, "\x5b\x80PCHP\x01\x0b\x00\xae\x0a\x10", 12));
+    assert_true(contains(d, size, "PCHP\x03PCIU\x20PCID\x20PCEJ\x20", 20));
+    assert_true(contains(d, size, "SL01\x08_ADR\x0c\0\0\x01\0\x08_SUN\x01", 20));
+    assert_true(contains(d, size, "SL1E\x08_ADR\x0c\0\0\x1e\0\x08_SUN\x0a\x1e", 21));
+    assert_false(contains(d, size, "SL03", 4));
+    assert_true(contains(d, size, "\x47\x01\x00\xae\x00\xae\x01\x10", 8)); /* nobody else's */
+    /* Two have come, one is to go, and one that is no slot. */
+    run.come = 1u << 1 | 1u << 30;
+    run.go = 1u << 9 | 1u << 8;
+    run_method("_GPE", "_E01"); /* which calls: */
+    run_method("PCI0", "PCNT");
+    assert_int_equal(run.notes, 3);
+    assert_int_equal(run.note[0].device, 1);
+    assert_int_equal(run.note[0].value, 1); /* ACPI Specification, "Device Object Notifications" */
+    assert_int_equal(run.note[1].device, 9);
+    assert_int_equal(run.note[1].value, 3);
+    assert_int_equal(run.note[2].device, 30);
+    assert_int_equal(run.note[2].value, 1);
+    run_method("PCI0", "PCNT");
+    assert_int_equal(run.notes, 3);
+    run_method("SL09", "_EJ0");
+    assert_int_equal(run.ejected, 1u << 9);
+    run_method("SL1E", "_EJ0");
+    assert_int_equal(run.ejected, 1u << 30);
+    slots = 0;
 }
 
 /* PCI Firmware Specification: bus 0 of segment 0. */
@@ -390,7 +521,7 @@ static void test_package_lengths(void **state)
 
 static void test_no_room_and_bad_platforms(void **state)
 {
-    struct acpi_platform platform = {1, NULL};
+    struct acpi_platform platform = {.cpus = 1};
     int needed;
 
     build(1, NULL);
@@ -426,7 +557,9 @@ static void test_iasl(void **state)
         skip();
     }
     assert_non_null(mkdtemp(directory));
+    slots = 0x7ffffffe;
     build(3, ids);
+    slots = 0;
     for (int i = 48; i + 36 <= block_size; i += 16) {
         char path[64];
         FILE *f;
@@ -455,6 +588,7 @@ int main(void)
         cmocka_unit_test(test_fadt),
         cmocka_unit_test(test_madt),
         cmocka_unit_test(test_dsdt),
+        cmocka_unit_test(test_slots),
         cmocka_unit_test(test_mcfg),
         cmocka_unit_test(test_package_lengths),
         cmocka_unit_test(test_no_room_and_bad_platforms),

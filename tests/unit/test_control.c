@@ -17,6 +17,7 @@
 #include "guest/vm/control.h"
 #include "guest/vm/down.h"
 #include "guest/vm/events.h"
+#include "guest/vm/hotplug.h"
 #include "guest/vm/making.h"
 #include "guest/monitor/commands.h"
 #include "guest/monitor/monitor.h"
@@ -268,6 +269,21 @@ static bool type(const char *keys)
 
 /* --- what is of no interest here --- */
 
+unsigned vms_settling;
+
+void hotplug_ejected(void *slot)
+{
+}
+
+bool hotplug_settle(struct vm_slot *slot)
+{
+    return false;
+}
+
+void hotplug_end(struct vm_slot *slot)
+{
+}
+
 void spin_wait(struct spinlock *l, uint16_t ticket)
 {
     abort(); /* there is nobody else */
@@ -392,6 +408,8 @@ void heap_free(void *p)
     {                                                                                              \
         return false;                                                                              \
     }
+NO_COMMAND(attach)
+NO_COMMAND(detach)
 NO_COMMAND(list)
 NO_COMMAND(show)
 NO_COMMAND(cpus)

@@ -1,0 +1,7 @@
+/* What the DSDT says: the board's devices in AML. */
+#pragma once
+
+#include "guest/load/aml.h"
+
+/* slots: see struct acpi_platform. */
+void dsdt_build(struct aml *a, uint32_t slots);
