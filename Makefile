@@ -272,13 +272,14 @@ debug: $(B)/confscan
 	@$(MAKE) --no-print-directory B=$(B)/debug COUNT=-DCORBEL_DEBUG loader
 
 # Everything in docs/NUMBERS.md; the second Corbel counts VMREADs, VMWRITEs and MSR accesses.
-bench: $(B)/BOOTX64.EFI $(B)/confscan $(addprefix $(B)/guests/,exits vcpus asleep spin) $(B)/default/vmlinuz $(B)/default/initrd
+bench: $(B)/BOOTX64.EFI $(B)/confscan $(addprefix $(B)/guests/,exits vcpus asleep spin disk) $(B)/default/vmlinuz $(B)/default/initrd \
+        $(TEST_NESTED_NEEDS)
 	@$(MAKE) --no-print-directory B=$(B)/count COUNT=-DCORBEL_COUNT loader
 	@tests/bench/run.py $(B) $(B)/count
 
 # Under KVM, which Bochs carries: see tests/nested/run.py. That Linux is of one package, kernel and modules.
 $(B)/nested/vmlinuz: tools/debian-kernel
-	@tools/debian-kernel cloud $@ $(B)/nested/modules irqbypass kvm kvm-intel
+	@tools/debian-kernel cloud $@ $(B)/nested/modules irqbypass kvm kvm-intel brd
 $(B)/nested/poll_uart: tests/nested/poll_uart.c
 	@mkdir -p $(@D)
 	$(call say,CC  )

@@ -6,6 +6,7 @@ usage: tests/bench/run.py BUILD COUNT_BUILD [--quick]
 BUILD and COUNT_BUILD are make's build folders: Corbel as it is, and Corbel that counts VMREADs, VMWRITEs and MSR
 accesses. The figures go into docs/NUMBERS.md between its markers and to standard output. --quick leaves Linux out.
 """
+import json
 import os
 import re
 import socket
@@ -15,6 +16,7 @@ import tempfile
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools"))
+import disks  # noqa: E402
 from machine import Machine  # noqa: E402
 
 # What the figures of KVM in the same emulator were measured with (docs/NUMBERS.md).
@@ -218,6 +220,27 @@ def table_of_lives(build, folder):
     return lines
 
 
+def table_of_disks(build, folder):
+    with open(os.path.join(folder, "bench.img"), "wb") as f:
+        f.truncate(disks.SIZE)
+    partition = f"[disk bench]\nsize = {disks.SIZE >> 20}M\n"
+    columns = []
+    for what, source, more in (("Corbel, `ram:`", "ram:bench.img", ""), ("Corbel, `part:` on IDE", "part:bench", partition)):
+        print(f"bench: disks, {what}", file=sys.stderr, flush=True)
+        columns.append((what, disks.of_corbel(run(build, disks.config(source) + more, folder, 900))))
+    # They are the same each time, and take long: once for a build folder.
+    kept = os.path.join(ROOT, "build/nested/disks.json")
+    if not os.path.exists(kept):
+        print("bench: disks, under KVM", file=sys.stderr, flush=True)
+        kvm = disks.under_kvm(folder, os.path.join(ROOT, "build/nested/disks.txt"))
+        with open(kept, "w", encoding="ascii") as f:
+            json.dump(kvm, f)
+    with open(kept, encoding="ascii") as f:
+        kvm = json.load(f)
+    columns += [("KVM + QEMU, RAM disk", kvm["none"]), ("the same, iothread", kvm["iothread"])]
+    return disks.table(columns)
+
+
 def grown(costs):
     """What costs more than it may, one sentence each."""
     return [f"{name} costs {costs[name]} instructions, and may cost {limit}" for name, limit in LIMITS.items()
@@ -243,6 +266,7 @@ def main():
         counted = exits(count_build, "", folder)
         out += table_of_exits(plain, [traced, attached, watched], counted)
         out += [""] + table_of_scheduling(build, folder) + [""] + table_of_lives(build, folder)
+        out += [""] + table_of_disks(build, folder)
         if not quick:
             print("bench: Debian's cloud kernel to init", file=sys.stderr, flush=True)
             out += [""] + table_of_linux(linux(build, folder))

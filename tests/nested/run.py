@@ -9,7 +9,6 @@ QEMU, its libraries, OVMF and Corbel's disk image.
 """
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,21 +18,18 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.join(TOP, "build")
 sys.path.insert(0, os.path.join(TOP, "tools"))
+import outer  # noqa: E402
 import results  # noqa: E402
-from machine import Machine, MachineError  # noqa: E402
+from machine import MachineError  # noqa: E402
 
 # A busy machine is slower than the one on which the bounds were set.
 PATIENCE = float(os.environ.get("CORBEL_PATIENCE", "3"))
 
-OUTER = os.path.join(BUILD, "nested")
-# One tick is one instruction: a slower clock would leave the outer kernel no time between two of its timer's ticks.
-IPS = 400_000_000
+OUTER = outer.FOLDER
 OUTER_MEMORY = 1280
 OUTER_CMDLINE = ("console=ttyS0,115200 quiet tsc_early_khz=400000 lpj=1600000 tsc=reliable mitigations=off "
                  "init_on_alloc=0 cryptomgr.notests")
-QEMU = "/usr/bin/qemu-system-x86_64"
 QEMU_FILES = ("/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/kvmvapic.bin")
-MODULES = ("irqbypass.ko", "kvm.ko", "kvm-intel.ko")
 
 # The test guests, by what Corbel is told to do without. Those that measure time are not here, as every exit is late by
 # what two more layers cost; nor port_all, whose 400,000 exits take minutes. Two more are spoilt by Bochs 2.7:
@@ -51,52 +47,6 @@ WITHOUT_VID = """sti_shadow mov_ss software_interrupts fault_in_emulation event_
 SURVIVED = {"idt_in_mmio", "hlt_forever", "garbage"}
 
 
-def put(source, root, name):
-    to = os.path.join(root, name.lstrip("/"))
-    os.makedirs(os.path.dirname(to), exist_ok=True)
-    shutil.copy(source, to)
-
-
-def libraries(program):
-    out = subprocess.run(["ldd", program], stdout=subprocess.PIPE, check=True).stdout.decode()
-    return re.findall(r"(/\S+) \(0x", out)
-
-
-def initramfs(root, image, out):
-    for folder in ("dev", "proc", "sys", "tmp", "bin"):
-        os.makedirs(os.path.join(root, folder))
-    put("/bin/busybox", root, "bin/busybox")
-    put(os.path.join(HERE, "init"), root, "init")
-    os.chmod(os.path.join(root, "init"), 0o755)
-    put(os.path.join(OUTER, "poll_uart"), root, "poll_uart")
-    for module in MODULES:
-        put(os.path.join(OUTER, "modules", module), root, module)
-    for file in (QEMU, *libraries(QEMU), *QEMU_FILES):
-        put(file, root, file)
-    put(image, root, "corbel.img")
-    names = subprocess.run(["find", ".", "-print0"], cwd=root, stdout=subprocess.PIPE, check=True).stdout
-    with open(out, "wb") as f:
-        subprocess.run(["cpio", "-0", "-o", "-H", "newc", "-R", "0:0", "--quiet"], cwd=root, input=names, stdout=f,
-                       check=True)
-
-
-def outer_disk(folder, image):
-    """A CD that boots the outer Linux, with Corbel's disk image in its initramfs."""
-    root, cd, out = (os.path.join(folder, name) for name in ("root", "cd", "outer.iso"))
-    put("/usr/lib/ISOLINUX/isolinux.bin", cd, "isolinux.bin")
-    put("/usr/lib/syslinux/modules/bios/ldlinux.c32", cd, "ldlinux.c32")
-    put(os.path.join(OUTER, "vmlinuz"), cd, "vmlinuz")
-    initramfs(root, image, os.path.join(cd, "initrd"))
-    with open(os.path.join(cd, "isolinux.cfg"), "w", encoding="ascii") as f:
-        f.write(f"default outer\nprompt 0\nlabel outer\nkernel vmlinuz\ninitrd initrd\nappend {OUTER_CMDLINE}\n")
-    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", out, "-b", "isolinux.bin", "-no-emul-boot",
-                    "-boot-load-size", "4", "-boot-info-table", cd], check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
-    shutil.rmtree(root)
-    shutil.rmtree(cd)
-    return out
-
-
 def make_image(folder, config):
     path, out = os.path.join(folder, "corbel.conf"), os.path.join(folder, "corbel.img")
     with open(path, "w", encoding="ascii") as f:
@@ -108,11 +58,10 @@ def make_image(folder, config):
 
 def machine(folder, name, config):
     """The outer machine, its COM1 kept in build/nested/NAME.txt; Corbel in it has that config."""
-    return Machine(outer_disk(folder, make_image(folder, config)), model="corei7_skylake_x", memory=OUTER_MEMORY,
-                   ips=IPS, firmware=["/usr/share/bochs/BIOS-bochs-latest"],
-                   log=os.path.join(OUTER, f"{name}.txt"),
-                   replace={"ata0-master": "ata0-master: type=cdrom, path=disk.img, status=inserted",
-                            "boot": "boot: cdrom"})
+    files = {file: file for file in QEMU_FILES}
+    files["/corbel.img"] = make_image(folder, config)
+    cd = outer.cd(folder, os.path.join(HERE, "init"), files, OUTER_CMDLINE)
+    return outer.machine(cd, OUTER_MEMORY, os.path.join(OUTER, f"{name}.txt"))
 
 
 def vm(name, kernel, memory="16M", more=""):

@@ -12,7 +12,9 @@ section .note.pvh progbits alloc noexec nowrite align=4
 
 section .text
 pvh_entry:
-        mov     esi, 0x8000             ; boot_params: none
+        mov     esi, 0x8000             ; boot_params: none, but for the command line
+        mov     eax, [ebx + 24]         ; hvm_start_info.cmdline_paddr
+        mov     [esi + 0x228], eax
 entry32:
         cli
         mov     edi, 0x2000             ; PML4, PDPT, four page directories
