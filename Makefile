@@ -66,7 +66,8 @@ $(B)/kernel/offsets.inc: vmx/offsets.c
 
 # The exit path counts every instruction; backtraces leave its functions out and go on at entry.asm's frame.
 EXIT_PATH := cpu/exit cpu/exit_msr cpu/msr cpu/exit_io cpu/exit_memory cpu/events cpu/timers cpu/linear cpu/exit_watched \
-        board/board board/bus board/lapic_irq board/lapic_timer board/ioapic devices/uart insn/fast trace/exits trace/trace
+        board/board board/bus board/lapic_irq board/lapic_timer board/ioapic devices/uart insn/fast trace/exits trace/trace \
+        devices/disk devices/virtio/blk devices/virtio/pci devices/virtio/queue storage/ram
 $(EXIT_PATH:%=$(B)/kernel/guest/%.o): KERNEL_CFLAGS += -fomit-frame-pointer
 
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))

@@ -349,20 +349,31 @@ bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t si
     return allowed(gm, gpa, size, false);
 }
 
-int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, size_t size)
+/*
+ * The same for what nearly always is asked for: RAM in one block of host memory that nothing lies
+ * over. NULL: look closer.
+ */
+static inline void *in_block(const struct guest_memory *gm, uint64_t gpa, uint64_t size)
 {
-    uint64_t n = size;
-    const void *p = piece(gm, gpa, false, &n);
+    const struct guest_memory_range *r = find_range(gm, gpa);
+    uint64_t offset = gpa % GUEST_CHUNK, chunk;
 
-    if (LIKELY(p && n == size)) {
-        memcpy(data, p, size);
-        return 0;
-    }
+    if (UNLIKELY(!r || size > GUEST_CHUNK - offset))
+        return NULL;
+    chunk = __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED);
+    if (UNLIKELY((chunk & KIND_MASK) == KIND_TABLE))
+        return NULL;
+    return phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE) + offset);
+}
+
+static __attribute__((noinline)) int read_pieces(const struct guest_memory *gm, uint64_t gpa, void *data,
+                                size_t size)
+{
     if (!allowed(gm, gpa, size, false))
         return -EFAULT;
-    for (size_t done = 0; done < size; done += n) {
+    for (uint64_t n, done = 0; done < size; done += n) {
         n = size - done;
-        p = piece(gm, gpa + done, false, &n);
+        const void *p = piece(gm, gpa + done, false, &n);
         if (!p) /* a layer has come meanwhile */
             return -EFAULT;
         memcpy((char *)data + done, p, n);
@@ -370,24 +381,38 @@ int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, s
     return 0;
 }
 
-int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
+int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, size_t size)
 {
-    uint64_t n = size;
-    void *p = piece(gm, gpa, true, &n);
+    const void *p = in_block(gm, gpa, size);
 
-    if (LIKELY(p && n == size)) {
-        memcpy(p, data, size);
-        return 0;
-    }
+    if (UNLIKELY(!p))
+        return read_pieces(gm, gpa, data, size);
+    memcpy(data, p, size);
+    return 0;
+}
+
+static __attribute__((noinline)) int write_pieces(struct guest_memory *gm, uint64_t gpa, const void *data,
+                                 size_t size)
+{
     if (!allowed(gm, gpa, size, true))
         return -EFAULT;
-    for (size_t done = 0; done < size; done += n) {
+    for (uint64_t n, done = 0; done < size; done += n) {
         n = size - done;
-        p = piece(gm, gpa + done, true, &n);
+        void *p = piece(gm, gpa + done, true, &n);
         if (!p)
             return -EFAULT;
         memcpy(p, (const char *)data + done, n);
     }
+    return 0;
+}
+
+int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
+{
+    void *p = in_block(gm, gpa, size);
+
+    if (UNLIKELY(!p))
+        return write_pieces(gm, gpa, data, size);
+    memcpy(p, data, size);
     return 0;
 }
 
@@ -468,24 +493,46 @@ int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t 
     return 0;
 }
 
-int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
+static __attribute__((noinline)) int load_piece(const struct guest_memory *gm, uint64_t gpa, unsigned size,
+                               uint64_t *value)
 {
     uint64_t n = size;
     const void *p = piece(gm, gpa, false, &n);
 
-    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
+    if (!p || !IS_ALIGNED(gpa, size))
         return -EFAULT;
     *value = load_word(p, size);
     return 0;
 }
 
-int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
+int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
+{
+    const void *p = in_block(gm, gpa, size);
+
+    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
+        return load_piece(gm, gpa, size, value);
+    *value = load_word(p, size);
+    return 0;
+}
+
+static __attribute__((noinline)) int store_piece(struct guest_memory *gm, uint64_t gpa, unsigned size,
+                                uint64_t value)
 {
     uint64_t n = size;
     void *p = piece(gm, gpa, true, &n);
 
-    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
+    if (!p || !IS_ALIGNED(gpa, size))
         return -EFAULT;
+    store_word(p, size, value);
+    return 0;
+}
+
+int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
+{
+    void *p = in_block(gm, gpa, size);
+
+    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
+        return store_piece(gm, gpa, size, value);
     store_word(p, size, value);
     return 0;
 }

@@ -88,7 +88,6 @@ static struct blk *blk_of(struct device *d)
 static void give_back(struct blk *b, struct request *r, uint8_t status, uint32_t written)
 {
     struct virtq *q = &b->virtio.queue[r->queue];
-    struct virtq_chain c = {.id = r->id, .slots = r->slots};
 
     r->next_free = b->free;
     b->free = r;
@@ -96,7 +95,7 @@ static void give_back(struct blk *b, struct request *r, uint8_t status, uint32_t
         return; /* it was reset meanwhile: nothing of the guest's is touched */
     if (device_memory_write(&b->virtio.dev, r->status, &status, 1) < 0)
         q->broken = true;
-    virtq_return(q, &c, written + 1);
+    virtq_return_id(q, r->id, r->slots, written + 1);
     b->returned |= 1u << r->queue;
 }
 
@@ -300,29 +299,36 @@ static bool may_begin(const struct blk *b)
 }
 
 /* Begin what is in the queue, as far as there are requests and as long as the guest may be kept
- * waiting; the rest later. */
+ * waiting; the rest later. Where a chain came alone, the driver notifies of the next: to tell it
+ * that it need not, and to look for more, would cost more. */
 static void process(struct blk *b, unsigned queue)
 {
     struct virtq *q = &b->virtio.queue[queue];
     unsigned looks = 0; /* what has been offered may be taken back each time */
-    int result = 0;
+    bool more;
+    int result;
 
-    virtq_silence(q);
     do {
-        while (may_begin(b) && (result = virtq_next(q, &b->chain)) > 0) {
+        result = 0;
+        more = true;
+        while (more && may_begin(b) && (result = virtq_next(q, &b->chain)) > 0) {
             b->left--;
             if (!begin(b, queue))
                 q->broken = true;
+            more = virtq_more(q);
+            if (more)
+                virtq_silence(q);
         }
         if (result < 0 || q->broken) {
             virtio_broken(&b->virtio);
             return;
         }
-        if (result > 0 || !may_begin(b) || looks++ == AT_ONCE) {
+        if ((result > 0 && more) || !may_begin(b) || looks++ == AT_ONCE) {
+            virtq_silence(q);
             b->waiting |= 1u << queue;
-            return;
+            break;
         }
-    } while (virtq_listen(q));
+    } while (virtq_may_miss(q) && virtq_listen(q));
     if (q->broken)
         virtio_broken(&b->virtio);
 }

@@ -87,7 +87,8 @@ uint64_t virtq_device_size(const struct virtq *q)
 void virtq_start(struct virtq *q)
 {
     q->broken = false;
-    q->avail = q->used = q->told = 0;
+    q->avail = q->seen = q->used = q->told = 0;
+    q->silent = false;
     q->avail_wrap = q->used_wrap = true;
 }
 
@@ -154,14 +155,17 @@ static int add_descriptor(struct virtq *q, struct virtq_chain *c, const struct d
 
 static int next_split(struct virtq *q, struct virtq_chain *c)
 {
-    uint16_t index = load(q, q->driver + AVAIL_INDEX), at;
+    uint16_t at;
     int more;
 
-    if (index == q->avail)
-        return q->broken ? -EBADMSG : 0;
-    if ((uint16_t)(index - q->avail) > q->size)
-        return broken(q);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the entry was written before the index */
+    if (q->avail == q->seen) {
+        q->seen = load(q, q->driver + AVAIL_INDEX);
+        if (q->avail == q->seen)
+            return q->broken ? -EBADMSG : 0;
+        if ((uint16_t)(q->seen - q->avail) > q->size)
+            return broken(q);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the entries were written before the index */
+    }
     at = c->id = load(q, q->driver + AVAIL_RING + 2u * (q->avail % q->size));
     do {
         struct descriptor d;
@@ -222,14 +226,26 @@ int virtq_next(struct virtq *q, struct virtq_chain *c)
     return q->packed ? next_packed(q, c) : next_split(q, c);
 }
 
+bool virtq_more(struct virtq *q)
+{
+    uint16_t flags;
+
+    return q->packed ? is_available(q, &flags) : q->avail != q->seen;
+}
+
 /* --- giving back --- */
 
 void virtq_return(struct virtq *q, const struct virtq_chain *c, uint32_t written)
 {
+    virtq_return_id(q, c->id, c->slots, written);
+}
+
+void virtq_return_id(struct virtq *q, uint16_t id, uint16_t slots, uint32_t written)
+{
     if (q->broken)
         return;
     if (!q->packed) {
-        uint64_t entry = c->id | (uint64_t)written << 32;
+        uint64_t entry = id | (uint64_t)written << 32;
         if (device_memory_write(q->dev, q->device + USED_RING + USED_ENTRY * (q->used % q->size),
                                 &entry, sizeof(entry)) < 0)
             q->broken = true;
@@ -239,11 +255,11 @@ void virtq_return(struct virtq *q, const struct virtq_chain *c, uint32_t written
     }
     uint64_t at = q->descriptors + q->used * DESC_SIZE;
     store(q, at + offsetof(struct descriptor, length), 4, written);
-    store(q, at + offsetof(struct descriptor, id_or_flags), 2, c->id);
+    store(q, at + offsetof(struct descriptor, id_or_flags), 2, id);
     __atomic_thread_fence(__ATOMIC_RELEASE);
     store(q, at + offsetof(struct descriptor, flags_or_next), 2,
           (q->used_wrap ? DESC_AVAIL | DESC_USED : 0) | (written ? DESC_WRITE : 0));
-    q->used += c->slots;
+    q->used += slots;
     if (q->used >= q->size) {
         q->used -= q->size;
         q->told -= q->size; /* so that differences stay what they are */
@@ -288,6 +304,9 @@ bool virtq_interrupts(struct virtq *q)
 
 void virtq_silence(struct virtq *q)
 {
+    if (q->silent)
+        return;
+    q->silent = true;
     if (q->packed)
         store(q, q->device + EVENT_FLAGS, 2, EVENTS_DISABLE);
     else if (!q->event_idx) /* else the event stays where it is: it has passed */
@@ -300,6 +319,7 @@ bool virtq_listen(struct virtq *q)
 
     if (q->broken)
         return false;
+    q->silent = false;
     if (!q->packed) {
         if (q->event_idx)
             store(q, device_event(q), 2, q->avail);
@@ -328,10 +348,12 @@ void virtq_save(const struct virtq *q, struct state_writer *w)
     state_put_u8(w, q->enabled);
     state_put_u8(w, q->broken);
     state_put_u16(w, q->avail);
+    state_put_u16(w, q->seen);
     state_put_u16(w, q->used);
     state_put_u16(w, q->told);
     state_put_u8(w, q->avail_wrap);
     state_put_u8(w, q->used_wrap);
+    state_put_u8(w, q->silent);
 }
 
 bool virtq_load(struct virtq *q, struct state_reader *r)
@@ -343,10 +365,14 @@ bool virtq_load(struct virtq *q, struct state_reader *r)
     q->enabled = state_get_u8(r) & 1;
     q->broken = state_get_u8(r) & 1;
     q->avail = state_get_u16(r);
+    q->seen = state_get_u16(r);
     q->used = state_get_u16(r);
     q->told = state_get_u16(r);
     q->avail_wrap = state_get_u8(r) & 1;
     q->used_wrap = state_get_u8(r) & 1;
+    q->silent = state_get_u8(r) & 1;
     return q->size >= 1 && q->size <= VIRTQ_MAX_SIZE &&
-           (q->packed ? q->avail < q->size && q->used < q->size : (q->size & (q->size - 1)) == 0);
+           (q->packed ? q->avail < q->size && q->used < q->size
+                      : (q->size & (q->size - 1)) == 0 &&
+                            (uint16_t)(q->seen - q->avail) <= q->size);
 }

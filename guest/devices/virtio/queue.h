@@ -44,9 +44,11 @@ struct virtq {
     bool packed, event_idx, indirect; /* features that were agreed on */
 
     bool broken;
+    bool silent; /* perhaps: virtq_silence() came after virtq_listen() */
     /* Where the device is. Split: indices that run freely. Packed: descriptors 0 to size - 1, and
      * the wrap counters that go with them. */
     uint16_t avail, used;
+    uint16_t seen; /* split: the driver's index when it was last read */
     bool avail_wrap, used_wrap;
     uint16_t told; /* `used` when virtq_interrupts() last looked */
 };
@@ -56,8 +58,13 @@ void virtq_start(struct virtq *q);
 
 /* The next chain that is available. 1; 0: none is; -EBADMSG: the queue is broken. */
 int virtq_next(struct virtq *q, struct virtq_chain *chain) MUST_CHECK;
+/* Whether another one is available, as far as can be told without looking at what virtq_next() has
+ * seen already: a split ring's index is not read anew. */
+bool virtq_more(struct virtq *q) MUST_CHECK;
 /* Give a chain back, of whose writable part the first `written` bytes have been written. */
 void virtq_return(struct virtq *q, const struct virtq_chain *chain, uint32_t written);
+/* The same, of a chain that had that id and took so many slots. */
+void virtq_return_id(struct virtq *q, uint16_t id, uint16_t slots, uint32_t written);
 /* Whether the driver wants an interrupt for what has been returned since the last time. */
 bool virtq_interrupts(struct virtq *q) MUST_CHECK;
 
@@ -65,6 +72,13 @@ bool virtq_interrupts(struct virtq *q) MUST_CHECK;
 void virtq_silence(struct virtq *q);
 /* It is to notify from now on. True: something came in between, look again. */
 bool virtq_listen(struct virtq *q) MUST_CHECK;
+
+/* Whether the driver need not have notified of all that virtq_next() has not seen: virtq_listen()
+ * before the device rests. */
+static inline bool virtq_may_miss(const struct virtq *q)
+{
+    return q->silent || q->event_idx;
+}
 
 /* As parts of the device's section; nothing is in flight. load: false for what cannot be. */
 void virtq_save(const struct virtq *q, struct state_writer *w);
