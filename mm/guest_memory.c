@@ -351,23 +351,27 @@ bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t si
 
 /*
  * The same for what nearly always is asked for: RAM in one block of host memory that nothing lies
- * over. NULL: look closer.
+ * over. False: look closer.
  */
-static inline void *in_block(const struct guest_memory *gm, uint64_t gpa, uint64_t size)
+static inline bool in_block(const struct guest_memory *gm, uint64_t gpa, uint64_t size, void **p)
 {
-    const struct guest_memory_range *r = find_range(gm, gpa);
+    const struct guest_memory_range *r = &gm->ranges[0];
     uint64_t offset = gpa % GUEST_CHUNK, chunk;
 
-    if (UNLIKELY(!r || size > GUEST_CHUNK - offset))
-        return NULL;
+    if (UNLIKELY(gpa - r->gpa >= r->size)) {
+        r = find_range(gm, gpa);
+        if (!r)
+            return false;
+    }
     chunk = __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED);
-    if (UNLIKELY((chunk & KIND_MASK) == KIND_TABLE))
-        return NULL;
-    return phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE) + offset);
+    if (UNLIKELY((chunk & KIND_MASK) == KIND_TABLE || size > GUEST_CHUNK - offset))
+        return false;
+    *p = phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE) + offset);
+    return true;
 }
 
-static __attribute__((noinline)) int read_pieces(const struct guest_memory *gm, uint64_t gpa, void *data,
-                                size_t size)
+static __attribute__((noinline)) int read_pieces(const struct guest_memory *gm, uint64_t gpa,
+                                                 void *data, size_t size)
 {
     if (!allowed(gm, gpa, size, false))
         return -EFAULT;
@@ -383,16 +387,16 @@ static __attribute__((noinline)) int read_pieces(const struct guest_memory *gm, 
 
 int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data, size_t size)
 {
-    const void *p = in_block(gm, gpa, size);
+    void *p;
 
-    if (UNLIKELY(!p))
+    if (UNLIKELY(!in_block(gm, gpa, size, &p)))
         return read_pieces(gm, gpa, data, size);
     memcpy(data, p, size);
     return 0;
 }
 
-static __attribute__((noinline)) int write_pieces(struct guest_memory *gm, uint64_t gpa, const void *data,
-                                 size_t size)
+static __attribute__((noinline)) int write_pieces(struct guest_memory *gm, uint64_t gpa,
+                                                  const void *data, size_t size)
 {
     if (!allowed(gm, gpa, size, true))
         return -EFAULT;
@@ -408,9 +412,9 @@ static __attribute__((noinline)) int write_pieces(struct guest_memory *gm, uint6
 
 int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
 {
-    void *p = in_block(gm, gpa, size);
+    void *p;
 
-    if (UNLIKELY(!p))
+    if (UNLIKELY(!in_block(gm, gpa, size, &p)))
         return write_pieces(gm, gpa, data, size);
     memcpy(p, data, size);
     return 0;
@@ -493,8 +497,8 @@ int guest_memory_read_u64(const struct guest_memory *gm, uint64_t gpa, uint64_t 
     return 0;
 }
 
-static __attribute__((noinline)) int load_piece(const struct guest_memory *gm, uint64_t gpa, unsigned size,
-                               uint64_t *value)
+static __attribute__((noinline)) int load_piece(const struct guest_memory *gm, uint64_t gpa,
+                                                unsigned size, uint64_t *value)
 {
     uint64_t n = size;
     const void *p = piece(gm, gpa, false, &n);
@@ -507,16 +511,16 @@ static __attribute__((noinline)) int load_piece(const struct guest_memory *gm, u
 
 int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t *value)
 {
-    const void *p = in_block(gm, gpa, size);
+    void *p;
 
-    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
+    if (UNLIKELY(!in_block(gm, gpa, size, &p) || !IS_ALIGNED(gpa, size)))
         return load_piece(gm, gpa, size, value);
     *value = load_word(p, size);
     return 0;
 }
 
-static __attribute__((noinline)) int store_piece(struct guest_memory *gm, uint64_t gpa, unsigned size,
-                                uint64_t value)
+static __attribute__((noinline)) int store_piece(struct guest_memory *gm, uint64_t gpa,
+                                                 unsigned size, uint64_t value)
 {
     uint64_t n = size;
     void *p = piece(gm, gpa, true, &n);
@@ -529,9 +533,9 @@ static __attribute__((noinline)) int store_piece(struct guest_memory *gm, uint64
 
 int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uint64_t value)
 {
-    void *p = in_block(gm, gpa, size);
+    void *p;
 
-    if (UNLIKELY(!p || !IS_ALIGNED(gpa, size)))
+    if (UNLIKELY(!in_block(gm, gpa, size, &p) || !IS_ALIGNED(gpa, size)))
         return store_piece(gm, gpa, size, value);
     store_word(p, size, value);
     return 0;

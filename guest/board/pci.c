@@ -167,9 +167,9 @@ void pci_intx(struct pci_function *f, bool level)
 
 /* --- coming and going --- */
 
-/* The size of the memory BAR of 32 bits that is f's number *bar, or 0, and *bar is its last half.
- */
-static uint32_t small_bar(const struct pci_function *f, unsigned *bar)
+/* The size of f's BAR number *bar if that is one for I/O, or for memory and of 32 bits; else 0, and
+ * *bar is the last half of one of 64 bits. */
+static uint32_t small_bar(const struct pci_function *f, unsigned *bar, bool io)
 {
     unsigned at = PCI_BAR0 + 4 * *bar;
     uint32_t mask = get(f->writable + at, 4), flags = f->config[at];
@@ -178,17 +178,19 @@ static uint32_t small_bar(const struct pci_function *f, unsigned *bar)
         ++*bar;
         return 0;
     }
-    return flags & PCI_BAR_IO ? 0 : -mask;
+    return !!(flags & PCI_BAR_IO) == io ? -mask : 0;
 }
 
 /* Where what begins at or before base + size ends of the places that f's BARs begin with; 0: it
  * leaves that free. */
-static uint32_t taken(const struct pci_function *f, const uint8_t *config, uint32_t base,
+static uint32_t taken(const struct pci_function *f, const uint8_t *config, bool io, uint32_t base,
                       uint32_t size)
 {
+    uint32_t flags = io ? BAR_IO_FLAGS : BAR_MEMORY_FLAGS;
+
     for (unsigned bar = 0; bar < PCI_BARS; bar++) {
         unsigned at = PCI_BAR0 + 4 * bar;
-        uint32_t other = small_bar(f, &bar), from = get(config + at, 4) & ~(uint32_t)0xf;
+        uint32_t other = small_bar(f, &bar, io), from = get(config + at, 4) & ~flags;
 
         if (other && from && from < base + size && base < from + other)
             return from + other;
@@ -196,31 +198,33 @@ static uint32_t taken(const struct pci_function *f, const uint8_t *config, uint3
     return 0;
 }
 
-static uint32_t find_place(const struct pci *p, const struct pci_function *f, uint32_t size)
+static uint32_t find_place(const struct pci *p, const struct pci_function *f, bool io,
+                           uint32_t size)
 {
-    uint64_t base = ALIGN_UP((uint64_t)GPA_PCI_MEMORY, size);
-    uint32_t end = 0;
+    uint64_t base = ALIGN_UP((uint64_t)(io ? PORT_PCI : GPA_PCI_MEMORY), size);
+    uint32_t last = io ? UINT16_MAX : GPA_PCI_MEMORY_END - 1, end = 0;
 
-    for (; base + size <= GPA_PCI_MEMORY_END; base = ALIGN_UP((uint64_t)end, size)) {
-        end = taken(f, f->config, (uint32_t)base, size);
+    for (; base + size - 1 <= last; base = ALIGN_UP((uint64_t)end, size)) {
+        end = taken(f, f->config, io, (uint32_t)base, size);
         for (unsigned i = 0; i < ARRAY_SIZE(p->function) && end == 0; i++)
             if (p->function[i])
-                end = taken(p->function[i], p->function[i]->initial, (uint32_t)base, size);
+                end = taken(p->function[i], p->function[i]->initial, io, (uint32_t)base, size);
         if (end == 0)
             return (uint32_t)base;
     }
     return 0;
 }
 
-/* Memory BARs of 32 bits get a place each, as firmware would give them one; that space is large. */
+/* I/O BARs, and memory BARs of 32 bits, get a place each, as firmware would give them one. */
 static void give_places(struct pci *p, struct pci_function *f)
 {
     for (unsigned bar = 0; bar < PCI_BARS; bar++) {
         unsigned at = PCI_BAR0 + 4 * bar;
-        uint32_t size = small_bar(f, &bar);
+        bool io = f->config[at] & PCI_BAR_IO;
+        uint32_t size = small_bar(f, &bar, io);
 
         if (size)
-            put(f->config + at, 4, find_place(p, f, size) | f->config[at]);
+            put(f->config + at, 4, find_place(p, f, io, size) | f->config[at]);
     }
 }
 

@@ -61,5 +61,6 @@
 /* Memory of PCI: configuration space of bus 0 (ECAM), and where BARs are. */
 #define GPA_ECAM           0xb0000000u
 #define GPA_ECAM_SIZE      0x100000u
+#define PORT_PCI           0xc000 /* I/O BARs, from here on */
 #define GPA_PCI_MEMORY     0xc0000000u
 #define GPA_PCI_MEMORY_END 0xfec00000u

@@ -217,6 +217,25 @@ static void kick(void)
     out(0x3000, 2, 0);
 }
 
+/* The first notification capability is a port, for all queues; the second one is in BAR 0. */
+static uint16_t doorbell(void)
+{
+    unsigned at = config(PCI_CAPABILITIES, 1), found[2], n = 0;
+
+    for (; at; at = config(at + 1, 1))
+        if (config(at, 1) == 9 && config(at + 3, 1) == 2 && n < 2)
+            found[n++] = at;
+    assert_int_equal(n, 2);
+    assert_int_equal(config(found[0] + 4, 1), 2);
+    assert_int_equal(config(found[0] + 8, 4), 0);
+    assert_int_equal(config(found[0] + 12, 4), 4);
+    assert_int_equal(config(found[0] + 16, 4), 0);
+    assert_int_equal(config(found[1] + 4, 1), 0);
+    assert_int_equal(config(found[1] + 16, 4), 4);
+    assert_int_equal(config(PCI_BAR0 + 8, 4) & 3, 1);
+    return (uint16_t)(config(PCI_BAR0 + 8, 4) & ~3u);
+}
+
 static void expect_done(int id, uint8_t status, uint32_t written)
 {
     uint32_t w;
@@ -887,6 +906,33 @@ static void test_driver_without_flush(void **state)
     assert_true(last.op == BLOCK_FLUSH || (last.flags & BLOCK_FUA));
 }
 
+static void test_doorbell(void **state)
+{
+    uint16_t port;
+    int id;
+
+    start(V1 | INDIRECT);
+    port = doorbell();
+    id = offer(0, 3, false, DATA, 512, 0);
+    bus_port_write(&board.bus, port, 2, 0); /* I/O space is off */
+    assert_int_equal(submitted, 0);
+    config_write(PCI_COMMAND, 2, 7);
+    bus_port_write(&board.bus, port, 2, 1); /* no such queue */
+    bus_port_write(&board.bus, port, 2, 0xffff);
+    bus_port_write(&board.bus, (uint16_t)(port + 2), 2, 0);
+    bus_port_write(&board.bus, port, 4, 0xffff0001);
+    assert_int_equal(submitted, 0);
+    bus_port_write(&board.bus, port, 2, 0);
+    assert_int_equal(submitted, 1);
+    expect_done(id, 0, 513);
+    config_write(PCI_BAR0 + 8, 4, 0xd000);
+    id = offer(0, 3, false, DATA, 512, 0);
+    bus_port_write(&board.bus, port, 2, 0); /* it has moved */
+    assert_int_equal(submitted, 1);
+    bus_port_write(&board.bus, 0xd000, 2, 0);
+    expect_done(id, 0, 513);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
@@ -903,6 +949,7 @@ int main(void)
         TEST(test_broken_rings),
         TEST(test_features),
         TEST(test_window),
+        TEST(test_doorbell),
         TEST(test_what_one_exit_may_ask),
         TEST(test_back_while_it_is_run),
         TEST(test_pinned_by_others),

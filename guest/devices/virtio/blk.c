@@ -263,7 +263,11 @@ static bool begin(struct blk *b, unsigned queue)
     struct request *r = b->free;
     struct header h;
 
-    if (c->readable == c->count || !read_chain(b, 0, &h, sizeof(h)))
+    if (c->readable == 0 || c->readable == c->count)
+        return false;
+    if (LIKELY(c->segment[0].length >= sizeof(h))
+            ? device_memory_read(&b->virtio.dev, c->segment[0].gpa, &h, sizeof(h)) < 0
+            : !read_chain(b, 0, &h, sizeof(h)))
         return false;
     b->free = r->next_free;
     r->queue = (uint16_t)queue;
@@ -433,6 +437,8 @@ static const struct device_ops device_ops = {
     .version = 1,
     .mmio_read = virtio_mmio_read,
     .mmio_write = virtio_mmio_write,
+    .port_read = virtio_port_read,
+    .port_write = virtio_port_write,
     .timer = timer,
     .idle = virtio_idle,
     .reset = virtio_reset,

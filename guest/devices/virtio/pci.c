@@ -19,6 +19,10 @@
 #define MSIX_PENDING  0x5000
 #define REGION(o)     ((o) & ~0xfffULL)
 #define MULTIPLIER    4u /* bytes between two queues' notification addresses */
+/* BAR 2, of devices whose ops take ports: notifications of all queues, at one port. An access to it
+ * costs less than one to memory, of which the instruction has to be decoded. */
+#define DOORBELL_BAR  2
+#define DOORBELL_SIZE 4
 
 /* "Virtio Structure PCI Capabilities" */
 enum { CAP_COMMON = 1, CAP_NOTIFY, CAP_ISR, CAP_DEVICE, CAP_PCI };
@@ -359,6 +363,12 @@ uint64_t virtio_mmio_read(struct device *d, uint64_t offset, unsigned size)
     }
 }
 
+static void notified(struct virtio *v, uint64_t queue)
+{
+    if (queue < v->queue_count && virtio_running(v) && v->queue[queue].enabled)
+        v->ops->notify(v, (unsigned)queue);
+}
+
 void virtio_mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_t value)
 {
     struct virtio *v = CONTAINER_OF(d, struct virtio, dev);
@@ -366,9 +376,7 @@ void virtio_mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_
 
     switch (REGION(offset)) {
     case NOTIFY:
-        if (at / MULTIPLIER < v->queue_count && virtio_running(v) &&
-            v->queue[at / MULTIPLIER].enabled)
-            v->ops->notify(v, (unsigned)(at / MULTIPLIER));
+        notified(v, at / MULTIPLIER);
         break;
     case COMMON:
         common_write(v, (unsigned)at, size, value);
@@ -379,6 +387,19 @@ void virtio_mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_
     default: /* device configuration: no device here has a field that its driver writes */
         break;
     }
+}
+
+/* --- BAR 2 --- */
+
+uint32_t virtio_port_read(struct device *d, uint16_t port, unsigned size)
+{
+    return 0;
+}
+
+void virtio_port_write(struct device *d, uint16_t port, unsigned size, uint32_t value)
+{
+    if (port % DOORBELL_SIZE == 0)
+        notified(CONTAINER_OF(d, struct virtio, dev), (uint16_t)value);
 }
 
 /* --- config space: with its lock held, which comes before the device's --- */
@@ -429,18 +450,33 @@ static const struct pci_function_ops function_ops = {
     .reading = config_reading,
 };
 
-static int add_capability(struct virtio *v, uint8_t type, uint32_t offset, uint32_t size,
-                          uint32_t more)
+static int add_capability(struct virtio *v, uint8_t type, uint8_t bar, uint32_t offset,
+                          uint32_t size, uint32_t more)
 {
     unsigned length =
         type == CAP_NOTIFY || type == CAP_PCI ? sizeof(struct capability) : CAPABILITY_SHORT;
-    struct capability c = {
-        .length = (uint8_t)length, .type = type, .offset = offset, .size = size, .more = more};
+    struct capability c = {.length = (uint8_t)length,
+                           .type = type,
+                           .bar = bar,
+                           .offset = offset,
+                           .size = size,
+                           .more = more};
     int at = pci_function_capability(&v->function, CAPABILITY_ID, length);
 
     if (at >= 0)
         memcpy(v->function.config + at + 2, (uint8_t *)&c + 2, length - 2);
     return at;
+}
+
+/* Before the other of that type: drivers take the first that they can use. */
+static int add_doorbell(struct virtio *v)
+{
+    int error;
+
+    if (!v->dev.ops->port_write)
+        return 0;
+    error = pci_function_bar(&v->function, DOORBELL_BAR, DOORBELL_SIZE, PCI_BAR_IO);
+    return error < 0 ? error : add_capability(v, CAP_NOTIFY, DOORBELL_BAR, 0, DOORBELL_SIZE, 0);
 }
 
 static int add_capabilities(struct virtio *v)
@@ -450,11 +486,13 @@ static int add_capabilities(struct virtio *v)
 
     if ((at = msix_init(&v->msix, &v->function, &v->dev, v->queue_count + 1, 0, MSIX_TABLE,
                         MSIX_PENDING)) < 0 ||
-        (at = add_capability(v, CAP_COMMON, COMMON, sizeof(struct common), 0)) < 0 ||
-        (at = add_capability(v, CAP_NOTIFY, NOTIFY, v->queue_count * MULTIPLIER, MULTIPLIER)) < 0 ||
-        (at = add_capability(v, CAP_ISR, ISR, 1, 0)) < 0 ||
-        (at = add_capability(v, CAP_DEVICE, DEVICE_CONFIG, v->config_size, 0)) < 0 ||
-        (at = add_capability(v, CAP_PCI, 0, 0, 0)) < 0)
+        (at = add_capability(v, CAP_COMMON, 0, COMMON, sizeof(struct common), 0)) < 0 ||
+        (at = add_doorbell(v)) < 0 ||
+        (at = add_capability(v, CAP_NOTIFY, 0, NOTIFY, v->queue_count * MULTIPLIER, MULTIPLIER)) <
+            0 ||
+        (at = add_capability(v, CAP_ISR, 0, ISR, 1, 0)) < 0 ||
+        (at = add_capability(v, CAP_DEVICE, 0, DEVICE_CONFIG, v->config_size, 0)) < 0 ||
+        (at = add_capability(v, CAP_PCI, 0, 0, 0, 0)) < 0)
         return at;
     v->window = (unsigned)at;
     writable[at + offsetof(struct capability, bar)] = 0xff;
@@ -473,8 +511,11 @@ int virtio_attach(struct virtio *v, struct pci *pci)
     f->config[PCI_INTERRUPT_PIN] = 1;
     memcpy(f->config + PCI_SUBSYSTEM_VENDOR_ID, &subsystem, sizeof(subsystem));
     v->range = (struct bus_range){.device = &v->dev, .size = BAR_SIZE, .space = BUS_MEMORY};
+    v->doorbell = (struct bus_range){.device = &v->dev, .size = DOORBELL_SIZE, .space = BUS_PORTS};
     if ((error = add_capabilities(v)) < 0 || (error = pci_function_bar(f, 0, BAR_SIZE, 0)) < 0 ||
-        (error = pci_function_map(f, 0, pci->bus, &v->range)) < 0)
+        (error = pci_function_map(f, 0, pci->bus, &v->range)) < 0 ||
+        (v->dev.ops->port_write &&
+         (error = pci_function_map(f, DOORBELL_BAR, pci->bus, &v->doorbell)) < 0))
         return error;
     error = pci_add_device(pci, f);
     if (error == 0)

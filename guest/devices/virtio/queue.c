@@ -95,7 +95,7 @@ void virtq_start(struct virtq *q)
 /* --- chains --- */
 
 /* One more segment. Zero-length descriptors are allowed and mean nothing. */
-static int add_segment(struct virtq_chain *c, const struct descriptor *d, uint16_t flags)
+static inline int add_segment(struct virtq_chain *c, const struct descriptor *d, uint16_t flags)
 {
     bool writable = flags & DESC_WRITE;
 
@@ -112,7 +112,8 @@ static int add_segment(struct virtq_chain *c, const struct descriptor *d, uint16
 
 /* "Indirect Descriptors": a table that a descriptor points to. A split ring's is a chain of its own
  * that begins at entry 0; a packed one's is used from first to last. */
-static int add_indirect(struct virtq *q, struct virtq_chain *c, const struct descriptor *table)
+static __attribute__((noinline)) int add_indirect(struct virtq *q, struct virtq_chain *c,
+                                                  const struct descriptor *table)
 {
     uint32_t entries = table->length / DESC_SIZE, at = 0;
 
@@ -140,8 +141,8 @@ static int add_indirect(struct virtq *q, struct virtq_chain *c, const struct des
 }
 
 /* A descriptor of the ring itself: 1 when another one follows. */
-static int add_descriptor(struct virtq *q, struct virtq_chain *c, const struct descriptor *d,
-                          uint16_t flags)
+static inline __attribute__((always_inline)) int
+add_descriptor(struct virtq *q, struct virtq_chain *c, const struct descriptor *d, uint16_t flags)
 {
     int error;
 
@@ -372,7 +373,7 @@ bool virtq_load(struct virtq *q, struct state_reader *r)
     q->used_wrap = state_get_u8(r) & 1;
     q->silent = state_get_u8(r) & 1;
     return q->size >= 1 && q->size <= VIRTQ_MAX_SIZE &&
-           (q->packed ? q->avail < q->size && q->used < q->size
-                      : (q->size & (q->size - 1)) == 0 &&
-                            (uint16_t)(q->seen - q->avail) <= q->size);
+           (q->packed
+                ? q->avail < q->size && q->used < q->size
+                : (q->size & (q->size - 1)) == 0 && (uint16_t)(q->seen - q->avail) <= q->size);
 }

@@ -30,7 +30,7 @@ struct virtio {
     struct device dev; /* first */
     const struct virtio_ops *ops;
     struct pci_function function;
-    struct bus_range range;
+    struct bus_range range, doorbell;
     struct msix msix;
 
     uint64_t offered, accepted; /* features */
@@ -61,6 +61,9 @@ void virtio_broken(struct virtio *v);
 /* For the device_ops of each. */
 uint64_t virtio_mmio_read(struct device *d, uint64_t offset, unsigned size);
 void virtio_mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_t value);
+/* Only where notifications come often: a device whose ops have these two has a port for them. */
+uint32_t virtio_port_read(struct device *d, uint16_t port, unsigned size);
+void virtio_port_write(struct device *d, uint16_t port, unsigned size, uint32_t value);
 /* No queue is used any more, and nothing is in flight; waits for that, which is bounded, as all
  * that is in flight comes back. */
 void virtio_end(struct virtio *v);
