@@ -31,7 +31,7 @@ static uint32_t get(const uint8_t *bytes, unsigned size)
 static void put(uint8_t *bytes, unsigned size, uint32_t value)
 {
     for (unsigned i = 0; i < size; i++)
-        bytes[i] = (uint8_t)(value >> (8 * i));
+        __atomic_store_n(&bytes[i], (uint8_t)(value >> (8 * i)), __ATOMIC_RELAXED);
 }
 
 /* --- functions --- */
@@ -132,7 +132,8 @@ int pci_function_capability(struct pci_function *f, uint8_t id, unsigned size)
 static bool drives_line(const struct pci_function *f)
 {
     return __atomic_load_n(&f->intx, __ATOMIC_RELAXED) &&
-           !(get(f->config + PCI_COMMAND, 2) & PCI_COMMAND_INTX_OFF);
+           !(__atomic_load_n(&f->config[PCI_COMMAND + 1], __ATOMIC_RELAXED) &
+             PCI_COMMAND_INTX_OFF >> 8);
 }
 
 static unsigned line_of(const struct pci_function *f)
@@ -314,10 +315,10 @@ void pci_remove_device(struct pci *p, struct device *d)
 static void config_write(struct pci_function *f, unsigned at, unsigned size, uint32_t value)
 {
     for (unsigned i = at; i < at + size; i++, value >>= 8) {
-        uint8_t byte = (uint8_t)value;
+        uint8_t byte = (uint8_t)value,
+                kept = (f->config[i] & ~f->writable[i]) | (byte & f->writable[i]);
 
-        f->config[i] = (f->config[i] & ~f->writable[i]) | (byte & f->writable[i]);
-        f->config[i] &= ~(byte & f->clearable[i]);
+        __atomic_store_n(&f->config[i], kept & ~(byte & f->clearable[i]), __ATOMIC_RELAXED);
     }
     follow_bars(f);
     update_line(f);

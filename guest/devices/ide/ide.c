@@ -195,11 +195,10 @@ static int add_range(struct ide *ide, struct bus *bus, struct bus_range *r, unsi
     return bus_add_range(bus, r);
 }
 
-/* At the first free device, as firmware leaves it: with its ports, and BAR 4 at a place. */
+/* At the first free device, as firmware leaves it: with its ports. */
 static int attach(struct ide *ide, struct pci *pci)
 {
     struct pci_function *f = &ide->function;
-    uint32_t bar = PORT_IDE_MASTER | PCI_BAR_IO;
     int error = 0;
 
     pci_function_init(f, &function_ops, VENDOR, DEVICE, CLASS);
@@ -218,7 +217,6 @@ static int attach(struct ide *ide, struct pci *pci)
     if (error < 0 || (error = pci_function_bar(f, MASTER_BAR, MASTER_PORTS, PCI_BAR_IO)) < 0 ||
         (error = pci_function_map(f, MASTER_BAR, pci->bus, &ide->master_ports)) < 0)
         return error;
-    memcpy(f->config + PCI_BAR0 + 4 * MASTER_BAR, &bar, sizeof(bar));
     return pci_add_device(pci, f);
 }
 

@@ -517,10 +517,8 @@ int virtio_attach(struct virtio *v, struct pci *pci)
         (v->dev.ops->port_write &&
          (error = pci_function_map(f, DOORBELL_BAR, pci->bus, &v->doorbell)) < 0))
         return error;
-    error = pci_add_device(pci, f);
-    if (error == 0)
-        clear(v);
-    return error;
+    clear(v); /* before a vCPU can find it */
+    return pci_add_device(pci, f);
 }
 
 /* --- power-on and saved state --- */
