@@ -39,6 +39,7 @@
     X(debug_console_class)                                                                         \
     X(virtio_blk_class)                                                                            \
     X(ide_class)                                                                                   \
+    X(ahci_class)                                                                                  \
     X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 

@@ -12,20 +12,24 @@ from harness import BOOT, BUILD, COMMAND, NO_VID, PATIENCE, TOP, Shell, corbel_l
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
 FOLDER = os.path.join(BUILD, "disks")  # vmlinuz and modules, of one package
+SATA_MODULES = ("scsi_common", "scsi_mod", "libata", "libahci", "ahci", "crct10dif_common", "crct10dif_generic", "crc-t10dif",
+                "crc64", "crc64_rocksoft_generic", "crc64-rocksoft", "t10-pi", "sd_mod", "crc16", "mbcache", "jbd2",
+                "crc32c_generic", "ext4")
+SATA_FOLDER = os.path.join(BUILD, "disks-sata")
 SECTORS = 16 * 2048 + 3  # 16 MiB and a little
 
 
-def initrd(lab):
-    """The default initramfs with the modules that a virtio disk takes."""
+def initrd(lab, folder=FOLDER, modules=MODULES):
+    """The default initramfs with the modules that a virtio disk takes, or another one."""
     out = lab.path("initrd")
-    files = [f"modules/{m}.ko={os.path.join(FOLDER, 'modules', m + '.ko')}" for m in MODULES]
+    files = [f"modules/{m}.ko={os.path.join(folder, 'modules', m + '.ko')}" for m in modules]
     subprocess.run([os.path.join(TOP, "tools", "initramfs"), out, *files], check=True, stdout=subprocess.DEVNULL)
     return out
 
 
-def load_modules(shell):
+def load_modules(shell, modules=MODULES):
     shell.run("stty columns 400")  # commands are echoed in one piece
-    for module in MODULES:
+    for module in modules:
         said = shell.run(f"insmod /modules/{module}.ko && echo loaded")
         expect(said.strip() == "loaded", f"insmod {module}: {said}")
 
@@ -111,6 +115,88 @@ def disk_ram_reloaded(lab):
     shell.poweroff()
     wait_for_power_off(m)
     expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
+
+
+# --- bus=ahci: Debian's other kernel, whose ahci, libata and sd_mod find ata disks ---
+
+
+def sata_debian(lab, *lines):
+    return linux("debian", kernel=os.path.join(SATA_FOLDER, "vmlinuz"), initrd=initrd(lab, SATA_FOLDER, SATA_MODULES)) + \
+        "".join(f"{line}\n" for line in lines)
+
+
+def wait_for(shell, *names):
+    """Disks are looked for in the background."""
+    for name in names:
+        said = shell.run(f"for i in $(seq 300); do [ -b /dev/{name} ] && break; sleep 0.1; done; ls /dev/{name}", 60)
+        expect(said.strip() == f"/dev/{name}", f"there is no {name}: {said}\n{shell.run('dmesg | tail -40')}")
+
+
+@scenario(bound=600, slow=True)
+def disk_ahci(lab):
+    """Two files as SATA disks: what the first holds, mkfs, mount as ext4, files written, synced, caches dropped, read back; what
+    is queued and interrupts by messages; writes to the second, which is read-only, fail, by its log of queued commands, and
+    disturb nothing; a reset keeps what was written."""
+    data = disk_file(lab)
+    lab.file("readonly.img", b"corbel " * 1000)
+    m = lab.boot(NO_VID + sata_debian(lab, "disk = ram:scratch.img,serial=A-Disk-1,bus=ahci", "disk = ram:readonly.img,ro,bus=ahci"),
+                 memory=640)
+    shell = Shell(m, slow=3)
+    load_modules(shell, SATA_MODULES)
+    wait_for(shell, "sda", "sdb")
+    said = shell.run("cd /sys/block/sda; cat size device/queue_depth device/model; tr -dc ' -~' <device/vpd_pg80; echo; cd")
+    expect(said.split()[:4] == [str(SECTORS), "32", "Corbel", "disk"] and "A-Disk-1" in said, f"what it says of itself: {said}")
+    said = shell.run("dd if=/dev/sda bs=1M count=16 2>/dev/null | sha256sum").split()[0]
+    expect(said == first_sha(data, 16), "the disk does not hold the file")
+    said = shell.run("mke2fs -F /dev/sda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/sda /mnt && " + WRITE.format("file", 80), 120)
+    written = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
+    said = shell.run("dd if=/dev/zero of=/dev/sdb bs=512 count=4 2>&1; sync; dmesg | grep -E 'sdb|ata2' | tail -30")
+    expect_in(r"I/O error, dev sdb, sector 0 ", said, "writing to the read-only disk")
+    expect_in(r"failed command: WRITE FPDMA QUEUED", said, "dmesg")
+    expect(not re.search(r"failed to read log page|hard resetting link|device error via|timeout", said), f"how it was recovered:\n{said}")
+    said = shell.run("echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/sdb bs=7000 count=1 2>/dev/null | sha256sum")
+    expect_in(hashlib.sha256(b"corbel " * 1000).hexdigest(), said, "the read-only disk")
+    said = shell.run("umount /mnt && echo 3 >/proc/sys/vm/drop_caches && mount -t ext4 /dev/sda /mnt && sha256sum </mnt/file && umount /mnt")
+    expect(said.startswith(written), f"what was read back is not what was written:\n{said}")
+    said = shell.run("grep ahci /proc/interrupts")
+    count = expect_in(r"^\s*\d+:\s+(\d+)\s+PCI-MSI\s", said, "/proc/interrupts")
+    expect(int(count[1]) > 0, f"the controller had no interrupts:\n{said}")
+    said = shell.run("dmesg | grep -E 'ahci|ata[0-9]|sda|EXT4'")
+    expect_in(r"AHCI 0001\.0301 32 slots 2 ports 3 Gbps 0x3 impl SATA mode", said, "dmesg")
+    expect_in(r"ata1\.00: ATA-8: Corbel disk, 1\.0, max UDMA/100", said, "dmesg")
+    expect(not re.search(r"ata1.*(?i:error|fail|exception)|sda.*error", said), f"dmesg complains:\n{said}")
+    m.type("reboot\n")
+    m.read_until(r"^corbel: debian: restarts: ", BOOT * PATIENCE)
+    shell = Shell(m, slow=3)
+    load_modules(shell, SATA_MODULES)
+    wait_for(shell, "sda")
+    said = shell.run("mkdir -p /mnt && mount -t ext4 /dev/sda /mnt && sha256sum </mnt/file && umount /mnt")
+    expect(said.startswith(written), f"after a reset the disk holds something else:\n{said}")
+    shell.poweroff()
+    wait_for_power_off(m)
+
+
+@scenario(bound=600, slow=True)
+def disk_ahci_reloaded(lab):
+    """The state of the AHCI controller is saved, wiped and reloaded at random exits, while its disk is used."""
+    data = disk_file(lab)
+    m = lab.boot(host(without="vid", test_reload=50) + sata_debian(lab, "disk = ram:scratch.img,bus=ahci"), memory=640)
+    shell = Shell(m, slow=4)
+    load_modules(shell, SATA_MODULES)
+    wait_for(shell, "sda")
+    said = shell.run("dd if=/dev/sda bs=1M count=16 2>/dev/null | sha256sum", 120).split()[0]
+    expect(said == first_sha(data, 16), "the disk does not hold the file")
+    said = shell.run("dd if=/dev/sda of=/tmp/a bs=64k count=16 2>/dev/null; dd if=/tmp/a of=/dev/sda bs=64k seek=100 "
+                     "2>/dev/null; echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/sda bs=64k skip=100 count=16 2>/dev/null | sha256sum", 120)
+    expect(said.startswith(first_sha(data, 1)), f"what was read back is not what was written:\n{said}")
+    said = shell.run("dmesg | grep -E 'ata[0-9]|sda'")
+    expect(not re.search(r"(?i)error|exception|reset", said.replace("softreset", "")), f"dmesg complains:\n{said}")
+    shell.poweroff()
+    wait_for_power_off(m)
+    expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
+
+
+# --- partitions of drives ---
 
 
 def debian_with(lab, *lines, name="debian"):

@@ -277,6 +277,7 @@ static void a_key_that_is_shared(void **state)
     assert_int_equal(CONTAINER_OF(device_list_find(&list, &b_class, 0), struct named, dev)->line,
                      14);
     /* And one that is added alone has no further lines. */
+    lines[7] = "b8";
     board.setup.text = "b7";
     board.setup.length = 2;
     assert_int_equal(device_list_add(&list, &b_class, &board.setup), 0);
