@@ -138,7 +138,7 @@ def disk_ahci(lab):
     is queued and interrupts by messages; writes to the second, which is read-only, fail, by its log of queued commands, and
     disturb nothing; a reset keeps what was written."""
     data = disk_file(lab)
-    lab.file("readonly.img", b"corbel " * 1000)
+    lab.file("readonly.img", b"corbel " * 2000)  # of the 16 sectors at least in which Linux looks for a partition table
     m = lab.boot(NO_VID + sata_debian(lab, "disk = ram:scratch.img,serial=A-Disk-1,bus=ahci", "disk = ram:readonly.img,ro,bus=ahci"),
                  memory=640)
     shell = Shell(m, slow=3)
