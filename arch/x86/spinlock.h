@@ -19,6 +19,8 @@
  *     rank            owner                  one per   protects
  *     RANK_CONFIG     guest/board            VM        PCI's configuration space
  *     RANK_DEVICE     guest/board            device    its model, unless RANK_BOARD does
+ *     RANK_SWITCH     guest/net              switch    which address is at which port
+ *     RANK_PORT       guest/net              port      what comes to it
  *     RANK_INTX       guest/board            VM        which functions of PCI drive which line
  *     RANK_BOARD      guest/board            VM        interrupt controllers and their timer, and
  *                                                      who drives which line
@@ -41,6 +43,8 @@
 enum lock_rank {
     RANK_CONFIG = 1,
     RANK_DEVICE,
+    RANK_SWITCH,
+    RANK_PORT,
     RANK_INTX,
     RANK_BOARD,
     RANK_BUS,

@@ -1,0 +1,387 @@
+/* See switch.h. */
+#include "guest/net/switch.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "guest/net/finish.h"
+#include "mm/heap.h"
+
+#define TYPE_TAGGED  0x8100u
+#define TYPE_SERVICE 0x88a8u
+#define VID_MASK     0xfffu
+#define STORM_BYTES  2048u /* that many of one frame count as another one */
+
+const char *net_drop_text(enum net_drop why)
+{
+    static const char *const texts[NET_DROPS] = {[NET_TAKEN] = "taken",
+#define NET_DROP_TEXT(symbol, words) [NET_DROP_##symbol] = (words),
+                                                 NET_DROP_LIST(NET_DROP_TEXT)
+#undef NET_DROP_TEXT
+    };
+
+    return texts[why];
+}
+
+/* --- life --- */
+
+void net_switch_init(struct net_switch *s, uint64_t seed)
+{
+    spin_init(&s->lock, RANK_SWITCH);
+    s->count = 0;
+    net_table_init(&s->table, seed, NET_AGE_SECONDS * s->hz);
+}
+
+void net_switch_destroy(struct net_switch *s)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        heap_free(s->port[i]);
+    s->count = 0;
+}
+
+/* One that nobody uses, or another one. With the switch's lock held. */
+static struct net_port *free_port(struct net_switch *s)
+{
+    struct net_port *p;
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (!s->port[i]->attached)
+            return s->port[i];
+    if (s->count == NET_PORTS)
+        return NULL;
+    p = heap_alloc(sizeof(*p));
+    if (!p)
+        return NULL;
+    p->on = s;
+    p->number = s->count;
+    spin_init(&p->lock, RANK_PORT);
+    s->port[s->count] = p;
+    __atomic_store_n(&s->count, s->count + 1, __ATOMIC_RELEASE);
+    return p;
+}
+
+int net_port_attach(struct net_switch *s, const struct net_port_setup *what, struct net_port **out)
+{
+    struct net_port *p;
+    int error;
+
+    spin_lock(&s->lock);
+    p = free_port(s);
+    error = p                      ? net_table_fix(&s->table, what->mac, what->vlan, p->number)
+            : s->count < NET_PORTS ? -ENOMEM
+                                   : -ENOSPC;
+    if (error == 0) {
+        spin_lock(&p->lock);
+        p->what = *what;
+        p->counts = (struct net_counts){0};
+        __atomic_store_n(&p->unplugged, false, __ATOMIC_RELAXED);
+        bucket_init(&p->out, what->rate, NET_BURST, s->hz);
+        bucket_init(&p->in, what->rate, NET_BURST, s->hz);
+        bucket_init(&p->storm, NET_STORM_RATE, NET_STORM_BURST, s->hz);
+        memset(p->reached, 0, sizeof(p->reached));
+        p->open = false;
+        p->attached = true;
+        spin_unlock(&p->lock);
+        *out = p;
+    }
+    spin_unlock(&s->lock);
+    return error;
+}
+
+void net_port_detach(struct net_port *p)
+{
+    struct net_switch *s = p->on;
+
+    spin_lock(&s->lock);
+    net_table_forget(&s->table, p->number);
+    spin_lock(&p->lock);
+    p->open = p->attached = false;
+    spin_unlock(&p->lock);
+    spin_unlock(&s->lock);
+}
+
+void net_port_open(struct net_port *p, unsigned can)
+{
+    spin_lock(&p->lock);
+    p->can = (uint8_t)can;
+    p->open = true;
+    spin_unlock(&p->lock);
+}
+
+void net_port_close(struct net_port *p)
+{
+    spin_lock(&p->lock);
+    p->open = false;
+    spin_unlock(&p->lock);
+}
+
+void net_port_lock(struct net_port *p)
+{
+    spin_lock(&p->lock);
+}
+
+void net_port_unlock(struct net_port *p)
+{
+    spin_unlock(&p->lock);
+}
+
+void net_port_plug(struct net_port *p, bool in)
+{
+    __atomic_store_n(&p->unplugged, !in, __ATOMIC_RELAXED);
+}
+
+bool net_port_plugged(const struct net_port *p)
+{
+    return !__atomic_load_n(&p->unplugged, __ATOMIC_RELAXED);
+}
+
+/* --- counters --- */
+
+/* Each has one writer at a time. */
+static void add(uint64_t *counter, uint64_t n)
+{
+    __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+void net_port_refuse(struct net_port *p, enum net_drop why)
+{
+    add(&p->counts.dropped[why], 1);
+}
+
+/* --- what may be sent --- */
+
+static uint16_t be16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static bool has_tag(const uint8_t *head, uint32_t length)
+{
+    uint16_t type = be16(head + 2 * NET_MAC);
+
+    return (type == TYPE_TAGGED || type == TYPE_SERVICE) && length >= NET_ETHER + NET_TAG;
+}
+
+/* "Bridge group addresses" of IEEE 802.1Q: no bridge passes them on. Pauses are among them. */
+static bool is_reserved(const uint8_t *mac)
+{
+    static const uint8_t reserved[] = {0x01, 0x80, 0xc2, 0x00, 0x00};
+
+    return memcmp(mac, reserved, sizeof(reserved)) == 0 && mac[5] < 16;
+}
+
+/* Whether that port may send that frame at all. */
+static enum net_drop check(const struct net_port *p, const struct net_frame *f)
+{
+    const struct net_offload *o = &f->offload;
+    const uint8_t *head = f->piece[0].data;
+    uint32_t most = p->on->mtu + NET_ETHER;
+
+    if (!net_port_plugged(p))
+        return NET_DROP_UNPLUGGED;
+    if (f->length < NET_ETHER)
+        return NET_DROP_SHORT;
+    if (has_tag(head, f->length)) {
+        if (p->on->vlans && (be16(head + NET_ETHER) & VID_MASK) != 0)
+            return NET_DROP_TAGGED; /* its VLAN is not for it to choose */
+        most += NET_TAG;
+    }
+    if (f->length > NET_MAX_FRAME ||
+        (o->gso ? (uint32_t)o->headers + o->segment : f->length) > most)
+        return NET_DROP_LONG;
+    if (net_mac_is_group(head + NET_MAC) ||
+        (!p->what.any_mac && memcmp(head + NET_MAC, p->what.mac, NET_MAC) != 0))
+        return NET_DROP_FORGED;
+    if (o->gso && net_mac_is_group(head)) /* TCP has no groups */
+        return NET_DROP_MALFORMED;
+    return is_reserved(head) ? NET_DROP_RESERVED : NET_TAKEN;
+}
+
+/* --- to whom --- */
+
+struct passage {
+    struct net_port *from, *to;
+    const struct net_frame *frame;
+    uint64_t now, work;
+    enum net_drop why; /* of the last one */
+};
+
+/* Of a frame that may have been finished, one or several. */
+static bool hand_over(void *context, const struct net_frame *f)
+{
+    struct passage *g = context;
+    struct net_counts *c = &g->to->counts;
+
+    g->why = g->to->what.ops->receive(g->to->what.owner, f);
+    if (g->why != NET_TAKEN) {
+        add(&c->dropped[g->why], 1);
+        return false;
+    }
+    add(&c->received, 1);
+    add(&c->received_bytes, f->length);
+    g->work += f->length;
+    return true;
+}
+
+/* With the port's lock held: it may have become another one's since it was found. */
+static bool may_hear(const struct net_port *from, const struct net_port *to)
+{
+    return to->attached && to != from && to->what.vlan == from->what.vlan &&
+           !(to->what.isolated && from->what.isolated);
+}
+
+static uint8_t needs(const struct net_offload *o)
+{
+    return (o->checksum ? NET_CAN_CHECKSUM : 0) | (o->gso == NET_GSO_TCP4 ? NET_CAN_TCP4 : 0) |
+           (o->gso == NET_GSO_TCP6 ? NET_CAN_TCP6 : 0) | (o->gso && o->ecn ? NET_CAN_ECN : 0);
+}
+
+static void give(struct passage *g)
+{
+    struct net_port *to = g->to;
+    const struct net_frame *f = g->frame;
+
+    if (!to->open || !net_port_plugged(to)) {
+        add(&to->counts.dropped[NET_DROP_CLOSED], 1);
+        return;
+    }
+    if (!bucket_take(&to->in, f->length, g->now)) {
+        add(&to->counts.dropped[NET_DROP_RATE], 1);
+        return;
+    }
+    g->from->reached[to->number / 64] |= BIT(to->number % 64);
+    if (needs(&f->offload) & ~to->can)
+        net_finish(f, to->can, hand_over, g);
+    else
+        hand_over(g, f);
+}
+
+/* False: it is not for that port. */
+static bool pass_to(struct passage *g, unsigned number, bool only_any_mac)
+{
+    bool heard;
+
+    g->to = g->from->on->port[number];
+    g->work += NET_PORT_WORK;
+    spin_lock(&g->to->lock);
+    heard = may_hear(g->from, g->to) && (g->to->what.any_mac || !only_any_mac);
+    if (heard)
+        give(g);
+    spin_unlock(&g->to->lock);
+    return heard;
+}
+
+/* To all, or to all behind whom others may be. */
+static bool flood(struct passage *g, bool only_any_mac)
+{
+    unsigned count = __atomic_load_n(&g->from->on->count, __ATOMIC_ACQUIRE);
+    bool heard = false;
+
+    for (unsigned i = 0; i < count; i++)
+        heard = pass_to(g, i, only_any_mac) || heard;
+    return heard;
+}
+
+/* Learn where it comes from, and find where it goes to. */
+static enum net_drop look_up(const struct passage *g, unsigned *number)
+{
+    struct net_switch *s = g->from->on;
+    const struct net_port_setup *what = &g->from->what;
+    const uint8_t *head = g->frame->piece[0].data;
+    enum net_drop why = NET_TAKEN;
+
+    spin_lock(&s->lock);
+    if (what->any_mac && net_table_learn(&s->table, head + NET_MAC, what->vlan, g->from->number,
+                                         g->now) == NET_LEARNED_FORGED)
+        why = NET_DROP_FORGED;
+    else
+        *number = net_mac_is_group(head) ? NET_NOWHERE
+                                         : net_table_find(&s->table, head, what->vlan, g->now);
+    spin_unlock(&s->lock);
+    return why;
+}
+
+static enum net_drop pass(struct passage *g)
+{
+    struct net_port *p = g->from;
+    unsigned number;
+    enum net_drop why = check(p, g->frame);
+
+    if (why == NET_TAKEN)
+        why = look_up(g, &number);
+    if (why != NET_TAKEN)
+        return why;
+    if (number != NET_NOWHERE)
+        return pass_to(g, number, false) ? NET_TAKEN : NET_DROP_NOBODY;
+    if (!bucket_take(&p->storm, 1 + g->frame->length / STORM_BYTES, g->now))
+        return NET_DROP_STORM;
+    return flood(g, !net_mac_is_group(g->frame->piece[0].data)) ? NET_TAKEN : NET_DROP_NOBODY;
+}
+
+uint64_t net_port_wait(struct net_port *p)
+{
+    return bucket_wait(&p->out, p->on->now());
+}
+
+uint64_t net_port_send(struct net_port *p, const struct net_frame *f)
+{
+    struct passage g = {.from = p, .frame = f, .now = p->on->now()};
+    enum net_drop why;
+
+    (void)bucket_take(&p->out, f->length, g.now); /* who cares has asked net_port_wait() */
+    why = pass(&g);
+    if (why != NET_TAKEN) {
+        net_port_refuse(p, why);
+        return g.work;
+    }
+    add(&p->counts.sent, 1);
+    add(&p->counts.sent_bytes, f->length);
+    return g.work;
+}
+
+void net_port_sent(struct net_port *p)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(p->reached); i++) {
+        for (uint64_t left = p->reached[i]; left; left &= left - 1) {
+            struct net_port *to = p->on->port[64 * i + (unsigned)__builtin_ctzll(left)];
+
+            spin_lock(&to->lock);
+            if (to->attached && to->open)
+                to->what.ops->received(to->what.owner);
+            spin_unlock(&to->lock);
+        }
+        p->reached[i] = 0;
+    }
+}
+
+/* --- for people --- */
+
+int net_switch_look(struct net_switch *s, unsigned index, struct net_port_view *out)
+{
+    struct net_port *p;
+    int result = 0;
+
+    spin_lock(&s->lock);
+    if (index >= s->count) {
+        result = -ENOENT;
+    } else if ((p = s->port[index])->attached) {
+        const uint64_t *from = (const uint64_t *)&p->counts;
+        uint64_t *to = (uint64_t *)&out->counts;
+
+        result = 1;
+        spin_lock(&p->lock);
+        memcpy(out->name, p->what.name, sizeof(out->name));
+        memcpy(out->mac, p->what.mac, NET_MAC);
+        out->vlan = p->what.vlan;
+        out->isolated = p->what.isolated;
+        out->any_mac = p->what.any_mac;
+        out->rate = p->what.rate;
+        out->plugged = net_port_plugged(p);
+        out->open = p->open;
+        out->learned = s->table.learned_at[index];
+        for (unsigned i = 0; i < sizeof(p->counts) / sizeof(*from); i++)
+            to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+        spin_unlock(&p->lock);
+    }
+    spin_unlock(&s->lock);
+    return result;
+}
