@@ -16,6 +16,7 @@
 #include "drivers/disk.h"
 #include "guest/vm/control.h"
 #include "guest/vm/disks.h"
+#include "guest/vm/nets.h"
 #include "guest/vm/down.h"
 #include "guest/vm/files.h"
 #include "guest/gdb/gdb.h"
@@ -228,6 +229,7 @@ NORETURN void corbel_main(struct handover *h)
         chores.often_count--; /* serial_chore */
     run_init(&chores);
     disks_begin(vms, config.vm_count);
+    nets_begin(&config);
     if (control_init(&config, vms, h->tsc_handover) < 0)
         panic("no memory for the list of VMs");
     console_begin(attach_at_first());

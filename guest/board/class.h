@@ -11,6 +11,8 @@
 struct acpi_pm;
 struct pci;
 struct block_device;
+struct net_switch;
+struct net_port_setup;
 struct device_class;
 
 #define DEVICE_PORTS 4
@@ -38,7 +40,7 @@ struct device_disk {
 };
 
 /* What the board's owner hands down to its devices. serial_put, log and eject are called with the
- * lock of the device held, line and disk while it is made. */
+ * lock of the device held, line, disk and net while it is made. */
 struct device_host {
     void *context;
     /* The guest has let go of these devices of PCI, a bit for each number. */
@@ -54,6 +56,11 @@ struct device_host {
     /* What the text of a `disk =` means, opened; an error is as create's. */
     int (*disk)(void *context, const char *text, size_t length, struct device_disk *out,
                 char *error);
+    /* What the text of a `net =` means, as disk: the switch, and the port but for its ops and
+     * owner.
+     */
+    int (*net)(void *context, const char *text, size_t length, struct net_switch **on,
+               struct net_port_setup *what, char *error);
     /* The value of line number index, from 0, with that key in the VM's section, and the line's
      * number; NULL: there are not so many. */
     const char *(*line)(void *context, const char *key, unsigned index, size_t *length,

@@ -1,6 +1,7 @@
 /* The parser of corbel.conf: reports, keys, then sections and lines. */
 #include "guest/config/config_parser.h"
 #include "guest/config/disk.h"
+#include "guest/config/net.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 
@@ -40,6 +41,9 @@ const char *config_section_name(const struct config_parser *p, struct config_quo
     } else if (p->disk) {
         format(q->text, sizeof(q->text), "[disk %.*s]", (int)p->disk->name.length,
                p->disk->name.data);
+    } else if (p->net_switch) {
+        format(q->text, sizeof(q->text), "[switch %.*s]", (int)p->net_switch->name.length,
+               p->net_switch->name.data);
     } else {
         return "[host]";
     }
@@ -75,31 +79,43 @@ static int find_key(const struct config_key *keys, int count, struct config_span
     return -1;
 }
 
-/* The sections' keys, and where one section's are kept. */
-static const struct config_key *keys_of(enum section section, int *count)
+/* The kinds of sections: their keys, and what they are called. */
+static const struct {
+    const struct config_key *keys;
+    int count;
+    const char *words;
+} kinds[] = {
+    [SECTION_HOST] = {config_host_keys, CONFIG_HOST_KEYS, "[host]"},
+    [SECTION_VM] = {config_vm_keys, CONFIG_VM_KEYS, "a [vm NAME] section"},
+    [SECTION_DISK] = {config_disk_keys, CONFIG_DISK_KEYS, "a [disk NAME] section"},
+    [SECTION_SWITCH] = {config_switch_keys, CONFIG_SWITCH_KEYS, "a [switch NAME] section"},
+};
+
+/* Where the open section's are kept, and their lines. */
+static void *open_object(struct config_parser *p, uint32_t **key_line)
 {
-    *count = section == SECTION_HOST ? (int)CONFIG_HOST_KEYS
-             : section == SECTION_VM ? (int)CONFIG_VM_KEYS
-                                     : (int)CONFIG_DISK_KEYS;
-    return section == SECTION_HOST ? config_host_keys
-           : section == SECTION_VM ? config_vm_keys
-                                   : config_disk_keys;
+    switch (p->section) {
+    case SECTION_VM:
+        *key_line = p->vm->key_line;
+        return p->vm;
+    case SECTION_DISK:
+        *key_line = p->disk->key_line;
+        return p->disk;
+    case SECTION_SWITCH:
+        *key_line = p->net_switch->key_line;
+        return p->net_switch;
+    default:
+        *key_line = p->out->key_line;
+        return p->out;
+    }
 }
 
 /* Which kind of section a key belongs in, in words, or NULL. */
 static const char *home_of(struct config_span name)
 {
-    static const char *const words[] = {[SECTION_HOST] = "[host]",
-                                        [SECTION_VM] = "a [vm NAME] section",
-                                        [SECTION_DISK] = "a [disk NAME] section"};
-
-    for (enum section s = SECTION_HOST; s <= SECTION_DISK; s++) {
-        int count;
-        const struct config_key *keys = keys_of(s, &count);
-
-        if (find_key(keys, count, name) >= 0)
-            return words[s];
-    }
+    for (enum section s = SECTION_HOST; s <= SECTION_SWITCH; s++)
+        if (find_key(kinds[s].keys, kinds[s].count, name) >= 0)
+            return kinds[s].words;
     return NULL;
 }
 
@@ -136,15 +152,10 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
 
 static void parse_key(struct config_parser *p, struct config_span name, struct config_span value)
 {
-    int count;
-    const struct config_key *keys = keys_of(p->section, &count);
-    uint32_t *key_line = p->section == SECTION_HOST ? p->out->key_line
-                         : p->section == SECTION_VM ? p->vm->key_line
-                                                    : p->disk->key_line;
-    int i = find_key(keys, count, name);
-    void *object = p->section == SECTION_HOST ? (void *)p->out
-                   : p->section == SECTION_VM ? (void *)p->vm
-                                              : (void *)p->disk;
+    const struct config_key *keys = kinds[p->section].keys;
+    int count = kinds[p->section].count, i = find_key(keys, count, name);
+    uint32_t *key_line;
+    void *object = open_object(p, &key_line);
     const char *fault = config_text_fault(value);
     uint32_t before = p->out->problems;
     struct config_quote s;
@@ -262,6 +273,33 @@ static void open_disk(struct config_parser *p, struct config_span name)
     p->spoiled = 0;
 }
 
+static void open_switch(struct config_parser *p, struct config_span name)
+{
+    struct config_quote q;
+    const struct switch_config *other = config_switch(p->out, name);
+
+    if (!name_is_valid(name)) {
+        problem(p, "'%s' is not a switch's name; it must be 1 to %u of A-Z, a-z, 0-9, '_' and '-'",
+                config_quote(&q, name), CONFIG_MAX_NAME);
+        return;
+    }
+    if (other) {
+        problem(p, "[switch %s] is given twice, first in line %u; give each switch its own name",
+                config_quote(&q, name), other->section_line);
+        return;
+    }
+    if (p->out->switch_count == CONFIG_MAX_SWITCHES) {
+        problem(p, "[switch %s] is one too many: at most %u are possible", config_quote(&q, name),
+                CONFIG_MAX_SWITCHES);
+        return;
+    }
+    p->net_switch = &p->out->switches[p->out->switch_count++];
+    *p->net_switch = (struct switch_config){.name = name, .section_line = p->line};
+    set_defaults(p, config_switch_keys, CONFIG_SWITCH_KEYS, p->net_switch);
+    p->section = SECTION_SWITCH;
+    p->spoiled = 0;
+}
+
 /* line begins with '['; whatever is wrong with it, the keys that follow belong to no other section.
  */
 static void parse_section(struct config_parser *p, struct config_span line)
@@ -273,12 +311,12 @@ static void parse_section(struct config_parser *p, struct config_span line)
     p->section = SECTION_SKIPPED;
     p->vm = NULL;
     p->disk = NULL;
+    p->net_switch = NULL;
     if (!after.data || config_trim(after).length) {
-        problem(
-            p,
-            "'%s' is not a section's header; it must be [host], [vm NAME] or [disk NAME], alone "
-            "in its line",
-            config_quote(&q, line));
+        problem(p,
+                "'%s' is not a section's header; it must be [host], [vm NAME], [disk NAME] or "
+                "[switch NAME], alone in its line",
+                config_quote(&q, line));
         return;
     }
     kind = config_trim(kind);
@@ -296,8 +334,11 @@ static void parse_section(struct config_parser *p, struct config_span line)
         }
     } else if (config_span_is(kind, "disk")) {
         open_disk(p, name);
+    } else if (config_span_is(kind, "switch")) {
+        open_switch(p, name);
     } else {
-        problem(p, "unknown section '%s'; it must be [host], [vm NAME] or [disk NAME]",
+        problem(p,
+                "unknown section '%s'; it must be [host], [vm NAME], [disk NAME] or [switch NAME]",
                 config_quote(&q, line));
     }
 }
@@ -380,55 +421,6 @@ void config_defaults(struct config *out)
     set_defaults(&p, config_host_keys, CONFIG_HOST_KEYS, out);
 }
 
-/* Whichever line of the section comes first. */
-static void check_whole_disks(struct config_parser *p, struct vm_config *vm)
-{
-    for (size_t i = 0; i < vm->disks.count && !vm->allow_whole_disk; i++) {
-        const struct config_line *line = &vm->disks.item[i];
-        struct config_disk disk;
-        struct config_quote q;
-        char error[CONFIG_MESSAGE];
-
-        if (config_disk_parse(line->text.data, line->text.length, &disk, error) ||
-            disk.kind != CONFIG_DISK_WHOLE)
-            continue;
-        vm->broken = true;
-        config_report_line(p, line->line, "disk = %s needs `allow_whole_disk = yes` in [vm %.*s]",
-                           config_quote(&q, disk.source), (int)vm->name.length, vm->name.data);
-    }
-}
-
-static void check_attach(struct config_parser *p)
-{
-    struct config_span name = p->out->attach;
-    struct config_quote q;
-
-    if (!name.data || config_span_is(name, CONFIG_MONITOR))
-        return;
-    for (size_t i = 0; i < p->out->vm_count; i++)
-        if (config_span_equal(p->vms[i].name, name))
-            return;
-    config_report_line(
-        p, p->out->key_line[CONFIG_HOST_ATTACH],
-        "attach = '%s': there is no such VM; it must be the name of one, or " CONFIG_MONITOR,
-        config_quote(&q, name));
-    p->out->attach = (struct config_span){NULL, 0};
-}
-
-static void check_check_disks(struct config_parser *p)
-{
-    struct config_span how = p->out->check_disks;
-    struct config_quote q;
-
-    if (!how.data || config_span_is(how, "read") ||
-        (how.length > 6 && memcmp(how.data, "write:", 6) == 0))
-        return;
-    config_report_line(p, p->out->key_line[CONFIG_HOST_CHECK_DISKS],
-                       "check_disks = '%s' is not known; it must be read or write:NAME",
-                       config_quote(&q, how));
-    p->out->check_disks = (struct config_span){NULL, 0};
-}
-
 size_t config_parse(const char *text, size_t length, struct config *out, struct vm_config *vms,
                     size_t max_vms, config_report report, void *ctx)
 {
@@ -452,25 +444,10 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
     for (size_t i = 0; i < out->vm_count; i++) {
         struct vm_config *vm = &vms[i];
 
-        if (!vm->broken && !vm->key_line[CONFIG_VM_KERNEL]) {
-            vm->broken = true;
-            config_report_line(&p, vm->section_line,
-                               "[vm %.*s] has no kernel; add a line 'kernel = FILE'",
-                               (int)vm->name.length, vm->name.data);
-        }
-        check_whole_disks(&p, vm);
+        config_check_vm(&p, vm);
         runnable += !vm->broken;
     }
-    for (size_t i = 0; i < out->disk_count; i++) {
-        const struct disk_config *d = &out->disks[i];
-
-        if (!d->key_line[CONFIG_DISK_SIZE] && !d->key_line[CONFIG_DISK_FROM])
-            config_report_line(&p, d->section_line,
-                               "[disk %.*s] has neither size nor from; add a line 'size = 1G'",
-                               (int)d->name.length, d->name.data);
-    }
-    check_attach(&p);
-    check_check_disks(&p);
+    config_check_rest(&p);
     return runnable;
 }
 

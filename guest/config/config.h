@@ -17,6 +17,9 @@
 #define CONFIG_MAX_CHECK_DISKS 120 /* `write:` and a label of 36 characters */
 #define CONFIG_MAX_CMDLINE     2047
 #define CONFIG_MAX_DISKS       16   /* [disk NAME] sections */
+#define CONFIG_MAX_SWITCHES    16   /* [switch NAME] sections */
+#define CONFIG_MAX_NETS        8    /* of one VM */
+#define CONFIG_MAX_NET         200  /* bytes of one `net =` */
 #define CONFIG_MAX_MODULES     16   /* of one VM */
 #define CONFIG_MAX_MODULE      1023 /* a module's file and arguments */
 #define CONFIG_MAX_LINES       16   /* of one VM with the same key */
@@ -94,6 +97,13 @@ enum config_host_key {
 /* Of [disk NAME], which only tools/image makes something of: a partition of the image. */
 enum config_disk_key { CONFIG_DISK_SIZE, CONFIG_DISK_FROM, CONFIG_DISK_KEYS };
 
+enum config_switch_key {
+    CONFIG_SWITCH_UPLINK,
+    CONFIG_SWITCH_MTU,
+    CONFIG_SWITCH_VLANS,
+    CONFIG_SWITCH_KEYS
+};
+
 enum config_vm_key {
     CONFIG_VM_KERNEL,
     CONFIG_VM_INITRD,
@@ -109,6 +119,7 @@ enum config_vm_key {
     CONFIG_VM_PAUSED,
     CONFIG_VM_DISK,
     CONFIG_VM_ALLOW_WHOLE_DISK,
+    CONFIG_VM_NET,
     CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
@@ -151,6 +162,7 @@ struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
     struct config_modules modules;
     struct config_lines disks;
+    struct config_lines nets;
     struct config_lines watches;
     uint64_t memory;           /* bytes; a multiple of 4 KiB */
     uint64_t hole;             /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
@@ -173,6 +185,15 @@ struct disk_config {
     struct config_span from; /* the file that fills it at first */
     uint32_t section_line;
     uint32_t key_line[CONFIG_DISK_KEYS];
+};
+
+struct switch_config {
+    struct config_span name;
+    struct config_span uplink; /* not built yet: never set */
+    uint32_t mtu;              /* bytes */
+    uint32_t vlans;            /* 0 or 1: each port says in which it is */
+    uint32_t section_line;
+    uint32_t key_line[CONFIG_SWITCH_KEYS];
 };
 
 struct config {
@@ -200,6 +221,8 @@ struct config {
     size_t vm_count;    /* elements of vms in use, broken ones included, in the file's order */
     size_t disk_count;
     struct disk_config disks[CONFIG_MAX_DISKS];
+    size_t switch_count;
+    struct switch_config switches[CONFIG_MAX_SWITCHES];
 };
 
 /* One problem: its line (0: the file as a whole) and a sentence without newline, in printable
@@ -293,4 +316,5 @@ size_t config_value_size(enum config_type type);
 extern const struct config_key config_host_keys[CONFIG_HOST_KEYS];
 extern const struct config_key config_vm_keys[CONFIG_VM_KEYS];
 extern const struct config_key config_disk_keys[CONFIG_DISK_KEYS];
+extern const struct config_key config_switch_keys[CONFIG_SWITCH_KEYS];
 extern const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1];

@@ -3,7 +3,14 @@
 
 #include "guest/config/config_text.h"
 
-enum section { SECTION_NONE, SECTION_HOST, SECTION_VM, SECTION_DISK, SECTION_SKIPPED };
+enum section {
+    SECTION_NONE,
+    SECTION_HOST,
+    SECTION_VM,
+    SECTION_DISK,
+    SECTION_SWITCH,
+    SECTION_SKIPPED
+};
 
 struct config_parser {
     struct config *out;
@@ -13,11 +20,12 @@ struct config_parser {
     void *ctx;
     uint32_t line;
     enum section section;
-    struct vm_config *vm;     /* of the open section; NULL outside SECTION_VM */
-    struct disk_config *disk; /* the same of SECTION_DISK */
-    uint64_t spoiled;         /* BIT(key): in the open section there was a problem with it */
-    bool orphan_told;         /* that keys stand before the first section */
-    bool limit_told;          /* that there are too many VMs */
+    struct vm_config *vm;             /* of the open section; NULL outside SECTION_VM */
+    struct disk_config *disk;         /* the same of SECTION_DISK */
+    struct switch_config *net_switch; /* and of SECTION_SWITCH */
+    uint64_t spoiled; /* BIT(key): in the open section there was a problem with it */
+    bool orphan_told; /* that keys stand before the first section */
+    bool limit_told;  /* that there are too many VMs */
 };
 
 /* Tell, with a count, up to CONFIG_MAX_REPORTS problems. */
@@ -41,3 +49,7 @@ const char *config_section_name(const struct config_parser *p, struct config_quo
  */
 void config_set_value(struct config_parser *p, const struct config_key *key,
                       struct config_span value, void *object);
+
+/* When all lines have been read: a VM is broken that lacks something; then what is no VM's. */
+void config_check_vm(struct config_parser *p, struct vm_config *vm);
+void config_check_rest(struct config_parser *p);

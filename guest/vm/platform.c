@@ -15,6 +15,7 @@
 #include "guest/run/run.h"
 #include "guest/vm/disks.h"
 #include "guest/vm/events.h"
+#include "guest/vm/nets.h"
 #include "guest/vm/vm.h"
 
 #ifdef CORBEL_DEBUG /* tests/devices/ */
@@ -40,6 +41,7 @@
     X(virtio_blk_class)                                                                            \
     X(ide_class)                                                                                   \
     X(ahci_class)                                                                                  \
+    X(virtio_net_class)                                                                            \
     X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 
@@ -115,6 +117,7 @@ static struct device_host host_of(struct vm *vm)
         .log = log_text,
         .line = line,
         .disk = disk_open,
+        .net = net_open,
         .eject = eject,
         .settle = vm->vcpu_count ? settle : NULL,
     };

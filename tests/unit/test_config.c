@@ -1,4 +1,4 @@
-/* links: guest/config/config.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/config/disk.c guest/watch/spec.c arch/x86/lib/format.c */
+/* links: guest/config/config.c guest/config/config_check.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/config/disk.c guest/config/net.c guest/watch/spec.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "guest/config/config.h"
+#include "guest/config/config_text.h"
 #include "guest/config/disk.h"
+#include "guest/config/net.h"
 #include "guest/watch/handler.h"
 #include "vmx/controls.h"
 
@@ -262,8 +264,9 @@ static void test_comments(void **state)
           "cmdline = quiet # not a comment\n#cmdline = x\n  # kernel = y\ninitrd=#i\n");
     assert_int_equal(config.log, LOG_WARN);
     assert_int_equal(told_count, 1); /* '#' not after a blank is no comment */
-    assert_string_equal(told[0].sentence, "'[vm a]#b' is not a section's header; it must be "
-                                          "[host], [vm NAME] or [disk NAME], alone in its line");
+    assert_string_equal(told[0].sentence,
+                        "'[vm a]#b' is not a section's header; it must be [host], [vm NAME], "
+                        "[disk NAME] or [switch NAME], alone in its line");
     assert_int_equal(config.vm_count, 1);
     expect_span(vms[0].kernel, "a#b");
     expect_span(vms[0].cmdline, "quiet # not a comment");
@@ -351,7 +354,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, disk, allow_whole_disk, watch, "                                                      \
+    "paused, disk, allow_whole_disk, net, watch, "                                                 \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 
@@ -714,14 +717,18 @@ static void test_sections(void **state)
                "[host] is given twice, first in line 1; put all its keys into one section");
     assert_int_equal(config.log, LOG_WARN);
     expect_one("[guest a]\nkernel=k\n", 1,
-               "unknown section '[guest a]'; it must be [host], [vm NAME] or [disk NAME]");
+               "unknown section '[guest a]'; it must be [host], [vm NAME], [disk NAME] "
+               "or [switch NAME]");
     expect_one("[host x]\nlog=warn\n", 1,
-               "unknown section '[host x]'; it must be [host], [vm NAME] or [disk NAME]");
+               "unknown section '[host x]'; it must be [host], [vm NAME], [disk NAME] "
+               "or [switch NAME]");
     expect_one("[vm a\nkernel=k\n", 1,
-               "'[vm a' is not a section's header; it must be [host], [vm NAME] or [disk NAME], "
+               "'[vm a' is not a section's header; it must be [host], [vm NAME], [disk NAME] "
+               "or [switch NAME], "
                "alone in its line");
     expect_one("[vm a] b\nkernel=k\n", 1,
-               "'[vm a] b' is not a section's header; it must be [host], [vm NAME] or [disk NAME], "
+               "'[vm a] b' is not a section's header; it must be [host], [vm NAME], [disk NAME] "
+               "or [switch NAME], "
                "alone in its line");
     expect_one("kernel = k\ninitrd = i\n[vm a]\nkernel=k\n", 1,
                "'kernel = k' stands before any section; [host] or [vm NAME] must come first");
@@ -878,14 +885,92 @@ static char *read_the_documentation(void)
     return doc;
 }
 
+static void test_switches_and_cards(void **state)
+{
+    static const struct {
+        const char *net, *sentence;
+    } wrong[] = {
+        {"wan", "[vm a]: net = wan: there is no [switch wan] in this file"},
+        {",vlan=4", "[vm a]: net names no switch; write the name of a [switch NAME]"},
+        {"lan,vlan=4", "[vm a]: net = lan: vlan=4 needs `vlans = yes` in the switch's section"},
+        {"parts", "[vm a]: net = parts: that switch has VLANs; say which by vlan=N"},
+        {"parts,vlan=4095", "[vm a]: vlan=4095 must be from 1 to 4094"},
+        {"lan,rate=10", "[vm a]: rate=10 must be from 64Kbit to 100Gbit, such as 10Mbit"},
+        {"lan,rate=63Kbit", "[vm a]: rate=63Kbit must be from 64Kbit to 100Gbit, such as 10Mbit"},
+        {"lan,rate=101Gbit", "[vm a]: rate=101Gbit must be from 64Kbit to 100Gbit, such as 10Mbit"},
+        {"lan,mac=52:54:00:12:34", "[vm a]: mac=52:54:00:12:34 must be the address of one network "
+                                   "card, such as 52:54:00:12:34:56"},
+        {"lan,mac=53:54:00:12:34:56", "[vm a]: mac=53:54:00:12:34:56 must be the address of one "
+                                      "network card, such as 52:54:00:12:34:56"},
+        {"lan,model=e1000",
+         "[vm a]: model=e1000: this Corbel has no such card for VMs; it must be virtio"},
+        {"lan,model=ne2000", "[vm a]: model=ne2000 of a network card is not known; it must be "
+                             "virtio or e1000"},
+        {"lan,fast", "[vm a]: 'fast' of a network card is not known; known are mac=MAC, vlan=N, "
+                     "rate=RATE, isolated, any-mac and model=MODEL"},
+    };
+    char text[300], error[CONFIG_MESSAGE];
+    struct config_net net;
+    uint8_t mac[3][CONFIG_MAC];
+
+    assert_int_equal(parse("[vm a]\nkernel=k\nnet = lan\nnet=parts , vlan=7,rate=10Mbit, "
+                           "isolated,any-mac,model=virtio,mac=52:54:00:aB:cd:ef\n"
+                           "[switch lan]\nmtu=9000\n[switch parts]\nvlans=yes\n"),
+                     1);
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.switch_count, 2);
+    assert_int_equal(config.switches[0].mtu, 9000);
+    assert_int_equal(config.switches[0].vlans, 0);
+    assert_int_equal(config.switches[1].mtu, 1500);
+    assert_int_equal(config.switches[1].vlans, 1);
+    assert_int_equal(vms[0].nets.count, 2);
+    assert_int_equal(config_net_parse(vms[0].nets.item[1].text.data,
+                                      vms[0].nets.item[1].text.length, &net, error),
+                     0);
+    assert_true(config_switch(&config, net.on) == &config.switches[1]);
+    assert_int_equal(net.vlan, 7);
+    assert_int_equal(net.rate, 10000000);
+    assert_true(net.isolated && net.any_mac && net.has_mac);
+    assert_memory_equal(net.mac, "\x52\x54\x00\xab\xcd\xef", 6);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        snprintf(text, sizeof(text),
+                 "[vm a]\nkernel=k\nnet=%s\n[switch lan]\n[switch parts]\nvlans=yes\n",
+                 wrong[i].net);
+        expect_one(text, 3, wrong[i].sentence);
+        assert_true(vms[0].broken);
+    }
+    expect_one("[switch lan]\nuplink = first\n", 2,
+               "uplink in [switch lan] is not built yet: a switch connects VMs with each other "
+               "alone");
+    expect_one("[switch lan]\n[switch lan]\n", 2,
+               "[switch lan] is given twice, first in line 1; give each switch its own name");
+    expect_one("[switch l n]\n", 1,
+               "'l n' is not a switch's name; it must be 1 to 31 of A-Z, a-z, 0-9, '_' and '-'");
+    expect_one("[switch lan]\nmtu = 500\n", 2,
+               "mtu = 500 in [switch lan] is too small; it must be from 576 to 9216");
+    expect_one("[host]\nmtu = 1500\n", 2,
+               "'mtu' does not belong in [host] but in a [switch NAME] section");
+    /* Of one card, locally administered, and the same each time. */
+    config_net_mac(config_span_of("a", 1), 0, mac[0]);
+    config_net_mac(config_span_of("a", 1), 1, mac[1]);
+    config_net_mac(config_span_of("b", 1), 0, mac[2]);
+    assert_int_equal(mac[0][0] & 3, 2);
+    assert_memory_not_equal(mac[0], mac[1], CONFIG_MAC);
+    assert_memory_not_equal(mac[0], mac[2], CONFIG_MAC);
+    assert_memory_equal(mac[0], "\x02\x4e\x48\xe2\x19\x21", CONFIG_MAC);
+}
+
 /* docs/CONFIG.md has each key, value and default as the table has it. */
 static void test_the_documentation_is_complete(void **state)
 {
     char *doc = read_the_documentation(), row[512];
 
-    for (size_t i = 0; i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS; i++) {
+    for (size_t i = 0; i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS + CONFIG_SWITCH_KEYS; i++) {
         const struct config_key *k =
-            i < CONFIG_HOST_KEYS ? &config_host_keys[i] : &config_vm_keys[i - CONFIG_HOST_KEYS];
+            i < CONFIG_HOST_KEYS ? &config_host_keys[i]
+            : i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS
+                ? &config_vm_keys[i - CONFIG_HOST_KEYS]
+                : &config_switch_keys[i - CONFIG_HOST_KEYS - CONFIG_VM_KEYS];
 
         if (k->initial) {
             snprintf(row, sizeof(row), "| `%s` | `%s` | %s", k->name, k->initial, k->help);
@@ -935,6 +1020,7 @@ int main(void)
         cmocka_unit_test(test_the_contract),
         cmocka_unit_test(test_check_disks),
         cmocka_unit_test(test_disks),
+        cmocka_unit_test(test_switches_and_cards),
         cmocka_unit_test(test_whole_disks),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_nothing_at_all),

@@ -66,7 +66,7 @@ static void interrupt(struct virtio *v, uint16_t vector, uint8_t isr)
     pci_intx(&v->function, true);
 }
 
-static void config_changed(struct virtio *v)
+void virtio_config_changed(struct virtio *v)
 {
     v->generation++;
     if (v->status & STATUS_DRIVER_OK)
@@ -78,7 +78,7 @@ void virtio_broken(struct virtio *v)
     if (v->status & STATUS_NEEDS_RESET)
         return;
     v->status |= STATUS_NEEDS_RESET;
-    config_changed(v);
+    virtio_config_changed(v);
 }
 
 bool virtio_running(const struct virtio *v)
@@ -87,10 +87,15 @@ bool virtio_running(const struct virtio *v)
            !v->resetting;
 }
 
+void virtio_interrupt(struct virtio *v, unsigned queue)
+{
+    interrupt(v, v->vector[queue], ISR_QUEUE);
+}
+
 void virtio_returned(struct virtio *v, unsigned queue)
 {
     if (virtq_interrupts(&v->queue[queue]))
-        interrupt(v, v->vector[queue], ISR_QUEUE);
+        virtio_interrupt(v, queue);
     if (v->queue[queue].broken)
         virtio_broken(v);
 }

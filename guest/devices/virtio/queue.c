@@ -129,14 +129,12 @@ static __attribute__((noinline)) int add_indirect(struct virtq *q, struct virtq_
         uint16_t flags = q->packed ? d.flags_or_next : d.id_or_flags;
         if ((flags & DESC_INDIRECT) || add_segment(c, &d, flags) < 0)
             return -EBADMSG;
-        if (q->packed) {
-            if (++at == entries)
-                return 0;
-        } else {
-            if (!(flags & DESC_NEXT))
-                return 0;
-            at = d.flags_or_next;
+        if (q->packed ? ++at == entries : !(flags & DESC_NEXT)) {
+            c->table = (uint16_t)(steps + 1);
+            return 0;
         }
+        if (!q->packed)
+            at = d.flags_or_next;
     }
 }
 
@@ -223,7 +221,7 @@ int virtq_next(struct virtq *q, struct virtq_chain *c)
 {
     if (q->broken)
         return -EBADMSG;
-    c->slots = c->count = c->readable = 0;
+    c->slots = c->count = c->readable = c->table = 0;
     return q->packed ? next_packed(q, c) : next_split(q, c);
 }
 
@@ -234,7 +232,37 @@ bool virtq_more(struct virtq *q)
     return q->packed ? is_available(q, &flags) : q->avail != q->seen;
 }
 
+bool virtq_read(const struct virtq *q, const struct virtq_chain *c, uint64_t offset, void *data,
+                size_t size)
+{
+    for (unsigned i = 0; i < c->readable && size > 0; i++) {
+        const struct virtq_segment *s = &c->segment[i];
+        if (offset >= s->length) {
+            offset -= s->length;
+            continue;
+        }
+        size_t n = MIN(size, s->length - offset);
+        if (device_memory_read(q->dev, s->gpa + offset, data, n) < 0)
+            return false;
+        data = (char *)data + n;
+        size -= n;
+        offset = 0;
+    }
+    return size == 0;
+}
+
 /* --- giving back --- */
+
+/* Packed: the device's place is so many descriptors further. */
+static inline void go_on(struct virtq *q, uint16_t slots)
+{
+    q->used += slots;
+    if (q->used >= q->size) {
+        q->used -= q->size;
+        q->told -= q->size; /* so that differences stay what they are */
+        q->used_wrap = !q->used_wrap;
+    }
+}
 
 void virtq_return(struct virtq *q, const struct virtq_chain *c, uint32_t written)
 {
@@ -260,12 +288,62 @@ void virtq_return_id(struct virtq *q, uint16_t id, uint16_t slots, uint32_t writ
     __atomic_thread_fence(__ATOMIC_RELEASE);
     store(q, at + offsetof(struct descriptor, flags_or_next), 2,
           (q->used_wrap ? DESC_AVAIL | DESC_USED : 0) | (written ? DESC_WRITE : 0));
-    q->used += slots;
-    if (q->used >= q->size) {
-        q->used -= q->size;
-        q->told -= q->size; /* so that differences stay what they are */
-        q->used_wrap = !q->used_wrap;
+    go_on(q, slots);
+}
+
+static void return_split(struct virtq *q, const struct virtq_done *done, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t entry = done[i].id | (uint64_t)done[i].written << 32;
+        if (device_memory_write(q->dev, q->device + USED_RING + USED_ENTRY * (q->used++ % q->size),
+                                &entry, sizeof(entry)) < 0)
+            q->broken = true;
     }
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* the entries, and the data, before the index */
+    store(q, q->device + USED_INDEX, 2, q->used);
+}
+
+/* The driver looks at a descriptor's flags: at those of the first of them first. */
+static void return_packed(struct virtq *q, const struct virtq_done *done, unsigned count)
+{
+    uint64_t first = q->descriptors + q->used * DESC_SIZE, flags_of_first = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t at = q->descriptors + q->used * DESC_SIZE;
+        uint64_t flags =
+            (q->used_wrap ? DESC_AVAIL | DESC_USED : 0) | (done[i].written ? DESC_WRITE : 0);
+
+        store(q, at + offsetof(struct descriptor, length), 4, done[i].written);
+        store(q, at + offsetof(struct descriptor, id_or_flags), 2, done[i].id);
+        if (i == 0)
+            flags_of_first = flags;
+        else
+            store(q, at + offsetof(struct descriptor, flags_or_next), 2, flags);
+        go_on(q, done[i].slots);
+    }
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    store(q, first + offsetof(struct descriptor, flags_or_next), 2, flags_of_first);
+}
+
+void virtq_return_all(struct virtq *q, const struct virtq_done *done, unsigned count)
+{
+    if (q->broken || count == 0)
+        return;
+    if (q->packed)
+        return_packed(q, done, count);
+    else
+        return_split(q, done, count);
+}
+
+struct virtq_mark virtq_mark(const struct virtq *q)
+{
+    return (struct virtq_mark){q->avail, q->avail_wrap};
+}
+
+void virtq_take_back(struct virtq *q, struct virtq_mark mark)
+{
+    q->avail = mark.avail;
+    q->avail_wrap = mark.wrap;
 }
 
 /* Whether the step from `from` to `to` has passed `event`. */

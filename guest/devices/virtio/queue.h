@@ -30,6 +30,7 @@ struct virtq_chain {
     uint16_t slots;    /* how many descriptors of the ring it takes */
     uint16_t count;    /* of segments: */
     uint16_t readable; /* so many for the device to read, then those for it to write */
+    uint16_t table;    /* descriptors of its indirect table; 0: it has none */
     struct virtq_segment segment[VIRTQ_MAX_CHAIN];
 };
 
@@ -61,10 +62,28 @@ int virtq_next(struct virtq *q, struct virtq_chain *chain) MUST_CHECK;
 /* Whether another one is available, as far as can be told without looking at what virtq_next() has
  * seen already: a split ring's index is not read anew. */
 bool virtq_more(struct virtq *q) MUST_CHECK;
+/* Copy size bytes of the chain's readable part, from offset on; false: it is shorter, or no memory.
+ */
+bool virtq_read(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, void *data,
+                size_t size) MUST_CHECK;
 /* Give a chain back, of whose writable part the first `written` bytes have been written. */
 void virtq_return(struct virtq *q, const struct virtq_chain *chain, uint32_t written);
 /* The same, of a chain that had that id and took so many slots. */
 void virtq_return_id(struct virtq *q, uint16_t id, uint16_t slots, uint32_t written);
+/* Several of them, of which the driver sees all or none. */
+struct virtq_done {
+    uint16_t id, slots;
+    uint32_t written;
+};
+void virtq_return_all(struct virtq *q, const struct virtq_done *done, unsigned count);
+/* Where the device is; chains that were taken since, none of which was given back, are available
+ * again. */
+struct virtq_mark {
+    uint16_t avail;
+    bool wrap;
+};
+struct virtq_mark virtq_mark(const struct virtq *q);
+void virtq_take_back(struct virtq *q, struct virtq_mark mark);
 /* Whether the driver wants an interrupt for what has been returned since the last time. */
 bool virtq_interrupts(struct virtq *q) MUST_CHECK;
 

@@ -55,6 +55,10 @@ int virtio_attach(struct virtio *v, struct pci *pci) MUST_CHECK;
 bool virtio_running(const struct virtio *v);
 /* What has been returned in that queue may be worth an interrupt. */
 void virtio_returned(struct virtio *v, unsigned queue);
+/* The same where virtq_interrupts() has said so already. */
+void virtio_interrupt(struct virtio *v, unsigned queue);
+/* What the driver reads of config is another one than before. */
+void virtio_config_changed(struct virtio *v);
 /* A queue is broken, or a request means nothing: DEVICE_NEEDS_RESET. */
 void virtio_broken(struct virtio *v);
 

@@ -1,0 +1,124 @@
+/* What no single line of corbel.conf shows: sections that lack something, or name what is not
+ * there.
+ */
+#include "guest/config/config_parser.h"
+#include "guest/config/disk.h"
+#include "guest/config/net.h"
+#include "arch/x86/lib/string.h"
+
+static void check_kernel(struct config_parser *p, struct vm_config *vm)
+{
+    if (vm->broken || vm->key_line[CONFIG_VM_KERNEL])
+        return;
+    vm->broken = true;
+    config_report_line(p, vm->section_line, "[vm %.*s] has no kernel; add a line 'kernel = FILE'",
+                       (int)vm->name.length, vm->name.data);
+}
+
+/* Whichever line of the section comes first. */
+static void check_whole_disks(struct config_parser *p, struct vm_config *vm)
+{
+    for (size_t i = 0; i < vm->disks.count && !vm->allow_whole_disk; i++) {
+        const struct config_line *line = &vm->disks.item[i];
+        struct config_disk disk;
+        struct config_quote q;
+        char error[CONFIG_MESSAGE];
+
+        if (config_disk_parse(line->text.data, line->text.length, &disk, error) ||
+            disk.kind != CONFIG_DISK_WHOLE)
+            continue;
+        vm->broken = true;
+        config_report_line(p, line->line, "disk = %s needs `allow_whole_disk = yes` in [vm %.*s]",
+                           config_quote(&q, disk.source), (int)vm->name.length, vm->name.data);
+    }
+}
+
+/* Their switches may stand behind them in the file. */
+static void check_nets(struct config_parser *p, struct vm_config *vm)
+{
+    for (size_t i = 0; i < vm->nets.count; i++) {
+        const struct config_line *line = &vm->nets.item[i];
+        struct config_net net;
+        char error[CONFIG_MESSAGE];
+
+        if (config_net_parse(line->text.data, line->text.length, &net, error) == 0 &&
+            config_net_fits(&net, p->out, error) == 0)
+            continue;
+        vm->broken = true;
+        config_report_line(p, line->line, "[vm %.*s]: %s", (int)vm->name.length, vm->name.data,
+                           error);
+    }
+}
+
+static void check_switches(struct config_parser *p)
+{
+    for (size_t i = 0; i < p->out->switch_count; i++) {
+        struct switch_config *s = &p->out->switches[i];
+
+        if (!s->uplink.data)
+            continue;
+        config_report_line(p, s->key_line[CONFIG_SWITCH_UPLINK],
+                           "uplink in [switch %.*s] is not built yet: a switch connects VMs with "
+                           "each other alone",
+                           (int)s->name.length, s->name.data);
+        s->uplink = (struct config_span){NULL, 0};
+    }
+}
+
+static void check_attach(struct config_parser *p)
+{
+    struct config_span name = p->out->attach;
+    struct config_quote q;
+
+    if (!name.data || config_span_is(name, CONFIG_MONITOR))
+        return;
+    for (size_t i = 0; i < p->out->vm_count; i++)
+        if (config_span_equal(p->vms[i].name, name))
+            return;
+    config_report_line(
+        p, p->out->key_line[CONFIG_HOST_ATTACH],
+        "attach = '%s': there is no such VM; it must be the name of one, or " CONFIG_MONITOR,
+        config_quote(&q, name));
+    p->out->attach = (struct config_span){NULL, 0};
+}
+
+static void check_check_disks(struct config_parser *p)
+{
+    struct config_span how = p->out->check_disks;
+    struct config_quote q;
+
+    if (!how.data || config_span_is(how, "read") ||
+        (how.length > 6 && memcmp(how.data, "write:", 6) == 0))
+        return;
+    config_report_line(p, p->out->key_line[CONFIG_HOST_CHECK_DISKS],
+                       "check_disks = '%s' is not known; it must be read or write:NAME",
+                       config_quote(&q, how));
+    p->out->check_disks = (struct config_span){NULL, 0};
+}
+
+static void check_partitions(struct config_parser *p)
+{
+    for (size_t i = 0; i < p->out->disk_count; i++) {
+        const struct disk_config *d = &p->out->disks[i];
+
+        if (!d->key_line[CONFIG_DISK_SIZE] && !d->key_line[CONFIG_DISK_FROM])
+            config_report_line(p, d->section_line,
+                               "[disk %.*s] has neither size nor from; add a line 'size = 1G'",
+                               (int)d->name.length, d->name.data);
+    }
+}
+
+void config_check_vm(struct config_parser *p, struct vm_config *vm)
+{
+    check_kernel(p, vm);
+    check_whole_disks(p, vm);
+    check_nets(p, vm);
+}
+
+void config_check_rest(struct config_parser *p)
+{
+    check_partitions(p);
+    check_switches(p);
+    check_attach(p);
+    check_check_disks(p);
+}

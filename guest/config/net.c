@@ -1,0 +1,203 @@
+/* See net.h. */
+#include "guest/config/net.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "guest/config/config_text.h"
+
+static const char *const models[] = {"virtio", "e1000", NULL};
+
+static int hex(char c)
+{
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+}
+
+/* Six times two digits; of one card, and not of nobody. */
+static bool parse_address(struct config_span s, uint8_t *mac)
+{
+    bool good = s.length == 3 * CONFIG_MAC - 1;
+    unsigned sum = 0;
+
+    for (unsigned i = 0; i < CONFIG_MAC && good; i++) {
+        int high = hex(s.data[3 * i]), low = hex(s.data[3 * i + 1]);
+
+        good = high >= 0 && low >= 0 && (i == CONFIG_MAC - 1 || s.data[3 * i + 2] == ':');
+        mac[i] = (uint8_t)(high << 4 | low);
+        sum += mac[i];
+    }
+    return good && sum > 0 && !(mac[0] & 1);
+}
+
+static int parse_mac(struct config_span value, struct config_net *out, char *error)
+{
+    struct config_quote q;
+
+    out->has_mac = parse_address(value, out->mac);
+    if (out->has_mac)
+        return 0;
+    format(error, CONFIG_MESSAGE,
+           "mac=%s must be the address of one network card, such as 52:54:00:12:34:56",
+           config_quote(&q, value));
+    return -EINVAL;
+}
+
+static int parse_vlan(struct config_span value, struct config_net *out, char *error)
+{
+    struct config_quote q;
+    uint64_t n;
+
+    if (!config_parse_number(value, &n) || n < 1 || n > CONFIG_VLAN_MAX) {
+        format(error, CONFIG_MESSAGE, "vlan=%s must be from 1 to %u", config_quote(&q, value),
+               CONFIG_VLAN_MAX);
+        return -EINVAL;
+    }
+    out->vlan = (uint16_t)n;
+    return 0;
+}
+
+static int parse_rate(struct config_span value, struct config_net *out, char *error)
+{
+    static const char *const units[] = {"Kbit", "Mbit", "Gbit", NULL};
+    static const uint64_t sizes[] = {1000, 1000000, 1000000000};
+    struct config_span number = value, unit;
+    struct config_quote q;
+    uint32_t which;
+    uint64_t n;
+
+    number.length = 0;
+    while (number.length < value.length && value.data[number.length] >= '0' &&
+           value.data[number.length] <= '9')
+        number.length++;
+    unit = config_span_of(value.data + number.length, value.length - number.length);
+    if (!config_parse_number(number, &n) || !config_find_choice(units, unit, &which) ||
+        n > CONFIG_RATE_MAX || n * sizes[which] < CONFIG_RATE_MIN ||
+        n * sizes[which] > CONFIG_RATE_MAX) {
+        format(error, CONFIG_MESSAGE, "rate=%s must be from 64Kbit to 100Gbit, such as 10Mbit",
+               config_quote(&q, value));
+        return -EINVAL;
+    }
+    out->rate = n * sizes[which];
+    return 0;
+}
+
+static int parse_model(struct config_span value, char *error)
+{
+    struct config_quote q;
+    char list[40];
+    uint32_t which;
+
+    if (!config_find_choice(models, value, &which))
+        format(error, CONFIG_MESSAGE, "model=%s of a network card is not known; it must be %s",
+               config_quote(&q, value), config_list_choices(models, list, sizeof(list)));
+    else if (which > 0)
+        format(error, CONFIG_MESSAGE,
+               "model=%s: this Corbel has no such card for VMs; it must be %s", models[which],
+               models[0]);
+    else
+        return 0;
+    return -EINVAL;
+}
+
+/* Whether option begins with name, which ends in '='; *value is the rest then. */
+static bool is_option(struct config_span option, const char *name, struct config_span *value)
+{
+    size_t length = strlen(name);
+
+    if (option.length < length || memcmp(option.data, name, length) != 0)
+        return false;
+    *value = config_span_of(option.data + length, option.length - length);
+    return true;
+}
+
+static int parse_option(struct config_span option, struct config_net *out, char *error)
+{
+    struct config_span value;
+    struct config_quote q;
+
+    if (is_option(option, "mac=", &value))
+        return parse_mac(value, out, error);
+    if (is_option(option, "vlan=", &value))
+        return parse_vlan(value, out, error);
+    if (is_option(option, "rate=", &value))
+        return parse_rate(value, out, error);
+    if (is_option(option, "model=", &value))
+        return parse_model(value, error);
+    if (config_span_is(option, "isolated")) {
+        out->isolated = true;
+    } else if (config_span_is(option, "any-mac")) {
+        out->any_mac = true;
+    } else {
+        format(error, CONFIG_MESSAGE,
+               "'%s' of a network card is not known; known are mac=MAC, vlan=N, rate=RATE, "
+               "isolated, any-mac and model=MODEL",
+               config_quote(&q, option));
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int config_net_parse(const char *text, size_t length, struct config_net *out, char *error)
+{
+    struct config_span on = config_span_of(text, length), rest = config_cut(&on, ',');
+    int result = 0;
+
+    *out = (struct config_net){.on = config_trim(on)};
+    if (out->on.length == 0) {
+        format(error, CONFIG_MESSAGE, "net names no switch; write the name of a [switch NAME]");
+        return -EINVAL;
+    }
+    while (result == 0 && rest.data) {
+        struct config_span option = rest;
+
+        rest = config_cut(&option, ',');
+        result = parse_option(config_trim(option), out, error);
+    }
+    return result;
+}
+
+const struct switch_config *config_switch(const struct config *config, struct config_span name)
+{
+    for (size_t i = 0; i < config->switch_count; i++)
+        if (config_span_equal(config->switches[i].name, name))
+            return &config->switches[i];
+    return NULL;
+}
+
+int config_net_fits(const struct config_net *net, const struct config *config, char *error)
+{
+    const struct switch_config *s = config_switch(config, net->on);
+    struct config_quote q;
+
+    if (!s)
+        format(error, CONFIG_MESSAGE, "net = %s: there is no [switch %s] in this file",
+               config_quote(&q, net->on), config_quote(&q, net->on));
+    else if (s->vlans && !net->vlan)
+        format(error, CONFIG_MESSAGE, "net = %s: that switch has VLANs; say which by vlan=N",
+               config_quote(&q, net->on));
+    else if (!s->vlans && net->vlan)
+        format(error, CONFIG_MESSAGE,
+               "net = %s: vlan=%u needs `vlans = yes` in the switch's section",
+               config_quote(&q, net->on), net->vlan);
+    else
+        return 0;
+    return -EINVAL;
+}
+
+/* FNV-1a, of 64 bits. */
+void config_net_mac(struct config_span vm, unsigned index, uint8_t *mac)
+{
+    uint64_t h = 0xcbf29ce484222325ULL;
+
+    for (size_t i = 0; i < vm.length; i++)
+        h = (h ^ (uint8_t)vm.data[i]) * 0x100000001b3ULL;
+    h = (h ^ '/') * 0x100000001b3ULL;
+    h = (h ^ index) * 0x100000001b3ULL;
+    h ^= h >> 32;
+    for (unsigned i = 0; i < CONFIG_MAC; i++)
+        mac[i] = (uint8_t)(h >> 8 * i);
+    mac[0] = (uint8_t)((mac[0] & ~1) | 2); /* of one card; locally administered */
+}

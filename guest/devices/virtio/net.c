@@ -1,0 +1,415 @@
+/* virtio-net: its life, and what it sends. See net_card.h. */
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "guest/board/class.h"
+#include "guest/config/net.h"
+#include "guest/devices/virtio/net.h"
+#include "guest/devices/virtio/net_card.h"
+#include "guest/net/finish.h"
+#include "mm/heap.h"
+
+#define TYPE  1
+#define CLASS 0x020000 /* PCI: an Ethernet controller */
+
+#define AT_ONCE 64u         /* frames, or requests of the control queue, before the timer comes */
+#define WORK    (256 * KIB) /* and bytes that are copied */
+
+_Static_assert(sizeof(struct card_header) == 12, "Virtio: struct virtio_net_hdr");
+_Static_assert(sizeof(struct card_config) <= VIRTIO_CONFIG_SIZE, "Virtio: virtio_net_config");
+
+/* --- a frame of the driver's --- */
+
+static void unpin(struct card *n)
+{
+    for (unsigned i = 1; i <= n->pins; i++)
+        device_memory_unpin(&n->virtio.dev, virt_to_phys(n->piece[i].data), n->piece[i].length);
+    n->pins = 0;
+}
+
+/* The chain's readable part from offset on, as pieces behind the first one. */
+static bool gather(struct card *n, uint64_t offset)
+{
+    for (unsigned i = 0; i < n->chain.readable; i++) {
+        struct virtq_segment s = n->chain.segment[i];
+        uint64_t skip = MIN(offset, s.length), length;
+
+        offset -= skip;
+        for (uint64_t at = skip; at < s.length; at += length) {
+            paddr address;
+
+            if (n->pins + 1 == CARD_PIECES ||
+                device_memory_pin(&n->virtio.dev, s.gpa + at, s.length - at, false, &address,
+                                  &length) < 0)
+                return false;
+            n->piece[++n->pins] = (struct net_piece){phys_to_virt(address), (uint32_t)length};
+        }
+    }
+    return true;
+}
+
+/* What the header says is left to do; false: that cannot be. */
+static bool read_header(const struct card *n, const struct card_header *h, struct net_offload *o)
+{
+    uint64_t agreed = n->virtio.accepted;
+    uint32_t field = (uint32_t)h->csum_start + h->csum_offset;
+    uint8_t type = h->gso_type & (uint8_t)~GSO_ECN;
+
+    *o = (struct net_offload){0};
+    if ((agreed & F_CSUM) && (h->flags & HEADER_NEEDS_CSUM)) {
+        if (field > UINT16_MAX)
+            return false;
+        o->checksum = true;
+        o->start = h->csum_start;
+        o->field = (uint16_t)field;
+    }
+    if (type == 0)
+        return true;
+    if (!(type == GSO_TCP4 && (agreed & F_HOST_TSO4)) &&
+        !(type == GSO_TCP6 && (agreed & F_HOST_TSO6)))
+        return false;
+    o->gso = type == GSO_TCP4 ? NET_GSO_TCP4 : NET_GSO_TCP6;
+    o->ecn = h->gso_type & GSO_ECN;
+    o->segment = h->gso_size;
+    return true;
+}
+
+/* Send what the chain holds: how much work that was. */
+static uint64_t send_frame(struct card *n, const struct card_header *h, uint64_t length)
+{
+    uint32_t first = (uint32_t)MIN(length, NET_HEAD);
+    struct net_frame f = {.piece = n->piece, .length = (uint32_t)length, .scratch = n->scratch};
+    uint64_t work = 0;
+
+    n->piece[0] = (struct net_piece){n->head, first};
+    if (length > NET_MAX_FRAME)
+        net_port_refuse(n->port, NET_DROP_LONG);
+    else if (length == 0)
+        net_port_refuse(n->port, NET_DROP_SHORT);
+    else if (!virtq_read(&n->virtio.queue[CARD_SEND], &n->chain, sizeof(*h), n->head, first) ||
+             !gather(n, sizeof(*h) + first) || !read_header(n, h, &f.offload) ||
+             !net_offload_good(&f))
+        net_port_refuse(n->port, NET_DROP_MALFORMED);
+    else {
+        f.count = n->pins + 1;
+        work = net_port_send(n->port, &f);
+    }
+    unpin(n);
+    return work;
+}
+
+/* The chain that was taken last. False: it has no header. */
+static bool send_chain(struct card *n)
+{
+    struct virtq *q = &n->virtio.queue[CARD_SEND];
+    struct card_header h;
+    uint64_t length = 0, work;
+
+    if (!virtq_read(q, &n->chain, 0, &h, sizeof(h)))
+        return false;
+    for (unsigned i = 0; i < n->chain.readable; i++)
+        length += n->chain.segment[i].length;
+    work = send_frame(n, &h, length - sizeof(h));
+    n->work -= MIN(n->work, work);
+    virtq_return(q, &n->chain, 0);
+    return true;
+}
+
+/* --- queues --- */
+
+static bool may_go_on(const struct card *n, unsigned queue)
+{
+    return n->left > 0 && (queue == CARD_CONTROL || (n->work > 0 && net_port_wait(n->port) == 0));
+}
+
+/* What is in that queue, as long as the guest may be kept waiting and its rate allows; the rest
+ * later. */
+static void process(struct card *n, unsigned queue)
+{
+    struct virtq *q = &n->virtio.queue[queue];
+    unsigned looks = 0; /* what has been offered may be taken back each time */
+    int result = 0;
+
+    virtq_silence(q);
+    do {
+        while (may_go_on(n, queue) && (result = virtq_next(q, &n->chain)) > 0) {
+            n->left--;
+            if (!(queue == CARD_SEND ? send_chain(n) : card_control(n)))
+                q->broken = true;
+        }
+        if (result < 0 || q->broken)
+            break;
+        if (result > 0 || !may_go_on(n, queue) || looks++ == AT_ONCE) {
+            n->waiting = true;
+            break;
+        }
+    } while (virtq_listen(q));
+    if (queue == CARD_SEND)
+        net_port_sent(n->port);
+    virtio_returned(&n->virtio, queue);
+    if (result < 0 || q->broken) {
+        virtio_broken(&n->virtio);
+        net_port_close(n->port);
+    }
+}
+
+/* However often the guest asks for it in one exit, what it may keep the processor busy with is
+ * renewed by the timer alone. */
+static void look_again(struct card *n)
+{
+    struct device *d = &n->virtio.dev;
+    bool rests = n->left > 0 && n->work > 0; /* for its rate alone */
+
+    if (n->waiting)
+        device_timer_set(d, CARD_TIMER_GO_ON, device_now(d) + (rests ? net_port_wait(n->port) : 0));
+}
+
+static bool is_on(const struct card *n, unsigned queue)
+{
+    return virtio_running(&n->virtio) && n->virtio.queue[queue].enabled;
+}
+
+/* Frames come, where there is a driver that has buffers for them. */
+static void open_port(struct card *n)
+{
+    if (is_on(n, CARD_RECEIVE))
+        net_port_open(n->port, card_can(n));
+}
+
+static void notify(struct virtio *v, unsigned queue)
+{
+    struct card *n = card_of(&v->dev);
+
+    if (queue == CARD_RECEIVE) {
+        card_refilled(n);
+        open_port(n);
+        return;
+    }
+    if (!n->waiting || queue == CARD_CONTROL) /* whose driver stands still until it has answers */
+        process(n, queue);
+    look_again(n);
+}
+
+static void go_on(struct card *n)
+{
+    n->left = AT_ONCE;
+    n->work = WORK;
+    if (!n->waiting)
+        return;
+    n->waiting = false;
+    for (unsigned queue = CARD_SEND; queue <= CARD_CONTROL; queue++)
+        if (is_on(n, queue))
+            process(n, queue);
+    look_again(n);
+}
+
+static void timer(struct device *d, unsigned number, uint64_t now)
+{
+    struct card *n = card_of(d);
+
+    if (number == CARD_TIMER_GO_ON) {
+        go_on(n);
+        return;
+    }
+    card_tell(n);
+    open_port(n); /* idle() may have closed it */
+}
+
+static void set_link(struct card *n, uint16_t status)
+{
+    memcpy(n->virtio.config + offsetof(struct card_config, status), &status, sizeof(status));
+}
+
+static void stop(struct virtio *v)
+{
+    struct card *n = card_of(&v->dev);
+
+    net_port_close(n->port); /* nothing of the receive queue is used from now on */
+    n->starved = n->arrived = false;
+    memcpy(v->config, n->port->what.mac, NET_MAC);
+    card_filter_init(n);
+    set_link(n, net_port_plugged(n->port) ? STATUS_LINK_UP : 0);
+    __atomic_store_n(&n->pending, 0, __ATOMIC_SEQ_CST);
+    n->waiting = false;
+    device_timer_set(&v->dev, CARD_TIMER_GO_ON, TIMER_OFF);
+    device_timer_set(&v->dev, CARD_TIMER_TELL, TIMER_OFF);
+}
+
+/* What is sent is copied at once. */
+static bool nothing_under_way(struct virtio *v)
+{
+    return true;
+}
+
+static const struct virtio_ops net_ops = {
+    .type = TYPE,
+    .class = CLASS,
+    .notify = notify,
+    .stop = stop,
+    .idle = nothing_under_way,
+};
+
+/* --- life --- */
+
+/* What others send goes on without the guest's processors: none of it comes until these go on. */
+static bool idle(struct device *d, bool over)
+{
+    struct card *n = card_of(d);
+
+    if (!over) {
+        net_port_close(n->port);
+        card_settle(n);
+        device_timer_soon(d, CARD_TIMER_TELL);
+    }
+    return virtio_idle(d, over);
+}
+
+static void save(struct device *d, struct state_writer *w)
+{
+    const struct card *n = card_of(d);
+
+    virtio_save(d, w);
+    state_put(w, n->virtio.config, sizeof(struct card_config));
+    state_put(w, &n->filter, sizeof(n->filter));
+    state_put_u8(w, n->waiting);
+}
+
+static int load(struct device *d, struct state_reader *r)
+{
+    struct card *n = card_of(d);
+    uint8_t config[sizeof(struct card_config)];
+    struct card_filter *f = &n->filter;
+    int error = virtio_load(d, r);
+
+    state_get(r, config, sizeof(config));
+    state_get(r, f, sizeof(*f));
+    if (f->unicasts > CARD_UNICAST || f->multicasts > CARD_MULTICAST) {
+        card_filter_init(n);
+        error = -EBADMSG;
+    }
+    if (n->any_mac)
+        memcpy(n->virtio.config, config, NET_MAC);
+    else
+        memcpy(f->mac, n->virtio.config, NET_MAC);
+    n->virtio.config[offsetof(struct card_config, status)] |=
+        config[offsetof(struct card_config, status)] & STATUS_ANNOUNCE;
+    n->waiting = state_get_u8(r) & 1; /* its timer is the bus's to load */
+    if (error == 0)
+        open_port(n);
+    return error;
+}
+
+static const struct device_ops device_ops = {
+    .name = "virtio-net",
+    .version = 1,
+    .mmio_read = virtio_mmio_read,
+    .mmio_write = virtio_mmio_write,
+    .timer = timer,
+    .idle = idle,
+    .reset = virtio_reset,
+    .save = save,
+    .load = load,
+};
+
+void virtio_net_plug(struct device *d, bool in)
+{
+    struct card *n = card_of(d);
+
+    device_lock(d);
+    if (net_port_plugged(n->port) != in) {
+        net_port_plug(n->port, in);
+        /* Whoever comes back may have been forgotten: "Gratuitous Packet Sending". */
+        set_link(n,
+                 in ? STATUS_LINK_UP | (n->virtio.accepted & F_GUEST_ANNOUNCE ? STATUS_ANNOUNCE : 0)
+                    : 0);
+        virtio_config_changed(&n->virtio);
+    }
+    device_unlock(d);
+}
+
+static void fill_config(struct card *n, const struct net_switch *on,
+                        const struct net_port_setup *what)
+{
+    struct card_config c = {
+        .status = STATUS_LINK_UP, .max_queue_pairs = 1, .mtu = (uint16_t)on->mtu};
+    struct virtio *v = &n->virtio;
+
+    v->offered = VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_INDIRECT_DESC |
+                 VIRTIO_F_EVENT_IDX | F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO4 |
+                 F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF |
+                 F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_CTRL_RX_EXTRA |
+                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR;
+    memcpy(c.mac, what->mac, NET_MAC);
+    memcpy(v->config, &c, sizeof(c));
+    v->config_size = sizeof(c);
+}
+
+static int plug_in(struct card *n, struct device_setup *s)
+{
+    struct net_port_setup what = {.ops = &card_port_ops, .owner = n};
+    struct net_switch *on;
+    int error = s->host->net(s->host->context, s->text, s->length, &on, &what, s->error);
+
+    if (error < 0)
+        return error;
+    error = net_port_attach(on, &what, &n->port);
+    if (error == -EEXIST || error == -ENOSPC) {
+        format(s->error, DEVICE_ERROR,
+               error == -EEXIST ? "net = %s: another network card there has its MAC address"
+                                : "net = %s: no port of that switch is free",
+               on->name);
+        error = -EINVAL;
+    }
+    n->any_mac = what.any_mac;
+    if (error == 0)
+        fill_config(n, on, &what);
+    return error;
+}
+
+static int create(struct device *d, struct device_setup *s)
+{
+    struct card *n = card_of(d);
+    int error;
+
+    n->scratch = heap_alloc(NET_MAX_FRAME);
+    error = n->scratch ? plug_in(n, s) : -ENOMEM;
+    if (error == 0) {
+        n->left = AT_ONCE;
+        n->work = WORK;
+        n->virtio.ops = &net_ops;
+        n->virtio.queue_count = CARD_QUEUES;
+        card_filter_init(n);
+        error = virtio_attach(&n->virtio, s->pci);
+        if (error < 0)
+            net_port_detach(n->port);
+    }
+    if (error < 0)
+        heap_free(n->scratch);
+    return error;
+}
+
+static void destroy(struct device *d)
+{
+    struct card *n = card_of(d);
+
+    virtio_end(&n->virtio);
+    net_port_detach(n->port);
+    heap_free(n->scratch);
+}
+
+static int check(const char *text, size_t length, char *error)
+{
+    struct config_net net;
+    int result = config_net_parse(text, length, &net, error);
+
+    return result < 0 ? result : 1;
+}
+
+const struct device_class virtio_net_class = {
+    .ops = &device_ops,
+    .size = sizeof(struct card),
+    .key = "net",
+    .check = check,
+    .create = create,
+    .destroy = destroy,
+};

@@ -1,0 +1,9 @@
+/* virtio-net, for who pulls its cable. */
+#pragma once
+
+#include "guest/board/class.h"
+
+extern const struct device_class virtio_net_class;
+
+/* With no lock of the device's held. */
+void virtio_net_plug(struct device *d, bool in);

@@ -1,0 +1,270 @@
+/* virtio-net: what comes. See net_card.h; all but card_tell() is with the port's lock held. */
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "guest/devices/virtio/net_card.h"
+
+/* A sender's time is not for a driver to spend that offers crumbs: so much is looked at for one
+ * frame. Linux' smallest buffers take 64 KiB in 44 chains. */
+#define MOST_CHAINS      64u
+#define MOST_DESCRIPTORS 256u
+
+#define TYPE_TAGGED 0x8100u
+
+unsigned card_can(const struct card *n)
+{
+    uint64_t f = n->virtio.accepted;
+
+    if (!(f & F_GUEST_CSUM))
+        return 0;
+    return NET_CAN_CHECKSUM | (f & F_GUEST_TSO4 ? NET_CAN_TCP4 : 0) |
+           (f & F_GUEST_TSO6 ? NET_CAN_TCP6 : 0) | (f & F_GUEST_ECN ? NET_CAN_ECN : 0);
+}
+
+/* --- whether the driver wants it --- */
+
+static bool is_in(const uint8_t (*table)[NET_MAC], unsigned count, const uint8_t *mac)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (memcmp(table[i], mac, NET_MAC) == 0)
+            return true;
+    return false;
+}
+
+static bool wants_address(const struct card_filter *f, const uint8_t *mac)
+{
+    static const uint8_t everybody[NET_MAC] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    uint8_t how = f->how | f->overflow;
+
+    if (memcmp(mac, everybody, NET_MAC) == 0)
+        return !(how & HEAR_NO_BCAST);
+    if (net_mac_is_group(mac))
+        return !(how & HEAR_NO_MULTI) &&
+               ((how & HEAR_ALL_MULTI) || is_in(f->multicast, f->multicasts, mac));
+    return !(how & HEAR_NO_UNI) && ((how & HEAR_ALL_UNI) || memcmp(mac, f->mac, NET_MAC) == 0 ||
+                                    is_in(f->unicast, f->unicasts, mac));
+}
+
+static bool wants_vlan(const struct card *n, const uint8_t *head, uint32_t length)
+{
+    unsigned vid;
+
+    if (!(n->virtio.accepted & F_CTRL_VLAN) || length < NET_ETHER + NET_TAG ||
+        (head[12] << 8 | head[13]) != TYPE_TAGGED)
+        return true;
+    vid = (head[NET_ETHER] << 8 | head[NET_ETHER + 1]) & 0xfffu;
+    return vid == 0 || (n->filter.vlans[vid / 64] >> vid % 64 & 1);
+}
+
+static bool wants(const struct card *n, const struct net_frame *f)
+{
+    const uint8_t *head = f->piece[0].data;
+
+    return (n->filter.how & HEAR_ALL) ||
+           (wants_address(&n->filter, head) && wants_vlan(n, head, f->length));
+}
+
+/* --- into the driver's buffers --- */
+
+/* What is copied: the header, then the frame's pieces. */
+struct source {
+    const struct net_frame *frame;
+    struct card_header header;
+    unsigned piece;       /* 0: the header; else one more than the frame's */
+    uint32_t offset;      /* in it */
+    uint32_t at, left;    /* in all */
+    uint64_t count_at[2]; /* gpa of num_buffers' two bytes */
+};
+
+static void make_header(struct source *s)
+{
+    const struct net_offload *o = &s->frame->offload;
+    struct card_header *h = &s->header;
+
+    *h = (struct card_header){.num_buffers = 1};
+    if (!o->checksum)
+        return;
+    h->flags = HEADER_NEEDS_CSUM;
+    h->csum_start = o->start;
+    h->csum_offset = (uint16_t)(o->field - o->start);
+    if (!o->gso)
+        return;
+    h->gso_type =
+        (uint8_t)((o->gso == NET_GSO_TCP4 ? GSO_TCP4 : GSO_TCP6) | (o->ecn ? GSO_ECN : 0));
+    h->hdr_len = o->headers;
+    h->gso_size = o->segment;
+}
+
+/* As much as goes from that address on. */
+static bool copy(struct card *n, struct source *s, uint64_t gpa, uint32_t room)
+{
+    while (room > 0 && s->left > 0) {
+        const struct net_piece *p = s->piece ? &s->frame->piece[s->piece - 1] : NULL;
+        const uint8_t *data = p ? p->data : (const uint8_t *)&s->header;
+        uint32_t length = p ? p->length : sizeof(s->header), size = MIN(length - s->offset, room);
+        uint32_t count = offsetof(struct card_header, num_buffers);
+
+        if (device_memory_write(&n->virtio.dev, gpa, data + s->offset, size) < 0)
+            return false;
+        for (unsigned i = 0; i < 2; i++)
+            if (!p && count + i >= s->offset && count + i < s->offset + size)
+                s->count_at[i] = gpa + count + i - s->offset;
+        s->offset += size;
+        if (s->offset == length) {
+            s->piece++;
+            s->offset = 0;
+        }
+        s->at += size;
+        s->left -= size;
+        gpa += size;
+        room -= size;
+    }
+    return true;
+}
+
+static uint64_t room_in(const struct virtq_chain *c)
+{
+    uint64_t room = 0;
+
+    for (unsigned i = 0; i < c->count; i++)
+        room += c->segment[i].length;
+    return room;
+}
+
+/* The next chain, filled. */
+static enum net_drop fill(struct card *n, struct source *s, struct virtq_done *done)
+{
+    struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
+    struct virtq_chain *c = &n->buffer;
+    uint32_t before = s->at;
+    int result = virtq_next(q, c);
+
+    if (result == 0) { /* what comes in between may be taken away again: it is looked at once */
+        n->starved = !virtq_listen(q);
+        result = n->starved ? 0 : virtq_next(q, c);
+    }
+    if (result == 0 && !q->broken)
+        return NET_DROP_FULL;
+    if (result <= 0 || c->readable > 0 || c->count == 0)
+        return NET_DROP_BROKEN;
+    if (!(n->virtio.accepted & F_MRG_RXBUF) && room_in(c) < s->left)
+        return NET_DROP_FULL;
+    for (unsigned i = 0; i < c->count && s->left > 0; i++)
+        if (!copy(n, s, c->segment[i].gpa, c->segment[i].length))
+            return NET_DROP_BROKEN;
+    *done = (struct virtq_done){c->id, c->slots, s->at - before};
+    return NET_TAKEN;
+}
+
+/* All of it, in as many chains as it takes. */
+static enum net_drop put(struct card *n, const struct net_frame *f)
+{
+    struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
+    struct source s = {.frame = f, .left = (uint32_t)sizeof(s.header) + f->length};
+    struct virtq_done done[MOST_CHAINS];
+    unsigned chains = 0, seen = 0;
+    enum net_drop why;
+
+    make_header(&s);
+    do {
+        if (chains == MOST_CHAINS || seen >= MOST_DESCRIPTORS)
+            return NET_DROP_FULL;
+        why = fill(n, &s, &done[chains++]);
+        if (why != NET_TAKEN)
+            return why;
+        seen += n->buffer.slots + n->buffer.table;
+    } while (s.left > 0);
+    for (unsigned i = 0; i < 2 && chains > 1; i++) {
+        uint8_t byte = i == 0 ? (uint8_t)chains : 0;
+
+        if (device_memory_write(&n->virtio.dev, s.count_at[i], &byte, 1) < 0)
+            return NET_DROP_BROKEN;
+    }
+    virtq_return_all(q, done, chains);
+    return NET_TAKEN;
+}
+
+static enum net_drop receive(void *owner, const struct net_frame *f)
+{
+    struct card *n = owner;
+    struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
+    struct virtq_mark mark = virtq_mark(q);
+    enum net_drop why;
+
+    if (q->broken)
+        return NET_DROP_BROKEN;
+    if (!wants(n, f))
+        return NET_DROP_FILTERED;
+    if (n->starved)
+        return NET_DROP_FULL;
+    why = put(n, f);
+    if (why == NET_DROP_FULL)
+        virtq_take_back(q, mark);
+    if (why == NET_DROP_BROKEN)
+        q->broken = true;
+    n->arrived = n->arrived || why == NET_TAKEN;
+    return why;
+}
+
+/* --- telling the driver --- */
+
+/* Whether somebody with the card's lock has to do something. */
+static bool look(struct card *n)
+{
+    struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
+    uint8_t what = 0;
+
+    if (n->arrived && virtq_interrupts(q))
+        what |= CARD_TELL_ARRIVED;
+    if (q->broken)
+        what |= CARD_TELL_BROKEN;
+    n->arrived = false;
+    if (what)
+        __atomic_fetch_or(&n->pending, what, __ATOMIC_SEQ_CST);
+    return what != 0;
+}
+
+void card_tell(struct card *n)
+{
+    uint8_t what = __atomic_exchange_n(&n->pending, 0, __ATOMIC_SEQ_CST);
+
+    if ((what & CARD_TELL_ARRIVED) && virtio_running(&n->virtio))
+        virtio_interrupt(&n->virtio, CARD_RECEIVE);
+    if (what & CARD_TELL_BROKEN)
+        virtio_broken(&n->virtio);
+}
+
+/* The sender has a card's lock, his own: so he does not wait for this one's. Whoever has it may be
+ * waiting for the port. */
+static void received(void *owner)
+{
+    struct card *n = owner;
+
+    if (!look(n))
+        return;
+    if (device_trylock(&n->virtio.dev)) {
+        card_tell(n);
+        device_unlock(&n->virtio.dev);
+    } else {
+        device_timer_soon(&n->virtio.dev, CARD_TIMER_TELL);
+    }
+}
+
+const struct net_port_ops card_port_ops = {receive, received};
+
+/* --- for the card --- */
+
+void card_refilled(struct card *n)
+{
+    net_port_lock(n->port);
+    n->starved = false;
+    virtq_silence(&n->virtio.queue[CARD_RECEIVE]);
+    net_port_unlock(n->port);
+}
+
+void card_settle(struct card *n)
+{
+    net_port_lock(n->port);
+    (void)look(n);
+    net_port_unlock(n->port);
+    card_tell(n);
+}
