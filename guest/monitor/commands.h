@@ -28,3 +28,6 @@ bool command_walk(struct job *job);
 bool command_watch(struct job *job); /* watch.c */
 bool command_watches(struct job *job);
 bool command_unwatch(struct job *job);
+bool command_nets(struct job *job); /* nets.c */
+bool command_switch(struct job *job);
+bool command_link(struct job *job);

@@ -426,6 +426,9 @@ NO_COMMAND(walk)
 NO_COMMAND(watch)
 NO_COMMAND(watches)
 NO_COMMAND(unwatch)
+NO_COMMAND(nets)
+NO_COMMAND(switch)
+NO_COMMAND(link)
 
 bool command_disks(struct job *job)
 {
