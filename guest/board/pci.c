@@ -168,17 +168,15 @@ void pci_intx(struct pci_function *f, bool level)
 
 /* --- coming and going --- */
 
-/* The size of f's BAR number *bar if that is one for I/O, or for memory and of 32 bits; else 0, and
+/* The size of f's BAR number *bar if that is one for I/O, or for memory and below 4 GiB; else 0.
  * *bar is the last half of one of 64 bits. */
 static uint32_t small_bar(const struct pci_function *f, unsigned *bar, bool io)
 {
     unsigned at = PCI_BAR0 + 4 * *bar;
     uint32_t mask = get(f->writable + at, 4), flags = f->config[at];
 
-    if (mask && (flags & PCI_BAR_64) && !(flags & PCI_BAR_IO)) {
-        ++*bar;
-        return 0;
-    }
+    if (!(flags & PCI_BAR_IO))
+        *bar += (flags & PCI_BAR_64) != 0;
     return !!(flags & PCI_BAR_IO) == io ? -mask : 0;
 }
 
@@ -216,7 +214,7 @@ static uint32_t find_place(const struct pci *p, const struct pci_function *f, bo
     return 0;
 }
 
-/* I/O BARs, and memory BARs of 32 bits, get a place each, as firmware would give them one. */
+/* BARs get a place each, as firmware would give them one. */
 static void give_places(struct pci *p, struct pci_function *f)
 {
     for (unsigned bar = 0; bar < PCI_BARS; bar++) {

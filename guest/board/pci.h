@@ -115,7 +115,7 @@ int pci_function_capability(struct pci_function *f, uint8_t id, unsigned size) M
 /* Raise or lower the function's INTx pin: what the guest sees depends on the command register, and
  * on the functions that share the line. */
 void pci_intx(struct pci_function *f, bool level);
-/* Put f at devfn of bus 0. Its config is complete now; memory BARs of 32 bits begin where firmware
+/* Put f at devfn of bus 0. Its config is complete now; memory BARs begin where firmware
  * would have put them. -EEXIST, -EINVAL (function n without
  * function 0: add 0 first). */
 int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f) MUST_CHECK;

@@ -380,6 +380,27 @@ static void ranges_follow_bars(void **state)
     assert_int_equal(in(devfn, PCI_BAR0 + 4, 4), 0xc0000000);
 }
 
+/* One after another, and their BARs, those of 64 bits, too; the last device is the chipset's. */
+static void devices_are_placed(void **state)
+{
+    static struct pci_function g[30];
+    uint32_t first = in(PCI_DEVFN(3, 0), PCI_BAR0 + 4, 4);
+
+    for (unsigned i = 0; i < 30; i++) {
+        pci_function_init(&g[i], NULL, 1, 2, 3);
+        assert_int_equal(pci_function_bar(&g[i], 0, 8192, PCI_BAR_64), 0);
+        assert_int_equal(pci_function_bar(&g[i], 2, 4096, 0), 0);
+        assert_int_equal(pci_add_device(&pci, &g[i]), i < 29 ? 0 : -ENOSPC);
+    }
+    assert_int_equal(g[0].devfn, PCI_DEVFN(1, 0));
+    assert_int_equal(g[2].devfn, PCI_DEVFN(4, 0));
+    assert_int_equal(g[28].devfn, PCI_DEVFN(30, 0));
+    assert_int_equal(in(PCI_DEVFN(1, 0), PCI_BAR0, 4), (first + 0x2000) | 4);
+    assert_int_equal(in(PCI_DEVFN(1, 0), PCI_BAR0 + 4, 4), 0);
+    assert_int_equal(in(PCI_DEVFN(1, 0), PCI_BAR0 + 8, 4), first + 0x1000);
+    assert_int_equal(in(PCI_DEVFN(2, 0), PCI_BAR0, 4), (first + 0x4000) | 4);
+}
+
 static void capabilities(void **state)
 {
     struct pci_function g;
@@ -458,6 +479,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ecam_moves, setup, teardown),
         cmocka_unit_test_setup_teardown(a_bus_is_bare_without_functions, setup, teardown),
         cmocka_unit_test_setup_teardown(ranges_follow_bars, setup, teardown),
+        cmocka_unit_test_setup_teardown(devices_are_placed, setup, teardown),
         cmocka_unit_test_setup_teardown(capabilities, setup, teardown),
         cmocka_unit_test_setup_teardown(intx, setup, teardown),
         cmocka_unit_test_setup_teardown(hostile_state_is_refused, setup, teardown),
