@@ -42,6 +42,7 @@
     X(ide_class)                                                                                   \
     X(ahci_class)                                                                                  \
     X(virtio_net_class)                                                                            \
+    X(nvme_class)                                                                                  \
     X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 

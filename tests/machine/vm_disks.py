@@ -199,6 +199,74 @@ def disk_ahci_reloaded(lab):
 # --- partitions of drives ---
 
 
+NVME_WRITE = "dd if=/dev/urandom of=/mnt/file bs=64k count={} 2>/dev/null; sync; sha256sum </mnt/file"
+NVME_READ = "echo 3 >/proc/sys/vm/drop_caches; sha256sum </mnt/file"
+
+
+def nvme_shell(m):
+    """Debian's cloud kernel has its NVMe driver built in."""
+    shell = Shell(m)
+    shell.run("stty columns 400")
+    return shell
+
+
+@scenario(bound=300, slow=True)
+def disk_nvme(lab):
+    """A file as an NVMe disk: what Linux' driver finds, mkfs, ext4, files written, synced, trimmed, read back; a reset keeps
+    it, and a second disk cannot be written."""
+    data = disk_file(lab)
+    lab.file("readonly.img", b"corbel " * 1000)
+    config = NO_VID + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
+    config += "disk = ram:scratch.img,serial=A-Disk-1,bus=nvme\ndisk = ram:readonly.img,ro,bus=nvme\n"
+    m = lab.boot(config, memory=512)
+    shell = nvme_shell(m)
+    said = shell.run("cd /sys/block; cat nvme0n1/size nvme0n1/device/serial nvme0n1/device/model nvme1n1/ro "
+                     "nvme0n1/queue/max_hw_sectors_kb nvme0n1/queue/minimum_io_size; cd")
+    expect(said.split() == [str(SECTORS), "A-Disk-1", "Corbel", "disk", "1", "512", "4096"], f"what the driver has found:\n{said}")
+    said = shell.run("dd if=/dev/nvme0n1 bs=1M count=16 2>/dev/null | sha256sum").split()[0]
+    expect(said == first_sha(data, 16), "the disk does not hold the file")
+    said = shell.run("mke2fs -F /dev/nvme0n1 >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/nvme0n1 /mnt && " +
+                     NVME_WRITE.format(80))
+    written = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
+    said = shell.run("fstrim -v /mnt; umount /mnt; mount -t ext4 /dev/nvme0n1 /mnt; " + NVME_READ + "; umount /mnt")
+    expect_in(written, said, "what was read back is not what was written")
+    said = shell.run("dd if=/dev/zero of=/dev/nvme1n1 bs=512 count=1 2>&1; dd if=/dev/nvme1n1 bs=7000 count=1 2>/dev/null | sha256sum")
+    expect_in(r"(?i)not permitted|read-only", said, "writing to the read-only disk")
+    expect_in(hashlib.sha256(b"corbel " * 1000).hexdigest(), said, "the read-only disk")
+    count = expect_in(r"^\s*\d+:\s+(\d+)\s+PCI-MSI\S*\s.*nvme0q1", shell.run("grep nvme0q /proc/interrupts"), "/proc/interrupts")
+    expect(int(count[1]) > 0, "the disk had no interrupts")
+    said = shell.run("dmesg | grep -iE 'nvme|i/o error|ext4|pci.*(fail|error|can.t)'")
+    expect_in(r"nvme nvme0: 1/0/0 default/read/poll queues", said, "dmesg")
+    expect(not re.search(r"(?i)error|fail|can.t|warn|unable|timeout", said), f"dmesg complains:\n{said}")
+    m.type("reboot\n")
+    m.read_until(r"^corbel: debian: restarts: ", BOOT * PATIENCE)
+    shell = nvme_shell(m)
+    said = shell.run("mkdir -p /mnt && mount -t ext4 /dev/nvme0n1 /mnt && sha256sum </mnt/file && umount /mnt")
+    expect(said.startswith(written), f"after a reset the disk holds something else:\n{said}")
+    shell.poweroff()
+    wait_for_power_off(m)
+
+
+@scenario(bound=300, slow=True)
+def disk_nvme_reloaded(lab):
+    """The state of an NVMe controller is saved, wiped and reloaded at random exits, while Linux uses it."""
+    data = disk_file(lab)
+    config = host(without="vid", test_reload=50) + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
+    m = lab.boot(config + "disk = ram:scratch.img,bus=nvme\n", memory=512)
+    shell = nvme_shell(m)
+    said = shell.run("dd if=/dev/nvme0n1 bs=1M count=16 2>/dev/null | sha256sum").split()[0]
+    expect(said == first_sha(data, 16), "the disk does not hold the file")
+    said = shell.run("mke2fs -F /dev/nvme0n1 >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/nvme0n1 /mnt && " +
+                     NVME_WRITE.format(16) + "; " + NVME_READ + "; umount /mnt")
+    written = expect_in(r"^([0-9a-f]{64})", said, "mkfs, mount, write")[1]
+    expect(said.count(written) == 2, f"what was read back is not what was written:\n{said}")
+    said = shell.run("dmesg | grep -iE 'nvme|i/o error'")
+    expect(not re.search(r"(?i)error|fail|timeout", said), f"dmesg complains:\n{said}")
+    shell.poweroff()
+    wait_for_power_off(m)
+    expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
+
+
 def debian_with(lab, *lines, name="debian"):
     return linux(name, kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab)) + "".join(f"{line}\n" for line in lines)
 
