@@ -42,7 +42,7 @@ struct disk_request {
 
 struct disk_io {
     struct block_device *block;
-    struct device *dev; /* the controller */
+    struct device *dev;                /* the controller */
     struct device_disk_counts *counts; /* NULL: nobody asks */
     /* The request is over, with 0 or a negative error, and counted. With the controller's lock
      * held. */

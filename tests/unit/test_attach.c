@@ -34,7 +34,6 @@ static unsigned begins;  /* in flight as long as the guest goes on with it */
 static unsigned flights; /* looks until nothing is in flight any more */
 static unsigned told;    /* devices that were taken away unasked */
 
-
 uint64_t test_tsc(void)
 {
     return now;
