@@ -363,7 +363,7 @@ def hotplug_lines(shell):
     return said
 
 
-@scenario(bound=300)
+@scenario(bound=300, slow=True)
 def disk_hotplug(lab):
     """Disks come and go under Debian's kernel, by its own acpiphp: one comes to a VM that has none, is mounted and
     written; another comes beside it; both go, one asked for at the monitor, one by the guest's own wish, and come again
