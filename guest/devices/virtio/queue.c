@@ -161,8 +161,10 @@ static int next_split(struct virtq *q, struct virtq_chain *c)
         q->seen = load(q, q->driver + AVAIL_INDEX);
         if (q->avail == q->seen)
             return q->broken ? -EBADMSG : 0;
-        if ((uint16_t)(q->seen - q->avail) > q->size)
+        if ((uint16_t)(q->seen - q->avail) > q->size) {
+            q->seen = q->avail; /* which is what can be saved */
             return broken(q);
+        }
         __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the entries were written before the index */
     }
     at = c->id = load(q, q->driver + AVAIL_RING + 2u * (q->avail % q->size));
