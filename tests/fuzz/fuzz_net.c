@@ -66,7 +66,7 @@ static enum net_drop receive(void *owner, const struct net_frame *f)
     REQUIRE(sum == f->length && sum >= NET_ETHER && sum <= NET_MAX_FRAME && bytes <= 255);
     REQUIRE(c != sender && c->what.vlan == sender->what.vlan);
     REQUIRE(!c->what.isolated || !sender->what.isolated);
-    REQUIRE(!(needs & ~c->can) && (!o->checksum || (o->start < o->field && o->field + 2u <= sum)));
+    REQUIRE(!(needs & ~c->can) && (!o->checksum || (o->start <= o->field && o->field + 2u <= sum)));
     REQUIRE(f->piece[0].length >= MIN(sum, NET_ETHER + NET_TAG) || o->gso == 0);
     REQUIRE(o->gso || sum <= sw.mtu + NET_ETHER + NET_TAG);
     REQUIRE(!o->gso || o->headers + o->segment <= sw.mtu + NET_ETHER + NET_TAG);
