@@ -417,7 +417,7 @@ def disk_hotplug(lab):
     for _ in range(3):
         expect_in(r"at PCI device 1$", ask("attach debian disk=ram:scratch.img"), "attach")
         expect_in(r"^vd[a-z]$", shell.run(wait.format("vd?", "&&")), "the disk does not come again")
-        shell.run("(while dd if=$(echo /dev/vd?) of=/dev/null bs=64k count=16 2>/dev/null; do echo 1 >/proc/sys/vm/drop_caches; done) >/dev/null 2>&1 &")
+        shell.run("(while dd if=$(echo /dev/vd?) of=/dev/null bs=64k count=16 2>/dev/null; do echo 1 >/proc/sys/vm/drop_caches; done) >/dev/null 2>&1 & true")
         expect_in(r"^debian: ram:scratch\.img is gone$", ask("detach debian ram:scratch.img", 60), "detach in mid-I/O")
     shell.poweroff()
     wait_for_power_off(m)
