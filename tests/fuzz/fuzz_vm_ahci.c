@@ -6,113 +6,25 @@
  * that is pinned; whatever has happened, a driver that resets the HBA can use it, and in the end
  * nothing is under way or pinned.
  */
-#include <stdlib.h>
-#include <string.h>
-
-#include "arch/x86/lib/errno.h"
-#include "guest/board/pci.h"
-#include "guest/storage/block.h"
-#include "tests/fuzz/require.h"
-#include "tests/unit/mock_board.h"
+#include "tests/fuzz/hostile_block.h"
 
 extern const struct device_class ahci_class;
 
 #define ACTIONS 400
 #define BAR     0xc0000000u
 #define DISKS   2
-#define MOST    (DISKS * 32)
 #define LIST    0x1000u
 #define FIS     0x1400u
 #define TABLES  0x2000u
 #define TABLE   0x100u
 #define DATA    0x6000u
 
-static struct board board;
-static const uint8_t *input;
-static size_t left;
-static struct block_request *held[MOST];
-static unsigned holding;
-static struct block_device block;
-static struct device_disk_counts counts;
-static bool later;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = next();
-
-    v |= (uint32_t)next() << 8;
-    v |= (uint32_t)next() << 16;
-    return v | (uint32_t)next() << 24;
-}
-
-/* --- the disks --- */
-
-static void give_back(unsigned which, uint8_t how)
-{
-    struct block_request *r = held[which];
-
-    held[which] = held[--holding];
-    for (unsigned i = 0; i < r->count && r->op <= BLOCK_WRITE; i++)
-        memset((void *)r->segments[i].address, how,
-               r->op == BLOCK_READ ? r->segments[i].length : 0);
-    r->done(r, how > 240 ? -EIO : 0);
-}
-
-static void submit(struct block_device *d, struct block_request *r)
-{
-    uint64_t sum = 0;
-
-    REQUIRE(block_check(d, r) == 0 && holding < MOST);
-    REQUIRE(r->op > BLOCK_WRITE || (r->count >= 1 && r->count <= d->max_segments));
-    for (unsigned i = 0; i < r->count && r->op <= BLOCK_WRITE; i++) {
-        const struct block_segment *s = &r->segments[i];
-        paddr base = (paddr)board.memory;
-        REQUIRE(s->length > 0 && s->address >= base && s->address - base <= MOCK_MEMORY &&
-                s->length <= MOCK_MEMORY - (s->address - base));
-        sum += s->length;
-    }
-    REQUIRE(r->op > BLOCK_WRITE || sum == (uint64_t)r->sectors * BLOCK_SECTOR);
-    REQUIRE(r->op > BLOCK_WRITE || board.pins >= r->count);
-    held[holding++] = r;
-    if (!later)
-        give_back(holding - 1, next());
-}
-
-static void poll(struct block_device *d, const void *owner)
-{
-    for (unsigned i = holding; i-- > 0;)
-        if (i < holding && held[i]->owner == owner)
-            give_back(i, 0);
-}
-
-static const struct block_ops ops = {.submit = submit, .poll = poll};
-
-static void close_block(struct block_device *b)
-{
-}
-
-static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
-                      char *error)
-{
-    *out = (struct device_disk){.block = &block, .close = close_block, .counts = &counts};
-    out->read_only = text[4] == 'r';
-    return 0;
-}
-
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
 {
-    static const char *const lines[DISKS + 1] = {"ram:x,bus=ahci", "ram:r,bus=ahci", NULL};
+    static const char *const lines[DISKS + 1] = {"ram:x,bus=ahci", "ram:ro,bus=ahci", NULL};
 
-    *length = 14;
+    *length = index < DISKS ? strlen(lines[index]) : 0; /* an odd one cannot be written */
     *number = index;
     return lines[index];
 }
@@ -150,11 +62,6 @@ static void start(struct bus_view *view, uint8_t how)
     out(view, 4, 0x80000002);
     out(view, port + 0x18, 0x18);
     out(view, port + 0x18, 0x11);
-}
-
-static void put(uint64_t at, uint64_t value, unsigned size)
-{
-    memcpy(board.memory + at % (MOCK_MEMORY - 8), &value, size);
 }
 
 /* Most commands are such as a drive knows. */
@@ -274,25 +181,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct device_list devices = {0};
     struct bus_view view = {0};
 
-    input = data;
-    left = size;
-    later = next() & 1;
-    holding = 0;
+    make_block(data, size);
+    block.has_flush = next() & 1;
+    block.has_fua = next() & 1;
+    block.write_zeroes_sectors = 0;
     mock_init(&board);
-    block = (struct block_device){
-        .ops = &ops,
-        .sectors = 200,
-        .logical_block = 512u << (next() & 1),
-        .physical_block = 4096,
-        .max_sectors = 8u + (next() & 0x3e),
-        .max_segments = (uint16_t)(1 + next() % 40),
-        .segment_align = (uint16_t)(1u << next() % 10),
-        .highest_address = UINT64_MAX,
-        .no_gaps = next() & 1,
-        .has_flush = next() & 1,
-        .has_fua = next() & 1,
-        .discard_sectors = next() & 6,
-    };
     REQUIRE(device_list_fill(&devices, classes, 2, &s) == 0);
     bus_reset(&board.bus);
     for (unsigned i = 0; i < ACTIONS && left > 0; i++)

@@ -73,8 +73,9 @@ static void submit(struct block_device *d, struct block_request *r)
 
 static void poll(struct block_device *d, const void *owner)
 {
-    while (holding)
-        give_back(0, 0);
+    for (unsigned i = holding; i-- > 0;)
+        if (i < holding && held[i]->owner == owner)
+            give_back(i, 0);
 }
 
 static const struct block_ops ops = {.submit = submit, .poll = poll};
