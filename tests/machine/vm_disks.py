@@ -420,6 +420,8 @@ def disk_hotplug(lab):
         shell.run("(while dd if=$(echo /dev/vd?) of=/dev/null bs=64k count=16 2>/dev/null; do echo 1 >/proc/sys/vm/drop_caches; done) >/dev/null 2>&1 & true")
         expect_in(r"^debian: ram:scratch\.img is gone$", ask("detach debian ram:scratch.img", 60), "detach in mid-I/O")
     shell.poweroff()
+    m.read_until(r"no VM runs: those", BOOT * PATIENCE)  # "owner" could be started
+    m.type("poweroff\n")
     wait_for_power_off(m)
 
 
