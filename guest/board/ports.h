@@ -25,7 +25,6 @@
 #define PORT_PCI_DATA      0xcfc
 #define PORT_RESET_CONTROL 0xcf9
 
-
 #define PORT_PM1A_EVENT   0x600 /* status 2 bytes, enable 2 bytes */
 #define PM1A_EVENT_SIZE   4
 #define PORT_PM1A_CONTROL 0x604
