@@ -248,7 +248,8 @@ bool ahci_map(struct ahci_slot *s, uint32_t bytes)
     return true;
 }
 
-static bool copy_page(struct ahci_slot *s, void *to, const void *from)
+/* Between the command's memory and data: to the guest, or from it. */
+static bool copy_page(struct ahci_slot *s, char *data, bool put)
 {
     struct device *d = &s->port->hba->dev;
     uint32_t at = 0, length;
@@ -256,8 +257,8 @@ static bool copy_page(struct ahci_slot *s, void *to, const void *from)
 
     for (unsigned i = 0; i < s->disk.count && error == 0; i++, at += length) {
         length = s->segment[i].length;
-        error = from ? device_memory_write(d, s->segment[i].gpa, (const char *)from + at, length)
-                     : device_memory_read(d, s->segment[i].gpa, (char *)to + at, length);
+        error = put ? device_memory_write(d, s->segment[i].gpa, data + at, length)
+                    : device_memory_read(d, s->segment[i].gpa, data + at, length);
     }
     if (error == 0)
         return true;
@@ -268,10 +269,10 @@ static bool copy_page(struct ahci_slot *s, void *to, const void *from)
 
 bool ahci_put_page(struct ahci_slot *s, const void *data)
 {
-    return copy_page(s, NULL, data);
+    return copy_page(s, (char *)data, true);
 }
 
 bool ahci_get_page(struct ahci_slot *s, void *data)
 {
-    return copy_page(s, data, NULL);
+    return copy_page(s, data, false);
 }
