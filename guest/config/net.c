@@ -26,7 +26,7 @@ static bool parse_address(struct config_span s, uint8_t *mac)
         int high = hex(s.data[3 * i]), low = hex(s.data[3 * i + 1]);
 
         good = high >= 0 && low >= 0 && (i == CONFIG_MAC - 1 || s.data[3 * i + 2] == ':');
-        mac[i] = (uint8_t)(high << 4 | low);
+        mac[i] = good ? (uint8_t)(high << 4 | low) : 0;
         sum += mac[i];
     }
     return good && sum > 0 && !(mac[0] & 1);

@@ -902,6 +902,8 @@ static void test_switches_and_cards(void **state)
                                    "card, such as 52:54:00:12:34:56"},
         {"lan,mac=53:54:00:12:34:56", "[vm a]: mac=53:54:00:12:34:56 must be the address of one "
                                       "network card, such as 52:54:00:12:34:56"},
+        {"lan,mac=5x:54:00:12:34:56", "[vm a]: mac=5x:54:00:12:34:56 must be the address of one "
+                                      "network card, such as 52:54:00:12:34:56"},
         {"lan,model=e1000",
          "[vm a]: model=e1000: this Corbel has no such card for VMs; it must be virtio"},
         {"lan,model=ne2000", "[vm a]: model=ne2000 of a network card is not known; it must be "
