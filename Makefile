@@ -22,7 +22,12 @@ $(B)/deps.mk: tools/deps
 	@tools/deps
 	@mkdir -p $(B) && touch $@
 
-include tools/zydis.mk
+# What others keep: built once for the microkernel, once for tests.
+include tools/zydis.mk tools/blake2.mk
+LIBRARIES           := $(ZYDIS_LIB) $(BLAKE2_LIB)
+LIBRARY_CFLAGS      := $(ZYDIS_CFLAGS) $(BLAKE2_CFLAGS)
+HOST_LIBRARIES      := $(ZYDIS_HOST_LIB) $(BLAKE2_HOST_LIB)
+HOST_LIBRARY_CFLAGS := $(ZYDIS_HOST_CFLAGS) $(BLAKE2_CFLAGS)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
         -Wno-unused-parameter -Wenum-conversion
@@ -42,7 +47,7 @@ KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=
 $(B)/kernel/%.o: %.c | $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(ZYDIS_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(LIBRARY_CFLAGS) -MMD -MP -c $< -o $@
 
 $(B)/kernel/%.asm.o: %.asm $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
@@ -73,12 +78,12 @@ $(EXIT_PATH:%=$(B)/kernel/guest/%.o): KERNEL_CFLAGS += -fomit-frame-pointer
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))
 
 # Linked twice: the second time with the table of its own symbols, for backtraces.
-$(B)/corbel.elf: $(KERNEL_OBJ) $(ZYDIS_LIB) linker.ld tools/symbols.py
+$(B)/corbel.elf: $(KERNEL_OBJ) $(LIBRARIES) linker.ld tools/symbols.py
 	$(call say,LD  )
-	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@.1 $(KERNEL_OBJ) $(ZYDIS_LIB)
+	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@.1 $(KERNEL_OBJ) $(LIBRARIES)
 	$(Q)nm -n $@.1 | python3 tools/symbols.py > $(B)/symbols.asm
 	$(Q)$(NASM) -f elf64 $(B)/symbols.asm -o $(B)/symbols.o
-	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(B)/symbols.o $(ZYDIS_LIB)
+	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(B)/symbols.o $(LIBRARIES)
 
 kernel: $(B)/corbel.elf
 
@@ -135,15 +140,15 @@ links = $(shell sed -n '1s@^/\* links: \(.*\) \*/@\1@p' $(1))
 objects = $(patsubst %.c,$(B)/$(1)/%.o,$(2) $(wildcard $(call links,$(2))))
 
 # Each source is compiled once for all tests, and once more, by clang, for all fuzzers.
-$(B)/hosted/%.o: %.c | $(ZYDIS_HOST_LIB)
+$(B)/hosted/%.o: %.c | $(HOST_LIBRARIES)
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(CC) -Itests/unit/include $(HOST_CFLAGS) $(ZYDIS_HOST_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) -Itests/unit/include $(HOST_CFLAGS) $(HOST_LIBRARY_CFLAGS) -MMD -MP -c $< -o $@
 
-$(B)/fuzzed/%.o: %.c | $(ZYDIS_HOST_LIB)
+$(B)/fuzzed/%.o: %.c | $(HOST_LIBRARIES)
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)clang $(filter-out -Wenum-conversion,$(HOST_CFLAGS)) $(ZYDIS_HOST_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+	$(Q)clang $(filter-out -Wenum-conversion,$(HOST_CFLAGS)) $(HOST_LIBRARY_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
 
 # Threads as processors: who forgets a lock is found by the thread sanitizer, which goes with no other.
 THREAD_CFLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=%,$(HOST_CFLAGS)) -fsanitize=thread -Wno-tsan # it knows no fences
@@ -162,12 +167,12 @@ $(B)/unit/test_board_threads $(B)/unit/test_disk_threads $(B)/unit/test_hotplug_
 $(B)/unit/test_%: $$(call objects,hosted,tests/unit/test_$$*.c)
 	@mkdir -p $(@D)
 	$(call say,LD  )
-	$(Q)$(CC) $(HOST_CFLAGS) $(filter %.o,$^) $(ZYDIS_HOST_LIB) -lcmocka -o $@
+	$(Q)$(CC) $(HOST_CFLAGS) $(filter %.o,$^) $(HOST_LIBRARIES) -lcmocka -o $@
 
 $(B)/fuzz/fuzz_%: $$(call objects,fuzzed,tests/fuzz/fuzz_$$*.c)
 	@mkdir -p $(@D)
 	$(call say,LD  )
-	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(ZYDIS_HOST_LIB) -o $@
+	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) $(HOST_LIBRARIES) -o $@
 
 unit: $(UNIT_TESTS)
 	@tools/verdict unit $(UNIT_TESTS)
@@ -183,7 +188,7 @@ CONFSCAN_C := tools/confscan.c $(wildcard guest/config/*.c) guest/watch/spec.c g
 $(B)/confscan: $(CONFSCAN_C) $(wildcard guest/config/*.h) guest/watch/spec.h guest/watch/handler.h
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(CC) $(HOST_TOOL_CFLAGS) $(ZYDIS_HOST_CFLAGS) -DWATCH_NAMES_ONLY -ffunction-sections -Wl,--gc-sections $(CONFSCAN_C) -o $@
+	$(Q)$(CC) $(HOST_TOOL_CFLAGS) $(HOST_LIBRARY_CFLAGS) -DWATCH_NAMES_ONLY -ffunction-sections -Wl,--gc-sections $(CONFSCAN_C) -o $@
 
 $(B)/default/vmlinuz: tools/debian-kernel
 	@tools/debian-kernel cloud $@
@@ -270,7 +275,7 @@ test-newest: $(B)/BOOTX64.EFI $(B)/confscan $(B)/default/initrd $(BOCHS_3) newes
 
 # Stored faults, put into copies of the source one at a time: each must turn a test red. MACHINE_TESTS=1 adds those that
 # only a machine shows.
-mutants: kernel $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(ZYDIS_LIB))
+mutants: kernel $(UNIT_TESTS) $(if $(MACHINE_TESTS),guests $(LIBRARIES))
 	@tests/mutants/run.py $(if $(MACHINE_TESTS),--machine)
 
 # Checks that cost too much for every day: the order in which locks are taken. And devices that only tests want.
@@ -293,8 +298,8 @@ $(B)/nested/poll_uart: tests/nested/poll_uart.c
 test-nested: $(B)/BOOTX64.EFI $(B)/confscan guest guests $(TEST_NESTED_NEEDS)
 	@tools/verdict nested tests/nested/run.py
 
-check: $(ZYDIS_FETCHED) $(KERNEL_OBJ)
-	@tools/check '$(B)' $(ZYDIS_CFLAGS)
+check: $(LIBRARIES) $(KERNEL_OBJ)
+	@tools/check '$(B)' $(LIBRARY_CFLAGS)
 
 all: loader
 	@echo "Corbel: $(B)/BOOTX64.EFI is up to date"

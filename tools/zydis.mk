@@ -19,20 +19,21 @@ ZYDIS_HOST_LIB    := $(ZYDIS_DIR)/libzydis-host.a
 
 ZYDIS_PARTS      := Decoder DecoderData SharedData
 ZYDIS_HOST_PARTS := $(ZYDIS_PARTS) Register
-ZYDIS_KERNEL_FLAGS := -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+LIBRARY_KERNEL_FLAGS := -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
         -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fcf-protection=none -fno-common -fno-strict-aliasing \
         -ffunction-sections -fdata-sections -fstack-protector-strong -mstack-protector-guard=global
 
-$(ZYDIS_FETCHED): tools/fetch-zydis.sh
+$(ZYDIS_FETCHED): tools/fetch-debian.sh
 	@mkdir -p $(ZYDIS_DIR)
 	@rm -f $(ZYDIS_DIR)/fetched-*
-	@tools/fetch-zydis.sh $(ZYDIS_DIR) $(ZYDIS_VERSION) $(ZYCORE_VERSION)
+	@# Of Zycore the decoder needs three headers and no code: the binary package holds them.
+	@tools/fetch-debian.sh $(ZYDIS_DIR) source=source:zydis=$(ZYDIS_VERSION) zycore=binary:libzycore-dev=$(ZYCORE_VERSION)
 	@touch $@
 
 $(ZYDIS_PARTS:%=$(ZYDIS_DIR)/kernel/%.o): $(ZYDIS_DIR)/kernel/%.o: $(ZYDIS_FETCHED) tools/zydis.mk
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(CC) -O2 $(ZYDIS_KERNEL_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_SOURCE)/src -c $(ZYDIS_SOURCE)/src/$*.c -o $@
+	$(Q)$(CC) -O2 $(LIBRARY_KERNEL_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_SOURCE)/src -c $(ZYDIS_SOURCE)/src/$*.c -o $@
 
 $(ZYDIS_HOST_PARTS:%=$(ZYDIS_DIR)/host/%.o): $(ZYDIS_DIR)/host/%.o: $(ZYDIS_FETCHED) tools/zydis.mk
 	@mkdir -p $(@D)

@@ -1,19 +1,20 @@
 #!/bin/bash
-# Fetch Zydis (Debian's source package) and the Zycore headers it includes into a folder, without root and without
-# touching the system's apt: lists, cache and sources are private and the archive's signature is checked as usual.
-# usage: fetch-zydis.sh FOLDER ZYDIS_VERSION ZYCORE_VERSION
+# Fetch parts of Debian packages into a folder, without root and without touching the system's apt: lists, cache and
+# sources are private and the archive's signature is checked as usual.
+# usage: fetch-debian.sh FOLDER PART...        each PART is SUBFOLDER=source:PACKAGE=VERSION or SUBFOLDER=binary:PACKAGE=VERSION
 set -euo pipefail
-folder=$(realpath "$1") zydis=$2 zycore=$3
+folder=$(realpath "$1")
+shift
 suite=bookworm
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 private=$folder/apt log=$folder/fetch.log
 
 fail() {
-    echo "Cannot fetch Zydis: $1. Its log is $log; the build needs the network only this once." >&2
+    echo "Cannot fetch what Corbel is built with: $1. Its log is $log; the build needs the network only this once." >&2
     exit 1
 }
 
-rm -rf "$private" "$folder/source" "$folder/zycore"
+rm -rf "$private"
 mkdir -p "$private/lists/partial" "$private/cache/archives/partial" "$private/files"
 : > "$log"
 options=(-q -o Dir::State::lists="$private/lists" -o Dir::Cache="$private/cache" -o Acquire::Languages=none
@@ -24,7 +25,6 @@ mirror=$(apt-get "${options[@]}" update --print-uris 2>>"$log" |
     sed -n "s@^'\(.*debian.*\)/dists/[a-z]*/InRelease' .*@\1@p" | head -n 1)
 [ -n "$mirror" ] || fail "apt's sources name no archive of Debian"
 [ -r "$keyring" ] || fail "$keyring is missing (package debian-archive-keyring)"
-echo "Fetching Zydis $zydis from $mirror"
 
 printf '%s [signed-by=%s] %s %s main\n' deb "$keyring" "$mirror" "$suite" \
     deb-src "$keyring" "$mirror" "$suite" > "$private/sources.list"
@@ -32,11 +32,21 @@ options+=(-o Dir::Etc::sourcelist="$private/sources.list" -o Dir::Etc::sourcepar
 cd "$private/files"
 apt-get "${options[@]}" update --error-on=any >>"$log" 2>&1 ||
     fail "$mirror does not answer or its signature is wrong"
-apt-get "${options[@]}" source --download-only "zydis=$zydis" >>"$log" 2>&1 ||
-    fail "source package zydis $zydis is not to be had"
-# Of Zycore the decoder needs three headers and no code: the binary package holds them.
-apt-get "${options[@]}" download "libzycore-dev=$zycore" >>"$log" 2>&1 ||
-    fail "package libzycore-dev $zycore is not to be had"
-dpkg-source -x "zydis_$zydis.dsc" "$folder/source" >>"$log" 2>&1 || fail "dpkg-source failed (package dpkg-dev)"
-dpkg-deb -x libzycore-dev_*.deb "$folder/zycore" >>"$log" 2>&1 || fail "libzycore-dev does not unpack"
+for part; do
+    place=$folder/${part%%=*} kind=${part#*=} wanted=${part#*:}
+    package=${wanted%%=*} version=${wanted#*=}
+    echo "Fetching $package $version from $mirror"
+    rm -rf "$place"
+    case $kind in
+    source:*)
+        apt-get "${options[@]}" source --download-only "$wanted" >>"$log" 2>&1 ||
+            fail "source package $package $version is not to be had"
+        dpkg-source -x "${package}_$version.dsc" "$place" >>"$log" 2>&1 || fail "dpkg-source failed (package dpkg-dev)"
+        ;;
+    binary:*)
+        apt-get "${options[@]}" download "$wanted" >>"$log" 2>&1 || fail "package $package $version is not to be had"
+        dpkg-deb -x "$package"_*.deb "$place" >>"$log" 2>&1 || fail "$package does not unpack"
+        ;;
+    esac
+done
 rm -rf "$private"
