@@ -6,6 +6,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
+#include "arch/x86/random.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
@@ -15,6 +16,7 @@
 #include "drivers/ioapic.h"
 #include "drivers/processors.h"
 #include "drivers/serial.h"
+#include "mm/heap.h"
 #include "mm/space.h"
 
 extern uint8_t boot_stack_base[], boot_stack_top[];
@@ -114,6 +116,7 @@ __attribute__((no_stack_protector)) void kernel_start(struct handover *h)
     bring_up_framebuffer();
     bring_up_firmware_tables();
     tsc_init(power_pm_timer());
+    random_init(heap_alloc);
     bring_up_interrupts();
     corbel_main(&handover);
 }

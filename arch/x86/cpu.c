@@ -10,6 +10,7 @@
 #define CPUID_1_ECX_RDRAND BIT(30)
 #define CPUID_1_EDX_MCE    BIT(7)
 #define CPUID_7_EBX_SMEP   BIT(7)
+#define CPUID_7_EBX_RDSEED BIT(18)
 #define CPUID_7_EBX_SMAP   BIT(20)
 
 void cpu_setup(void)
@@ -42,17 +43,23 @@ void cpu_setup(void)
     write_cr3(read_cr3());
 }
 
+bool cpu_has_rdrand(void)
+{
+    return cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND;
+}
+
+bool cpu_has_rdseed(void)
+{
+    return cpuid(0, 0).eax >= 7 && (cpuid(7, 0).ebx & CPUID_7_EBX_RDSEED);
+}
+
 bool cpu_random(uint64_t *out)
 {
-    if (!(cpuid(1, 0).ecx & CPUID_1_ECX_RDRAND))
+    if (!cpu_has_rdrand())
         return false;
-    for (int tries = 0; tries < 10; tries++) {
-        bool ok;
-
-        __asm__ volatile("rdrand %0" : "=r"(*out), "=@ccc"(ok));
-        if (ok)
+    for (int tries = 0; tries < 10; tries++)
+        if (rdrand_step(out))
             return true;
-    }
     return false;
 }
 

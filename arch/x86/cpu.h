@@ -220,6 +220,30 @@ static inline struct descriptor_table read_idtr(void)
  */
 void cpu_setup(void);
 
+/* RDRAND and RDSEED, once: whether there was a word. Where a test runs, its own. */
+bool cpu_has_rdrand(void);
+bool cpu_has_rdseed(void);
+#if __STDC_HOSTED__
+bool rdrand_step(uint64_t *out);
+bool rdseed_step(uint64_t *out);
+#else
+static inline bool rdrand_step(uint64_t *out)
+{
+    bool ok;
+
+    __asm__ volatile("rdrand %0" : "=r"(*out), "=@ccc"(ok));
+    return ok;
+}
+
+static inline bool rdseed_step(uint64_t *out)
+{
+    bool ok;
+
+    __asm__ volatile("rdseed %0" : "=r"(*out), "=@ccc"(ok));
+    return ok;
+}
+#endif
+
 /* Random bits from RDRAND when the CPU has it and it answers; false otherwise. */
 bool cpu_random(uint64_t *out);
 

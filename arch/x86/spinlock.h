@@ -29,6 +29,7 @@
  *     RANK_SCHED      guest/sched            CPU       its run queue
  *     RANK_GUEST      guest/memory           VM        what its EPT says, and why
  *     RANK_MEMORY     mm/guest_memory        VM        what lies over its RAM
+ *     RANK_RANDOM     arch/x86/random        one       the pool, where there is no RDRAND
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
  *     RANK_PCI        drivers/pci_access     one       the ports of configuration space
  *     RANK_SPACE      mm/space               one       the microkernel's page tables
@@ -52,6 +53,7 @@ enum lock_rank {
     RANK_SCHED,
     RANK_GUEST,
     RANK_MEMORY,
+    RANK_RANDOM,
     RANK_DISK,
     RANK_PCI,
     RANK_SPACE,
