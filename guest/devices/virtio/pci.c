@@ -496,7 +496,8 @@ static int add_capabilities(struct virtio *v)
         (at = add_capability(v, CAP_NOTIFY, 0, NOTIFY, v->queue_count * MULTIPLIER, MULTIPLIER)) <
             0 ||
         (at = add_capability(v, CAP_ISR, 0, ISR, 1, 0)) < 0 ||
-        (at = add_capability(v, CAP_DEVICE, 0, DEVICE_CONFIG, v->config_size, 0)) < 0 ||
+        (v->config_size &&
+         (at = add_capability(v, CAP_DEVICE, 0, DEVICE_CONFIG, v->config_size, 0)) < 0) ||
         (at = add_capability(v, CAP_PCI, 0, 0, 0, 0)) < 0)
         return at;
     v->window = (unsigned)at;
