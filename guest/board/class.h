@@ -39,8 +39,8 @@ struct device_disk {
     struct device_disk_counts *counts;
 };
 
-/* What the board's owner hands down to its devices. serial_put, log and eject are called with the
- * lock of the device held, line, disk and net while it is made. */
+/* What the board's owner hands down to its devices. serial_put, log, random and eject are called
+ * with the lock of the device held, line, disk and net while it is made. */
 struct device_host {
     void *context;
     /* The guest has let go of these devices of PCI, a bit for each number. */
@@ -53,6 +53,8 @@ struct device_host {
     bool (*serial_put)(void *context, uint8_t byte);
     /* A line for the VM's log, of printable ASCII. */
     void (*log)(void *context, const char *line);
+    /* Put up to size random bytes into data: how many there are now. */
+    size_t (*random)(void *context, void *data, size_t size);
     /* What the text of a `disk =` means, opened; an error is as create's. */
     int (*disk)(void *context, const char *text, size_t length, struct device_disk *out,
                 char *error);
@@ -62,7 +64,8 @@ struct device_host {
     int (*net)(void *context, const char *text, size_t length, struct net_switch **on,
                struct net_port_setup *what, char *error);
     /* The value of line number index, from 0, with that key in the VM's section, and the line's
-     * number; NULL: there are not so many. */
+     * number; NULL: there are not so many. A key that is `no` or `yes` has one line where it is
+     * yes. */
     const char *(*line)(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number);
 };
@@ -85,8 +88,8 @@ struct device_setup {
 struct device_class {
     const struct device_ops *ops;
     size_t size; /* of an instance; it begins with its struct device */
-    /* NULL, or the key whose lines instances are made from: `key = text`, any number of them.
-     * Classes may share it. */
+    /* NULL, or the key whose lines instances are made from: `key = text`, any number of them, and
+     * classes may share it; or a key that is `no` or `yes`. */
     const char *key;
     /* NULL, every text is for it; or: whether this one is, without making an instance: 1; 0, it is
      * for another class with that key; or -EINVAL with a sentence in error[DEVICE_ERROR]. The

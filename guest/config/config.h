@@ -120,6 +120,7 @@ enum config_vm_key {
     CONFIG_VM_DISK,
     CONFIG_VM_ALLOW_WHOLE_DISK,
     CONFIG_VM_NET,
+    CONFIG_VM_RNG,
     CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
@@ -172,6 +173,7 @@ struct vm_config {
     uint32_t autostart;        /* 0 or 1 */
     uint32_t paused;           /* 0 or 1 */
     uint32_t allow_whole_disk; /* 0 or 1 */
+    uint32_t rng;              /* 0 or 1 */
     uint32_t on_crash, on_reboot, on_poweroff; /* enum config_end */
     struct config_cpus affinity;
     uint32_t section_line;             /* of [vm NAME] */
@@ -249,8 +251,10 @@ size_t config_parse(const char *text, size_t length, struct config *out, struct 
 typedef int (*config_check)(const char *text, size_t length, char *error);
 void config_set_check(const char *key, config_check check);
 
-/* The VM's lines with that key, which is of type CONFIG_LINES. */
-const struct config_lines *config_vm_lines(const struct vm_config *vm, const char *key);
+/* Line number index, from 0, of the VM's with that key, which is of type CONFIG_LINES; or is `no`
+ * or `yes`: then there is one where it is yes, in the file or by its default. */
+bool config_vm_says(const struct vm_config *vm, const char *key, unsigned index,
+                    struct config_line *out);
 
 /* What holds where there is no config at all: no VM, every key at its default. */
 void config_defaults(struct config *out);

@@ -248,6 +248,12 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                        .limit = CONFIG_MAX_NETS,
                        .help =
                            "a network card of the VM, and the switch that it is at; may repeat"},
+    [CONFIG_VM_RNG] = {.name = "rng",
+                       .type = CONFIG_CHOICE,
+                       .offset = offsetof(struct vm_config, rng),
+                       .choices = switch_names,
+                       .initial = "no",
+                       .help = "whether the VM has a source of random numbers (virtio-rng)"},
     [CONFIG_VM_WATCH] = {.name = "watch",
                          .type = CONFIG_LINES,
                          .offset = offsetof(struct vm_config, watches),

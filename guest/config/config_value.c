@@ -5,21 +5,40 @@
 
 static config_check checks[CONFIG_VM_KEYS];
 
-static const struct config_key *lines_key(const char *name)
+/* name: of one that there is. */
+static unsigned key_index(const char *name)
 {
-    for (const struct config_key *key = config_vm_keys;; key++)
-        if (key->type == CONFIG_LINES && strcmp(key->name, name) == 0)
-            return key;
+    unsigned i = 0;
+
+    while (strcmp(config_vm_keys[i].name, name) != 0)
+        i++;
+    return i;
 }
 
 void config_set_check(const char *key, config_check check)
 {
-    checks[lines_key(key) - config_vm_keys] = check;
+    checks[key_index(key)] = check;
 }
 
-const struct config_lines *config_vm_lines(const struct vm_config *vm, const char *key)
+bool config_vm_says(const struct vm_config *vm, const char *name, unsigned index,
+                    struct config_line *out)
 {
-    return (const void *)((const char *)vm + lines_key(key)->offset);
+    unsigned i = key_index(name);
+    const struct config_key *key = &config_vm_keys[i];
+    const void *field = (const char *)vm + key->offset;
+
+    if (key->type == CONFIG_LINES) {
+        const struct config_lines *lines = field;
+
+        if (index >= lines->count)
+            return false;
+        *out = lines->item[index];
+        return true;
+    }
+    if (index > 0 || !*(const uint32_t *)field)
+        return false;
+    *out = (struct config_line){config_span_of("yes", 3), vm->key_line[i]};
+    return true;
 }
 
 static void set_choice(struct config_parser *p, const struct config_key *key,

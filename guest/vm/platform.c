@@ -5,6 +5,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/random.h"
 #include "arch/x86/smp.h"
 #include "guest/board/pci.h"
 #include "guest/board/ports.h"
@@ -43,6 +44,7 @@
     X(ahci_class)                                                                                  \
     X(virtio_net_class)                                                                            \
     X(nvme_class)                                                                                  \
+    X(virtio_rng_class)                                                                            \
     X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 
@@ -60,17 +62,22 @@ static void log_text(void *context, const char *text)
     log_info("%s: debug console: %s", vm->name, text);
 }
 
+static size_t random_numbers(void *context, void *data, size_t size)
+{
+    return random_bytes(data, size);
+}
+
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
 {
     const struct vm *vm = context;
-    const struct config_lines *lines = config_vm_lines(vm->config, key);
+    struct config_line found;
 
-    if (index >= lines->count)
+    if (!config_vm_says(vm->config, key, index, &found))
         return NULL;
-    *length = lines->item[index].text.length;
-    *number = lines->item[index].line;
-    return lines->item[index].text.data;
+    *length = found.text.length;
+    *number = found.line;
+    return found.text.data;
 }
 
 /* Processor 0 takes them off. It is not disturbed for what is not there. */
@@ -116,6 +123,7 @@ static struct device_host host_of(struct vm *vm)
         .memory_above_4g = vm->life->layout.high_top - GPA_4G,
         .serial_put = vm_events->output,
         .log = log_text,
+        .random = random_numbers,
         .line = line,
         .disk = disk_open,
         .net = net_open,
@@ -134,6 +142,9 @@ int platform_create(struct vm *vm)
         return result;
     struct device_setup setup = {.board = vm->board, .bus = board_bus(vm->board), .host = &host};
     result = device_list_fill(&vm->life->devices, classes, ARRAY_SIZE(classes), &setup);
+    if (vm->config->rng && random_source() == RANDOM_JITTER)
+        log_warn("%s: rng: this processor has no RDRAND; what the guest gets may be guessed",
+                 vm->name);
     if (result == 0 || !setup.error[0])
         return result;
     log_error("corbel.conf:%u: [vm %s]: %s", setup.line ? setup.line : vm->config->section_line,

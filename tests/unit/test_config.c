@@ -354,7 +354,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, disk, allow_whole_disk, net, watch, "                                                 \
+    "paused, disk, allow_whole_disk, net, rng, watch, "                                            \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 
@@ -409,6 +409,30 @@ static void test_scheduling_keys(void **state)
     expect_broken("weight = 0", "weight = 0 in [vm a] is too small; it must be from 1 to 10000");
     expect_broken("on_crash = explode",
                   "on_crash = 'explode' is not known; it must be restart, stop or pause");
+}
+
+/* What devices are made from. */
+static void test_what_a_vm_says(void **state)
+{
+    struct config_line line;
+
+    parse("[vm a]\nkernel=k\ndisk=ram:x\nrng=yes\ndisk = ram:y,ro\n[vm b]\nkernel=k\nrng=no\n");
+    assert_int_equal(told_count, 0);
+    assert_true(config_vm_says(&vms[0], "disk", 1, &line));
+    assert_int_equal(line.line, 5);
+    assert_int_equal(line.text.length, 8);
+    assert_memory_equal(line.text.data, "ram:y,ro", 8);
+    assert_false(config_vm_says(&vms[0], "disk", 2, &line));
+    assert_true(config_vm_says(&vms[0], "rng", 0, &line));
+    assert_int_equal(line.line, 4);
+    assert_int_equal(line.text.length, 3);
+    assert_memory_equal(line.text.data, "yes", 3);
+    assert_false(config_vm_says(&vms[0], "rng", 1, &line));
+    assert_false(config_vm_says(&vms[1], "disk", 0, &line));
+    assert_false(config_vm_says(&vms[1], "rng", 0, &line));
+    parse("[vm a]\nkernel=k\n");
+    assert_false(config_vm_says(&vms[0], "rng", 0, &line)); /* its default */
+    expect_broken("rng = /dev/random", "rng = '/dev/random' is not known; it must be no or yes");
 }
 
 static void test_keys(void **state)
@@ -1035,6 +1059,7 @@ int main(void)
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_processors),
         cmocka_unit_test(test_scheduling_keys),
+        cmocka_unit_test(test_what_a_vm_says),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_a_bad_host_value_leaves_the_default),
         cmocka_unit_test(test_any_problem_leaves_the_default),
