@@ -1,22 +1,35 @@
-/* links: guest/devices/virtio/blk.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/virtio/blk.c guest/devices/virtio/rng.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * A disk controller on the PCI bus under a hostile driver: any access to its BAR and to config
  * space, rings and requests of any shape in memory, a block device that answers at once, later, or
  * with errors, resets and saved state in between. Each request that the block device gets is one
  * that it takes, of memory that is pinned; in the end none is under way and nothing is pinned.
+ * Or, in its place, a source of random numbers, which gives no more than it may in so short a time.
  */
 #include "tests/fuzz/hostile_block.h"
 
-extern const struct device_class virtio_blk_class;
+extern const struct device_class virtio_blk_class, virtio_rng_class;
 
 #define ACTIONS 400
 #define BAR     0xc0000000u
+static bool rng;
+static size_t given; /* random bytes */
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
 {
     *length = later ? 5 : 6;
-    return index == 0 ? "ram:xy" : NULL;
+    return index == 0 && rng == (key[0] == 'r') ? "ram:xy" : NULL;
+}
+
+static size_t random_numbers(void *context, void *data, size_t size)
+{
+    size_t n = next();
+
+    n = MIN(n, size);
+    memset(data, 0x77, n);
+    given += n;
+    return n;
 }
 
 /* A driver that gets as far as DRIVER_OK, so that what comes next finds queues. */
@@ -116,20 +129,25 @@ static void act(struct bus_view *view)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct device_class *const classes[] = {&pci_class, &virtio_blk_class};
-    static const struct device_host host = {.line = line, .disk = open_block};
+    static const struct device_class *const classes[] = {&pci_class, &virtio_blk_class,
+                                                         &virtio_rng_class};
+    static const struct device_host host = {
+        .line = line, .disk = open_block, .random = random_numbers};
     struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
     struct device_list devices = {0};
     struct bus_view view = {0};
 
     mock_init(&board);
     make_block(data, size);
-    REQUIRE(device_list_fill(&devices, classes, 2, &s) == 0);
+    rng = size && data[0] & 2;
+    given = 0;
+    REQUIRE(device_list_fill(&devices, classes, 3, &s) == 0);
     bus_reset(&board.bus);
     for (unsigned i = 0; i < ACTIONS && left > 0; i++)
         act(&view);
     bus_reset(&board.bus);
     REQUIRE(holding == 0 && board.pins == 0);
+    REQUIRE(given <= 4 * 64);
     mock_destroy(&board);
     device_list_destroy(&devices);
     return 0;
