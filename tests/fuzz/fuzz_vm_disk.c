@@ -12,6 +12,7 @@ extern const struct device_class virtio_blk_class, virtio_rng_class;
 
 #define ACTIONS 400
 #define BAR     0xc0000000u
+
 static bool rng;
 static size_t given; /* random bytes */
 

@@ -1,4 +1,4 @@
-"""VMs with disks: Debian's kernel and its own modules."""
+"""VMs with disks and other virtio devices: Debian's kernel and its own modules."""
 import hashlib
 import os
 import random
@@ -16,6 +16,7 @@ SATA_MODULES = ("scsi_common", "scsi_mod", "libata", "libahci", "ahci", "crct10d
                 "crc64", "crc64_rocksoft_generic", "crc64-rocksoft", "t10-pi", "sd_mod", "crc16", "mbcache", "jbd2",
                 "crc32c_generic", "ext4")
 SATA_FOLDER = os.path.join(BUILD, "disks-sata")
+RNG_MODULES = ("virtio-rng",)  # its core is in the kernel
 SECTORS = 16 * 2048 + 3  # 16 MiB and a little
 
 
@@ -456,3 +457,63 @@ def disk_refused(lab):
     expect_in(r"^ +1  scratch +2M  writer writes\n +reader reads\n +from 1M on, GUID [0-9a-f-]{36}$", said, "disks ata1")
     expect_in(r"^ +2  kept +\S+$", said, "disks ata1")
     expect(disk.read() == disk.before, "the disk has changed")
+
+
+@scenario(bound=300, slow=True)
+def rng_linux(lab):
+    """Linux' own virtio-rng: it is the current source, what /dev/hwrng says is not twice the same, more than comes at once
+    comes in time and no faster; it takes messages, and works after the module was removed and loaded again, and after a
+    reset. A VM that does not ask for it has none."""
+    config = NO_VID + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"),
+                            initrd=initrd(lab, modules=MODULES + RNG_MODULES), rng="yes")
+    m = lab.boot(config, memory=512)
+    shell = Shell(m)
+    load_modules(shell, MODULES + RNG_MODULES)
+    check_rng(shell)
+    said = shell.run("rmmod virtio_rng && insmod /modules/virtio-rng.ko && dd if=/dev/hwrng bs=64 count=1 2>/dev/null | wc -c")
+    expect(said.strip() == "64", f"after it was removed and loaded again: {said}")
+    said = shell.run("dmesg | grep -iE 'virtio|hwrng|rng|pci.*(fail|error)'")
+    expect(not re.search(r"(?i)error|fail|can.t", said), f"dmesg complains:\n{said}")
+    m.type("reboot\n")
+    m.read_until(r"^corbel: debian: restarts: ", BOOT * PATIENCE)
+    shell = Shell(m)
+    load_modules(shell, MODULES + RNG_MODULES)
+    check_rng(shell)
+    shell.poweroff()
+    wait_for_power_off(m)
+
+
+def check_rng(shell):
+    said = shell.run("cat /sys/class/misc/hw_random/rng_current")
+    expect(said.strip() == "virtio_rng.0", f"rng_current: {said}")
+    said = shell.run("for i in 1 2 3 4; do dd if=/dev/hwrng bs=64 count=1 2>/dev/null | sha256sum; done")
+    sums = re.findall(r"^([0-9a-f]{64})", said, re.M)
+    expect(len(set(sums)) == 4 and hashlib.sha256(b"").hexdigest() not in sums, f"what /dev/hwrng says:\n{said}")
+    # 25 KiB a second at most: 32 KiB take longer than one.
+    said = shell.run("cut -d' ' -f1 /proc/uptime; dd if=/dev/hwrng bs=64 count=512 iflag=fullblock 2>/dev/null >/tmp/random; "
+                     "cut -d' ' -f1 /proc/uptime; wc -c </tmp/random; gzip -c </tmp/random | wc -c", 120)
+    begin, end, size, packed = said.split()
+    expect(size == "32768" and int(packed) >= 32768, f"32 KiB of /dev/hwrng: {said}")
+    expect(1.0 <= float(end) - float(begin) < 30, f"they took {float(end) - float(begin):.2f} s")
+    said = shell.run("grep virtio0-input /proc/interrupts")
+    count = expect_in(r"^\s*\d+:\s+(\d+)\s+PCI-MSI\s", said, "/proc/interrupts")
+    expect(int(count[1]) > 100, f"it had no interrupts:\n{said}")
+
+
+@scenario(bound=200, slow=True)
+def rng_linux_reloaded(lab):
+    """Its state is saved, wiped and reloaded at random exits while it is used; and on a processor without RDRAND the log says
+    what its numbers are worth."""
+    config = host(without="vid", test_reload=50) + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"),
+                                                         initrd=initrd(lab, modules=MODULES + RNG_MODULES), rng="yes")
+    m = lab.boot(config, memory=512)
+    shell = Shell(m)
+    load_modules(shell, MODULES + RNG_MODULES)
+    said = shell.run("dd if=/dev/hwrng bs=64 count=64 iflag=fullblock 2>/dev/null | wc -c", 120)
+    expect(said.strip() == "4096", f"4 KiB of /dev/hwrng: {said}")
+    rdrand = "rdrand" in shell.run("grep -m1 flags /proc/cpuinfo")
+    shell.poweroff()
+    wait_for_power_off(m)
+    text = "\n".join(corbel_lines(m.text()))
+    expect_in(r"^  state saved, wiped and reloaded \d{2,} times", text)
+    expect(rdrand != bool(re.search(r"debian: rng: this processor has no RDRAND", text)), "what the log says of RDRAND")
