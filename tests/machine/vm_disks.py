@@ -423,7 +423,7 @@ def disk_hotplug(lab):
     shell.poweroff()
     m.read_until(r"no VM runs: those", BOOT * PATIENCE)  # "owner" could be started
     m.type("poweroff\n")
-    wait_for_power_off(m)
+    expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
 
 
 @scenario(bound=90)

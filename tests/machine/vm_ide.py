@@ -19,18 +19,19 @@ def initrd(lab):
     return out
 
 
-def boot(lab, first, *disks, cmdline="console=ttyS0 quiet", slow=1):
-    config = first + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab), cmdline=cmdline)
+def boot(lab, first, *disks, libata="", slow=1):
+    config = first + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
     m = lab.boot(config + "".join(f"disk = {d}\n" for d in disks), memory=512)
     shell = Shell(m, slow=slow)
-    load_modules(shell)
+    load_modules(shell, libata)
     return m, shell
 
 
-def load_modules(shell):
+def load_modules(shell, libata=""):
+    """All of them, libata with its parameters; insmod takes none from the kernel's command line."""
     shell.run("stty columns 400")  # commands are echoed in one piece
     for module in MODULES:
-        said = shell.run(f"insmod /modules/{module}.ko && echo loaded")
+        said = shell.run(f"insmod /modules/{module}.ko {libata if module == 'libata' else ''} && echo loaded")
         expect(said.strip() == "loaded", f"insmod {module}: {said}")
     # libata looks for drives in the background.
     shell.run("for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/sda ] && break; sleep 1; done")
@@ -86,7 +87,7 @@ def disk_ide(lab):
 def disk_ide_pio(lab):
     """The same without DMA: each sector through the data register."""
     data = disk_file(lab)
-    m, shell = boot(lab, NO_VID, "ram:scratch.img,bus=ide", cmdline="console=ttyS0 quiet libata.dma=0", slow=2)
+    m, shell = boot(lab, NO_VID, "ram:scratch.img,bus=ide", libata="dma=0", slow=2)
     dmesg(shell)
     expect(modes(shell, "dev1.0") == ["XFER_PIO_4"], "transfer mode")
     said = shell.run("dd if=/dev/sda bs=64k count=64 2>/dev/null | sha256sum", 120).split()[0]
