@@ -240,12 +240,13 @@ trace: $(IMAGE_NEEDS)
 
 # --- all tests, checks of the source ----------------------------------------------------------------------------------
 TEST_MACHINE := $(wildcard tests/machine/run.py)
-# A kernel with the modules of virtio and IDE, for tests/machine/vm_disks.py and vm_ide.py; the module tells a folder that
-# lacks it.
-DISKS_KERNEL := $(B)/disks/vmlinuz $(B)/disks/modules/virtio-rng.ko
+# A kernel with the modules of virtio and IDE, for tests/machine/vm_disks.py, vm_virtio.py and vm_ide.py; modules tell a
+# folder that lacks them.
+DISKS_KERNEL := $(B)/disks/vmlinuz $(addprefix $(B)/disks/modules/,virtio-rng.ko virtio_balloon.ko virtio_console.ko)
 $(DISKS_KERNEL) &: tools/debian-kernel
 	@tools/debian-kernel cloud $(B)/disks/vmlinuz $(B)/disks/modules virtio virtio_ring virtio_pci_modern_dev \
-	    virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng scsi_common scsi_mod sd_mod libata ata_piix cdrom sr_mod isofs
+	    virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng virtio_balloon virtio_console scsi_common scsi_mod sd_mod \
+	    libata ata_piix cdrom sr_mod isofs
 # Debian's cloud kernel knows no AHCI: the other one, with all that ext4 on such a disk takes.
 $(B)/disks-sata/vmlinuz: tools/debian-kernel
 	@tools/debian-kernel generic $@ $(B)/disks-sata/modules scsi_common scsi_mod libata libahci ahci crct10dif_common \

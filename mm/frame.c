@@ -253,6 +253,16 @@ void frame_free(paddr base, unsigned order)
     spin_unlock(&lock);
 }
 
+void frame_split(paddr base, unsigned order, unsigned into)
+{
+    struct frame *f = frame_at(base);
+
+    spin_lock(&lock);
+    for (uint64_t i = 0; i < 1ULL << order; i += 1ULL << into)
+        f[i].state = (uint8_t)(STATE_USED | into);
+    spin_unlock(&lock);
+}
+
 /* Cut a block into the pieces of a run of pages, largest first, and give the rest back. */
 static void cut(paddr base, unsigned order, uint64_t pages, uint16_t owner)
 {
@@ -382,6 +392,13 @@ void frame_unpin(paddr frame)
 
     if (f && __atomic_load_n(&f->pins, __ATOMIC_RELAXED))
         __atomic_fetch_sub(&f->pins, 1, __ATOMIC_RELEASE);
+}
+
+bool frame_pinned(paddr frame)
+{
+    const struct frame *f = frame_at(frame);
+
+    return f && pinned(f, 1);
 }
 
 void frame_stats(struct frame_stats *out)

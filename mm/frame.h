@@ -28,6 +28,9 @@ paddr frame_alloc_below(unsigned order, uint16_t owner, paddr limit) MUST_CHECK;
 /* Give back what frame_alloc returned, with its order. A pinned frame is an error that is logged
  * and not freed. */
 void frame_free(paddr base, unsigned order);
+/* What frame_alloc returned with that order becomes blocks of a lower one, each to be given back by
+ * itself. */
+void frame_split(paddr base, unsigned order, unsigned into);
 /*
  * pages frames in one piece, aligned to a page only; nothing is kept beyond them. frame_run_free()
  * finds the length itself.
@@ -54,6 +57,7 @@ uint16_t frame_owner(paddr frame);
  * as can be counted. From any processor, without a lock. */
 bool frame_pin(paddr frame) MUST_CHECK;
 void frame_unpin(paddr frame);
+bool frame_pinned(paddr frame);
 
 struct frame_stats {
     uint64_t total;    /* RAM that firmware left us, in bytes like the others */

@@ -73,12 +73,15 @@ static void mark_chunks(struct guest_memory *gm, const struct guest_memory_layer
 
         for (; from < to; from = ALIGN_DOWN(from, GUEST_CHUNK) + GUEST_CHUNK) {
             uint64_t *chunk = &r->chunks[chunk_index(r, from)];
+            uint64_t word = __atomic_load_n(chunk, __ATOMIC_RELAXED);
             bool touched = false;
 
             for (unsigned n = 0; n < count && !touched; n++)
                 touched = touches(&layers[n], from);
-            __atomic_store_n(chunk, touched ? layered_word(*chunk) : plain(*chunk),
-                             __ATOMIC_RELAXED);
+            while (!__atomic_compare_exchange_n(chunk, &word,
+                                                touched ? layered_word(word) : plain(word), false,
+                                                __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+                ; /* a page was given back */
         }
     }
 }

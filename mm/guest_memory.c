@@ -7,14 +7,6 @@
 
 #define GPA_MAX GUEST_MEMORY_END
 
-static const struct guest_memory_range *find_range(const struct guest_memory *gm, uint64_t gpa)
-{
-    for (uint32_t i = 0; i < gm->range_count; i++)
-        if (gpa - gm->ranges[i].gpa < gm->ranges[i].size)
-            return &gm->ranges[i];
-    return NULL;
-}
-
 static int regions_valid(const struct guest_memory_region *regions, unsigned count)
 {
     uint64_t end = 0;
@@ -143,6 +135,7 @@ void guest_memory_destroy(struct guest_memory *gm)
         heap_free(gm->ranges[i].chunks);
     }
     heap_free(gm->layers);
+    guest_balloon_destroy(gm->balloon);
     *gm = (struct guest_memory){0};
 }
 
@@ -168,6 +161,17 @@ static void clear_chunk(uint64_t word)
             zero_bytes(phys_to_virt(((uint64_t *)p)[page]), PAGE_SIZE);
 }
 
+/* Pages that were given back are there again, as far as there is memory. */
+static void back_chunk(const struct guest_memory *gm, const struct guest_memory_range *r,
+                       uint32_t number)
+{
+    uint64_t gpa = ALIGN_DOWN(r->gpa, GUEST_CHUNK) + number * GUEST_CHUNK;
+    uint64_t end = MIN(gpa + GUEST_CHUNK, r->gpa + r->size);
+
+    for (gpa = MAX(gpa, r->gpa); gpa < end && guest_memory_given(gm); gpa += PAGE_SIZE)
+        (void)!guest_memory_back(gm, gpa);
+}
+
 bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)
 {
     uint32_t before = 0; /* chunks of the ranges before */
@@ -176,6 +180,8 @@ bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)
         if (*done - before >= gm->ranges[i].count)
             continue;
         clear_chunk(gm->ranges[i].chunks[*done - before]);
+        if (gm->balloon)
+            back_chunk(gm, &gm->ranges[i], *done - before);
         (*done)++;
         return true;
     }
@@ -184,8 +190,9 @@ bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)
 
 /* What stands at an address, and how far that goes in one piece of host memory. */
 struct stand {
-    paddr hpa; /* FRAME_NONE: no memory */
+    paddr hpa; /* FRAME_NONE: no memory, or given back */
     uint64_t size;
+    uint64_t ram; /* the gpa of the RAM that it is */
     unsigned kind;
     bool writable;
 };
@@ -199,21 +206,28 @@ static uint64_t until_ram(const struct guest_memory *gm, uint64_t gpa)
     return UINT64_MAX - gpa;
 }
 
+/* RAM without a frame. */
+static inline bool is_given(const struct stand *s)
+{
+    return s->kind == KIND_TABLE && s->hpa == FRAME_NONE;
+}
+
 static struct stand ram_at(const struct guest_memory *gm, uint64_t gpa)
 {
-    const struct guest_memory_range *r = find_range(gm, gpa);
+    const struct guest_memory_range *r = guest_memory_range(gm, gpa);
 
     if (!r)
         return (struct stand){.hpa = FRAME_NONE, .size = until_ram(gm, gpa)};
     uint64_t chunk = plain(__atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED));
     paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
     uint64_t offset = gpa % GUEST_CHUNK, page = gpa % PAGE_SIZE;
-    struct stand s = {.kind = chunk & KIND_MASK, .writable = true};
+    struct stand s = {.kind = chunk & KIND_MASK, .ram = gpa, .writable = true};
     if (s.kind != KIND_TABLE) {
         s.hpa = base + offset;
         s.size = s.kind == KIND_1G ? GIB - gpa % GIB : GUEST_CHUNK - offset;
     } else {
-        s.hpa = ((const uint64_t *)phys_to_virt(base))[gpa / PAGE_SIZE % TABLE_ENTRIES] + page;
+        paddr frame = __atomic_load_n(table_entry(base, gpa), __ATOMIC_RELAXED);
+        s.hpa = frame ? frame + page : FRAME_NONE;
         s.size = PAGE_SIZE - page;
     }
     return s;
@@ -224,11 +238,11 @@ static __attribute__((noinline)) struct stand stands_at(const struct guest_memor
 {
     struct guest_memory_layer l;
     struct stand s = ram_at(gm, gpa);
-    uint64_t end = s.hpa != FRAME_NONE ? UINT64_MAX : gpa + s.size;
+    uint64_t end = s.kind != KIND_NONE ? UINT64_MAX : gpa + s.size;
 
-    if (LIKELY(!gm->layers) && s.hpa != FRAME_NONE)
+    if (LIKELY(!gm->layers) && s.kind != KIND_NONE)
         return s;
-    bool found = guest_memory_find_layer(gm, gpa, s.hpa != FRAME_NONE, &l, &end);
+    bool found = guest_memory_find_layer(gm, gpa, s.kind != KIND_NONE, &l, &end);
     if (found && l.shows == GUEST_LAYER_RAM) {
         s = ram_at(gm, l.from + (gpa - l.gpa));
         s.writable &= l.writable;
@@ -241,11 +255,12 @@ static __attribute__((noinline)) struct stand stands_at(const struct guest_memor
 }
 
 /* The host address of the byte at gpa, and how many bytes of its block follow from there;
- * FRAME_NONE: no memory, or none that could be written. */
-static inline paddr translate(const struct guest_memory *gm, uint64_t gpa, bool write,
+ * FRAME_NONE: no memory, or none that could be written. frame: one of its own, not zeroes in its
+ * place. */
+static inline paddr translate(const struct guest_memory *gm, uint64_t gpa, bool write, bool frame,
                               uint64_t *available)
 {
-    const struct guest_memory_range *r = find_range(gm, gpa);
+    const struct guest_memory_range *r = guest_memory_range(gm, gpa);
     uint64_t chunk = 0;
 
     if (LIKELY(r)) {
@@ -260,12 +275,14 @@ static inline paddr translate(const struct guest_memory *gm, uint64_t gpa, bool 
     }
     const struct stand s = stands_at(gm, gpa);
     *available = s.size;
-    return write && !s.writable ? FRAME_NONE : s.hpa;
+    if (write && !s.writable)
+        return FRAME_NONE;
+    return UNLIKELY(is_given(&s)) ? guest_balloon_page(gm, s.ram, frame) : s.hpa;
 }
 
 int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa, struct guest_frame *out)
 {
-    const struct guest_memory_range *r = find_range(gm, gpa);
+    const struct guest_memory_range *r = guest_memory_range(gm, gpa);
     uint64_t chunk = r ? __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED) : 0;
 
     if (LIKELY((chunk & KIND_MASK) == KIND_2M)) { /* which no layer touches */
@@ -276,7 +293,7 @@ int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa, struct gues
         return 0;
     }
     const struct stand s = stands_at(gm, gpa);
-    if (s.hpa == FRAME_NONE)
+    if (s.hpa == FRAME_NONE && !is_given(&s))
         return -EFAULT;
     *out = (struct guest_frame){
         .hpa = s.hpa,
@@ -300,7 +317,7 @@ uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa)
 static inline void *piece(const struct guest_memory *gm, uint64_t gpa, bool write, uint64_t *size)
 {
     uint64_t available;
-    paddr pa = translate(gm, gpa, write, &available);
+    paddr pa = translate(gm, gpa, write, write, &available);
 
     if (pa == FRAME_NONE)
         return NULL;
@@ -359,7 +376,7 @@ static inline bool in_block(const struct guest_memory *gm, uint64_t gpa, uint64_
     uint64_t offset = gpa % GUEST_CHUNK, chunk;
 
     if (UNLIKELY(gpa - r->gpa >= r->size)) {
-        r = find_range(gm, gpa);
+        r = guest_memory_range(gm, gpa);
         if (!r)
             return false;
     }
@@ -467,20 +484,23 @@ int guest_memory_write_operand(struct guest_memory *gm, uint64_t gpa, unsigned s
 
 int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *data, size_t size)
 {
-    const struct guest_memory_range *r = find_range(gm, gpa);
+    const struct guest_memory_range *r = guest_memory_range(gm, gpa);
 
     if (!r || size > r->size - (gpa - r->gpa))
         return -EFAULT;
-    if (is_word(gpa, size)) {
-        uint64_t value = 0;
-        memcpy(&value, data, size);
-        store_word(phys_to_virt(ram_at(gm, gpa).hpa), (unsigned)size, value);
-        return 0;
-    }
     for (size_t done = 0; done < size;) {
         const struct stand s = ram_at(gm, gpa + done);
+        paddr at = is_given(&s) ? guest_balloon_page(gm, gpa + done, true) : s.hpa;
         size_t n = MIN(size - done, s.size);
-        memcpy(phys_to_virt(s.hpa), (const char *)data + done, n);
+        if (at == FRAME_NONE)
+            return -EFAULT;
+        if (is_word(gpa, size)) {
+            uint64_t value = 0;
+            memcpy(&value, data, size);
+            store_word(phys_to_virt(at), (unsigned)size, value);
+        } else {
+            memcpy(phys_to_virt(at), (const char *)data + done, n);
+        }
         done += n;
     }
     return 0;
@@ -553,7 +573,7 @@ int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool 
                      paddr *address, uint64_t *length)
 {
     uint64_t here;
-    paddr pa = translate(gm, gpa, write, &here), first = ALIGN_DOWN(pa, PAGE_SIZE);
+    paddr pa = translate(gm, gpa, write, true, &here), first = ALIGN_DOWN(pa, PAGE_SIZE);
 
     if (pa == FRAME_NONE || size == 0)
         return -EFAULT;

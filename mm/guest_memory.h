@@ -23,10 +23,12 @@ struct guest_memory_range {
 };
 
 struct guest_layers;
+struct guest_balloon;
 
 struct guest_memory {
     struct guest_memory_range ranges[GUEST_MEMORY_RANGES]; /* ascending, none overlaps */
-    struct guest_layers *layers; /* NULL: there have never been any, nor room for them; atomic */
+    struct guest_layers *layers;   /* NULL: there have never been any, nor room for them; atomic */
+    struct guest_balloon *balloon; /* NULL: none of its pages can be given back */
     uint32_t range_count;
     uint16_t owner;    /* FRAME_VM + id */
     uint64_t size;     /* bytes of RAM */
@@ -82,7 +84,7 @@ bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_
 uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa);
 
 struct guest_frame {
-    paddr hpa;           /* of the byte at gpa */
+    paddr hpa;           /* of the byte at gpa; FRAME_NONE: it has been given back */
     uint64_t contiguous; /* bytes from gpa to the end of its block, contiguous in host memory */
     uint8_t level;       /* largest leaf the backing allows: 1 4K, 2 2M, 3 1G */
     bool writable;
@@ -147,3 +149,31 @@ int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size,
 int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
                      paddr *address, uint64_t *length) MUST_CHECK;
 void guest_memory_unpin(paddr address, uint64_t length);
+
+/*
+ * --- pages that the guest gives back (mm/guest_balloon.c) ---
+ *
+ * A page of RAM may stand there without a frame. It is RAM all the same: what is read of it is
+ * zero, and before something is written there, or pinned, it gets a frame; without one in the
+ * machine that is -EFAULT. EPT has no leaf for it, and who touches it asks guest_memory_back().
+ */
+
+/* From now on pages may be given. -ENOMEM. */
+int guest_memory_balloon(struct guest_memory *gm) MUST_CHECK;
+/*
+ * The page at gpa has no frame any more: *frame. Processors may still use that: EPT has to forget
+ * it, then guest_memory_leave() gets it; both by one caller at a time. -EFAULT: it is no RAM;
+ * -ENOENT: it has none; -EBUSY: it is pinned, or a layer lies close by; -ENOMEM: no memory to note
+ * it; -EAGAIN: too many are leaving.
+ */
+int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame) MUST_CHECK;
+void guest_memory_leave(struct guest_memory *gm, paddr frame);
+/* How many have left so far; 0: none of them is there yet. When every processor has done INVEPT,
+ * and has looked for work, since then: guest_memory_let_go() gives them to the allocator, but for
+ * those that are pinned. */
+uint64_t guest_memory_leaving(const struct guest_memory *gm);
+void guest_memory_let_go(struct guest_memory *gm, uint64_t leaving);
+/* The page at gpa has a frame, a zeroed one if it had none. -EFAULT: it is no RAM; -ENOMEM. */
+int guest_memory_back(const struct guest_memory *gm, uint64_t gpa) MUST_CHECK;
+/* How many pages have none. */
+uint64_t guest_memory_given(const struct guest_memory *gm);

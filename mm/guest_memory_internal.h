@@ -38,3 +38,24 @@ static inline uint32_t chunk_index(const struct guest_memory_range *r, uint64_t 
  * there does, becomes less where that layer ends, or another one begins. */
 bool guest_memory_find_layer(const struct guest_memory *gm, uint64_t gpa, bool is_ram,
                              struct guest_memory_layer *out, uint64_t *end);
+
+static inline const struct guest_memory_range *guest_memory_range(const struct guest_memory *gm,
+                                                                  uint64_t gpa)
+{
+    for (uint32_t i = 0; i < gm->range_count; i++)
+        if (gpa - gm->ranges[i].gpa < gm->ranges[i].size)
+            return &gm->ranges[i];
+    return NULL;
+}
+
+/* The word of the page at gpa in a chunk's table: its frame's address; 0: it has none, or is no
+ * RAM. */
+static inline uint64_t *table_entry(paddr table, uint64_t gpa)
+{
+    return (uint64_t *)phys_to_virt(table) + gpa / PAGE_SIZE % TABLE_ENTRIES;
+}
+
+/* What stands for a byte of RAM that has no frame: to be read, zeroes; to be written, its new one;
+ * FRAME_NONE: there is none. */
+paddr guest_balloon_page(const struct guest_memory *gm, uint64_t gpa, bool write);
+void guest_balloon_destroy(struct guest_balloon *b);

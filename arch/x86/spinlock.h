@@ -28,7 +28,7 @@
  *     RANK_TIMERS     guest/board            VM        when its devices' timers are due
  *     RANK_SCHED      guest/sched            CPU       its run queue
  *     RANK_GUEST      guest/memory           VM        what its EPT says, and why
- *     RANK_MEMORY     mm/guest_memory        VM        what lies over its RAM
+ *     RANK_MEMORY     mm/guest_memory        VM        what lies over its RAM; pages without frames
  *     RANK_RANDOM     arch/x86/random        one       the pool, where there is no RDRAND
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
  *     RANK_PCI        drivers/pci_access     one       the ports of configuration space

@@ -112,6 +112,21 @@ void device_memory_unpin(struct device *d, paddr address, uint64_t length)
     guest_memory_unpin(address, length);
 }
 
+int device_memory_give(struct device *d, uint64_t gpa)
+{
+    return d->board->cpus->give(d->board->owner, gpa);
+}
+
+void device_memory_given(struct device *d)
+{
+    d->board->cpus->given(d->board->owner);
+}
+
+int device_memory_back(struct device *d, uint64_t gpa)
+{
+    return guest_memory_back(d->board->memory, gpa);
+}
+
 void device_vm_request(struct device *d, enum vm_request request, const char *why)
 {
     d->board->cpus->request(d->board->owner, request, why);

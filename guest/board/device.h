@@ -116,6 +116,18 @@ int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t 
 int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, bool write, paddr *address,
                       uint64_t *length) MUST_CHECK;
 void device_memory_unpin(struct device *d, paddr address, uint64_t length);
+/*
+ * The guest gives the page of RAM at gpa back: its frame is Corbel's, a while after
+ * device_memory_given(), which follows the last one of several. 0; or nothing has changed: -EFAULT,
+ * it is no RAM; -ENOENT, it has been given before; -EBUSY, hardware or somebody who looks on uses
+ * it; -ENOMEM, no memory to note it; -EAGAIN, later, when those before have gone. By one device of
+ * a board.
+ */
+int device_memory_give(struct device *d, uint64_t gpa) MUST_CHECK;
+void device_memory_given(struct device *d);
+/* The page at gpa has a frame again, a zeroed one if it had none. -EFAULT: it is no RAM; -ENOMEM:
+ * no frame is left. */
+int device_memory_back(struct device *d, uint64_t gpa) MUST_CHECK;
 /* End or restart the VM once the running instruction has completed. */
 enum vm_request { VM_REQUEST_POWEROFF, VM_REQUEST_RESET };
 void device_vm_request(struct device *d, enum vm_request request, const char *why);

@@ -121,6 +121,7 @@ enum config_vm_key {
     CONFIG_VM_ALLOW_WHOLE_DISK,
     CONFIG_VM_NET,
     CONFIG_VM_RNG,
+    CONFIG_VM_BALLOON,
     CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
@@ -174,6 +175,7 @@ struct vm_config {
     uint32_t paused;           /* 0 or 1 */
     uint32_t allow_whole_disk; /* 0 or 1 */
     uint32_t rng;              /* 0 or 1 */
+    uint32_t balloon;          /* 0 or 1 */
     uint32_t on_crash, on_reboot, on_poweroff; /* enum config_end */
     struct config_cpus affinity;
     uint32_t section_line;             /* of [vm NAME] */

@@ -254,6 +254,13 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                        .choices = switch_names,
                        .initial = "no",
                        .help = "whether the VM has a source of random numbers (virtio-rng)"},
+    [CONFIG_VM_BALLOON] = {.name = "balloon",
+                           .type = CONFIG_CHOICE,
+                           .offset = offsetof(struct vm_config, balloon),
+                           .choices = switch_names,
+                           .initial = "no",
+                           .help = "whether the VM can give memory back while it runs "
+                                   "(virtio-balloon)"},
     [CONFIG_VM_WATCH] = {.name = "watch",
                          .type = CONFIG_LINES,
                          .offset = offsetof(struct vm_config, watches),

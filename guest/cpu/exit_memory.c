@@ -233,6 +233,20 @@ static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
     return EXIT_RESUME;
 }
 
+/* Without memory; or, but for what others will be asked, RAM without a frame: its driver has told
+ * nobody that it uses it again. */
+static __attribute__((noinline)) void refused(struct vcpu *v, uint64_t gpa,
+                                              const struct guest_frame *frame, int result)
+{
+    if (result == -ENOMEM)
+        vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
+    else if (frame->hpa == FRAME_NONE && guest_memory_back(&v->vm->memory, gpa) < 0)
+        vm_kill(v,
+                "uses guest-physical %lx, which it had given back by its balloon, and no memory is "
+                "left for it",
+                gpa);
+}
+
 /* Not where the last device access was: RAM whose mapping is gone or of which somebody has taken
  * rights, another device, or nobody's. */
 static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct vm_exit *e)
@@ -249,10 +263,9 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
     int result = rights_fault(&v->vm->rights, gpa, e->qualification & EPT_RWX);
     if (result == -EFAULT)
         return false;
-    if (result == -ENOMEM)
-        vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
-    else
-        vcpu_refresh_view(v);
+    if (UNLIKELY(result < 0))
+        refused(v, gpa, &frame, result);
+    vcpu_refresh_view(v);
     vcpu_no_progress(v, gpa);
     return true;
 }

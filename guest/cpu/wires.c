@@ -1,6 +1,7 @@
 /* What a board asks of its vCPUs (guest/board/board.h). */
 #include "guest/cpu/wires.h"
 
+#include "arch/x86/lib/errno.h"
 #include "arch/x86/percpu.h"
 #include "guest/cpu/events.h"
 #include "guest/cpu/timers.h"
@@ -70,18 +71,49 @@ static void eoi(void *owner)
         vcpu_notify(vm->vcpu[i], REQUEST_EOI_EXITS);
 }
 
-static void memory(void *owner, uint64_t gpa, uint64_t size)
+/* Other translations than before: processors forget them before who is the cause goes on. */
+static void settle_soon(struct vm *vm)
 {
-    struct vm *vm = owner;
     struct vcpu *v = this_cpu()->current;
 
-    rights_refresh(&vm->rights, gpa, size);
     /* Before who did it has settled, another one may hear of it from the device, whose lock we
      * hold: that has left its guest for it, and need not be made to. */
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vcpu_ask(vm->vcpu[i], REQUEST_VIEW | REQUEST_FLUSH);
     if (vm->vcpu_count) /* else nothing has ever run */
         vcpu_notify(v && v->vm == vm ? v : vm->vcpu[0], REQUEST_MEMORY);
+}
+
+static void memory(void *owner, uint64_t gpa, uint64_t size)
+{
+    struct vm *vm = owner;
+
+    rights_refresh(&vm->rights, gpa, size);
+    settle_soon(vm);
+}
+
+/* Whoever looks on keeps it where it is. */
+static int give(void *owner, uint64_t gpa)
+{
+    struct vm *vm = owner;
+    paddr frame;
+
+    if (vm->debugged || rights_reasons(&vm->rights, gpa))
+        return -EBUSY;
+    int result = guest_memory_give(&vm->memory, gpa, &frame);
+    if (result < 0)
+        return result;
+    rights_withdraw(&vm->rights, gpa);
+    guest_memory_leave(&vm->memory, frame);
+    return 0;
+}
+
+static void given(void *owner)
+{
+    struct vm *vm = owner;
+
+    if (guest_memory_leaving(&vm->memory))
+        settle_soon(vm);
 }
 
 static void request(void *owner, enum vm_request what, const char *why)
@@ -96,5 +128,7 @@ const struct board_cpus vcpu_wires = {
     .mode = mode,
     .eoi = eoi,
     .memory = memory,
+    .give = give,
+    .given = given,
     .request = request,
 };

@@ -65,6 +65,8 @@ static struct piece look(const struct rights *r, uint64_t gpa, uint64_t end)
         p.hpa = frame.hpa;
         p.stands = frame.writable ? EPT_RWX : EPT_READ | EPT_EXECUTE;
         p.level = frame.level;
+        if (frame.hpa == FRAME_NONE)
+            p.reasons |= REASON_ABSENT;
         end = MIN(end, gpa + frame.contiguous);
     }
     if (!p.stands)
@@ -180,6 +182,15 @@ void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size)
     (void)!update(r, ALIGN_DOWN(gpa, leaf_span(r, gpa)),
                   ALIGN_UP(gpa + size, leaf_span(r, gpa + size - PAGE_SIZE)));
     __atomic_store_n(&r->ept.generation, r->ept.generation + 1, __ATOMIC_RELAXED); /* new, too */
+    spin_unlock(&r->lock);
+}
+
+void rights_withdraw(struct rights *r, uint64_t gpa)
+{
+    uint64_t page = ALIGN_DOWN(gpa, PAGE_SIZE);
+
+    spin_lock(&r->lock);
+    (void)!update(r, page, page + PAGE_SIZE);
     spin_unlock(&r->lock);
 }
 

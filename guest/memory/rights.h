@@ -22,7 +22,7 @@
     X(WATCH_READ, EPT_READ | EPT_WRITE) /* a write-only page is no combination that CPUs know */   \
     X(WATCH_WRITE, EPT_WRITE)                                                                      \
     X(WATCH_EXECUTE, EPT_EXECUTE)                                                                  \
-    X(ABSENT, EPT_RWX)   /* its contents are yet to come */                                        \
+    X(ABSENT, EPT_RWX)   /* it has no frame: memory says so, nobody adds it */                     \
     X(SHARED, EPT_WRITE) /* to be copied before it is written */                                   \
     X(CLEAN, EPT_WRITE)  /* who writes makes it dirty */
 
@@ -76,6 +76,8 @@ int rights_change(struct rights *r, uint64_t gpa, uint64_t size, unsigned add,
 /* What guest_memory_lookup() says of a range (page aligned, below 2^48) is not what it was. Without
  * memory for tables the leaves come back by faults. */
 void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size);
+/* The page at gpa has been given back (guest_memory_give()): EPT has no leaf for it any more. */
+void rights_withdraw(struct rights *r, uint64_t gpa);
 /* Those of the page at gpa. */
 unsigned rights_reasons(struct rights *r, uint64_t gpa);
 /* Whether these reasons refuse an access that wants these rights, and nothing else does. */

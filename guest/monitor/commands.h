@@ -17,6 +17,7 @@ bool command_log(struct job *job);
 bool command_disks(struct job *job); /* disks.c */
 /* What its argument may be: number n, from 0; NULL: there are not so many. */
 const char *disks_choice(unsigned n);
+bool command_balloon(struct job *job); /* balloon.c */
 bool command_stats(struct job *job); /* stats.c */
 bool command_top(struct job *job);   /* top.c */
 bool command_trace(struct job *job); /* trace.c */

@@ -224,10 +224,21 @@ static void memory_line(const char *what, uint64_t bytes, uint64_t total)
     job_line("  %-22s %8s %6s %%", what, text_size(size, bytes), text_percent(share, bytes, total));
 }
 
+static void show_memory(const struct vm_slot *slot)
+{
+    const struct vm *vm = slot->vm;
+    uint64_t given = guest_memory_given(&vm->memory) * PAGE_SIZE;
+    char size[TEXT_CELL], back[TEXT_CELL], tables[TEXT_CELL];
+
+    job_line("  %s: %s of RAM%s%s, %s of page tables", slot->name, text_size(size, vm->memory.size),
+             given ? ", of which it has given back " : "", given ? text_size(back, given) : "",
+             text_size(tables, rights_frames(&vm->rights) * PAGE_SIZE));
+}
+
 bool command_memory(struct job *job)
 {
     struct frame_stats s;
-    char size[TEXT_CELL], tables[TEXT_CELL];
+    char size[TEXT_CELL];
 
     if (job->step == 0) {
         frame_stats(&s);
@@ -242,9 +253,7 @@ bool command_memory(struct job *job)
     }
     const struct vm_slot *slot = control_slot(job->step - 1);
     if (slot->vm)
-        job_line("  %s: %s of RAM, %s of page tables", slot->name,
-                 text_size(size, slot->vm->memory.size),
-                 text_size(tables, rights_frames(&slot->vm->rights) * PAGE_SIZE));
+        show_memory(slot);
     return job->step < control_count();
 }
 

@@ -17,6 +17,7 @@ struct job {
         struct job *job); /* for Ctrl-C, which ends the command, to end more than that; or NULL */
     uint8_t key;          /* the one typed since the last call; 0: none */
     unsigned next;        /* the command's own, 0 at first: where to go on */
+    uint64_t deadline;    /* the command's own */
     void *data;           /* the command's own, from the heap, freed at its end */
 };
 

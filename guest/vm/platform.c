@@ -45,6 +45,7 @@
     X(virtio_net_class)                                                                            \
     X(nvme_class)                                                                                  \
     X(virtio_rng_class)                                                                            \
+    X(virtio_balloon_class)                                                                        \
     X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 

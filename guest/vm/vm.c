@@ -52,6 +52,8 @@ static int create_memory(struct vm *vm)
     }
     if (guest_memory_create(&vm->memory, (uint16_t)(FRAME_VM + vm->id), regions, count) < 0)
         return no_memory(vm, "its RAM");
+    if (vm->config->balloon && guest_memory_balloon(&vm->memory) < 0)
+        return no_memory(vm, "its balloon");
     if (rights_init(&vm->rights, &vm->memory, &vmx_features, &host_mtrr) < 0)
         return no_memory(vm, "its page tables");
     vm->life->ioapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
@@ -240,8 +242,11 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
 {
     struct guest_start start;
     uint64_t from = rdtsc();
-    int result = load_acpi(vm);
+    int result;
 
+    if (guest_memory_given(&vm->memory))
+        return no_memory(vm, "what its balloon had given back");
+    result = load_acpi(vm);
     if (result < 0)
         return no_memory(vm, "its ACPI tables");
     result = load_kernel(vm, files, &start);

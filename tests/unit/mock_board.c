@@ -182,6 +182,51 @@ void device_memory_unpin(struct device *d, paddr address, uint64_t length)
         abort();
 }
 
+int device_memory_give(struct device *d, uint64_t gpa)
+{
+    struct board *board = d->board;
+    uint64_t page = gpa / PAGE_SIZE;
+
+    if (gpa % PAGE_SIZE)
+        abort();
+    if (page >= MOCK_PAGES)
+        return -EFAULT;
+    if (board->give_error)
+        return board->give_error;
+    if (board->leaving_most && board->leaving == board->leaving_most)
+        return -EAGAIN;
+    if (board->given[page])
+        return -ENOENT;
+    board->given[page] = true;
+    board->all_given++;
+    board->leaving++;
+    return 0;
+}
+
+void device_memory_given(struct device *d)
+{
+    d->board->frames += d->board->leaving;
+    d->board->leaving = 0;
+    d->board->told++;
+}
+
+int device_memory_back(struct device *d, uint64_t gpa)
+{
+    struct board *board = d->board;
+    uint64_t page = gpa / PAGE_SIZE;
+
+    if (page >= MOCK_PAGES)
+        return -EFAULT;
+    if (!board->given[page])
+        return 0;
+    if (board->frames == 0)
+        return -ENOMEM;
+    board->frames--;
+    board->given[page] = false;
+    board->all_given--;
+    return 0;
+}
+
 void device_vm_request(struct device *d, enum vm_request request, const char *why)
 {
     d->board->requests++;

@@ -11,6 +11,8 @@
 
 #define MOCK_FLICKS 10000u
 
+#define MOCK_PAGES 0x1000 /* of RAM, for who gives pages back; without contents */
+
 struct board {
     uint64_t now, hz;
     struct bus bus;
@@ -27,8 +29,15 @@ struct board {
     uint64_t flickers;
     uint8_t flicker;
     unsigned flicks;
-    unsigned pins;     /* that stand; at most MOCK_PINS */
-    int64_t wall_base; /* microseconds since 1970 at TSC 0 */
+    unsigned pins;          /* that stand; at most MOCK_PINS */
+    bool given[MOCK_PAGES]; /* pages that were given back, */
+    unsigned all_given;     /* how many, */
+    unsigned leaving;       /* and of these not told by device_memory_given() yet, */
+    unsigned told;          /* which was called so often */
+    unsigned leaving_most;  /* 0: as many as there are */
+    int give_error;         /* what device_memory_give() says, if it is not 0 */
+    uint64_t frames;        /* that are left for them to come back */
+    int64_t wall_base;      /* microseconds since 1970 at TSC 0 */
     unsigned requests;
     enum vm_request request; /* the last one, with its reason */
     const char *why;

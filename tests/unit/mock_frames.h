@@ -98,6 +98,18 @@ void frame_unpin(paddr frame)
     mock_pins[frame / PAGE_SIZE]--;
 }
 
+void frame_split(paddr base, unsigned order, unsigned into)
+{
+    assert_int_equal(mock_order[base / PAGE_SIZE], order);
+    for (uint64_t i = 0; i < BIT(order); i += BIT(into))
+        mock_order[base / PAGE_SIZE + i] = (uint8_t)into;
+}
+
+bool frame_pinned(paddr frame)
+{
+    return mock_pins[frame / PAGE_SIZE] != 0;
+}
+
 void *heap_alloc(size_t size)
 {
     if (mock_heap_left-- <= 0)

@@ -46,6 +46,11 @@ int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool 
     return -EFAULT;
 }
 
+int guest_memory_back(const struct guest_memory *gm, uint64_t gpa)
+{
+    return -EFAULT;
+}
+
 void guest_memory_unpin(paddr address, uint64_t length)
 {
 }

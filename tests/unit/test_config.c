@@ -354,7 +354,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, disk, allow_whole_disk, net, rng, watch, "                                            \
+    "paused, disk, allow_whole_disk, net, rng, balloon, watch, "                                   \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 

@@ -429,6 +429,7 @@ NO_COMMAND(unwatch)
 NO_COMMAND(nets)
 NO_COMMAND(switch)
 NO_COMMAND(link)
+NO_COMMAND(balloon)
 
 bool command_disks(struct job *job)
 {

@@ -312,6 +312,35 @@ static void test_random(void **state)
     assert_int_equal(errors, 0);
 }
 
+/* A block in pieces of its own, which come together again. */
+static void test_split(void **state)
+{
+    struct frame_stats before, after;
+
+    frame_stats(&before);
+    paddr block = frame_alloc(FRAME_ORDER_2M, FRAME_VM + 1);
+    assert_true(frame_pin(block + PAGE_SIZE));
+    frame_split(block, FRAME_ORDER_2M, FRAME_ORDER_4K);
+    assert_true(frame_pinned(block + PAGE_SIZE));
+    assert_false(frame_pinned(block));
+    assert_int_equal(frame_owner(block + 5 * PAGE_SIZE), FRAME_VM + 1);
+    frame_unpin(block + PAGE_SIZE);
+    for (unsigned i = 0; i < 512; i += 2)
+        frame_free(block + i * PAGE_SIZE, FRAME_ORDER_4K);
+    frame_stats(&after);
+    assert_int_equal(after.free, before.free - MIB);
+    assert_int_equal(after.vm, MIB);
+    for (unsigned i = 1; i < 512; i += 2)
+        frame_free(block + i * PAGE_SIZE, FRAME_ORDER_4K);
+    assert_int_equal(frame_alloc(FRAME_ORDER_2M, FRAME_VM + 1), block);
+    frame_free(block, FRAME_ORDER_2M);
+    frame_stats(&after);
+    assert_memory_equal(&before, &after, sizeof(before));
+    assert_int_equal(errors, 0);
+    frame_free(block, FRAME_ORDER_4K); /* it is whole again */
+    assert_int_equal(errors, 1);
+}
+
 /* What a test of shortage gets, and no more until it says otherwise. */
 static void test_below(void **state)
 {
@@ -361,6 +390,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_release, setup, teardown),
         cmocka_unit_test_setup_teardown(test_runs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_split, setup, teardown),
         cmocka_unit_test_setup_teardown(test_below, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
     };

@@ -1,4 +1,4 @@
-/* links: mm/guest_memory.c mm/guest_layers.c */
+/* links: mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -443,6 +443,246 @@ static void the_most_layers(void **state)
         assert_int_equal(byte_at(2 * PAGE_SIZE * i), i);
 }
 
+/* --- pages that are given back --- */
+
+static int give(uint64_t gpa)
+{
+    paddr frame = 0;
+    int result = guest_memory_give(&gm, gpa, &frame);
+
+    if (result == 0)
+        guest_memory_leave(&gm, frame);
+    return result;
+}
+
+static void gone(void)
+{
+    guest_memory_let_go(&gm, guest_memory_leaving(&gm));
+    assert_int_equal(guest_memory_leaving(&gm), 0);
+}
+
+static void given(void **state)
+{
+    const struct guest_memory_region region = {0, 6 * MIB};
+    uint8_t byte = 0x77, zeroes[16], bytes[16];
+    struct guest_frame fr;
+
+    assert_int_equal(create(&region, 1), 0);
+    assert_int_equal(guest_memory_given(&gm), 0);
+    assert_int_equal(guest_memory_leaving(&gm), 0);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    uint64_t used = mock_used;
+    memset(zeroes, 0, sizeof(zeroes));
+    assert_int_equal(guest_memory_write(&gm, 3 * MIB - 1, &byte, 1), 0);
+    assert_int_equal(guest_memory_write(&gm, 3 * MIB + PAGE_SIZE, &byte, 1), 0);
+    assert_int_equal(guest_memory_lookup(&gm, 3 * MIB - PAGE_SIZE, &fr), 0);
+    paddr before = fr.hpa;
+
+    assert_int_equal(give(3 * MIB + 5), 0);
+    assert_int_equal(give(3 * MIB), -ENOENT);
+    assert_int_equal(give(6 * MIB), -EFAULT);
+    assert_int_equal(give(UINT64_MAX), -EFAULT);
+    assert_int_equal(guest_memory_given(&gm), 1);
+    assert_int_equal(mock_used, used + 1); /* a table, and it has not gone yet */
+    gone();
+    assert_int_equal(mock_used, used);
+    /* Its neighbours are where they were, and nothing else is. */
+    assert_int_equal(guest_memory_lookup(&gm, 3 * MIB - PAGE_SIZE, &fr), 0);
+    assert_int_equal(fr.hpa, before);
+    assert_int_equal(fr.level, 1);
+    assert_int_equal(guest_memory_lookup(&gm, 3 * MIB + 8, &fr), 0);
+    assert_true(fr.hpa == FRAME_NONE);
+    assert_int_equal(fr.contiguous, PAGE_SIZE - 8);
+    assert_int_equal(guest_memory_next(&gm, 3 * MIB + 8), 3 * MIB + PAGE_SIZE);
+    assert_int_equal(guest_memory_lookup(&gm, 2 * MIB - 1, &fr), 0);
+    assert_int_equal(fr.level, 2);
+    /* It is RAM: zeroes, which take no frame to be read. */
+    assert_true(guest_memory_valid(&gm, 3 * MIB - 1, PAGE_SIZE + 2));
+    assert_int_equal(guest_memory_read(&gm, 3 * MIB - 1, bytes, 16), 0);
+    assert_int_equal(bytes[0], 0x77);
+    assert_memory_equal(bytes + 1, zeroes, 15);
+    assert_int_equal(guest_memory_read(&gm, 3 * MIB + PAGE_SIZE - 1, bytes, 2), 0);
+    assert_int_equal(bytes[0], 0);
+    assert_int_equal(bytes[1], 0x77);
+    uint64_t value = 5;
+    assert_int_equal(guest_memory_load(&gm, 3 * MIB, 8, &value), 0);
+    assert_int_equal(value, 0);
+    assert_int_equal(guest_memory_given(&gm), 1);
+    assert_int_equal(mock_used, used);
+    /* Written: there it is again, and nobody else sees what was written. */
+    assert_int_equal(guest_memory_write(&gm, 3 * MIB + 100, &byte, 1), 0);
+    assert_int_equal(guest_memory_given(&gm), 0);
+    assert_int_equal(mock_used, used + 1);
+    assert_int_equal(guest_memory_read(&gm, 3 * MIB + 99, bytes, 3), 0);
+    assert_memory_equal(bytes, "\0\x77\0", 3);
+    assert_int_equal(guest_memory_lookup(&gm, 3 * MIB, &fr), 0);
+    assert_int_equal(mock_owner[fr.hpa / PAGE_SIZE], VM0);
+    assert_int_equal(give(4 * MIB), 0);
+    assert_int_equal(guest_memory_read(&gm, 4 * MIB, bytes, 16), 0);
+    assert_memory_equal(bytes, zeroes, 16);
+}
+
+static void given_comes_back(void **state)
+{
+    const struct guest_memory_region region = {0, 6 * MIB};
+    uint8_t bytes[PAGE_SIZE], zeroes[PAGE_SIZE] = {0};
+
+    assert_int_equal(create(&region, 1), 0);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    memset(bytes, 0x5a, sizeof(bytes));
+    for (uint64_t gpa = 2 * MIB; gpa < 4 * MIB; gpa += PAGE_SIZE) {
+        assert_int_equal(guest_memory_write(&gm, gpa, bytes, PAGE_SIZE), 0);
+        assert_int_equal(give(gpa), 0);
+        gone();
+    }
+    assert_int_equal(guest_memory_given(&gm), 512);
+    mock_limit = mock_used;
+    assert_int_equal(guest_memory_back(&gm, 2 * MIB), -ENOMEM);
+    assert_int_equal(guest_memory_write(&gm, 2 * MIB - 1, bytes, 2), -EFAULT);
+    assert_int_equal(guest_memory_zero(&gm, 2 * MIB, 1), -EFAULT);
+    assert_int_equal(guest_memory_store(&gm, 2 * MIB, 8, 1), -EFAULT);
+    assert_int_equal(guest_memory_write_ram(&gm, 2 * MIB, bytes, 1), -EFAULT);
+    assert_int_equal(guest_memory_back(&gm, 2 * MIB - 1), 0); /* which is there */
+    assert_int_equal(guest_memory_back(&gm, 6 * MIB), -EFAULT);
+    mock_limit += 100;
+    for (uint64_t gpa = 2 * MIB; gpa < 2 * MIB + 100 * PAGE_SIZE; gpa += PAGE_SIZE) {
+        assert_int_equal(guest_memory_back(&gm, gpa + 7), 0);
+        assert_int_equal(guest_memory_back(&gm, gpa), 0);
+        assert_int_equal(guest_memory_read(&gm, gpa, bytes, PAGE_SIZE), 0);
+        assert_memory_equal(bytes, zeroes, PAGE_SIZE);
+    }
+    assert_int_equal(guest_memory_given(&gm), 412);
+    assert_int_equal(mock_used, mock_limit);
+    /* A reset has all of it, as far as there is memory. */
+    clear(3);
+    assert_int_equal(guest_memory_given(&gm), 412);
+    mock_limit = MOCK_FRAMES;
+    clear(3);
+    assert_int_equal(guest_memory_given(&gm), 0);
+}
+
+/* Pinned frames are not given; and one that is pinned in the last moment is kept until it is not.
+ */
+static void given_and_pinned(void **state)
+{
+    const struct guest_memory_region region = {0, 2 * GIB};
+    struct guest_frame fr;
+    paddr frame, at;
+    uint64_t length;
+
+    assert_int_equal(create(&region, 1), 0);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(guest_memory_lookup(&gm, GIB, &fr), 0);
+    assert_int_equal(fr.level, 3);
+    assert_int_equal(guest_memory_pin(&gm, GIB + 100, 8, false, &at, &length), 0);
+    assert_int_equal(give(GIB), -EBUSY);
+    assert_int_equal(guest_memory_lookup(&gm, GIB, &fr), 0);
+    assert_int_equal(fr.level, 3); /* nothing was split for that */
+    assert_int_equal(give(GIB + 2 * PAGE_SIZE), 0);
+    gone();
+    assert_int_equal(give(GIB), -EBUSY);
+    assert_int_equal(guest_memory_lookup(&gm, GIB, &fr), 0);
+    assert_int_equal(fr.hpa + 100, at);
+    assert_int_equal(guest_memory_lookup(&gm, 2 * GIB - 1, &fr), 0);
+    assert_int_equal(fr.level, 2);
+    guest_memory_unpin(at, length);
+    uint64_t used = mock_used;
+    assert_int_equal(guest_memory_give(&gm, GIB, &frame), 0);
+    assert_true(frame_pin(frame)); /* by who had found it just before */
+    guest_memory_leave(&gm, frame);
+    guest_memory_let_go(&gm, guest_memory_leaving(&gm));
+    assert_int_equal(mock_used, used);
+    assert_true(guest_memory_leaving(&gm) > 0);
+    frame_unpin(frame);
+    gone();
+    assert_int_equal(mock_used, used - 1);
+    /* DMA out of a page that was given has a frame of its own. */
+    assert_int_equal(guest_memory_pin(&gm, GIB, 8, false, &at, &length), 0);
+    assert_int_equal(guest_memory_given(&gm), 1);
+    assert_int_equal(mock_owner[at / PAGE_SIZE], VM0);
+    guest_memory_unpin(at, length);
+    mock_limit = mock_used;
+    assert_int_equal(guest_memory_pin(&gm, GIB + 2 * PAGE_SIZE, 8, false, &at, &length), -EFAULT);
+}
+
+/* Two who settle: each lets go what had left before it began, once. */
+static void given_twice_settled(void **state)
+{
+    const struct guest_memory_region region = {0, 4 * MIB};
+
+    assert_int_equal(create(&region, 1), 0);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(give(0), 0);
+    uint64_t first = guest_memory_leaving(&gm), used = mock_used;
+    assert_int_equal(give(PAGE_SIZE), 0);
+    guest_memory_let_go(&gm, first);
+    assert_int_equal(mock_used, used - 1);
+    guest_memory_let_go(&gm, first);
+    assert_int_equal(mock_used, used - 1);
+    gone();
+    assert_int_equal(mock_used, used - 2);
+    for (unsigned i = 0; i < 256; i++)
+        assert_int_equal(give((2 + i) * PAGE_SIZE), 0);
+    assert_int_equal(give(300 * PAGE_SIZE), -EAGAIN);
+    gone();
+    assert_int_equal(give(300 * PAGE_SIZE), 0);
+}
+
+static void given_without_memory(void **state)
+{
+    const struct guest_memory_region region = {0, 4 * MIB};
+    struct guest_frame fr;
+
+    assert_int_equal(create(&region, 1), 0);
+    mock_heap_left = 0;
+    assert_int_equal(guest_memory_balloon(&gm), -ENOMEM);
+    mock_heap_left = 10;
+    mock_limit = mock_used;
+    assert_int_equal(guest_memory_balloon(&gm), -ENOMEM);
+    mock_limit++;
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(give(0), -ENOMEM); /* for a table */
+    assert_int_equal(guest_memory_given(&gm), 0);
+    assert_int_equal(guest_memory_lookup(&gm, 0, &fr), 0);
+    assert_int_equal(fr.level, 2);
+}
+
+/* Where layers lie, nothing is given; and they find what was given before. */
+static void given_under_layers(void **state)
+{
+    const struct guest_memory_region region = {0, 2 * GIB};
+    struct guest_memory_layer l[] = {
+        {4 * MIB, PAGE_SIZE, 0, GUEST_LAYER_NOTHING, true, true},
+        {3 * GIB, 0x4000, 8 * MIB, GUEST_LAYER_RAM, true, false},
+    };
+    struct guest_frame fr;
+    uint8_t byte = 1;
+
+    assert_int_equal(create(&region, 1), 0);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(give(8 * MIB + PAGE_SIZE), 0);
+    set(l, 2);
+    assert_int_equal(give(4 * MIB), -EBUSY);
+    assert_int_equal(give(4 * MIB + PAGE_SIZE), -EBUSY);
+    assert_int_equal(guest_memory_lookup(&gm, 4 * MIB, &fr), -EFAULT);
+    assert_int_equal(guest_memory_lookup(&gm, 3 * GIB + PAGE_SIZE, &fr), 0);
+    assert_true(fr.hpa == FRAME_NONE);
+    assert_int_equal(guest_memory_write(&gm, 3 * GIB + PAGE_SIZE, &byte, 1), 0);
+    assert_int_equal(guest_memory_given(&gm), 0);
+    assert_int_equal(guest_memory_lookup(&gm, 8 * MIB + PAGE_SIZE, &fr), 0);
+    assert_int_equal(*(uint8_t *)phys_to_virt(fr.hpa), 1);
+    /* A gigabyte is split while a layer lies over a part of it. */
+    l[0].gpa = GIB + 4 * MIB;
+    set(l, 2);
+    assert_int_equal(give(GIB), 0);
+    assert_int_equal(guest_memory_lookup(&gm, GIB + 4 * MIB + PAGE_SIZE, &fr), 0);
+    assert_int_equal(fr.level, 2);
+    set(NULL, 0);
+    assert_int_equal(guest_memory_lookup(&gm, GIB + 4 * MIB, &fr), 0);
+    assert_int_equal(fr.level, 2);
+    gone();
+}
+
 static void refused(void **state)
 {
     const struct guest_memory_region bad[][2] = {
@@ -498,6 +738,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
         cmocka_unit_test_setup_teardown(the_most_layers, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_comes_back, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_and_pinned, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_twice_settled, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_without_memory, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_under_layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(refused, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
     };

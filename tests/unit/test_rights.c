@@ -1,4 +1,4 @@
-/* links: guest/memory/rights.c guest/memory/marks.c vmx/ept.c mm/guest_memory.c mm/guest_layers.c mm/mtrr.c */
+/* links: guest/memory/rights.c guest/memory/marks.c vmx/ept.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c mm/mtrr.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -345,6 +345,59 @@ static void layers_and_views(void **state)
     ept_window_destroy(&w);
 }
 
+/* A page that was given back: no leaf, nobody's device, and what it gets stands there when it is
+ * missed again. Its neighbours are reached as before. */
+static void given_back(void **state)
+{
+    const struct guest_memory_region region = {0, 6 * MIB};
+    const uint64_t page = 2 * MIB + 4096;
+    struct ept_window w = {0};
+    paddr frame;
+
+    make(&large, &region, 1);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(guest_memory_give(&gm, page, &frame), 0);
+    expect(page, frame, 2, 7); /* not yet */
+    uint64_t generation = r.ept.generation;
+    rights_withdraw(&r, page + 7);
+    assert_int_not_equal(r.ept.generation, generation);
+    guest_memory_leave(&gm, frame);
+    expect_none(page);
+    expect(page - 4096, behind(page - 4096), 1, 7);
+    expect(page + 4096, frame + 4096, 1, 7);
+    assert_int_equal(rights_fault(&r, page, EPT_READ), -EAGAIN);
+    assert_int_equal(rights_fault(&r, page - 4096, EPT_WRITE), 0); /* fills what is around it */
+    expect_none(page);
+    assert_int_equal(rights_reasons(&r, page), 0); /* nobody has any */
+    assert_false(rights_blames(&r, page, EPT_WRITE, REASONS_WATCH));
+    assert_int_equal(rights_open(&r, &w, page, REASONS_WATCH), 0);
+    assert_int_equal(guest_memory_back(&gm, page), 0);
+    assert_int_equal(rights_fault(&r, page, EPT_READ), 0);
+    expect(page, behind(page), 1, 7);
+    /* One that is watched since: who watches is asked, when it has a frame. */
+    assert_int_equal(guest_memory_give(&gm, page, &frame), 0);
+    rights_withdraw(&r, page);
+    guest_memory_leave(&gm, frame);
+    assert_int_equal(rights_change(&r, page, 4096, REASON_WATCH_WRITE, 0), 0);
+    assert_false(rights_blames(&r, page, EPT_WRITE, REASONS_WATCH));
+    assert_int_equal(guest_memory_back(&gm, page), 0);
+    assert_true(rights_blames(&r, page, EPT_WRITE, REASONS_WATCH));
+    assert_int_equal(rights_fault(&r, page, EPT_READ), 0);
+    expect(page, behind(page), 1, EPT_READ | EPT_EXECUTE);
+    ept_window_destroy(&w);
+    /* Without memory for the tables that are smaller, the whole leaf goes, and comes back. */
+    mock_limit = mock_used + 1;
+    assert_int_equal(guest_memory_give(&gm, 4 * MIB, &frame), 0);
+    rights_withdraw(&r, 4 * MIB);
+    guest_memory_leave(&gm, frame);
+    expect_none(4 * MIB);
+    mock_limit = MOCK_FRAMES;
+    assert_int_equal(rights_fault(&r, 4 * MIB + 4096, EPT_READ), 0);
+    expect_none(4 * MIB);
+    expect(4 * MIB + 4096, behind(4 * MIB + 4096), 1, 7);
+    rights_reap(&r, rights_retired(&r));
+}
+
 /* Two who settle: each frees what was retired before it began. */
 static void reaped_by_two(void **state)
 {
@@ -654,6 +707,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(shows_nothing_and_then_ram, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_back, fresh, all_back),
         cmocka_unit_test_setup_teardown(reaped_by_two, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_and_views, fresh, all_back),
         cmocka_unit_test_setup_teardown(views, fresh, all_back),

@@ -14,7 +14,9 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
 #include "arch/x86/panic.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/trap.h"
 #include "guest/cpu/events.h"
 #include "guest/cpu/exit.h"
@@ -61,6 +63,66 @@ void run_synchronize(struct task_group *g)
 {
     assert_int_equal(reaped, synchronized);
     synchronized++;
+}
+
+/* --- a page that is given back: what was done to it, in this order --- */
+
+enum { HERE, GIVEN, WITHDRAWN, LEAVING, GONE };
+#define PAGE  UINT64_C(0x345000)
+#define FRAME UINT64_C(0x678000)
+
+static unsigned page, reasons, passed;
+static int refusal;
+unsigned smp_cpus = 2;
+
+int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame)
+{
+    assert_int_equal(gpa, PAGE);
+    if (refusal < 0)
+        return refusal;
+    assert_int_equal(page, HERE);
+    page = GIVEN;
+    *frame = FRAME;
+    return 0;
+}
+
+void rights_withdraw(struct rights *r, uint64_t gpa)
+{
+    assert_int_equal(gpa, PAGE);
+    assert_int_equal(page, GIVEN);
+    page = WITHDRAWN;
+}
+
+void guest_memory_leave(struct guest_memory *gm, paddr frame)
+{
+    assert_int_equal(frame, FRAME);
+    assert_int_equal(page, WITHDRAWN);
+    page = LEAVING;
+}
+
+uint64_t guest_memory_leaving(const struct guest_memory *gm)
+{
+    return page == LEAVING ? 7 : 0;
+}
+
+void cpu_call(unsigned n, void (*fn)(void *arg), void *arg)
+{
+    assert_true(n < smp_cpus && synchronized == 1);
+    fn(arg);
+    passed |= 1u << n;
+}
+
+void guest_memory_let_go(struct guest_memory *gm, uint64_t leaving)
+{
+    assert_int_equal(leaving, 7);
+    assert_int_equal(passed, 3); /* both processors */
+    assert_int_equal(page, LEAVING);
+    page = GONE;
+}
+
+unsigned rights_reasons(struct rights *r, uint64_t gpa)
+{
+    return reasons;
 }
 
 void vmx_flush_all(void)
@@ -162,6 +224,10 @@ static int setup(void **state)
         three[i].vm = &vm;
     }
     cpu.current = NULL;
+    page = HERE;
+    reasons = passed = 0;
+    refusal = 0;
+    vm.debugged = false;
     refreshes = flushes = views = kicks = synchronized = reaped = told = 0;
     return 0;
 }
@@ -219,6 +285,39 @@ static void nobodys_access(void **state)
     assert_int_equal(synchronized, 1);
 }
 
+/* a gives a page back: its frame is nobody's when all have forgotten it, and not before. */
+static void a_page_that_is_given(void **state)
+{
+    cpu.current = a;
+    assert_int_equal(vcpu_wires.give(&vm, PAGE), 0);
+    assert_int_equal(page, LEAVING);
+    assert_int_equal(a->task.requests & REQUEST_MEMORY, 0);
+    vcpu_wires.given(&vm);
+    cpu.current = b; /* which hears that a has, and may use it again at once */
+    assert_int_equal(vcpu_prepare(b), VCPU_STAY);
+    assert_int_equal(flushes, 1);
+    assert_int_equal(page, LEAVING);
+    cpu.current = a;
+    assert_int_equal(vcpu_prepare(a), VCPU_PREEMPTED);
+    assert_int_equal(synchronized, 1);
+    assert_int_equal(page, GONE);
+    vcpu_wires.given(&vm); /* nothing leaves */
+    assert_int_equal(a->task.requests & REQUEST_MEMORY, 0);
+}
+
+static void a_page_that_is_kept(void **state)
+{
+    reasons = REASON_WATCH_WRITE;
+    assert_int_equal(vcpu_wires.give(&vm, PAGE), -EBUSY);
+    reasons = 0;
+    vm.debugged = true;
+    assert_int_equal(vcpu_wires.give(&vm, PAGE), -EBUSY);
+    vm.debugged = false;
+    refusal = -EAGAIN;
+    assert_int_equal(vcpu_wires.give(&vm, PAGE), -EAGAIN);
+    assert_int_equal(page, HERE);
+}
+
 /* Devices that come before vCPUs, or go after them. */
 static void without_vcpus(void **state)
 {
@@ -237,6 +336,8 @@ int main(void)
         cmocka_unit_test_setup(the_one_who_did_it_waits_for_all, setup),
         cmocka_unit_test_setup(also_when_it_has_to_leave, setup),
         cmocka_unit_test_setup(nobodys_access, setup),
+        cmocka_unit_test_setup(a_page_that_is_given, setup),
+        cmocka_unit_test_setup(a_page_that_is_kept, setup),
         cmocka_unit_test_setup(without_vcpus, setup),
     };
 

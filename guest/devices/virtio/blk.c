@@ -135,27 +135,6 @@ static void tell(struct blk *b)
 
 /* --- what a chain asks --- */
 
-/* Copy size bytes of the chain's readable part from offset on; false: it is shorter, or not RAM. */
-static bool read_chain(struct blk *b, uint64_t offset, void *data, size_t size)
-{
-    const struct virtq_chain *c = &b->chain;
-
-    for (unsigned i = 0; i < c->readable && size > 0; i++) {
-        const struct virtq_segment *s = &c->segment[i];
-        if (offset >= s->length) {
-            offset -= s->length;
-            continue;
-        }
-        size_t n = MIN(size, s->length - offset);
-        if (device_memory_read(&b->virtio.dev, s->gpa + offset, data, n) < 0)
-            return false;
-        data = (char *)data + n;
-        size -= n;
-        offset = 0;
-    }
-    return size == 0;
-}
-
 /* The segments from first to end, less `skip` bytes at their start and `drop` at their end, become
  * the request's data. How long they are. */
 static uint64_t take_data(struct blk *b, struct request *r, unsigned first, unsigned end,
@@ -203,11 +182,12 @@ static void transfer(struct blk *b, struct request *r, const struct header *h)
 /* One range, as max_discard_seg and max_write_zeroes_seg say. */
 static void clear_range(struct blk *b, struct request *r, const struct header *h)
 {
+    struct virtq *q = &b->virtio.queue[r->queue];
     struct range range;
     uint8_t more;
 
-    if (!read_chain(b, sizeof(*h), &range, sizeof(range)) ||
-        read_chain(b, sizeof(*h) + sizeof(range), &more, 1)) {
+    if (!virtq_read(q, &b->chain, sizeof(*h), &range, sizeof(range)) ||
+        virtq_read(q, &b->chain, sizeof(*h) + sizeof(range), &more, 1)) {
         refuse(b, r, S_IOERR);
         return;
     }
@@ -267,7 +247,7 @@ static bool begin(struct blk *b, unsigned queue)
         return false;
     if (LIKELY(c->segment[0].length >= sizeof(h))
             ? device_memory_read(&b->virtio.dev, c->segment[0].gpa, &h, sizeof(h)) < 0
-            : !read_chain(b, 0, &h, sizeof(h)))
+            : !virtq_read(&b->virtio.queue[queue], c, 0, &h, sizeof(h)))
         return false;
     b->free = r->next_free;
     r->queue = (uint16_t)queue;

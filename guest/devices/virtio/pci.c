@@ -386,10 +386,14 @@ void virtio_mmio_write(struct device *d, uint64_t offset, unsigned size, uint64_
     case COMMON:
         common_write(v, (unsigned)at, size, value);
         break;
+    case DEVICE_CONFIG:
+        if (v->ops->config_write)
+            v->ops->config_write(v, (unsigned)at, size, value);
+        break;
     case MSIX_TABLE:
         msix_table_write(&v->msix, at, size, value);
         break;
-    default: /* device configuration: no device here has a field that its driver writes */
+    default:
         break;
     }
 }

@@ -234,6 +234,28 @@ bool virtq_more(struct virtq *q)
     return q->packed ? is_available(q, &flags) : q->avail != q->seen;
 }
 
+void virtq_put_back(struct virtq *q, const struct virtq_chain *c)
+{
+    if (!q->packed) {
+        q->avail--;
+        return;
+    }
+    if (q->avail < c->slots) {
+        q->avail += q->size;
+        q->avail_wrap = !q->avail_wrap;
+    }
+    q->avail -= c->slots;
+}
+
+uint64_t virtq_readable(const struct virtq_chain *c)
+{
+    uint64_t sum = 0;
+
+    for (unsigned i = 0; i < c->readable; i++)
+        sum += c->segment[i].length;
+    return sum;
+}
+
 bool virtq_read(const struct virtq *q, const struct virtq_chain *c, uint64_t offset, void *data,
                 size_t size)
 {

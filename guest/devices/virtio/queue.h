@@ -62,8 +62,11 @@ int virtq_next(struct virtq *q, struct virtq_chain *chain) MUST_CHECK;
 /* Whether another one is available, as far as can be told without looking at what virtq_next() has
  * seen already: a split ring's index is not read anew. */
 bool virtq_more(struct virtq *q) MUST_CHECK;
-/* Copy size bytes of the chain's readable part, from offset on; false: it is shorter, or no memory.
- */
+/* The chain that was taken last and has not been given back is the next one again. */
+void virtq_put_back(struct virtq *q, const struct virtq_chain *chain);
+/* How long the part is that the device reads; copy size bytes of it, from offset on: false, it is
+ * shorter, or no RAM. */
+uint64_t virtq_readable(const struct virtq_chain *chain);
 bool virtq_read(const struct virtq *q, const struct virtq_chain *chain, uint64_t offset, void *data,
                 size_t size) MUST_CHECK;
 /* Give a chain back, of whose writable part the first `written` bytes have been written. */

@@ -19,6 +19,8 @@ struct virtio_ops {
     uint32_t class; /* of the PCI function: 24 bits */
     /* The driver has put chains into that queue, perhaps; it is enabled and the driver is ready. */
     void (*notify)(struct virtio *v, unsigned queue);
+    /* NULL, or: the driver has written value to its configuration. */
+    void (*config_write)(struct virtio *v, unsigned at, unsigned size, uint64_t value);
     /* The driver has reset the device: from now on no queue is used, and no memory of the guest's
      * but what hardware is busy with. */
     void (*stop)(struct virtio *v);
@@ -57,7 +59,7 @@ bool virtio_running(const struct virtio *v);
 void virtio_returned(struct virtio *v, unsigned queue);
 /* The same where virtq_interrupts() has said so already. */
 void virtio_interrupt(struct virtio *v, unsigned queue);
-/* What the driver reads of config is another one than before. */
+/* What the driver reads of config is another one than before: it is to look. */
 void virtio_config_changed(struct virtio *v);
 /* A queue is broken, or a request means nothing: DEVICE_NEEDS_RESET. */
 void virtio_broken(struct virtio *v);

@@ -1,0 +1,137 @@
+"""VMs with other virtio devices: Debian's kernel and its own modules."""
+import os
+import re
+import time
+
+from harness import BOOT, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario
+from monitor import LEAVE, Monitor
+from smp import tiny
+from vm_disks import FOLDER, initrd, load_modules
+
+BALLOON = ("virtio_balloon",)
+
+
+def debian(lab, modules, **keys):
+    return linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab, modules), **keys)
+
+
+class Session:
+    """A guest's shell and the monitor, by turns."""
+
+    def __init__(self, m, modules):
+        self.m, self.p, self.modules = m, Monitor(m), modules
+        self.boot()
+
+    def boot(self):
+        self.shell = Shell(self.m, slow=2)
+        load_modules(self.shell, self.modules)
+
+    def monitor(self, *commands):
+        """What the last one says."""
+        self.p.enter()
+        said = [self.p.run(c) for c in commands][-1]
+        self.back()
+        return said
+
+    def back(self):
+        self.m.send(LEAVE)
+        self.m.send("\n")
+        self.shell.prompt(BOOT)
+
+    def until(self, command, pattern, bound=BOOT):
+        end = time.monotonic() + bound * PATIENCE
+        self.p.enter()
+        while True:
+            said = self.p.run(command)
+            if re.search(pattern, said, re.M):
+                self.back()
+                return said
+            expect(time.monotonic() < end, f"{command} never says {pattern}:\n{said}")
+
+
+def goes_off(m):
+    """The machine, whose last lines stand behind a prompt."""
+    expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
+
+
+def free_frames(s):
+    return int(expect_in(r"(\d+) frames of 4K are free", s.monitor("memory"), "memory")[1])
+
+
+def free_in_guest(s):
+    return int(expect_in(r"^MemFree: +(\d+) kB$", s.shell.run("grep MemFree /proc/meminfo"), "meminfo")[1]) // 1024
+
+
+ALL_BACK = r"^  given back to this machine +0$"
+HALF_GIVEN = r"^  given back to this machine +(128M|127\.\dM)$"
+
+
+@scenario(bound=500, slow=True)
+def balloon_linux(lab):
+    """Linux' own virtio_balloon: what the monitor takes is missing in the guest, and another VM can start with it, which it
+    could not before; what it gives is there again, once nobody else has it; it says how it gets along; and a reset takes all
+    of it back, or ends the VM."""
+    config = NO_VID + debian(lab, BALLOON, memory="256M", balloon="yes") + tiny(lab, "hog", "spin", memory="300M", autostart="no")
+    m = lab.boot(config, memory=512)
+    s = Session(m, BALLOON)
+    frames, free = free_frames(s), free_in_guest(s)
+    expect_in(r"^hog does not start: the log says why$", s.monitor("start hog"), "start")
+    expect_in(r"^debian can have \d+ MiB to 256 MiB: less is less than", s.monitor("balloon debian 4M"), "balloon")
+    expect_in(r"^debian can have \d+ MiB to 256 MiB, its memory", s.monitor("balloon debian 257M"), "balloon")
+    expect_in(r"^debian: shall have 128M", s.monitor("balloon debian 128M"), "balloon")
+    said = s.until("balloon debian", HALF_GIVEN)
+    expect_in(r"^debian: shall have 128M$", said, "balloon")
+    expect_in(r"^  as the guest counts, without balloon +128M$", said, "balloon")
+    expect_in(r"^the guest says:\n  memory +2\d\d.*\n  free +\d", said, "balloon")
+    expect(free_frames(s) - frames > 32000, f"of {frames} frames that were free there are {free_frames(s)} now")
+    expect(free - free_in_guest(s) > 120, f"of {free} MiB the guest has {free_in_guest(s)} free")
+    expect_in(r"^  debian: 256M of RAM, of which it has given back 12[78]", s.monitor("memory"), "memory")
+    expect_in(r"^hog: starts", s.monitor("start hog"), "start")
+    # What it has left is still its own.
+    said = s.shell.run("dd if=/dev/urandom of=/tmp/a bs=64k count=256 2>/dev/null; cp /tmp/a /tmp/b; cmp /tmp/a /tmp/b && echo same; rm /tmp/[ab]", 120)
+    expect_in(r"^same$", said, "memory that is left")
+    # It wants all of it back, which the other one has.
+    s.monitor("balloon debian 256M")
+    s.until("balloon debian", r"the guest wants memory back, and waits: this machine has none$")
+    s.monitor("kill hog")
+    s.until("balloon debian", ALL_BACK)
+    expect(abs(free_in_guest(s) - free) < 20, f"of {free} MiB the guest has {free_in_guest(s)} free")
+    said = s.shell.run("dd if=/dev/zero of=/tmp/a bs=1M count=90 2>/dev/null && sha256sum /tmp/a; rm /tmp/a; dmesg | grep -iE 'virtio|balloon|bad page|oom'", 120)
+    expect_in(r"^[0-9a-f]{64}", said, "filling memory")
+    expect(not re.search(r"(?i)error|fail|bad|oom", said), f"dmesg complains:\n{said}")
+    # Its driver goes, and takes everything out first.
+    s.monitor("balloon debian 200M")
+    s.until("balloon debian", r"^  given back to this machine +5[56]")
+    expect_in(r"^gone$", s.shell.run("rmmod virtio_balloon && echo gone", 120), "rmmod")
+    expect_in(ALL_BACK, s.monitor("balloon debian"), "balloon")
+    # A reset begins with all memory; where it is not to be had, the VM has ended.
+    s.monitor("balloon debian 128M")
+    expect_in(r"^again$", s.shell.run("insmod /modules/virtio_balloon.ko && echo again"), "insmod")
+    s.until("balloon debian", HALF_GIVEN)
+    m.type("reboot\n")
+    m.read_until(r"^corbel: debian: restarts: ", BOOT * PATIENCE)
+    s.boot()
+    s.until("balloon debian", HALF_GIVEN)
+    expect_in(r"^hog: starts", s.monitor("start hog"), "start")
+    m.send(LEAVE)
+    s.p.run("reset debian")
+    m.read_until(r"^corbel: error: corbel\.conf:\d+: \[vm debian\]: not enough memory for what its balloon had given back", BOOT * PATIENCE)
+    expect_in(r"^debian +did not start ", s.p.run("list"), "list")
+    m.send("poweroff now\r")
+    goes_off(m)
+
+
+@scenario(bound=300, slow=True)
+def balloon_linux_reloaded(lab):
+    """Its state is saved, wiped and reloaded at random exits while it grows and shrinks."""
+    config = host(without="vid", test_reload=50) + debian(lab, BALLOON, memory="128M", balloon="yes")
+    m = lab.boot(config, memory=512)
+    s = Session(m, BALLOON)
+    for _ in range(2):
+        s.monitor("balloon debian 96M")
+        s.until("balloon debian", r"^  given back to this machine +(32M|31\.\dM)$")
+        s.monitor("balloon debian 128M")
+        s.until("balloon debian", ALL_BACK)
+    s.shell.poweroff()
+    goes_off(m)
+    expect_in(r"  state saved, wiped and reloaded \d{2,} times", m.text().replace("\r", ""))
