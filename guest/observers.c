@@ -53,6 +53,7 @@ static const struct vm_events events = {
     .started = console_vm_starts,
     .ended = console_vm_ends,
     .output = console_put,
+    .port_output = console_put_port,
     .none_runs = console_idle,
     .stays_on = console_monitor,
     .ask_for_key = console_ask_for_key,

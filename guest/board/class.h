@@ -39,8 +39,8 @@ struct device_disk {
     struct device_disk_counts *counts;
 };
 
-/* What the board's owner hands down to its devices. serial_put, log, random and eject are called
- * with the lock of the device held, line, disk and net while it is made. */
+/* What the board's owner hands down to its devices. serial_put, port_put, log, random and eject are
+ * called with the lock of the device held, line, disk and net while it is made. */
 struct device_host {
     void *context;
     /* The guest has let go of these devices of PCI, a bit for each number. */
@@ -51,6 +51,8 @@ struct device_host {
     uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */
     /* A byte leaves the serial port; false: not now, uart_output_ready() says when. */
     bool (*serial_put)(void *context, uint8_t byte);
+    /* Bytes leave a port of the VM's: how many of them are taken now. */
+    size_t (*port_put)(void *context, unsigned port, const void *data, size_t size);
     /* A line for the VM's log, of printable ASCII. */
     void (*log)(void *context, const char *line);
     /* Put up to size random bytes into data: how many there are now. */
@@ -65,7 +67,7 @@ struct device_host {
                struct net_port_setup *what, char *error);
     /* The value of line number index, from 0, with that key in the VM's section, and the line's
      * number; NULL: there are not so many. A key that is `no` or `yes` has one line where it is
-     * yes. */
+     * yes, and one that is a number of one digit where it is not 0. */
     const char *(*line)(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number);
 };
@@ -89,7 +91,7 @@ struct device_class {
     const struct device_ops *ops;
     size_t size; /* of an instance; it begins with its struct device */
     /* NULL, or the key whose lines instances are made from: `key = text`, any number of them, and
-     * classes may share it; or a key that is `no` or `yes`. */
+     * classes may share it; or a key that is `no` or `yes`, or how many. */
     const char *key;
     /* NULL, every text is for it; or: whether this one is, without making an instance: 1; 0, it is
      * for another class with that key; or -EINVAL with a sentence in error[DEVICE_ERROR]. The

@@ -11,6 +11,7 @@
 
 #define CONFIG_MAX_VMS         1024
 #define CONFIG_MAX_CPUS        64
+#define CONFIG_MAX_PORTS       8 /* of virtio-console: a digit */
 #define CONFIG_MAX_NAME        31
 #define CONFIG_MONITOR         "monitor" /* in a VM's place, for `attach` */
 #define CONFIG_MAX_PATH        511
@@ -122,6 +123,7 @@ enum config_vm_key {
     CONFIG_VM_NET,
     CONFIG_VM_RNG,
     CONFIG_VM_BALLOON,
+    CONFIG_VM_CONSOLE,
     CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
@@ -176,6 +178,7 @@ struct vm_config {
     uint32_t allow_whole_disk; /* 0 or 1 */
     uint32_t rng;              /* 0 or 1 */
     uint32_t balloon;          /* 0 or 1 */
+    uint32_t console;          /* ports of virtio-console, at most CONFIG_MAX_PORTS */
     uint32_t on_crash, on_reboot, on_poweroff; /* enum config_end */
     struct config_cpus affinity;
     uint32_t section_line;             /* of [vm NAME] */
@@ -254,7 +257,8 @@ typedef int (*config_check)(const char *text, size_t length, char *error);
 void config_set_check(const char *key, config_check check);
 
 /* Line number index, from 0, of the VM's with that key, which is of type CONFIG_LINES; or is `no`
- * or `yes`: then there is one where it is yes, in the file or by its default. */
+ * or `yes`: then there is one where it is yes, in the file or by its default; or a number of one
+ * digit: then there is one where it is not 0. */
 bool config_vm_says(const struct vm_config *vm, const char *key, unsigned index,
                     struct config_line *out);
 

@@ -261,6 +261,14 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                            .initial = "no",
                            .help = "whether the VM can give memory back while it runs "
                                    "(virtio-balloon)"},
+    [CONFIG_VM_CONSOLE] = {.name = "console",
+                           .type = CONFIG_NUMBER,
+                           .offset = offsetof(struct vm_config, console),
+                           .min = 0,
+                           .max = CONFIG_MAX_PORTS,
+                           .initial = "0",
+                           .help = "how many consoles the VM has beside its serial port "
+                                   "(virtio-console)"},
     [CONFIG_VM_WATCH] = {.name = "watch",
                          .type = CONFIG_LINES,
                          .offset = offsetof(struct vm_config, watches),

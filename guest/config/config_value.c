@@ -38,6 +38,8 @@ bool config_vm_says(const struct vm_config *vm, const char *name, unsigned index
     if (index > 0 || !*(const uint32_t *)field)
         return false;
     *out = (struct config_line){config_span_of("yes", 3), vm->key_line[i]};
+    if (key->type == CONFIG_NUMBER)
+        out->text = config_span_of(&"0123456789"[*(const uint32_t *)field], 1);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include "guest/console/front.h"
 #include "guest/console/kept.h"
 #include "guest/console/lines.h"
+#include "guest/console/places.h"
 #include "guest/console/port.h"
 #include "guest/console/replay.h"
 #include "guest/run/run.h"
@@ -26,9 +27,10 @@
  * 16 empties. */
 #define CONSOLE_HZ 500
 
+/* By number: the VMs' serial ports, as the VMs are numbered, then their other ports. */
 static struct console {
     struct kept *kept; /* NULL until it says something */
-} * consoles;          /* by VM number */
+} * consoles;
 static unsigned console_count;
 
 static const struct console_monitor *monitor;
@@ -126,26 +128,57 @@ static void send_kept(void)
     }
 }
 
-bool console_unseen(const struct vm_slot *slot)
+static bool is_unseen(unsigned id)
 {
-    const struct kept *k = kept_of(slot->id);
+    const struct kept *k = kept_of(id);
 
     return k && kept_unseen(k);
+}
+
+bool console_unseen(const struct vm_slot *slot)
+{
+    bool unseen = is_unseen(slot->id);
+
+    for (unsigned i = 0; i < slot->config->console; i++)
+        unseen |= is_unseen(place_number(slot->id, (int)i));
+    return unseen;
+}
+
+void console_kept(const struct vm_slot *slot, int port, uint64_t *unseen, uint64_t *lost)
+{
+    const struct kept *k = kept_of(place_number(slot->id, port));
+
+    *unseen = k ? kept_unseen(k) : 0;
+    *lost = k ? k->lost : 0;
 }
 
 /* --- who is in front --- */
 
 struct vm_slot *console_front(void)
 {
-    return front.vm == FRONT_NO_VM ? NULL : control_slot((unsigned)front.vm);
+    return front.vm == FRONT_NO_VM ? NULL : control_slot(place_vm((unsigned)front.vm));
 }
 
-static unsigned facts(unsigned vm)
+int console_front_port(void)
 {
-    const struct vm_slot *slot = control_slot(vm);
+    return front.vm == FRONT_NO_VM ? VM_SERIAL : place_port((unsigned)front.vm);
+}
+
+/* Of a console; it is there when its VM is. */
+static unsigned facts(unsigned id)
+{
+    const struct vm_slot *slot = control_slot(place_vm(id));
 
     return (slot->vm ? FRONT_VM_EXISTS : 0) | (control_awaits(slot) ? FRONT_VM_AWAITED : 0) |
-           (console_unseen(slot) ? FRONT_VM_UNSEEN : 0);
+           (is_unseen(id) ? FRONT_VM_UNSEEN : 0);
+}
+
+/* That of the VM's consoles which is in front, if one is; else its serial port. */
+static unsigned front_of(const struct vm_slot *slot)
+{
+    bool its = front.vm != FRONT_NO_VM && place_vm((unsigned)front.vm) == slot->id;
+
+    return its ? (unsigned)front.vm : slot->id;
 }
 
 static void end_guest_line(void)
@@ -198,20 +231,20 @@ static void enter_guest(const struct front *next, uint64_t (*from)(const struct 
 
 static void announce(const struct front *next)
 {
-    char line[CONFIG_MAX_NAME + 80];
+    char line[PLACE_NAME + 80], name[PLACE_NAME];
 
     format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n",
-           control_slot((unsigned)next->vm)->name,
-           next->state == FRONT_OFF ? ", which is off" : "");
+           place_name((unsigned)next->vm, name), next->state == FRONT_OFF ? ", which is off" : "");
     port_wait(strlen(line));
     console_write(line, strlen(line));
 }
 
-static void say_that_it_is_off(const char *name)
+static void say_that_it_is_off(unsigned id)
 {
-    char line[2 * CONFIG_MAX_NAME + 80];
+    char line[2 * PLACE_NAME + 80], name[PLACE_NAME];
 
-    format(line, sizeof(line), "%s is off: console %s shows what it said\r\n", name, name);
+    format(line, sizeof(line), "%s is off: console %s shows what it said\r\n",
+           control_slot(place_vm(id))->name, place_name(id, name));
     if (monitor->hide())
         console_write(line, strlen(line));
     monitor->show();
@@ -246,7 +279,7 @@ static void carry_out(const struct front *next, enum front_move move)
         break;
     case FRONT_CANNOT:
         enter(next);
-        say_that_it_is_off(console_front()->name);
+        say_that_it_is_off((unsigned)front.vm);
         break;
     }
 }
@@ -259,10 +292,10 @@ static void happens(enum front_event event)
     carry_out(&next, move);
 }
 
-void console_attach(struct vm_slot *slot)
+void console_attach(struct vm_slot *slot, int port)
 {
     struct front next = front;
-    enum front_move move = front_show(&next, slot->id);
+    enum front_move move = front_show(&next, place_number(slot->id, port));
 
     carry_out(&next, move);
 }
@@ -285,7 +318,7 @@ void console_back(void)
 void console_vm_starts(struct vm_slot *slot)
 {
     struct front next = front;
-    enum front_move move = front_vm_starts(&next, slot->id);
+    enum front_move move = front_vm_starts(&next, front_of(slot));
 
     carry_out(&next, move);
 }
@@ -295,13 +328,13 @@ void console_vm_ends(struct vm_slot *slot, bool restarts)
     struct front next = front;
 
     console_lock();
-    if (front_has(&front, slot->id) && !stream.replaying) {
+    if (front_has(&front, front_of(slot)) && !stream.replaying) {
         end_guest_line();
         lines_send(gate());
     }
     console_unlock();
     if (!restarts) {
-        enum front_move move = front_vm_ends(&next, slot->id);
+        enum front_move move = front_vm_ends(&next, front_of(slot));
         carry_out(&next, move);
     }
 }
@@ -349,18 +382,45 @@ static bool put(struct kept *k, unsigned id, uint8_t byte)
     return true;
 }
 
+/* What is kept of it, if there is memory; before the lock, whose rank is higher. */
+static __attribute__((noinline)) struct kept *make_kept(unsigned id)
+{
+    if (id < console_count)
+        consoles[id].kept = heap_alloc(sizeof(struct kept));
+    return kept_of(id);
+}
+
 bool console_put(void *context, uint8_t byte)
 {
     const struct vm *vm = context;
     struct kept *k = kept_of(vm->id);
     bool taken;
 
-    if (UNLIKELY(!k) && vm->id < console_count)
-        k = consoles[vm->id].kept =
-            heap_alloc(sizeof(*k)); /* before the lock, whose rank is higher */
+    if (UNLIKELY(!k))
+        k = make_kept(vm->id);
     console_lock();
     taken = put(k, vm->id, byte);
     stream.refused |= !taken;
+    if (stream.deadline == CONSOLE_NEVER)
+        watch();
+    console_unlock();
+    return taken;
+}
+
+size_t console_put_port(void *context, unsigned port, const void *data, size_t size)
+{
+    const struct vm *vm = context;
+    unsigned id = place_number(vm->id, (int)port);
+    struct kept *k = kept_of(id);
+    size_t taken = 0;
+
+    if (id == vm->id) /* there was no memory for the table: it is lost */
+        return size;
+    if (!k)
+        k = make_kept(id);
+    console_lock();
+    while (taken < size && put(k, id, ((const uint8_t *)data)[taken]))
+        taken++;
     if (stream.deadline == CONSOLE_NEVER)
         watch();
     console_unlock();
@@ -372,7 +432,7 @@ static void type_into_guest(uint8_t byte)
     struct vm *vm = console_front()->vm;
 
     if (vm)
-        vm_console_type(vm, byte);
+        vm_console_type(vm, console_front_port(), byte);
 }
 
 /* Give a byte that was typed to the guest in front, or else to the monitor. */
@@ -392,7 +452,8 @@ static bool take_input(uint64_t *next)
 {
     int c;
 
-    if ((front.state == FRONT_GUEST && !port_input_taken(console_front()->vm, next)) ||
+    if ((front.state == FRONT_GUEST &&
+         !port_input_taken(console_front()->vm, console_front_port(), next)) ||
         (front.state == FRONT_MONITOR && console_room() < CONSOLE_ROOM) ||
         (c = serial_read(&com1)) < 0)
         return false;
@@ -515,7 +576,7 @@ void console_begin(int attach)
     struct front next = {.vm = FRONT_NO_VM, .count = control_count(), .facts = facts};
     enum front_move move;
 
-    console_count = control_count();
+    console_count = places_make();
     consoles = heap_alloc((console_count + 1) * sizeof(*consoles));
     if (!consoles)
         console_count = 0;

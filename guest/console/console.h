@@ -6,6 +6,7 @@
 #pragma once
 
 #include "guest/vm/events.h"
+#include "guest/vm/vm_console.h"
 
 struct vm;
 struct vm_slot;
@@ -42,15 +43,20 @@ void console_begin(int attach);
 
 /* --- who is in front --- */
 
-/* That VM, whether it runs or not; what it said last is shown first. */
-void console_attach(struct vm_slot *slot);
+/* That VM's serial port (VM_SERIAL), or other port, whether it runs or not; what it said last is
+ * shown first. */
+void console_attach(struct vm_slot *slot, int port);
 void console_monitor(void);
 /* From the monitor to the console that was in front before, if there was one and its VM runs. */
 void console_back(void);
 /* The VM in front, or the one behind the monitor's back; NULL: none. */
 struct vm_slot *console_front(void);
-/* Whether the console has something that nobody has seen. */
+/* And which of its consoles. */
+int console_front_port(void);
+/* Whether one of its consoles has something that nobody has seen. */
 bool console_unseen(const struct vm_slot *slot);
+/* How many bytes of one of them nobody has seen, and how many nobody ever will. */
+void console_kept(const struct vm_slot *slot, int port, uint64_t *unseen, uint64_t *lost);
 
 /* --- what happens to VMs --- */
 
@@ -71,6 +77,9 @@ enum vm_answer console_answer(void);
 
 /* A byte from the VM's UART (context is the VM): whether it was taken. */
 bool console_put(void *context, uint8_t byte);
+/* The same from one of its other ports: how many were taken. Of one that is not in front all are,
+ * and the newest are kept. */
+size_t console_put_port(void *context, unsigned port, const void *data, size_t size);
 /*
  * Move input and output and let the monitor work. On processor 0 with interrupts off, whenever
  * there may be something to do. Returns the host TSC at which to call it again at the latest,

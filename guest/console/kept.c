@@ -15,8 +15,10 @@ void kept_add(struct kept *k, char byte, bool seen)
     k->bytes[k->head++ % KEPT_SIZE] = byte;
     if (seen)
         k->sent = k->head;
-    else if (kept_unseen(k) > KEPT_SIZE)
-        k->sent = k->head - KEPT_SIZE;
+    else if (kept_unseen(k) > KEPT_SIZE) {
+        k->sent++;
+        k->lost++;
+    }
 }
 
 size_t kept_take(struct kept *k, char *out, size_t size)

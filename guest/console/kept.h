@@ -8,6 +8,7 @@
 struct kept {
     uint64_t head; /* bytes ever said */
     uint64_t sent; /* up to where they were seen; head - sent <= KEPT_SIZE */
+    uint64_t lost; /* bytes that were overwritten before anybody had seen them */
     char bytes[KEPT_SIZE];
 };
 

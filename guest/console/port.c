@@ -12,11 +12,11 @@ void port_wait(size_t length)
         (void)serial_poll(&com1);
 }
 
-bool port_input_taken(const struct vm *vm, uint64_t *next)
+bool port_input_taken(const struct vm *vm, int port, uint64_t *next)
 {
     static uint64_t full_since;
 
-    if (!vm || vm_console_takes(vm)) {
+    if (!vm || vm_console_takes(vm, port)) {
         full_since = 0;
         return true;
     }

@@ -23,9 +23,9 @@ static inline bool port_takes_byte(void)
 /* Wait until it has room for so many bytes, for 20 ms at most, as it may be stuck. */
 void port_wait(size_t length);
 /*
- * Whether a byte that is typed has somewhere to go: vm, which is in front, takes one now, or there
- * is none (NULL). When a guest takes none for a second, what was typed is dropped up to a Ctrl-],
- * if there is one: a guest that does not read must not keep anybody at its console. *next: the host
- * TSC at which to look again, if that is earlier. On processor 0.
+ * Whether a byte that is typed has somewhere to go: that port of vm, which is in front, takes one
+ * now, or there is none (NULL). When a guest takes none for a second, what was typed is dropped up
+ * to a Ctrl-], if there is one: a guest that does not read must not keep anybody at its console.
+ * *next: the host TSC at which to look again, if that is earlier. On processor 0.
  */
-bool port_input_taken(const struct vm *vm, uint64_t *next);
+bool port_input_taken(const struct vm *vm, int port, uint64_t *next);

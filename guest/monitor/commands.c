@@ -51,12 +51,13 @@ static bool command_help(struct job *job)
 
 static bool command_console(struct job *job)
 {
-    struct vm_slot *slot = job->words.count > 1 ? job_vm(job, 1) : console_front();
+    int port = console_front_port();
+    struct vm_slot *slot = job->words.count > 1 ? job_console(job, 1, &port) : console_front();
 
     if (slot)
-        console_attach(slot);
+        console_attach(slot, port);
     else if (job->words.count == 1)
-        job_line("whose? usage: console VM");
+        job_line("whose? usage: console VM, or VM.PORT");
     return false;
 }
 
@@ -231,13 +232,29 @@ const struct command commands[] = {
      "list",
      command_list},
     {"console",
-     "[VM]",
+     "[VM[.PORT]]",
      0,
      1,
      {VM},
-     "that VM's console; without VM the one seen last",
-     "console debian, and Ctrl-] to come back",
+     "its console, or port; without VM the one seen last",
+     "console debian, and Ctrl-] to come back; console debian.0",
      command_console},
+    {"ports",
+     "VM",
+     1,
+     1,
+     {VM},
+     "its other consoles, and who has them open",
+     "ports debian",
+     command_ports},
+    {"resize",
+     "VM COLUMNSxROWS",
+     2,
+     2,
+     {VM, ARGUMENT_OTHER},
+     "the size of the terminal at its port 0",
+     "resize debian 132x50",
+     command_resize},
     {"start", "VM", 1, 1, {VM}, "start a VM that is off", "start debian", command_start},
     {"stop",
      "VM",

@@ -17,11 +17,13 @@ bool command_log(struct job *job);
 bool command_disks(struct job *job); /* disks.c */
 /* What its argument may be: number n, from 0; NULL: there are not so many. */
 const char *disks_choice(unsigned n);
+bool command_ports(struct job *job); /* ports.c */
+bool command_resize(struct job *job);
 bool command_balloon(struct job *job); /* balloon.c */
-bool command_stats(struct job *job); /* stats.c */
-bool command_top(struct job *job);   /* top.c */
-bool command_trace(struct job *job); /* trace.c */
-bool command_dump(struct job *job);  /* dump.c */
+bool command_stats(struct job *job);   /* stats.c */
+bool command_top(struct job *job);     /* top.c */
+bool command_trace(struct job *job);   /* trace.c */
+bool command_dump(struct job *job);    /* dump.c */
 bool command_regs(struct job *job);
 bool command_read(struct job *job); /* memory.c */
 bool command_write(struct job *job);

@@ -65,12 +65,42 @@ void job_end_progress(struct job *j, const char *by)
     j->line = false;
 }
 
-struct vm_slot *job_vm(const struct job *j, unsigned i)
+static struct vm_slot *find_vm(struct word w)
 {
-    struct word w = j->words.word[i];
     struct vm_slot *slot = control_find(w.text, w.length);
 
     if (!slot)
         job_line("there is no VM '%.*s': list shows them", (int)MIN(w.length, 40), w.text);
     return slot;
+}
+
+struct vm_slot *job_vm(const struct job *j, unsigned i)
+{
+    return find_vm(j->words.word[i]);
+}
+
+struct vm_slot *job_console(const struct job *j, unsigned i, int *port)
+{
+    struct word w = j->words.word[i], number;
+    const char *dot = memchr(w.text, '.', w.length);
+    struct vm_slot *slot;
+    uint64_t n;
+
+    *port = VM_SERIAL;
+    if (!dot)
+        return find_vm(w);
+    number = (struct word){dot + 1, w.length - (size_t)(dot + 1 - w.text)};
+    w.length = (size_t)(dot - w.text);
+    slot = find_vm(w);
+    if (!slot)
+        return NULL;
+    if (slot->config->console && word_number(number, slot->config->console - 1, &n) == 0) {
+        *port = (int)n;
+        return slot;
+    }
+    if (slot->config->console)
+        job_line("%s has the ports 0 to %u", slot->name, slot->config->console - 1);
+    else
+        job_line("%s has no ports: `console = N` in its section gives it N", slot->name);
+    return NULL;
 }

@@ -33,3 +33,5 @@ void job_end_progress(struct job *job, const char *by);
 void job_text(const char *text, size_t length);
 /* The VM that argument number i (1 is the first) names; NULL after saying that there is none. */
 struct vm_slot *job_vm(const struct job *job, unsigned i);
+/* The same of VM, VM_SERIAL, or VM.PORT; NULL also when it has no such port. */
+struct vm_slot *job_console(const struct job *job, unsigned i, int *port);

@@ -1,6 +1,6 @@
 /*
  * What happens in the lives of VMs, told to those who stand above guest/vm/ and know it. It knows
- * them by this table only, which guest/observers.c fills in. On processor 0, but for `output`.
+ * them by this table only, which guest/observers.c fills in. On processor 0, but for the outputs.
  */
 #pragma once
 
@@ -28,6 +28,9 @@ struct vm_events {
     /* A byte from its UART (vm is a struct vm): whether it was taken. If not, vm_console_retry()
      * is called when it may be. On any processor, with the UART's lock. */
     bool (*output)(void *vm, uint8_t byte);
+    /* Bytes from one of its ports: how many of them were taken. They are offered again by and by.
+     * On any processor, with the port's lock. */
+    size_t (*port_output)(void *vm, unsigned port, const void *data, size_t size);
 
     /* --- none is left --- */
 

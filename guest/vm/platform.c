@@ -46,6 +46,7 @@
     X(nvme_class)                                                                                  \
     X(virtio_rng_class)                                                                            \
     X(virtio_balloon_class)                                                                        \
+    X(virtio_console_class)                                                                        \
     X(lpc_class)                                                                                   \
     TEST_CLASSES(X)
 
@@ -123,6 +124,7 @@ static struct device_host host_of(struct vm *vm)
         .memory_below_4g = vm->life->layout.low_top,
         .memory_above_4g = vm->life->layout.high_top - GPA_4G,
         .serial_put = vm_events->output,
+        .port_put = vm_events->port_output,
         .log = log_text,
         .random = random_numbers,
         .line = line,

@@ -135,3 +135,90 @@ def balloon_linux_reloaded(lab):
     s.shell.poweroff()
     goes_off(m)
     expect_in(r"  state saved, wiped and reloaded \d{2,} times", m.text().replace("\r", ""))
+
+
+CONSOLE = ("virtio_console",)
+
+
+def port_of(s, name):
+    """/dev/vportNpM of the port with that name."""
+    return expect_in(r"^(vport\d+p\d+)$", s.shell.run(f"cd /sys/class/virtio-ports && grep -l '^{name}$' */name | cut -d/ -f1; cd"),
+                     f"the port {name}")[1]
+
+
+def echo(s, port):
+    """Answer each line that comes by a port, which one process at a time may have open."""
+    s.shell.run(f"(while read -r line <&3; do echo \"got: $line\" >&3; done) 3<>/dev/{port} & echo $! >/tmp/pid")
+    s.until("ports debian", r"^ +1 +corbel\.1 +open ")
+
+
+def attach(s, console):
+    s.p.enter()
+    s.m.send(f"console {console}\r")
+    s.m.read_until(rf"corbel: console of {re.escape(console)}: Ctrl-\] for the monitor\r\n", BOOT * PATIENCE)
+
+
+def attach_shell(s):
+    attach(s, "debian")
+    s.m.send("\n")
+    s.shell.prompt(BOOT)
+
+
+@scenario(bound=400, slow=True)
+def console_linux(lab):
+    """Linux' own virtio_console: what is written to a port is kept, counted and shown when somebody looks, an echo in the guest
+    answers what is typed there; hvc0 is a terminal with a shell, of the size that the monitor says; the names are in sysfs;
+    ports that nobody reads hold nobody up."""
+    m = lab.boot(NO_VID + debian(lab, CONSOLE, console="2"), memory=512)
+    s = Session(m, CONSOLE)
+    data = port_of(s, "corbel.1")
+    expect_in(r"^ +0 +corbel\.0 +(open|closed) +\d+ +0 +0 +0\n +1 +corbel\.1 +closed +0 +0 +0 +0$", s.monitor("ports debian"), "ports")
+    # What is said while nobody looks.
+    s.shell.run(f"echo one line >/dev/{data}")
+    expect_in(r"^ +1 +corbel\.1 +closed +9 ", s.monitor("ports debian"), "ports")
+    echo(s, data)
+    attach(s, "debian.1")
+    m.read_until(rb"^one line", BOOT * PATIENCE)
+    for line in ("hello", "again"):
+        m.send(f"{line}\n")
+        m.read_until(rf"^got: {line}", BOOT * PATIENCE)
+    # hvc0 is a terminal.
+    attach_shell(s)
+    s.shell.run("kill $(cat /tmp/pid)")
+    s.shell.run("setsid sh -c 'exec sh -i </dev/hvc0 >/dev/hvc0 2>&1' & true")
+    s.until("ports debian", r"^ +0 +corbel\.0 +open ")
+    attach(s, "debian.0")
+    m.send("echo $((6*7)); tty\n")
+    m.read_until(rb"(?s)\n42\r?\n/dev/hvc0", BOOT * PATIENCE)
+    s.p.enter()
+    expect_in(r"^debian\.0: 132 columns, 50 rows$", s.p.run("resize debian 132x50"), "resize")
+    m.send("console debian\r")
+    m.read_until(rb"corbel: console of debian: ", BOOT * PATIENCE)
+    m.send("\n")
+    s.shell.prompt(BOOT)
+    # Linux without a fix of 2025 reads rows first (docs/DEVICES.md).
+    expect_in(r"^(50 132|132 50)$", s.shell.run("stty size </dev/hvc0"), "stty size")
+    # More than is kept, and nobody looks.
+    said = s.shell.run(f"head -c 100000 /dev/zero | tr '\\0' x >/dev/{data} && echo written", 120)
+    expect_in(r"^written$", said, "100000 bytes")
+    expect_in(r"^ +1 +corbel\.1 +\w+ +16384 +8\d{4} ", s.monitor("ports debian"), "ports")
+    said = s.shell.run("dmesg | grep -iE 'virtio|hvc|vport'")
+    expect(not re.search(r"(?i)error|fail|can.t", said), f"dmesg complains:\n{said}")
+    s.shell.poweroff()
+    goes_off(m)
+
+
+@scenario(bound=300, slow=True)
+def console_linux_reloaded(lab):
+    """Its state is saved, wiped and reloaded at random exits while bytes go both ways."""
+    m = lab.boot(host(without="vid", test_reload=50) + debian(lab, CONSOLE, console="2"), memory=512)
+    s = Session(m, CONSOLE)
+    echo(s, port_of(s, "corbel.1"))
+    attach(s, "debian.1")
+    for i in range(5):
+        m.send(f"line {i}\n")
+        m.read_until(rf"^got: line {i}", BOOT * PATIENCE)
+    attach_shell(s)
+    s.shell.poweroff()
+    goes_off(m)
+    expect_in(r"  state saved, wiped and reloaded \d{2,} times", m.text().replace("\r", ""))

@@ -354,7 +354,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, disk, allow_whole_disk, net, rng, balloon, watch, "                                   \
+    "paused, disk, allow_whole_disk, net, rng, balloon, console, watch, "                          \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 
@@ -430,8 +430,17 @@ static void test_what_a_vm_says(void **state)
     assert_false(config_vm_says(&vms[0], "rng", 1, &line));
     assert_false(config_vm_says(&vms[1], "disk", 0, &line));
     assert_false(config_vm_says(&vms[1], "rng", 0, &line));
-    parse("[vm a]\nkernel=k\n");
+    parse("[vm a]\nkernel=k\nconsole=8\n");
     assert_false(config_vm_says(&vms[0], "rng", 0, &line)); /* its default */
+    assert_true(config_vm_says(&vms[0], "console", 0, &line));
+    assert_int_equal(line.line, 3);
+    assert_int_equal(line.text.length, 1);
+    assert_int_equal(line.text.data[0], '8');
+    assert_false(config_vm_says(&vms[0], "console", 1, &line));
+    parse("[vm a]\nkernel=k\nconsole=0\n");
+    assert_int_equal(told_count, 0);
+    assert_false(config_vm_says(&vms[0], "console", 0, &line));
+    expect_broken("console = 9", "console = 9 in [vm a] is too large; it must be from 0 to 8");
     expect_broken("rng = /dev/random", "rng = '/dev/random' is not known; it must be no or yes");
 }
 

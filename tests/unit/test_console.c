@@ -1,4 +1,4 @@
-/* links: guest/console/console.c guest/console/front.c guest/console/kept.c guest/console/lines.c guest/console/port.c guest/console/replay.c arch/x86/lib/format.c */
+/* links: guest/console/console.c guest/console/front.c guest/console/kept.c guest/console/lines.c guest/console/places.c guest/console/port.c guest/console/replay.c arch/x86/lib/format.c */
 /*
  * The console with VMs, a serial port and a monitor that only note what reaches them: after every
  * short sequence of events a byte that is typed is somebody's, and all that guests say comes out.
@@ -20,6 +20,7 @@
 #include "drivers/framebuffer.h"
 #include "drivers/serial.h"
 #include "guest/console/console.h"
+#include "guest/console/kept.h"
 #include "guest/console/port.h"
 #include "guest/vm/control.h"
 #include "guest/run/run.h"
@@ -33,10 +34,12 @@
 static struct percpu cpu;
 static struct vm vms[VMS];
 static struct vm_slot slots[VMS];
+static struct vm_config configs[VMS] = {{.console = 2}};
 static bool awaited[VMS];
 
 /* What has come where. */
-static unsigned to_guest[VMS], to_monitor, prompts;
+#define PORTS 2 /* of VM 0, beside its serial one */
+static unsigned to_guest[VMS], to_port[PORTS], to_monitor, prompts;
 static unsigned again;              /* how often the loop was asked to come by */
 static unsigned retries, questions; /* to a guest's UART, to the monitor */
 static char screen[1 << 16];
@@ -148,10 +151,14 @@ void heap_free(void *p)
 /* The console gives back nothing. */
 void *heap_alloc(size_t size)
 {
-    static uint64_t memory[(VMS + 1) * KEPTS / sizeof(uint64_t)];
+    static uint64_t memory[(VMS + PORTS + 1) * KEPTS / sizeof(uint64_t)];
     static size_t used;
+    static bool again_begun;
 
-    if (size < KEPTS / 2) { /* its table: all begins anew */
+    if (size < KEPTS / 2) { /* its two tables: all begins anew */
+        again_begun = !again_begun;
+        if (!again_begun)
+            return memory + KEPTS / 2 / sizeof(uint64_t);
         memset(memory, 0, sizeof(memory));
         used = KEPTS / sizeof(uint64_t);
         return memory;
@@ -181,12 +188,15 @@ void vm_console_retry(struct vm *vm)
     retries++;
 }
 
-void vm_console_type(struct vm *vm, uint8_t byte)
+void vm_console_type(struct vm *vm, int port, uint8_t byte)
 {
-    to_guest[vm->id]++;
+    if (port == VM_SERIAL)
+        to_guest[vm->id]++;
+    else
+        to_port[port]++;
 }
 
-bool vm_console_takes(const struct vm *vm)
+bool vm_console_takes(const struct vm *vm, int port)
 {
     questions++;
     return !stalls;
@@ -249,6 +259,7 @@ static void begin(int attach, bool a, bool b)
     console_monitor(); /* whatever was */
     memset(slots, 0, sizeof(slots));
     memset(to_guest, 0, sizeof(to_guest));
+    memset(to_port, 0, sizeof(to_port));
     to_monitor = prompts = 0;
     shown = 0;
     typed_head = typed_tail = 0;
@@ -256,6 +267,7 @@ static void begin(int attach, bool a, bool b)
     room = SERIAL_TX_SIZE;
     for (unsigned i = 0; i < VMS; i++) {
         slots[i].id = vms[i].id = i;
+        slots[i].config = &configs[i];
         slots[i].name[0] = (char)('a' + i);
         awaited[i] = i ? b : a;
     }
@@ -471,7 +483,8 @@ static void test_a_byte_that_was_refused(void **state)
     pump();
     assert_int_equal(retries, 1);
     start(1);
-    console_attach(&slots[1]); /* what waits there may be older than its being in front */
+    console_attach(&slots[1],
+                   VM_SERIAL); /* what waits there may be older than its being in front */
     retries = 0;
     pump();
     assert_int_equal(retries, 1);
@@ -499,7 +512,7 @@ static void test_what_was_kept(void **state)
     for (unsigned i = 0; i < 1000; i++)
         say(1, "k");
     room = 2 * PORT_RESERVE; /* for the announcement, and no more */
-    console_attach(&slots[1]);
+    console_attach(&slots[1], VM_SERIAL);
     shown = 0;
     for (unsigned i = 0; i < 10; i++) { /* the port has sent all, but never takes all */
         room = 700;
@@ -525,9 +538,132 @@ static void test_more_is_said(void **state)
     }
 }
 
+static void say_port(unsigned port, const char *text)
+{
+    assert_int_equal(console_put_port(&vms[0], port, text, strlen(text)), strlen(text));
+}
+
+static void expect_screen(const char *text)
+{
+    screen[shown] = '\0';
+    assert_string_equal(screen, text);
+    shown = 0;
+}
+
+/* A VM's other ports: nothing of them is shown by itself, each is shown and typed to by itself. */
+static void test_ports(void **state)
+{
+    uint64_t unseen, lost;
+
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    start(1);
+    pump();
+    shown = 0;
+    say_port(0, "zero\n");
+    say_port(1, "one\n");
+    expect_screen("");
+    assert_true(console_unseen(&slots[0]));
+    assert_false(console_unseen(&slots[1]));
+    console_kept(&slots[0], 1, &unseen, &lost);
+    assert_int_equal(unseen, 4);
+    assert_int_equal(lost, 0);
+    console_attach(&slots[0], 1);
+    assert_ptr_equal(console_front(), &slots[0]);
+    assert_int_equal(console_front_port(), 1);
+    expect_screen("corbel: console of a.1: Ctrl-] for the monitor\r\none\n");
+    say_port(1, "more\n");
+    say_port(0, "again\n");
+    say(0, "serial\n");
+    expect_screen("more\n");
+    type('x');
+    assert_int_equal(to_port[1], 1);
+    assert_int_equal(to_port[0] + to_guest[0] + to_guest[1], 0);
+    type(0x1d);
+    assert_int_equal(prompts, 1);
+    say_port(1, "behind\n");
+    shown = 0;
+    type(0x1d);
+    expect_screen("behind\n");
+    console_attach(&slots[0], 0);
+    expect_screen("corbel: console of a.0: Ctrl-] for the monitor\r\nzero\nagain\n");
+    console_attach(&slots[0], VM_SERIAL);
+    expect_screen("corbel: console of a: Ctrl-] for the monitor\r\nserial\n");
+    type('y');
+    assert_int_equal(to_guest[0], 1);
+    assert_int_equal(to_port[1], 2); /* Ctrl-] twice: one is the guest's */
+}
+
+/* The VM of a port that is in front restarts, ends, starts again. */
+static void test_a_port_and_its_vm(void **state)
+{
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    start(1);
+    console_attach(&slots[0], 1);
+    say_port(1, "half");
+    console_vm_ends(&slots[0], true);
+    assert_int_equal(console_front_port(), 1);
+    say_port(1, "new\n");
+    shown = 0;
+    type(0x1d); /* somebody has used the monitor: what ends leads there */
+    type(0x1d);
+    prompts = 0;
+    end(0);
+    pump();
+    assert_int_equal(prompts, 1);
+    start(0);
+    pump();
+    console_attach(&slots[0], 1);
+    unsigned before = to_port[1];
+    type('x');
+    assert_int_equal(to_port[1], before + 1);
+    /* Another VM's end is nothing to it. */
+    end(1);
+    pump();
+    assert_int_equal(console_front_port(), 1);
+    type('x');
+    assert_int_equal(to_port[1], before + 2);
+    /* Nobody has: then the next VM comes, and the port that never was in front does not. */
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    start(1);
+    pump();
+    say_port(0, "unseen\n");
+    end(1);
+    pump();
+    assert_int_equal(console_front_port(), VM_SERIAL);
+}
+
+/* Nobody reads it: the newest is kept, and what is not is counted. In front it waits for the port.
+ */
+static void test_a_port_that_nobody_reads(void **state)
+{
+    uint64_t unseen, lost;
+
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    pump();
+    for (unsigned i = 0; i < KEPT_SIZE / 8 + 10; i++)
+        say_port(0, "1234567\n");
+    console_kept(&slots[0], 0, &unseen, &lost);
+    assert_int_equal(unseen, KEPT_SIZE);
+    assert_int_equal(lost, 80);
+    console_attach(&slots[0], 1);
+    pump();
+    room = PORT_RESERVE + 3;
+    assert_int_equal(console_put_port(&vms[0], 1, "12345", 5), 3);
+    assert_int_equal(console_put_port(&vms[0], 1, "45", 2), 0);
+    pump();
+    assert_int_equal(console_put_port(&vms[0], 1, "45", 2), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_a_port_and_its_vm),
+        cmocka_unit_test(test_a_port_that_nobody_reads),
         cmocka_unit_test(test_every_byte_is_somebodys),
         cmocka_unit_test(test_all_is_shown),
         cmocka_unit_test(test_a_guest_that_does_not_read),

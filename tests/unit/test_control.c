@@ -359,12 +359,17 @@ bool config_change(struct vm_config *vm, enum config_vm_key key, struct config_s
     return true;
 }
 
-void console_attach(struct vm_slot *slot)
+void console_attach(struct vm_slot *slot, int port)
 {
 }
 
 void console_back(void)
 {
+}
+
+int console_front_port(void)
+{
+    return VM_SERIAL;
 }
 
 struct vm_slot *console_front(void)
@@ -430,6 +435,8 @@ NO_COMMAND(nets)
 NO_COMMAND(switch)
 NO_COMMAND(link)
 NO_COMMAND(balloon)
+NO_COMMAND(ports)
+NO_COMMAND(resize)
 
 bool command_disks(struct job *job)
 {

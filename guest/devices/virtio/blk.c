@@ -54,6 +54,7 @@ struct range {
 #define ID_SIZE     20
 _Static_assert(ID_SIZE == DEVICE_SERIAL, "Virtio: VIRTIO_BLK_T_GET_ID");
 
+#define QUEUES          16
 #define REQUESTS        64 /* in flight, at most */
 #define AT_ONCE         32 /* that are begun before the timer comes */
 #define SECTORS_AT_ONCE (2 * MIB / BLOCK_SECTOR)
@@ -437,7 +438,7 @@ static void fill_config(struct blk *b)
         .blk_size = block->logical_block,
         .physical_block_exp = (uint8_t)__builtin_ctz(block->physical_block / block->logical_block),
         .min_io_size = 1,
-        .num_queues = VIRTIO_QUEUES,
+        .num_queues = QUEUES,
         .max_discard_sectors = block->discard_sectors,
         .max_discard_seg = 1,
         .discard_sector_alignment = unit,
@@ -487,7 +488,7 @@ static int create(struct device *d, struct device_setup *s)
     b->left = AT_ONCE;
     disk_go_on(&b->disk, SECTORS_AT_ONCE);
     b->virtio.ops = &blk_ops;
-    b->virtio.queue_count = VIRTIO_QUEUES;
+    b->virtio.queue_count = QUEUES;
     fill_config(b);
     error = b->requests ? virtio_attach(&b->virtio, s->pci) : -ENOMEM;
     if (error < 0) {
