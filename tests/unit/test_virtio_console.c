@@ -587,6 +587,8 @@ static void broken(void **state)
     control(0, READY, 1);
     expect_broken();
     for (unsigned q = 0; q < USED; q++) {
+        if (q == CONTROL_IN) /* has buffers that have been seen: its index is not looked at */
+            continue;
         driver_put(&v[q], v[q].driver + 2, 1000, 2); /* an index that jumps */
         if (q == IN0)
             type(0, "x");
@@ -594,8 +596,6 @@ static void broken(void **state)
             control(1, OPEN, 1);
             type(1, "x");
         }
-        if (q == CONTROL_IN)
-            vconsole_resize(console, 10, 10);
         kick(q);
         expect_broken();
     }
