@@ -31,6 +31,14 @@ static void disk(const char *text, const struct config_line *line)
         path(text, d.name);
 }
 
+static void disc(const char *text, const struct config_line *line)
+{
+    struct config_span file;
+
+    if (config_cdrom_file(line->text, &file))
+        path(text, file);
+}
+
 static char *read_file(const char *name, size_t *length)
 {
     FILE *f = fopen(name, "rb");
@@ -83,6 +91,8 @@ int main(int argc, char **argv)
             path(text, vms[i].modules.item[j].file);
         for (size_t j = 0; j < vms[i].disks.count; j++)
             disk(text, &vms[i].disks.item[j]);
+        for (size_t j = 0; j < vms[i].cdroms.count; j++)
+            disc(text, &vms[i].cdroms.item[j]);
     }
     for (size_t i = 0; i < config.disk_count; i++) {
         const struct disk_config *d = &config.disks[i];

@@ -16,6 +16,21 @@ int device_class_check(const struct device_class *const *classes, unsigned count
     return result;
 }
 
+/* The next line of the key that the class has its lines of now. */
+static const char *next_line(struct device_setup *s, size_t *length, uint32_t *line)
+{
+    const char *text;
+
+    while (!(text = s->host->line(s->host->context, s->key, s->lines, length, line))) {
+        if (!s->class->also || s->key == s->class->also)
+            return NULL;
+        s->key = s->class->also;
+        s->lines = 0;
+    }
+    s->lines++;
+    return text;
+}
+
 bool device_setup_next(struct device_setup *s)
 {
     const struct device_class *class = s->class;
@@ -23,10 +38,8 @@ bool device_setup_next(struct device_setup *s)
     size_t length;
     uint32_t line;
 
-    while (class &&
-           (text = s->host->line(s->host->context, class->key, s->lines, &length, &line))) {
-        s->lines++;
-        if (class->check && class->check(text, length, s->error) == 0)
+    while (class && (text = next_line(s, &length, &line))) {
+        if (s->key == class->key && class->check && class->check(text, length, s->error) == 0)
             continue;
         s->text = text;
         s->length = length;
@@ -97,10 +110,12 @@ static int add_lines(struct device_list *list, const struct device_class *class,
     int result = 0;
 
     s->class = class;
+    s->key = class->key;
     s->lines = 0;
     while (result == 0 && device_setup_next(s))
         result = device_list_add(list, class, s);
     s->class = NULL;
+    s->key = NULL;
     return result;
 }
 

@@ -65,6 +65,9 @@ struct device_host {
      */
     int (*net)(void *context, const char *text, size_t length, struct net_switch **on,
                struct net_port_setup *what, char *error);
+    /* The same of a `cdrom =`; its block is NULL where there is no disc. */
+    int (*disc)(void *context, const char *text, size_t length, struct device_disk *out,
+                char *error);
     /* The value of line number index, from 0, with that key in the VM's section, and the line's
      * number; NULL: there are not so many. A key that is `no` or `yes` has one line where it is
      * yes, and one that is a number of one digit where it is not 0. */
@@ -82,7 +85,9 @@ struct device_setup {
     const char *text;   /* the value of its line, where its class has a key */
     size_t length;
     uint32_t line;                    /* and that line's number */
-    const struct device_class *class; /* whose lines are gone through, and how many have been: */
+    const struct device_class *class; /* whose lines are gone through, of which key, and how many
+                                         have been: */
+    const char *key;
     unsigned lines;
     char error[DEVICE_ERROR]; /* what create says of an error that is not -ENOMEM */
 };
@@ -93,6 +98,8 @@ struct device_class {
     /* NULL, or the key whose lines instances are made from: `key = text`, any number of them, and
      * classes may share it; or a key that is `no` or `yes`, or how many. */
     const char *key;
+    /* NULL, or a further key, all of whose lines are its instances', after those of the first. */
+    const char *also;
     /* NULL, every text is for it; or: whether this one is, without making an instance: 1; 0, it is
      * for another class with that key; or -EINVAL with a sentence in error[DEVICE_ERROR]. The
      * config asks it, and so does whoever would add one later. */

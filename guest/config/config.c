@@ -507,6 +507,13 @@ size_t config_files(const struct vm_config *vms, size_t count, struct config_fil
                 disk.kind == CONFIG_DISK_RAM)
                 add_file(&list, (struct config_file){disk.name, line->line, (uint32_t)i, false});
         }
+        for (size_t j = 0; j < vm->cdroms.count; j++) {
+            const struct config_line *line = &vm->cdroms.item[j];
+            struct config_span file;
+
+            if (config_cdrom_file(line->text, &file))
+                add_file(&list, (struct config_file){file, line->line, (uint32_t)i, false});
+        }
     }
     return list.found;
 }

@@ -25,6 +25,7 @@
 #define CONFIG_MAX_MODULE      1023 /* a module's file and arguments */
 #define CONFIG_MAX_LINES       16   /* of one VM with the same key */
 #define CONFIG_MAX_DISK        300  /* bytes of one `disk =` */
+#define CONFIG_MAX_CDROMS      4    /* of one VM */
 #define CONFIG_MAX_WATCHES     8    /* of one VM */
 #define CONFIG_MAX_WATCH       200  /* bytes of one */
 #define CONFIG_MAX_REPORTS                                                                         \
@@ -124,6 +125,7 @@ enum config_vm_key {
     CONFIG_VM_RNG,
     CONFIG_VM_BALLOON,
     CONFIG_VM_CONSOLE,
+    CONFIG_VM_CDROM,
     CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
     CONFIG_VM_ON_REBOOT,
@@ -167,6 +169,7 @@ struct vm_config {
     struct config_modules modules;
     struct config_lines disks;
     struct config_lines nets;
+    struct config_lines cdroms;
     struct config_lines watches;
     uint64_t memory;           /* bytes; a multiple of 4 KiB */
     uint64_t hole;             /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
@@ -281,14 +284,14 @@ struct config_file {
     struct config_span path;
     uint32_t line;
     uint32_t vm; /* index of the VM that names it first */
-    bool kernel; /* named there as kernel, else as initrd, module or disk */
+    bool kernel; /* named there as kernel, else as initrd, module, disk or disc */
 };
 
 /*
  * The distinct files of vms[0..count) that are not broken, in the order of the VMs, kernel before
- * initrd before modules before disks. Fills at most max elements of files and returns how many
- * there are; what did not fit may be counted more than once. So as many as with max 0 always
- * suffice.
+ * initrd before modules before disks before discs. Fills at most max elements of files and returns
+ * how many there are; what did not fit may be counted more than once. So as many as with max 0
+ * always suffice.
  */
 size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
                     size_t max);

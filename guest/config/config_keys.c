@@ -269,6 +269,13 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                            .initial = "0",
                            .help = "how many consoles the VM has beside its serial port "
                                    "(virtio-console)"},
+    [CONFIG_VM_CDROM] = {.name = "cdrom",
+                         .type = CONFIG_LINES,
+                         .offset = offsetof(struct vm_config, cdroms),
+                         .min = 1,
+                         .max = CONFIG_MAX_PATH,
+                         .limit = CONFIG_MAX_CDROMS,
+                         .help = "a CD-ROM drive with that file in it, or `none`; may repeat"},
     [CONFIG_VM_WATCH] = {.name = "watch",
                          .type = CONFIG_LINES,
                          .offset = offsetof(struct vm_config, watches),

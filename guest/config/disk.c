@@ -138,3 +138,9 @@ int config_disk_no_bus(const char *text, size_t length, char *error)
                buses[disk.bus]);
     return -EINVAL;
 }
+
+bool config_cdrom_file(struct config_span text, struct config_span *file)
+{
+    *file = config_trim(text);
+    return !config_span_is(*file, "none");
+}

@@ -31,6 +31,8 @@ struct config_disk {
 /* 0, or -EINVAL with a sentence in error[CONFIG_MESSAGE]. */
 int config_disk_parse(const char *text, size_t length, struct config_disk *out, char *error);
 int config_disk_check(const char *text, size_t length, char *error);
+/* The file of a `cdrom =`; false: there is no disc. */
+bool config_cdrom_file(struct config_span text, struct config_span *file);
 /* Whether the disk is at that bus: 1, 0, or as above. */
 int config_disk_is_at(enum config_disk_bus bus, const char *text, size_t length, char *error);
 /* Says of a good text that nothing is there for its bus: -EINVAL. */

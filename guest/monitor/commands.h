@@ -9,6 +9,8 @@ extern const unsigned command_count;
 
 bool command_attach(struct job *job); /* attach.c */
 bool command_detach(struct job *job);
+bool command_eject(struct job *job); /* disc.c */
+bool command_insert(struct job *job);
 bool command_list(struct job *job); /* info.c */
 bool command_show(struct job *job);
 bool command_cpus(struct job *job);

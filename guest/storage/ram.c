@@ -10,8 +10,8 @@
 
 struct ram_disk {
     struct block_device device;
-    uint32_t count;
-    paddr chunk[]; /* of CHUNK bytes each, the last one of as many as there are */
+    uint32_t count; /* of its own frames */
+    paddr chunk[];  /* of CHUNK bytes each, the last one of as many as there are */
 };
 
 static uint64_t chunk_size(const struct ram_disk *d, uint32_t i)
@@ -78,7 +78,7 @@ static void submit(struct block_device *device, struct block_request *r)
 
 static const struct block_ops ops = {.submit = submit};
 
-struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t owner)
+static struct ram_disk *allocate(uint64_t size)
 {
     uint64_t count = (size + CHUNK - 1) / CHUNK;
     struct ram_disk *d;
@@ -98,11 +98,19 @@ struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t o
         .segment_align = 1,
         .highest_address = UINT64_MAX,
         .has_fua = true,
-        .discard_sectors = CHUNK / BLOCK_SECTOR,
-        .write_zeroes_sectors = CHUNK / BLOCK_SECTOR,
     };
     format(d->device.name, sizeof(d->device.name), "ram");
-    for (uint32_t i = 0; i < count; i++) {
+    return d;
+}
+
+struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t owner)
+{
+    struct ram_disk *d = allocate(size);
+
+    if (!d)
+        return NULL;
+    d->device.discard_sectors = d->device.write_zeroes_sectors = CHUNK / BLOCK_SECTOR;
+    for (uint32_t i = 0; i < (size + CHUNK - 1) / CHUNK; i++) {
         d->chunk[i] = frame_run_alloc((chunk_size(d, i) + PAGE_SIZE - 1) / PAGE_SIZE, owner);
         if (d->chunk[i] == FRAME_NONE) {
             ram_disk_destroy(&d->device);
@@ -112,6 +120,18 @@ struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t o
     }
     copy(d, 0, (void *)file, size, true);
     zero(d, size, d->device.sectors * BLOCK_SECTOR - size);
+    return &d->device;
+}
+
+struct block_device *ram_disk_of(paddr file, uint64_t size)
+{
+    struct ram_disk *d = allocate(size);
+
+    if (!d)
+        return NULL;
+    d->device.read_only = true;
+    for (uint32_t i = 0; i < (size + CHUNK - 1) / CHUNK; i++)
+        d->chunk[i] = file + (uint64_t)i * CHUNK;
     return &d->device;
 }
 

@@ -9,5 +9,8 @@
  * TiB and more.
  */
 struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t owner) MUST_CHECK;
+/* What is in memory already, of so many whole sectors, and stays there: it can only be read. NULL
+ * when memory is out. */
+struct block_device *ram_disk_of(paddr file, uint64_t size) MUST_CHECK;
 /* Nothing is under way any more. NULL is none. */
 void ram_disk_destroy(struct block_device *d);

@@ -14,6 +14,7 @@
 #include "guest/devices/acpi_pm.h"
 #include "guest/devices/hotplug.h"
 #include "guest/run/run.h"
+#include "guest/vm/discs.h"
 #include "guest/vm/disks.h"
 #include "guest/vm/events.h"
 #include "guest/vm/nets.h"
@@ -130,6 +131,7 @@ static struct device_host host_of(struct vm *vm)
         .line = line,
         .disk = disk_open,
         .net = net_open,
+        .disc = disc_open,
         .eject = eject,
         .settle = vm->vcpu_count ? settle : NULL,
     };

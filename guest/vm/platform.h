@@ -24,7 +24,7 @@ bool platform_idle(struct vm *vm);
 void platform_stop(struct vm *vm);
 void platform_destroy(struct vm *vm);
 
-/* The first instance of a class that every VM has one of. */
+/* The first instance of a class; NULL: the VM has none. */
 struct device *platform_device(const struct vm *vm, const struct device_class *class);
 /* A person presses the power button: the guest's kernel is asked to shut down. With no device's
  * lock. */

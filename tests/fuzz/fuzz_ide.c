@@ -1,4 +1,4 @@
-/* links: guest/devices/ide/ide.c guest/devices/ide/channel.c guest/devices/ide/transfer.c guest/devices/ide/master.c guest/devices/ide/disk.c guest/devices/ide/identify.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/ide/ide.c guest/devices/ide/channel.c guest/devices/ide/transfer.c guest/devices/ide/master.c guest/devices/ide/disk.c guest/devices/ide/identify.c guest/devices/ide/atapi.c guest/devices/ide/mmc.c guest/devices/ide/mmc_info.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * The IDE controller under a hostile driver: any access to its ports and to config space, commands
  * and tables of regions of any shape, a block device that answers at once, later, or with errors,
@@ -11,11 +11,10 @@
 
 #include "arch/x86/lib/errno.h"
 #include "guest/board/pci.h"
+#include "guest/devices/cdrom.h"
 #include "guest/storage/block.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/mock_board.h"
-
-extern const struct device_class ide_class;
 
 #define ACTIONS 600
 #define MASTER  0xc000u
@@ -27,7 +26,7 @@ static struct device_list devices;
 static const uint8_t *input;
 static size_t left;
 static struct block_request *held[MOST];
-static unsigned holding, lines;
+static unsigned holding, lines, discs;
 static struct block_device block;
 static bool later;
 static uint8_t *buffers[4];
@@ -133,11 +132,21 @@ static int open_block(void *context, const char *text, size_t length, struct dev
     return 0;
 }
 
+static int open_disc(void *context, const char *text, size_t length, struct device_disk *out,
+                     char *error)
+{
+    *out = (struct device_disk){.close = close_block, .read_only = true};
+    out->block = length ? NULL : &block;
+    return 0;
+}
+
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
 {
-    *length = index ? 13 : 14;
-    return index < lines ? "ram:x,bus=ide " : NULL;
+    bool cd = strcmp(key, CDROM_KEY) == 0;
+
+    *length = cd ? index : index ? 13 : 14;
+    return index >= (cd ? discs : lines) ? NULL : cd ? "1" : "ram:x,bus=ide ";
 }
 
 static uint16_t some_port(void)
@@ -168,6 +177,32 @@ static void command(void)
     bus_port_write(&board.bus, (uint16_t)(base + 4), 1, next() & 1);
     bus_port_write(&board.bus, (uint16_t)(base + 5), 1, 0);
     bus_port_write(&board.bus, (uint16_t)(base + 7), 1, codes[next() % sizeof(codes)]);
+}
+
+/* A packet for the second channel, where a CD-ROM drive is as a rule. */
+static void packet(void)
+{
+    static const uint8_t codes[] = {0x00, 0x03, 0x12, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x2b,
+                                    0x43, 0x46, 0x4a, 0x51, 0x5a, 0xa8, 0xbb, 0xbd, 0xbe};
+    uint8_t how = next();
+
+    bus_port_write(&board.bus, 0x176, 1, how & 0x10);
+    bus_port_write(&board.bus, 0x171, 1, how & 1);
+    bus_port_write(&board.bus, 0x174, 1, next());
+    bus_port_write(&board.bus, 0x175, 1, how & 2 ? next() : 8);
+    bus_port_write(&board.bus, 0x177, 1, 0xa0);
+    bus_port_write(&board.bus, 0x170, 2, codes[next() % sizeof(codes)] | (uint32_t)next() << 8);
+    for (unsigned i = 0; i < 5; i++)
+        bus_port_write(&board.bus, 0x170, 2, how & 4 ? next32() : next() & 0xf);
+}
+
+static void change_disc(uint8_t how)
+{
+    struct device *d = device_list_find(&devices, &ide_class, 0);
+    const struct device_disk disc = {.block = &block, .close = close_block, .read_only = true};
+    int result = how & 1 ? cdrom_eject(d, how & 2) : cdrom_insert(d, how & 2 ? &disc : NULL);
+
+    REQUIRE(result <= 0);
 }
 
 static void put(uint64_t at, uint64_t value, unsigned size)
@@ -208,7 +243,7 @@ static void act(void)
     unsigned size = sizes[next() & 3], n;
     uint16_t port;
 
-    switch (next() % 12) {
+    switch (next() % 14) {
     case 0:
     case 1:
         command();
@@ -252,6 +287,12 @@ static void act(void)
             bus_port_write(&board.bus, 0xcfc, size, next32());
         bus_port_read(&board.bus, 0xcfc, 4);
         break;
+    case 11:
+        packet();
+        break;
+    case 12:
+        change_disc(next());
+        break;
     default:
         n = next();
         if (n > 250)
@@ -269,14 +310,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const struct device_class *const classes[] = {&pci_class, &ide_class};
-    static const struct device_host host = {.line = line, .disk = open_block};
+    static const struct device_host host = {.line = line, .disk = open_block, .disc = open_disc};
     struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
 
     devices = (struct device_list){0};
     input = data;
     left = size;
     later = next() & 1;
-    lines = 1 + next() % 4;
+    lines = next() % 4;
+    discs = 1 + next() % (4 - lines);
     holding = buffer_count = 0;
     mock_init(&board);
     block = (struct block_device){

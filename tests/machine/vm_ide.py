@@ -1,11 +1,12 @@
 """VMs with IDE disks: Debian's kernel with its own libata and ata_piix."""
+import hashlib
 import os
 import subprocess
 
 from harness import BOOT, NO_VID, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
 from vm_disks import FOLDER, SECTORS, disk_file, first_sha
 
-MODULES = ("scsi_common", "scsi_mod", "sd_mod", "libata", "ata_piix")
+MODULES = ("scsi_common", "scsi_mod", "sd_mod", "cdrom", "sr_mod", "isofs", "libata", "ata_piix")
 FILL = ("mke2fs -F /dev/sda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/sda /mnt && "
         "dd if=/dev/urandom of=/mnt/file bs=64k count={0} 2>/dev/null && sync && sha256sum </mnt/file")
 AGAIN = ("umount /mnt && echo 3 >/proc/sys/vm/drop_caches && mount -t ext4 /dev/sda /mnt && sha256sum </mnt/file && "
@@ -19,9 +20,19 @@ def initrd(lab):
     return out
 
 
-def boot(lab, first, *disks, libata="", slow=1):
+def iso(lab, name, text):
+    """An ISO 9660 image with a file of that text and one of random bytes, of which the sum is returned."""
+    data = os.urandom(300000)
+    folder = os.path.dirname(lab.file(f"{name}.d/text", text))
+    lab.file(f"{name}.d/random", data)
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-r", "-V", "CORBEL", "-o", lab.path(name), folder], check=True,
+                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return hashlib.sha256(data).hexdigest()
+
+
+def boot(lab, first, *disks, lines=(), libata="", slow=1):
     config = first + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
-    m = lab.boot(config + "".join(f"disk = {d}\n" for d in disks), memory=512)
+    m = lab.boot(config + "".join(f"disk = {d}\n" for d in disks) + "".join(f"{line}\n" for line in lines), memory=512)
     shell = Shell(m, slow=slow)
     load_modules(shell, libata)
     return m, shell
@@ -109,6 +120,57 @@ def disk_ide_reloaded(lab):
     written = expect_in(r"^([0-9a-f]{64})", shell.run(FILL.format(20), 120), "mkfs, mount, write")[1]
     expect(shell.run(AGAIN, 120).startswith(written), "what was read back is not what was written")
     dmesg(shell)
+    shell.poweroff()
+    wait_for_power_off(m)
+    expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))
+
+
+MOUNT = "mkdir -p /cd && mount -t iso9660 /dev/sr0 /cd && cat /cd/text && sha256sum </cd/random && umount /cd"
+
+
+def look_for_disc(shell):
+    shell.run("for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/sr0 ] && break; sleep 1; done")
+
+
+@scenario(bound=300)
+def cdrom(lab):
+    """A disk and a CD-ROM drive: an ISO 9660 is mounted and read; the monitor takes the disc out, in spite of a mounted one
+    if it is told to, and puts another one in, which the guest notices."""
+    first, second = iso(lab, "first.iso", "the first\n"), iso(lab, "second.iso", "the second\n")
+    disk_file(lab)
+    m, shell = boot(lab, NO_VID, "ram:scratch.img,bus=ide", lines=("cdrom = first.iso", "cdrom = second.iso"))
+    look_for_disc(shell)
+    said = dmesg(shell)
+    expect_in(r"ata2\.00: ATAPI: Corbel CD-ROM, 1\.0, max MWDMA2", said, "dmesg")
+    expect(modes(shell, "dev2.0", "dev2.1") == 2 * ["XFER_MW_DMA_2"], "transfer modes")
+    said = shell.run(MOUNT, 120)
+    expect("the first" in said and first in said, f"the first disc:\n{said}")
+    said = shell.run(MOUNT.replace("sr0", "sr1"), 120)
+    expect("the second" in said and second in said, f"the second drive:\n{said}")
+    shell.run("mount -t iso9660 /dev/sr0 /cd")
+    m.type("\x1d")
+    for command, answer in (("eject debian", r"debian: the guest has locked the tray"), ("eject debian now", r"debian: the tray is open"),
+                            ("insert debian second.iso", r"debian: the tray is closed"), ("eject", r"eject")):
+        m.read_until(r"corbel> ", 30 * PATIENCE)
+        m.type(command + "\n")
+        m.read_until(answer, 30 * PATIENCE)
+    m.type("\x1d")
+    shell.run("umount /cd")
+    said = shell.run(MOUNT, 120)
+    expect("the second" in said and second in said, f"the other disc:\n{said}")
+    shell.poweroff()  # the prompt comes, above which Corbel's lines stand from now on
+    expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
+
+
+@scenario(bound=300, slow=True)
+def cdrom_reloaded(lab):
+    """The drive's state is saved, wiped and reloaded at random exits, while a disc is read."""
+    first = iso(lab, "first.iso", "the first\n")
+    m, shell = boot(lab, host(without="vid", test_reload=50), lines=("cdrom = first.iso",))
+    look_for_disc(shell)
+    for _ in range(3):
+        said = shell.run(MOUNT + " && echo 3 >/proc/sys/vm/drop_caches", 120)
+        expect("the first" in said and first in said, f"the disc:\n{said}")
     shell.poweroff()
     wait_for_power_off(m)
     expect_in(r"^  state saved, wiped and reloaded \d{2,} times", "\n".join(corbel_lines(m.text())))

@@ -14,6 +14,7 @@
 #include "guest/board/class.h"
 #include "guest/board/pci.h"
 #include "guest/config/disk.h"
+#include "guest/devices/cdrom.h"
 #include "guest/storage/block.h"
 #include "tests/unit/mock_board.h"
 
@@ -21,11 +22,10 @@
 #define DATA    0x4000u /* in the guest's memory; its tables of regions are below, from: */
 #define TABLE   0x1000u
 
-extern const struct device_class ide_class;
-
 static struct board board;
 static struct device_list devices;
-static uint16_t master;
+static uint16_t base = 0x1f0, master; /* the channel that is used, */
+static unsigned irq = 14;             /* and its interrupt */
 static uint8_t buffer[0x4000];
 
 void *phys_to_virt(paddr pa)
@@ -38,9 +38,9 @@ paddr frame_alloc_below(unsigned order, uint16_t owner, paddr limit)
     return (paddr)aligned_alloc(PAGE_SIZE << order, PAGE_SIZE << order);
 }
 
-void frame_free(paddr base, unsigned order)
+void frame_free(paddr at, unsigned order)
 {
-    free((void *)base);
+    free((void *)at);
 }
 
 /* --- the block device --- */
@@ -131,25 +131,41 @@ static int open_block(void *context, const char *text, size_t length, struct dev
     return 0;
 }
 
-static const char *texts[8], *said;
+static int open_disc(void *context, const char *text, size_t length, struct device_disk *out,
+                     char *error)
+{
+    *out = (struct device_disk){.read_only = true};
+    if (strcmp(text, "none") == 0)
+        return 0;
+    out->block = &block;
+    out->close = close_block;
+    opened++;
+    return 0;
+}
+
+static const char *texts[8], *discs[8], *said;
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
 {
-    if (strcmp(key, "disk") || !texts[index])
+    const char *text = strcmp(key, CDROM_KEY) ? texts[index] : discs[index];
+
+    if (!text)
         return NULL;
-    *length = strlen(texts[index]);
+    *length = strlen(text);
     *number = index + 1;
-    return texts[index];
+    return text;
 }
 
 /* --- the board --- */
+
+static void use_channel(unsigned channel);
 
 /* With those lines, and NULL behind them; -1: it could not be made, and why is said. */
 static int setup_ide(const char *text, ...)
 {
     static const struct device_class *const classes[] = {&pci_class, &ide_class};
-    static struct device_host host = {.line = line, .disk = open_block};
+    static struct device_host host = {.line = line, .disk = open_block, .disc = open_disc};
     static struct device_setup s;
     uint32_t logical_block = block.logical_block;
     va_list more;
@@ -185,7 +201,7 @@ static int setup_ide(const char *text, ...)
         return -1;
     }
     bus_reset(&board.bus);
-    master = 0xc000;
+    use_channel(0);
     return 0;
 }
 
@@ -196,14 +212,22 @@ static int teardown(void **state)
     mock_destroy(&board);
     device_list_destroy(&devices);
     block.logical_block = 0;
+    memset(discs, 0, sizeof(discs));
     return good && board.pins == 0 && closed == opened ? 0 : -1;
+}
+
+static void use_channel(unsigned channel)
+{
+    base = channel ? 0x170 : 0x1f0;
+    master = channel ? 0xc008 : 0xc000;
+    irq = 14 + channel;
 }
 
 /* --- ports --- */
 
-static inline uint8_t in8(uint16_t port)
+static inline uint8_t in8(unsigned port)
 {
-    return (uint8_t)bus_port_read(&board.bus, port, 1);
+    return (uint8_t)bus_port_read(&board.bus, (uint16_t)port, 1);
 }
 
 static inline uint16_t in16(uint16_t port)
@@ -216,9 +240,9 @@ static inline uint32_t in32(uint16_t port)
     return bus_port_read(&board.bus, port, 4);
 }
 
-static inline void out8(uint16_t port, uint8_t value)
+static inline void out8(unsigned port, uint8_t value)
 {
-    bus_port_write(&board.bus, port, 1, value);
+    bus_port_write(&board.bus, (uint16_t)port, 1, value);
 }
 
 static inline void out32(uint16_t port, uint32_t value)
@@ -243,7 +267,7 @@ static inline void config_write(unsigned at, unsigned size, uint32_t value)
 static inline void read_data(uint8_t *to, unsigned bytes)
 {
     for (unsigned i = 0; i < bytes; i += 2) {
-        uint16_t v = in16(0x1f0);
+        uint16_t v = in16(base);
         memcpy(to + i, &v, 2);
     }
 }
@@ -253,63 +277,63 @@ static inline void write_data(const uint8_t *from, unsigned bytes)
     for (unsigned i = 0; i < bytes; i += 2) {
         uint16_t v;
         memcpy(&v, from + i, 2);
-        bus_port_write(&board.bus, 0x1f0, 2, v);
+        bus_port_write(&board.bus, base, 2, v);
     }
 }
 
 static inline void command(unsigned drive, uint8_t code, uint8_t count, uint32_t lba)
 {
-    out8(0x1f6, (uint8_t)(0xe0 | drive << 4 | lba >> 24));
-    out8(0x1f1, 0);
-    out8(0x1f2, count);
-    out8(0x1f3, (uint8_t)lba);
-    out8(0x1f4, (uint8_t)(lba >> 8));
-    out8(0x1f5, (uint8_t)(lba >> 16));
-    out8(0x1f7, code);
+    out8(base + 6, (uint8_t)(0xe0 | drive << 4 | lba >> 24));
+    out8(base + 1, 0);
+    out8(base + 2, count);
+    out8(base + 3, (uint8_t)lba);
+    out8(base + 4, (uint8_t)(lba >> 8));
+    out8(base + 5, (uint8_t)(lba >> 16));
+    out8(base + 7, code);
 }
 
 static inline void command48(unsigned drive, uint8_t code, uint16_t count, uint64_t lba)
 {
-    out8(0x1f6, (uint8_t)(0xe0 | drive << 4));
-    out8(0x1f2, (uint8_t)(count >> 8));
-    out8(0x1f3, (uint8_t)(lba >> 24));
-    out8(0x1f4, (uint8_t)(lba >> 32));
-    out8(0x1f5, (uint8_t)(lba >> 40));
-    out8(0x1f2, (uint8_t)count);
-    out8(0x1f3, (uint8_t)lba);
-    out8(0x1f4, (uint8_t)(lba >> 8));
-    out8(0x1f5, (uint8_t)(lba >> 16));
-    out8(0x1f7, code);
+    out8(base + 6, (uint8_t)(0xe0 | drive << 4));
+    out8(base + 2, (uint8_t)(count >> 8));
+    out8(base + 3, (uint8_t)(lba >> 24));
+    out8(base + 4, (uint8_t)(lba >> 32));
+    out8(base + 5, (uint8_t)(lba >> 40));
+    out8(base + 2, (uint8_t)count);
+    out8(base + 3, (uint8_t)lba);
+    out8(base + 4, (uint8_t)(lba >> 8));
+    out8(base + 5, (uint8_t)(lba >> 16));
+    out8(base + 7, code);
 }
 
 static inline void set_features(uint8_t feature, uint8_t count)
 {
-    out8(0x1f6, 0xe0);
-    out8(0x1f1, feature);
-    out8(0x1f2, count);
-    out8(0x1f7, 0xef);
+    out8(base + 6, 0xe0);
+    out8(base + 1, feature);
+    out8(base + 2, count);
+    out8(base + 7, 0xef);
 }
 
 /* There was an interrupt, which reading the status acknowledges. */
 static inline bool interrupted(void)
 {
-    bool was = board.irq[14];
+    bool was = board.irq[irq];
 
-    (void)in8(0x1f7);
-    return was && !board.irq[14];
+    (void)in8(base + 7);
+    return was && !board.irq[irq];
 }
 
 static inline void settle(void)
 {
     while (holding)
         one_back();
-    (void)in8(0x1f7);
+    (void)in8(base + 7);
 }
 
 static inline void soft_reset(void)
 {
-    out8(0x3f6, 4);
-    out8(0x3f6, 0);
+    out8(base + 0x206, 4);
+    out8(base + 0x206, 0);
     settle();
 }
 
@@ -317,9 +341,9 @@ static inline void identify(unsigned drive, uint16_t words[256])
 {
     command(drive, 0xec, 0, 0);
     assert_true(interrupted());
-    assert_int_equal(in8(0x1f7), 0x58);
+    assert_int_equal(in8(base + 7), 0x58);
     read_data((uint8_t *)words, 512);
-    assert_int_equal(in8(0x1f7), 0x50);
+    assert_int_equal(in8(base + 7), 0x50);
 }
 
 static inline void text_of(const uint16_t *words, unsigned count, char *out)
@@ -333,8 +357,8 @@ static inline void text_of(const uint16_t *words, unsigned count, char *out)
 
 static inline uint32_t address(void)
 {
-    return in8(0x1f3) | (uint32_t)in8(0x1f4) << 8 | (uint32_t)in8(0x1f5) << 16 |
-           (uint32_t)(in8(0x1f6) & 0xf) << 24;
+    return in8(base + 3) | (uint32_t)in8(base + 4) << 8 | (uint32_t)in8(base + 5) << 16 |
+           (uint32_t)(in8(base + 6) & 0xf) << 24;
 }
 
 /* --- the bus master --- */

@@ -171,18 +171,35 @@ static const struct device_class b_class = {
 
 static const struct device_class *const sharing[] = {&plain_class, &b_class, &a_class};
 
+static const struct device_class also_class = {
+    .ops = &named_ops,
+    .size = sizeof(struct named),
+    .key = "name",
+    .also = "more",
+    .check = check_b,
+    .create = three_create,
+    .destroy = named_destroy,
+};
+
 /* --- the board's owner --- */
+
+static const char *more[2];
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
 {
+    const char *text;
+
     assert_ptr_equal(context, lines);
-    assert_string_equal(key, "name");
-    if (index >= ARRAY_SIZE(lines) || !lines[index])
+    if (strcmp(key, "name") != 0)
+        text = index < 2 ? more[index] : NULL;
+    else
+        text = index < ARRAY_SIZE(lines) ? lines[index] : NULL;
+    if (!text)
         return NULL;
-    *length = strlen(lines[index]);
+    *length = strlen(text);
     *number = 10 + index;
-    return lines[index];
+    return text;
 }
 
 static int setup(void **state)
@@ -284,6 +301,27 @@ static void a_key_that_is_shared(void **state)
     assert_string_equal(name_of(&b_class, 2), "7");
 }
 
+static void a_second_key(void **state)
+{
+    static const struct device_class *const class = &also_class;
+
+    more[0] = "x5";
+    more[1] = "x6";
+    lines[0] = "b1";
+    lines[1] = "a2";
+    lines[2] = "b3";
+    assert_int_equal(device_list_fill(&list, &class, 1, &board.setup), 0);
+    assert_int_equal(list.count, 2);
+    assert_string_equal(name_of(class, 0), "135");
+    assert_string_equal(name_of(class, 1), "6");
+    assert_null(board.setup.key);
+    device_list_destroy(&list);
+    memset(lines, 0, sizeof(lines));
+    assert_int_equal(device_list_fill(&list, &class, 1, &board.setup), 0);
+    assert_string_equal(name_of(class, 0), "56");
+    memset(more, 0, sizeof(more));
+}
+
 static void one_of_its_lines_is_wrong(void **state)
 {
     lines[0] = "a1";
@@ -336,6 +374,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_for_each_line, setup, teardown),
         cmocka_unit_test_setup_teardown(a_line_that_cannot_be_made, setup, teardown),
         cmocka_unit_test_setup_teardown(a_key_that_is_shared, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_second_key, setup, teardown),
         cmocka_unit_test_setup_teardown(one_of_its_lines_is_wrong, setup, teardown),
         cmocka_unit_test_setup_teardown(what_the_config_is_told, setup, teardown),
         cmocka_unit_test_setup_teardown(ports_that_somebody_has, setup, teardown),

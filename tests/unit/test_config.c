@@ -354,7 +354,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
-    "paused, disk, allow_whole_disk, net, rng, balloon, console, watch, "                          \
+    "paused, disk, allow_whole_disk, net, rng, balloon, console, cdrom, watch, "                   \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 
@@ -905,6 +905,12 @@ static void test_files(void **state)
     assert_true(config_files(vms, config.vm_count, files, 1) >= 1);
     assert_int_equal(config_files(vms, config.vm_count, NULL, 0), 7);
     assert_int_equal(config_files(NULL, 0, files, 4), 0);
+    assert_int_equal(parse("[vm a]\nkernel=k\ncdrom = none\ncdrom = a.iso\ncdrom = k\n"), 1);
+    assert_int_equal(config_files(vms, 1, files, ARRAY_SIZE(files)), 2);
+    expect_span(files[1].path, "a.iso");
+    assert_int_equal(files[1].line, 4);
+    expect_one("[vm a]\nkernel=k\ncdrom=a\ncdrom=b\ncdrom=c\ncdrom=d\ncdrom=e\n", 7,
+               "[vm a] has one cdrom too many: at most 4 are possible");
 }
 
 static char *read_the_documentation(void)

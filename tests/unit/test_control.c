@@ -415,6 +415,8 @@ void heap_free(void *p)
     }
 NO_COMMAND(attach)
 NO_COMMAND(detach)
+NO_COMMAND(eject)
+NO_COMMAND(insert)
 NO_COMMAND(list)
 NO_COMMAND(show)
 NO_COMMAND(cpus)

@@ -1,4 +1,4 @@
-/* links: guest/devices/ide/ide.c guest/devices/ide/channel.c guest/devices/ide/transfer.c guest/devices/ide/master.c guest/devices/ide/disk.c guest/devices/ide/identify.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/ide/ide.c guest/devices/ide/channel.c guest/devices/ide/transfer.c guest/devices/ide/master.c guest/devices/ide/disk.c guest/devices/ide/identify.c guest/devices/ide/atapi.c guest/devices/ide/mmc.c guest/devices/ide/mmc_info.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* IDE disks by a driver that keeps to ATA/ATAPI-6 and to the bus master's document. */
 #include "tests/unit/ide_driver.h"
 
@@ -103,6 +103,7 @@ static void test_absent(void **state)
     assert_int_equal(in8(0x1f6), 0xa0);
     assert_int_equal(in8(0x1f7), READY);
     assert_true(registers_keep(1));
+    assert_int_equal(in8(0x1f1), 1); /* drive 0 has passed its diagnostic */
     assert_int_equal(in8(0x1f6), 0xb0);
     assert_int_equal(in8(0x1f7), 0);
     assert_int_equal(in8(0x3f6), 0);
@@ -361,7 +362,7 @@ static void test_chs(void **state)
     assert_int_equal(last.sector, (1 * 16 + 2) * 63 + 2);
     soft_reset();
     for (unsigned i = 0; i < 3; i++) {
-        chs(i == 2 ? 0x70 : READ_SECTORS, i == 2 ? 100 : 0, 0, i == 1 ? 64 : i == 0 ? 0 : 1);
+        chs(i == 2 ? 0x70 : READ_SECTORS, i == 2 ? 100 : 1, 0, i == 1 ? 64 : i == 0 ? 0 : 1);
         assert_int_equal(in8(0x1f7), 0x51);
         assert_int_equal(in8(0x1f1), 0x10);
     }
@@ -406,6 +407,12 @@ static void test_errors(void **state)
     assert_int_equal(address(), 1005);
     command(0, 0x40, 20, 1000); /* READ VERIFY */
     assert_int_equal(in8(0x1f7), 0x51);
+    fails_at = 1020; /* in the second part that the block device gets */
+    prd(0, DATA, 40 * 512, true);
+    dma(READ_DMA, 40, 1000);
+    assert_int_equal(in8(0x1f7), 0x51);
+    assert_int_equal(address(), 1016);
+    out8(master, 0);
     fails_at = -1;
     command(0, 0x40, 20, 1000);
     assert_true(interrupted());
@@ -684,7 +691,7 @@ static void test_reset_in_flight(void **state)
     assert_int_equal(board.pins, 0);
     assert_int_equal(in8(0x1f7), READY);
     assert_int_equal(in8(0x1f2), 1);
-    assert_false(board.irq[14]);
+    assert_int_equal(board.rises[14], 0);
     at_once = true;
     command(0, READ_SECTORS, 1, 9);
     read_data(buffer, 512);
@@ -831,7 +838,7 @@ static void test_too_many(void **state)
     assert_int_equal(setup_ide("ram:a,bus=ide", "ram:b,bus=ide", "ram:c,bus=ide", "ram:d,bus=ide",
                                "ram:e,bus=ide", NULL),
                      -1);
-    assert_string_equal(said, "disk: IDE has 4 drives at most");
+    assert_string_equal(said, "IDE has 4 drives at most");
     assert_int_equal(closed, 4);
     mock_destroy(&board);
     device_list_destroy(&devices);

@@ -238,9 +238,24 @@ static bool is_free(const struct ide_channel *c)
     return free;
 }
 
+/* DEVICE RESET is a packet device's alone, which takes it at any time. */
+static bool reset_device(struct ide_channel *c)
+{
+    struct ide_drive *d = selected(c);
+
+    if (!d->kind || !d->kind->packet || (c->control & SOFT_RESET))
+        return false;
+    reset_drive(d);
+    ide_channel_settle(c);
+    update_line(c);
+    return true;
+}
+
 static void write_register(struct ide_channel *c, unsigned port, uint8_t value)
 {
     c->control &= (uint8_t)~HIGH_ORDER;
+    if (port == COMMAND && value == DEVICE_RESET && reset_device(c))
+        return;
     if (!is_free(c))
         return;
     if (port == COMMAND) {

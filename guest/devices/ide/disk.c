@@ -161,11 +161,11 @@ static void done(struct ide_drive *d, enum ide_mode mode, int error)
 
 /* --- settings --- */
 
-static bool set_transfer_mode(struct ide_drive *d, uint8_t mode)
+bool ide_set_transfer_mode(struct ide_drive *d, uint8_t mode)
 {
     bool pio = mode <= 0x01 || (mode >= 0x08 && mode <= 0x0c);
 
-    if (!pio && (mode < 0x20 || mode > 0x22))
+    if (!pio && !ide_is_dma_mode(mode))
         return false;
     if (!pio)
         d->transfer_mode = mode;
@@ -185,7 +185,7 @@ static void set_features(struct ide_drive *d)
         flush(d);
         return;
     case TRANSFER_MODE:
-        known = set_transfer_mode(d, d->registers.count[0]);
+        known = ide_set_transfer_mode(d, d->registers.count[0]);
         break;
     case READ_AHEAD_ON:
     case READ_AHEAD_OFF:
@@ -340,7 +340,7 @@ static void reset(struct ide_drive *d)
     d->heads = DEFAULT_HEADS;
     d->sectors = DEFAULT_SECTORS;
     d->multiple = largest_multiple(d);
-    d->transfer_mode = 0x22;
+    d->transfer_mode = IDE_MWDMA2;
     d->write_cache = true;
 }
 
@@ -362,7 +362,7 @@ static bool load(struct ide_drive *d, struct state_reader *r)
     d->write_cache = state_get_u8(r) & 1;
     return d->heads >= 1 && d->heads <= 16 && d->sectors >= 1 &&
            !(d->multiple & (d->multiple - 1)) && d->multiple <= largest_multiple(d) &&
-           d->transfer_mode >= 0x20 && d->transfer_mode <= 0x22;
+           d->mode != IDE_PACKET && ide_is_dma_mode(d->transfer_mode);
 }
 
 const struct ide_kind ide_disk = {

@@ -6,6 +6,7 @@
 #include "arch/x86/lib/string.h"
 #include "guest/board/ports.h"
 #include "guest/config/disk.h"
+#include "guest/devices/cdrom.h"
 
 #define VENDOR       0x8086
 #define DEVICE       0x7010
@@ -263,45 +264,52 @@ static const struct device_ops device_ops = {
     .load = load,
 };
 
-/* The first drive that is not there yet; NULL: all four are. */
-static struct ide_drive *free_drive(struct ide *ide)
+/* The first drive of those that is not there yet; NULL: all four are. */
+static struct ide_drive *free_drive(struct ide *ide, const uint8_t order[4])
 {
     for (unsigned i = 0; i < IDE_CHANNELS * IDE_DRIVES; i++)
-        if (!drive_of(ide, i)->kind)
-            return drive_of(ide, i);
+        if (!drive_of(ide, order[i])->kind)
+            return drive_of(ide, order[i]);
     return NULL;
 }
 
-static int add_disk(struct ide *ide, struct device_setup *s)
+static void close_source(struct ide_drive *d)
 {
-    struct ide_drive *d = free_drive(ide);
-    paddr buffer;
+    if (d->source.block)
+        d->source.close(d->source.block);
+}
+
+static int add_drive(struct ide *ide, struct device_setup *s)
+{
+    static const uint8_t disks[] = {0, 1, 2, 3}, cds[] = {2, 3, 0, 1};
+    bool cd = s->key && strcmp(s->key, CDROM_KEY) == 0;
+    struct ide_drive *d = free_drive(ide, cd ? cds : disks);
+    const struct device_host *host = s->host;
     int error;
 
     if (!d) {
-        format(s->error, DEVICE_ERROR, "disk: IDE has %u drives at most",
-               IDE_CHANNELS * IDE_DRIVES);
+        format(s->error, DEVICE_ERROR, "IDE has %u drives at most", IDE_CHANNELS * IDE_DRIVES);
         return -EINVAL;
     }
-    error = s->host->disk(s->host->context, s->text, s->length, &d->source, s->error);
+    error = (cd ? host->disc : host->disk)(host->context, s->text, s->length, &d->source, s->error);
     if (error < 0)
         return error;
-    d->source.read_only |= d->source.block->read_only;
-    buffer = frame_alloc_below(IDE_BUFFER_ORDER, FRAME_KERNEL, d->source.block->highest_address);
-    if (buffer == FRAME_NONE) {
-        d->source.close(d->source.block);
+    d->buffer_at = frame_alloc_below(IDE_BUFFER_ORDER, FRAME_KERNEL,
+                                     cd ? UINT64_MAX : d->source.block->highest_address);
+    if (d->buffer_at == FRAME_NONE) {
+        close_source(d);
         return -ENOMEM;
     }
-    d->buffer_at = buffer;
-    d->buffer = phys_to_virt(buffer);
+    d->buffer = phys_to_virt(d->buffer_at);
     memset(d->buffer, 0, IDE_BUFFER);
+    d->source.read_only |= cd || d->source.block->read_only;
     d->disk = (struct disk_io){.block = d->source.block,
                                .dev = &ide->dev,
                                .counts = d->source.counts,
                                .finished = ide_finished,
                                .settled = settled,
                                .left = SECTORS_AT_ONCE};
-    d->kind = &ide_disk;
+    d->kind = cd ? &ide_cd : &ide_disk;
     return 0;
 }
 
@@ -314,7 +322,7 @@ static void destroy(struct device *dev)
             continue;
         ide_end(d);
         frame_free(d->buffer_at, IDE_BUFFER_ORDER);
-        d->source.close(d->source.block);
+        close_source(d);
     }
 }
 
@@ -332,7 +340,7 @@ static int create(struct device *dev, struct device_setup *s)
             c->drive[j].channel = c;
     }
     do
-        error = add_disk(ide, s);
+        error = add_drive(ide, s);
     while (error == 0 && device_setup_next(s));
     if (error == 0)
         error = attach(ide, s->pci);
@@ -350,7 +358,47 @@ const struct device_class ide_class = {
     .ops = &device_ops,
     .size = sizeof(struct ide),
     .key = "disk",
+    .also = CDROM_KEY,
     .check = check,
     .create = create,
     .destroy = destroy,
 };
+
+/* --- discs, changed from outside --- */
+
+/* The first CD-ROM drive; NULL: there is none. */
+static struct ide_drive *cd_of(struct device *dev)
+{
+    for (unsigned i = 0; i < IDE_CHANNELS * IDE_DRIVES; i++)
+        if (drive_of(ide_of(dev), i)->kind == &ide_cd)
+            return drive_of(ide_of(dev), i);
+    return NULL;
+}
+
+int cdrom_eject(struct device *dev, bool now)
+{
+    struct ide_drive *d = cd_of(dev);
+
+    if (!d)
+        return -ENODEV;
+    device_lock(dev);
+    int result = ide_cd_eject(d, now);
+    device_unlock(dev);
+    return result;
+}
+
+int cdrom_insert(struct device *dev, const struct device_disk *disc)
+{
+    struct ide_drive *d = cd_of(dev);
+    struct device_disk old = {0};
+    int result;
+
+    if (!d)
+        return -ENODEV;
+    device_lock(dev);
+    result = ide_cd_insert(d, disc, &old);
+    device_unlock(dev);
+    if (old.block)
+        old.close(old.block);
+    return result;
+}

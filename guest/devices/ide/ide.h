@@ -26,6 +26,14 @@
 #define IDE_IDNF 0x10
 #define IDE_UNC  0x40
 
+#define IDE_PACKET_BYTES 12
+#define IDE_CD_SECTORS   4u     /* a CD-ROM's block, in sectors */
+#define IDE_CD_POWER_ON  0x2900 /* additional sense code and qualifier: it was reset */
+
+/* Transfer modes of SET FEATURES, multiword DMA: */
+#define IDE_MWDMA0 0x20
+#define IDE_MWDMA2 0x22
+
 #define IDE_LBA 0x40 /* in the device register */
 #define IDE_DEV 0x10
 
@@ -33,7 +41,15 @@ struct ide_channel;
 struct ide_drive;
 
 /* What moves between the host and the drive. */
-enum ide_mode { IDE_NONE, IDE_PIO_IN, IDE_PIO_OUT, IDE_DMA_IN, IDE_DMA_OUT, IDE_VERIFY };
+enum ide_mode {
+    IDE_NONE,
+    IDE_PIO_IN,
+    IDE_PIO_OUT,
+    IDE_DMA_IN,
+    IDE_DMA_OUT,
+    IDE_VERIFY,
+    IDE_PACKET
+};
 
 enum ide_phase {
     IDE_IDLE,
@@ -50,6 +66,8 @@ struct ide_kind {
     void (*command)(struct ide_drive *d, uint8_t command);
     /* NULL, or: a block of that many bytes is about to be offered to the host. */
     void (*offer)(struct ide_drive *d, uint32_t bytes);
+    /* NULL, or: a packet is in the buffer. */
+    void (*packet)(struct ide_drive *d);
     /* The transfer is over, with 0 or the medium's negative error. */
     void (*done)(struct ide_drive *d, enum ide_mode mode, int error);
     void (*reset)(struct ide_drive *d); /* power-on */
@@ -62,11 +80,23 @@ struct ide_registers {
     uint8_t feature[2], count[2], low[2], mid[2], high[2], device;
 };
 
+/* What a CD-ROM drive has beside. */
+struct ide_cd {
+    uint8_t key;        /* sense of the last packet, */
+    uint16_t code;      /* with additional code and qualifier */
+    uint16_t attention; /* the same, which the guest is to be told; 0: there is none */
+    uint16_t most;      /* bytes of a block */
+    uint8_t event;      /* of the media, which it is to be told */
+    bool in_packet, by_dma;
+    bool locked; /* against removal */
+    bool open;   /* the tray */
+};
+
 struct ide_drive {
     struct ide_channel *channel;
     const struct ide_kind *kind; /* NULL: there is no drive */
-    struct device_disk source;
-    struct disk_io disk;
+    struct device_disk source;   /* block may be NULL: there is no disc */
+    struct disk_io disk;         /* block is NULL: nor is there while the tray is open */
     struct disk_request request;
     struct disk_segment segment[IDE_SEGMENTS];
     uint8_t *buffer; /* IDE_BUFFER bytes, at: */
@@ -94,6 +124,8 @@ struct ide_drive {
     /* A disk's. */
     uint8_t heads, sectors, multiple, transfer_mode;
     bool write_cache;
+
+    struct ide_cd cd;
 };
 
 /* "Programming Interface for Bus Master IDE Controller", of one channel. */
@@ -123,9 +155,9 @@ struct ide {
     struct ide_channel channel[IDE_CHANNELS];
 };
 
-static inline struct device *ide_device(const struct ide_drive *d)
+static inline bool ide_is_dma_mode(uint8_t mode)
 {
-    return &d->channel->ide->dev;
+    return mode >= IDE_MWDMA0 && mode <= IDE_MWDMA2;
 }
 
 /* --- transfer.c --- */
@@ -194,9 +226,27 @@ bool ide_master_load(struct ide_channel *c, struct state_reader *r);
 
 /* --- kinds --- */
 
-extern const struct ide_kind ide_disk;
+extern const struct ide_kind ide_disk, ide_cd;
 
-/* A disk's IDENTIFY DEVICE. */
+/* IDENTIFY DEVICE, and IDENTIFY PACKET DEVICE. */
 void ide_disk_identify(const struct ide_drive *d, uint16_t words[256]);
+void ide_cd_identify(const struct ide_drive *d, uint16_t words[256]);
+/* SET FEATURES' transfer mode: whether there is such a one. */
+bool ide_set_transfer_mode(struct ide_drive *d, uint8_t mode);
+
+/* atapi.c: the packet's command is over. code: additional sense code, and its qualifier. */
+void ide_cd_succeed(struct ide_drive *d);
+void ide_cd_fail(struct ide_drive *d, uint8_t key, uint16_t code);
+/* So many bytes of the buffer, or as many as there is room for. */
+void ide_cd_reply(struct ide_drive *d, uint32_t bytes, uint32_t allocated);
+/* Blocks of the disc, one at least, which are there. */
+void ide_cd_read(struct ide_drive *d, uint32_t block, uint32_t count);
+
+/* mmc.c */
+void ide_cd_packet(struct ide_drive *d, const uint8_t *packet);
+void ide_cd_unreadable(struct ide_drive *d);
+int ide_cd_eject(struct ide_drive *d, bool now) MUST_CHECK;
+int ide_cd_insert(struct ide_drive *d, const struct device_disk *disc,
+                  struct device_disk *old) MUST_CHECK;
 /* ASCII into words, as IDENTIFY has it: padded with blanks, the first of two in the high byte. */
 void ide_text(uint16_t *words, unsigned count, const char *text);

@@ -104,7 +104,7 @@ static void pio_out(struct ide_drive *d)
 /* What the block device takes as it is; the rest it gets out of the buffer. */
 static bool is_plain(const struct ide_drive *d, unsigned count)
 {
-    const struct block_device *b = d->source.block;
+    const struct block_device *b = d->disk.block;
 
     for (unsigned i = 0; i < count; i++)
         if (d->segment[i].gpa % b->segment_align || d->segment[i].length % b->logical_block)
@@ -184,9 +184,25 @@ static void verify(struct ide_drive *d)
         done(d, 0);
 }
 
+/* The command itself, without an interrupt that asks for it. */
+static void packet(struct ide_drive *d)
+{
+    if (d->at == 0) {
+        offer(d, d->block);
+        return;
+    }
+    d->mode = IDE_NONE;
+    d->phase = IDE_IDLE;
+    d->kind->packet(d);
+}
+
 /* What comes next, while nothing is under way and the host is not at it. */
 static void step(struct ide_drive *d)
 {
+    if (d->left && !d->disk.block) {
+        done(d, -EIO); /* the disc is gone */
+        return;
+    }
     switch (d->mode) {
     case IDE_PIO_IN:
         pio_in(d);
@@ -202,6 +218,9 @@ static void step(struct ide_drive *d)
         break;
     case IDE_VERIFY:
         verify(d);
+        break;
+    case IDE_PACKET:
+        packet(d);
         break;
     }
 }
@@ -333,7 +352,7 @@ bool ide_drained(struct ide_drive *d)
 /* Bytes of the buffer that count. */
 static uint32_t kept(const struct ide_drive *d)
 {
-    return d->mode == IDE_PIO_OUT ? d->at : d->filled;
+    return d->mode == IDE_PIO_OUT || d->mode == IDE_PACKET ? d->at : d->filled;
 }
 
 void ide_transfer_save(const struct ide_drive *d, struct state_writer *w)
@@ -357,11 +376,14 @@ static bool is_possible(const struct ide_drive *d)
     case IDE_IDLE:
         return d->mode == IDE_NONE;
     case IDE_BLOCK:
-        return d->at < d->end && d->end <= IDE_BUFFER &&
-               (d->mode == IDE_PIO_OUT || (d->mode == IDE_PIO_IN && d->end <= d->filled));
+        return d->block && d->at < d->end && d->end <= IDE_BUFFER &&
+               ((d->mode == IDE_PIO_OUT && d->left <= UINT32_MAX / BLOCK_SECTOR) ||
+                (d->mode == IDE_PACKET && d->end == IDE_PACKET_BYTES) ||
+                (d->mode == IDE_PIO_IN && d->end <= d->filled));
     case IDE_MASTER:
     case IDE_STUCK:
-        return by_dma(d);
+        return by_dma(d) && d->at <= d->filled &&
+               (d->mode == IDE_DMA_IN || d->filled / BLOCK_SECTOR <= d->left);
     default:
         return false;
     }
@@ -379,8 +401,7 @@ bool ide_transfer_load(struct ide_drive *d, struct state_reader *r)
     d->at = state_get_u32(r);
     d->end = state_get_u32(r);
     d->filled = state_get_u32(r);
-    if (d->block > IDE_BUFFER || d->filled > IDE_BUFFER || d->at > IDE_BUFFER ||
-        (d->filled && d->at > d->filled) || !is_possible(d))
+    if (d->block > IDE_BUFFER || d->filled > IDE_BUFFER || d->at > IDE_BUFFER || !is_possible(d))
         return false;
     state_get(r, d->buffer, kept(d));
     return true;
