@@ -335,6 +335,7 @@ void ide_cancel(struct ide_drive *d)
 {
     d->mode = IDE_NONE;
     d->phase = IDE_IDLE;
+    d->block = d->at = d->end = d->filled = 0;
     d->draining = true;
     disk_stop(&d->disk, true);
 }
