@@ -146,7 +146,7 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
     bool cd = strcmp(key, CDROM_KEY) == 0;
 
     *length = cd ? index : index ? 13 : 14;
-    return index >= (cd ? discs : lines) ? NULL : cd ? "1" : "ram:x,bus=ide ";
+    return index >= (cd ? discs : lines) ? NULL : cd ? "disc" : "ram:x,bus=ide ";
 }
 
 static uint16_t some_port(void)

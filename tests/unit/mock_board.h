@@ -23,7 +23,7 @@ struct board {
     unsigned msis; /* how many, and the last one */
     uint64_t msi_address;
     uint32_t msi_data;
-    uint8_t memory[MOCK_MEMORY];
+    uint8_t memory[MOCK_MEMORY] __attribute__((aligned(PAGE_SIZE))); /* pages, as a guest's are */
     /* Another vCPU changes these bits of the byte at flickers before each load but the first, up
      * to MOCK_FLICKS times. 0: nobody does. */
     uint64_t flickers;
