@@ -240,12 +240,13 @@ trace: $(IMAGE_NEEDS)
 
 # --- all tests, checks of the source ----------------------------------------------------------------------------------
 TEST_MACHINE := $(wildcard tests/machine/run.py)
-# A kernel with the modules of virtio and IDE, for tests/machine/vm_disks.py, vm_virtio.py and vm_ide.py; modules tell a
-# folder that lacks them.
-DISKS_KERNEL := $(B)/disks/vmlinuz $(addprefix $(B)/disks/modules/,virtio-rng.ko virtio_balloon.ko virtio_console.ko)
+# A kernel with the modules of virtio and IDE, for tests/machine/vm_disks.py, vm_virtio.py, vm_ide.py and vm_nets.py; modules
+# tell a folder that lacks them.
+DISKS_KERNEL := $(B)/disks/vmlinuz $(addprefix $(B)/disks/modules/,virtio-rng.ko virtio_balloon.ko virtio_console.ko virtio_net.ko)
 $(DISKS_KERNEL) &: tools/debian-kernel
 	@tools/debian-kernel cloud $(B)/disks/vmlinuz $(B)/disks/modules virtio virtio_ring virtio_pci_modern_dev \
-	    virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng virtio_balloon virtio_console scsi_common scsi_mod sd_mod \
+	    virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng virtio_balloon virtio_console virtio_net net_failover failover \
+	    scsi_common scsi_mod sd_mod \
 	    libata ata_piix cdrom sr_mod isofs
 # Debian's cloud kernel knows no AHCI: the other one, with all that ext4 on such a disk takes.
 $(B)/disks-sata/vmlinuz: tools/debian-kernel
