@@ -60,13 +60,13 @@ static void connect(struct ahci *a, const struct host_pci *p)
     struct io table;
     int error = -ENODEV;
 
-    if (drive_msix_begin(p, &table)) {
-        error = drive_msix_connect(&table, 0, ahci_interrupt, a, 0);
+    if (host_pci_msix_begin(p, &table)) {
+        error = host_pci_msix_connect(&table, 0, ahci_interrupt, a, 0);
         if (error)
             host_pci_msix_enable(p, false);
     }
     if (error)
-        error = drive_msi_connect(p, ahci_interrupt, a);
+        error = host_pci_msi_connect(p, ahci_interrupt, a);
     for (unsigned n = 0; n < AHCI_PORTS && !error; n++)
         if (a->port[n])
             a->port[n]->unit.interrupting = true;
@@ -79,7 +79,7 @@ void ahci_probe(const struct host_pci *p)
     if (!a)
         return;
     host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
-    if (!drive_map(p, BAR, 0x180, &a->registers) || ahci_init(a)) {
+    if (!host_pci_map(p, BAR, 0x180, &a->registers) || ahci_init(a)) {
         log_warn("AHCI: the controller does not answer");
         heap_free(a);
         return;

@@ -1,12 +1,8 @@
 #include "drivers/drives.h"
 
 #include "arch/x86/apic.h"
-#include "arch/x86/lib/errno.h"
-#include "arch/x86/lib/log.h"
-#include "arch/x86/smp.h"
-#include "arch/x86/trap.h"
+#include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
-#include "mm/space.h"
 
 #define CLASS_STORAGE 1
 #define SUBCLASS_IDE  1
@@ -18,76 +14,6 @@
 #define VIRTIO_BLK    0x1042
 #define VIRTIO_BLK_0  0x1001 /* one that older drivers know, too */
 
-#define VECTOR_END  0xc0
-#define MSI_ADDRESS 0xfee00000u
-#define MSIX_ENTRY  16
-
-/* --- interrupts --- */
-
-static unsigned vector_next = VECTOR_PCI;
-
-/* A vector of its own for fn(arg) on a processor, and the message that raises it. */
-static int new_message(void (*fn)(void *), void *arg, unsigned cpu, struct host_pci_message *m)
-{
-    uint32_t id = cpu_by_number(cpu)->apic_id;
-    int error;
-
-    if (vector_next == VECTOR_END)
-        return -ENOSPC;
-    if (id > 0xfe) /* eight bits of destination: beyond is interrupt remapping */
-        return -ENODEV;
-    error = interrupt_register(vector_next, fn, arg);
-    if (error)
-        return error;
-    *m = (struct host_pci_message){MSI_ADDRESS | id << 12, vector_next++};
-    return 0;
-}
-
-unsigned drive_msix_begin(const struct host_pci *p, struct io *table)
-{
-    struct host_pci_bar at;
-    unsigned bar, count;
-    uint32_t offset;
-    void *mapped;
-
-    count = host_pci_msix(p, &bar, &offset);
-    if (!count || host_pci_bar(p, bar, &at) || at.ports || offset >= at.size ||
-        (uint64_t)count * MSIX_ENTRY > at.size - offset)
-        return 0;
-    mapped = map_mmio(at.base + offset, (uint64_t)count * MSIX_ENTRY, CACHE_UC);
-    if (!mapped)
-        return 0;
-    *table = (struct io){.base = (uint64_t)mapped, .size = (uint64_t)count * MSIX_ENTRY};
-    for (unsigned i = 0; i < count; i++)
-        io_write32(table, i * MSIX_ENTRY + 12, 1);
-    host_pci_msix_enable(p, true);
-    return count;
-}
-
-int drive_msix_connect(const struct io *table, unsigned n, void (*fn)(void *), void *arg,
-                       unsigned cpu)
-{
-    struct host_pci_message m;
-    int error = new_message(fn, arg, cpu, &m);
-
-    if (!error)
-        host_pci_msix_set(table, n, &m);
-    return error;
-}
-
-int drive_msi_connect(const struct host_pci *p, void (*fn)(void *), void *arg)
-{
-    struct host_pci_message m;
-    int error;
-
-    if (!host_pci_capability(p, HOST_PCI_CAP_MSI, 0))
-        return -ENODEV;
-    error = new_message(fn, arg, 0, &m);
-    return error ? error : host_pci_msi_enable(p, &m);
-}
-
-/* --- memory --- */
-
 static void master_off(const struct host_pci *p)
 {
     host_pci_command(p, 0, HOST_PCI_MASTER);
@@ -97,18 +23,6 @@ void drive_unit_of(const struct host_pci *p, struct disk_unit *u)
 {
     u->pci = p;
     u->master_off = master_off;
-}
-
-bool drive_map(const struct host_pci *p, unsigned bar, uint64_t least, struct io *out)
-{
-    struct host_pci_bar at;
-    void *mapped;
-
-    if (host_pci_bar(p, bar, &at) || at.ports || at.size < least)
-        return false;
-    mapped = map_mmio(at.base, MIN(at.size, 64 * KIB), CACHE_UC);
-    *out = (struct io){.base = (uint64_t)mapped, .size = MIN(at.size, 64 * KIB)};
-    return mapped != NULL;
 }
 
 /* --- finding them --- */
@@ -129,17 +43,10 @@ static void probe(const struct host_pci *p)
 
 void drives_init(void)
 {
-    unsigned count = host_pci_init(host_pci_access_init());
+    unsigned count = host_pci_find();
 
-    log_debug("PCI: %u functions", count);
-    for (unsigned i = 0; i < count; i++) {
-        const struct host_pci *p = host_pci_get(i);
-
-        log_debug("PCI %02x:%02x.%u: %04x:%04x, class %02x%02x%02x", p->address >> 8,
-                  p->address >> 3 & 31, p->address & 7, p->vendor, p->device, p->class, p->subclass,
-                  p->interface);
-        probe(p);
-    }
+    for (unsigned i = 0; i < count; i++)
+        probe(host_pci_get(i));
 }
 
 void drives_wait(void)

@@ -51,9 +51,9 @@ static void connect(struct nvme *n, const struct host_pci *p, const struct io *t
     struct disk_queue *queues = n->unit.queues;
 
     for (unsigned i = 0; i < n->queues && n->vectors; i++)
-        if (drive_msix_connect(table, i + 1, disk_interrupt, &queues[i], i))
+        if (host_pci_msix_connect(table, i + 1, disk_interrupt, &queues[i], i))
             return;
-    if (!n->vectors && (n->queues > 1 || drive_msi_connect(p, disk_interrupt, &queues[0])))
+    if (!n->vectors && (n->queues > 1 || host_pci_msi_connect(p, disk_interrupt, &queues[0])))
         return;
     n->unit.interrupting = true;
 }
@@ -72,11 +72,11 @@ void nvme_probe(const struct host_pci *p)
     drive_unit_of(p, &n->unit);
     format(name, sizeof(name), "nvme%u", number++);
     host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
-    if (!drive_map(p, 0, 2 * PAGE_SIZE, &n->registers)) {
+    if (!host_pci_map(p, 0, 2 * PAGE_SIZE, &n->registers)) {
         log_warn("%s: its registers cannot be reached", name);
         return;
     }
-    vectors = drive_msix_begin(p, &table);
+    vectors = host_pci_msix_begin(p, &table);
     n->vectors = vectors > 1;
     /* What it may touch is its own for good, whatever becomes of it. */
     if (!new_queues(n, n->vectors ? MIN(MIN(vectors - 1, DISK_QUEUES), smp_cpus) : 1)) {

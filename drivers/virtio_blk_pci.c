@@ -65,7 +65,7 @@ static bool new_queue(struct virtio_queue *q)
 static void connect(struct virtio_blk *v, const struct io *table)
 {
     for (unsigned i = 0; i < v->queues; i++)
-        if (drive_msix_connect(table, i, disk_interrupt, &v->unit.queues[i], i))
+        if (host_pci_msix_connect(table, i, disk_interrupt, &v->unit.queues[i], i))
             return;
     v->unit.interrupting = v->vectors;
 }
@@ -89,7 +89,7 @@ void virtio_blk_probe(const struct host_pci *p)
         heap_free(v);
         return;
     }
-    vectors = drive_msix_begin(p, &table);
+    vectors = host_pci_msix_begin(p, &table);
     v->vectors = vectors != 0;
     most = v->vectors ? MIN(MIN(vectors, DISK_QUEUES), smp_cpus) : 1;
     while (v->queues < most && new_queue(&v->queue[v->queues]))
