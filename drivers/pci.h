@@ -17,6 +17,7 @@ enum host_pci_register {
     HOST_PCI_BAR = 0x10,
     HOST_PCI_BUSES = 0x18, /* of a bridge: primary, secondary, subordinate */
     HOST_PCI_CAPABILITIES = 0x34,
+    HOST_PCI_INTERRUPT = 0x3c, /* line, pin */
 };
 
 #define HOST_PCI_IO       0x1u

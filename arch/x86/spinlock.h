@@ -31,6 +31,7 @@
  *     RANK_MEMORY     mm/guest_memory        VM        what lies over its RAM; pages without frames
  *     RANK_RANDOM     arch/x86/random        one       the pool, where there is no RDRAND
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
+ *     RANK_NET_CARD   drivers/net_card       card      what it has to send, its registers
  *     RANK_PCI        drivers/pci_access     one       the ports of configuration space
  *     RANK_SPACE      mm/space               one       the microkernel's page tables
  *     RANK_HEAP       mm/heap                one       slabs
@@ -55,6 +56,7 @@ enum lock_rank {
     RANK_MEMORY,
     RANK_RANDOM,
     RANK_DISK,
+    RANK_NET_CARD,
     RANK_PCI,
     RANK_SPACE,
     RANK_HEAP,

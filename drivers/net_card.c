@@ -1,0 +1,323 @@
+/* See net_card.h. */
+#include "drivers/net_card.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
+#include "arch/x86/tsc.h"
+#include "drivers/pci.h"
+
+#define POLL_HZ 1000
+#define MORE_HZ 10000 /* what one look has left over */
+#define LOOK_HZ 2     /* links and hangs */
+#define DEAF    3     /* looks in which there was no room for anything and nothing came */
+
+static struct net_card *cards[NET_CARDS];
+static unsigned count, left_out;
+static void (*attention)(void);
+
+static void add(uint64_t *counter, uint64_t n)
+{
+    __atomic_store_n(counter, *counter + n, __ATOMIC_RELAXED);
+}
+
+static enum net_card_state state_of(const struct net_card *c)
+{
+    return __atomic_load_n(&c->state, __ATOMIC_ACQUIRE);
+}
+
+static void set_state(struct net_card *c, enum net_card_state state)
+{
+    spin_lock(&c->lock);
+    __atomic_store_n(&c->state, state, __ATOMIC_RELEASE);
+    c->queued = false;
+    spin_unlock(&c->lock);
+}
+
+/* --- sending --- */
+
+bool net_card_send(struct net_card *c, const struct net_piece *piece, unsigned pieces,
+                   uint32_t length)
+{
+    bool sent;
+
+    spin_lock(&c->lock);
+    sent = c->state == NET_CARD_RUNS && length <= c->longest;
+    if (sent && !c->ops->send(c, piece, pieces, length)) {
+        (void)c->ops->settle(c);
+        sent = c->ops->send(c, piece, pieces, length);
+    }
+    if (sent) {
+        c->queued = true;
+        add(&c->counts.sent, 1);
+        add(&c->counts.sent_bytes, length);
+    } else {
+        add(&c->counts.no_room, 1);
+    }
+    spin_unlock(&c->lock);
+    return sent;
+}
+
+void net_card_sent(struct net_card *c)
+{
+    spin_lock(&c->lock);
+    if (c->queued && c->state == NET_CARD_RUNS)
+        c->ops->kick(c);
+    c->queued = false;
+    spin_unlock(&c->lock);
+}
+
+/* --- what comes; on processor 0 --- */
+
+static void set_link(struct net_card *c, bool up)
+{
+    if (c->up == up)
+        return;
+    c->up = up;
+    log_info("%s: link %s", c->name, up ? "up" : "down");
+    c->user->link(c->context, up);
+}
+
+/* True: there may be more. */
+static bool receive(struct net_card *c)
+{
+    struct net_arrival a;
+    unsigned n = 0;
+    bool any = false;
+    int result;
+
+    while (n < NET_CARD_BUDGET && (result = c->ops->take(c, &a)) != 0) {
+        n++;
+        if (result < 0) {
+            add(&c->counts.bad, 1);
+            continue;
+        }
+        add(&c->counts.received, 1);
+        add(&c->counts.received_bytes, a.length);
+        c->user->receive(c->context, &a);
+        any = true;
+    }
+    if (n)
+        c->ops->give(c);
+    if (any)
+        c->user->received(c->context);
+    return n == NET_CARD_BUDGET;
+}
+
+static void note_causes(struct net_card *c, unsigned causes)
+{
+    if (causes & NET_CARD_CAUSE_LINK)
+        set_link(c, c->ops->link(c));
+    if (causes & NET_CARD_CAUSE_OVERRUN) {
+        add(&c->counts.overruns, 1);
+        c->overrun = true;
+    }
+}
+
+/* Somebody else's, on a line that both share: where that one never stops, the line is not for us.
+ */
+static void stray(struct net_card *c)
+{
+    add(&c->counts.strays, 1);
+    if (++c->strays_in_row < NET_CARD_STRAYS || !c->disconnect)
+        return;
+    c->disconnect(c);
+    c->disconnect = NULL;
+    c->interrupting = false;
+    log_warn("%s: its interrupt is another device's, too, which does not stop: it is polled",
+             c->name);
+    if (attention)
+        attention();
+}
+
+void net_card_interrupt(void *card)
+{
+    struct net_card *c = card;
+    unsigned causes = c->ops->causes(c);
+
+    if (causes) {
+        add(&c->counts.interrupts, 1);
+        c->strays_in_row = 0;
+    } else {
+        stray(c);
+    }
+    if (state_of(c) != NET_CARD_RUNS)
+        return;
+    note_causes(c, causes);
+    /* What is in memory is the truth: some models do not tell the cause. */
+    if (receive(c)) {
+        c->next_look = 0;
+        if (attention)
+            attention();
+    }
+}
+
+/* --- hangs --- */
+
+static void lose(struct net_card *c)
+{
+    set_state(c, NET_CARD_LOST);
+    c->ops->stop(c);
+    if (c->pci)
+        host_pci_command(c->pci, 0, HOST_PCI_MASTER);
+    log_error("%s: the card does not work any more, and is not used until the next start", c->name);
+    set_link(c, false);
+}
+
+static void reset(struct net_card *c, const char *why)
+{
+    if (c->in_vain++ == NET_CARD_TRIES) {
+        lose(c);
+        return;
+    }
+    log_warn("%s: %s: it is reset", c->name, why);
+    set_state(c, NET_CARD_RESETS);
+    add(&c->counts.resets, 1);
+    c->ops->stop(c);
+    if (c->ops->start(c) < 0) {
+        lose(c);
+        return;
+    }
+    c->hang_from = 0;
+    c->deaf = 0;
+    set_state(c, NET_CARD_RUNS);
+    set_link(c, c->ops->link(c));
+}
+
+/* Something has waited too long to be sent, where there is a link. */
+static bool hangs(struct net_card *c, uint64_t now)
+{
+    unsigned waiting;
+    uint64_t gone;
+
+    spin_lock(&c->lock);
+    waiting = c->ops->settle(c);
+    gone = c->gone;
+    spin_unlock(&c->lock);
+    if (gone != c->gone_before)
+        c->in_vain = 0;
+    if (!waiting || gone != c->gone_before || !c->up || !c->hang_from)
+        c->hang_from = waiting && c->up ? now : 0;
+    c->gone_before = gone;
+    return c->hang_from && now - c->hang_from >= NET_CARD_HANG * tsc_hz;
+}
+
+/* No room for what comes, and nothing that has come. */
+static bool is_deaf(struct net_card *c)
+{
+    c->deaf = c->overrun && c->counts.received == c->received_before ? c->deaf + 1 : 0;
+    c->overrun = false;
+    c->received_before = c->counts.received;
+    return c->deaf >= DEAF;
+}
+
+static void look_after(struct net_card *c, uint64_t now)
+{
+    if (c->ops->gone(c)) {
+        lose(c);
+        return;
+    }
+    set_link(c, c->ops->link(c));
+    if (hangs(c, now))
+        reset(c, "what is to be sent does not go");
+    else if (is_deaf(c))
+        reset(c, "what comes is not taken");
+}
+
+uint64_t net_cards_work(void)
+{
+    uint64_t wake = UINT64_MAX;
+
+    for (unsigned i = 0; i < count; i++) {
+        struct net_card *c = cards[i];
+        uint64_t now = rdtsc(), next;
+        bool more;
+
+        if (state_of(c) != NET_CARD_RUNS)
+            continue;
+        if (!c->interrupting)
+            note_causes(c, c->ops->causes(c));
+        more = receive(c);
+        if (now >= c->next_look) {
+            look_after(c, now);
+            c->next_look = now + tsc_hz / LOOK_HZ;
+        }
+        next = more              ? now + tsc_hz / MORE_HZ
+               : c->interrupting ? c->next_look
+                                 : MIN(c->next_look, now + tsc_hz / POLL_HZ);
+        wake = MIN(wake, next);
+    }
+    return wake;
+}
+
+void net_cards_set_attention(void (*fn)(void))
+{
+    attention = fn;
+}
+
+/* --- life --- */
+
+int net_card_add(struct net_card *c)
+{
+    if (count == NET_CARDS) {
+        if (!left_out++)
+            log_warn("network cards beyond the first %u are not used", NET_CARDS);
+        return -ENOSPC;
+    }
+    spin_init(&c->lock, RANK_NET_CARD);
+    format(c->name, sizeof(c->name), "net%u", count);
+    cards[count++] = c;
+    return 0;
+}
+
+struct net_card *net_card_get(unsigned index)
+{
+    return index < count ? cards[index] : NULL;
+}
+
+int net_card_start(struct net_card *c, const struct net_card_user *user, void *context,
+                   uint32_t longest)
+{
+    int error;
+
+    if (state_of(c) != NET_CARD_IDLE)
+        return state_of(c) == NET_CARD_LOST ? -EIO : -EBUSY;
+    if (longest > c->longest)
+        return -EINVAL;
+    error = c->ops->prepare(c);
+    if (error)
+        return error;
+    c->user = user;
+    c->context = context;
+    c->longest = longest;
+    c->up = false;
+    c->hang_from = c->next_look = 0;
+    c->in_vain = 0;
+    error = c->ops->start(c);
+    if (error) {
+        c->ops->stop(c);
+        return error;
+    }
+    set_state(c, NET_CARD_RUNS);
+    set_link(c, c->ops->link(c));
+    return 0;
+}
+
+void net_card_stop(struct net_card *c)
+{
+    if (state_of(c) != NET_CARD_RUNS)
+        return;
+    set_state(c, NET_CARD_IDLE);
+    c->ops->stop(c);
+    c->up = false;
+}
+
+enum net_card_state net_card_look(struct net_card *c, struct net_card_counts *out)
+{
+    const uint64_t *from = (const uint64_t *)&c->counts;
+    uint64_t *to = (uint64_t *)out;
+
+    for (unsigned i = 0; i < sizeof(*out) / sizeof(*to); i++)
+        to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+    return state_of(c);
+}

@@ -1,0 +1,686 @@
+/* links: drivers/e1000.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/tsc.h"
+#include "drivers/e1000.h"
+#include "drivers/pci.h"
+
+#define RAM  (4 * MIB)
+#define SENT 64
+
+uint64_t tsc_hz = 1000000;
+static uint64_t now;
+static uint8_t ram[RAM] __attribute__((aligned(4096)));
+
+uint64_t test_tsc(void)
+{
+    return now++;
+}
+
+void tsc_delay_us(uint64_t us)
+{
+    now += us;
+}
+
+/* --- a model of an 82540EM, or of an 82574L --- */
+
+static struct {
+    uint32_t reg[0x8000 / 4], icr, ims;
+    uint16_t eeprom[3];
+    bool pcie, mute, gone, keeps; /* keeps: its reset leaves all but itself, as Bochs' */
+    bool no_eeprom, stuck_reset;
+    unsigned resets;
+    struct sent {
+        uint8_t data[10240];
+        uint32_t length;
+    } sent[SENT];
+    unsigned sent_count;
+    uint32_t filling;
+    bool master;
+} m;
+
+#define REG(offset) m.reg[(offset) / 4]
+
+static void power_on(void)
+{
+    memset(m.reg, 0, sizeof(m.reg));
+    m.icr = m.ims = 0;
+    REG(0x0000) = 0x40;
+    REG(0x0008) = 0x80080783;
+    REG(0x5400) = 0x12005452;
+    REG(0x5404) = 0x80005634;
+}
+
+static struct e1000_descriptor *descriptor(unsigned base, unsigned n)
+{
+    return (struct e1000_descriptor *)(ram + REG(base) + 16 * (size_t)n);
+}
+
+static void transmit(void)
+{
+    while (!m.mute && (REG(0x400) & 2) && REG(0x3810) != REG(0x3818)) {
+        struct e1000_descriptor *d = descriptor(0x3800, REG(0x3810));
+        struct sent *s = &m.sent[m.sent_count % SENT];
+
+        assert_true(d->length > 0 && d->address + d->length <= RAM);
+        assert_int_equal(d->command & ~1, 2 | 8);
+        assert_true(s->length + d->length <= sizeof(s->data));
+        memcpy(s->data + s->length, ram + d->address, d->length);
+        s->length += d->length;
+        d->status = 1;
+        if (d->command & 1) {
+            assert_true(s->length >= 60);
+            m.sent[++m.sent_count % SENT].length = 0;
+        }
+        REG(0x3810) = (REG(0x3810) + 1) % (REG(0x3808) / 16);
+    }
+}
+
+uint64_t model_read(const struct io *r, unsigned offset, unsigned size)
+{
+    uint32_t value;
+
+    assert_true(size == 4 && offset % 4 == 0 && offset < sizeof(m.reg));
+    if (m.gone)
+        return UINT32_MAX;
+    switch (offset) {
+    case 0xc0:
+        value = m.icr;
+        m.icr = 0;
+        return value;
+    case 0x14:
+        value = REG(0x14);
+        if (!m.no_eeprom && (value & 1)) {
+            unsigned n = m.pcie ? value >> 2 & 0x3fff : value >> 8 & 0xff;
+
+            assert_true(n < 3);
+            return (uint32_t)m.eeprom[n] << 16 | (m.pcie ? 2 : 16);
+        }
+        return value;
+    case 0x08:
+        return REG(8) & ~(m.pcie && (REG(0) & 4) ? 1u << 19 : 0);
+    default:
+        return REG(offset);
+    }
+}
+
+void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t value)
+{
+    uint32_t v = (uint32_t)value;
+
+    assert_true(size == 4 && offset % 4 == 0 && offset < sizeof(m.reg));
+    if (m.gone)
+        return;
+    switch (offset) {
+    case 0x00:
+        if (v & 1u << 26) {
+            m.resets++;
+            if (m.pcie)
+                assert_true(v & 4); /* it has been asked to stop before */
+            if (!m.keeps)
+                power_on();
+            if (m.stuck_reset)
+                REG(0) |= 1u << 26;
+            return;
+        }
+        break;
+    case 0xc8:
+        m.icr |= v;
+        return;
+    case 0xd0:
+        m.ims |= v;
+        return;
+    case 0xd8:
+        m.ims &= ~v;
+        return;
+    case 0x2808:
+    case 0x3808:
+        assert_int_equal(v % 128, 0);
+        break;
+    case 0x2818:
+        assert_true(v == 0 || v < REG(0x2808) / 16);
+        break;
+    case 0x3818:
+        assert_true(v == 0 || v < REG(0x3808) / 16);
+        REG(offset) = v;
+        transmit();
+        return;
+    default:
+        break;
+    }
+    REG(offset) = v;
+    if (offset == 0x400)
+        transmit();
+}
+
+/* One descriptor's worth, as the card writes it. False: it has none. */
+static bool put(const uint8_t *data, uint16_t length, uint8_t status, uint8_t errors)
+{
+    unsigned head = REG(0x2810);
+    struct e1000_descriptor *d;
+
+    if (!(REG(0x100) & 2) || head == REG(0x2818))
+        return false;
+    d = descriptor(0x2800, head);
+    assert_true(d->address + E1000_BUFFER <= RAM && d->status == 0);
+    if (data)
+        memcpy(ram + d->address, data, MIN(length, E1000_BUFFER));
+    d->length = length;
+    d->errors = errors;
+    d->status = status;
+    REG(0x2810) = (head + 1) % (REG(0x2808) / 16);
+    m.icr |= 0x80;
+    return true;
+}
+
+static bool arrives(const uint8_t *data, uint32_t length)
+{
+    for (uint32_t at = 0, size; at < length; at += size) {
+        size = MIN(length - at, E1000_BUFFER);
+        if (!put(data + at, (uint16_t)size, at + size == length ? 3 : 1, 0))
+            return false;
+    }
+    return true;
+}
+
+void host_pci_command(const struct host_pci *p, uint16_t set, uint16_t clear)
+{
+    if (clear & HOST_PCI_MASTER)
+        m.master = false;
+}
+
+/* --- the driver on it --- */
+
+static struct e1000 cards[40], *e;
+static unsigned used;
+static struct net_card *card;
+static paddr next_page;
+static const struct host_pci function = {.vendor = 0x8086};
+
+static struct {
+    unsigned frames, ends, ups, downs;
+    uint8_t data[10240];
+    uint32_t length;
+} heard;
+
+static void on_frame(void *context, const struct net_arrival *a)
+{
+    uint32_t at = 0;
+
+    assert_ptr_equal(context, &heard);
+    for (unsigned i = 0; i < a->count; at += a->piece[i++].length)
+        memcpy(heard.data + at, a->piece[i].data, a->piece[i].length);
+    assert_int_equal(at, a->length);
+    heard.length = at;
+    heard.frames++;
+}
+
+static void on_end(void *context)
+{
+    heard.ends++;
+}
+
+static void on_link(void *context, bool up)
+{
+    if (up)
+        heard.ups++;
+    else
+        heard.downs++;
+}
+
+static const struct net_card_user user = {on_frame, on_end, on_link};
+
+static void new_ring(struct e1000_ring *r)
+{
+    r->at = next_page;
+    r->descriptor = (void *)(ram + next_page);
+    next_page += PAGE_SIZE;
+    for (unsigned i = 0; i < E1000_PAGES; i++, next_page += PAGE_SIZE) {
+        r->page_at[i] = next_page;
+        r->page[i] = ram + next_page;
+    }
+}
+
+int e1000_prepare(struct net_card *c)
+{
+    assert_ptr_equal(c, card);
+    new_ring(&e->in);
+    new_ring(&e->out);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    memset(&m, 0, sizeof(m));
+    memset(ram, 0xa5, sizeof(ram));
+    memset(&heard, 0, sizeof(heard));
+    power_on();
+    m.master = true;
+    next_page = 16 * PAGE_SIZE;
+    now = 1;
+    e = &cards[used++];
+    card = &e->card;
+    e->model = e1000_find(0x100e);
+    e->registers = (struct io){.base = 1, .size = 0x10000};
+    card->pci = &function;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    net_card_stop(card);
+    return 0;
+}
+
+static void start_up_to(uint32_t longest)
+{
+    static unsigned added;
+
+    assert_int_equal(e1000_init(e), 0);
+    if (added++ < NET_CARDS)
+        assert_int_equal(net_card_add(card), 0);
+    card->interrupting = true;
+    assert_int_equal(net_card_start(card, &user, &heard, longest), 0);
+    assert_int_equal(heard.ups, 1);
+}
+
+static void start(void)
+{
+    start_up_to(1518);
+}
+
+static uint8_t pattern[10240];
+
+static void fill(uint8_t salt)
+{
+    for (unsigned i = 0; i < sizeof(pattern); i++)
+        pattern[i] = (uint8_t)(i * 7 + salt);
+}
+
+static bool send(uint32_t length)
+{
+    struct net_piece piece[3] = {{pattern, 14},
+                                 {pattern + 14, length > 100 ? 50 : length - 14},
+                                 {pattern + 64, length - 64}};
+
+    return net_card_send(card, piece, length > 100 ? 3 : 2, length);
+}
+
+static void second(unsigned n)
+{
+    for (unsigned i = 0; i < 2 * n; i++) {
+        now += tsc_hz / 2;
+        (void)net_cards_work();
+    }
+}
+
+static void address(void **state)
+{
+    static const uint8_t by_register[] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56},
+                         by_eeprom[] = {0x02, 0x01, 0x04, 0x03, 0x06, 0x05};
+
+    assert_int_equal(e1000_init(e), 0);
+    assert_memory_equal(card->mac, by_register, 6);
+    for (unsigned i = 0; i < 2; i++) { /* both layouts of EERD */
+        m.keeps = true;
+        m.pcie = i == 1;
+        e->model = e1000_find(m.pcie ? 0x10d3 : 0x100e);
+        REG(0x5400) = REG(0x5404) = REG(0x14) = 0;
+        m.eeprom[0] = 0x0102;
+        m.eeprom[1] = 0x0304;
+        m.eeprom[2] = 0x0506;
+        assert_int_equal(e1000_init(e), 0);
+        assert_memory_equal(card->mac, by_eeprom, 6);
+    }
+    m.eeprom[0] = 0x0103; /* a group's */
+    assert_int_equal(e1000_init(e), -EIO);
+    m.no_eeprom = true;
+    assert_int_equal(e1000_init(e), -EIO);
+    m.gone = true;
+    assert_int_equal(e1000_init(e), -EIO);
+    assert_null(e1000_find(0x1234));
+}
+
+/* What firmware had under way goes nowhere, also where a reset resets nothing. */
+static void begins_anew(void **state)
+{
+    m.keeps = true;
+    REG(0x100) = 2;
+    REG(0x400) = 2;
+    REG(0x2810) = 77;
+    REG(0x3810) = REG(0x3818) = 99;
+    m.ims = UINT32_MAX;
+    m.icr = 0x84;
+    start();
+    assert_int_equal(REG(0x2810), 0);
+    assert_int_equal(REG(0x2818), E1000_RING - 1);
+    assert_int_equal(m.ims, 0xd4);
+    fill(1);
+    assert_true(send(100));
+    net_card_sent(card);
+    assert_int_equal(m.sent_count, 1);
+    assert_true(arrives(pattern, 64));
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, 1);
+    m.stuck_reset = true;
+    net_card_stop(card);
+    assert_int_equal(net_card_start(card, &user, &heard, 1518), -EIO);
+    m.stuck_reset = false;
+    REG(0) = 0x40;
+    assert_int_equal(net_card_start(card, &user, &heard, 1518), 0);
+    assert_int_equal(net_card_start(card, &user, &heard, 1518), -EBUSY);
+}
+
+static void sends(void **state)
+{
+    static const uint32_t lengths[] = {14, 59, 60, 61, 1514, 2047, 2048, 2049, 4096, 9234};
+
+    start_up_to(9234);
+    assert_int_equal(REG(0x100) & 0x20, 0x20); /* RCTL.LPE */
+    for (unsigned round = 0; round < 60; round++)
+        for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
+            const struct sent *s = &m.sent[m.sent_count % SENT];
+
+            fill((uint8_t)(round + i));
+            assert_true(send(lengths[i]));
+            net_card_sent(card);
+            assert_int_equal(s->length, MAX(lengths[i], 60u));
+            assert_memory_equal(s->data, pattern, lengths[i]);
+            for (uint32_t at = lengths[i]; at < s->length; at++)
+                assert_int_equal(s->data[at], 0);
+        }
+    assert_int_equal(card->counts.sent, 600);
+    assert_int_equal(card->counts.no_room, 0);
+    assert_false(send(9235));
+    assert_int_equal(card->counts.no_room, 1);
+}
+
+static void too_long_for_it(void **state)
+{
+    assert_int_equal(e1000_init(e), 0);
+    assert_int_equal(net_card_start(card, &user, &heard, 9235), -EINVAL);
+    assert_int_equal(card->state, NET_CARD_IDLE);
+}
+
+/* Several are told of at once; where the ring is full nothing is lost but what comes then. */
+static void full(void **state)
+{
+    unsigned n = 0;
+
+    start();
+    fill(3);
+    m.mute = true;
+    while (send(300))
+        n++;
+    assert_int_equal(n, E1000_RING - 1);
+    net_card_sent(card);
+    m.mute = false;
+    net_card_sent(card); /* nothing new: no register is written */
+    assert_int_equal(m.sent_count, 0);
+    model_write(NULL, 0x400, 4, REG(0x400));
+    assert_int_equal(m.sent_count, E1000_RING - 1);
+    assert_true(send(300));
+    net_card_sent(card);
+    assert_int_equal(m.sent_count, E1000_RING);
+}
+
+static void receives(void **state)
+{
+    static const uint32_t lengths[] = {14, 60, 1514, 2048, 2049, 9234};
+
+    start_up_to(9234);
+    for (unsigned round = 0; round < 200; round++)
+        for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
+            fill((uint8_t)(round + i));
+            assert_true(arrives(pattern, lengths[i]));
+            net_card_interrupt(card);
+            assert_int_equal(heard.frames, round * ARRAY_SIZE(lengths) + i + 1);
+            assert_int_equal(heard.length, lengths[i]);
+            assert_memory_equal(heard.data, pattern, lengths[i]);
+        }
+    assert_int_equal(heard.ends, heard.frames);
+    assert_int_equal(card->counts.bad, 0);
+}
+
+/* Not before its last piece is there. */
+static void in_pieces(void **state)
+{
+    start_up_to(9234);
+    fill(9);
+    assert_true(put(pattern, 2048, 1, 0));
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, 0);
+    assert_true(put(pattern + 2048, 100, 3, 0));
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, 1);
+    assert_int_equal(heard.length, 2148);
+    assert_memory_equal(heard.data, pattern, 2148);
+}
+
+/* A card that says anything: such frames are counted and nobody hears them, and what follows is as
+ * good as ever. */
+static void bad_frames(void **state)
+{
+    static const struct {
+        unsigned pieces;
+        uint16_t length;
+        uint8_t errors;
+        unsigned bad;
+    } cases[] = {
+        {1, 100, 0x01, 1}, {1, 100, 0x02, 1},      {1, 100, 0x10, 1}, {1, 100, 0x80, 1},
+        {1, 0, 0, 1},      {1, 13, 0, 1},          {1, 2049, 0, 1},   {1, 65535, 0, 1},
+        {1, 1519, 0, 1},   {2, 2048, 0, 1},        {5, 0, 0, 1},      {6, 2048, 0, 2},
+        {13, 2048, 0, 3},  {100, 65535, 0xff, 20},
+    };
+    unsigned bad = 0;
+
+    start();
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (unsigned n = 1; n <= cases[i].pieces; n++)
+            assert_true(put(NULL, cases[i].length, n == cases[i].pieces ? 3 : 1, cases[i].errors));
+        fill((uint8_t)i);
+        assert_true(arrives(pattern, 77));
+        net_card_interrupt(card);
+        bad += cases[i].bad;
+        assert_int_equal(card->counts.bad, bad);
+        assert_int_equal(heard.frames, i + 1);
+        assert_int_equal(heard.length, 77);
+        assert_memory_equal(heard.data, pattern, 77);
+    }
+}
+
+static unsigned calls;
+
+static void called(void)
+{
+    calls++;
+}
+
+/* What comes at once is not all taken at once. */
+static void a_flood(void **state)
+{
+    start();
+    calls = 0;
+    net_cards_set_attention(called);
+    fill(5);
+    for (unsigned i = 0; i < E1000_RING - 1; i++)
+        assert_true(arrives(pattern, 60));
+    assert_false(arrives(pattern, 60));
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, NET_CARD_BUDGET);
+    assert_int_equal(calls, 1);
+    for (unsigned i = 0; i < 4; i++)
+        assert_true(net_cards_work() < now + tsc_hz / 1000);
+    assert_int_equal(heard.frames, 5 * NET_CARD_BUDGET);
+    assert_true(net_cards_work() > now + tsc_hz / 1000);
+    assert_int_equal(heard.frames, E1000_RING - 1);
+    net_cards_set_attention(NULL);
+}
+
+static void a_link(void **state)
+{
+    start();
+    REG(8) &= ~2u;
+    m.icr |= 4;
+    net_card_interrupt(card);
+    assert_int_equal(heard.downs, 1);
+    REG(8) |= 2; /* and nobody says so */
+    second(1);
+    assert_int_equal(heard.ups, 2);
+    net_card_interrupt(card);
+    assert_int_equal(heard.ups, 2);
+}
+
+/* Polled, where no interrupt comes. */
+static void polled(void **state)
+{
+    start();
+    card->interrupting = false;
+    (void)net_cards_work();
+    assert_true(net_cards_work() <= now + tsc_hz / 1000 + 10);
+    fill(1);
+    assert_true(arrives(pattern, 60));
+    (void)net_cards_work();
+    assert_int_equal(heard.frames, 1);
+}
+
+static unsigned cut;
+
+static void cut_line(struct net_card *c)
+{
+    cut++;
+}
+
+static void somebody_elses_interrupt(void **state)
+{
+    start();
+    cut = 0;
+    card->disconnect = cut_line;
+    for (unsigned i = 0; i < NET_CARD_STRAYS - 1; i++)
+        net_card_interrupt(card);
+    m.icr = 4; /* it was its own in between */
+    net_card_interrupt(card);
+    for (unsigned i = 0; i < NET_CARD_STRAYS - 1; i++)
+        net_card_interrupt(card);
+    assert_int_equal(cut, 0);
+    assert_true(card->interrupting);
+    net_card_interrupt(card);
+    net_card_interrupt(card);
+    assert_int_equal(cut, 1);
+    assert_false(card->interrupting);
+}
+
+static void a_hang(void **state)
+{
+    unsigned resets;
+
+    start();
+    fill(2);
+    m.mute = true;
+    assert_true(send(300));
+    net_card_sent(card);
+    second(1);
+    assert_int_equal(card->counts.resets, 0);
+    resets = m.resets;
+    second(3);
+    assert_int_equal(card->counts.resets, 1);
+    assert_true(m.resets > resets);
+    m.mute = false;
+    assert_true(send(300));
+    net_card_sent(card);
+    assert_int_equal(m.sent_count, 1);
+    assert_true(arrives(pattern, 60));
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, 1);
+    second(20);
+    assert_int_equal(card->counts.resets, 1);
+    assert_int_equal(card->in_vain, 0);
+}
+
+/* Without a link nothing goes, and that is no hang. */
+static void no_link(void **state)
+{
+    start();
+    m.mute = true;
+    REG(8) &= ~2u;
+    second(1);
+    assert_true(send(300));
+    net_card_sent(card);
+    second(20);
+    assert_int_equal(card->counts.resets, 0);
+    REG(8) |= 2;
+    second(1);
+    assert_int_equal(card->counts.resets, 0);
+}
+
+static void hangs_for_good(void **state)
+{
+    start();
+    m.mute = true;
+    for (unsigned i = 0; i < 30; i++) {
+        (void)send(300);
+        net_card_sent(card);
+        second(1);
+    }
+    assert_int_equal(card->state, NET_CARD_LOST);
+    assert_int_equal(card->counts.resets, NET_CARD_TRIES);
+    assert_false(m.master);
+    assert_int_equal(REG(0x100) & 2, 0);
+    assert_int_equal(heard.downs, 1);
+    assert_false(send(300));
+    assert_int_equal(net_card_start(card, &user, &heard, 1518), -EIO);
+}
+
+static void goes_away(void **state)
+{
+    start();
+    m.gone = true;
+    net_card_interrupt(card);
+    second(1);
+    assert_int_equal(card->state, NET_CARD_LOST);
+    assert_int_equal(heard.downs, 1);
+    assert_false(m.master);
+}
+
+static void deaf(void **state)
+{
+    start();
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(card->counts.resets, 0);
+        m.icr |= 0x40;
+        net_card_interrupt(card);
+        now += tsc_hz;
+        (void)net_cards_work();
+    }
+    assert_int_equal(card->counts.overruns, 3);
+    assert_int_equal(card->counts.resets, 1);
+    for (unsigned i = 0; i < 9; i++) { /* something comes in between */
+        m.icr |= 0x40;
+        fill(1);
+        assert_true(arrives(pattern, 60));
+        net_card_interrupt(card);
+        now += tsc_hz;
+        (void)net_cards_work();
+    }
+    assert_int_equal(card->counts.resets, 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        TEST(address),   TEST(begins_anew), TEST(sends),     TEST(too_long_for_it),
+        TEST(full),      TEST(receives),    TEST(in_pieces), TEST(bad_frames),
+        TEST(a_flood),   TEST(a_link),      TEST(polled),    TEST(somebody_elses_interrupt),
+        TEST(a_hang),    TEST(no_link),     TEST(deaf),      TEST(hangs_for_good),
+        TEST(goes_away),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
