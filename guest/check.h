@@ -51,3 +51,6 @@ void check_machine(const struct handover *h, uint32_t without);
  * nothing.
  */
 void check_disks(const char *how, size_t length);
+
+/* List the network cards; and, with `ask`, speak ARP. */
+void check_nets(bool ask);

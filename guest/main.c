@@ -14,6 +14,7 @@
 #include "guest/check.h"
 #include "guest/console/console.h"
 #include "drivers/disk.h"
+#include "drivers/net_card.h"
 #include "guest/vm/control.h"
 #include "guest/vm/disks.h"
 #include "guest/vm/nets.h"
@@ -166,8 +167,8 @@ static uint64_t serial_chore(void)
 
 /* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
  * its VM has ended. */
-static uint64_t (*const often[])(void) = {gdb_pump, console_pump, control_work, disks_work,
-                                          serial_chore};
+static uint64_t (*const often[])(void) = {gdb_pump,   console_pump,   control_work,
+                                          disks_work, net_cards_work, serial_chore};
 static struct run_chores chores = {
     .often = often,
     .often_count = ARRAY_SIZE(often),
@@ -210,6 +211,7 @@ NORETURN void corbel_main(struct handover *h)
     if (config.mode == CONFIG_MODE_CHECK) {
         start_processors();
         check_disks(config.check_disks.data, config.check_disks.length);
+        check_nets(config.check_net);
         check_machine(h, config.without);
         stay("the check is done", config.problems ? "corbel.conf has a problem, see above" : NULL);
     }

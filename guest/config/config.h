@@ -78,6 +78,7 @@ enum config_without {
 enum config_host_key {
     CONFIG_HOST_MODE,
     CONFIG_HOST_CHECK_DISKS,
+    CONFIG_HOST_CHECK_NET,
     CONFIG_HOST_LOG,
     CONFIG_HOST_START,
     CONFIG_HOST_WHEN_IDLE,
@@ -199,7 +200,7 @@ struct disk_config {
 
 struct switch_config {
     struct config_span name;
-    struct config_span uplink; /* not built yet: never set */
+    struct config_span uplink; /* see config_uplink_parse() */
     uint32_t mtu;              /* bytes */
     uint32_t vlans;            /* 0 or 1: each port says in which it is */
     uint32_t section_line;
@@ -214,6 +215,7 @@ struct config {
     uint32_t shutdown_timeout; /* seconds */
     /* "read", or "write:" and a partition's name or GUID */
     struct config_span check_disks;
+    uint32_t check_net;        /* 0 or 1 */
     struct config_span attach; /* a VM's name, or "monitor" */
     uint32_t on_panic;         /* enum config_panic */
     uint32_t trace;            /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */

@@ -36,6 +36,13 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                  .help =
                                      "with `mode = check`: read all disks (`read`), or write to "
                                      "a partition and read it back (`write:NAME`)"},
+    [CONFIG_HOST_CHECK_NET] = {.name = "check_net",
+                               .type = CONFIG_CHOICE,
+                               .offset = offsetof(struct config, check_net),
+                               .choices = switch_names,
+                               .initial = "no",
+                               .help = "with `mode = check`: send and answer ARP by all network "
+                                       "cards, and say what was heard"},
     [CONFIG_HOST_LOG] = {.name = "log",
                          .type = CONFIG_CHOICE,
                          .offset = offsetof(struct config, log),
@@ -326,7 +333,7 @@ const struct config_key config_switch_keys[CONFIG_SWITCH_KEYS] = {
                               .offset = offsetof(struct switch_config, uplink),
                               .min = 1,
                               .max = CONFIG_MAX_NAME,
-                              .help = "a network card of the machine; not built yet, and refused"},
+                              .help = "a network card of the machine, by which frames leave it"},
     [CONFIG_SWITCH_MTU] = {.name = "mtu",
                            .type = CONFIG_NUMBER,
                            .offset = offsetof(struct switch_config, mtu),

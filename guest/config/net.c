@@ -32,6 +32,30 @@ static bool parse_address(struct config_span s, uint8_t *mac)
     return good && sum > 0 && !(mac[0] & 1);
 }
 
+/* BUS:DEV.FN, as lspci writes it. */
+static bool parse_place(struct config_span s, uint16_t *place)
+{
+    int digit[5];
+
+    if (s.length != 7 || s.data[2] != ':' || s.data[5] != '.')
+        return false;
+    for (unsigned i = 0, at = 0; i < 5; i++, at += i == 2 || i == 4 ? 2 : 1)
+        if ((digit[i] = hex(s.data[at])) < 0)
+            return false;
+    if (digit[2] > 1 || digit[4] > 7)
+        return false;
+    *place = (uint16_t)(digit[0] << 12 | digit[1] << 8 | digit[2] << 7 | digit[3] << 3 | digit[4]);
+    return true;
+}
+
+bool config_uplink_parse(struct config_span text, struct config_uplink *out)
+{
+    *out = (struct config_uplink){0};
+    out->by_place = parse_place(text, &out->place);
+    out->by_mac = parse_address(text, out->mac);
+    return out->by_place || out->by_mac || config_span_is(text, "first");
+}
+
 static int parse_mac(struct config_span value, struct config_net *out, char *error)
 {
     struct config_quote q;

@@ -19,6 +19,15 @@ struct config_net {
 
 /* 0, or -EINVAL with a sentence in error[CONFIG_MESSAGE]. */
 int config_net_parse(const char *text, size_t length, struct config_net *out, char *error);
+/* What `uplink =` says: the first card that there is, or one by its place or its address. */
+struct config_uplink {
+    bool by_place, by_mac;
+    uint16_t place; /* bus << 8 | device << 3 | function */
+    uint8_t mac[CONFIG_MAC];
+};
+/* False: it is none of these. */
+bool config_uplink_parse(struct config_span text, struct config_uplink *out);
+
 /* What the text alone does not show: whether there is that switch, and what it wants of its ports.
  * 0, or as above. */
 int config_net_fits(const struct config_net *net, const struct config *config, char *error);

@@ -4,9 +4,12 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "drivers/net_card.h"
 #include "guest/monitor/text.h"
 #include "guest/vm/control.h"
 #include "guest/vm/nets.h"
+
+#define UPLINK_TEXT 64
 
 static void print_row(const struct column *columns, unsigned count, const char *const *cells)
 {
@@ -29,12 +32,46 @@ static unsigned cards_at(struct net_switch *s)
     return cards;
 }
 
+/* By which card frames leave it, and how that is. */
+static const char *describe_uplink(unsigned index, char *text)
+{
+    struct net_card *c = nets_uplink(index);
+    struct net_card_counts counts;
+    enum net_card_state state;
+
+    if (!c)
+        return "-";
+    state = net_card_look(c, &counts);
+    format(text, UPLINK_TEXT, "%s %s, %s%s", c->name, c->model,
+           state == NET_CARD_LOST ? "lost"
+           : c->up                ? "up"
+                                  : "down",
+           c->interrupting ? "" : ", polled");
+    return text;
+}
+
+static void show_card(unsigned index)
+{
+    struct net_card *c = nets_uplink(index);
+    struct net_card_counts n;
+
+    if (!c)
+        return;
+    (void)net_card_look(c, &n);
+    job_line("  %s: %lu sent, %lu heard, %lu interrupts; lost: %lu no room, %lu bad; %lu overruns, "
+             "%lu resets",
+             c->name, n.sent, n.received, n.interrupts, n.no_room, n.bad, n.overruns, n.resets);
+}
+
 bool command_nets(struct job *job)
 {
-    static const struct column columns[] = {
-        {"SWITCH", 16, false}, {"MTU", 5, true}, {"VLANS", 5, false}, {"CARDS", 5, true}};
+    static const struct column columns[] = {{"SWITCH", 16, false},
+                                            {"MTU", 5, true},
+                                            {"VLANS", 5, false},
+                                            {"CARDS", 5, true},
+                                            {"UPLINK", 40, false}};
     struct net_switch *s = job->step ? nets_get(job->step - 1) : NULL;
-    char mtu[TEXT_CELL], cards[TEXT_CELL];
+    char mtu[TEXT_CELL], cards[TEXT_CELL], uplink[UPLINK_TEXT];
 
     if (job->step == 0 && !nets_get(0)) {
         job_line("the config has no [switch NAME]");
@@ -45,8 +82,10 @@ bool command_nets(struct job *job)
         return true;
     }
     const char *const cells[] = {s->name, text_number(mtu, s->mtu), s->vlans ? "yes" : "no",
-                                 text_number(cards, cards_at(s))};
+                                 text_number(cards, cards_at(s)),
+                                 describe_uplink((unsigned)job->step - 1, uplink)};
     print_row(columns, ARRAY_SIZE(columns), cells);
+    show_card((unsigned)job->step - 1);
     return nets_get(job->step) != NULL;
 }
 

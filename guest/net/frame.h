@@ -5,6 +5,7 @@
 #pragma once
 
 #include "arch/x86/lib/types.h"
+#include "drivers/net_piece.h"
 
 #define NET_MAC       6
 #define NET_ETHER     14u /* two addresses and a type */
@@ -31,11 +32,6 @@ struct net_offload {
 #define NET_CAN_TCP4     BIT(1)
 #define NET_CAN_TCP6     BIT(2)
 #define NET_CAN_ECN      BIT(3)
-
-struct net_piece {
-    const void *data; /* in the direct map */
-    uint32_t length;  /* not 0 */
-};
 
 /*
  * The first piece is memory that nobody changes: it has the first NET_HEAD bytes, or all of a

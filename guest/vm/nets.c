@@ -7,8 +7,11 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
+#include "drivers/net_cards.h"
 #include "guest/config/net.h"
 #include "guest/devices/virtio/net.h"
+#include "guest/net/uplink.h"
+#include "guest/run/run.h"
 #include "guest/vm/vm.h"
 #include "mm/heap.h"
 
@@ -17,6 +20,7 @@ _Static_assert(CONFIG_MAC == NET_MAC && CONFIG_VLAN_MAX == NET_VLAN_MAX &&
                "what the config allows is what a switch can");
 
 static struct net_switch *switches[CONFIG_MAX_SWITCHES];
+static struct uplink *uplinks[CONFIG_MAX_SWITCHES]; /* of these, or NULL */
 static unsigned count;
 
 static uint64_t now(void)
@@ -39,17 +43,97 @@ static struct net_switch *make(const struct switch_config *config)
     return s;
 }
 
+/* --- ways out --- */
+
+static bool is_it(const struct net_card *c, const struct config_uplink *which)
+{
+    if (which->by_place)
+        return c->pci->address == which->place;
+    return !which->by_mac || memcmp(c->mac, which->mac, NET_MAC) == 0;
+}
+
+/* The card; where any will do, one that nobody has yet. */
+static struct net_card *find_card(const struct config_uplink *which)
+{
+    bool any = !which->by_place && !which->by_mac;
+    struct net_card_counts unused;
+    struct net_card *c;
+
+    for (unsigned i = 0; (c = net_card_get(i)); i++)
+        if (is_it(c, which) && !(any && net_card_look(c, &unused) != NET_CARD_IDLE))
+            return c;
+    return NULL;
+}
+
+static void start_uplink(unsigned n, const struct switch_config *config)
+{
+    uint32_t line = config->key_line[CONFIG_SWITCH_UPLINK];
+    struct uplink *u = heap_alloc(sizeof(*u));
+    struct config_uplink which;
+    struct net_card *card;
+    int error;
+
+    if (!config_uplink_parse(config->uplink, &which) || !u) {
+        heap_free(u);
+        return;
+    }
+    card = find_card(&which);
+    error = card ? uplink_start(u, switches[n], card) : -ENODEV;
+    if (error == 0) {
+        uplinks[n] = u;
+        log_info("switch %s: its uplink is %s, %s", switches[n]->name, card->name, card->model);
+        return;
+    }
+    heap_free(u);
+    log_error("corbel.conf:%u: [switch %s] has no uplink: %s", line, switches[n]->name,
+              error == -ENODEV   ? "there is no such card that Corbel drives; see `mode = check`"
+              : error == -EBUSY  ? "that card is another switch's"
+              : error == -EINVAL ? "that card has no frames as long as this mtu"
+              : error == -EEXIST ? "its address is another card's"
+              : error == -ENOMEM ? "no memory is left"
+                                 : "that card does not work as it should");
+}
+
+/* Cards are looked after on processor 0. */
+static void attention(void)
+{
+    run_attention(0);
+}
+
+/* Only where a switch names one are cards touched at all. */
+static void start_uplinks(const struct config *config)
+{
+    bool any = false;
+
+    for (unsigned i = 0; i < count; i++)
+        any = any || config->switches[i].uplink.data;
+    if (!any)
+        return;
+    net_cards_set_attention(attention);
+    net_cards_init();
+    for (unsigned i = 0; i < count; i++)
+        if (config->switches[i].uplink.data)
+            start_uplink(i, &config->switches[i]);
+}
+
+struct net_card *nets_uplink(unsigned index)
+{
+    return index < count && uplinks[index] ? uplinks[index]->card : NULL;
+}
+
 void nets_begin(const struct config *config)
 {
     for (size_t i = 0; i < config->switch_count; i++) {
         struct net_switch *s = make(&config->switches[i]);
 
-        if (s)
-            switches[count++] = s;
-        else
-            log_error("corbel.conf:%u: no memory is left for this switch",
+        if (!s) {
+            log_error("corbel.conf:%u: no memory is left for this switch and those behind it",
                       config->switches[i].section_line);
+            break;
+        }
+        switches[count++] = s;
     }
+    start_uplinks(config);
 }
 
 struct net_switch *nets_get(unsigned index)

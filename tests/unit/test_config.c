@@ -950,7 +950,10 @@ static void test_switches_and_cards(void **state)
         {"lan,fast", "[vm a]: 'fast' of a network card is not known; known are mac=MAC, vlan=N, "
                      "rate=RATE, isolated, any-mac and model=MODEL"},
     };
-    char text[300], error[CONFIG_MESSAGE];
+    static const char *const uplinks[] = {"eth0",   "00:20.0", "00:03.8",  "00-03.0",
+                                          "0:03.0", "0x:03.0", "00:03.00", "53:54:00:12:34:56"};
+    char text[300], line[100], error[CONFIG_MESSAGE];
+    struct config_uplink uplink;
     struct config_net net;
     uint8_t mac[3][CONFIG_MAC];
 
@@ -980,9 +983,23 @@ static void test_switches_and_cards(void **state)
         expect_one(text, 3, wrong[i].sentence);
         assert_true(vms[0].broken);
     }
-    expect_one("[switch lan]\nuplink = first\n", 2,
-               "uplink in [switch lan] is not built yet: a switch connects VMs with each other "
-               "alone");
+    for (size_t i = 0; i < ARRAY_SIZE(uplinks); i++) {
+        snprintf(text, sizeof(text),
+                 "uplink = %s in [switch lan] must be `first`, a network "
+                 "card's place such as 00:03.0, or its MAC address",
+                 uplinks[i]);
+        snprintf(line, sizeof(line), "[switch lan]\nuplink = %s\n", uplinks[i]);
+        expect_one(line, 2, text);
+        assert_null(config.switches[0].uplink.data);
+    }
+    expect_one("[switch lan]\nuplink = first\nvlans = yes\n", 2,
+               "uplink in [switch lan], which has VLANs, is not built yet");
+    assert_true(config_uplink_parse(config_span_of("first", 5), &uplink));
+    assert_false(uplink.by_place || uplink.by_mac);
+    assert_true(config_uplink_parse(config_span_of("a1:1f.7", 7), &uplink));
+    assert_true(uplink.by_place && uplink.place == 0xa1ff);
+    assert_true(config_uplink_parse(config_span_of("52:54:00:ab:cd:ef", 17), &uplink));
+    assert_true(uplink.by_mac && uplink.mac[5] == 0xef);
     expect_one("[switch lan]\n[switch lan]\n", 2,
                "[switch lan] is given twice, first in line 1; give each switch its own name");
     expect_one("[switch l n]\n", 1,
