@@ -79,7 +79,7 @@ def back(m):
     m.read_until(r"^corbel: console of client", COMMAND * PATIENCE)
 
 
-@scenario(bound=400)
+@scenario(bound=400, slow=True)
 def net_two(lab):
     """Two VMs at one switch: pings, a file by TCP in both directions, and what the guest says of its card."""
     m = lab.boot(config_of_two(lab, NO_VID), memory=768)
