@@ -246,8 +246,7 @@ DISKS_KERNEL := $(B)/disks/vmlinuz $(addprefix $(B)/disks/modules/,virtio-rng.ko
 $(DISKS_KERNEL) &: tools/debian-kernel
 	@tools/debian-kernel cloud $(B)/disks/vmlinuz $(B)/disks/modules virtio virtio_ring virtio_pci_modern_dev \
 	    virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng virtio_balloon virtio_console virtio_net net_failover failover \
-	    scsi_common scsi_mod sd_mod \
-	    libata ata_piix cdrom sr_mod isofs
+	    scsi_common scsi_mod sd_mod libata ata_piix cdrom sr_mod isofs
 # Debian's cloud kernel knows no AHCI: the other one, with all that ext4 on such a disk takes.
 $(B)/disks-sata/vmlinuz: tools/debian-kernel
 	@tools/debian-kernel generic $@ $(B)/disks-sata/modules scsi_common scsi_mod libata libahci ahci crct10dif_common \

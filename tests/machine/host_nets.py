@@ -1,9 +1,16 @@
-"""The machine's own network cards: `mode = check` on each kind that there is an emulator of."""
+"""The machine's own network cards: `mode = check` on each kind that there is an emulator of, and a VM that reaches a peer
+outside by an uplink."""
+import hashlib
+import os
 import socket
+import subprocess
+import sys
 import threading
 
 from check import report
-from harness import expect, expect_in, host, scenario
+from harness import BOOT, PATIENCE, Failure, Skip, expect, expect_in, host, linux, scenario
+from monitor import Monitor
+from vm_nets import FOLDER, back, initrd, start_client
 
 CARD_MAC = "52:54:00:ab:cd:01"
 PEER_MAC, PEER_IP = bytes.fromhex("5254009abc01"), bytes([10, 9, 8, 7])
@@ -79,3 +86,94 @@ def check_net_none(lab):
     """A card that Corbel does not drive is named, and left alone."""
     report(lab, lab.image(host(mode="check", check_net="yes")), kind="qemu", model="Nehalem,-vmx", extra=["-device", "rtl8139"])
     expect_in(r"^corbel: network card at 00:0\d\.0: 10ec:8139, which Corbel does not drive$", lab.machines[-1].text())
+
+
+# What the peer outside runs: a file for who asks for it, and what is sent to it kept as another.
+SERVE = """
+import http.server
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def do_POST(self):
+        open("sent", "wb").write(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("10.0.0.2", 8000), Handler).serve_forever()
+"""
+
+
+class Outside:
+    """A network namespace with a tap device, whose other end is the emulator's card: 10.0.0.2 is there."""
+
+    def __init__(self, lab):
+        self.lab, self.name = lab, f"corbel{os.getpid()}"
+        self.server = None
+        if not os.access("/dev/net/tun", os.F_OK):
+            raise Skip("there is no /dev/net/tun")
+
+    def root(self, *command):
+        command = ([] if os.geteuid() == 0 else ["sudo", "-n"]) + list(command)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            raise Failure(f"{' '.join(command)}: {done.stdout.decode(errors='replace')}")
+
+    def __enter__(self):
+        self.root("ip", "netns", "add", self.name)
+        self.root("ip", "tuntap", "add", "dev", self.name, "mode", "tap", "user", str(os.getuid()))
+        return self
+
+    def card(self):
+        """Of Bochs, which opens the tap device where it is; it goes into the namespace afterwards."""
+        return [f"e1000: card=0, enabled=1, mac={CARD_MAC}, ethmod=tuntap, ethdev=/dev/net/tun:{self.name}"]
+
+    def begin(self):
+        self.root("ip", "link", "set", "dev", self.name, "netns", self.name)
+        self.root("ip", "-n", self.name, "addr", "add", "10.0.0.2/24", "dev", self.name)
+        self.root("ip", "-n", self.name, "link", "set", self.name, "up")
+        prefix = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        folder = os.path.dirname(self.lab.file("file", os.urandom(1 << 20)))
+        self.server = subprocess.Popen([*prefix, "ip", "netns", "exec", self.name, sys.executable, "-c", SERVE], cwd=folder,
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def __exit__(self, *_):
+        if self.server:
+            self.server.kill()
+            self.server.wait()
+        subprocess.run(([] if os.geteuid() == 0 else ["sudo", "-n"]) + ["ip", "netns", "del", self.name], check=False)
+
+
+def sha(path):
+    with open(path, "rb") as f:
+        return hashlib.sha256(f.read()).hexdigest()
+
+
+@scenario(bound=400, slow=True)
+def net_uplink(lab):
+    """A VM, Bochs' 82540EM, and a peer outside: pings, a file by HTTP each way; offloads are on in the VM. As
+    root, or with sudo."""
+    with Outside(lab) as outside:
+        config = host(without="vid", log="debug") + linux("client", kernel=os.path.join(FOLDER, "vmlinuz"),
+                                                          initrd=initrd(lab, "initrd"), net="lan")
+        image = lab.image(config + "[switch lan]\nuplink = first\n")
+        m = lab.start(image, memory=512, extra=outside.card(), replace={
+            "pci": "pci: enabled=1, chipset=i440fx, slot1=e1000",
+            "plugin_ctrl": "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, iodebug=1, e1000=1"})
+        m.read_until(r"^corbel: switch lan: its uplink is net0, 82540EM\r?$", 200 * PATIENCE)
+        outside.begin()
+        shell = start_client(m)
+        said = shell.run("for i in 1 2 3 4 5 6 7 8 9 10; do ping -c 1 -W 2 10.0.0.2 >/dev/null && break; done; "
+                         "ping -c 10 -W 5 10.0.0.2", 200)
+        expect_in(r"^10 packets transmitted, 10 packets received, 0% packet loss", said, "ping")
+        said = shell.run("wget -q -O /tmp/file http://10.0.0.2:8000/file; sha256sum </tmp/file", 200)
+        expect_in(rf"^{sha(lab.path('file'))}\b", said, "what came")
+        shell.run("wget -q -O /dev/null --post-file /tmp/file http://10.0.0.2:8000/sent", 200)
+        expect(sha(lab.path("sent")) == sha(lab.path("file")), "what went out is another file")
+        monitor = Monitor(m)
+        monitor.enter()
+        said = monitor.run("nets")
+        expect_in(r"^lan +1500 +no +2 +net0 82540EM, up(, polled)?$", said, "nets")
+        expect_in(r"^  net0: [1-9]\d+ sent, [1-9]\d+ heard, [1-9]\d+ interrupts; lost: 0 no room, 0 bad; 0 overruns, 0 resets$",
+                  said, "nets")
+        expect_in(rf"^uplink net0 +{CARD_MAC} +- +up +[1-9]\d* ", monitor.run("switch lan"), "switch lan")
+        back(m)
+        shell.run("true")
+        shell.poweroff()
+        expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
