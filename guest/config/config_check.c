@@ -57,19 +57,12 @@ static void check_switches(struct config_parser *p)
         struct config_uplink uplink;
         struct config_quote q;
 
-        if (!s->uplink.data)
+        if (!s->uplink.data || config_uplink_parse(s->uplink, &uplink))
             continue;
-        if (!config_uplink_parse(s->uplink, &uplink))
-            config_report_line(p, s->key_line[CONFIG_SWITCH_UPLINK],
-                               "uplink = %s in [switch %.*s] must be `first`, a network card's "
-                               "place such as 00:03.0, or its MAC address",
-                               config_quote(&q, s->uplink), (int)s->name.length, s->name.data);
-        else if (s->vlans)
-            config_report_line(p, s->key_line[CONFIG_SWITCH_UPLINK],
-                               "uplink in [switch %.*s], which has VLANs, is not built yet",
-                               (int)s->name.length, s->name.data);
-        else
-            continue;
+        config_report_line(p, s->key_line[CONFIG_SWITCH_UPLINK],
+                           "uplink = %s in [switch %.*s] must be `first`, a network card's "
+                           "place such as 00:03.0, or its MAC address",
+                           config_quote(&q, s->uplink), (int)s->name.length, s->name.data);
         s->uplink = (struct config_span){NULL, 0};
     }
 }

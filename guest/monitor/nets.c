@@ -4,8 +4,8 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
-#include "drivers/net_card.h"
 #include "guest/monitor/text.h"
+#include "guest/net/uplink.h"
 #include "guest/vm/control.h"
 #include "guest/vm/nets.h"
 
@@ -35,7 +35,8 @@ static unsigned cards_at(struct net_switch *s)
 /* By which card frames leave it, and how that is. */
 static const char *describe_uplink(unsigned index, char *text)
 {
-    struct net_card *c = nets_uplink(index);
+    const struct uplink *u = nets_uplink(index);
+    struct net_card *c = u ? u->card : NULL;
     struct net_card_counts counts;
     enum net_card_state state;
 
@@ -52,15 +53,18 @@ static const char *describe_uplink(unsigned index, char *text)
 
 static void show_card(unsigned index)
 {
-    struct net_card *c = nets_uplink(index);
+    const struct uplink *u = nets_uplink(index);
     struct net_card_counts n;
 
-    if (!c)
+    if (!u)
         return;
-    (void)net_card_look(c, &n);
+    (void)net_card_look(u->card, &n);
     job_line("  %s: %lu sent, %lu heard, %lu interrupts; lost: %lu no room, %lu bad; %lu overruns, "
              "%lu resets",
-             c->name, n.sent, n.received, n.interrupts, n.no_room, n.bad, n.overruns, n.resets);
+             u->card->name, n.sent, n.received, n.interrupts, n.no_room, n.bad, n.overruns,
+             n.resets);
+    if (u->elsewhere)
+        job_line("  %lu came in no VLAN of the switch's", u->elsewhere);
 }
 
 bool command_nets(struct job *job)

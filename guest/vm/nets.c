@@ -116,9 +116,9 @@ static void start_uplinks(const struct config *config)
             start_uplink(i, &config->switches[i]);
 }
 
-struct net_card *nets_uplink(unsigned index)
+const struct uplink *nets_uplink(unsigned index)
 {
-    return index < count && uplinks[index] ? uplinks[index]->card : NULL;
+    return index < count ? uplinks[index] : NULL;
 }
 
 void nets_begin(const struct config *config)
@@ -141,13 +141,15 @@ struct net_switch *nets_get(unsigned index)
     return index < count ? switches[index] : NULL;
 }
 
-static struct net_switch *find(struct config_span name)
+/* Its number, or `count`. */
+static unsigned find(struct config_span name)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (strlen(switches[i]->name) == name.length &&
-            memcmp(switches[i]->name, name.data, name.length) == 0)
-            return switches[i];
-    return NULL;
+    unsigned i = 0;
+
+    while (i < count && (strlen(switches[i]->name) != name.length ||
+                         memcmp(switches[i]->name, name.data, name.length) != 0))
+        i++;
+    return i;
 }
 
 /* Which of the VM's lines that is. */
@@ -164,15 +166,18 @@ int net_open(void *context, const char *text, size_t length, struct net_switch *
              struct net_port_setup *what, char *error)
 {
     struct vm *vm = context;
-    unsigned number = card_number(vm->config, text);
+    unsigned number = card_number(vm->config, text), at;
     struct config_net net;
     int result = config_net_parse(text, length, &net, error);
 
     if (result < 0)
         return result;
-    *on = find(net.on);
-    if (!*on)
+    at = find(net.on);
+    if (at == count)
         return -ENOMEM; /* nets_begin() has said why */
+    *on = switches[at];
+    if (net.vlan && uplinks[at] && uplink_add_vlan(uplinks[at], net.vlan) < 0)
+        log_warn("switch %s: no port is left for VLAN %u at its uplink", (*on)->name, net.vlan);
     format(what->name, sizeof(what->name), "%s/%u", vm->name, number);
     if (!net.has_mac)
         config_net_mac(vm->config->name, number, net.mac);

@@ -5,6 +5,7 @@
 #include "guest/net/switch.h"
 
 struct config;
+struct uplink;
 struct vm;
 
 /* On the boot processor, before any VM starts. */
@@ -12,8 +13,8 @@ void nets_begin(const struct config *config);
 /* Number index, from 0, in the config's order; NULL: there are not so many. */
 struct net_switch *nets_get(unsigned index);
 
-/* The card by which frames leave it, or NULL. */
-struct net_card *nets_uplink(unsigned index);
+/* By what frames leave it, or NULL. */
+const struct uplink *nets_uplink(unsigned index);
 
 /* struct device_host's net(): context is the struct vm. */
 int net_open(void *context, const char *text, size_t length, struct net_switch **on,

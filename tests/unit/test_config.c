@@ -992,8 +992,6 @@ static void test_switches_and_cards(void **state)
         expect_one(line, 2, text);
         assert_null(config.switches[0].uplink.data);
     }
-    expect_one("[switch lan]\nuplink = first\nvlans = yes\n", 2,
-               "uplink in [switch lan], which has VLANs, is not built yet");
     assert_true(config_uplink_parse(config_span_of("first", 5), &uplink));
     assert_false(uplink.by_place || uplink.by_mac);
     assert_true(config_uplink_parse(config_span_of("a1:1f.7", 7), &uplink));

@@ -293,9 +293,9 @@ static void comes_in(void **state)
     address(vms[1].port->what.mac, vms[0].port->what.mac); /* who is not out there */
     arrive(60);
     assert_int_equal(vms[1].heard, 2);
-    assert_int_equal(dropped(uplink.port, NET_DROP_FORGED), 1);
+    assert_int_equal(dropped(uplink.port[0]->port, NET_DROP_FORGED), 1);
     arrive(13);
-    assert_int_equal(dropped(uplink.port, NET_DROP_SHORT), 1);
+    assert_int_equal(dropped(uplink.port[0]->port, NET_DROP_SHORT), 1);
     assert_int_equal(wire.count, 0); /* nothing is sent back */
 }
 
@@ -367,20 +367,20 @@ static void full(void **state)
     for (unsigned i = 0; i < 5; i++)
         send(0, 100);
     assert_int_equal(wire.count, 3);
-    assert_int_equal(dropped(uplink.port, NET_DROP_FULL), 2);
+    assert_int_equal(dropped(uplink.port[0]->port, NET_DROP_FULL), 2);
     assert_int_equal(card.counts.no_room, 2);
 }
 
 static void link_down(void **state)
 {
-    assert_true(net_port_plugged(uplink.port));
+    assert_true(net_port_plugged(uplink.port[0]->port));
     wire.up = false;
     net_card_interrupt(&card);
-    assert_false(net_port_plugged(uplink.port));
+    assert_false(net_port_plugged(uplink.port[0]->port));
     address(outside, vms[0].port->what.mac);
     send(0, 100);
     assert_int_equal(wire.count, 0);
-    assert_int_equal(dropped(uplink.port, NET_DROP_CLOSED), 1);
+    assert_int_equal(dropped(uplink.port[0]->port, NET_DROP_CLOSED), 1);
     address(vms[1].port->what.mac, outside);
     arrive(100);
     assert_int_equal(vms[1].heard, 0);
@@ -413,6 +413,88 @@ static void not_started(void **state)
     assert_int_equal(uplink_start(&u, &other, &card), -EEXIST);
     net_port_detach(port);
     net_switch_destroy(&other);
+}
+
+/* A tag on the wire, and none inside: each VLAN by itself. */
+static void vlans(void **state)
+{
+    static struct vm a, b;
+    struct net_switch other = {
+        .name = "parts", .mtu = 1500, .vlans = true, .now = clock_now, .hz = 1000000};
+    struct net_port_setup what = {.mac = {2, 0, 0, 0, 1, 1}, .vlan = 10, .ops = &ops, .owner = &a};
+    struct uplink u;
+
+    memset(&a, 0, sizeof(a));
+    memset(&b, 0, sizeof(b));
+    net_card_stop(&card);
+    net_switch_init(&other, 5);
+    assert_int_equal(uplink_start(&u, &other, &card), 0);
+    assert_int_equal(net_port_attach(&other, &what, &a.port), 0);
+    what.vlan = 20; /* the same address, in another world */
+    what.owner = &b;
+    assert_int_equal(net_port_attach(&other, &what, &b.port), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(uplink_add_vlan(&u, 10), 0);
+        assert_int_equal(uplink_add_vlan(&u, 20), 0);
+    }
+    assert_int_equal(u.count, 2);
+    net_port_open(a.port, 0);
+    net_port_open(b.port, 0);
+    vms[0].port = a.port; /* for send() */
+    address(outside, a.port->what.mac);
+    send(0, 1514);
+    assert_int_equal(wire.count, 1);
+    assert_int_equal(wire.sent[0].length, 1518);
+    assert_memory_equal(wire.sent[0].data, frame, 12);
+    assert_memory_equal(wire.sent[0].data + 12, "\x81\0\0\x0a", 4);
+    assert_memory_equal(wire.sent[0].data + 16, frame + 12, 1502);
+    memcpy(frame + 12, "\x81\0\xa0\0", 4); /* with a priority, in no VLAN */
+    send(0, 1518);
+    assert_int_equal(wire.count, 2);
+    assert_int_equal(wire.sent[1].length, 1518);
+    assert_memory_equal(wire.sent[1].data + 12, "\x81\0\xa0\x0a", 4);
+    assert_memory_equal(wire.sent[1].data + 16, frame + 16, 1502);
+    /* In: the tag is gone. */
+    address(a.port->what.mac, outside);
+    memcpy(frame + 12, "\x81\0\x60\x14", 4);
+    arrive(1518);
+    assert_int_equal(a.heard, 0);
+    assert_int_equal(b.heard, 1);
+    assert_int_equal(b.told, 1);
+    assert_int_equal(b.length, 1514);
+    assert_memory_equal(b.last, frame, 12);
+    assert_memory_equal(b.last + 12, frame + 16, 1502);
+    frame[15] = 10;
+    arrive(60);
+    assert_int_equal(a.heard, 1);
+    assert_int_equal(a.length, 56);
+    memcpy(frame + 16, "\x81\0\0\x14", 4); /* a second tag, to get elsewhere */
+    arrive(60);
+    assert_int_equal(a.heard + b.heard, 2);
+    assert_int_equal(u.elsewhere, 0);
+    frame[15] = 11;
+    arrive(60);
+    frame[15] = 0;
+    arrive(60);
+    frame[12] = 8;
+    arrive(60);
+    frame[12] = 0x81;
+    arrive(17);
+    assert_int_equal(u.elsewhere, 4);
+    assert_int_equal(a.heard + b.heard, 2);
+    /* Their cable is the card's. */
+    wire.up = false;
+    net_card_interrupt(&card);
+    assert_false(net_port_plugged(u.port[0]->port) || net_port_plugged(u.port[1]->port));
+    for (uint16_t v = 100; v < 100 + UPLINK_VLANS - 2; v++)
+        assert_int_equal(uplink_add_vlan(&u, v), 0);
+    assert_false(net_port_plugged(u.port[2]->port));
+    assert_int_equal(uplink_add_vlan(&u, 300), -ENOSPC);
+    uplink_stop(&u);
+    net_port_detach(a.port);
+    net_port_detach(b.port);
+    net_switch_destroy(&other);
+    vms[0].port = sw.port[0];
 }
 
 static void arp(void **state)
@@ -455,8 +537,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
-        TEST(goes_out),  TEST(comes_in),    TEST(completed),       TEST(full),
-        TEST(link_down), TEST(not_started), cmocka_unit_test(arp),
+        TEST(goes_out),  TEST(comes_in),    TEST(completed), TEST(full),
+        TEST(link_down), TEST(not_started), TEST(vlans),     cmocka_unit_test(arp),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

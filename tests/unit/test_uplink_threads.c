@@ -262,7 +262,7 @@ static void all_at_once(void **state)
     for (unsigned i = 0; i < VMS; i++)
         heard += vms[i].heard;
     assert_true(heard > 0 && sent > 0 && card.counts.received > 0);
-    assert_int_equal(uplink.port->counts.received, card.counts.sent);
+    assert_int_equal(uplink.port[0]->port->counts.received, card.counts.sent);
     uplink_stop(&uplink);
     for (unsigned i = 0; i < VMS; i++)
         net_port_detach(vms[i].port);
