@@ -495,6 +495,30 @@ static void bad_frames(void **state)
     }
 }
 
+/* The same where so much may be of one frame. */
+static void bad_long_frames(void **state)
+{
+    static const struct {
+        unsigned pieces;
+        uint16_t length;
+        unsigned bad;
+    } cases[] = {{1, 2049, 1}, {1, 9000, 1}, {2, 2049, 1}, {5, 2048, 1}, {6, 2048, 2}, {13, 64, 3}};
+    unsigned bad = 0;
+
+    start_up_to(9234);
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        for (unsigned n = 1; n <= cases[i].pieces; n++)
+            assert_true(put(NULL, cases[i].length, n == cases[i].pieces ? 3 : 1, 0));
+        fill((uint8_t)i);
+        assert_true(arrives(pattern, 77));
+        net_card_interrupt(card);
+        bad += cases[i].bad;
+        assert_int_equal(card->counts.bad, bad);
+        assert_int_equal(heard.frames, i + 1);
+        assert_memory_equal(heard.data, pattern, 77);
+    }
+}
+
 static unsigned calls;
 
 static void called(void)
@@ -675,10 +699,23 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
-        TEST(address),   TEST(begins_anew), TEST(sends),     TEST(too_long_for_it),
-        TEST(full),      TEST(receives),    TEST(in_pieces), TEST(bad_frames),
-        TEST(a_flood),   TEST(a_link),      TEST(polled),    TEST(somebody_elses_interrupt),
-        TEST(a_hang),    TEST(no_link),     TEST(deaf),      TEST(hangs_for_good),
+        TEST(address),
+        TEST(begins_anew),
+        TEST(sends),
+        TEST(too_long_for_it),
+        TEST(full),
+        TEST(receives),
+        TEST(in_pieces),
+        TEST(bad_frames),
+        TEST(bad_long_frames),
+        TEST(a_flood),
+        TEST(a_link),
+        TEST(polled),
+        TEST(somebody_elses_interrupt),
+        TEST(a_hang),
+        TEST(no_link),
+        TEST(deaf),
+        TEST(hangs_for_good),
         TEST(goes_away),
     };
 
