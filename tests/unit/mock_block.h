@@ -15,8 +15,8 @@ static struct block_request *held[MOCK_HELD];
 static unsigned holding, closed, submitted;
 static bool at_once; /* requests come back from inside submit() */
 static int next_error;
-static struct block_request last, before; /* the last one, and the one before it */
-static struct block_device block;
+static struct block_request last, before_last;      /* the last one, and the one before it */
+static struct block_device block, *behind = &block; /* behind: what a disk is opened with */
 static const char *mock_serial;
 static struct device_disk_counts counts;
 
@@ -44,7 +44,7 @@ static inline void mock_submit(struct block_device *d, struct block_request *r)
     assert_int_equal(block_check(d, r), 0);
     assert_true(holding < MOCK_HELD);
     submitted++;
-    before = last;
+    before_last = last;
     last = *r;
     if (at_once)
         carry_out(r);
@@ -52,14 +52,19 @@ static inline void mock_submit(struct block_device *d, struct block_request *r)
         held[holding++] = r;
 }
 
+static inline void mock_back(unsigned which)
+{
+    struct block_request *r = held[which];
+
+    assert_true(holding > which);
+    memmove(held + which, held + which + 1, (--holding - which) * sizeof(held[0]));
+    carry_out(r);
+}
+
 /* Give back the one that has waited longest. */
 static inline void one_back(void)
 {
-    struct block_request *r = held[0];
-
-    assert_true(holding > 0);
-    memmove(held, held + 1, --holding * sizeof(held[0]));
-    carry_out(r);
+    mock_back(0);
 }
 
 static inline void mock_poll(struct block_device *d, const void *owner)
@@ -69,6 +74,7 @@ static inline void mock_poll(struct block_device *d, const void *owner)
 }
 
 static const struct block_ops mock_block_ops = {.submit = mock_submit, .poll = mock_poll};
+static const struct block_ops mock_unhurried __attribute__((unused)) = {.submit = mock_submit};
 
 static inline void mock_close(struct block_device *b)
 {
@@ -79,7 +85,7 @@ static inline void mock_close(struct block_device *b)
 static inline int mock_open(void *context, const char *text, size_t length, struct device_disk *out,
                             char *error)
 {
-    *out = (struct device_disk){.block = &block,
+    *out = (struct device_disk){.block = behind,
                                 .close = mock_close,
                                 .counts = &counts,
                                 .read_only = strstr(text, ",ro") != NULL};

@@ -9,295 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "arch/x86/lib/errno.h"
-#include "guest/board/pci.h"
-#include "guest/board/class.h"
-#include "guest/storage/block.h"
-#include "tests/unit/virtq_driver.h"
-
-#define SECTORS 5000
-#define RINGS   0x1000
-#define HEADER  0x7000
-#define STATUS  0x7f00
-#define DATA    0x8000
-#define BAR     0xc0000000u
-
-extern const struct device_class virtio_blk_class;
-
-static struct board board;
-static struct device_list devices;
-static struct driver v;
-static struct bus_view view;
-
-/* --- the block device --- */
-
-static uint8_t medium[SECTORS * 512];
-static struct block_request *held[100];
-static unsigned holding, closed, submitted;
-static bool at_once; /* requests come back from inside submit() */
-static int next_error;
-static struct block_request last;
-
-static void carry_out(struct block_request *r)
-{
-    uint64_t at = r->sector * 512;
-    int error = next_error;
-
-    next_error = 0;
-    for (unsigned i = 0; i < r->count && error == 0; i++) {
-        uint8_t *memory = (uint8_t *)r->segments[i].address;
-        if (r->op == BLOCK_READ)
-            memcpy(memory, medium + at, r->segments[i].length);
-        else
-            memcpy(medium + at, memory, r->segments[i].length);
-        at += r->segments[i].length;
-    }
-    if (error == 0 && (r->op == BLOCK_WRITE_ZEROES || r->op == BLOCK_DISCARD))
-        memset(medium + at, 0, r->sectors * 512);
-    r->done(r, error);
-}
-
-static void submit(struct block_device *d, struct block_request *r)
-{
-    assert_int_equal(block_check(d, r), 0);
-    submitted++;
-    last = *r;
-    if (at_once)
-        carry_out(r);
-    else
-        held[holding++] = r;
-}
-
-/* Give back the one that has waited longest. */
-static void one_back(void)
-{
-    struct block_request *r = held[0];
-
-    assert_true(holding > 0);
-    memmove(held, held + 1, --holding * sizeof(held[0]));
-    carry_out(r);
-}
-
-static void poll(struct block_device *d, const void *owner)
-{
-    while (holding)
-        one_back();
-}
-
-static const struct block_ops block_ops = {.submit = submit, .poll = poll};
-static struct block_device block;
-
-static void close_block(struct block_device *b)
-{
-    closed++;
-}
-
-static struct device_disk_counts counts;
-
-static int open_block(void *context, const char *text, size_t length, struct device_disk *out,
-                      char *error)
-{
-    *out = (struct device_disk){
-        .block = &block, .close = close_block, .counts = &counts, .serial = "serial-1"};
-    out->read_only = length == 2;
-    return 0;
-}
-
-static const char *texts[2];
-
-static const char *line(void *context, const char *key, unsigned index, size_t *length,
-                        uint32_t *number)
-{
-    if (index > 0)
-        return NULL;
-    *length = strlen(texts[0]);
-    return texts[0];
-}
-
-/* --- the driver --- */
-
-static uint64_t in(uint32_t at, unsigned size)
-{
-    uint64_t value;
-
-    assert_true(bus_mmio_read(&board.bus, &view, BAR + at, size, &value));
-    return value;
-}
-
-static void out(uint32_t at, unsigned size, uint64_t value)
-{
-    assert_true(bus_mmio_write(&board.bus, &view, BAR + at, size, value));
-}
-
-static uint32_t config(unsigned at, unsigned size)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (at & 3)), size);
-}
-
-static void config_write(unsigned at, unsigned size, uint32_t value)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
-}
-
-static uint64_t offered(void)
-{
-    uint64_t low;
-
-    out(0, 4, 0);
-    low = in(4, 4);
-    out(0, 4, 1);
-    return low | in(4, 4) << 32;
-}
-
-/* As Linux does it; queue 0 with a vector, message 0x30 to vector 1 of the table. */
-static void start(uint64_t features)
-{
-    config_write(PCI_COMMAND, 2, 6);
-    out(0x14, 1, 0);
-    assert_int_equal(in(0x14, 1), 0);
-    out(0x14, 1, 1);
-    out(0x14, 1, 3);
-    out(8, 4, 0);
-    out(12, 4, (uint32_t)features);
-    out(8, 4, 1);
-    out(12, 4, features >> 32);
-    out(0x14, 1, 0xb);
-    assert_int_equal(in(0x14, 1), 0xb);
-    driver_init(&v, &board, features >> 34 & 1, DRIVER_SIZE, RINGS);
-    out(0x16, 2, 0);
-    out(0x18, 2, DRIVER_SIZE);
-    assert_int_equal(in(0x18, 2), DRIVER_SIZE);
-    out(0x20, 8, v.descriptors);
-    out(0x28, 4, v.driver);
-    out(0x2c, 4, 0);
-    out(0x30, 8, v.device);
-    out(0x1a, 2, 1);
-    assert_int_equal(in(0x1a, 2), 1);
-    out(0x1c, 2, 1);
-    assert_int_equal(in(0x1c, 2), 1);
-    out(0x14, 1, 0xf);
-    assert_int_equal(in(0x14, 1), 0xf);
-}
-
-static void use_msix(void)
-{
-    unsigned cap = config(PCI_CAPABILITIES, 1);
-
-    assert_int_equal(config(cap, 1), 0x11);
-    config_write(cap + 2, 2, 0x8000);
-    for (unsigned i = 0; i < 2; i++) {
-        out(0x4000 + 16 * i, 4, 0xfee00000);
-        out(0x4008 + 16 * i, 4, 0x30 + i);
-        out(0x400c + 16 * i, 4, 0);
-    }
-}
-
-/* Offer a request with up to two segments of data; its id. */
-static int offer(uint32_t type, uint64_t sector, bool to_device, uint64_t gpa, uint32_t length,
-                 uint32_t length2)
-{
-    struct driver_segment s[4] = {{HEADER, 16, false}};
-    unsigned n = 1;
-
-    driver_put(&v, HEADER, type, 8);
-    driver_put(&v, HEADER + 8, sector, 8);
-    if (length)
-        s[n++] = (struct driver_segment){gpa, length, !to_device};
-    if (length2)
-        s[n++] = (struct driver_segment){gpa + length, length2, !to_device};
-    s[n++] = (struct driver_segment){STATUS, 1, true};
-    board.memory[STATUS] = 0xee;
-    return driver_offer(&v, s, n, n == 3);
-}
-
-static void kick(void)
-{
-    out(0x3000, 2, 0);
-}
-
-/* The first notification capability is a port, for all queues; the second one is in BAR 0. */
-static uint16_t doorbell(void)
-{
-    unsigned at = config(PCI_CAPABILITIES, 1), found[2], n = 0;
-
-    for (; at; at = config(at + 1, 1))
-        if (config(at, 1) == 9 && config(at + 3, 1) == 2 && n < 2)
-            found[n++] = at;
-    assert_int_equal(n, 2);
-    assert_int_equal(config(found[0] + 4, 1), 2);
-    assert_int_equal(config(found[0] + 8, 4), 0);
-    assert_int_equal(config(found[0] + 12, 4), 4);
-    assert_int_equal(config(found[0] + 16, 4), 0);
-    assert_int_equal(config(found[1] + 4, 1), 0);
-    assert_int_equal(config(found[1] + 16, 4), 4);
-    assert_int_equal(config(PCI_BAR0 + 8, 4) & 3, 1);
-    return (uint16_t)(config(PCI_BAR0 + 8, 4) & ~3u);
-}
-
-static void expect_done(int id, uint8_t status, uint32_t written)
-{
-    uint32_t w;
-
-    assert_int_equal(driver_take(&v, &w), id);
-    assert_int_equal(w, written);
-    assert_int_equal(board.memory[STATUS], status);
-}
-
-#define V1          (UINT64_C(1) << 32)
-#define PACKED_RING (UINT64_C(1) << 34)
-#define INDIRECT    (UINT64_C(1) << 28)
-
-static int setup_disk(const char *text)
-{
-    static const struct device_class *const classes[] = {&pci_class, &virtio_blk_class};
-    static struct device_host host;
-    struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
-
-    host = (struct device_host){.line = line, .disk = open_block};
-    texts[0] = text;
-    mock_init(&board);
-    view = (struct bus_view){0};
-    devices = (struct device_list){0};
-    block = (struct block_device){
-        .ops = &block_ops,
-        .sectors = SECTORS,
-        .logical_block = 512,
-        .physical_block = 4096,
-        .max_sectors = 16,
-        .max_segments = 4,
-        .segment_align = 1,
-        .highest_address = UINT64_MAX,
-        .has_flush = true,
-        .discard_sectors = 5,
-        .write_zeroes_sectors = 7,
-    };
-    at_once = true;
-    counts = (struct device_disk_counts){0};
-    holding = closed = submitted = 0;
-    next_error = 0;
-    for (unsigned i = 0; i < sizeof(medium); i++)
-        medium[i] = (uint8_t)(i / 512 * 7 + i);
-    if (device_list_fill(&devices, classes, 2, &s) < 0)
-        return -1;
-    bus_reset(&board.bus);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    return setup_disk("ram:x");
-}
-
-static int teardown(void **state)
-{
-    bool good = mock_round_trip(&board);
-
-    mock_destroy(&board);
-    device_list_destroy(&devices);
-    return good && board.pins == 0 && counts.in_flight == 0 && closed == 1 ? 0 : -1;
-}
+#include "tests/unit/blk_driver.h"
 
 static void test_what_is_seen(void **state)
 {
@@ -318,7 +30,7 @@ static void test_what_is_seen(void **state)
                               1 << 10 | 1 << 12 | 1 << 13 | 1 << 14));
     assert_int_equal(in(0x12, 2), 16); /* queues */
     assert_int_equal(in(0x18, 2), 128);
-    assert_int_equal(in(0x2000, 4), SECTORS);
+    assert_int_equal(in(0x2000, 4), MOCK_SECTORS);
     assert_int_equal(in(0x2004, 4), 0);
     assert_int_equal(in(0x200c, 4), 126); /* seg_max */
     assert_int_equal(in(0x2014, 4), 512);
@@ -407,7 +119,7 @@ static void test_errors(void **state)
     int id;
 
     start(V1 | INDIRECT);
-    id = offer(0, SECTORS - 1, false, DATA, 1024, 0);
+    id = offer(0, MOCK_SECTORS - 1, false, DATA, 1024, 0);
     kick();
     expect_done(id, 1, 1);
     id = offer(0, UINT64_MAX, false, DATA, 512, 512);
@@ -437,7 +149,7 @@ static void test_read_only(void **state)
     int id;
 
     teardown(NULL);
-    assert_int_equal(setup_disk("ro"), 0);
+    assert_int_equal(setup_disk("ram:x,ro"), 0);
     config_write(PCI_COMMAND, 2, 2);
     assert_int_equal(offered() & (1 << 5 | 1 << 13 | 1 << 14), 1 << 5);
     start(V1 | INDIRECT | 1 << 5);
@@ -492,7 +204,7 @@ static void test_what_is_counted(void **state)
     id = offer(0, 0, false, DATA, 512, 0);
     kick();
     expect_done(id, 1, 1);
-    id = offer(0, SECTORS, false, DATA, 512, 0);
+    id = offer(0, MOCK_SECTORS, false, DATA, 512, 0);
     kick();
     expect_done(id, 1, 1);
     id = offer(0, 0, false, DATA, 500, 0);
@@ -554,7 +266,7 @@ static void test_reset_in_flight(void **state)
 {
     at_once = false;
     start(V1 | INDIRECT);
-    block.ops = &(struct block_ops){.submit = submit}; /* nobody can hurry it */
+    block.ops = &mock_unhurried; /* nobody can hurry it */
     assert_true(offer(0, 0, false, DATA, 512 * 40, 0) >= 0);
     kick();
     assert_int_equal(holding, 1);
@@ -569,7 +281,7 @@ static void test_reset_in_flight(void **state)
     for (unsigned i = 0; i < 0x2000; i++)
         assert_int_equal(board.memory[RINGS + i], 0x55);
     assert_int_equal(board.memory[STATUS], 0xee);
-    block.ops = &block_ops;
+    block.ops = &mock_block_ops;
     at_once = true;
     start(V1 | INDIRECT);
     int id = offer(0, 0, false, DATA, 512, 0);
@@ -667,13 +379,13 @@ static void test_saved_in_flight(void **state)
     expect_done(id, 0, 513);
     assert_int_equal(in(0x1000, 1), 1);
 
-    block.ops = &(struct block_ops){.submit = submit};
+    block.ops = &mock_unhurried;
     assert_true(offer(0, 0, false, DATA, 512, 0) >= 0);
     kick();
     out(0x14, 1, 0);
     assert_int_equal(in(0x14, 1), 0xf);
     assert_false(bus_idle(&board.bus, false));
-    block.ops = &block_ops;
+    block.ops = &mock_block_ops;
     assert_true(mock_round_trip(&board));
     assert_int_equal(in(0x14, 1), 0);
     assert_int_equal(holding, 0);
@@ -690,7 +402,7 @@ static void test_idle_before_the_end(void **state)
         assert_true(offer(0, i, false, DATA, 512 * 40, 0) >= 0);
     kick();
     assert_int_equal(submitted, 3);
-    block.ops = &(struct block_ops){.submit = submit};
+    block.ops = &mock_unhurried;
     assert_false(bus_idle(&board.bus, true));
     kick();
     for (unsigned i = 0; i < 3; i++) {
@@ -701,7 +413,7 @@ static void test_idle_before_the_end(void **state)
     assert_int_equal(submitted, 3);
     assert_int_equal(driver_take(&v, &w), -1);
     assert_int_equal(board.rises[10], 0);
-    block.ops = &block_ops;
+    block.ops = &mock_block_ops;
 }
 
 /* More than there are requests: they wait, and are begun as others come back. */
@@ -714,7 +426,8 @@ static void test_many(void **state)
     start(V1 | INDIRECT);
     srandom(3);
     for (unsigned i = 0; i < 20000; i++) {
-        if (random() % 3 == 0 && offer(0, (uint64_t)random() % SECTORS, false, DATA, 512, 0) >= 0) {
+        if (random() % 3 == 0 &&
+            offer(0, (uint64_t)random() % MOCK_SECTORS, false, DATA, 512, 0) >= 0) {
             offers++;
             kick();
         }
@@ -817,7 +530,7 @@ static void test_what_one_exit_may_ask(void **state)
 
     /* One request that is longer than that. */
     driver_put(&v, DATA, 0, 8);
-    driver_put(&v, DATA + 8, SECTORS, 8);
+    driver_put(&v, DATA + 8, MOCK_SECTORS, 8);
     id = offer(13, 0, true, DATA, 16, 0);
     submitted = 0;
     kick();
@@ -827,7 +540,7 @@ static void test_what_one_exit_may_ask(void **state)
     assert_uint_in_range(submitted, 4096 / 7, 4096 / 7 + 1);
     mock_ticks(&board, 1);
     expect_done(id, 0, 1);
-    assert_int_equal(medium[SECTORS * 512 - 1], 0);
+    assert_int_equal(medium[MOCK_SECTORS * 512 - 1], 0);
 
     /* And one that is reset in between. */
     offer(13, 0, true, DATA, 16, 0);
@@ -856,7 +569,7 @@ static void test_bound_after_the_end(void **state)
 {
     start(V1 | INDIRECT);
     driver_put(&v, DATA, 0, 8);
-    driver_put(&v, DATA + 8, SECTORS, 8);
+    driver_put(&v, DATA + 8, MOCK_SECTORS, 8);
     offer(13, 0, true, DATA, 16, 0); /* longer than the budget: waits */
     kick();
     assert_true(
@@ -866,7 +579,7 @@ static void test_bound_after_the_end(void **state)
     submitted = 0;
     for (unsigned i = 0; i < 8; i++) {
         driver_put(&v, DATA, 0, 8);
-        driver_put(&v, DATA + 8, SECTORS, 8);
+        driver_put(&v, DATA + 8, MOCK_SECTORS, 8);
         offer(13, 0, true, DATA, 16, 0);
     }
     kick(); /* one exit */
@@ -886,7 +599,7 @@ static void test_bound_after_a_reset(void **state)
     submitted = 0;
     for (unsigned i = 0; i < 8; i++) {
         driver_put(&v, DATA, 0, 8);
-        driver_put(&v, DATA + 8, SECTORS, 8);
+        driver_put(&v, DATA + 8, MOCK_SECTORS, 8);
         offer(13, 0, true, DATA, 16, 0);
     }
     kick();

@@ -266,13 +266,13 @@ static void test_durable(void **state)
     enable();
     make_pair(1, ENTRIES, 0);
     assert_int_equal(ask(1, w, NULL), 0);
-    assert_int_equal(before.op, BLOCK_WRITE);
+    assert_int_equal(before_last.op, BLOCK_WRITE);
     assert_int_equal(last.op, BLOCK_FLUSH);
     assert_int_equal(ask(1, z, NULL), 0);
-    assert_int_equal(before.op, BLOCK_WRITE_ZEROES);
+    assert_int_equal(before_last.op, BLOCK_WRITE_ZEROES);
     assert_int_equal(last.op, BLOCK_FLUSH);
     assert_int_equal(ask(1, r, NULL), 0);
-    assert_int_equal(before.op, BLOCK_FLUSH);
+    assert_int_equal(before_last.op, BLOCK_FLUSH);
     assert_int_equal(last.op, BLOCK_READ);
     block.has_fua = true;
     assert_int_equal(ask(1, w, NULL), 0);
