@@ -69,19 +69,19 @@ def check_card(lab, device, said):
            not any(answers[0][42:]), f"the answer: {answers}")
 
 
-@scenario(bound=60, slow=True)
+@scenario(bound=60)
 def check_net_e1000(lab):
     """QEMU's 82540EM: INTx, by the line that firmware gave it."""
     check_card(lab, "e1000", "82540EM")
 
 
-@scenario(bound=60, slow=True)
+@scenario(bound=60)
 def check_net_e1000e(lab):
     """QEMU's 82574L: MSI."""
     check_card(lab, "e1000e", "82574L")
 
 
-@scenario(bound=60, slow=True)
+@scenario(bound=60)
 def check_net_none(lab):
     """A card that Corbel does not drive is named, and left alone."""
     report(lab, lab.image(host(mode="check", check_net="yes")), kind="qemu", model="Nehalem,-vmx", extra=["-device", "rtl8139"])
