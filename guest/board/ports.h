@@ -16,6 +16,9 @@
 #define PORT_SYSTEM_A      0x92  /* A20 and fast reset */
 #define PORT_UART1         0x3f8 /* 8 ports */
 #define PORT_DEBUG         0x402 /* the debug console, as E9h is */
+#define PORT_FW_CFG        0x510 /* the key, 16 bits; 511h: data */
+#define PORT_FW_CFG_DMA    0x514 /* the address of a transfer's record, big-endian */
+#define PORTS_FW_CFG_DMA   8
 #define PORT_IDE1          0x1f0 /* 8 ports, and: */
 #define PORT_IDE1_CONTROL  0x3f6
 #define PORT_IDE2          0x170
