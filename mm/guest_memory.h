@@ -9,7 +9,7 @@
 #include "mm/frame.h"
 
 #define GUEST_MEMORY_RANGES 4
-#define GUEST_MEMORY_LAYERS 128
+#define GUEST_MEMORY_LAYERS 192
 #define GUEST_MEMORY_END    BIT(46) /* of all RAM and layers */
 #define GUEST_CHUNK         (2 * MIB)
 /* A chunk's word: an address, and in its low bits what is there; see guest_memory.c. */

@@ -49,6 +49,8 @@ struct device_host {
      * whatever they were doing with devices. Without locks. */
     void (*settle)(void *context);
     uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */
+    const void *firmware; /* the file's bytes, which stay in place; NULL: it has none */
+    uint64_t firmware_size;
     /* A byte leaves the serial port; false: not now, uart_output_ready() says when. */
     bool (*serial_put)(void *context, uint8_t byte);
     /* Bytes leave a port of the VM's: how many of them are taken now. */
@@ -82,6 +84,8 @@ struct device_setup {
     const struct device_host *host;
     struct pci *pci;    /* the bus for PCI functions, once it is there */
     struct acpi_pm *pm; /* the power management's registers, alike */
+    paddr rom;          /* and frames in which firmware is, */
+    uint64_t rom_size;  /* so many bytes */
     const char *text;   /* the value of its line, where its class has a key */
     size_t length;
     uint32_t line;                    /* and that line's number */

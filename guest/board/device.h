@@ -175,7 +175,7 @@ void device_wall_clock(struct device *d, int64_t *seconds, uint32_t *microsecond
  */
 
 #define BUS_DEVICES 48
-#define BUS_RANGES  64
+#define BUS_RANGES  96
 
 enum bus_space { BUS_PORTS, BUS_MEMORY };
 

@@ -370,7 +370,7 @@ static void ecam_write(struct device *d, uint64_t offset, unsigned size, uint64_
 }
 
 /* The register is written in two halves: what is in between is a place like any other. */
-static void place_ecam(struct pci_function *bridge, unsigned offset, unsigned size)
+static void place_ecam(struct pci_function *bridge)
 {
     struct pci *p = bridge->pci;
     uint32_t low = get(bridge->config + PCIEXBAR, 4), high = get(bridge->config + PCIEXBAR + 4, 4);
@@ -381,7 +381,27 @@ static void place_ecam(struct pci_function *bridge, unsigned offset, unsigned si
         bus_withdraw(p->bus, &p->ecam);
 }
 
-static const struct pci_function_ops bridge_ops = {.written = place_ecam};
+static void bridge_written(struct pci_function *bridge, unsigned offset, unsigned size)
+{
+    struct pci *p = bridge->pci;
+
+    place_ecam(bridge);
+    if (p->bridge_written)
+        p->bridge_written(p->bridge_owner, bridge->config);
+}
+
+static const struct pci_function_ops bridge_ops = {.written = bridge_written};
+
+void pci_bridge_registers(struct pci *p, unsigned at, const uint8_t *value, const uint8_t *writable,
+                          unsigned count, void (*written)(struct device *d, const uint8_t *config),
+                          struct device *d)
+{
+    memcpy(p->bridge.config + at, value, count);
+    memcpy(p->bridge.initial + at, value, count);
+    memcpy(p->bridge.writable + at, writable, count);
+    p->bridge_owner = d;
+    p->bridge_written = written;
+}
 
 /* --- configuration mechanism #1 --- */
 

@@ -82,6 +82,8 @@ struct pci {
     struct pci_function *function[256]; /* by devfn */
     struct pci_function bridge;
     struct bus_range ecam;
+    void (*bridge_written)(struct device *d, const uint8_t *config); /* pci_bridge_registers() */
+    struct device *bridge_owner;
     uint32_t places;                  /* which devices pci_add_device() may take: a bit each */
     struct spinlock intx_lock;        /* over who drives which line: */
     uint8_t asserted[PCI_INTX_LINES]; /* functions that do */
@@ -123,6 +125,14 @@ int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f) MUST
 int pci_add_device(struct pci *p, struct pci_function *f) MUST_CHECK;
 /* The number on the bus of the device that has a range behind a BAR there, or -ENOENT. */
 int pci_device_of(const struct pci *p, const struct device *d);
+/*
+ * The host bridge has these registers, too, from `at` on, of which the guest sets bits that are
+ * writable. written is called with the bridge's config space after each change of that, with the
+ * bus's lock held and not d's. One device does so, when it is made.
+ */
+void pci_bridge_registers(struct pci *p, unsigned at, const uint8_t *value, const uint8_t *writable,
+                          unsigned count, void (*written)(struct device *d, const uint8_t *config),
+                          struct device *d);
 /* It stops, and all its functions are gone: their BARs are nowhere, their pins down. Accesses that
  * have begun may still come to what they have found. */
 void pci_remove_device(struct pci *p, struct device *d);

@@ -2,8 +2,8 @@
  * The chipset's bridge to the devices of a PC (Intel I/O Controller Hub 9 Family, "LPC Interface
  * Bridge Registers (D31:F0)"): OVMF and SeaBIOS know the platform by it, and set up where the
  * registers of power management are and where PCI's interrupts lead. It says at once what they
- * would set, for a VM starts without them, too. A VM with nothing on PCI does not have it: nobody
- * there could want anything of it.
+ * would set, for a VM starts without them, too. A VM with nothing on PCI and without firmware does
+ * not have it: nobody there could want anything of it.
  */
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
@@ -89,7 +89,7 @@ static int create(struct device *d, struct device_setup *s)
     struct pci_function *f = &l->function;
 
     l->pm = s->pm;
-    if (pci_is_bare(s->pci))
+    if (pci_is_bare(s->pci) && !s->host->firmware)
         return 0;
     pci_function_init(f, &function_ops, 0x8086, 0x2918, CLASS);
     f->config[PCI_REVISION] = REVISION;

@@ -100,6 +100,19 @@ static void a_vm_without_pci_devices_has_none(void **state)
     assert_true(pm_is_at(0x600));
 }
 
+/* Which looks for it at once. */
+static void a_vm_with_firmware_has_one(void **state)
+{
+    teardown(NULL);
+    mock_init(&board);
+    board.host.firmware = "";
+    assert_int_equal(device_list_add(&list, &acpi_pm_class, &board.setup), 0);
+    assert_int_equal(device_list_add(&list, &pci_class, &board.setup), 0);
+    assert_int_equal(device_list_add(&list, &lpc_class, &board.setup), 0);
+    bus_reset(&board.bus);
+    assert_int_equal(in(0, 4), 0x29188086);
+}
+
 /* What either firmware writes, which is what there is already; and something else. */
 static void registers_keep_what_is_written(void **state)
 {
@@ -171,6 +184,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_firmware_knows_it_by, setup, teardown),
         cmocka_unit_test_setup_teardown(a_vm_without_pci_devices_has_none, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_vm_with_firmware_has_one, setup, teardown),
         cmocka_unit_test_setup_teardown(registers_keep_what_is_written, setup, teardown),
         cmocka_unit_test_setup_teardown(power_management_is_where_it_says, setup, teardown),
         cmocka_unit_test_setup_teardown(power_management_hides_nobody, setup, teardown),
