@@ -2,7 +2,8 @@
  * What tools/image must know of a config, said by the parser that will read it on the machine:
  *     confscan FILE
  * prints "report LINE SENTENCE" for each problem, "path OFFSET LENGTH" for each file that a VM
- * names, and "disk NAME SIZE OFFSET LENGTH" for each partition, where LENGTH 0 is no file.
+ * names, "firmware OFFSET LENGTH" where it names that as its firmware, and "disk NAME SIZE OFFSET
+ * LENGTH" for each partition, where LENGTH 0 is no file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,12 @@ static void path(const char *text, struct config_span span)
 {
     if (span.data)
         printf("path %zu %zu\n", (size_t)(span.data - text), span.length);
+}
+
+static void firmware(const char *text, struct config_span span)
+{
+    if (span.data)
+        printf("firmware %zu %zu\n", (size_t)(span.data - text), span.length);
 }
 
 static void disk(const char *text, const struct config_line *line)
@@ -86,6 +93,7 @@ int main(int argc, char **argv)
     config_parse(text, length, &config, vms, count, report, NULL);
     for (size_t i = 0; i < config.vm_count; i++) {
         path(text, vms[i].kernel);
+        firmware(text, vms[i].firmware);
         path(text, vms[i].initrd);
         for (size_t j = 0; j < vms[i].modules.count; j++)
             path(text, vms[i].modules.item[j].file);

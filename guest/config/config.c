@@ -487,8 +487,15 @@ size_t config_files(const struct vm_config *vms, size_t count, struct config_fil
         if (vm->broken) {
             continue;
         }
-        add_file(&list, (struct config_file){vm->kernel, config_vm_line(vm, CONFIG_VM_KERNEL),
-                                             (uint32_t)i, true});
+        if (vm->kernel.data) {
+            add_file(&list, (struct config_file){vm->kernel, config_vm_line(vm, CONFIG_VM_KERNEL),
+                                                 (uint32_t)i, true});
+        }
+        if (vm->firmware.data) {
+            add_file(&list,
+                     (struct config_file){vm->firmware, config_vm_line(vm, CONFIG_VM_FIRMWARE),
+                                          (uint32_t)i, false});
+        }
         if (vm->initrd.data) {
             add_file(&list, (struct config_file){vm->initrd, config_vm_line(vm, CONFIG_VM_INITRD),
                                                  (uint32_t)i, false});

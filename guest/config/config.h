@@ -109,6 +109,7 @@ enum config_switch_key {
 
 enum config_vm_key {
     CONFIG_VM_KERNEL,
+    CONFIG_VM_FIRMWARE,
     CONFIG_VM_INITRD,
     CONFIG_VM_MODULE,
     CONFIG_VM_CMDLINE,
@@ -167,6 +168,7 @@ struct config_lines {
 
 struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
+    struct config_span firmware; /* instead of a kernel; data NULL: there is none */
     struct config_modules modules;
     struct config_lines disks;
     struct config_lines nets;
@@ -263,7 +265,7 @@ void config_set_check(const char *key, config_check check);
 
 /* Line number index, from 0, of the VM's with that key, which is of type CONFIG_LINES; or is `no`
  * or `yes`: then there is one where it is yes, in the file or by its default; or a number of one
- * digit: then there is one where it is not 0. */
+ * digit: then there is one where it is not 0; or is a path. */
 bool config_vm_says(const struct vm_config *vm, const char *key, unsigned index,
                     struct config_line *out);
 
@@ -286,14 +288,14 @@ struct config_file {
     struct config_span path;
     uint32_t line;
     uint32_t vm; /* index of the VM that names it first */
-    bool kernel; /* named there as kernel, else as initrd, module, disk or disc */
+    bool kernel; /* named there as kernel, else as firmware, initrd, module, disk or disc */
 };
 
 /*
- * The distinct files of vms[0..count) that are not broken, in the order of the VMs, kernel before
- * initrd before modules before disks before discs. Fills at most max elements of files and returns
- * how many there are; what did not fit may be counted more than once. So as many as with max 0
- * always suffice.
+ * The distinct files of vms[0..count) that are not broken, in the order of the VMs, kernel or
+ * firmware before initrd before modules before disks before discs. Fills at most max elements of
+ * files and returns how many there are; what did not fit may be counted more than once. So as many
+ * as with max 0 always suffice.
  */
 size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
                     size_t max);
@@ -316,8 +318,7 @@ enum config_type {
 struct config_key {
     const char *name;
     enum config_type type;
-    uint16_t offset; /* of the value in struct config or struct vm_config */
-    bool required;
+    uint16_t offset;             /* of the value in struct config or struct vm_config */
     uint64_t min, max, multiple; /* CONFIG_SIZE, CONFIG_NUMBER; others: lengths */
     uint32_t limit;              /* CONFIG_LINES: how many lines, up to CONFIG_MAX_LINES */
     const char *const *choices;  /* CONFIG_CHOICE, CONFIG_FLAGS: value or bit by index; NULL ends */

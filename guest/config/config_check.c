@@ -8,11 +8,31 @@
 
 static void check_kernel(struct config_parser *p, struct vm_config *vm)
 {
-    if (vm->broken || vm->key_line[CONFIG_VM_KERNEL])
+    if (vm->broken || vm->key_line[CONFIG_VM_KERNEL] || vm->key_line[CONFIG_VM_FIRMWARE])
         return;
     vm->broken = true;
-    config_report_line(p, vm->section_line, "[vm %.*s] has no kernel; add a line 'kernel = FILE'",
+    config_report_line(p, vm->section_line,
+                       "[vm %.*s] has no kernel; add a line 'kernel = FILE', or 'firmware = uefi'",
                        (int)vm->name.length, vm->name.data);
+}
+
+/* What firmware starts it finds itself. */
+static void check_firmware(struct config_parser *p, struct vm_config *vm)
+{
+    static const uint8_t others[] = {CONFIG_VM_KERNEL, CONFIG_VM_INITRD, CONFIG_VM_MODULE,
+                                     CONFIG_VM_CMDLINE};
+
+    if (vm->broken || !vm->key_line[CONFIG_VM_FIRMWARE])
+        return;
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        if (!vm->key_line[others[i]])
+            continue;
+        vm->broken = true;
+        config_report_line(p, vm->key_line[others[i]],
+                           "'%s' does not go with 'firmware' in [vm %.*s], which starts what is on "
+                           "the VM's disks; keep one of them",
+                           config_vm_keys[others[i]].name, (int)vm->name.length, vm->name.data);
+    }
 }
 
 /* Whichever line of the section comes first. */
@@ -113,6 +133,7 @@ static void check_partitions(struct config_parser *p)
 void config_check_vm(struct config_parser *p, struct vm_config *vm)
 {
     check_kernel(p, vm);
+    check_firmware(p, vm);
     check_whole_disks(p, vm);
     check_nets(p, vm);
 }

@@ -156,10 +156,17 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
     [CONFIG_VM_KERNEL] = {.name = "kernel",
                           .type = CONFIG_PATH,
                           .offset = offsetof(struct vm_config, kernel),
-                          .required = true,
                           .min = 1,
                           .max = CONFIG_MAX_PATH,
                           .help = "the kernel's file, relative to the config's folder"},
+    [CONFIG_VM_FIRMWARE] =
+        {.name = "firmware",
+         .type = CONFIG_PATH,
+         .offset = offsetof(struct vm_config, firmware),
+         .min = 1,
+         .max = CONFIG_MAX_PATH,
+         .help = "instead of a kernel, firmware that starts what is on the VM's disks: `bios`, "
+                 "`uefi`, or a file, relative to the config's folder"},
     [CONFIG_VM_INITRD] = {.name = "initrd",
                           .type = CONFIG_PATH,
                           .offset = offsetof(struct vm_config, initrd),

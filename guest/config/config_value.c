@@ -35,6 +35,12 @@ bool config_vm_says(const struct vm_config *vm, const char *name, unsigned index
         *out = lines->item[index];
         return true;
     }
+    if (key->type == CONFIG_PATH) {
+        const struct config_span *path = field;
+
+        *out = (struct config_line){*path, vm->key_line[i]};
+        return index == 0 && path->data;
+    }
     if (index > 0 || !*(const uint32_t *)field)
         return false;
     *out = (struct config_line){config_span_of("yes", 3), vm->key_line[i]};

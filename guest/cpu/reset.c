@@ -92,12 +92,12 @@ void vcpu_start_at(struct vcpu *v, const struct guest_start *start)
 }
 
 /* SDM, "MP Initialization Protocol Algorithm for MP Systems"; one start-up IPI after an INIT
- * counts. */
+ * counts. The boot processor is at the reset vector after an INIT, and waits for none. */
 void vcpu_startup_message(struct vcpu *v, uint32_t requests)
 {
     if (requests & REQUEST_INIT) {
         vcpu_init_reset(v);
-        v->wait_for_startup = true;
+        v->wait_for_startup = !(v->lapic.base & APIC_BASE_BSP);
     }
     if ((requests & REQUEST_STARTUP) && v->wait_for_startup) {
         const struct vmx_segment code = {.selector = (uint16_t)(v->startup_vector << 8),

@@ -36,9 +36,9 @@ static void event(struct lapic *target, enum apic_mode how, uint8_t vector)
         vcpu_nmi(v);
         break;
     case APIC_INIT:
-        /* The boot processor after INIT would run the firmware's reset vector, and there is no
+        /* The boot processor after INIT would run the firmware's reset vector, and there may be no
          * firmware. */
-        if (target->base & APIC_BASE_BSP) {
+        if ((target->base & APIC_BASE_BSP) && !v->vm->config->firmware.data) {
             vm_request(v->vm, VM_REQUEST_RESET, "INIT to the boot processor");
             break;
         }

@@ -92,6 +92,18 @@ static bool stands_first(struct vm_slot *s, bool forced)
 }
 
 /* Its memory is clear. */
+static const char *kind_text(const struct vm_slot *s)
+{
+    static char text[80];
+
+    if (s->kind)
+        format(text, sizeof(text), "kernel is %s", s->kind);
+    else
+        format(text, sizeof(text), "firmware is %.*s", (int)MIN(s->config->firmware.length, 60ul),
+               s->config->firmware.data);
+    return text;
+}
+
 static int boot(struct vm_slot *s)
 {
     int result = slot_boot(s);
@@ -104,9 +116,8 @@ static int boot(struct vm_slot *s)
     idle_told = false;
     if (!s->vm->life->resets) {
         s->kind = s->vm->life->kind;
-        log_info("%s: starts with %lu MiB and %u vCPU%s; its kernel is %s", s->name,
-                 s->config->memory / MIB, s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s",
-                 s->kind);
+        log_info("%s: starts with %lu MiB and %u vCPU%s; its %s", s->name, s->config->memory / MIB,
+                 s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s", kind_text(s));
         if (!s->starts)
             s->vm->life->start_ticks = rdtsc() - handover_tsc;
         slot_invalidate(s, config);

@@ -31,7 +31,8 @@ struct vm_slot {
     enum slot_end ended; /* in state SLOT_OFF */
     struct vm *vm;       /* NULL in state SLOT_OFF */
     unsigned starts;     /* how often it was started, restarts included */
-    const char *kind;    /* what its kernel's file was taken for; NULL until it has started */
+    const char *kind;    /* what its kernel's file was taken for; NULL until it has started, and
+                            with firmware */
     struct slot_cost cost;
     /* control.c's own */
     uint64_t began, paused_at, restart_at; /* host TSC */

@@ -65,7 +65,9 @@ static int find_file(const struct vm_config *vm, uint32_t line, struct config_sp
 
 int files_find(const struct vm_config *c, struct vm_files *out)
 {
-    int e = find_file(c, config_vm_line(c, CONFIG_VM_KERNEL), c->kernel, &out->kernel);
+    int e = c->firmware.data
+                ? find_file(c, config_vm_line(c, CONFIG_VM_FIRMWARE), c->firmware, &out->firmware)
+                : find_file(c, config_vm_line(c, CONFIG_VM_KERNEL), c->kernel, &out->kernel);
 
     if (e == 0 && c->initrd.data)
         e = find_file(c, config_vm_line(c, CONFIG_VM_INITRD), c->initrd, &out->initrd);

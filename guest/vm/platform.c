@@ -17,6 +17,7 @@
 #include "guest/vm/discs.h"
 #include "guest/vm/disks.h"
 #include "guest/vm/events.h"
+#include "guest/vm/files.h"
 #include "guest/vm/nets.h"
 #include "guest/vm/vm.h"
 
@@ -39,6 +40,9 @@
     X(keyboard_class)                                                                              \
     X(reset_control_class)                                                                         \
     X(pci_class)                                                                                   \
+    X(fw_cfg_class)                                                                                \
+    X(flash_class)                                                                                 \
+    X(shadow_class)                                                                                \
     X(debug_console_class)                                                                         \
     X(virtio_blk_class)                                                                            \
     X(ide_class)                                                                                   \
@@ -120,10 +124,16 @@ static void settle(void *context)
 
 static struct device_host host_of(struct vm *vm)
 {
+    struct file firmware = {0};
+
+    if (vm->config->firmware.data)
+        (void)!files_find_one(vm->config->firmware, &firmware);
     return (struct device_host){
         .context = vm,
         .memory_below_4g = vm->life->layout.low_top,
         .memory_above_4g = vm->life->layout.high_top - GPA_4G,
+        .firmware = firmware.data,
+        .firmware_size = firmware.size,
         .serial_put = vm_events->output,
         .port_put = vm_events->port_output,
         .log = log_text,

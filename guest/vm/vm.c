@@ -11,6 +11,7 @@
 #include "guest/load/acpi.h"
 #include "guest/load/kernel.h"
 #include "guest/run/run.h"
+#include "guest/vm/firmware.h"
 #include "guest/vm/platform.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
@@ -242,17 +243,20 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
 {
     struct guest_start start;
     uint64_t from = rdtsc();
+    bool has_firmware = vm->config->firmware.data != NULL;
     int result;
 
     if (guest_memory_given(&vm->memory))
         return no_memory(vm, "what its balloon had given back");
-    result = load_acpi(vm);
+    result = has_firmware ? firmware_tell(vm) : load_acpi(vm);
     if (result < 0)
         return no_memory(vm, "its ACPI tables");
-    result = load_kernel(vm, files, &start);
-    if (result < 0)
-        return result;
-    vcpu_start_at(vm->vcpu[0], &start);
+    if (!has_firmware) {
+        result = load_kernel(vm, files, &start);
+        if (result < 0)
+            return result;
+        vcpu_start_at(vm->vcpu[0], &start);
+    }
     vm->life->load_ticks = rdtsc() - from;
     return 0;
 }
@@ -287,5 +291,6 @@ void vm_destroy(struct vm *vm)
         frame_free(vm->apic_access_page, FRAME_ORDER_4K);
     guest_memory_destroy(&vm->memory);
     heap_free(vm->watches);
+    heap_free(vm->life->firmware);
     heap_free(vm);
 }

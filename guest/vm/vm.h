@@ -20,7 +20,8 @@ struct vm_life {
     /* Host TSC ticks: from the loader's hand-over to its first instruction, and of these what it
      * took to clear its RAM and to load its files. */
     uint64_t start_ticks, clear_ticks, load_ticks;
-    const char *kind; /* what its kernel's file was taken for */
+    const char *kind; /* what its kernel's file was taken for; NULL: it has firmware */
+    struct firmware_items *firmware; /* what that is told: see firmware.h */
     unsigned resets;
     /* The reload test (vm_state.h): exits until the next reload (atomic), how many there were,
      * whether the vCPUs are leaving for one (atomic), and the state of its random numbers. */
@@ -37,14 +38,15 @@ struct file {
 /* What a VM is made of beside its config: the contents of its files, which stay in place while it
  * lives. */
 struct vm_files {
-    struct file kernel, initrd;
+    struct file kernel, firmware, initrd;
     struct file module[CONFIG_MAX_MODULES]; /* as many as the config names */
 };
 
 /* Build everything but the guest's software. 0, or an error that has been logged with the config's
  * line. */
 int vm_create(struct vm **out, unsigned id, const struct vm_config *config) MUST_CHECK;
-/* Load kernel and initrd and put the boot vCPU at their entry. 0, or an error that has been logged.
+/* Load kernel and initrd and put the boot vCPU at their entry; or get ready what firmware asks for,
+ * which begins at the reset vector. 0, or an error that has been logged.
  */
 int vm_boot(struct vm *vm, const struct vm_files *files) MUST_CHECK;
 /* Put every device and vCPU into the state after power-on; vm_clear_some() comes next. */

@@ -57,6 +57,28 @@ def make_image_sources(lab):
     expect(read(lab.path("from.iso")) == read(lab.path("from")), "an ISO image has taken the place of a file that the config names")
 
 
+@scenario(bound=60)
+def make_image_firmware(lab):
+    """`firmware = bios` and `uefi` are Debian's packages' files, unless there is a file of that name; the config's copy
+    names the image's. A kernel of that name is none."""
+    conf = lab.file("test.conf", "[vm a]\nfirmware = bios\n[vm b]\nfirmware = uefi\n[vm c]\nkernel = uefi\n")
+    out = lab.path("out.img")
+
+    def on_image(name):
+        return subprocess.run(["mtype", "-i", f"{out}@@{MIB}", f"::/corbel/{name}"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, check=True).stdout
+
+    image(conf, out)
+    expect(on_image("corbel.conf") == b"[vm a]\nfirmware = bios-256k.bin\n[vm b]\nfirmware = uefi.fd\n[vm c]\nkernel = uefi\n",
+           "the config names other files")
+    expect(on_image("bios-256k.bin") == read("/usr/share/seabios/bios-256k.bin"), "the BIOS is another one")
+    expect(on_image("uefi.fd") == read("/usr/share/OVMF/OVMF_VARS_4M.fd") + read("/usr/share/OVMF/OVMF_CODE_4M.fd"),
+           "the UEFI firmware is another one")
+    lab.file("bios", b"of one's own")
+    image(conf, out)
+    expect(on_image("bios") == b"of one's own", "one's own file was passed by")
+
+
 def with_partition(lab, name="out.img"):
     """A config, and an image of it whose partition `a` has been written to."""
     conf, out = lab.file("test.conf", "[disk a]\nsize = 1M\n"), lab.path(name)

@@ -353,7 +353,8 @@ static void test_numbers(void **state)
 }
 
 #define VM_KEYS                                                                                    \
-    "kernel, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, autostart, "      \
+    "kernel, firmware, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, "       \
+    "autostart, "                                                                                  \
     "paused, disk, allow_whole_disk, net, rng, balloon, console, cdrom, watch, "                   \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
@@ -766,7 +767,8 @@ static void test_sections(void **state)
     expect_one("kernel = k\ninitrd = i\n[vm a]\nkernel=k\n", 1,
                "'kernel = k' stands before any section; [host] or [vm NAME] must come first");
     assert_int_equal(config.vm_count, 1);
-    expect_one("[vm a]\nmemory = 1G\n", 1, "[vm a] has no kernel; add a line 'kernel = FILE'");
+    expect_one("[vm a]\nmemory = 1G\n", 1,
+               "[vm a] has no kernel; add a line 'kernel = FILE', or 'firmware = uefi'");
     assert_true(vms[0].broken);
     assert_int_equal(parse("[ vm\ta ] # with blanks\nkernel=k"), 1);
     expect_span(vms[0].name, "a");
@@ -1016,6 +1018,42 @@ static void test_switches_and_cards(void **state)
     assert_memory_equal(mac[0], "\x02\x4e\x48\xe2\x19\x21", CONFIG_MAC);
 }
 
+/* Firmware stands in a kernel's place, and is a file like it. */
+static void test_firmware(void **state)
+{
+    struct config_file files[4];
+    struct config_line line;
+
+    parse("[vm a]\nfirmware = uefi\ndisk = ram:d\n[vm b]\nkernel = k\n");
+    assert_int_equal(told_count, 0);
+    expect_span(vms[0].firmware, "uefi");
+    assert_null(vms[0].kernel.data);
+    assert_null(vms[1].firmware.data);
+    assert_int_equal(config_files(vms, 2, files, ARRAY_SIZE(files)), 3);
+    expect_span(files[0].path, "uefi");
+    assert_int_equal(files[0].line, 2);
+    assert_false(files[0].kernel);
+    expect_span(files[1].path, "d");
+    expect_span(files[2].path, "k");
+    assert_true(config_vm_says(&vms[0], "firmware", 0, &line));
+    expect_span(line.text, "uefi");
+    assert_int_equal(line.line, 2);
+    assert_false(config_vm_says(&vms[0], "firmware", 1, &line));
+    assert_false(config_vm_says(&vms[1], "firmware", 0, &line));
+
+    static const char *const others[] = {"kernel", "initrd", "module", "cmdline"};
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        char text[100], sentence[200];
+
+        snprintf(text, sizeof(text), "[vm a]\n%s = x\nfirmware = f\n", others[i]);
+        snprintf(sentence, sizeof(sentence),
+                 "'%s' does not go with 'firmware' in [vm a], which starts what is on the VM's "
+                 "disks; keep one of them",
+                 others[i]);
+        expect_one(text, 2, sentence);
+    }
+}
+
 /* docs/CONFIG.md has each key, value and default as the table has it. */
 static void test_the_documentation_is_complete(void **state)
 {
@@ -1031,8 +1069,7 @@ static void test_the_documentation_is_complete(void **state)
         if (k->initial) {
             snprintf(row, sizeof(row), "| `%s` | `%s` | %s", k->name, k->initial, k->help);
         } else {
-            snprintf(row, sizeof(row), "| `%s` | %s | %s", k->name,
-                     k->required ? "required" : "none", k->help);
+            snprintf(row, sizeof(row), "| `%s` | none | %s", k->name, k->help);
         }
         if (!strstr(doc, row)) {
             fail_msg("docs/CONFIG.md lacks: %s", row);
@@ -1055,9 +1092,9 @@ static void test_the_documentations_example(void **state)
     example = strstr(example, "\n    [host]");
     assert_non_null(example);
     *strstr(example, "\n## ") = '\0';
-    assert_int_equal(parse(example), 2);
+    assert_int_equal(parse(example), 3);
     assert_int_equal(told_count, 0);
-    assert_int_equal(config.vm_count, 2);
+    assert_int_equal(config.vm_count, 3);
     for (size_t i = 0; i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS; i++) {
         const struct config_key *k =
             i < CONFIG_HOST_KEYS ? &config_host_keys[i] : &config_vm_keys[i - CONFIG_HOST_KEYS];
@@ -1106,6 +1143,7 @@ int main(void)
         cmocka_unit_test(test_reports_are_bounded),
         cmocka_unit_test(test_without_a_listener),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_firmware),
         cmocka_unit_test(test_the_documentation_is_complete),
         cmocka_unit_test(test_the_documentations_example),
     };

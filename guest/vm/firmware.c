@@ -1,0 +1,93 @@
+/* See firmware.h. */
+#include "guest/vm/firmware.h"
+
+#include "arch/x86/lib/errno.h"
+#include "guest/board/ports.h"
+#include "guest/devices/fw_cfg.h"
+#include "guest/load/acpi.h"
+#include "guest/load/acpi_link.h"
+#include "guest/load/smbios.h"
+#include "guest/vm/platform.h"
+#include "guest/vm/vm.h"
+#include "mm/heap.h"
+
+#define SLEEP_STATES    6
+#define SLEEP_SUPPORTED 0x80 /* of a state; the rest is its SLP_TYP */
+
+#define RAM_RANGES 2
+
+struct firmware_items {
+    uint8_t tables[GPA_ACPI_SIZE], script[ACPI_LINK_MAX * ACPI_LINK_COMMAND];
+    uint8_t anchor[SMBIOS_ANCHOR_SIZE], smbios[SMBIOS_MAX];
+    struct e820_entry ram[RAM_RANGES];
+    uint16_t cpus;
+    struct fw_cfg_item item[FW_CFG_ITEMS];
+    unsigned count;
+};
+
+static void add(struct firmware_items *f, uint16_t key, const char *name, const void *data,
+                size_t size)
+{
+    f->item[f->count++] =
+        (struct fw_cfg_item){.key = key, .name = name, .data = data, .size = (uint32_t)size};
+}
+
+static int add_acpi(struct firmware_items *f, struct vm *vm)
+{
+    const struct acpi_platform platform = {.cpus = vm->vcpu_count, .slots = platform_slots(vm)};
+    int size = acpi_build(&platform, f->tables, sizeof(f->tables)), script;
+
+    if (size < 0)
+        return size;
+    script = acpi_link(f->tables, (size_t)size, f->script, ACPI_LINK_MAX);
+    if (script < 0)
+        return script;
+    add(f, 0, ACPI_LINK_RSDP, f->tables, ACPI_RSDP_SIZE);
+    add(f, 0, ACPI_LINK_TABLES, f->tables + ACPI_LINK_TABLES_AT,
+        (size_t)size - ACPI_LINK_TABLES_AT);
+    add(f, 0, ACPI_LINK_SCRIPT, f->script, (size_t)script);
+    return 0;
+}
+
+/* Each range in one piece, from 0 on: OVMF takes what is behind a hole for none. */
+static void add_ram(struct firmware_items *f, const struct gpa_layout *layout)
+{
+    bool high = layout->high_top > GPA_4G;
+
+    f->ram[0] = (struct e820_entry){0, layout->low_top, E820_RAM};
+    f->ram[1] = (struct e820_entry){GPA_4G, layout->high_top - GPA_4G, E820_RAM};
+    add(f, 0, "etc/e820", f->ram, (high ? RAM_RANGES : 1) * sizeof(f->ram[0]));
+}
+
+int firmware_tell(struct vm *vm)
+{
+    static const uint8_t states[SLEEP_STATES] = {
+        [0] = SLEEP_SUPPORTED, [5] = SLEEP_SUPPORTED | PM_SLP_TYP_S5};
+    static const uint8_t irq0_is_pin_2 = 1;
+    static const uint16_t serial = PORT_UART1, yes = 1;
+    struct firmware_items *f = vm->life->firmware;
+    int result;
+
+    if (!f)
+        f = vm->life->firmware = heap_alloc(ALIGN_UP(sizeof(*f), PAGE_SIZE));
+    if (!f)
+        return -ENOMEM;
+    f->count = 0;
+    f->cpus = (uint16_t)vm->vcpu_count;
+    add(f, FW_CFG_CPUS, NULL, &f->cpus, sizeof(f->cpus));
+    add(f, FW_CFG_MAX_CPUS, NULL, &f->cpus, sizeof(f->cpus));
+    add(f, FW_CFG_NO_GRAPHICS, NULL, &yes, sizeof(yes));
+    add(f, FW_CFG_IRQ0_OVERRIDE, NULL, &irq0_is_pin_2, sizeof(irq0_is_pin_2));
+    add_ram(f, &vm->life->layout);
+    add(f, 0, "etc/system-states", states, sizeof(states));
+    add(f, 0, "etc/sercon-port", &serial, sizeof(serial));
+    size_t size = smbios_build(vm->name, f->anchor, f->smbios);
+    add(f, 0, SMBIOS_ANCHOR, f->anchor, sizeof(f->anchor));
+    add(f, 0, SMBIOS_TABLES, f->smbios, size);
+    result = add_acpi(f, vm);
+    if (result < 0)
+        return result;
+    struct device *d = platform_device(vm, &fw_cfg_class);
+    fw_cfg_set(CONTAINER_OF(d, struct fw_cfg, dev), f->item, f->count);
+    return 0;
+}

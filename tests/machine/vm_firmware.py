@@ -1,0 +1,35 @@
+"""VMs that start as a PC does, by firmware: Debian's SeaBIOS and OVMF, from disks of theirs."""
+from harness import BOOT, NO_VID, PATIENCE, expect, expect_in, host, scenario, wait_for_power_off
+
+
+def firmware_vm(name, firmware, **keys):
+    return f"[vm {name}]\nfirmware = {firmware}\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
+
+
+def boot_sector(lab, bus):
+    """SeaBIOS boots a disk's sector, which asks its services and powers the machine off."""
+    with open(lab.guest("disk_sector"), "rb") as f:
+        lab.file("disk.img", f.read() + bytes(1 << 20))
+    m = lab.boot(host() + firmware_vm("pc", "bios", memory="64M", cpus=2, disk=f"ram:disk.img,bus={bus}"), memory=512)
+    wait_for_power_off(m)
+    expect_in(r"^corbel: pc: starts with 64 MiB and 2 vCPUs; its firmware is bios-256k\.bin", m.text())
+    expect_in(r"corbel: pc: debug console: Running on QEMU \(q35\)", m.text(), "SeaBIOS's debug port")
+    expect_in(r"^PASS disk_sector", m.text())
+
+
+@scenario(bound=BOOT, slow=True)
+def bios_virtio(lab):
+    """SeaBIOS boots from a virtio disk."""
+    boot_sector(lab, "virtio")
+
+
+@scenario(bound=BOOT, slow=True)
+def bios_ide(lab):
+    """SeaBIOS boots from an IDE disk."""
+    boot_sector(lab, "ide")
+
+
+@scenario(bound=BOOT, slow=True)
+def bios_ahci(lab):
+    """SeaBIOS boots from an AHCI disk."""
+    boot_sector(lab, "ahci")
