@@ -16,7 +16,7 @@ struct net_port_setup;
 struct device_class;
 
 #define DEVICE_PORTS 4
-#define DEVICE_ERROR 256 /* a sentence fits into this: as long as CONFIG_MESSAGE */
+#define DEVICE_ERROR 320 /* a sentence fits into this: as long as CONFIG_MESSAGE */
 
 #define DEVICE_SERIAL 20
 
