@@ -6,13 +6,13 @@ import time
 from harness import BOOT, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario
 from monitor import LEAVE, Monitor
 from smp import tiny
-from vm_disks import FOLDER, initrd, load_modules
+from vm_disks import FOLDER, MODULES, initrd, load_modules
 
-BALLOON = ("virtio_balloon",)
+BALLOON = MODULES + ("virtio_balloon",)
 
 
 def debian(lab, modules, **keys):
-    return linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab, modules), **keys)
+    return linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab, modules=modules), **keys)
 
 
 class Session:
@@ -115,7 +115,7 @@ def balloon_linux(lab):
     expect_in(r"^hog: starts", s.monitor("start hog"), "start")
     m.send(LEAVE)
     s.p.run("reset debian")
-    m.read_until(r"^corbel: error: corbel\.conf:\d+: \[vm debian\]: not enough memory for what its balloon had given back", BOOT * PATIENCE)
+    m.read_until(r"corbel: error: corbel\.conf:\d+: \[vm debian\]: not enough memory for what its balloon had given back", BOOT * PATIENCE)
     expect_in(r"^debian +did not start ", s.p.run("list"), "list")
     m.send("poweroff now\r")
     goes_off(m)
@@ -137,7 +137,7 @@ def balloon_linux_reloaded(lab):
     expect_in(r"  state saved, wiped and reloaded \d{2,} times", m.text().replace("\r", ""))
 
 
-CONSOLE = ("virtio_console",)
+CONSOLE = MODULES + ("virtio_console",)
 
 
 def port_of(s, name):
