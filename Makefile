@@ -252,10 +252,13 @@ $(B)/disks-sata/vmlinuz: tools/debian-kernel
 	@tools/debian-kernel generic $@ $(B)/disks-sata/modules scsi_common scsi_mod libata libahci ahci crct10dif_common \
 	    crct10dif_generic crc-t10dif crc64 crc64_rocksoft_generic crc64-rocksoft t10-pi sd_mod crc16 mbcache jbd2 \
 	    crc32c_generic ext4
+# A root file system with its kernel, for tests/machine/vm_root.py.
+$(B)/debian-13/root.img: tools/debian-root
+	@tools/debian-root trixie $(@D)
 TEST_NESTED_NEEDS := $(B)/nested/vmlinuz $(B)/nested/poll_uart
 test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL)) $(BOCHS_NEEDED)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
-test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic) \
+test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic $(B)/debian-13/root.img) \
         $(TEST_NESTED_NEEDS) $(BOCHS_3)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py
@@ -275,6 +278,10 @@ newest:
 	@tools/newest $(B)/newest
 test-newest: $(B)/BOOTX64.EFI $(B)/confscan $(B)/default/initrd $(BOCHS_3) newest
 	@tools/verdict newest tests/machine/run.py -j 1 -k '^newest_'
+
+# Debian 13 with its root on a partition, by each bus that a VM's disk can be on: a quarter of an hour each.
+test-roots: $(B)/BOOTX64.EFI $(B)/confscan $(B)/debian-13/root.img
+	@tools/verdict roots tests/machine/run.py -k '^debian13_root_'
 
 # Stored faults, put into copies of the source one at a time: each must turn a test red. MACHINE_TESTS=1 adds those that
 # only a machine shows.
@@ -322,6 +329,7 @@ help:
 	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     test-newest          the newest kernels, Xen and Memtest86+ that Debian has (docs/GUESTS.md)"
+	@echo "     test-roots           Debian 13 with its root on a partition of the machine's disk, by every bus="
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "     BOCHS=3              in Bochs 3.0, which \`make bochs3\` fetches, instead of Debian 12's 2.7"
 	@echo "make test-fresh           as root: on a fresh Debian 12, 13 and the next, made here; FRESH=\"12-root 13-user\": only some"
@@ -331,6 +339,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-tools test-fresh newest test-newest test-next mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) \( -path $(B)/fresh -o -path $(B)/unit -o -path $(B)/fuzz \) -prune -o -name '*.d' -print 2>/dev/null)
