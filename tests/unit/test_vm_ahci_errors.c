@@ -112,6 +112,10 @@ static void test_queued_error(void **state)
     issue(1);
     assert_int_equal(in(P(0) + TFD), 0x451);
     recover();
+    prepare_queued(5, READ_Q, 0, 1, DATA); /* it is refused as well, and the log is not about it */
+    issue_queued(BIT(5));
+    assert_int_equal(in(P(0) + TFD), 0x451);
+    recover();
     at_once = true;
     read_page(READ_LOG, 0x10);
     assert_int_equal(board.memory[DATA], 2);

@@ -179,7 +179,7 @@ void ahci_fail(struct ahci_slot *s, uint8_t error)
     s->used = false;
     for (unsigned i = 0; i < AHCI_SLOTS; i++)
         others |= p->slot[i].used;
-    if (s->queued || others) /* while there is a log, nothing more is queued */
+    if ((s->queued || others) && !p->failed) /* the log is of the first one until it was read */
         note_failure(s, status, error);
     if (s->queued)
         send_bits(p, status, error);
