@@ -98,7 +98,8 @@ static void test_queued_error(void **state)
     assert_int_equal(get(FIS + 0x58), 0x405140a1);
     assert_int_equal(get(FIS + 0x5c), 0);
     assert_int_equal(events(), TFES);
-    mock_back(0); /* too late */
+    next_error = -EIO;
+    mock_back(0); /* too late, and an error, too */
     assert_int_equal(in(P(0) + SACT), 0xe);
     assert_int_equal(events(), 0);
     next_error = -EIO;
