@@ -14,7 +14,7 @@
 struct vmx_caps vmx_caps;
 struct vmx_controls vmx_controls;
 struct vmx_features vmx_features;
-paddr vmx_io_bitmaps;
+paddr vmx_io_bitmap;
 
 static uint64_t probe_rdmsr(void *ctx, uint32_t msr)
 {
@@ -61,10 +61,12 @@ int vmx_probe(uint32_t without)
     if (vmx_choose_controls(&vmx_caps, without, &vmx_controls, &vmx_features, report_missing, NULL))
         return -ENOTSUP;
     vmx_features.xsavec = xsavec;
-    vmx_io_bitmaps = frame_alloc(1, FRAME_KERNEL);
-    if (vmx_io_bitmaps == FRAME_NONE)
+    /* Bochs looks at the byte behind a port's, too. Behind the page's last one it is in a page that
+     * nobody else may have: a VM's APIC-access page would exit by it. */
+    vmx_io_bitmap = frame_alloc(1, FRAME_KERNEL);
+    if (vmx_io_bitmap == FRAME_NONE)
         return -ENOMEM;
-    memset(phys_to_virt(vmx_io_bitmaps), 0xff, 2 * PAGE_SIZE);
+    memset(phys_to_virt(vmx_io_bitmap), 0xff, 2 * PAGE_SIZE);
     return 0;
 }
 

@@ -23,8 +23,8 @@ static inline struct vmx_cpu *vmx_this_cpu(void)
 extern struct vmx_caps vmx_caps;
 extern struct vmx_controls vmx_controls;
 extern struct vmx_features vmx_features;
-/* Two pages of ones: every port access of every guest exits. */
-extern paddr vmx_io_bitmaps;
+/* A page of ones, both I/O bitmaps of every VMCS: every port access of every guest exits. */
+extern paddr vmx_io_bitmap;
 
 /* Read vmx_caps. Touches no MSR that is VMX's where CPUID does not show VMX. */
 void vmx_read_caps(void);

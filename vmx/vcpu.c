@@ -122,8 +122,8 @@ int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
     vmwrite32(VMCS_EXIT_MSR_LOAD_COUNT, 0);
     vmwrite32(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
     vmwrite32(VMCS_ENTRY_INTR_INFO, 0);
-    vmwrite64(VMCS_IO_BITMAP_A, vmx_io_bitmaps);
-    vmwrite64(VMCS_IO_BITMAP_B, vmx_io_bitmaps + PAGE_SIZE);
+    vmwrite64(VMCS_IO_BITMAP_A, vmx_io_bitmap);
+    vmwrite64(VMCS_IO_BITMAP_B, vmx_io_bitmap);
     vmwrite64(VMCS_MSR_BITMAP, setup->msr_bitmap);
     vmwrite64(VMCS_TSC_OFFSET, setup->tsc_offset);
     vmwrite64(VMCS_EPTP, ept_pointer(setup->ept));
