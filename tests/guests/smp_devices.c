@@ -134,9 +134,11 @@ static void no_line_has_stuck(void)
     cli();
     cmos_write(0x0b, cmos_read(0x0b) & ~0x40);
     cmos_read(0x0c);
+    lock(&uart_lock); /* another vCPU may have read IIR, and not yet have counted it */
     outb(COM1 + 1, 0);
     inb(COM1 + 2);
     before = sent;
+    unlock(&uart_lock);
     sti();
     outb(COM1 + 1, 2);
     delay_us(1000);
