@@ -37,8 +37,11 @@ def bios_ahci(lab):
 
 @scenario(bound=2 * BOOT, slow=True)
 def uefi_shell(lab):
-    """OVMF comes to its shell on COM1, and has found the disk."""
+    """OVMF has its shell on COM1, finds the disk, and switches the VM off."""
     lab.file("disk.img", bytes(1 << 20))
     m = lab.boot(NO_VID + firmware_vm("pc", "uefi", memory="256M", disk="ram:disk.img"), memory=512)
-    m.read_until(rb"BLK0: ", 2 * BOOT * PATIENCE)
+    m.read_until(rb"BLK0:", 2 * BOOT * PATIENCE)
     m.read_until(rb"Shell> ", BOOT * PATIENCE)
+    m.send("reset -s\r")
+    wait_for_power_off(m)
+    expect_in(r"corbel: pc: ended after \S+ s: ACPI S5", m.text())
