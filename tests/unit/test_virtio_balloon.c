@@ -10,11 +10,10 @@
 #include "guest/board/class.h"
 #include "guest/board/pci.h"
 #include "guest/devices/virtio/balloon.h"
-#include "tests/unit/virtq_driver.h"
+#include "tests/unit/virtio_function.h"
 
 #define RINGS(q) (0x1000u + 0x3000u * (q)) /* rings, and tables */
 #define DATA     0xa000u
-#define BAR      0xc0000000u
 #define LOW      256u /* pages below 1 MiB */
 #define AT_ONCE  1024u
 #define RETRY    12000000u /* ticks of the mock's TSC: a two-hundredth of a second */
@@ -23,11 +22,9 @@ enum { INFLATE, DEFLATE, STATS, QUEUES };
 
 extern const struct device_class virtio_balloon_class;
 
-static struct board board;
 static struct device_list devices;
 static struct device *balloon;
 static struct driver v[QUEUES];
-static struct bus_view view;
 static bool wanted;
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
@@ -40,48 +37,9 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
 
 /* --- the driver --- */
 
-static uint64_t in(uint32_t at, unsigned size)
-{
-    uint64_t value;
-
-    assert_true(bus_mmio_read(&board.bus, &view, BAR + at, size, &value));
-    return value;
-}
-
-static void out(uint32_t at, unsigned size, uint64_t value)
-{
-    assert_true(bus_mmio_write(&board.bus, &view, BAR + at, size, value));
-}
-
-static uint32_t config(unsigned at, unsigned size)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (at & 3)), size);
-}
-
-static void config_write(unsigned at, unsigned size, uint32_t value)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
-}
-
-#define V1          (UINT64_C(1) << 32)
-#define PACKED_RING (UINT64_C(1) << 34)
-#define INDIRECT    (UINT64_C(1) << 28)
-#define EVENT       (UINT64_C(1) << 29)
-
 static void begin(uint64_t features)
 {
-    config_write(PCI_COMMAND, 2, 6);
-    out(0x14, 1, 0);
-    assert_int_equal(in(0x14, 1), 0);
-    out(0x14, 1, 3);
-    out(8, 4, 0);
-    out(12, 4, (uint32_t)features);
-    out(8, 4, 1);
-    out(12, 4, features >> 32);
-    out(0x14, 1, 0xb);
-    assert_int_equal(in(0x14, 1), 0xb);
+    negotiate(features);
     for (unsigned q = 0; q < QUEUES; q++) {
         driver_init(&v[q], &board, features & PACKED_RING, DRIVER_SIZE, RINGS(q));
         out(0x16, 2, q);

@@ -9,13 +9,12 @@
 #include "guest/board/class.h"
 #include "guest/board/pci.h"
 #include "guest/devices/virtio/console.h"
-#include "tests/unit/virtq_driver.h"
+#include "tests/unit/virtio_function.h"
 
 #define QUEUES   8 /* of three ports; a driver uses the first six */
 #define USED     6
 #define RINGS(q) (0x1000u + 0x2000u * (q)) /* without tables */
 #define DATA     0xe000u
-#define BAR      0xc0000000u
 #define TYPED    1024u
 #define AT_ONCE  4096u
 #define FULL     4800000u /* ticks of the mock's TSC: a five-hundredth of a second */
@@ -25,11 +24,9 @@ enum { READY, ADD, REMOVE, PORT_READY, CONSOLE_PORT, RESIZE, OPEN, NAME };
 
 extern const struct device_class virtio_console_class;
 
-static struct board board;
 static struct device_list devices;
 static struct device *console;
 static struct driver v[USED];
-static struct bus_view view;
 static bool wanted;
 
 /* What came out, and how much is taken. */
@@ -58,49 +55,12 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
 
 /* --- the driver --- */
 
-static uint64_t in(uint32_t at, unsigned size)
-{
-    uint64_t value;
-
-    assert_true(bus_mmio_read(&board.bus, &view, BAR + at, size, &value));
-    return value;
-}
-
-static void out(uint32_t at, unsigned size, uint64_t value)
-{
-    assert_true(bus_mmio_write(&board.bus, &view, BAR + at, size, value));
-}
-
-static uint32_t config(unsigned at, unsigned size)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (at & 3)), size);
-}
-
-static void config_write(unsigned at, unsigned size, uint32_t value)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
-}
-
-#define V1          (UINT64_C(1) << 32)
-#define PACKED_RING (UINT64_C(1) << 34)
-#define EVENT       (UINT64_C(1) << 29)
-#define SIZE        1
-#define MULTIPORT   2
+#define SIZE      1
+#define MULTIPORT 2
 
 static void start(uint64_t features)
 {
-    config_write(PCI_COMMAND, 2, 6);
-    out(0x14, 1, 0);
-    assert_int_equal(in(0x14, 1), 0);
-    out(0x14, 1, 3);
-    out(8, 4, 0);
-    out(12, 4, (uint32_t)features);
-    out(8, 4, 1);
-    out(12, 4, features >> 32);
-    out(0x14, 1, 0xb);
-    assert_int_equal(in(0x14, 1), 0xb);
+    negotiate(features);
     for (unsigned q = 0; q < USED; q++) {
         driver_init(&v[q], &board, features & PACKED_RING, DRIVER_SIZE, RINGS(q));
         out(0x16, 2, q);

@@ -8,21 +8,18 @@
 
 #include "guest/board/class.h"
 #include "guest/board/pci.h"
-#include "tests/unit/virtq_driver.h"
+#include "tests/unit/virtio_function.h"
 
 #define RINGS  0x1000
 #define DATA   0x8000
-#define BAR    0xc0000000u
 #define PERIOD 24000000u /* ticks of the mock's TSC: a hundredth of a second */
 #define MOST   4         /* answers in one, of */
 #define ANSWER 64        /* bytes at most */
 
 extern const struct device_class virtio_rng_class;
 
-static struct board board;
 static struct device_list devices;
 static struct driver v;
-static struct bus_view view;
 
 /* --- the source --- */
 
@@ -54,48 +51,9 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
 
 /* --- the driver --- */
 
-static uint64_t in(uint32_t at, unsigned size)
-{
-    uint64_t value;
-
-    assert_true(bus_mmio_read(&board.bus, &view, BAR + at, size, &value));
-    return value;
-}
-
-static void out(uint32_t at, unsigned size, uint64_t value)
-{
-    assert_true(bus_mmio_write(&board.bus, &view, BAR + at, size, value));
-}
-
-static uint32_t config(unsigned at, unsigned size)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (at & 3)), size);
-}
-
-static void config_write(unsigned at, unsigned size, uint32_t value)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
-}
-
-#define V1          (UINT64_C(1) << 32)
-#define PACKED_RING (UINT64_C(1) << 34)
-#define INDIRECT    (UINT64_C(1) << 28)
-#define EVENT       (UINT64_C(1) << 29)
-
 static void start(uint64_t features)
 {
-    config_write(PCI_COMMAND, 2, 6);
-    out(0x14, 1, 0);
-    assert_int_equal(in(0x14, 1), 0);
-    out(0x14, 1, 3);
-    out(8, 4, 0);
-    out(12, 4, (uint32_t)features);
-    out(8, 4, 1);
-    out(12, 4, features >> 32);
-    out(0x14, 1, 0xb);
-    assert_int_equal(in(0x14, 1), 0xb);
+    negotiate(features);
     driver_init(&v, &board, features & PACKED_RING, DRIVER_SIZE, RINGS);
     out(0x16, 2, 0);
     out(0x18, 2, DRIVER_SIZE);
