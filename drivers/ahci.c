@@ -23,28 +23,27 @@
 #define PORT_SIZE 0x80
 
 /* Of a port. */
-#define CLB           0x00
-#define FB            0x08
-#define PXIS          0x10
-#define PXIE          0x14
-#define CMD           0x18
-#define CMD_ST        BIT(0)
-#define CMD_SUD       BIT(1)
-#define CMD_POD       BIT(2)
-#define CMD_FRE       BIT(4)
-#define CMD_FR        BIT(14)
-#define CMD_CR        BIT(15)
-#define CMD_ICC       (0xfu << 28)
-#define CMD_SLOT(cmd) ((cmd) >> 8 & 31)
-#define TFD           0x20
-#define SIG           0x24
-#define SIG_ATA       0x101u
-#define SSTS          0x28
-#define SSTS_DET(s)   ((s)&0xf)
-#define DET_THERE     3u
-#define SCTL          0x2c
-#define SERR          0x30
-#define CI            0x38
+#define CLB         0x00
+#define FB          0x08
+#define PXIS        0x10
+#define PXIE        0x14
+#define CMD         0x18
+#define CMD_ST      BIT(0)
+#define CMD_SUD     BIT(1)
+#define CMD_POD     BIT(2)
+#define CMD_FRE     BIT(4)
+#define CMD_FR      BIT(14)
+#define CMD_CR      BIT(15)
+#define CMD_ICC     (0xfu << 28)
+#define TFD         0x20
+#define SIG         0x24
+#define SIG_ATA     0x101u
+#define SSTS        0x28
+#define SSTS_DET(s) ((s)&0xf)
+#define DET_THERE   3u
+#define SCTL        0x2c
+#define SERR        0x30
+#define CI          0x38
 
 #define IRQ_ERRORS (BIT(30) | BIT(29) | BIT(28) | BIT(27) | BIT(26) | BIT(24) | BIT(23))
 #define IRQ_LINK   (BIT(22) | BIT(6)) /* something was plugged or pulled */
@@ -127,37 +126,55 @@ static int make_command(const struct ahci_port *p, unsigned slot, const struct a
     return 0;
 }
 
+/* A FLUSH goes alone: whether it failed must be known for sure (collect_error()). */
 static int start(struct disk_queue *q, unsigned slot)
 {
     struct ahci_port *p = CONTAINER_OF(q->unit, struct ahci_port, unit);
     const struct block_request *r = q->slots[slot].request;
+    bool flush = r->op == BLOCK_FLUSH;
     struct ata_task task;
 
+    if (q->busy > 1 && (flush || p->flushes))
+        return -EAGAIN;
+    p->flushes = flush;
     ata_task(&p->id, r, p->disk.sector_shift, true, &task);
-    if (make_command(p, slot, &task, r->segments, r->op == BLOCK_FLUSH ? 0 : r->count,
-                     r->op == BLOCK_WRITE))
+    if (make_command(p, slot, &task, r->segments, flush ? 0 : r->count, r->op == BLOCK_WRITE))
         return -EINVAL;
     put(p, CI, BIT(slot));
     return 0;
 }
 
+/* The one that is under way, where only one is. */
+static unsigned only(const struct disk_queue *q)
+{
+    unsigned slot = 0;
+
+    while (slot < q->depth && !q->slots[slot].request)
+        slot++;
+    return slot;
+}
+
 /*
- * The controller carries out commands in the order in which they came, and stops at one that
- * fails: that one is in CMD, the others are tried again behind a restart of the port.
+ * The controller stops at a command that fails; which one that is PxCMD.CCS tells, but not
+ * everywhere, and some clear its bit in PxCI, too, or go on. So what was under way together is
+ * carried out once more, one by one. PxIE: nobody looks any more at what interrupts from here on.
  */
 static void collect_error(struct ahci_port *p, struct disk_queue *q, uint32_t interrupts)
 {
     uint32_t tfd = get(p, TFD);
-    unsigned slot = CMD_SLOT(get(p, CMD));
     int error = ata_outcome((uint8_t)tfd, (uint8_t)(tfd >> 8));
-    bool link = SSTS_DET(get(p, SSTS)) != DET_THERE || (interrupts & IRQ_LINK);
 
-    if (link) {
+    put(p, PXIE, 0);
+    if (SSTS_DET(get(p, SSTS)) != DET_THERE || (interrupts & IRQ_LINK)) {
         p->hard = true;
-    } else if (slot < q->depth && q->slots[slot].request) {
-        disk_finish(q, slot, error ? error : -EAGAIN);
+        disk_want_reset(q, true);
+    } else if (q->busy > 1) {
+        disk_want_each_alone(q);
+    } else {
+        if (q->busy)
+            disk_finish(q, only(q), error ? error : -EAGAIN);
+        disk_want_reset(q, !error);
     }
-    disk_want_reset(q, link || !error);
 }
 
 static void collect(struct disk_queue *q)
@@ -171,18 +188,17 @@ static void collect(struct disk_queue *q)
         disk_want_reset(q, true);
         return;
     }
-    /* One may have failed since, and some controllers clear the bit of such a command, too. */
-    errors = get(p, PXIS) & (uint32_t)(IRQ_ERRORS | IRQ_LINK);
+    errors = get(p, PXIS) & (uint32_t)(IRQ_ERRORS | IRQ_LINK); /* one may have failed since */
     if (errors)
         put(p, PXIS, errors);
     interrupts |= errors;
-    if (interrupts & IRQ_ERRORS)
-        issued |= 1u << CMD_SLOT(get(p, CMD));
+    if (interrupts & (IRQ_ERRORS | IRQ_LINK)) {
+        collect_error(p, q, interrupts);
+        return;
+    }
     for (unsigned slot = 0; slot < q->depth; slot++)
         if (q->slots[slot].request && !(issued >> slot & 1))
             disk_finish(q, slot, 0);
-    if (interrupts & (IRQ_ERRORS | IRQ_LINK))
-        collect_error(p, q, interrupts);
 }
 
 /* --- starting and stopping a port --- */

@@ -18,7 +18,8 @@ struct ahci_port {
     paddr lists_at, tables_at;
     uint64_t step_until;
     uint8_t step;
-    bool hard; /* the reset is one of the link, too */
+    bool hard;    /* the reset is one of the link, too */
+    bool flushes; /* what was given to the drive last is a FLUSH */
 };
 
 struct ahci {

@@ -86,6 +86,8 @@ static void count(struct disk_counts *c, const struct block_request *r, int erro
 static void give_back(struct disk_queue *q, struct block_request *r, int error)
 {
     count(&disk_of(r)->counts[q->number], r, error);
+    if (q->alone)
+        q->alone--;
     r->note[NOTE_TRIES] = (uint64_t)(int64_t)error;
     append(&q->back, &q->back_to, r);
 }
@@ -148,6 +150,12 @@ void disk_want_reset(struct disk_queue *q, bool has_begun)
     __atomic_store_n(&q->unit->wanted, 1, __ATOMIC_RELEASE);
 }
 
+void disk_want_each_alone(struct disk_queue *q)
+{
+    q->alone = q->busy;
+    disk_want_reset(q, true);
+}
+
 static uint64_t patience(const struct block_request *r)
 {
     return tsc_hz * (r->op == BLOCK_FLUSH ? FLUSH_SECONDS : DISK_SECONDS);
@@ -159,6 +167,8 @@ static void start_some(struct disk_queue *q)
         struct block_request *r = q->first;
         int error;
 
+        if (q->alone && q->busy)
+            break;
         if (q->slots[slot].request)
             continue;
         q->first = r->next;

@@ -55,6 +55,7 @@ struct disk_queue {
     struct disk_unit *unit;
     unsigned number, depth;
     unsigned busy;                        /* slots in use */
+    unsigned alone;                       /* that many go one at a time, the first ones of all */
     bool stopped;                         /* nothing is given to the hardware now */
     struct block_request *first, *last;   /* wait, in this order */
     struct block_request *back, *back_to; /* have come back: done() is to be called */
@@ -129,6 +130,11 @@ void disk_finish(struct disk_queue *q, unsigned slot, int error);
  * have failed meanwhile: none has where nothing of what is under way has begun. The lock is held.
  */
 void disk_want_reset(struct disk_queue *q, bool has_begun);
+/*
+ * The same where one of those under way has failed, and the hardware does not say for sure which:
+ * behind the reset each of them goes alone. No FLUSH may be among them. The lock is held.
+ */
+void disk_want_each_alone(struct disk_queue *q);
 /* The interrupt of one queue. */
 void disk_interrupt(void *queue);
 

@@ -128,8 +128,7 @@ static void done(struct block_request *r, int error)
 
 static void note_error(uint64_t sector)
 {
-    if (!job.errors++)
-        job.first_error = sector;
+    job.first_error = job.errors++ ? MIN(job.first_error, sector) : sector;
 }
 
 /* A piece with an error in it, block by block. */

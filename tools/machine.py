@@ -288,6 +288,7 @@ class Machine:
             "-accel", "tcg", "-cpu", self.model or "qemu64"]
         return [self.qemu, "-machine", "pc", *accelerator, "-smp", str(self.cpus), "-m", str(self.memory),
                 "-nodefaults", "-vga", "std", "-display", "none",
+                "-monitor", "unix:monitor,server=on,wait=off",
                 "-drive", f"if=pflash,format=raw,readonly=on,file={code}",
                 "-drive", "if=pflash,format=raw,file=variables.fd",
                 "-drive", f"format=raw,file={os.path.basename(disk)}",
@@ -369,10 +370,33 @@ class Machine:
         """COM1's output so far as text, without terminal control sequences and carriage returns."""
         return ANSI.sub(b"", bytes(self.output)).replace(b"\r", b"").decode(errors="replace")
 
+    def _where(self):
+        """QEMU: where the first processor of a machine is that still runs, looked at twice; lines for people."""
+        if self.kind == "bochs" or not self.running():
+            return []
+        found = []
+        try:
+            with socket.socket(socket.AF_UNIX) as monitor:
+                monitor.settimeout(5)
+                monitor.connect(os.path.join(self.folder, "monitor"))
+                for _ in range(2):
+                    monitor.send(b"info registers\n")
+                    said = b""
+                    while not (match := re.search(rb"RIP=.*?HLT=\d", said)):
+                        data = monitor.recv(65536)
+                        if not data:
+                            raise ConnectionError("it has ended")
+                        said += data
+                    found.append(match[0].decode())
+                    time.sleep(0.2)
+        except OSError as error:
+            found.append(f"QEMU's monitor does not answer: {error}")
+        return [f"--- {line}" for line in found]
+
     def tail(self, lines=25):
-        """The last lines of COM1, and what the emulator itself had to say."""
+        """The last lines of COM1, where the processor is, and what the emulator itself had to say."""
         said = self._emulator_says()
-        return "\n".join(["--- COM1's last lines:", *self.text().splitlines()[-lines:]] +
+        return "\n".join(["--- COM1's last lines:", *self.text().splitlines()[-lines:], *self._where()] +
                          ([f"--- {self.kind}: {said}"] if said else []))
 
     # --- ending ---

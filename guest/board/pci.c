@@ -144,13 +144,12 @@ static unsigned line_of(const struct pci_function *f)
 static void update_line(struct pci_function *f)
 {
     struct pci *p = f->pci;
-    unsigned line = line_of(f);
     bool level = false;
 
-    if (f->config[PCI_INTERRUPT_PIN] == 0)
-        return;
     spin_lock(&p->intx_lock);
-    if (drives_line(f) != f->drives) {
+    if (f->config[PCI_INTERRUPT_PIN] && drives_line(f) != f->drives) {
+        unsigned line = line_of(f);
+
         f->drives = !f->drives;
         p->asserted[line] += f->drives ? 1 : -1;
         for (unsigned i = 0; i < PCI_INTX_LINES; i++)
@@ -458,18 +457,24 @@ static void pci_reset(struct device *d)
     struct pci *p = CONTAINER_OF(d, struct pci, dev);
 
     p->address = 0;
+    /* A device's interrupt may come from another VM's processor, until that is reset, too. */
     spin_lock(&p->intx_lock);
     memset(p->asserted, 0, sizeof(p->asserted)); /* the lines are low */
-    for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++)
-        if (p->function[i])
-            p->function[i]->intx = p->function[i]->drives = false;
+    for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++) {
+        struct pci_function *f = p->function[i];
+
+        if (!f)
+            continue;
+        __atomic_store_n(&f->intx, false, __ATOMIC_RELAXED);
+        f->drives = false;
+        memcpy(f->config, f->initial, sizeof(f->config));
+    }
     spin_unlock(&p->intx_lock);
     for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++) {
         struct pci_function *f = p->function[i];
 
         if (!f)
             continue;
-        memcpy(f->config, f->initial, sizeof(f->config));
         follow_bars(f);
         if (f->ops && f->ops->written)
             f->ops->written(f, 0, sizeof(f->config));
@@ -486,7 +491,7 @@ static void pci_save(struct device *d, struct state_writer *w)
             continue;
         state_put_u8(w, (uint8_t)i);
         state_put(w, p->function[i]->config, sizeof(p->function[i]->config));
-        state_put_u8(w, p->function[i]->intx);
+        state_put_u8(w, __atomic_load_n(&p->function[i]->intx, __ATOMIC_RELAXED));
     }
 }
 
@@ -499,12 +504,14 @@ static bool load_config(struct pci_function *f, const uint8_t *config, bool intx
         if ((config[i] ^ f->config[i]) & ~variable)
             return false;
     }
+    spin_lock(&f->pci->intx_lock);
     memcpy(f->config, config, sizeof(f->config));
-    follow_bars(f);
-    f->intx = intx;
+    __atomic_store_n(&f->intx, intx, __ATOMIC_RELAXED);
     f->drives = drives_line(f) && f->config[PCI_INTERRUPT_PIN];
     if (f->drives)
         f->pci->asserted[line_of(f)]++;
+    spin_unlock(&f->pci->intx_lock);
+    follow_bars(f);
     if (f->ops && f->ops->written)
         f->ops->written(f, 0, sizeof(f->config));
     return true;
@@ -516,7 +523,9 @@ static int pci_load(struct device *d, struct state_reader *r)
     uint8_t config[256];
 
     p->address = state_get_u32(r) & ADDRESS_BITS;
+    spin_lock(&p->intx_lock);
     memset(p->asserted, 0, sizeof(p->asserted));
+    spin_unlock(&p->intx_lock);
     for (unsigned i = 0; i < ARRAY_SIZE(p->function); i++) {
         if (!p->function[i])
             continue;
