@@ -61,6 +61,14 @@ static void require_inside(struct config_span s, size_t max)
                         s.length <= (size_t)(text + text_size - s.data) && s.length <= max));
 }
 
+static void require_lines(const struct config_lines *l, size_t max, uint32_t lines)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        require_inside(l->item[i].text, max);
+        REQUIRE(l->item[i].line >= 1 && l->item[i].line <= lines);
+    }
+}
+
 /* Whatever the bytes are, what is not broken is within its ranges and every span within the text.
  */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -88,6 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         require_inside(vm->name, CONFIG_MAX_NAME);
         require_inside(vm->kernel, CONFIG_MAX_PATH);
+        require_inside(vm->firmware, CONFIG_MAX_PATH);
         require_inside(vm->initrd, CONFIG_MAX_PATH);
         require_inside(vm->cmdline, CONFIG_MAX_CMDLINE);
         REQUIRE(vm->watches.count <= CONFIG_MAX_WATCHES);
@@ -110,9 +119,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(vm->cpus >= 1 && vm->cpus <= CONFIG_MAX_CPUS);
         REQUIRE(vm->memory >= 2 * MIB && vm->memory <= 1024 * GIB && vm->memory % PAGE_SIZE == 0);
         REQUIRE(vm->hole >= 16 * MIB && vm->hole <= 2816 * MIB && vm->hole % (2 * MIB) == 0);
-        REQUIRE(vm->broken || vm->kernel.length > 0);
-        REQUIRE(config_vm_line(vm, CONFIG_VM_KERNEL) >= 1 &&
-                config_vm_line(vm, CONFIG_VM_KERNEL) <= listener.lines);
+        REQUIRE(vm->broken || (vm->kernel.length > 0) != (vm->firmware.length > 0));
+        for (unsigned key = 0; key < CONFIG_VM_KEYS; key++) {
+            REQUIRE(config_vm_line(vm, key) >= 1 && config_vm_line(vm, key) <= listener.lines);
+        }
+        REQUIRE(vm->disks.count <= CONFIG_MAX_LINES && vm->cdroms.count <= CONFIG_MAX_CDROMS);
+        require_lines(&vm->disks, CONFIG_MAX_DISK, listener.lines);
+        require_lines(&vm->cdroms, CONFIG_MAX_PATH, listener.lines);
         alive += !vm->broken;
     }
     REQUIRE(alive == runnable);
@@ -120,7 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     found = calloc(most + 1, sizeof(*found));
     files = config_files(vms, config.vm_count, found, most);
     REQUIRE(files <= most && (files > 0) == (runnable > 0));
-    REQUIRE(most <= (2 + CONFIG_MAX_MODULES) * runnable);
+    REQUIRE(most <= (2 + CONFIG_MAX_MODULES + CONFIG_MAX_LINES + CONFIG_MAX_CDROMS) * runnable);
     free(found);
     free(vms);
     return 0;
