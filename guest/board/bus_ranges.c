@@ -7,6 +7,7 @@
 #define PORTS      0x10000u
 #define PAGE_PORTS 256ull
 #define LAYERS     (2 * BUS_RANGES) /* no more than pieces */
+#define ROOM_STEP  24               /* ranges: what few VMs go beyond, in half a page */
 
 _Static_assert(LAYERS <= GUEST_MEMORY_LAYERS, "guest memory has room for what all pieces show");
 
@@ -31,6 +32,9 @@ void bus_ranges_free(struct bus *bus)
     }
     heap_free(bus->layer);
     bus->layer = NULL;
+    heap_free(bus->piece);
+    bus->piece = NULL;
+    bus->room_for = 0;
     bus->range_count = 0;
     bus->piece_count = 0;
     while (bus->fixed) {
@@ -257,12 +261,34 @@ static bool is_possible(const struct bus *bus, const struct bus_range *r, uint64
                                   : ops->mmio_read && ops->mmio_write);
 }
 
+/* There is room for the pieces of one range more. */
+static int make_room_for_pieces(struct bus *bus)
+{
+    struct bus_piece *piece;
+
+    if (bus->range_count < bus->room_for)
+        return 0;
+    piece = heap_alloc(2 * (bus->room_for + ROOM_STEP) * sizeof(*piece));
+    if (!piece)
+        return -ENOMEM;
+    if (bus->piece)
+        memcpy(piece, bus->piece, bus->piece_count * sizeof(*piece));
+    heap_free(bus->piece);
+    bus->piece = piece;
+    bus->room_for += ROOM_STEP;
+    return 0;
+}
+
 static int add(struct bus *bus, struct bus_range *r)
 {
     unsigned at = 0;
+    int result;
 
     if (bus->range_count == BUS_RANGES)
         return -ENOSPC;
+    result = make_room_for_pieces(bus);
+    if (result < 0)
+        return result;
     while (at < bus->range_count && bus->range[at]->priority >= r->priority)
         at++;
     memmove(&bus->range[at + 1], &bus->range[at], (bus->range_count - at) * sizeof(bus->range[0]));

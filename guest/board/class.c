@@ -71,36 +71,40 @@ static void leave_bus(struct device *d, const struct device_setup *s)
         s->host->settle(s->host->context);
 }
 
-static void name_item(struct device_item *item, const struct device_setup *s)
+/* What its line names it; NULL: no memory. */
+static char *name_of(const struct device_setup *s)
 {
     size_t length = 0;
+    char *name;
 
-    while (length < s->length && length + 1 < sizeof(item->name) && s->text[length] != ',')
+    while (length < s->length && length + 1 < DEVICE_NAME && s->text[length] != ',')
         length++;
-    memcpy(item->name, s->text, length);
+    name = heap_alloc(length + 1);
+    return name ? memcpy(name, s->text, length) : NULL;
 }
 
 int device_list_add(struct device_list *list, const struct device_class *class,
                     struct device_setup *s)
 {
     struct device *d;
+    char *name = NULL;
     int result;
 
     if (list->count == ARRAY_SIZE(list->item))
         return -ENOSPC;
-    d = heap_alloc(class->size);
-    if (!d)
+    if (class->key && !(name = name_of(s)))
         return -ENOMEM;
-    result = device_make(class, d, s);
+    d = heap_alloc(class->size);
+    result = d ? device_make(class, d, s) : -ENOMEM;
     if (result < 0) {
-        leave_bus(d, s);
+        if (d)
+            leave_bus(d, s);
         heap_free(d);
+        heap_free(name);
         return result;
     }
-    struct device_item *item = &list->item[list->count++];
-    *item = (struct device_item){.class = class, .device = d, .id = ++list->last_id};
-    if (class->key)
-        name_item(item, s);
+    list->item[list->count++] =
+        (struct device_item){.class = class, .device = d, .id = ++list->last_id, .name = name};
     return 0;
 }
 
@@ -151,5 +155,6 @@ void device_list_destroy(struct device_list *list)
         if (class->destroy)
             class->destroy(d);
         heap_free(d);
+        heap_free(list->item[list->count].name);
     }
 }

@@ -156,7 +156,7 @@ struct device_list {
         /* For whoever takes it off: when that began, and that the guest had not let go of it. */
         uint64_t since;
         bool unasked;
-        char name[DEVICE_NAME]; /* its line up to the first comma, cut where that is long */
+        char *name; /* its line up to the first comma, cut at DEVICE_NAME; NULL: it has none */
     } item[BUS_DEVICES];
     unsigned count;
     unsigned last_id;

@@ -247,8 +247,8 @@ struct bus {
     struct bus_range *range[BUS_RANGES]; /* highest priority first */
     unsigned range_count;
     struct bus_range *fixed; /* those that bus_add_ports() and bus_add_mmio() have made */
-    struct bus_piece piece[2 * BUS_RANGES]; /* sorted by base */
-    unsigned piece_count;
+    struct bus_piece *piece; /* sorted by base; there is room for those of room_for ranges */
+    unsigned piece_count, room_for;
     struct guest_memory_layer *layer; /* what memory shows: NULL before any may; for: */
     /* NULL, or the board's: they are to stand in guest memory, where there is room for them before.
      * As the functions of guest memory; and where something else stands now. With the bus's lock

@@ -49,6 +49,7 @@ bool device_list_remove(struct device_list *list, struct device_item *item, stru
     if (item->class->destroy)
         item->class->destroy(d);
     heap_free(d);
+    heap_free(item->name);
     unsigned at = (unsigned)(item - list->item);
     memmove(item, item + 1, (--list->count - at) * sizeof(*item));
     return true;

@@ -82,7 +82,7 @@ static bool go_on(struct vm_slot *s, struct device_item *item)
 
     if (item->stay == DEVICE_STOPPING && may_unplug(item))
         platform_unplug(s->vm, item, item->unasked);
-    memcpy(name, item->name, sizeof(name));
+    format(name, sizeof(name), "%s", item->name);
     if (item->stay != DEVICE_LEAVING || !platform_remove(s->vm, item))
         return false;
     log_info("%s: %s is detached", s->name, name);
@@ -168,7 +168,7 @@ static struct device_item *find(const struct vm_slot *s, const char *name, size_
         format(number, sizeof(number), "%d", at);
         if (strlen(number) == length && memcmp(number, name, length) == 0)
             return item;
-        if (strlen(item->name) != MIN(length, sizeof(item->name) - 1) ||
+        if (strlen(item->name) != MIN(length, DEVICE_NAME - 1u) ||
             memcmp(item->name, name, strlen(item->name)) != 0)
             continue;
         if (found) {

@@ -43,6 +43,7 @@ uint64_t test_tsc(void)
 
 static struct device_class virtual = {.removable = true};
 static int at[BUS_DEVICES]; /* by id */
+static char names[BUS_DEVICES][DEVICE_NAME];
 
 int platform_attach(struct vm *v, const char *key, const char *text, size_t length,
                     struct platform_attached *out, char *error)
@@ -59,8 +60,9 @@ int platform_attach(struct vm *v, const char *key, const char *text, size_t leng
         return -ENOMEM;
     if (!places)
         return -ENOSPC;
-    *item = (struct device_item){.class = &virtual, .id = ++life.devices.last_id};
-    snprintf(item->name, sizeof(item->name), "%.*s", (int)strcspn(text, ","), text);
+    unsigned id = ++life.devices.last_id;
+    *item = (struct device_item){.class = &virtual, .id = id, .name = names[id]};
+    snprintf(item->name, DEVICE_NAME, "%.*s", (int)strcspn(text, ","), text);
     life.devices.count++;
     at[item->id] = __builtin_ctz(places);
     places &= places - 1;
