@@ -6,9 +6,10 @@ import struct
 from collections import Counter
 
 import trace_stream as ts
-from trace_stream import EXIT, INTERRUPT, SCHEDULING
+from trace_stream import BLOCK, EXIT, INTERRUPT, SCHEDULING
 
 COUNTER_STEP = 0.01  # seconds of one value of the counter track
+DISK_LANE = 1000  # thread number of a VM's first disk; its vCPUs are numbered from 0
 
 
 def write_text(stream, records, out):
@@ -41,7 +42,7 @@ class Chrome:
     """Processes are the VMs, threads their vCPUs; process 0 has the processors."""
 
     def __init__(self, stream):
-        self.stream, self.events = stream, []
+        self.stream, self.events, self.spans = stream, [], 0
 
     def microseconds(self, time):
         return round(self.stream.seconds(time) * 1e6, 3)
@@ -56,11 +57,34 @@ class Chrome:
     def instant(self, name, time, process, thread, category, **arguments):
         self.add("i", name, self.microseconds(time), process, thread, s="t", cat=category, args=arguments)
 
+    def overlapping(self, name, begin, end, process, thread, category, **arguments):
+        """What others of its lane may overlap: its two ends, which a number of its own holds together."""
+        self.spans += 1
+        same = {"cat": category, "id": str(self.spans)}
+        begin = self.microseconds(begin)
+        self.add("b", name, begin, process, thread, args=arguments, **same)
+        self.add("e", name, max(begin, self.microseconds(end)), process, thread, args={}, **same)
+
     def label(self, what, process, thread, name):
         self.add("M", what, 0, process, thread, args={"name": name})
 
 
+def _chrome_request(c, r):
+    q = ts.request(r)
+    lane = r.vm + 1, DISK_LANE + q.disk, "block"
+    arguments = {"sector": r.a, "sectors": r.b}
+    if q.error:
+        arguments["error"] = q.error
+    if r.cost:
+        c.overlapping(ts.title(r), r.time - r.cost, r.time, *lane, cpu=r.cpu, cost=r.cost, **arguments)
+    else:
+        c.instant(ts.title(r), r.time, *lane, cpu=r.cpu, what="done" if q.over else "submitted", **arguments)
+
+
 def _chrome_record(c, r):
+    if r.kind == BLOCK and r.vm is not None:
+        _chrome_request(c, r)
+        return
     process, thread = (0, r.cpu) if r.vm is None else (r.vm + 1, r.vcpu)
     arguments = {"rip": f"{r.rip:#x}"} if r.rip else {}
     said = ts.details(r)
@@ -90,7 +114,7 @@ def _chrome_counters(c, records):
 def chrome(stream, records):
     """The trace as a dictionary in Chrome's trace event format (JSON object form)."""
     c = Chrome(stream)
-    end = max((r.time + r.cost for r in records), default=0)
+    end = max(map(ts.end_of, records), default=0)
     c.label("process_name", 0, 0, "processors")
     for cpu in sorted({r.cpu for r in records}):
         c.label("thread_name", 0, cpu, f"cpu {cpu}")
@@ -98,6 +122,8 @@ def chrome(stream, records):
         c.label("process_name", vm + 1, 0, f"VM {stream.name(vm)}")
     for vm, vcpu in sorted({(r.vm, r.vcpu) for r in records if r.vm is not None}):
         c.label("thread_name", vm + 1, vcpu, f"vCPU {vcpu}")
+    for vm, disk in sorted({(r.vm, ts.request(r).disk) for r in records if r.kind == BLOCK and r.vm is not None}):
+        c.label("thread_name", vm + 1, DISK_LANE + disk, f"disk {disk}")
     for first, last in stays(records):
         name = f"{stream.name(first.vm)}/{first.vcpu}"
         until = last.time if last else end
@@ -158,6 +184,11 @@ def _enum(names):
     return "enum : uint32_t { " + ", ".join(f'"{name}" = {n}' for n, name in names) + " }"
 
 
+def _ctf_request(r):
+    q = ts.request(r)
+    return struct.pack("<IIBBIQQ", q.op, q.over, q.fua, q.error, r.cost, r.a, r.b)
+
+
 def _ctf_events():
     """For each kind: CTF's name of the event, its fields, and what packs a record's own."""
     who = "string vm; uint16_t vcpu; "
@@ -174,6 +205,9 @@ def _ctf_events():
                        lambda r: struct.pack("<QQQ", r.rip, r.a, r.b)),
         ts.DEVICE: ("device", who + f"{_enum(enumerate(ts.DEVICES))} what; uint64_t a; uint64_t b;",
                     lambda r: struct.pack("<IQQ", r.code, r.a, r.b)),
+        ts.BLOCK: ("block", "string vm; uint16_t disk; "
+                   f"{_enum(enumerate(ts.REQUESTS))} what; {_enum(enumerate(('submit', 'completion')))} phase; "
+                   "uint8_t fua; uint8_t error; uint32_t cost; uint64_t sector; uint64_t sectors;", _ctf_request),
     }
 
 
@@ -199,7 +233,8 @@ def _ctf_packets(stream, cpu, records, events):
 
 def _ctf_record(stream, r, events):
     own = events[r.kind][2](r)
-    who = b"" if r.kind == INTERRUPT else stream.name(r.vm).encode() + b"\0" + struct.pack("<H", r.vcpu)
+    number = ts.request(r).disk if r.kind == BLOCK else r.vcpu
+    who = b"" if r.kind == INTERRUPT else stream.name(r.vm).encode() + b"\0" + struct.pack("<H", number)
     return CTF_EVENT.pack(r.kind, max(0, r.time - (stream.start or 0))) + who + own
 
 

@@ -15,6 +15,7 @@ REASONS_SHOWN = 8
 BACKGROUND, FRAME, TEXT, FAINT = "#1b2028", "#6e7681", "#c9d1d9", "#8b949e"
 # Told apart by people who see few colours, too; the last is for what has none of its own.
 COLOURS = ("#56b4e9", "#e69f00", "#2fbf9b", "#f0e442", "#d55e00", "#cc79a7", "#7c9cff", "#b7e07a", "#8b949e")
+READS, WRITES, FLUSHES = "#2fbf9b", "#d55e00", "#cc79a7"  # and whatever else a disk is asked for
 GUEST, CORBEL, HALTED = "#3a6f9a", "#e69f00", "#39424e"
 STYLE = ('<style>text{font:12px ui-monospace,"DejaVu Sans Mono",Menlo,Consolas,monospace;fill:%s}'
          '.f{fill:%s}.t{font-weight:bold}</style>' % (TEXT, FAINT))
@@ -154,6 +155,53 @@ def _draw_lane(p, stream, vcpu, records, begin, span, end):
     return ticks, sum(b - a for a, b in exits)
 
 
+def _union(spans):
+    """The same moments, each in one span."""
+    out = []
+    for begin, end in sorted(spans):
+        if out and begin <= out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], end)
+        else:
+            out.append((begin, end))
+    return out
+
+
+def _draw_disk(p, stream, disk, requests, begin, span):
+    """When a disk had something to do; where reads, writes and others were under way at once they share the height."""
+    spans = {READS: [], WRITES: [], FLUSHES: []}
+    for r in requests:
+        spans[{ts.READ: READS, ts.WRITE: WRITES}.get(ts.request(r).op, FLUSHES)].append((r.time - r.cost, r.time))
+    busy = _columns(stream, _union(sum(spans.values(), [])), begin, span)
+    each = {colour: _columns(stream, _union(s), begin, span) for colour, s in spans.items()}
+    together = [sum(columns) for columns in zip(*each.values())]
+    p.text(12, p.y + 15, f"{stream.name(disk[0])[:8]} disk {disk[1]}")
+    p.box(LEFT, p.y, PLOT, LANE_HEIGHT, "#11151b")
+    below = [0.0] * PLOT
+    for colour, columns in each.items():
+        part = [c * b / t if t else 0.0 for c, b, t in zip(columns, busy, together)]
+        p.path(_steps(part, below, p.y), colour)
+        below = [a + b for a, b in zip(below, part)]
+    p.y += LANE_HEIGHT + LANE_GAP
+
+
+def _draw_disks(p, stream, records, begin, span):
+    over = [r for r in records if r.kind == ts.BLOCK and r.vm is not None and ts.request(r).over]
+    if not over:
+        return
+    p.y += 8
+    disks = {}
+    for r in over:
+        disks.setdefault((r.vm, ts.request(r).disk), []).append(r)
+    for disk, requests in sorted(disks.items()):
+        _draw_disk(p, stream, disk, requests, begin, span)
+    count = Counter(ts.request(r).op for r in over)
+    others = sum(count.values()) - count[ts.READ] - count[ts.WRITE]
+    errors = sum(bool(ts.request(r).error) for r in over)
+    p.y += 10
+    _legend(p, [("reads", READS, str(count[ts.READ])), ("writes", WRITES, str(count[ts.WRITE])),
+                ("flushes and others", FLUSHES, f"{others}" + (f"; {errors} errors" if errors else ""))])
+
+
 def _draw_processors(p, stream, records, begin, span, end, vcpus):
     """Which vCPU ran where; colours by vCPU."""
     for cpu in sorted({r.cpu for r in records}):
@@ -186,7 +234,7 @@ def _legend(p, entries):
 def svg(stream, records):
     """The picture's text; records in the order of time, one at least."""
     exits = [r for r in records if r.kind == ts.EXIT]
-    end = max(r.time + r.cost for r in records)
+    end = max(map(ts.end_of, records))
     begin = stream.seconds(records[0].time)
     span = max(stream.seconds(end) - begin, 1e-9)
     vcpus = sorted({(r.vm, r.vcpu) for r in records if r.vm is not None and r.kind in (ts.EXIT, ts.SCHEDULING)})
@@ -207,6 +255,7 @@ def svg(stream, records):
     p.y += 10
     share = f"{100 * handled / ran:.2f} %" if ran else ""
     _legend(p, [("in the guest", GUEST, ""), ("in Corbel", CORBEL, share), ("halted", HALTED, "")])
+    _draw_disks(p, stream, records, begin, span)
     if len(vcpus) > 1 or len({r.cpu for r in records}) > 1:
         p.y += 8
         _draw_processors(p, stream, records, begin, span, end, vcpus)

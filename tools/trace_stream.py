@@ -12,11 +12,13 @@ RECORDS = struct.Struct("<HIQ")  # processor, records lost so far, time before t
 PAYLOAD_MAX = 256 - HEADER.size - 4
 TYPE_INFO, TYPE_RECORDS = 1, 2
 
-KINDS = ("exits", "injections", "scheduling", "interrupts", "hypercalls", "devices")
-EXIT, INJECTION, SCHEDULING, INTERRUPT, HYPERCALL, DEVICE = range(len(KINDS))
+KINDS = ("exits", "injections", "scheduling", "interrupts", "hypercalls", "devices", "block")
+EXIT, INJECTION, SCHEDULING, INTERRUPT, HYPERCALL, DEVICE, BLOCK = range(len(KINDS))
 SCHED = ("runs", "halted", "preempted", "stopped")
 RUNS, HALTED, PREEMPTED, STOPPED = range(len(SCHED))
 DEVICES = ("line", "timers")
+REQUESTS = ("read", "write", "flush", "discard", "write zeroes")
+READ, WRITE, FLUSH, DISCARD, WRITE_ZEROES = range(len(REQUESTS))
 INJECTED_BY = {0: "interrupt", 2: "NMI", 3: "exception", 4: "software interrupt", 5: "privileged software exception",
                6: "software exception", 7: "other event"}
 VIRTUAL = 1 << 12  # by virtual-interrupt delivery
@@ -208,6 +210,20 @@ def ordered(records):
     return sorted(dict.fromkeys(records), key=lambda r: r.time)
 
 
+# --- requests to disks ---
+
+Request = namedtuple("Request", "disk op fua over error")  # the code of a BLOCK record; error: a number, 0 for none
+
+
+def request(r):
+    return Request(r.code >> 16, r.code & 15, bool(r.code & 32), bool(r.code & 16), r.code >> 8 & 255)
+
+
+def end_of(r):
+    """When what a record tells of is over: an exit begins at its time, a request to a disk ends there."""
+    return r.time + r.cost if r.kind == EXIT else r.time
+
+
 # --- in words ---
 
 
@@ -263,6 +279,10 @@ def title(r):
         return f"hypercall {r.a:x}"
     if r.kind == DEVICE:
         return DEVICES[r.code] if r.code < len(DEVICES) else f"device {r.code}"
+    if r.kind == BLOCK:
+        q = request(r)
+        what = REQUESTS[q.op] if q.op < len(REQUESTS) else f"request {q.op}"
+        return f"disk {q.disk} {what}{' FUA' if q.fua else ''}"
     return f"kind {r.kind} code {r.code}"
 
 
@@ -273,6 +293,10 @@ def details(r):
         return f"({r.b:x})"
     if r.kind == DEVICE and r.code == 0:
         return f"{r.a} {'up' if r.b else 'down'}"
+    if r.kind == BLOCK:
+        q = request(r)
+        end = f": error {q.error}" if q.error else ": done" if q.over else ""
+        return (f"{r.a}+{r.b}" if r.b else "") + end
     return ""
 
 
@@ -283,7 +307,7 @@ def line(stream, r):
     text = f"{stream.seconds(r.time):14.9f} cpu{r.cpu} {who:<12} {kind:<11} {title(r)}"
     said = details(r)
     if said:
-        text += f": {said}" if r.kind == EXIT else f" {said}"
+        text += f": {said}" if r.kind == EXIT else said if said.startswith(":") else f" {said}"
     if r.rip:
         text += f"  rip {r.rip:x}"
     if r.cost:

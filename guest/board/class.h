@@ -30,6 +30,17 @@ struct device_disk_counts {
     unsigned in_flight;
 };
 
+#define DEVICE_DISK_BEGINS 1
+
+/* A guest's request to a disk, for who looks on. */
+struct device_disk_event {
+    uint8_t op, flags; /* as struct block_request has them */
+    uint32_t sectors;  /* 0 of a FLUSH */
+    uint64_t sector;
+    int result;      /* DEVICE_DISK_BEGINS; or it is over, with 0 or a negative error */
+    uint64_t *begun; /* is kept with the request for who looks on; anything when it begins */
+};
+
 /* What is behind a disk of the config. */
 struct device_disk {
     struct block_device *block;

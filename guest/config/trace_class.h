@@ -12,7 +12,8 @@
     X(SCHEDULING, "scheduling", "vCPUs that come to a processor and leave it")                     \
     X(INTERRUPTS, "interrupts", "the machine's own interrupts")                                    \
     X(HYPERCALLS, "hypercalls", "VMCALLs, with their arguments")                                   \
-    X(DEVICES, "devices", "virtual devices: interrupt lines, timers")
+    X(DEVICES, "devices", "virtual devices: interrupt lines, timers")                              \
+    X(BLOCK, "block", "requests to VMs' disks, from submit to completion")
 
 enum trace_class {
 #define TRACE_CLASS_ENUM(symbol, name, what) TRACE_##symbol,

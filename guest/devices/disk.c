@@ -5,6 +5,39 @@
 
 static void done(struct block_request *b, int error);
 
+/* --- who looks on --- */
+
+static disk_observer observer;
+
+void disk_set_observer(disk_observer fn)
+{
+    __atomic_store_n(&observer, fn, __ATOMIC_RELAXED);
+}
+
+static __attribute__((noinline)) void tell(const struct disk_io *d, struct disk_request *r,
+                                           int result)
+{
+    const struct device_disk_event event = {
+        .op = r->op,
+        .flags = r->flags,
+        .sectors = r->op == BLOCK_FLUSH ? 0 : r->sectors,
+        .sector = r->op == BLOCK_FLUSH ? 0 : r->sector,
+        .result = result,
+        .begun = &r->begun,
+    };
+    disk_observer told = __atomic_load_n(&observer, __ATOMIC_RELAXED);
+
+    if (told && d->counts)
+        told(d->counts, &event);
+}
+
+/* All that it costs while nobody looks on. */
+static inline void look_on(const struct disk_io *d, struct disk_request *r, int result)
+{
+    if (UNLIKELY(__atomic_load_n(&observer, __ATOMIC_RELAXED)))
+        tell(d, r, result);
+}
+
 /* --- the end of a request --- */
 
 static void count(struct device_disk_counts *c, const struct disk_request *r, int error)
@@ -30,6 +63,7 @@ static void count(struct device_disk_counts *c, const struct disk_request *r, in
 static void finish(struct disk_io *d, struct disk_request *r, int error)
 {
     count(d->counts, r, error);
+    look_on(d, r, error);
     d->finished(d, r, error);
 }
 
@@ -296,6 +330,7 @@ void disk_submit(struct disk_io *d, struct disk_request *r)
     r->done = r->offset = 0;
     r->at = 0;
     r->block.count = 0;
+    look_on(d, r, DEVICE_DISK_BEGINS);
     if (r->op != BLOCK_FLUSH && (r->sectors == 0 || r->sector > d->block->sectors ||
                                  r->sectors > d->block->sectors - r->sector))
         finish(d, r, -EINVAL);

@@ -35,7 +35,8 @@ struct disk_request {
     uint32_t done; /* sectors that are */
     unsigned at;   /* segment, and byte of it, that comes next */
     uint32_t offset;
-    uint32_t part; /* sectors that are under way */
+    uint32_t part;  /* sectors that are under way */
+    uint64_t begun; /* the observer's */
     struct block_request block;
     struct block_segment host[DISK_SEGMENTS];
 };
@@ -59,6 +60,12 @@ struct disk_io {
     /* For that, or for a frame that is pinned too often: a list, oldest last. */
     struct disk_request *waiting;
 };
+
+/* Who is told of each request to a disk with counts, when it begins and when it is over, with the
+ * controller's lock held; NULL: nobody. */
+typedef void (*disk_observer)(const struct device_disk_counts *of,
+                              const struct device_disk_event *event);
+void disk_set_observer(disk_observer observer);
 
 /* A zeroed one with block, dev, counts, finished and settled set is ready for disk_go_on(). Begin.
  * finished() may be called from here. With the controller's lock held, like the rest. */

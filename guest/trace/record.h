@@ -1,5 +1,5 @@
 /*
- * What is traced: events of six classes, each in a record of fixed size. docs/TRACE.md says what
+ * What is traced: events of seven classes, each in a record of fixed size. docs/TRACE.md says what
  * the fields of each mean and how they travel; tools/trace_stream.py reads them.
  */
 #pragma once
@@ -21,6 +21,24 @@ enum trace_sched {
 
 /* Class INJECTIONS: beside the interruption information's bits, "by virtual-interrupt delivery". */
 #define TRACE_INJECT_VIRTUAL BIT(12)
+
+/*
+ * Class BLOCK: a is the first sector, b how many, cost the ticks from submit to completion, 0 at
+ * submit. code: enum block_op, and the bits here.
+ */
+#define TRACE_BLOCK_OP       0xfu
+#define TRACE_BLOCK_OVER     BIT(4) /* completion; else submit */
+#define TRACE_BLOCK_FUA      BIT(5)
+#define TRACE_BLOCK_ERROR(c) ((c) >> 8 & 0xff) /* as in arch/x86/lib/errno.h; 0: it went well */
+#define TRACE_BLOCK_DISK(c)  ((c) >> 16)       /* number of the VM's disk */
+
+/* What a request is, by enum block_op. X(symbol, word) */
+#define TRACE_BLOCK_LIST(X)                                                                        \
+    X(READ, "read")                                                                                \
+    X(WRITE, "write")                                                                              \
+    X(FLUSH, "flush")                                                                              \
+    X(DISCARD, "discard")                                                                          \
+    X(WRITE_ZEROES, "write zeroes")
 
 #define TRACE_NO_VM 0xffff
 

@@ -7,6 +7,7 @@
 #define CLASS(symbol, word, what) word,
 static const char *const classes[] = {TRACE_CLASS_LIST(CLASS)};
 static const char *const sched_words[] = {TRACE_SCHED_LIST(WORD)};
+static const char *const block_words[] = {TRACE_BLOCK_LIST(WORD)};
 static const char *const device_words[] = {TRACE_DEVICE_LIST(WORD)};
 
 static const char *word(const char *const *words, size_t count, uint32_t code)
@@ -57,6 +58,22 @@ static int exit_text(char *out, size_t size, const struct trace_record *r)
     }
 }
 
+static int block_text(char *out, size_t size, const struct trace_record *r)
+{
+    char where[48] = "", end[16] = "";
+    uint32_t error = TRACE_BLOCK_ERROR(r->code);
+
+    if (r->b)
+        format(where, sizeof(where), " %lu+%lu", r->a, r->b);
+    if (error)
+        format(end, sizeof(end), ": error %u", error);
+    else if (r->code & TRACE_BLOCK_OVER)
+        format(end, sizeof(end), ": done");
+    return format(out, size, "disk %u %s%s%s%s", TRACE_BLOCK_DISK(r->code),
+                  word(block_words, ARRAY_SIZE(block_words), r->code & TRACE_BLOCK_OP),
+                  r->code & TRACE_BLOCK_FUA ? " FUA" : "", where, end);
+}
+
 static int event_text(char *out, size_t size, const struct trace_record *r)
 {
     switch (r->kind) {
@@ -73,6 +90,8 @@ static int event_text(char *out, size_t size, const struct trace_record *r)
     case TRACE_DEVICES:
         return format(out, size, "%s %lu %s", word(device_words, ARRAY_SIZE(device_words), r->code),
                       r->a, r->code == TRACE_DEVICE_LINE ? r->b ? "up" : "down" : "");
+    case TRACE_BLOCK:
+        return block_text(out, size, r);
     default:
         return format(out, size, "kind %u code %u", r->kind, r->code);
     }
@@ -81,7 +100,7 @@ static int event_text(char *out, size_t size, const struct trace_record *r)
 int trace_text(char out[TRACE_TEXT], const struct trace_record *r, unsigned cpu, const char *vm,
                uint64_t microseconds)
 {
-    char who[48], event[96], rip[40] = "", cost[24] = "";
+    char who[48], event[112], rip[40] = "", cost[24] = "";
 
     if (r->vm == TRACE_NO_VM)
         format(who, sizeof(who), "-");

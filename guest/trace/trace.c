@@ -11,9 +11,11 @@
 #include "arch/x86/tsc.h"
 #include "drivers/serial.h"
 #include "guest/run/run.h"
+#include "guest/trace/block.h"
 #include "guest/trace/ring.h"
 #include "guest/trace/wire.h"
 #include "guest/cpu/probe.h"
+#include "guest/vm/disks.h"
 #include "mm/heap.h"
 
 /* A FIFO of the port at 115200 baud, ten bits a byte. */
@@ -28,6 +30,7 @@ static struct trace_ring *rings[SMP_CPUS_MAX];
 static size_t ring_bytes;
 static bool keep; /* the port is somebody else's */
 static struct trace_info info;
+static uint64_t block_since; /* when class BLOCK was switched on */
 
 /* The stream: whoever holds the lock sends. */
 static struct spinlock stream_lock = SPINLOCK(RANK_TRACE);
@@ -88,6 +91,20 @@ static void interrupt_taken(unsigned vector)
     trace_put(&r);
 }
 
+static uint32_t wanted(const struct vm *vm)
+{
+    return trace_vm == TRACE_ALL_VMS || trace_vm == vm->id ? trace_events : 0;
+}
+
+static void disk_request(const struct vm *vm, unsigned disk, const struct device_disk_event *event)
+{
+    if (!(wanted(vm) & BIT(TRACE_BLOCK)))
+        return;
+    const struct trace_record r = trace_block_record(rdtsc(), block_since, vm->id, disk, event);
+
+    trace_put(&r);
+}
+
 /* vCPUs come to their processors' loops, where they adopt what is wanted. */
 static void tell_processors(void)
 {
@@ -110,6 +127,8 @@ int trace_on(unsigned vm, uint32_t events)
     next_info = 0;
     trace_vm = vm;
     interrupt_set_observer(events & BIT(TRACE_INTERRUPTS) ? interrupt_taken : NULL);
+    block_since = rdtsc();
+    vm_disks_set_observer(events & BIT(TRACE_BLOCK) ? disk_request : NULL);
     trace_events = events;
     probes_begin();
     tell_processors();
@@ -123,6 +142,7 @@ int trace_on(unsigned vm, uint32_t events)
 void trace_off(void)
 {
     interrupt_set_observer(NULL);
+    vm_disks_set_observer(NULL);
     trace_events = 0;
     info.events = 0;
     tell_processors();
@@ -302,11 +322,6 @@ void trace_put(const struct trace_record *r)
 
     if (LIKELY(ring))
         trace_ring_put(ring, r);
-}
-
-static uint32_t wanted(const struct vm *vm)
-{
-    return trace_vm == TRACE_ALL_VMS || trace_vm == vm->id ? trace_events : 0;
 }
 
 static void record_sched(const struct vcpu *v, enum trace_sched code)

@@ -6,6 +6,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "drivers/drives.h"
+#include "guest/devices/disk.h"
 #include "guest/run/run.h"
 #include "guest/storage/ram.h"
 #include "guest/storage/sources.h"
@@ -17,6 +18,7 @@
 struct open_disk {
     struct vm_disk disk;
     const struct vm *vm;
+    unsigned number;           /* among those of its VM, as long as it is open */
     struct source_claim claim; /* of a drive's */
     void (*close)(struct open_disk *o);
     struct open_disk *next;
@@ -150,14 +152,15 @@ static int open_source(struct open_disk *o, struct device_disk *out, char *error
 
     if (result < 0)
         return result;
+    for (; *at; at = &(*at)->next)
+        if ((*at)->vm == o->vm)
+            o->number = (*at)->number + 1;
+    *at = o;
     *out = (struct device_disk){.block = o->disk.block,
                                 .close = close_source,
                                 .read_only = o->disk.config.read_only,
                                 .counts = &o->disk.counts};
     memcpy(out->serial, o->disk.config.serial, sizeof(out->serial));
-    while (*at)
-        at = &(*at)->next;
-    *at = o;
     return 0;
 }
 
@@ -189,4 +192,23 @@ const struct vm_disk *vm_disk(const struct vm *vm, unsigned index)
 bool disks_wanted(void)
 {
     return wanted;
+}
+
+/* --- who looks on --- */
+
+static vm_disk_observer observer;
+
+static void request_seen(const struct device_disk_counts *of, const struct device_disk_event *event)
+{
+    const struct open_disk *o = CONTAINER_OF(of, const struct open_disk, disk.counts);
+    vm_disk_observer told = __atomic_load_n(&observer, __ATOMIC_RELAXED);
+
+    if (told)
+        told(o->vm, o->number, event);
+}
+
+void vm_disks_set_observer(vm_disk_observer fn)
+{
+    __atomic_store_n(&observer, fn, __ATOMIC_RELAXED);
+    disk_set_observer(fn ? request_seen : NULL);
 }

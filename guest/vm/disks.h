@@ -15,6 +15,12 @@ void disks_begin(const struct vm_config *vms, size_t count);
 /* struct device_host's disk(): context is the struct vm. */
 int disk_open(void *context, const char *text, size_t length, struct device_disk *out, char *error);
 
+/* Who is told of VMs' requests to their disks, by the number of the disk among its VM's, with a
+ * controller's lock held; NULL: nobody. */
+typedef void (*vm_disk_observer)(const struct vm *vm, unsigned disk,
+                                 const struct device_disk_event *event);
+void vm_disks_set_observer(vm_disk_observer observer);
+
 /* --- for who looks at them, on processor 0 --- */
 
 /* A disk of a VM that is there. */

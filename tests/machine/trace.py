@@ -44,7 +44,7 @@ def check_ctf(folder, records, lost=0):
     expect(p.returncode == 0, f"babeltrace2: {p.stderr[-2000:]}")
     events = re.findall(r"^\[[\d:.]+\] \(\S+\) (\w+): \{ cpu_id = (\d+) \}", p.stdout, re.MULTILINE)
     expect(len(events) == len(p.stdout.splitlines()), f"babeltrace2 prints something else:\n{p.stdout[:2000]}")
-    names = ("exit", "injection", "scheduling", "interrupt", "hypercall", "device")
+    names = ("exit", "injection", "scheduling", "interrupt", "hypercall", "device", "block")
     expect(Counter(events) == Counter((names[r.kind], str(r.cpu)) for r in records),
            f"babeltrace2 finds {Counter(events)}")
     reasons = Counter(re.findall(r' reason = \( "([^"]+)" : container = ', p.stdout))
@@ -57,6 +57,8 @@ def check_ctf(folder, records, lost=0):
 PHASES = {  # of Chrome's trace event format: what an event of each must have beside ph, name, pid, tid, ts
     "X": {"dur": (int, float), "cat": str, "args": dict},
     "i": {"s": str, "cat": str, "args": dict},
+    "b": {"cat": str, "id": str, "args": dict},
+    "e": {"cat": str, "id": str, "args": dict},
     "C": {"args": dict},
     "M": {"args": dict},
 }
@@ -70,7 +72,7 @@ def check_chrome(path, records):
     trace = json.loads(read(path).decode(), parse_constant=refuse)
     expect(set(trace) == {"traceEvents", "displayTimeUnit", "otherData"}, f"keys {set(trace)}")
     expect(trace["displayTimeUnit"] in ("ms", "ns"), trace["displayTimeUnit"])
-    threads, slices = set(), {}
+    threads, slices, spans = set(), {}, {}
     for e in trace["traceEvents"]:
         kinds = {"ph": str, "name": str, "pid": int, "tid": int, "ts": (int, float), **PHASES.get(e.get("ph"), {"?": str})}
         expect(set(e) == set(kinds) and all(isinstance(e[k], t) for k, t in kinds.items()), f"event {e}")
@@ -82,12 +84,20 @@ def check_chrome(path, records):
             expect(e["args"] and all(type(v) is int for v in e["args"].values()), f"event {e}")
         elif e["ph"] == "i":
             expect(e["s"] in ("g", "p", "t") and (e["pid"], e["tid"]) in threads, f"event {e}")
+        elif e["ph"] in "be":
+            expect((e["pid"], e["tid"]) in threads, f"event {e}")
+            spans.setdefault((e["cat"], e["id"]), []).append(e)
         else:
             expect(e["dur"] >= 0 and (e["pid"], e["tid"]) in threads, f"event {e}")
             slices.setdefault((e["pid"], e["tid"]), []).append((round(e["ts"] * 1000), round((e["ts"] + e["dur"]) * 1000)))
-    for lane, spans in slices.items():
+    for ends in spans.values():
+        expect([e["ph"] for e in ends] == ["b", "e"] and ends[0]["ts"] <= ends[1]["ts"] and
+               all(ends[0][key] == ends[1][key] for key in ("name", "pid", "tid")), f"a span of {ends}")
+    requests = sum(r.kind == ts.BLOCK and r.cost > 0 for r in records)
+    expect(len(spans) == requests, f"{len(spans)} requests to disks in the JSON file, {requests} in the trace")
+    for lane, within in slices.items():
         open_until = []
-        for begin, end in sorted(spans, key=lambda s: (s[0], -s[1])):
+        for begin, end in sorted(within, key=lambda s: (s[0], -s[1])):
             while open_until and open_until[-1] <= begin:
                 open_until.pop()
             expect(not open_until or end <= open_until[-1], f"slices of {lane} overlap at {begin} ns")
@@ -117,6 +127,27 @@ def check_outputs(lab, path, words, lost=0):
     return records
 
 
+# --- requests to disks ---
+
+
+def check_requests(records):
+    """Each request that is over began before, as long before as its cost says; returns how many of each kind are over."""
+    open_ones, over = {}, Counter()
+    for r in records:
+        if r.kind != ts.BLOCK:
+            continue
+        q = ts.request(r)
+        key = r.vm, q.disk, q.op, q.fua, r.a, r.b
+        if not q.over:
+            open_ones.setdefault(key, []).append(r.time)
+            expect(not q.error and not r.cost, f"submitted, with an end: {r}")
+            continue
+        expect(r.time - r.cost in open_ones.get(key, ()), f"over, and did not begin then: {r}")
+        open_ones[key].remove(r.time - r.cost)
+        over[ts.REQUESTS[q.op]] += 1
+    return over, sum(map(len, open_ones.values()))
+
+
 # --- the tool alone ---
 
 
@@ -127,7 +158,7 @@ def check_names():
            "vmx/exit_names.c and tools/trace_stream.py differ")
     header = "".join(read(os.path.join(TOP, "guest", h)).decode() for h in ("config/trace_class.h", "trace/record.h"))
     for lists, words in (("TRACE_CLASS_LIST", ts.KINDS), ("TRACE_SCHED_LIST", ts.SCHED),
-                         ("TRACE_DEVICE_LIST", ts.DEVICES)):
+                         ("TRACE_DEVICE_LIST", ts.DEVICES), ("TRACE_BLOCK_LIST", ts.REQUESTS)):
         block = re.search(rf"#define {lists}\(X\)(.*?)\n\n", header, re.DOTALL)[1]
         expect(tuple(re.findall(r'X\(\w+,\s*"([^"]+)"', block)) == words, f"{lists} and {words} differ")
 
@@ -193,6 +224,17 @@ def trace_tool(lab):
     only, _ = tool(path, "--vm", "two")
     expect("two/" in only and "one/" not in only, "--vm has no effect")
     lab.verdict("trace: babeltrace2, Chrome's format, picture")
+
+    disks = lab.path("disks")
+    subprocess.run([os.path.join(BUILD, "unit/test_trace"), "--disk-stream", disks], stdin=subprocess.DEVNULL, check=True)
+    requests = check_outputs(lab, disks, ("one disk 0", "one disk 1", "; 1 errors"))
+    expect(check_requests(requests) == ({"write": 2, "flush": 1, "read": 1}, 2), f"requests {requests}")
+    said, _ = tool(disks)
+    for line in ("disk 0 write 2048+8", "disk 0 write 2048+8: done  cost 200", "disk 0 flush", "disk 0 flush: done  cost 140",
+                 "disk 0 write FUA 4096+256: done  cost 100", "disk 1 read 7+1: error 5  cost 50",
+                 "disk 1 discard 8589934592+2147483648"):
+        expect_in(rf" one/0 +block +{re.escape(line)}$", said, "the listing")
+    lab.verdict("trace: requests to disks")
 
     listener = socket.create_server(("127.0.0.1", 0))
     def serve():

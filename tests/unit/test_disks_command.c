@@ -10,6 +10,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/tsc.h"
 #include "drivers/drives.h"
+#include "guest/devices/disk.h"
 #include "guest/console/console.h"
 #include "guest/monitor/commands.h"
 #include "guest/run/run.h"
@@ -217,6 +218,13 @@ struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t o
 void ram_disk_destroy(struct block_device *d)
 {
     assert_ptr_equal(d, &ram);
+}
+
+static disk_observer controllers; /* tell it what happens */
+
+void disk_set_observer(disk_observer observer)
+{
+    controllers = observer;
 }
 
 static void open(unsigned vm, unsigned disk, const char *text)
@@ -580,6 +588,45 @@ static void test_counts_begin_anew(void **state)
     assert_non_null(strstr(type("disks debian"), "reads       0, 0\n"));
 }
 
+static const struct vm *seen_vm;
+static unsigned seen_disk;
+static const struct device_disk_event *seen;
+
+static void see(const struct vm *vm, unsigned disk, const struct device_disk_event *event)
+{
+    seen_vm = vm;
+    seen_disk = disk;
+    seen = event;
+}
+
+static void expect_seen(unsigned vm, unsigned disk, unsigned number)
+{
+    const struct device_disk_event event = {.sector = vm};
+
+    controllers(counts(vm, disk), &event);
+    assert_ptr_equal(seen, &event);
+    assert_ptr_equal(seen_vm, &vms[vm]);
+    assert_int_equal(seen_disk, number);
+}
+
+/* Who looks on is told whose disk it is, and which: its number stays as long as it is there. */
+static void test_who_looks_on(void **state)
+{
+    count = VMS;
+    assert_null(controllers);
+    vm_disks_set_observer(see);
+    open(0, 0, "ram:a.img");
+    open(1, 0, "part:data");
+    open(0, 1, "ram:b.img");
+    open(0, 2, "ram:c.img");
+    expect_seen(0, 0, 0);
+    expect_seen(0, 1, 1);
+    expect_seen(0, 2, 2);
+    expect_seen(1, 0, 0);
+    vm_disks_set_observer(NULL);
+    assert_null(controllers);
+}
+
 static void test_completion(void **state)
 {
     count = VMS;
@@ -605,6 +652,7 @@ int main(void)
         TEST(test_what_is_not_there),
         TEST(test_in_between),
         TEST(test_counts_begin_anew),
+        TEST(test_who_looks_on),
         TEST(test_completion),
     };
 

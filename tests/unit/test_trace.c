@@ -1,4 +1,4 @@
-/* links: guest/trace/ring.c guest/trace/wire.c guest/trace/text.c guest/trace/view.c vmx/exit_names.c arch/x86/lib/format.c */
+/* links: guest/trace/ring.c guest/trace/wire.c guest/trace/text.c guest/trace/block.c guest/trace/view.c vmx/exit_names.c arch/x86/lib/format.c */
 /* The trace's rings, packets and lines. That tools/trace understands them is
  * tests/machine/trace.py's to show. */
 #include <stdarg.h>
@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/x86/lib/errno.h"
+#include "drivers/block.h"
+#include "guest/trace/block.h"
 #include "guest/trace/ring.h"
 #include "guest/trace/text.h"
 #include "guest/trace/view.h"
@@ -372,6 +375,16 @@ static void lines_say_what_happened(void **state)
          "      1.000002 cpu3 -            interrupts  vector 34"},
         {{.kind = TRACE_DEVICES, .code = TRACE_DEVICE_LINE, .a = 4, .b = 1},
          "      1.000002 cpu3 a/0          devices     line 4 up"},
+        {{.kind = TRACE_BLOCK, .code = 1 | TRACE_BLOCK_FUA, .a = 2048, .b = 8},
+         "      1.000002 cpu3 a/0          block       disk 0 write FUA 2048+8"},
+        {{.kind = TRACE_BLOCK, .code = 0x20010, .a = UINT64_MAX, .b = UINT32_MAX, .cost = 70},
+         "      1.000002 cpu3 a/0          block       disk 2 read "
+         "18446744073709551615+4294967295: "
+         "done  cost 70"},
+        {{.kind = TRACE_BLOCK, .code = 0x10512},
+         "      1.000002 cpu3 a/0          block       disk 1 flush: error 5"},
+        {{.kind = TRACE_BLOCK, .code = 14, .b = 1},
+         "      1.000002 cpu3 a/0          block       disk 0 unknown 0+1"},
         {{.kind = 15, .code = 8}, "      1.000002 cpu3 a/0          unknown     kind 15 code 8"},
     };
     char out[TRACE_TEXT];
@@ -380,6 +393,90 @@ static void lines_say_what_happened(void **state)
         assert_int_equal(trace_text(out, &rows[i].r, 3, "a", 1000002), strlen(rows[i].text));
         assert_string_equal(out, rows[i].text);
     }
+}
+
+/* --- requests to disks --- */
+
+static void a_request_begins_and_is_over(void **state)
+{
+    uint64_t begun = 12345; /* of whatever was there before */
+    struct device_disk_event e = {.op = BLOCK_WRITE,
+                                  .flags = BLOCK_FUA | BLOCK_UNMAP,
+                                  .sector = 1ull << 40,
+                                  .sectors = 24,
+                                  .result = DEVICE_DISK_BEGINS,
+                                  .begun = &begun};
+    struct trace_record r = trace_block_record(1000, 500, 3, 2, &e);
+
+    assert_int_equal(begun, 1000);
+    assert_int_equal(r.kind, TRACE_BLOCK);
+    assert_int_equal(r.time, 1000);
+    assert_int_equal(r.vm, 3);
+    assert_int_equal(r.code, 2 << 16 | 0x20 | BLOCK_WRITE);
+    assert_int_equal(r.a, 1ull << 40);
+    assert_int_equal(r.b, 24);
+    assert_int_equal(r.cost, 0);
+
+    e.result = 0;
+    r = trace_block_record(1700, 500, 3, 2, &e);
+    assert_int_equal(r.code, 2 << 16 | 0x30 | BLOCK_WRITE);
+    assert_int_equal(r.cost, 700);
+    e.result = -ETIMEDOUT;
+    r = trace_block_record(1000 + (5ull << 32), 500, 3, 2, &e);
+    assert_int_equal(r.code, 2 << 16 | ETIMEDOUT << 8 | 0x30 | BLOCK_WRITE);
+    assert_int_equal(r.cost, UINT32_MAX);
+}
+
+static void what_began_before_has_no_cost(void **state)
+{
+    uint64_t begun = 499;
+    struct device_disk_event e = {.op = BLOCK_FLUSH, .begun = &begun};
+
+    assert_int_equal(trace_block_record(800, 500, 0, 0, &e).cost, 0);
+    begun = 500;
+    assert_int_equal(trace_block_record(800, 500, 0, 0, &e).cost, 300);
+}
+
+/* For tests/machine/trace.py: a disk with several requests under way, one of them refused, one not
+ * over. */
+static void write_disk_stream(const char *path)
+{
+    static const struct {
+        uint16_t time;
+        uint8_t of; /* a request */
+        int16_t result;
+    } events[] = {{100, 0, 1}, {150, 1, 1}, {250, 1, 0}, {260, 2, 1},    {300, 0, 0},
+                  {400, 2, 0}, {450, 3, 1}, {460, 4, 1}, {500, 3, -EIO}, {600, 5, 1}};
+    uint64_t begun[6] = {0};
+    struct device_disk_event requests[6] = {
+        {.op = BLOCK_WRITE, .sector = 2048, .sectors = 8},
+        {.op = BLOCK_WRITE, .flags = BLOCK_FUA, .sector = 4096, .sectors = 256},
+        {.op = BLOCK_FLUSH},
+        {.op = BLOCK_READ, .sector = 7, .sectors = 1},
+        {.op = BLOCK_WRITE_ZEROES, .sector = 1, .sectors = 1},
+        {.op = BLOCK_DISCARD, .sector = 1ull << 33, .sectors = 1u << 31}};
+    struct vm_config vm = {.name = {"one", 3}};
+    const struct trace_info info = {
+        .tsc_hz = 1000000, .now = 700, .events = 127, .cpus = 1, .vms = &vm, .vm_count = 1};
+    static struct trace_record records[16];
+    struct trace_ring disks;
+    FILE *f = fopen(path, "wb");
+    size_t length, next = 0;
+
+    assert_non_null(f);
+    trace_ring_init(&disks, records, sizeof(records));
+    for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+        struct device_disk_event *e = &requests[events[i].of];
+        e->result = events[i].result;
+        e->begun = &begun[events[i].of];
+        const struct trace_record r = trace_block_record(events[i].time, 0, 0, events[i].of / 3, e);
+        trace_ring_put(&disks, &r);
+    }
+    fwrite(packet, trace_pack_info(&info, &next, 0, packet), 1, f);
+    for (uint16_t sequence = 1; (length = trace_pack_records(&disks, 0, sequence, packet));
+         sequence++)
+        fwrite(packet, length, 1, f);
+    fclose(f);
 }
 
 /* For tests/machine/trace.py: what a busy machine might send. */
@@ -450,10 +547,16 @@ int main(int argc, char **argv)
         cmocka_unit_test(names_take_turns),
         cmocka_unit_test(one_name_is_told_once),
         cmocka_unit_test(lines_say_what_happened),
+        cmocka_unit_test(a_request_begins_and_is_over),
+        cmocka_unit_test(what_began_before_has_no_cost),
     };
 
     if (argc == 3 && strcmp(argv[1], "--stream") == 0) {
         write_stream(argv[2]);
+        return 0;
+    }
+    if (argc == 3 && strcmp(argv[1], "--disk-stream") == 0) {
+        write_disk_stream(argv[2]);
         return 0;
     }
     return cmocka_run_group_tests_name("trace", tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
+#include "guest/devices/disk.h"
 #include "tests/unit/blk_driver.h"
 
 static void test_what_is_seen(void **state)
@@ -225,6 +226,77 @@ static void test_what_is_counted(void **state)
     assert_int_equal(counts.reads, 2);
     one_back();
     assert_int_equal(counts.in_flight, 0);
+}
+
+/* --- who looks on --- */
+
+static struct device_disk_event seen[8];
+static unsigned looks;
+static uint64_t stamp[8]; /* that came with seen[] */
+
+static void see(const struct device_disk_counts *of, const struct device_disk_event *event)
+{
+    assert_ptr_equal(of, &counts);
+    assert_true(looks < 8);
+    stamp[looks] = *event->begun;
+    if (event->result == DEVICE_DISK_BEGINS)
+        *event->begun = 1000 + looks;
+    seen[looks++] = *event;
+}
+
+static void expect_seen(unsigned n, uint8_t op, uint64_t sector, uint32_t sectors, int result)
+{
+    assert_int_equal(seen[n].op, op);
+    assert_int_equal(seen[n].sector, sector);
+    assert_int_equal(seen[n].sectors, sectors);
+    assert_int_equal(seen[n].result, result);
+}
+
+/* Each request once when it begins, however many parts it is carried out in, and once when it is
+ * over, before the guest knows. */
+static void test_who_looks_on(void **state)
+{
+    looks = 0;
+    at_once = false;
+    start(V1 | INDIRECT | 1 << 9);
+    disk_set_observer(see);
+    (void)offer(0, 3, false, DATA, 512 * 40, 0);
+    kick();
+    (void)offer(4, 77, false, 0, 0, 0);
+    kick();
+    assert_int_equal(looks, 2);
+    expect_seen(0, BLOCK_READ, 3, 40, DEVICE_DISK_BEGINS);
+    expect_seen(1, BLOCK_FLUSH, 0, 0, DEVICE_DISK_BEGINS);
+    mock_back(1);
+    assert_int_equal(looks, 3);
+    expect_seen(2, BLOCK_FLUSH, 0, 0, 0);
+    assert_int_equal(stamp[2], 1001);
+    while (holding)
+        one_back();
+    assert_int_equal(looks, 4);
+    expect_seen(3, BLOCK_READ, 3, 40, 0);
+    assert_int_equal(stamp[3], 1000);
+    at_once = true;
+    (void)offer(1, MOCK_SECTORS - 1, true, DATA, 1024, 0); /* past the end */
+    kick();
+    next_error = -EIO;
+    (void)offer(0, 9, false, DATA, 512, 0);
+    kick();
+    assert_int_equal(looks, 8);
+    expect_seen(4, BLOCK_WRITE, MOCK_SECTORS - 1, 2, DEVICE_DISK_BEGINS);
+    expect_seen(5, BLOCK_WRITE, MOCK_SECTORS - 1, 2, -EINVAL);
+    expect_seen(6, BLOCK_READ, 9, 1, DEVICE_DISK_BEGINS);
+    expect_seen(7, BLOCK_READ, 9, 1, -EIO);
+    disk_set_observer(NULL);
+    (void)offer(0, 0, false, DATA, 512, 0);
+    kick();
+    assert_int_equal(looks, 8);
+}
+
+static int teardown_unseen(void **state)
+{
+    disk_set_observer(NULL);
+    return teardown(state);
 }
 
 /* --- what comes back later --- */
@@ -655,6 +727,7 @@ int main(void)
         TEST(test_other_requests),
         TEST(test_errors),
         TEST(test_what_is_counted),
+        cmocka_unit_test_setup_teardown(test_who_looks_on, setup, teardown_unseen),
         TEST(test_read_only),
         TEST(test_interrupts),
         TEST(test_reset_in_flight),
