@@ -1,6 +1,7 @@
 """`mode = check` on drives: what is listed, read and written, on each kind of controller that there is an emulator of."""
 
 import os
+import struct
 import subprocess
 
 from check import report
@@ -75,19 +76,75 @@ def raw(disk):
     return ["-drive", f"if=none,id=data,format=raw,file={disk.path}"]
 
 
+class WriteLog:
+    """A drive of QEMU's that keeps a log of what is written to it and when it is flushed (its driver blklogwrites, in the
+    format of Linux' dm-log-writes). Until the first FLUSH behind a write one sector of the partition, `guarded`, cannot be read:
+    what is read back before that shows as an error, whatever QEMU flushes by itself when it ends."""
+    MAGIC, VERSION = 0x6a736677736872, 1
+    SUPER, ENTRY = struct.Struct("<QQQI"), struct.Struct("<QQQQ")  # magic, version, entries, sector; first, sectors, flags, length
+    FLUSH, FUA, DISCARD = 1, 2, 4
+
+    def __init__(self, lab, disk):
+        self.disk, self.path = disk, lab.file("writes.log", b"")
+        guarded = (disk.first + disk.last) // 2
+        other = disk.first // 2  # nobody reads it: in its place, so that blkdebug forgets the one before
+        rule = '[inject-error]\nevent = "read_aio"\niotype = "read"\nerrno = "5"\nsector = "{}"\nstate = "{}"\n'
+        self.rules = lab.file("rules", rule.format(guarded, 1) + rule.format(other, 2) +
+                              '[set-state]\nevent = "flush_to_disk"\nstate = "1"\nnew_state = "2"\n')
+
+    def drive(self):
+        return ["-drive", f"if=none,id=data,format=raw,rerror=report,werror=report,file.driver=blkdebug,file.config={self.rules},"
+                f"file.image.driver=blklogwrites,file.image.file.driver=file,file.image.file.filename={self.disk.path},"
+                f"file.image.log.driver=file,file.image.log.filename={self.path}"]
+
+    def entries(self):
+        """(first sector, sectors, flags, data) of each, in their order."""
+        with open(self.path, "rb") as f:
+            log = f.read()
+        magic, version, count, sector = self.SUPER.unpack_from(log)
+        expect((magic, version, sector) == (self.MAGIC, self.VERSION, SECTOR), f"not a log of writes: {log[:64].hex()}")
+        out, at = [], SECTOR
+        for _ in range(count):
+            first, sectors, flags, _ = self.ENTRY.unpack_from(log, at)
+            at += SECTOR
+            size = 0 if flags & (self.FLUSH | self.DISCARD) else sectors * SECTOR
+            expect(at + size <= len(log), "the log ends within an entry")
+            out.append((first, sectors, flags, log[at:at + size]))
+            at += size
+        return out
+
+    def check(self, text):
+        """All of the partition was written, nothing else was, and behind the last write came a FLUSH. text: Corbel's log."""
+        salt = int(expect_in(r", with salt ([0-9a-f]{16})$", text)[1], 16)
+        held, flushed = {}, {}  # by sector: what was written; the same before the last FLUSH
+        for first, sectors, flags, data in self.entries():
+            expect(not flags & self.DISCARD, f"{sectors} sectors from {first} on were discarded")
+            expect(not sectors or self.disk.first <= first and first + sectors - 1 <= self.disk.last,
+                   f"{sectors} sectors from {first} on were written to, which is not the partition")
+            held.update((first + n, data[n * SECTOR:(n + 1) * SECTOR]) for n in range(sectors))
+            if flags & self.FLUSH:
+                flushed = dict(held)
+        missing = [n for n in range(self.disk.first, self.disk.last + 1) if flushed.get(n) != pattern(n, salt)]
+        expect(not missing, f"{len(missing)} sectors were not written and flushed, the first is {missing[:1]}")
+        expect(flushed == held, "something was written behind the last FLUSH")
+
+
 def kind_scenario(kind):
     device, name, how = KINDS[kind]
 
     @scenario(bound=60, name=f"check_disks_{kind}")
     def written(lab):
+        """Every write, and the FLUSH behind it, came to the drive, before anything was read back."""
         disk = Disk(lab)
-        text = check(lab, {"check_disks": "write:scratch"}, *raw(disk), *device)
+        log = WriteLog(lab, disk)
+        text = check(lab, {"check_disks": "write:scratch"}, *log.drive(), *device)
         expect_in(rf"^corbel: disk {name}: 8 MiB, .*serial S7, blocks of 512 bytes; {how}, with interrupts", text)
         expect_in(r"^corbel:   1 'scratch' 2 MiB from 1 MiB on, [0-9a-f-]{36}$", text)
         expect_in(rf"^corbel: disk {name}: written 2 MiB in ", text)
         expect_in(rf"^corbel: disk {name}: what was written and flushed is there$", text)
         expect_in(rf"^corbel: disk {name}: 0 errors, 0 retries, 0 resets; [1-9]", text)
         disk.check_written(text)
+        log.check(text)
 
     @scenario(bound=60, name=f"check_disks_bad_sectors_{kind}")
     def bad_sectors(lab):
