@@ -279,7 +279,8 @@ newest:
 test-newest: $(B)/BOOTX64.EFI $(B)/confscan $(B)/default/initrd $(BOCHS_3) newest
 	@tools/verdict newest tests/machine/run.py -j 1 -k '^newest_'
 
-# Debian 13 with its root on a partition, by each bus that a VM's disk can be on: a quarter of an hour each.
+# Debian 13 with its root on a partition, by each bus that a VM's disk can be on: a quarter of an hour each. And the disk that
+# it is on by others of the machine's drivers.
 test-roots: $(B)/BOOTX64.EFI $(B)/confscan $(B)/debian-13/root.img
 	@tools/verdict roots tests/machine/run.py -k '^debian13_root_'
 

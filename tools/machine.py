@@ -165,6 +165,7 @@ class Machine:
     model       Bochs' cpu model, or QEMU's -cpu
     ips         Bochs: ticks per second of device time
     extra       Bochs: further lines for bochsrc; QEMU: further arguments
+    boot        QEMU: arguments for the controller that the image is on, as drive "boot"; None: the first IDE disk
     replace     Bochs: {directive: line} instead of the line that begins with "directive:"
     log         file that COM1's output is copied to, as it comes
     gdb         TCP port of this machine at which a debugger finds the second serial port; 0: any, see gdb_port
@@ -177,8 +178,8 @@ class Machine:
 
     def __init__(self, image, kind="bochs", cpus=1, memory=512, model=None, ips=DEFAULT_IPS, extra=(), replace=None,
                  log=None, com1=True, com2=None, gdb=None, firmware=None, bochs=None, qemu="qemu-system-x86_64",
-                 cpu="", in_place=False):
-        self.in_place = in_place
+                 cpu="", in_place=False, boot=None):
+        self.in_place, self.boot = in_place, boot
         self.image, self.kind, self.cpus, self.memory = image, kind, cpus, memory
         self.model = model or (DEFAULT_MODEL if kind == "bochs" else None)
         self.ips, self.extra, self.replace = ips, list(extra), dict(replace or {})
@@ -291,7 +292,8 @@ class Machine:
                 "-monitor", "unix:monitor,server=on,wait=off",
                 "-drive", f"if=pflash,format=raw,readonly=on,file={code}",
                 "-drive", "if=pflash,format=raw,file=variables.fd",
-                "-drive", f"format=raw,file={os.path.basename(disk)}",
+                "-drive", f"format=raw,file={os.path.basename(disk)}" + (",if=none,id=boot" if self.boot else ""),
+                *(self.boot or []),
                 *(["-chardev", f"socket,id=com1,host=127.0.0.1,port={port},nodelay=on", "-serial", "chardev:com1"]
                   if self.com1 else ["-serial", "none"]),
                 *(["-serial", f"file:{self.com2}"] if self.com2 else []),

@@ -1,16 +1,17 @@
 """A VM whose root file system is a partition of the machine's disk: Debian 13 as debootstrap makes it, with systemd."""
 import os
 
-from harness import BOOT, BUILD, NO_VID, PATIENCE, Shell, expect, expect_in, linux, scenario, wait_for_power_off
+from check import report
+from harness import BOOT, BUILD, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario, wait_for_power_off
 from vm_disks import WRITE, file_system, sha_in
 
 ROOT = os.path.join(BUILD, "debian-13")  # by tools/debian-root
 
 
-def image_with_root(lab, bus):
+def image_with_root(lab, bus, host_section=NO_VID):
     config = linux("debian", kernel=os.path.join(ROOT, "vmlinuz"), initrd=os.path.join(ROOT, "initrd"), memory="512M",
                    cmdline="console=ttyS0 quiet root=LABEL=trixie cryptomgr.notests=1", disk=f"part:root,bus={bus}")
-    return lab.image(NO_VID + config + f"[disk root]\nfrom = {ROOT}/root.img\n")
+    return lab.image(host_section + config + f"[disk root]\nfrom = {ROOT}/root.img\n")
 
 
 def log_in(lab, image):
@@ -66,3 +67,27 @@ def debian13_root_ahci(lab):
 @scenario(bound=1500, apart=True)
 def debian13_root_nvme(lab):
     root_on(lab, "nvme", "/dev/nvme0n1")
+
+
+def read_by(lab, name, how, *device):
+    """The same image as the machine's only disk, by another of the host's drivers: firmware and Corbel start from it, its
+    partitions are listed, and all of it can be read."""
+    image = image_with_root(lab, "virtio", host(mode="check", check_disks="read"))
+    report(lab, image, kind="qemu", model="Nehalem,-vmx", in_place=True, boot=["-device", *device])
+    text = lab.machines[-1].text()
+    size = os.path.getsize(image) >> 20
+    expect_in(rf"^corbel: disk {name}: {size} MiB, .*{how}, with interrupts", text)
+    expect_in(r"^corbel:   1 'Corbel' .*, an EFI system partition$", text)
+    expect_in(rf"^corbel:   2 'root' {os.path.getsize(os.path.join(ROOT, 'root.img')) >> 20} MiB from ", text)
+    expect_in(rf"^corbel: disk {name}: read {size} MiB in ", text)
+    expect_in(rf"^corbel: disk {name}: 0 errors, 0 retries, 0 resets; [1-9]", text)
+
+
+@scenario(bound=240, slow=True)
+def debian13_root_host_ahci(lab):
+    read_by(lab, "sata0", "AHCI", "ahci,id=ahci", "-device", "ide-hd,drive=boot,bus=ahci.0")
+
+
+@scenario(bound=240, slow=True)
+def debian13_root_host_nvme(lab):
+    read_by(lab, "nvme0n1", "NVMe", "nvme,drive=boot,serial=S7")
