@@ -238,7 +238,8 @@ def svg(stream, records):
     begin = stream.seconds(records[0].time)
     span = max(stream.seconds(end) - begin, 1e-9)
     vcpus = sorted({(r.vm, r.vcpu) for r in records if r.vm is not None and r.kind in (ts.EXIT, ts.SCHEDULING)})
-    names = ", ".join(dict.fromkeys(stream.name(vm) for vm, _ in vcpus)) or "no VM"
+    vms = {vm for vm, _ in vcpus} | {r.vm for r in records if r.vm is not None and r.kind == ts.BLOCK}
+    names = ", ".join(map(stream.name, sorted(vms))) or "no VM"
     lost = sum(loss.count for loss in stream.losses)
     heading = f"{names}: {len(exits)} VM exits in {_duration(span)}" + (f"; {lost} records lost" if lost else "")
     p = Picture()

@@ -227,7 +227,7 @@ def trace_tool(lab):
 
     disks = lab.path("disks")
     subprocess.run([os.path.join(BUILD, "unit/test_trace"), "--disk-stream", disks], stdin=subprocess.DEVNULL, check=True)
-    requests = check_outputs(lab, disks, ("one disk 0", "one disk 1", "; 1 errors"))
+    requests = check_outputs(lab, disks, ("one: 0 VM exits", "one disk 0", "one disk 1", "; 1 errors"))
     expect(check_requests(requests) == ({"write": 2, "flush": 1, "read": 1}, 2), f"requests {requests}")
     said, _ = tool(disks)
     for line in ("disk 0 write 2048+8", "disk 0 write 2048+8: done  cost 200", "disk 0 flush", "disk 0 flush: done  cost 140",

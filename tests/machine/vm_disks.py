@@ -8,6 +8,7 @@ import subprocess
 from disks import PATH, Disk, contents
 from monitor import PROMPT, Monitor
 from smp import tiny
+from trace import check_requests, read, ts
 from harness import BOOT, BUILD, COMMAND, NO_VID, PATIENCE, TOP, Shell, corbel_lines, expect, expect_in, host, linux, scenario, wait_for_power_off
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
@@ -18,6 +19,9 @@ SATA_MODULES = ("scsi_common", "scsi_mod", "libata", "libahci", "ahci", "crct10d
 SATA_FOLDER = os.path.join(BUILD, "disks-sata")
 RNG_MODULES = ("virtio-rng",)  # its core is in the kernel
 SECTORS = 16 * 2048 + 3  # 16 MiB and a little
+# Of virtio-blk on memory, which needs no FLUSH: SEG_MAX, BLK_SIZE, TOPOLOGY, MQ, DISCARD, WRITE_ZEROES; rings that are indirect, by
+# events, packed; version 1.
+FEATURES = {2, 6, 10, 12, 13, 14, 28, 29, 32, 34}
 
 
 def initrd(lab, folder=FOLDER, modules=MODULES):
@@ -54,6 +58,24 @@ def check_interrupts(shell):
     expect(int(count[1]) > 0, f"the disk had no interrupts:\n{said}")
 
 
+def requests_of(shell):
+    """Sectors that Linux has read from its first disk, and written to it, since it started."""
+    fields = shell.run("cat /sys/block/vda/stat").split()
+    return int(fields[2]), int(fields[6])
+
+
+def check_trace(path, counted):
+    """The trace has every request to the first disk: as many sectors as Linux has counted; each is over, and began before."""
+    stream, records = ts.load(read(path))
+    expect(not (stream.losses or stream.missing or stream.damaged), stream.summary(records))
+    over, left = check_requests(records)
+    expect(left == 0 and over["read"] and over["write"], f"requests that are over: {over}, that are not: {left}")
+    disk = [(ts.request(r), r) for r in records if r.kind == ts.BLOCK and ts.request(r).over]
+    expect({q.disk for q, _ in disk} == {0, 1} and not any(q.error for q, _ in disk), "other disks, or errors")
+    sectors = tuple(sum(r.b for q, r in disk if q.disk == 0 and q.op == op) for op in (ts.READ, ts.WRITE))
+    expect(sectors == counted, f"sectors read and written: {sectors} in the trace, {counted} in the guest")
+
+
 def check_dmesg(shell):
     said = shell.run("dmesg | grep -iE 'virtio|vda|vdb|i/o error|ext4|pci.*(fail|error|can.t)|mmconfig|ecam'")
     expect_in(r"PCI: MMCONFIG for domain 0000 \[bus 00-00\] at \[mem 0xb0000000-0xb00fffff\]", said, "dmesg")
@@ -64,19 +86,21 @@ def check_dmesg(shell):
 @scenario(bound=300, slow=True)
 def disk_ram(lab):
     """A file as a disk: what it holds, mkfs, mount as ext4, files written, flushed caches, read back; a reset keeps it,
-    a second disk cannot be written, and of another VM's it is said what is wrong with the file."""
+    a second disk cannot be written, and of another VM's it is said what is wrong with the file. All that is traced."""
     data = disk_file(lab)
     lab.file("readonly.img", b"corbel " * 1000)
-    config = NO_VID + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
+    config = host(without="vid", trace="block") + linux("debian", kernel=os.path.join(FOLDER, "vmlinuz"), initrd=initrd(lab))
     config += "disk = ram:scratch.img,serial=A-Disk-1\ndisk = ram:readonly.img,ro\n"
     lab.file("empty.img", b"")
     config += tiny(lab, "wrong", disk="ram:empty.img")
-    m = lab.boot(config, memory=512)
+    m = lab.boot(config, memory=512, com2=lab.path("com2"))
     m.read_until(r"^corbel: .*corbel\.conf:\d+: \[vm wrong\]: 'empty\.img' is empty: a disk has one sector at least", 200 * PATIENCE)
     shell = Shell(m)
     load_modules(shell)
     expect(shell.run("cd /sys/block; cat vda/size vda/serial; echo; cat vdb/ro; cd").split() ==
            [str(SECTORS), "A-Disk-1", "1"], "size, serial number, read-only")
+    said = shell.run("cat /sys/bus/virtio/devices/virtio0/features")
+    expect({bit for bit in range(64) if said.strip()[bit] == "1"} == FEATURES, f"features that Linux accepts: {said}")
     said = shell.run("dd if=/dev/vda bs=1M count=16 2>/dev/null | sha256sum").split()[0]
     expect(said == first_sha(data, 16), "the disk does not hold the file")
     said = shell.run("mke2fs -F /dev/vda >/dev/null && mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && "
@@ -90,14 +114,17 @@ def disk_ram(lab):
     expect_in(hashlib.sha256(b"corbel " * 1000).hexdigest(), said, "the read-only disk")
     check_interrupts(shell)
     check_dmesg(shell)
+    before = requests_of(shell)
     m.type("reboot\n")
     m.read_until(r"^corbel: debian: restarts: ", BOOT * PATIENCE)
     shell = Shell(m)
     load_modules(shell)
     said = shell.run("mkdir -p /mnt && mount -t ext4 /dev/vda /mnt && sha256sum </mnt/file && umount /mnt")
     expect(said.startswith(written), f"after a reset the disk holds something else:\n{said}")
+    after = requests_of(shell)
     shell.poweroff()
     wait_for_power_off(m)
+    check_trace(lab.path("com2"), (before[0] + after[0], before[1] + after[1]))
 
 
 @scenario(bound=300, slow=True)
