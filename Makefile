@@ -258,10 +258,15 @@ $(B)/debian-13/root.img: tools/debian-root
 TEST_NESTED_NEEDS := $(B)/nested/vmlinuz $(B)/nested/poll_uart
 test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL)) $(BOCHS_NEEDED)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
-test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic $(B)/debian-13/root.img) \
+test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic) \
         $(TEST_NESTED_NEEDS) $(BOCHS_3)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py
+
+# What is too long for that: devices that are reloaded in mid-work, more memory, a million runs of each fuzzer. Three hours.
+soak: $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic \
+        $(BOCHS_3)
+	@FUZZ_SECONDS=600 FUZZ_RUNS=$$(( 100 * $(FUZZ_RUNS) )) tools/verdict soak $(FUZZERS) tests/machine/run.py --soak
 
 # The tools, and the programs of others that read what Corbel says.
 test-tools: $(B)/BOOTX64.EFI $(B)/confscan $(B)/unit/test_trace guest guests $(BOCHS_3)
@@ -330,6 +335,7 @@ help:
 	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     test-newest          the newest kernels, Xen and Memtest86+ that Debian has (docs/GUESTS.md)"
+	@echo "     soak                 what is too long for test-all: some three hours"
 	@echo "     test-roots           Debian 13 with its root on a partition of the machine's disk, by every bus="
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
 	@echo "     BOCHS=3              in Bochs 3.0, which \`make bochs3\` fetches, instead of Debian 12's 2.7"
@@ -340,6 +346,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) \( -path $(B)/fresh -o -path $(B)/unit -o -path $(B)/fuzz \) -prune -o -name '*.d' -print 2>/dev/null)

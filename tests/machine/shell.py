@@ -180,7 +180,7 @@ def reload(lab):
 # --- the generic kernel ---
 
 
-@scenario(bound=400, slow=True, row="generic")
+@scenario(bound=400, soak=True, row="generic")
 def generic_128M(lab):
     """Debian's generic kernel with the least that its header allows, or 128 MiB."""
     boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="128M")
@@ -191,7 +191,7 @@ def generic_256M(lab):
     boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="256M")
 
 
-@scenario(bound=400, slow=True, row="generic")
+@scenario(bound=400, soak=True, row="generic")
 def generic_1G(lab):
     boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="1G", machine=2048, check=check_memory(850, 1024))
 

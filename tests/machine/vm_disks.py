@@ -127,7 +127,7 @@ def disk_ram(lab):
     check_trace(lab.path("com2"), (before[0] + after[0], before[1] + after[1]))
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, soak=True)
 def disk_ram_reloaded(lab):
     """The state of the PCI bus and of the disk is saved, wiped and reloaded at random exits, while the disk is used."""
     data = disk_file(lab)
@@ -204,7 +204,7 @@ def disk_ahci(lab):
     wait_for_power_off(m)
 
 
-@scenario(bound=600, slow=True)
+@scenario(bound=600, soak=True)
 def disk_ahci_reloaded(lab):
     """The state of the AHCI controller is saved, wiped and reloaded at random exits, while its disk is used."""
     data = disk_file(lab)
@@ -275,7 +275,7 @@ def disk_nvme(lab):
     wait_for_power_off(m)
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, soak=True)
 def disk_nvme_reloaded(lab):
     """The state of an NVMe controller is saved, wiped and reloaded at random exits, while Linux uses it."""
     data = disk_file(lab)
@@ -527,7 +527,7 @@ def check_rng(shell):
     expect(int(count[1]) > 100, f"it had no interrupts:\n{said}")
 
 
-@scenario(bound=200, slow=True)
+@scenario(bound=200, soak=True)
 def rng_linux_reloaded(lab):
     """Its state is saved, wiped and reloaded at random exits while it is used; and on a processor without RDRAND the log says
     what its numbers are worth."""

@@ -110,7 +110,7 @@ def disk_ide_pio(lab):
     wait_for_power_off(m)
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, soak=True)
 def disk_ide_reloaded(lab):
     """The controller's state is saved, wiped and reloaded at random exits, while its disk is used."""
     data = disk_file(lab)
@@ -162,7 +162,7 @@ def cdrom(lab):
     expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, soak=True)
 def cdrom_reloaded(lab):
     """The drive's state is saved, wiped and reloaded at random exits, while a disc is read."""
     first = iso(lab, "first.iso", "the first\n")

@@ -119,7 +119,7 @@ def end(m, shell, monitor):
     expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")  # the prompt is where its last lines are
 
 
-@scenario(bound=400, slow=True)
+@scenario(bound=400, soak=True)
 def net_two_reloaded(lab):
     """The same, without offloads where the file comes from, while the state of both cards is saved, wiped and reloaded."""
     m = lab.boot(config_of_two(lab, host(without="vid", test_reload=50)), memory=768)

@@ -49,7 +49,7 @@ def root_on(lab, bus, *devices):
     expect((sha_in(path, "mnt/first"), sha_in(path, "mnt/second")) == (first, second), "from outside the files are others")
 
 
-@scenario(bound=1500, slow=True)
+@scenario(bound=1500, apart=True)
 def debian13_root_virtio(lab):
     root_on(lab, "virtio", "/dev/vda")
 

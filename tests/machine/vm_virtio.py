@@ -121,7 +121,7 @@ def balloon_linux(lab):
     goes_off(m)
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, soak=True)
 def balloon_linux_reloaded(lab):
     """Its state is saved, wiped and reloaded at random exits while it grows and shrinks."""
     config = host(without="vid", test_reload=50) + debian(lab, BALLOON, memory="128M", balloon="yes")
@@ -208,7 +208,7 @@ def console_linux(lab):
     goes_off(m)
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, soak=True)
 def console_linux_reloaded(lab):
     """Its state is saved, wiped and reloaded at random exits while bytes go both ways."""
     m = lab.boot(host(without="vid", test_reload=50) + debian(lab, CONSOLE, console="2"), memory=512)
