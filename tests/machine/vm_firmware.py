@@ -1,5 +1,6 @@
 """VMs that start as a PC does, by firmware: Debian's SeaBIOS and OVMF, from disks of theirs."""
-from harness import BOOT, NO_VID, PATIENCE, expect, expect_in, host, scenario, wait_for_power_off
+import grub
+from harness import BOOT, NO_VID, PATIENCE, Shell, expect, expect_in, host, scenario, wait_for_power_off
 
 
 def firmware_vm(name, firmware, **keys):
@@ -45,3 +46,38 @@ def uefi_shell(lab):
     m.send("reset -s\r")
     wait_for_power_off(m)
     expect_in(r"corbel: pc: ended after \S+ s: ACPI S5", m.text())
+
+
+CMDLINE = "console=ttyS0,115200 cryptomgr.notests=1"
+
+
+def by_grub(lab, firmware, disk, bus):
+    """Firmware, GRUB, Linux to its shell: an installed system's way. The machine, and the shell."""
+    config = firmware_vm("pc", firmware, memory="256M", disk=f"part:pc,bus={bus}") + f"[disk pc]\nfrom = {disk}\n"
+    m = lab.boot(NO_VID + config, memory=512)
+    m.read_until(rb"GRUB starts Linux", 2 * BOOT * PATIENCE)
+    shell = Shell(m, slow=3)
+    expect_in(r"BOOT_IMAGE=/vmlinuz ", shell.run("cat /proc/cmdline"), "who started the kernel")
+    return m, shell
+
+
+@scenario(bound=4 * BOOT, slow=True)
+def bios_grub(lab):
+    """SeaBIOS, GRUB and Linux from a virtio disk; a reboot goes the same way, a power-off ends the VM."""
+    m, shell = by_grub(lab, "bios", grub.bios_disk(lab, CMDLINE), "virtio")
+    expect("No such file" in shell.run("ls /sys/firmware/efi"), "this is no UEFI system")
+    m.send("reboot -f\n")
+    m.read_until(rb"GRUB starts Linux", 2 * BOOT * PATIENCE)
+    Shell(m, slow=3)
+    m.send("poweroff -f\n")
+    wait_for_power_off(m)
+
+
+@scenario(bound=6 * BOOT, slow=True)
+def uefi_grub(lab):
+    """OVMF, GRUB and Linux from an AHCI disk: the kernel uses what firmware serves at run time."""
+    m, shell = by_grub(lab, "uefi", grub.uefi_disk(lab, CMDLINE), "ahci")
+    expect_in(r"efi: EFI v2\.\d+ by .*", shell.run("dmesg | grep 'efi: EFI'"), "UEFI")
+    expect_in(r"^64$", shell.run("cat /sys/firmware/efi/fw_platform_size"), "UEFI")
+    m.send("poweroff -f\n")
+    wait_for_power_off(m)
