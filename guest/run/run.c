@@ -287,6 +287,21 @@ void run_flush(struct task_group *g)
 
 /* --- coming and going --- */
 
+int run_add_group(struct task_group *g)
+{
+    struct sched_part *parts = heap_alloc(smp_cpus * sizeof(*parts));
+
+    if (!parts)
+        return -ENOMEM;
+    sched_group_init(&g->share, parts, rdtsc());
+    return 0;
+}
+
+void run_remove_group(struct task_group *g)
+{
+    heap_free(g->share.part);
+}
+
 void run_add(struct task_group *g, struct task *t)
 {
     t->group = g;

@@ -51,6 +51,10 @@ struct task *run_again_at(uint64_t deadline);
 
 /* --- tasks; on processor 0 only --- */
 
+/* A new group, of zeroes so far: it has its part of every processor. 0, -ENOMEM. */
+int run_add_group(struct task_group *g) MUST_CHECK;
+/* A group whose tasks have left, or that has none, goes. */
+void run_remove_group(struct task_group *g);
 /* A new task, with ops set, away: known to the scheduler, but not to be run. */
 void run_add(struct task_group *g, struct task *t);
 /* Let those of a group's tasks that are away be scheduled from now on: bit n stands for task n. */

@@ -19,20 +19,23 @@ static bool has(const struct sched_cpus *set, unsigned cpu)
     return load_word(set, cpu / 64) >> (cpu % 64) & 1;
 }
 
-/* The first CPU after the given one, in a circle, that is in both sets, or SCHED_NONE. */
-static int next_in_both(const struct sched_cpus *a, const struct sched_cpus *b, unsigned after)
+/* The first CPU from the given one on, in a circle, that is in both sets, or SCHED_NONE. */
+static int next_in_both(const struct sched *s, const struct sched_cpus *a,
+                        const struct sched_cpus *b, unsigned from)
 {
-    unsigned start = (after + 1) % SCHED_MAX_CPUS;
+    unsigned w = from / 64;
+    uint64_t here = ~0ULL << (from % 64), mask = here;
 
-    for (unsigned i = 0; i <= ARRAY_SIZE(a->word); i++) {
-        unsigned w = (start / 64 + i) % ARRAY_SIZE(a->word);
-        uint64_t both = load_word(a, w) & load_word(b, w);
-        if (i == 0)
-            both &= ~0ULL << (start % 64);
-        if (i == ARRAY_SIZE(a->word))
-            both &= ~(~0ULL << (start % 64));
+    if (w >= s->words) {
+        w = 0;
+        here = mask = ~0ULL;
+    }
+    for (unsigned i = 0; i <= s->words; i++) {
+        uint64_t both = load_word(a, w) & load_word(b, w) & mask;
         if (both)
             return (int)(w * 64) + __builtin_ctzll(both);
+        w = w + 1 < s->words ? w + 1 : 0;
+        mask = i + 1 < s->words ? ~0ULL : ~here;
     }
     return SCHED_NONE;
 }
@@ -41,14 +44,20 @@ static int next_in_both(const struct sched_cpus *a, const struct sched_cpus *b, 
 
 void sched_publish(struct sched *s, struct sched_queue *q)
 {
-    const struct sched_node *root = q->ready.root;
+    const struct sched_node *root = q->level.ready.root;
+    const struct sched_node *holds = q->holder ? q->holder->level.ready.root : NULL;
     uint64_t bit = BIT(q->cpu % 64), *word = &s->waiting.word[q->cpu / 64];
+    bool waits = root || holds, waited = has(&s->waiting, q->cpu);
 
-    for (unsigned i = 0; i < ARRAY_SIZE(q->wanted.word); i++)
-        __atomic_store_n(&q->wanted.word[i], root ? root->any.word[i] : 0, __ATOMIC_RELAXED);
-    if (has(&s->waiting, q->cpu) == (root != NULL))
+    if (!waits && !waited)
         return;
-    if (root)
+    for (unsigned i = 0; i < s->words; i++) {
+        uint64_t any = (root ? root->any.word[i] : 0) | (holds ? holds->any.word[i] : 0);
+        __atomic_store_n(&q->wanted.word[i], any, __ATOMIC_RELAXED);
+    }
+    if (waits == waited)
+        return;
+    if (waits)
         __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST);
     else
         __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
@@ -58,7 +67,7 @@ bool sched_anybody_waits(const struct sched *s)
 {
     uint64_t any = 0;
 
-    for (unsigned i = 0; i < ARRAY_SIZE(s->waiting.word); i++)
+    for (unsigned i = 0; i < s->words; i++)
         any |= load_word(&s->waiting, i);
     return any != 0;
 }
@@ -77,7 +86,7 @@ int sched_call_idle(struct sched *s, const struct sched_queue *q)
      * round. So one of the two sees the other. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     for (;;) {
-        int cpu = next_in_both(&s->idle, &q->wanted, q->cpu);
+        int cpu = next_in_both(s, &s->idle, &q->wanted, q->cpu + 1);
         if (cpu < 0 || sched_claim_idle(s, (unsigned)cpu))
             return cpu;
     }
@@ -88,12 +97,12 @@ int sched_pass_call(struct sched *s, const struct sched_queue *q)
     if (!sched_anybody_waits(s))
         return SCHED_NONE;
     int called = sched_call_idle(s, q);
-    int first = next_in_both(&s->waiting, &s->online, q->cpu), at = first;
+    int first = next_in_both(s, &s->waiting, &s->online, q->cpu + 1), at = first;
 
     /* Once round; the set may change meanwhile. */
     for (unsigned i = 0; i < SCHED_MAX_CPUS && at >= 0 && called < 0; i++) {
         called = sched_call_idle(s, s->queue[at]);
-        at = next_in_both(&s->waiting, &s->online, (unsigned)at);
+        at = next_in_both(s, &s->waiting, &s->online, (unsigned)at + 1);
         if (at == first)
             break;
     }
@@ -105,7 +114,7 @@ int sched_pass_call(struct sched *s, const struct sched_queue *q)
 unsigned sched_next_home(struct sched *s)
 {
     uint32_t last = __atomic_load_n(&s->last_home, __ATOMIC_RELAXED);
-    int next = next_in_both(&s->online, &s->online, last);
+    int next = next_in_both(s, &s->online, &s->online, last + 1);
 
     __atomic_store_n(&s->last_home, (uint32_t)next, __ATOMIC_RELAXED);
     return (unsigned)next;
@@ -119,9 +128,9 @@ static unsigned least_loaded(const struct sched *s, const struct sched_vcpu *v, 
     unsigned best = home;
 
     for (unsigned cpu = 0; cpu < SCHED_MAX_CPUS; cpu++) {
-        if (!has(&s->online, cpu) || !has(&v->node.cpus, cpu))
+        if (!has(&s->online, cpu) || !has(&v->member.node.cpus, cpu))
             continue;
-        uint64_t load = __atomic_load_n(&s->queue[cpu]->load, __ATOMIC_RELAXED);
+        uint64_t load = __atomic_load_n(&s->queue[cpu]->level.load, __ATOMIC_RELAXED);
         if (load < least) {
             least = load;
             best = cpu;
@@ -133,18 +142,18 @@ static unsigned least_loaded(const struct sched *s, const struct sched_vcpu *v, 
 unsigned sched_target(const struct sched *s, const struct sched_vcpu *v)
 {
     unsigned home = __atomic_load_n(&v->cpu, __ATOMIC_RELAXED);
-    int idle = next_in_both(&s->idle, &v->node.cpus, (home + SCHED_MAX_CPUS - 1) % SCHED_MAX_CPUS);
+    int idle = next_in_both(s, &s->idle, &v->member.node.cpus, home);
 
     if (idle >= 0)
         return (unsigned)idle;
-    return has(&v->node.cpus, home) ? home : least_loaded(s, v, home);
+    return has(&v->member.node.cpus, home) ? home : least_loaded(s, v, home);
 }
 
 /* --- pulling ---------------------------------------------------------------------------------- */
 
 static bool has_nothing(const struct sched_queue *q)
 {
-    return __atomic_load_n(&q->load, __ATOMIC_RELAXED) == 0;
+    return __atomic_load_n(&q->level.load, __ATOMIC_RELAXED) == 0;
 }
 
 /* From a half to one and a half of s->balance, by chance: at a fixed beat it could be the same one
@@ -168,17 +177,26 @@ int sched_pull_source(struct sched *s, unsigned cpu, uint64_t now)
         q->balance_at = now + next_interval(s, q);
         after = q->probed;
     }
-    int first = next_in_both(&s->waiting, &s->online, after), from = first;
+    int first = next_in_both(s, &s->waiting, &s->online, after + 1), from = first;
     for (unsigned i = 0; i < SCHED_MAX_CPUS && from >= 0; i++) {
         if (from != (int)cpu && has(&s->queue[from]->wanted, cpu)) {
             q->probed = (unsigned)from;
             return from;
         }
-        from = next_in_both(&s->waiting, &s->online, (unsigned)from);
+        from = next_in_both(s, &s->waiting, &s->online, (unsigned)from + 1);
         if (from == first)
             break;
     }
     return SCHED_NONE;
+}
+
+/* By how much more progress to has made than c, which waits on from. */
+static int64_t behind(const struct sched_queue *to, const struct sched_queue *from,
+                      const struct sched_vcpu *c)
+{
+    uint64_t of_from = level_mean(&from->level) + from->offset;
+
+    return (int64_t)(level_mean(&to->level) + to->offset - of_from) + queue_lag(from, c);
 }
 
 /* Is c, which waits on a CPU that makes less progress, so far behind to's that it should come? Its
@@ -187,10 +205,10 @@ int sched_pull_source(struct sched *s, unsigned cpu, uint64_t now)
 static bool far_behind(const struct sched *s, struct sched_queue *to,
                        const struct sched_queue *from, const struct sched_vcpu *c, int64_t *lag)
 {
-    int64_t gap = sched_virtual(s->gap, c->inverse);
+    int64_t gap = queue_virtual(c, s->gap);
     int64_t most = MEMORY_GAPS * gap;
 
-    *lag = (int64_t)(queue_mean(to) + to->offset - (c->vtime + from->offset));
+    *lag = behind(to, from, c);
     if (*lag < -most || *lag > most) {
         int64_t kept = *lag < 0 ? -most : most;
         to->offset -= (uint64_t)(*lag - kept);
@@ -202,27 +220,24 @@ static bool far_behind(const struct sched *s, struct sched_queue *to,
 struct sched_vcpu *sched_pull(struct sched *s, unsigned cpu, unsigned from, uint64_t now)
 {
     struct sched_queue *to = s->queue[cpu], *other = s->queue[from];
-    struct sched_vcpu *c = sched_vcpu_of(sched_tree_first_on(&other->ready, cpu));
+    struct sched_vcpu *c = queue_first_on(other, cpu);
     int64_t lag = 0;
+    uint64_t turn = 0;
 
     if (!c)
         return NULL;
     queue_charge(s, to, now);
     if (has_nothing(to)) {
-        to->offset = c->vtime + other->offset - queue_mean(to);
+        to->offset -= (uint64_t)behind(to, other, c);
     } else {
+        uint64_t load = other->level.load, weight = queue_weight(c);
         /* Who is worth half of both CPUs or more is better off where it is: others leave it. */
-        if (to->load >= other->load || 2UL * c->weight >= to->load + other->load ||
+        if (to->level.load >= load || 2 * weight >= to->level.load + load ||
             !far_behind(s, to, other, c, &lag))
             return NULL;
-        /* It makes up for its lag in one go, but those that wake still come first. */
-        c->left = MAX(c->left, s->gap);
+        turn = s->gap;
     }
-    queue_unwait(other, c);
-    queue_leave(other, c, now);
-    queue_join(s, to, c, lag);
-    queue_wait(to, c, now);
-    c->stats.moves++;
+    queue_move(s, other, to, c, lag, turn, now);
     to->pulls++;
     sched_publish(s, other);
     sched_publish(s, to);

@@ -44,7 +44,7 @@ uint64_t cap_take(const struct sched *s, struct sched_vcpu *v, uint64_t want, ui
 
     uint32_t n = __atomic_load_n(&g->runnable, __ATOMIC_RELAXED);
     n = MIN(MAX(n, 1U), (uint32_t)SCHED_MAX_VCPUS);
-    uint64_t part = MAX(quota * s->reciprocal[n] >> 16, s->grain);
+    uint64_t part = MAX(quota / n, s->grain);
     v->grant = (int64_t)MIN(want, part);
     __atomic_fetch_sub(&g->budget, v->grant, __ATOMIC_RELAXED);
     return (uint64_t)v->grant;

@@ -18,8 +18,6 @@ void sched_init(struct sched *s, uint64_t hz)
     s->balance = SCHED_BALANCE_US * us;
     s->gap = SCHED_GAP_US * us;
     s->uncontended = SCHED_UNCONTENDED_US * us;
-    for (uint32_t n = 1; n <= SCHED_MAX_VCPUS; n++)
-        s->reciprocal[n] = 65536 / n;
 }
 
 void sched_add_cpu(struct sched *s, struct sched_queue *q, unsigned cpu, uint64_t now)
@@ -30,13 +28,15 @@ void sched_add_cpu(struct sched *s, struct sched_queue *q, unsigned cpu, uint64_
     q->balance_at = now;
     q->probed = q->dice = cpu;
     s->queue[cpu] = q;
+    s->words = MAX(s->words, cpu / 64 + 1);
     __atomic_fetch_or(&s->online.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&s->idle.word[cpu / 64], BIT(cpu % 64), __ATOMIC_SEQ_CST);
 }
 
-void sched_group_init(struct sched_group *g, uint64_t now)
+void sched_group_init(struct sched_group *g, struct sched_part *parts, uint64_t now)
 {
     memset(g, 0, sizeof(*g));
+    g->part = parts;
     g->weight = SCHED_WEIGHT_DEFAULT;
     g->refill_at = now;
 }
@@ -61,31 +61,25 @@ int sched_set_cap(const struct sched *s, struct sched_group *g, unsigned percent
 void sched_add(struct sched *s, struct sched_vcpu *v, struct sched_group *g, uint64_t now)
 {
     memset(v, 0, sizeof(*v));
-    memset(&v->node.cpus, 0xff, sizeof(v->node.cpus));
+    memset(&v->member.node.cpus, 0xff, sizeof(v->member.node.cpus));
+    v->member.weight = 1;
+    v->member.inverse = 65536;
     v->group = g;
     v->cpu = sched_next_home(s);
-    v->lag_clock = s->queue[v->cpu]->clock;
-    v->slept_at = v->changed_at = now;
+    v->member.vtime = sched_part_of(v)->level.zero;
+    v->member.left_at = v->changed_at = now;
     v->round = g->round - 1;
 }
 
 /* --- sleeping and waking ---------------------------------------------------------------------- */
 
-/* v, which is not running, leaves q's ready or parked tree. */
-static void take_out(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
-{
-    if (v->state == SCHED_PARKED) {
-        sched_tree_remove(&q->parked, &v->node);
-    } else {
-        queue_unwait(q, v);
-        queue_leave(q, v, now);
-    }
-}
-
-/* v, which is on no tree any more, sleeps. */
-static void fall_asleep(struct sched_vcpu *v, uint64_t now)
+/* v, which is in no tree any more, sleeps. */
+static void fall_asleep(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v,
+                        uint64_t now)
 {
     __atomic_fetch_sub(&v->group->runnable, 1, __ATOMIC_RELAXED);
+    if (v->state != SCHED_PARKED)
+        queue_leave(s, q, v, now);
     v->yielded = false;
     sched_enter(v, SCHED_BLOCKED, now);
 }
@@ -109,36 +103,21 @@ void sched_block(struct sched *s, struct sched_vcpu *v, uint64_t now)
 
     if (v->state == SCHED_BLOCKED)
         return;
-    if (v->state == SCHED_RUNNING) {
+    if (v->state == SCHED_RUNNING)
         stop_current(s, q, now);
-        queue_leave(q, v, now);
-    } else {
-        take_out(q, v, now);
-    }
-    fall_asleep(v, now);
+    else if (v->state == SCHED_PARKED)
+        sched_tree_remove(&q->parked, &v->member.node);
+    else
+        queue_unwait(q, v);
+    fall_asleep(s, q, v, now);
     sched_publish(s, q);
-}
-
-/* v joins q after a sleep, or after its cap kept it away, with a short request: so it runs soon if
- * it used less than its share before. */
-static void rejoin(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v, int64_t lag,
-                   uint64_t now)
-{
-    v->request = v->left = queue_request(s, v, s->wake_slice);
-    queue_join(s, q, v, lag);
-    queue_wait(q, v, now);
 }
 
 /* Must q's CPU choose again now that v waits? Yes if v should run before the current one does on,
  * or if that one was told to run longer than it may beside others. */
 static bool preempts(const struct sched_queue *q, const struct sched_vcpu *v, uint64_t now)
 {
-    const struct sched_vcpu *current = q->current;
-
-    if (sched_before(now + current->left, q->until))
-        return true;
-    return !sched_before(queue_mean(q), v->vtime) &&
-           sched_before(v->node.key, sched_deadline(current));
+    return sched_before(now + queue_turn(q, q->current), q->until) || queue_precedes(q, v);
 }
 
 int sched_wake(struct sched *s, struct sched_vcpu *v, unsigned cpu, uint64_t now)
@@ -151,12 +130,12 @@ int sched_wake(struct sched *s, struct sched_vcpu *v, unsigned cpu, uint64_t now
         return SCHED_AGAIN;
     queue_charge(s, home, now);
     queue_charge(s, q, now);
-    int64_t lag = queue_lag_now(s, home, v, now);
     __atomic_fetch_add(&v->group->runnable, 1, __ATOMIC_RELAXED);
     v->stats.moves += home != q;
     v->stats.wakes++;
     v->woken = true;
-    rejoin(s, q, v, lag, now);
+    queue_join(s, q, v, now);
+    queue_wait(q, v, now);
     sched_publish(s, q);
 
     if (!q->current)
@@ -184,59 +163,53 @@ int sched_set_affinity(struct sched *s, struct sched_vcpu *v, const struct sched
         todo = SCHED_MUST_KICK;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(set->word); i++)
-        __atomic_store_n(&v->node.cpus.word[i], set->word[i], __ATOMIC_RELAXED);
+        __atomic_store_n(&v->member.node.cpus.word[i], set->word[i], __ATOMIC_RELAXED);
     return todo;
 }
 
 /* --- choosing --------------------------------------------------------------------------------- */
 
-static void park(struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
+static void park(const struct sched *s, struct sched_queue *q, struct sched_vcpu *v, uint64_t now)
 {
-    queue_leave(q, v, now);
-    v->node.key = v->node.value = __atomic_load_n(&v->group->refill_at, __ATOMIC_RELAXED);
-    sched_tree_insert(&q->parked, &v->node);
+    struct sched_node *n = &v->member.node;
+
+    queue_leave(s, q, v, now);
+    n->key = n->value = __atomic_load_n(&v->group->refill_at, __ATOMIC_RELAXED);
+    sched_tree_insert(&q->parked, n);
     sched_enter(v, SCHED_PARKED, now);
 }
 
 /* Those whose group's budget was due to be filled again wait for the CPU again. */
 static void unpark(const struct sched *s, struct sched_queue *q, uint64_t now)
 {
-    struct sched_vcpu *v;
+    struct sched_node *n;
 
-    while ((v = sched_vcpu_of(sched_tree_first(&q->parked))) && !sched_before(now, v->node.key)) {
-        sched_tree_remove(&q->parked, &v->node);
-        rejoin(s, q, v, queue_lag_now(s, q, v, now), now);
+    while ((n = sched_tree_first(&q->parked)) && !sched_before(now, n->key)) {
+        struct sched_vcpu *v = sched_vcpu_of(n);
+        sched_tree_remove(&q->parked, n);
+        queue_join(s, q, v, now);
+        queue_wait(q, v, now);
     }
 }
 
-/* May the one that a yield named go first? Not if it ran ahead of its share that way already. */
-static struct sched_vcpu *favoured(const struct sched *s, const struct sched_queue *q)
-{
-    struct sched_vcpu *v = q->favoured;
-    int64_t ahead = v ? (int64_t)(v->vtime - queue_mean(q)) : 0;
-
-    return v && ahead <= sched_virtual(s->slice, v->inverse) ? v : NULL;
-}
-
-/* Take out of q who runs next, and for how long it may by its cap: of those that did not have more
- * than their share so far, the one whose request is due first. After a yield there may be none of
- * those; then it is anybody. */
-static struct sched_vcpu *choose(const struct sched *s, struct sched_queue *q, uint64_t now,
-                                 uint64_t *ticks)
+/* Take out of q, where last may go on if it is not NULL, who runs next, and for how long it may by
+ * its cap. */
+static struct sched_vcpu *choose(const struct sched *s, struct sched_queue *q,
+                                 struct sched_vcpu *last, uint64_t now, uint64_t *ticks)
 {
     struct sched_vcpu *v;
 
-    while (q->ready.root) {
-        v = favoured(s, q);
-        if (!v)
-            v = sched_vcpu_of(sched_tree_first_until(&q->ready, queue_mean(q)));
-        if (!v)
-            v = sched_vcpu_of(sched_tree_first(&q->ready));
-        queue_unwait(q, v);
-        *ticks = cap_take(s, v, v->left, now);
+    while ((v = queue_first(s, q, last))) {
+        if (v == last)
+            last = NULL;
+        else
+            queue_take(q, v);
+        *ticks = cap_take(s, v, queue_turn(q, v), now);
         if (*ticks > 0)
             return v;
-        park(q, v, now);
+        park(s, q, v, now);
+        if (last)
+            queue_hold(q, last);
     }
     return NULL;
 }
@@ -279,25 +252,27 @@ struct sched_choice sched_pick(struct sched *s, unsigned cpu, uint64_t now)
     if (stays) {
         queue_refresh(s, q, last);
     } else if (last) {
-        queue_leave(q, last, now);
-        fall_asleep(last, now);
+        fall_asleep(s, q, last, now);
         choice.rehome = last;
     }
     unpark(s, q, now);
     if (stays && last->yielded)
-        v = choose(s, q, now, &ticks);
+        v = choose(s, q, NULL, now, &ticks);
+    if (stays && !v)
+        queue_hold(q, last);
+    if (!v)
+        v = choose(s, q, stays ? last : NULL, now, &ticks);
     if (stays) {
         last->yielded = false;
-        queue_wait(q, last, now);
+        if (v != last && last->state == SCHED_RUNNING)
+            queue_wait(q, last, now);
     }
-    if (!v)
-        v = choose(s, q, now, &ticks);
 
     if (v) {
         start(q, v, last, now);
         choice.vcpu = v;
         choice.until = now + ticks;
-        if (!q->ready.root && !cap_of(v->group))
+        if (!queue_waits(q) && !cap_of(v->group))
             choice.until =
                 now + (sched_anybody_waits(s) ? until_balance(s, q, now) : s->uncontended);
     }
@@ -313,20 +288,6 @@ struct sched_choice sched_pick(struct sched *s, unsigned cpu, uint64_t now)
     return choice;
 }
 
-/* Bring to, which waits on another CPU, here, with its lag. */
-static void fetch(struct sched *s, struct sched_queue *q, struct sched_vcpu *to, uint64_t now)
-{
-    struct sched_queue *other = s->queue[to->cpu];
-
-    queue_unwait(other, to);
-    queue_leave(other, to, now);
-    queue_join(s, q, to, to->lag);
-    queue_wait(q, to, now);
-    to->stats.moves++;
-    sched_publish(s, other);
-    sched_publish(s, q);
-}
-
 void sched_yield_to(struct sched *s, struct sched_vcpu *v, struct sched_vcpu *to, uint64_t now)
 {
     struct sched_queue *q = s->queue[v->cpu];
@@ -335,8 +296,12 @@ void sched_yield_to(struct sched *s, struct sched_vcpu *v, struct sched_vcpu *to
     v->stats.yields++;
     if (!to || to == v || to->state != SCHED_READY || !sched_may_run(to, q->cpu))
         return;
-    if (to->cpu != q->cpu)
-        fetch(s, q, to, now);
+    if (to->cpu != q->cpu) {
+        struct sched_queue *other = s->queue[to->cpu];
+        queue_move(s, other, q, to, queue_lag(other, to), 0, now);
+        sched_publish(s, other);
+        sched_publish(s, q);
+    }
     q->favoured = to;
 }
 

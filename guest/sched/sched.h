@@ -2,7 +2,8 @@
  * lock, sends no interrupt and allocates nothing. docs/SCHEDULER.md says what it promises and why.
  *
  * Each CPU has a queue. On each, earliest eligible virtual deadline first (EEVDF) shares the CPU by
- * weight; queues are kept in step by CPUs that pull from others. Times are host TSC ticks.
+ * weight, on two levels: first between VMs, then between the VM's vCPUs there. Queues are kept in
+ * step by CPUs that pull from others. Times are host TSC ticks.
  *
  * Locks are the caller's, one per CPU's queue. "Touches X" in a comment means: hold X's lock; of
  * two, that of the lower CPU number first. A vCPU's home, v->cpu, is the queue whose lock guards
@@ -53,13 +54,46 @@ enum sched_state {
     SCHED_PARKED,  /* its group's cap is used up; its CPU looks after it at the next refill */
 };
 
+/* Those that share something evenly: a CPU's VMs by their weights, or a VM's vCPUs there. */
+struct sched_level {
+    struct sched_tree ready; /* who waits, by virtual deadline; its values are virtual times */
+
+    /* The mean virtual time of those that run or wait is zero + sum / load. */
+    uint64_t zero;
+    int64_t sum;
+    uint64_t load; /* their weights */
+};
+
+/* One of them. */
+struct sched_member {
+    struct sched_node node; /* in the level's tree, while it waits */
+    uint32_t weight;        /* as summed in the level's load */
+    uint64_t inverse;       /* virtual time per tick of running, times 2^16 */
+    uint64_t vtime;         /* grows by ticks run, divided by weight */
+    uint64_t left_at;       /* when it took part last; 0: never */
+    uint64_t request, left; /* ticks that it asks for at a time; that are left of this time */
+};
+
+/* A VM on one CPU: those of its vCPUs that run or wait there. The CPU's lock guards it. */
+struct sched_part {
+    struct sched_member member; /* of the CPU's level */
+    struct sched_level level;   /* its vCPUs, each of weight 1 */
+    bool queued;                /* in the CPU's tree */
+    struct {
+        uint32_t weight, sharing; /* of the group */
+        uint64_t here;            /* the level's load */
+    } weighed;                    /* what the weight was made of */
+};
+
 /* A VM: who shares one weight and one cap. */
 struct sched_group {
-    uint32_t weight;   /* 1..SCHED_WEIGHT_MAX: of the VM, however many vCPUs it has */
-    uint32_t cap;      /* percent of one CPU for all vCPUs together; 0: no cap */
-    uint32_t runnable; /* vCPUs that do not sleep */
-    uint64_t quota;    /* ticks per cap period; 0: no cap */
-    int64_t budget;    /* ticks left until refill_at; below 0: owed */
+    uint32_t weight;         /* 1..SCHED_WEIGHT_MAX: of the VM, however many vCPUs it has */
+    uint32_t cap;            /* percent of one CPU for all vCPUs together; 0: no cap */
+    uint32_t runnable;       /* vCPUs that do not sleep */
+    uint32_t sharing;        /* those of them that the cap does not hold back */
+    struct sched_part *part; /* one for each CPU, by number */
+    uint64_t quota;          /* ticks per cap period; 0: no cap */
+    int64_t budget;          /* ticks left until refill_at; below 0: owed */
     uint64_t refill_at;
     uint32_t round; /* counts refills that left a budget */
 };
@@ -78,23 +112,14 @@ struct sched_stats {
 };
 
 struct sched_vcpu {
-    struct sched_node node; /* in the ready tree: key is the virtual deadline, value vtime */
+    struct sched_member member; /* of its group's part at home; its node is also for `parked` */
     struct sched_group *group;
     uint32_t cpu; /* home: whose queue it is in, or was last */
     uint8_t state;
-    bool woken;      /* has not run since it woke */
-    bool yielded;    /* lets another one go first, once */
-    uint32_t weight; /* its part of the group's, as summed in the queue's load */
-    uint64_t
-        inverse; /* virtual time per tick of running, times 2^16: of the group, times siblings */
-    uint32_t group_inverse; /* 2^32 / the group's weight */
-    uint64_t vtime;         /* grows by ticks run, divided by weight */
-    int64_t lag; /* while blocked or parked: by how much it was behind the queue, and when: */
-    uint64_t lag_clock;
-    uint64_t slept_at;
-    uint64_t request, left; /* ticks that it asks for at a time; that are left of this time */
-    int64_t grant;          /* ticks taken from the group's budget; of use only if: */
-    bool capped;            /* there was a cap when it was picked */
+    bool woken;    /* has not run since it woke */
+    bool yielded;  /* lets another one go first, once */
+    bool capped;   /* there was a cap when it was picked: */
+    int64_t grant; /* ticks taken from the group's budget then */
     uint32_t round;
     uint64_t changed_at; /* time of its last change of state, for stats */
     struct sched_stats stats;
@@ -103,18 +128,13 @@ struct sched_vcpu {
 /* A CPU. */
 struct sched_queue {
     uint32_t cpu;
-    struct sched_tree ready;     /* by virtual deadline */
-    struct sched_tree parked;    /* by the time of their group's refill */
+    struct sched_level level;    /* VMs: those of whom a vCPU runs or waits here. In the tree are */
+    struct sched_part *holder;   /* those of whom one waits, but this one, which ran last */
+    struct sched_tree parked;    /* vCPUs, by the time of their group's refill */
     struct sched_vcpu *current;  /* runs; its time is charged until: */
     struct sched_vcpu *favoured; /* runs next, by another one's yield */
     uint64_t charged;
     uint64_t until; /* what sched_pick said last */
-
-    /* The mean virtual time of current and ready ones is zero + sum / load. */
-    uint64_t zero;
-    int64_t sum;
-    uint64_t load;  /* their weights */
-    uint64_t clock; /* virtual time gone by, whoever came and left: sleepers' lag shrinks by it */
 
     uint64_t offset;          /* mean + offset: how far this CPU has come, compared with others */
     struct sched_cpus wanted; /* published: where those that wait may run */
@@ -131,10 +151,10 @@ struct sched {
     struct sched_cpus online;
     struct sched_cpus idle;    /* halted, or about to: each wants a kick when there is work */
     struct sched_cpus waiting; /* CPUs in whose queue somebody waits */
+    uint32_t words;            /* of such a set that have online CPUs in them */
     uint32_t last_home;        /* that a new vCPU got */
     uint64_t second;           /* ticks */
     uint64_t slice, wake_slice, cap_period, grain, balance, gap, uncontended;
-    uint32_t reciprocal[SCHED_MAX_VCPUS + 1]; /* 2^16 / n */
 };
 
 struct sched_choice {
@@ -152,8 +172,8 @@ void sched_init(struct sched *s, uint64_t hz);
 /* From now on cpu (0..255) takes part, with queue q. Nobody else calls at the same time. */
 void sched_add_cpu(struct sched *s, struct sched_queue *q, unsigned cpu, uint64_t now);
 
-/* Weight 100, no cap. */
-void sched_group_init(struct sched_group *g, uint64_t now);
+/* Weight 100, no cap. parts: zeroes, one for each CPU that is online or will be, by its number. */
+void sched_group_init(struct sched_group *g, struct sched_part *parts, uint64_t now);
 
 /* A new vCPU, blocked, allowed everywhere. There is a CPU already. Touches nothing: nobody else
  * knows v yet. To remove it, sched_block it. */

@@ -12,22 +12,31 @@ static uint32_t height(const struct sched_node *n)
     return n ? n->height : 0;
 }
 
-/* Make n's summaries right again; its children's are. */
-static void summarise(struct sched_node *n)
+/* Make n's summaries right again; its children's are. Has any of them changed? */
+static bool summarise(struct sched_node *n)
 {
-    n->height = 1 + MAX(height(n->child[0]), height(n->child[1]));
-    n->lowest = n->value;
-    n->any = n->cpus;
-    for (unsigned side = 0; side < 2; side++) {
-        const struct sched_node *c = n->child[side];
+    const struct sched_node *left = n->child[0], *right = n->child[1];
+    uint32_t high = 1 + MAX(height(left), height(right));
+    uint64_t lowest = n->value, differ = 0;
 
-        if (!c)
-            continue;
-        if (sched_before(c->lowest, n->lowest))
-            n->lowest = c->lowest;
-        for (unsigned i = 0; i < ARRAY_SIZE(n->any.word); i++)
-            n->any.word[i] |= c->any.word[i];
+    if (left && sched_before(left->lowest, lowest))
+        lowest = left->lowest;
+    if (right && sched_before(right->lowest, lowest))
+        lowest = right->lowest;
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < ARRAY_SIZE(n->any.word); i++) {
+        uint64_t any = n->cpus.word[i];
+        if (left)
+            any |= left->any.word[i];
+        if (right)
+            any |= right->any.word[i];
+        differ |= n->any.word[i] ^ any;
+        n->any.word[i] = any;
     }
+    differ |= (n->height ^ high) | (n->lowest ^ lowest);
+    n->height = high;
+    n->lowest = lowest;
+    return differ != 0;
 }
 
 /* c, which may be NULL, stands where n stood under n's parent. */
@@ -58,27 +67,6 @@ static struct sched_node *rotate(struct sched_tree *t, struct sched_node *n, uns
     return up;
 }
 
-/* What is seen of a subtree from above. */
-struct summary {
-    uint32_t height;
-    uint64_t lowest;
-    struct sched_cpus any;
-};
-
-static struct summary summary_of(const struct sched_node *n)
-{
-    return (struct summary){.height = n->height, .lowest = n->lowest, .any = n->any};
-}
-
-static bool seen_as(const struct sched_node *n, const struct summary *s)
-{
-    uint64_t differ = (n->height ^ s->height) | (n->lowest ^ s->lowest);
-
-    for (unsigned i = 0; i < ARRAY_SIZE(n->any.word); i++)
-        differ |= n->any.word[i] ^ s->any.word[i];
-    return !differ;
-}
-
 /* n's child on the heavier side goes up. Returns who stands above. */
 static struct sched_node *balance(struct sched_tree *t, struct sched_node *n, unsigned side)
 {
@@ -94,12 +82,11 @@ static void retrace(struct sched_tree *t, struct sched_node *n)
 {
     for (; n; n = n->parent) {
         STEP();
-        const struct summary old = summary_of(n);
-        summarise(n);
+        bool changed = summarise(n);
         int lean = (int)height(n->child[1]) - (int)height(n->child[0]);
         if (lean < -1 || lean > 1)
             n = balance(t, n, lean > 0);
-        if (seen_as(n, &old))
+        else if (!changed)
             return;
     }
 }
@@ -108,6 +95,15 @@ void sched_tree_insert(struct sched_tree *t, struct sched_node *n)
 {
     struct sched_node *parent = NULL, **link = &t->root;
 
+    if (!t->root) {
+        n->parent = n->child[0] = n->child[1] = NULL;
+        n->height = 1;
+        n->lowest = n->value;
+        n->any = n->cpus;
+        t->root = t->first = n;
+        t->count = 1;
+        return;
+    }
     if (t->first && sched_before(n->key, t->first->key)) {
         parent = t->first;
         link = &parent->child[0];
@@ -142,6 +138,10 @@ void sched_tree_remove(struct sched_tree *t, struct sched_node *n)
     struct sched_node *next = n->child[1];
     struct sched_node *from = n->parent, *moved = NULL;
 
+    if (t->count == 1) {
+        *t = (struct sched_tree){0};
+        return;
+    }
     if (n == t->first)
         t->first = behind_first(n);
     if (next && n->child[0]) {
@@ -168,11 +168,6 @@ void sched_tree_remove(struct sched_tree *t, struct sched_node *n)
     retrace(t, from);
     if (moved)
         retrace(t, moved); /* it stands where n stood, whose own part of the summaries goes */
-}
-
-struct sched_node *sched_tree_first(const struct sched_tree *t)
-{
-    return t->first;
 }
 
 struct sched_node *sched_tree_first_until(const struct sched_tree *t, uint64_t limit)

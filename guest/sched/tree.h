@@ -42,10 +42,12 @@ static inline bool sched_cpus_have(const struct sched_cpus *set, unsigned cpu)
  * others. */
 void sched_tree_insert(struct sched_tree *t, struct sched_node *n);
 void sched_tree_remove(struct sched_tree *t, struct sched_node *n);
-
 /* The first by key; of those whose value is not after limit; of those that may run on cpu. NULL if
  * there is none. */
-struct sched_node *sched_tree_first(const struct sched_tree *t);
+static inline struct sched_node *sched_tree_first(const struct sched_tree *t)
+{
+    return t->first;
+}
 struct sched_node *sched_tree_first_until(const struct sched_tree *t, uint64_t limit);
 struct sched_node *sched_tree_first_on(const struct sched_tree *t, unsigned cpu);
 

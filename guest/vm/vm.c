@@ -98,13 +98,16 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     vm->life = &whole->life;
     vm->id = id;
     vm->config = config;
-    sched_group_init(&vm->tasks.share, rdtsc());
     vm->tasks.all_dead = all_dead;
     vm->apic_access_page = FRAME_NONE;
     vm->life->ioapic_page = FRAME_NONE;
     memcpy(vm->name, config->name.data, MIN(config->name.length, sizeof(vm->name) - 1));
     if ((result = create_memory(vm)) < 0)
         goto failed;
+    if ((result = run_add_group(&vm->tasks)) < 0) {
+        no_memory(vm, "its parts of the processors");
+        goto failed;
+    }
     if ((result = platform_create(vm)) < 0) {
         if (result != -EINVAL)
             no_memory(vm, "its devices");
@@ -290,6 +293,7 @@ void vm_destroy(struct vm *vm)
     if (vm->apic_access_page != FRAME_NONE)
         frame_free(vm->apic_access_page, FRAME_ORDER_4K);
     guest_memory_destroy(&vm->memory);
+    run_remove_group(&vm->tasks);
     heap_free(vm->watches);
     heap_free(vm->life->firmware);
     heap_free(vm);

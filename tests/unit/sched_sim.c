@@ -24,9 +24,11 @@ struct sim *sim_new(unsigned cpus, unsigned room)
     m->cpus = cpus;
     m->room = room;
     m->cpu = calloc(cpus, sizeof(*m->cpu));
+    m->groups = calloc(room, sizeof(struct sched_group *));
+    m->parts = calloc(room, sizeof(struct sched_part *));
     m->actors = calloc(room, sizeof(struct actor *));
     m->sleepers = calloc(room, sizeof(struct actor *));
-    assert_true(m->cpu && m->actors && m->sleepers);
+    assert_true(m->cpu && m->groups && m->parts && m->actors && m->sleepers);
     m->now = 0xfffffffff0000000; /* wraps soon */
     m->random = 88172645463325252;
     sched_init(&m->s, SIM_HZ);
@@ -41,6 +43,10 @@ void sim_free(struct sim *m)
 {
     for (unsigned i = 0; i < m->actor_count; i++)
         free(m->actors[i]);
+    for (unsigned i = 0; i < m->group_count; i++)
+        free(m->parts[i]);
+    free(m->parts);
+    free(m->groups);
     free(m->actors);
     free(m->sleepers);
     free(m->cpu);
@@ -149,7 +155,7 @@ static void progress(struct sim *m, struct sim_cpu *c)
 
 static void note_run(struct sim *m, struct actor *a, unsigned cpu)
 {
-    assert_true(sched_cpus_have(&a->v.node.cpus, cpu));
+    assert_true(sched_cpus_have(&a->v.member.node.cpus, cpu));
     assert_int_equal(a->v.state, SCHED_RUNNING);
     assert_false(a->removed);
     a->longest = MAX(a->longest, a->v.stats.waited - a->waited);
@@ -314,9 +320,7 @@ uint64_t sim_ran(const struct sim *m, const struct sched_group *g)
 /* --- invariants ------------------------------------------------------------------------------- */
 
 /* Checks a subtree; returns its size. */
-static unsigned check_tree(const struct sched_node *n, const struct sched_node *parent,
-                           const struct sched_queue *q, enum sched_state state, int64_t *sum,
-                           uint64_t *load)
+static unsigned check_tree(const struct sched_node *n, const struct sched_node *parent)
 {
     struct sched_cpus any;
     unsigned size = 1;
@@ -325,10 +329,7 @@ static unsigned check_tree(const struct sched_node *n, const struct sched_node *
 
     if (!n)
         return 0;
-    const struct sched_vcpu *v = CONTAINER_OF(n, struct sched_vcpu, node);
     assert_ptr_equal(n->parent, parent);
-    assert_int_equal(v->state, state);
-    assert_int_equal(v->cpu, q->cpu);
     lowest = n->value;
     any = n->cpus;
     for (unsigned side = 0; side < 2; side++) {
@@ -336,7 +337,7 @@ static unsigned check_tree(const struct sched_node *n, const struct sched_node *
         if (!c)
             continue;
         assert_false(side == 0 ? sched_before(n->key, c->key) : sched_before(c->key, n->key));
-        size += check_tree(c, n, q, state, sum, load);
+        size += check_tree(c, n);
         heights[side] = c->height;
         if (sched_before(c->lowest, lowest))
             lowest = c->lowest;
@@ -347,75 +348,154 @@ static unsigned check_tree(const struct sched_node *n, const struct sched_node *
     assert_int_equal(n->height, 1 + MAX(heights[0], heights[1]));
     assert_true(lowest == n->lowest);
     assert_memory_equal(&any, &n->any, sizeof(any));
-    if (state == SCHED_READY) {
-        assert_true(sched_cpus_have(&n->cpus, q->cpu));
-        assert_true(n->value == v->vtime);
-        *sum += (int64_t)v->weight * (int64_t)(v->vtime - q->zero);
-        *load += v->weight;
-    }
     return size;
 }
 
-static void check_first(const struct sched_tree *t)
+static void check_whole_tree(const struct sched_tree *t)
 {
     const struct sched_node *n = t->root;
 
+    assert_int_equal(check_tree(t->root, NULL), t->count);
     while (n && n->child[0])
         n = n->child[0];
     assert_ptr_equal(t->first, n);
 }
 
-static void check_queue(const struct sim *m, const struct sched_queue *q, unsigned *seen)
+static bool in_tree(const struct sched_tree *t, const struct sched_node *n)
 {
-    int64_t sum = 0;
-    uint64_t load = 0;
-    check_first(&q->ready);
-    check_first(&q->parked);
-    unsigned ready = check_tree(q->ready.root, NULL, q, SCHED_READY, &sum, &load);
-    unsigned parked = check_tree(q->parked.root, NULL, q, SCHED_PARKED, &sum, &load);
+    while (n->parent)
+        n = n->parent;
+    return n == t->root;
+}
 
-    assert_int_equal(ready, q->ready.count);
-    assert_int_equal(parked, q->parked.count);
-    if (q->current) {
-        assert_int_equal(q->current->state, SCHED_RUNNING);
-        assert_int_equal(q->current->cpu, q->cpu);
-        sum += (int64_t)q->current->weight * (int64_t)(q->current->vtime - q->zero);
-        load += q->current->weight;
+/* What members sum up to. */
+struct total {
+    int64_t sum;
+    uint64_t load;
+    unsigned waiting;
+};
+
+static void check_level(const struct sched_level *l, const struct total *t)
+{
+    check_whole_tree(&l->ready);
+    assert_true(t->sum == l->sum);
+    assert_true(t->load == l->load);
+    assert_int_equal(t->waiting, l->ready.count);
+}
+
+static void add_member(struct total *t, const struct sched_level *l, const struct sched_member *m,
+                       bool waits)
+{
+    t->sum += (int64_t)m->weight * (int64_t)(m->vtime - l->zero);
+    t->load += m->weight;
+    t->waiting += waits;
+    if (waits)
+        assert_true(in_tree(&l->ready, &m->node));
+}
+
+/* By actor, so that nothing is looked for in trees that may be wrong. */
+static void add_vcpu(const struct sim *m, const struct sched_vcpu *v, struct total *parts)
+{
+    const struct sched_queue *q = &m->cpu[v->cpu].queue;
+    const struct sched_level *l = &v->group->part[v->cpu].level;
+
+    switch (v->state) {
+    case SCHED_READY:
+        assert_true(sched_cpus_have(&v->member.node.cpus, v->cpu));
+        assert_true(v->member.node.value == v->member.vtime);
+        break;
+    case SCHED_RUNNING:
+        assert_ptr_equal(q->current, v);
+        break;
+    case SCHED_PARKED:
+        assert_true(in_tree(&q->parked, &v->member.node));
+        return;
+    default:
+        return;
     }
-    assert_true(sum == q->sum);
-    assert_true(load == q->load);
-    assert_int_equal(sched_cpus_have(&m->s.waiting, q->cpu), ready > 0);
+    add_member(parts, l, &v->member, v->state == SCHED_READY);
+}
+
+static void check_part(const struct sched_queue *q, const struct sched_part *p,
+                       const struct total *vcpus, struct total *parts)
+{
+    check_level(&p->level, vcpus);
+    assert_int_equal(p->queued, vcpus->waiting > 0 && p != q->holder);
+    if (vcpus->load == 0)
+        return;
+    add_member(parts, &q->level, &p->member, p->queued);
+    if (p->queued) {
+        const struct sched_cpus *any = &p->level.ready.root->any;
+        assert_memory_equal(any, &p->member.node.cpus, sizeof(*any));
+        assert_true(p->member.node.value == p->member.vtime);
+    }
+}
+
+/* All VMs' parts on all CPUs, with their vCPUs and what they sum up to. */
+static void check_parts(const struct sim *m)
+{
+    struct total *parts = calloc(m->cpus, sizeof(*parts));
+
+    assert_non_null(parts);
+    for (unsigned g = 0; g < m->group_count; g++) {
+        struct total vcpus[64] = {0};
+        for (unsigned i = 0; i < m->actor_count; i++) {
+            const struct sched_vcpu *v = &m->actors[i]->v;
+            if (v->group == m->groups[g])
+                add_vcpu(m, v, &vcpus[v->cpu]);
+        }
+        for (unsigned i = 0; i < m->cpus; i++)
+            check_part(&m->cpu[i].queue, &m->groups[g]->part[i], &vcpus[i], &parts[i]);
+    }
+    for (unsigned i = 0; i < m->cpus; i++)
+        check_level(&m->cpu[i].queue.level, &parts[i]);
+    free(parts);
+}
+
+static void check_queue(const struct sim *m, const struct sched_queue *q)
+{
+    unsigned parked = 0;
+
+    for (unsigned i = 0; i < m->actor_count; i++)
+        parked += m->actors[i]->v.state == SCHED_PARKED && m->actors[i]->v.cpu == q->cpu;
+    check_whole_tree(&q->parked);
+    assert_int_equal(parked, q->parked.count);
+    assert_true(!q->current || (q->current->state == SCHED_RUNNING && q->current->cpu == q->cpu));
+    assert_int_equal(sched_cpus_have(&m->s.waiting, q->cpu), queue_waits(q));
+    assert_true(!q->current || q->holder == sched_part_of(q->current));
+    assert_true(!q->holder || q->holder->level.load > 0);
     assert_true(!q->favoured || (q->favoured->state == SCHED_READY && q->favoured->cpu == q->cpu));
-    *seen += ready + parked + (q->current != NULL);
 }
 
 void sim_check(const struct sim *m)
 {
-    unsigned awake = 0, seen = 0;
     bool kicks = false;
 
-    for (unsigned i = 0; i < m->actor_count; i++)
-        awake += m->actors[i]->v.state != SCHED_BLOCKED;
+    check_parts(m);
     for (unsigned i = 0; i < m->cpus; i++) {
-        check_queue(m, &m->cpu[i].queue, &seen);
+        check_queue(m, &m->cpu[i].queue);
         assert_ptr_equal(m->cpu[i].queue.current, m->cpu[i].running ? &m->cpu[i].running->v : NULL);
         kicks |= m->cpu[i].kicked;
     }
-    assert_int_equal(awake, seen);
 
     /* While a kick is on its way, a CPU may be idle beside work. */
     for (unsigned i = 0; i < m->cpus && !kicks; i++) {
         assert_int_equal(sched_cpus_have(&m->s.idle, i), m->cpu[i].running == NULL);
         for (unsigned j = 0; j < m->cpus && !m->cpu[i].running; j++) {
-            const struct sched_node *root = m->cpu[j].queue.ready.root;
-            assert_false(root && sched_cpus_have(&root->any, i));
+            assert_null(queue_first_on(&m->cpu[j].queue, i));
         }
     }
 }
 
-void sim_group(const struct sim *m, struct sched_group *g, unsigned weight, unsigned cap)
+void sim_group(struct sim *m, struct sched_group *g, unsigned weight, unsigned cap)
 {
-    sched_group_init(g, m->now);
+    struct sched_part *parts = calloc(m->cpus, sizeof(*parts));
+
+    assert_non_null(parts);
+    assert_true(m->group_count < m->room);
+    m->parts[m->group_count] = parts;
+    m->groups[m->group_count++] = g;
+    sched_group_init(g, parts, m->now);
     assert_int_equal(sched_set_weight(g, weight), 0);
     assert_int_equal(sched_set_cap(&m->s, g, cap), 0);
 }

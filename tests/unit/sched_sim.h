@@ -40,7 +40,9 @@ struct sim {
     struct sim_cpu *cpu;
     struct actor **actors;   /* all of them */
     struct actor **sleepers; /* heap by wake_at */
-    unsigned actor_count, sleeper_count, room;
+    struct sched_group **groups;
+    struct sched_part **parts; /* of each group */
+    unsigned actor_count, sleeper_count, group_count, room;
     uint64_t now;
     uint64_t random;
     uint64_t late; /* kicks and ends of time are noticed up to so many ticks late */
@@ -75,7 +77,7 @@ uint64_t sim_random(struct sim *m, uint64_t below);
 /* --- what tests ask for again and again --- */
 
 /* A VM without vCPUs; one of so many that never sleep. */
-void sim_group(const struct sim *m, struct sched_group *g, unsigned weight, unsigned cap);
+void sim_group(struct sim *m, struct sched_group *g, unsigned weight, unsigned cap);
 void sim_spinners(struct sim *m, struct sched_group *g, unsigned weight, unsigned cap,
                   unsigned vcpus);
 /* Is part within permille of due? */

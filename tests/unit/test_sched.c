@@ -1,4 +1,4 @@
-/* links: guest/sched/sched.c guest/sched/queue.c guest/sched/tree.c guest/sched/cap.c guest/sched/balance.c tests/unit/sched_sim.c */
+/* links: guest/sched/sched.c guest/sched/queue.c guest/sched/level.c guest/sched/tree.c guest/sched/cap.c guest/sched/balance.c tests/unit/sched_sim.c */
 /* The scheduler on a simulated machine: shares, caps, costs, and anything. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -166,6 +166,58 @@ static void test_pulls_meet_everybody(void **state)
     sim_free(m);
 }
 
+/* A VM whose vCPUs spin or sleep by chance. */
+static void random_vm(struct sim *m, struct sched_group *g, unsigned weight, unsigned spin)
+{
+    uint64_t run = 10 * US + sim_random(m, sim_random(m, 2) ? 300 * US : 3 * MS);
+    uint64_t sleep = 10 * US + sim_random(m, sim_random(m, 2) ? 300 * US : 10 * MS);
+    uint64_t sleepers = spin && sim_random(m, 2) ? 0 : 1 + sim_random(m, 8);
+
+    sim_spinners(m, g, weight, 0, spin);
+    for (uint64_t i = 0; i < sleepers; i++) {
+        struct actor *a = sim_add(m, g, run + sim_random(m, run / 4),
+                                  sleep + sim_random(m, sleep / 4), 1 + sim_random(m, sleep));
+        a->jitter = sim_random(m, 2) ? 0 : sleep / 8;
+    }
+}
+
+/* VMs as they come, on one CPU: as in the ideal where all run at once, each as fast as its weight
+ * says. Those that always want the CPU get what their weights say of what the others leave, and of
+ * the others none gets more for its weight than these. */
+static void test_any_mix_is_fair(void **state)
+{
+    unsigned seeds = getenv("CORBEL_TEST_ALL") ? 300 : 30;
+
+    for (uint64_t seed = 1; seed <= seeds; seed++) {
+        struct sim *m = sim_new(1, 100);
+        struct sched_group g[8];
+        uint64_t before[8], wanting = 0, got = 0;
+        unsigned weight[8], spin[8];
+        m->random = seed * 0x9e3779b97f4a7c15;
+        m->late = seed % 2 ? 50 * US : 0;
+        unsigned vms = 2 + (unsigned)sim_random(m, 7);
+        for (unsigned i = 0; i < vms; i++) {
+            weight[i] = 100 + (unsigned)sim_random(m, 900);
+            spin[i] = (i == 0) + (unsigned)sim_random(m, 3);
+            random_vm(m, &g[i], weight[i], spin[i]);
+        }
+        sim_run(m, SIM_HZ / 2);
+        for (unsigned i = 0; i < vms; i++)
+            before[i] = sim_ran(m, &g[i]);
+        sim_run(m, 4 * SIM_HZ);
+        for (unsigned i = 0; i < vms; i++) {
+            before[i] = sim_ran(m, &g[i]) - before[i];
+            wanting += spin[i] ? weight[i] : 0;
+            got += spin[i] ? before[i] : 0;
+        }
+        for (unsigned i = 0; i < vms; i++) {
+            uint64_t due = got * weight[i] / wanting;
+            sim_assert_near(spin[i] ? before[i] : MAX(before[i], due), due, 20);
+        }
+        sim_free(m);
+    }
+}
+
 /* --- caps ------------------------------------------------------------------------------------- */
 
 static void test_cap_alone(void **state)
@@ -279,7 +331,7 @@ static void test_cap_beside_others(void **state)
 
 static void test_thousands(void **state)
 {
-    enum { SPIN = 1000, SLEEP = 3000 };
+    enum { SPIN = 1000, SLEEP = 9000 };
     struct sim *m = sim_new(8, SPIN + SLEEP);
     struct sched_group *g = calloc(SPIN + SLEEP, sizeof(*g));
 
@@ -287,7 +339,7 @@ static void test_thousands(void **state)
         sim_spinners(m, &g[i], 100, 0, 1);
     for (unsigned i = SPIN; i < SPIN + SLEEP; i++) {
         sim_group(m, &g[i], 100, 0);
-        sim_add(m, &g[i], 20 * US, 100 * MS, 1 + i * 30 * US)->jitter = 10 * US;
+        sim_add(m, &g[i], 20 * US, 300 * MS, 1 + i * 30 * US)->jitter = 10 * US;
     }
     sim_run(m, 2 * SIM_HZ);
     sim_check(m);
@@ -310,14 +362,14 @@ static void test_thousands(void **state)
     sim_free(m);
 }
 
-/* Steps in trees per choice, beside so many that spin on one CPU and so many that sleep. */
-static uint64_t cost(unsigned spin, unsigned sleep, uint64_t *picks)
+/* Steps in trees per choice, beside so many VMs that spin on one CPU and so many that sleep. */
+static uint64_t cost(unsigned spin, unsigned vcpus, unsigned sleep, uint64_t *picks)
 {
-    struct sim *m = sim_new(1, spin + sleep + 1);
+    struct sim *m = sim_new(1, spin * vcpus + sleep + 1);
     struct sched_group *g = calloc(spin + sleep + 1, sizeof(*g));
 
     for (unsigned i = 0; i < spin; i++)
-        sim_spinners(m, &g[i], 100, 0, 1);
+        sim_spinners(m, &g[i], 100, 0, vcpus);
     for (unsigned i = spin; i < spin + sleep; i++) {
         sim_group(m, &g[i], 100, 0);
         sim_add(m, &g[i], 1, 3600 * SIM_HZ, 3600 * SIM_HZ);
@@ -337,14 +389,16 @@ static uint64_t cost(unsigned spin, unsigned sleep, uint64_t *picks)
 static void test_cost(void **state)
 {
     uint64_t picks, more_picks;
-    uint64_t steps = cost(8, 0, &picks);
+    uint64_t steps = cost(8, 1, 0, &picks);
 
-    assert_true(cost(8, 4000, &more_picks) == steps);
+    assert_true(cost(8, 1, 4000, &more_picks) == steps);
     assert_true(picks == more_picks);
     for (unsigned n = 8, log = 3; n <= 4096; n *= 4, log += 2) {
-        steps = cost(n, 0, &picks);
+        steps = cost(n, 1, 0, &picks);
         assert_true(steps < picks * (8 + 6 * log));
     }
+    steps = cost(160, 64, 0, &picks); /* 2^7 and a bit, 2^6 */
+    assert_true(steps < picks * (16 + 6 * 14));
 }
 
 /* --- anything --------------------------------------------------------------------------------- */
@@ -449,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_weight_changes),
         cmocka_unit_test(test_heavy_vm_runs_evenly),
         cmocka_unit_test(test_pulls_meet_everybody),
+        cmocka_unit_test(test_any_mix_is_fair),
         cmocka_unit_test(test_cap_alone),
         cmocka_unit_test(test_cap_with_late_kicks),
         cmocka_unit_test(test_cap_is_not_saved_up),

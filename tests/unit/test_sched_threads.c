@@ -1,4 +1,4 @@
-/* links: guest/sched/sched.c guest/sched/queue.c guest/sched/tree.c guest/sched/cap.c guest/sched/balance.c */
+/* links: guest/sched/sched.c guest/sched/queue.c guest/sched/level.c guest/sched/tree.c guest/sched/cap.c guest/sched/balance.c */
 /* The scheduler as sched.h says that it is to be used: a thread for each CPU, a lock for each
  * queue, and everything at once. Afterwards nobody is lost: each vCPU that is awake runs. */
 #include <setjmp.h>
@@ -19,6 +19,7 @@ static struct sched sched;
 static struct sched_queue queues[CPUS];
 static pthread_mutex_t locks[CPUS];
 static struct sched_group vms[VMS];
+static struct sched_part parts[VMS][CPUS];
 static struct sched_vcpu vcpus[VCPUS];
 static unsigned kicked[CPUS];   /* atomic, as are: */
 static unsigned pending[VCPUS]; /* an event came: do not sleep */
@@ -216,7 +217,7 @@ static void test_nobody_is_lost(void **state)
         sched_add_cpu(&sched, &queues[i], i, now());
     }
     for (unsigned i = 0; i < VMS; i++)
-        sched_group_init(&vms[i], now());
+        sched_group_init(&vms[i], parts[i], now());
     for (unsigned i = 0; i < VCPUS; i++)
         sched_add(&sched, &vcpus[i], &vms[i % VMS], now());
     for (unsigned i = 0; i < CPUS; i++)

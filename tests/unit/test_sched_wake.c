@@ -1,4 +1,4 @@
-/* links: guest/sched/sched.c guest/sched/queue.c guest/sched/tree.c guest/sched/cap.c guest/sched/balance.c tests/unit/sched_sim.c */
+/* links: guest/sched/sched.c guest/sched/queue.c guest/sched/level.c guest/sched/tree.c guest/sched/cap.c guest/sched/balance.c tests/unit/sched_sim.c */
 /* The scheduler on a simulated machine: who wakes, who yields, who may run where. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
+#include "guest/sched/queue.h"
 #include "tests/unit/sched_sim.h"
 
 /* --- waking ----------------------------------------------------------------------------------- */
@@ -82,30 +83,81 @@ static void test_sleeping_saves_nothing_up(void **state)
     }
 }
 
-/* Permille of a CPU that a spinner gets beside a VM of so many spinners, and of 8 vCPUs that sleep
- * now and then, one `step` after the other. Its share is 500. */
-static uint64_t part_beside(unsigned spin, uint64_t run, uint64_t sleep, uint64_t step)
+/* A VM whose vCPUs take turns in sleeping gets its share and no more, and its neighbour no less. */
+static void test_sleeping_in_turns_gains_nothing(void **state)
 {
-    struct sim *m = sim_new(1, 16);
-    struct sched_group g[2];
+    static const struct {
+        unsigned spin, sleepers, weight;
+        uint64_t run, sleep, step;
+        unsigned due; /* permille */
+    } mix[] = {
+        {1, 8, 100, 100 * US, MS, 0, 500},
+        {1, 8, 100, 100 * US, MS, 125 * US, 500},
+        {1, 8, 300, 100 * US, MS, 0, 750},
+        {1, 8, 25, 100 * US, MS, 0, 200},
+        {0, 8, 100, 100 * US, MS, 0, 500},
+        {0, 2, 100, 20 * US, 20 * US, 0, 500},
+        {0, 2, 100, 20 * US, 20 * US, 20 * US, 500},
+        {0, 8, 100, 200 * US, 200 * US, 50 * US, 500},
+        {1, 8, 100, MS, 10 * MS, 0, 500},
+        {1, 8, 100, MS, 10 * MS, 250 * US, 500},
+        {4, 8, 100, 500 * US, MS, 0, 500},
+        {1, 60, 100, 10 * US, MS, 0, 500},
+    };
 
-    sim_spinners(m, &g[0], 100, 0, 1);
-    sim_spinners(m, &g[1], 100, 0, spin);
-    for (unsigned i = 0; i < 8; i++)
-        sim_add(m, &g[1], run + i, sleep, 1 + i * step);
-    sim_run(m, 2 * SIM_HZ);
-    uint64_t part = sim_ran(m, &g[0]) * 1000 / (2 * SIM_HZ);
-    sim_free(m);
-    return part;
+    for (unsigned i = 0; i < ARRAY_SIZE(mix); i++) {
+        struct sim *m = sim_new(1, 80);
+        struct sched_group g[2];
+        const uint64_t due[] = {1000 - mix[i].due, mix[i].due};
+        sim_spinners(m, &g[0], 100, 0, 1);
+        sim_spinners(m, &g[1], mix[i].weight, 0, mix[i].spin);
+        for (unsigned k = 0; k < mix[i].sleepers; k++)
+            sim_add(m, &g[1], mix[i].run + k, mix[i].sleep, 1 + k * mix[i].step);
+        sim_assert_second(m, g, due, 2, 20);
+        sim_assert_second(m, g, due, 2, 20);
+        sim_free(m);
+    }
 }
 
-/* Nor does a VM whose vCPUs take turns in sleeping, at least not with periods of a slice; with much
- * shorter ones it does: docs/SCHEDULER.md. */
-static void test_sleeping_in_turns_gains_little(void **state)
+/* Of a VM's vCPUs, those that spin get as much as each other, and one that mostly sleeps runs as
+ * soon as it wakes when its VM is alone, and soon when the VM's turn comes beside others. */
+static void test_within_a_vm(void **state)
 {
-    assert_true(part_beside(0, 200 * US, 200 * US, 50 * US) >= 450);
-    assert_true(part_beside(1, MS, 10 * MS, 0) >= 450);
-    assert_true(part_beside(1, MS, 10 * MS, 250 * US) >= 450);
+    for (unsigned others = 0; others <= 8; others += 8) {
+        struct sim *m = sim_new(1, 20);
+        struct sched_group g[9];
+        sim_spinners(m, &g[0], 100, 0, 2);
+        for (unsigned i = 1; i <= others; i++)
+            sim_spinners(m, &g[i], 100, 0, 1);
+        struct actor *a = sim_add(m, &g[0], 50 * US, 20 * MS, 7 * MS);
+        a->jitter = 3 * MS;
+        m->check = true;
+        sim_run(m, 4 * SIM_HZ);
+        struct sched_stats stats = sim_stats(m, a);
+        uint64_t ran = sim_stats(m, m->actors[0]).ran;
+        sim_assert_near(sim_stats(m, m->actors[1]).ran, ran, 10);
+        sim_assert_near(sim_ran(m, &g[0]), 4 * SIM_HZ / (others + 1), 10);
+        assert_true(stats.wakes > 100);
+        assert_true(stats.wake_max <= (others + 1) * others / 8 * MS + 5 * US);
+        sim_free(m);
+    }
+}
+
+/* A VM that runs on another CPU first, and one that is made anew where it was, start from the
+ * others' virtual time: not from where somebody stood long ago. */
+static void test_late_comers(void **state)
+{
+    struct sim *m = sim_new(1, 8);
+    struct sched_group g[3];
+    const uint64_t due[] = {333, 333, 333};
+
+    sim_spinners(m, &g[0], 1, 0, 1);
+    sim_run(m, 30 * SIM_HZ);
+    sim_spinners(m, &g[1], 1, 0, 1);
+    sim_run(m, 10 * MS);
+    sim_spinners(m, &g[2], 1, 0, 1);
+    sim_assert_second(m, g, due, 3, 60);
+    sim_free(m);
 }
 
 /* Whoever was told to run long, because nobody waited, makes room when somebody does, even for one
@@ -117,10 +169,11 @@ static void test_waits_a_slice_at_most(void **state)
 
     sim_spinners(m, &g[0], 100, 0, 1);
     sim_group(m, &g[1], 100, 0);
-    struct actor *a = sim_add(m, &g[1], 1, 3600 * SIM_HZ, 3600 * SIM_HZ);
+    struct actor *a = sim_add(m, &g[1], 1, 3600 * SIM_HZ, 1);
     sim_run(m, 103 * MS);
-    a->v.lag = -(int64_t)(64 * MS << 16); /* much ahead */
-    a->v.slept_at = m->now;
+    m->groups[1]->part[0].member.vtime =
+        level_mean(&m->cpu[0].queue.level) + (64 * MS << 16); /* much ahead */
+    m->groups[1]->part[0].member.left_at = m->now;
     sim_wake(m, a);
     sim_run(m, 10 * US);
     assert_int_equal(a->v.state, SCHED_READY);
@@ -331,10 +384,10 @@ static void test_pulls_past_those_that_stay(void **state)
 
 static struct sched_vcpu *waiting_on(const struct sim *m, unsigned cpu)
 {
-    struct sched_node *n = sched_tree_first(&m->cpu[cpu].queue.ready);
+    struct sched_vcpu *v = queue_first_on(&m->cpu[cpu].queue, cpu);
 
-    assert_non_null(n);
-    return CONTAINER_OF(n, struct sched_vcpu, node);
+    assert_non_null(v);
+    return v;
 }
 
 /* An idle CPU that is called for x but takes y has another one called for x. */
@@ -369,7 +422,9 @@ int main(void)
         cmocka_unit_test(test_latency_beside_spinners),
         cmocka_unit_test(test_sleeping_gains_nothing),
         cmocka_unit_test(test_sleeping_saves_nothing_up),
-        cmocka_unit_test(test_sleeping_in_turns_gains_little),
+        cmocka_unit_test(test_sleeping_in_turns_gains_nothing),
+        cmocka_unit_test(test_within_a_vm),
+        cmocka_unit_test(test_late_comers),
         cmocka_unit_test(test_waits_a_slice_at_most),
         cmocka_unit_test(test_wakes_on_idle_cpu),
         cmocka_unit_test(test_idle_is_idle),
