@@ -335,7 +335,7 @@ const struct command commands[] = {
      0,
      0,
      {ARGUMENT_NONE},
-     "who uses the processors, live; q leaves",
+     "who uses the processors, live; v shows vCPUs, q leaves",
      "top",
      command_top},
     {"stats",

@@ -140,6 +140,30 @@ def shares_by_weight(lab):
     p.end()
 
 
+@scenario(bound=60)
+def shares_beside_turns(lab):
+    """On one processor, a VM that spins, and one of a vCPU that spins and eight that run a little and sleep in turns:
+    half of it each. `top` shows the latter's vCPUs, whose shares add up to that."""
+    p = Host(lab, tiny(lab, "one", "spin") + tiny(lab, "many", "turns", cpus=9))
+    p.wait_for(r"^many +running")
+    shares = p.shares()
+    half = sum(shares.values()) / 2
+    expect(half > 45, f"the processor was given away to {2 * half} %: {shares}")
+    for name in ("one", "many"):
+        expect(abs(shares[name] - half) <= half / 50 + 0.05, f"{name} got {shares[name]} %, not {half:.2f}: {shares}")
+    p.m.send("top\r")
+    p.m.read_until(rb"v shows vCPUs", COMMAND * PATIENCE)
+    p.m.send("v")
+    screen = p.m.read_until(rb"v hides vCPUs(?s:(.*?))\x1b\[J", COMMAND * PATIENCE)[1].decode()
+    p.m.send("q")
+    p.m.read_until(PROMPT, COMMAND * PATIENCE)
+    vm = float(expect_in(r"^many +running +(\d+\.\d) ", screen, "top")[1])
+    vcpus = [float(s) for s in re.findall(r"^  vCPU \d +(?:runs|waits|sleeps) +(\d+\.\d) ", screen, re.MULTILINE)]
+    expect(len(vcpus) == 10, f"not the vCPUs of both, but {len(vcpus)}:\n{screen}")
+    expect(any(abs(sum(part) - vm) <= 0.5 for part in (vcpus[:9], vcpus[1:])), f"vCPUs' shares are not {vm}:\n{screen}")
+    p.end()
+
+
 WOKEN_WITHIN = 10000  # ticks: docs/NUMBERS.md
 
 

@@ -76,8 +76,11 @@ static void test_sleeping_saves_nothing_up(void **state)
         for (unsigned k = 0; k < 4; k++)
             sim_spinners(m, &g[k], 100, 0, 1);
         sim_group(m, &g[4], 100, 0);
-        struct actor *a = sim_add(m, &g[4], 0, 0, SIM_HZ / 2 + seconds * SIM_HZ);
-        sim_run(m, SIM_HZ / 2 + seconds * SIM_HZ + 8 * MS);
+        uint64_t sleep = SIM_HZ / 2 + seconds * SIM_HZ;
+        struct actor *a = sim_add(m, &g[4], 1, sleep, 1);
+        sim_run(m, MS);
+        a->run = 0; /* from its next wake-up on */
+        sim_run(m, sleep + 7 * MS);
         assert_uint_in_range(sim_stats(m, a).ran, MS, 3500 * US);
         sim_free(m);
     }
@@ -171,6 +174,8 @@ static void test_waits_a_slice_at_most(void **state)
     sim_group(m, &g[1], 100, 0);
     struct actor *a = sim_add(m, &g[1], 1, 3600 * SIM_HZ, 1);
     sim_run(m, 103 * MS);
+    while (m->cpu[0].until - m->now < 40 * MS)
+        sim_run(m, MS);
     m->groups[1]->part[0].member.vtime =
         level_mean(&m->cpu[0].queue.level) + (64 * MS << 16); /* much ahead */
     m->groups[1]->part[0].member.left_at = m->now;
@@ -300,6 +305,7 @@ static void test_yields_keep_shares(void **state)
         assert_true(sim_ran(m, &g[0]) >= 2 * SIM_HZ / 3 * 98 / 100);
         assert_true(sim_ran(m, &g[1]) >= 2 * SIM_HZ / 3 * 98 / 100);
         assert_true(sim_stats(m, b).ran >= 2 * SIM_HZ / 6 * 98 / 100);
+        assert_true(sim_stats(m, a).ran >= 2 * SIM_HZ / 40);
         sim_free(m);
     }
 }
