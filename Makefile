@@ -15,7 +15,7 @@ LD   := ld
 NASM := nasm
 
 # Make remakes a makefile before anything else: so what this machine lacks is installed first, and once.
-ifneq ($(filter-out clean help test-fresh test-next,$(or $(MAKECMDGOALS),all)),)
+ifneq ($(filter-out clean help password test-fresh test-next,$(or $(MAKECMDGOALS),all)),)
 include $(B)/deps.mk
 endif
 $(B)/deps.mk: tools/deps
@@ -320,6 +320,10 @@ check: $(LIBRARIES) $(KERNEL_OBJ)
 all: loader
 	@echo "Corbel: $(B)/BOOTX64.EFI is up to date"
 
+# For `password` in [host] (docs/CONFIG.md).
+password:
+	@tools/password $(ROUNDS)
+
 clean:
 	rm -rf $(B)
 
@@ -330,6 +334,7 @@ help:
 	@echo "make image CONFIG=path/to/corbel.conf OUT=disk.img (or OUT=disk.iso: a hybrid ISO)"
 	@echo "                          a bootable disk image; write it to a USB stick with: dd if=disk.img of=/dev/sdX bs=1M"
 	@echo "                          partitions ([disk NAME]) that run's and image's disk has already are kept; FRESH=1: made anew"
+	@echo "make password             asks for one, and says the line for corbel.conf by which COM1 asks for it"
 	@echo "make trace                boot it with everything recorded: a picture and viewers' formats in $(B)/trace/ (docs/TRACE.md)"
 	@echo "make vmlinux              Debian's cloud kernel with symbols, for gdb: $(B)/default/vmlinux (docs/GDB.md)"
 	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"
@@ -346,6 +351,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image vmlinux run trace unit fuzz test test-all soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
+.PHONY: all debug bench bochs3 kernel loader guest image password vmlinux run trace unit fuzz test test-all soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) \( -path $(B)/fresh -o -path $(B)/unit -o -path $(B)/fuzz \) -prune -o -name '*.d' -print 2>/dev/null)

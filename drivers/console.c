@@ -73,7 +73,7 @@ static void panic_write(const char *text, size_t length)
     framebuffer_write(text, length, FB_RED);
     serial_flush(&com1);
     if (!begun)
-        serial_write(&com1, "\r\n", 2); /* a guest's line may stand unfinished */
+        serial_write(&com1, "\x1b[m\r\n", 5); /* a guest's line may stand unfinished, in colour */
     begun = true;
     serial_write(&com1, text, length);
     serial_flush(&com1);

@@ -31,6 +31,10 @@
 #define MCR_DTR_RTS   0x03
 #define MCR_OUT2      0x08 /* on a PC this gates the interrupt line */
 #define MCR_LOOPBACK  0x10
+#define MSR_DDSR      0x02 /* they have changed since the register was last read */
+#define MSR_DDCD      0x08
+#define MSR_DSR       0x20
+#define MSR_DCD       0x80
 #define LSR_DATA      0x01
 #define LSR_THRE      0x20
 #define LSR_IDLE      0x40
@@ -146,6 +150,14 @@ bool serial_poll(struct serial_port *p)
     return p->rx_head != p->rx_tail;
 }
 
+static void look_at_modem(struct serial_port *p)
+{
+    uint8_t status = in(p, MSR);
+
+    p->hung_up |= ((status & MSR_DDSR) && !(status & MSR_DSR)) ||
+                  ((status & MSR_DDCD) && !(status & MSR_DCD));
+}
+
 static void interrupt(void *arg)
 {
     struct serial_port *p = arg;
@@ -154,7 +166,7 @@ static void interrupt(void *arg)
      * cause must go. */
     for (int i = 0; i < 32 && !(in(p, IIR) & IIR_NONE); i++) {
         (void)serial_poll(p);
-        (void)in(p, MSR);
+        look_at_modem(p);
     }
 }
 
@@ -219,6 +231,18 @@ int serial_read(struct serial_port *p)
         byte = p->rx[p->rx_tail++ % SERIAL_RX_SIZE];
     spin_unlock(&p->lock);
     return byte;
+}
+
+bool serial_hung_up(struct serial_port *p)
+{
+    bool was;
+
+    if (!p->present)
+        return false;
+    look_at_modem(p);
+    was = p->hung_up;
+    p->hung_up = false;
+    return was;
 }
 
 bool serial_received(struct serial_port *p, uint8_t byte)

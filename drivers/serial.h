@@ -21,6 +21,7 @@ struct serial_port {
     void (*rx_handler)(void); /* after bytes have arrived: IF=0, any CPU, maybe with locks held */
     struct spinlock lock;     /* over all below, and the UART */
     uint8_t ier;              /* as last written */
+    bool hung_up;             /* and nobody has asked yet */
     uint8_t tx[SERIAL_TX_SIZE], rx[SERIAL_RX_SIZE];
     unsigned tx_head, tx_tail, rx_head, rx_tail; /* free-running; head is written, tail is read */
 };
@@ -46,6 +47,9 @@ bool serial_sending(const struct serial_port *p);
 int serial_read(struct serial_port *p);
 /* Drop what was received before the first such byte; whether there is one. */
 bool serial_received(struct serial_port *p, uint8_t byte);
+/* Whether the other end has gone since the last call: DSR or DCD went. On a line without them it
+ * never does. */
+bool serial_hung_up(struct serial_port *p);
 void serial_set_rx_handler(struct serial_port *p, void (*fn)(void));
 /* Move bytes between the rings and the UART without waiting. Whether one waits to be read. */
 bool serial_poll(struct serial_port *p);

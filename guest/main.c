@@ -24,6 +24,7 @@
 #include "guest/observers.h"
 #include "guest/vm/idle.h"
 #include "guest/monitor/monitor.h"
+#include "guest/monitor/users.h"
 #include "guest/storage/tables.h"
 #include "guest/vm/platform.h"
 #include "guest/run/run.h"
@@ -204,6 +205,7 @@ NORETURN void corbel_main(struct handover *h)
     wall_clock_init(h->boot_time, h->boot_time_tsc);
     files_init(h);
     read_config();
+    users_init(&config);
     down_init(&config);
     frame_stats(&frames);
     log_info("Corbel on %u processor%s at %lu MHz, %lu MiB free", h->cpu_count,

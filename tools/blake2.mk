@@ -27,4 +27,4 @@ $(BLAKE2_HOST_LIB): $(BLAKE2_FETCHED) tools/blake2.mk
 	$(Q)$(CC) -O2 -g $(BLAKE2_DEFINES) -I$(BLAKE2_DIR)/configured -c $(BLAKE2_SOURCE)/blake2s-ref.c -o $@
 
 # Whoever includes its header needs it fetched first.
-$(B)/kernel/arch/x86/random.o: | $(BLAKE2_FETCHED)
+$(addprefix $(B)/kernel/,arch/x86/random.o guest/monitor/pbkdf2.o guest/monitor/login.o guest/monitor/monitor.o guest/monitor/users.o): | $(BLAKE2_FETCHED)

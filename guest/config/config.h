@@ -15,6 +15,7 @@
 #define CONFIG_MAX_NAME        31
 #define CONFIG_MONITOR         "monitor" /* in a VM's place, for `attach` */
 #define CONFIG_MAX_PATH        511
+#define CONFIG_MAX_PASSWORD    160 /* of what `make password` makes of it */
 #define CONFIG_MAX_CHECK_DISKS 120 /* `write:` and a label of 36 characters */
 #define CONFIG_MAX_CMDLINE     2047
 #define CONFIG_MAX_DISKS       16   /* [disk NAME] sections */
@@ -42,6 +43,7 @@ struct config_span {
 enum config_mode { CONFIG_MODE_RUN, CONFIG_MODE_CHECK };
 enum config_idle { CONFIG_IDLE_POWEROFF, CONFIG_IDLE_STAY };
 enum config_start { CONFIG_START_TOGETHER, CONFIG_START_IN_TURN };
+enum config_terminal { CONFIG_TERMINAL_FILTERED, CONFIG_TERMINAL_RAW };
 enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
 
 /* Optional CPU features that `without` in [host] can switch off: X(symbol, name in the config, what
@@ -84,6 +86,8 @@ enum config_host_key {
     CONFIG_HOST_WHEN_IDLE,
     CONFIG_HOST_SHUTDOWN_TIMEOUT,
     CONFIG_HOST_ATTACH,
+    CONFIG_HOST_PASSWORD,
+    CONFIG_HOST_LOGOUT,
     CONFIG_HOST_WITHOUT,
     CONFIG_HOST_ON_PANIC,
     CONFIG_HOST_TRACE,
@@ -127,6 +131,7 @@ enum config_vm_key {
     CONFIG_VM_RNG,
     CONFIG_VM_BALLOON,
     CONFIG_VM_CONSOLE,
+    CONFIG_VM_TERMINAL,
     CONFIG_VM_CDROM,
     CONFIG_VM_WATCH,
     CONFIG_VM_ON_CRASH,
@@ -185,6 +190,7 @@ struct vm_config {
     uint32_t rng;              /* 0 or 1 */
     uint32_t balloon;          /* 0 or 1 */
     uint32_t console;          /* ports of virtio-console, at most CONFIG_MAX_PORTS */
+    uint32_t terminal;         /* enum config_terminal */
     uint32_t on_crash, on_reboot, on_poweroff; /* enum config_end */
     struct config_cpus affinity;
     uint32_t section_line;             /* of [vm NAME] */
@@ -219,16 +225,19 @@ struct config {
     struct config_span check_disks;
     uint32_t check_net;        /* 0 or 1 */
     struct config_span attach; /* a VM's name, or "monitor" */
-    uint32_t on_panic;         /* enum config_panic */
-    uint32_t trace;            /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
-    uint64_t trace_memory;     /* bytes per processor */
-    uint32_t gdb;              /* 0: off, 1: on the second serial port */
-    uint32_t test_reload;      /* exits; 0: off */
-    uint32_t test_invalid;     /* which VM, from 1; 0: none */
-    uint32_t test_memory;      /* blocks for the start of a VM; 0: no limit */
-    uint32_t test_smp;         /* rounds; 0: off */
-    uint32_t test_panic;       /* which processor, from 1; 0: none */
-    uint32_t without;          /* BIT(enum config_without) */
+    /* As password.h reads it. Where the file has the key and this is none, nobody can log in. */
+    struct config_span password;
+    uint32_t logout;       /* seconds; 0: never */
+    uint32_t on_panic;     /* enum config_panic */
+    uint32_t trace;        /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
+    uint64_t trace_memory; /* bytes per processor */
+    uint32_t gdb;          /* 0: off, 1: on the second serial port */
+    uint32_t test_reload;  /* exits; 0: off */
+    uint32_t test_invalid; /* which VM, from 1; 0: none */
+    uint32_t test_memory;  /* blocks for the start of a VM; 0: no limit */
+    uint32_t test_smp;     /* rounds; 0: off */
+    uint32_t test_panic;   /* which processor, from 1; 0: none */
+    uint32_t without;      /* BIT(enum config_without) */
     uint32_t key_line[CONFIG_HOST_KEYS];
     uint32_t host_line; /* of [host]; 0 when there is none */
     uint32_t problems;  /* found, reported one by one or not */

@@ -4,6 +4,7 @@
 #include "guest/config/config_parser.h"
 #include "guest/config/disk.h"
 #include "guest/config/net.h"
+#include "guest/config/password.h"
 #include "arch/x86/lib/string.h"
 
 static void check_kernel(struct config_parser *p, struct vm_config *vm)
@@ -118,6 +119,18 @@ static void check_check_disks(struct config_parser *p)
     p->out->check_disks = (struct config_span){NULL, 0};
 }
 
+/* What it says is nobody's business, on a screen neither. */
+static void check_password(struct config_parser *p)
+{
+    struct config_password password;
+
+    if (!p->out->password.data || config_password_parse(p->out->password, &password) == 0)
+        return;
+    config_report_line(p, p->out->key_line[CONFIG_HOST_PASSWORD],
+                       "password is not what `make password` says: nobody can log in");
+    p->out->password = (struct config_span){NULL, 0};
+}
+
 static void check_partitions(struct config_parser *p)
 {
     for (size_t i = 0; i < p->out->disk_count; i++) {
@@ -144,4 +157,5 @@ void config_check_rest(struct config_parser *p)
     check_switches(p);
     check_attach(p);
     check_check_disks(p);
+    check_password(p);
 }

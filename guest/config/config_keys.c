@@ -9,6 +9,7 @@ static const char *const start_names[] = {"together", "in-turn", NULL};
 static const char *const idle_names[] = {"poweroff", "stay", NULL};
 static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const gdb_names[] = {"off", "com2", NULL};
+static const char *const terminal_names[] = {"filtered", "raw", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
 
@@ -78,6 +79,22 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                             .help =
                                 "whose console is in front at first: a VM's name, or `monitor`; "
                                 "without it the first VM's"},
+    [CONFIG_HOST_PASSWORD] = {.name = "password",
+                              .type = CONFIG_NAME,
+                              .offset = offsetof(struct config, password),
+                              .min = 1,
+                              .max = CONFIG_MAX_PASSWORD,
+                              .help = "what `make password` makes of the password without which "
+                                      "COM1 can only look; without it everybody there may do "
+                                      "everything"},
+    [CONFIG_HOST_LOGOUT] = {.name = "logout",
+                            .type = CONFIG_NUMBER,
+                            .offset = offsetof(struct config, logout),
+                            .min = 0,
+                            .max = 86400,
+                            .initial = "600",
+                            .help = "seconds without a key after which the monitor's `login` "
+                                    "ends; 0: never"},
     [CONFIG_HOST_WITHOUT] = {.name = "without",
                              .type = CONFIG_FLAGS,
                              .offset = offsetof(struct config, without),
@@ -283,6 +300,13 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                            .initial = "0",
                            .help = "how many consoles the VM has beside its serial port "
                                    "(virtio-console)"},
+    [CONFIG_VM_TERMINAL] = {.name = "terminal",
+                            .type = CONFIG_CHOICE,
+                            .offset = offsetof(struct vm_config, terminal),
+                            .choices = terminal_names,
+                            .initial = "raw",
+                            .help = "what of a guest's control sequences reaches the terminal: "
+                                    "the harmless ones, or all as they are"},
     [CONFIG_VM_CDROM] = {.name = "cdrom",
                          .type = CONFIG_LINES,
                          .offset = offsetof(struct vm_config, cdroms),

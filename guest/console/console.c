@@ -14,14 +14,14 @@
 #include "guest/console/lines.h"
 #include "guest/console/places.h"
 #include "guest/console/port.h"
-#include "guest/console/replay.h"
+#include "guest/console/terminal.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
 #include "guest/vm/vm_console.h"
 #include "mm/heap.h"
 
-#define INPUT_MAX 64   /* bytes that are looked at in one go */
-#define CHUNK     256u /* bytes of what is kept that are sent at once */
+#define INPUT_MAX 64                 /* bytes that are looked at in one go */
+#define CHUNK     (2 * TERMINAL_OUT) /* bytes of what is kept that are sent at once, at most */
 /* How often a second the port is looked at while output waits for it: its interrupt may be held
  * back for as long as a guest runs with interrupts off (Bochs does that). Less often than a FIFO of
  * 16 empties. */
@@ -29,7 +29,8 @@
 
 /* By number: the VMs' serial ports, as the VMs are numbered, then their other ports. */
 static struct console {
-    struct kept *kept; /* NULL until it says something */
+    struct kept *kept;    /* NULL until it says something */
+    struct terminal left; /* what it had made of the terminal when it was left */
 } * consoles;
 static unsigned console_count;
 
@@ -43,21 +44,43 @@ static bool just_entered;
 
 /* What the port is in the middle of, and when to look at it again; under console_lock(). */
 static struct stream {
-    bool in_line;         /* the last byte that a guest has sent is no line feed */
-    bool replaying;       /* what the guest in front has said before is being sent again: its new
-                           * bytes are kept until that has come to its end */
-    bool refused;         /* whoever came to the front last, or had a byte refused since
-                           * console_pump() was called, may have bytes that wait in its UART */
-    struct replay filter; /* for that */
-    uint64_t deadline;    /* host TSC at which console_pump() is to be called again */
+    bool replaying; /* what the guest in front has said before is being sent again: its new
+                     * bytes are kept until that has come to its end */
+    bool refused;   /* whoever came to the front last, or had a byte refused since
+                     * console_pump() was called, may have bytes that wait in its UART */
+    bool raw;       /* what the guest in front sends passes as it is */
+    struct terminal terminal; /* what it has made of the terminal */
+    uint64_t deadline;        /* host TSC at which console_pump() is to be called again */
 } stream = {.deadline = CONSOLE_NEVER};
 
 static enum lines_gate gate(void)
 {
     if (front.state == FRONT_LOG || front.state == FRONT_ASKS)
         return LINES_ALONE;
-    return front.state == FRONT_MONITOR || stream.in_line || stream.replaying ? LINES_BARRED
-                                                                              : LINES_BETWEEN;
+    return front.state == FRONT_MONITOR || stream.replaying || stream.terminal.in_line ||
+                   terminal_is_full(&stream.terminal) ||
+                   serial_room(&com1) < TERMINAL_OUT + PORT_RESERVE
+               ? LINES_BARRED
+               : LINES_BETWEEN;
+}
+
+static void send_to_terminal(size_t (*what)(struct terminal *t, char *out))
+{
+    char out[TERMINAL_OUT];
+    size_t used = what(&stream.terminal, out);
+
+    if (serial_room(&com1) >= used) /* half a sequence would swallow what comes behind it */
+        serial_write(&com1, out, used);
+}
+
+/* What waits, if this is a place for it. Under the lock. */
+static void send_lines(void)
+{
+    enum lines_gate g = gate();
+
+    if (g == LINES_BETWEEN && lines_wait())
+        send_to_terminal(terminal_between);
+    lines_send(g);
 }
 
 /* --- in time for what comes next --- */
@@ -100,8 +123,12 @@ static void show_lines(void)
 /* The log's; under the lock, on any processor. */
 static void corbel_line(const char *line, size_t length)
 {
-    lines_write(line, length, gate());
-    if (lines_wait() && !stream.in_line)
+    enum lines_gate g = gate();
+
+    if (g == LINES_BETWEEN)
+        send_to_terminal(terminal_between);
+    lines_write(line, length, g);
+    if (lines_wait() && !stream.terminal.in_line)
         run_attention(0); /* console_pump() sends it, or the monitor shows it */
 }
 
@@ -116,16 +143,18 @@ static struct kept *kept_of(unsigned id)
 static void send_kept(void)
 {
     struct kept *k = front.vm != FRONT_NO_VM ? kept_of((unsigned)front.vm) : NULL;
-    char in[CHUNK], out[CHUNK + REPLAY_HELD];
+    char out[CHUNK], byte;
 
     while (k && stream.replaying && serial_room(&com1) >= sizeof(out) + PORT_RESERVE) {
-        size_t length = kept_take(k, in, sizeof(in));
-        size_t used = replay_filter(&stream.filter, in, length, out);
+        size_t used = 0;
+
+        while (used + TERMINAL_OUT <= sizeof(out) && kept_take(k, &byte, 1))
+            used += terminal_byte(&stream.terminal, (uint8_t)byte, false, out + used);
         serial_write(&com1, out, used);
-        if (used)
-            stream.in_line = out[used - 1] != '\n';
         stream.replaying = kept_unseen(k) != 0;
     }
+    if (stream.raw && !stream.replaying) /* what it makes of it from now on nobody looks at */
+        stream.terminal = (struct terminal){.in_line = stream.terminal.in_line};
 }
 
 static bool is_unseen(unsigned id)
@@ -181,11 +210,12 @@ static unsigned front_of(const struct vm_slot *slot)
     return its ? (unsigned)front.vm : slot->id;
 }
 
-static void end_guest_line(void)
+/* Console number id goes, which is in front. Under the lock. */
+static void give_terminal_back(unsigned id)
 {
-    if (stream.in_line)
-        serial_write(&com1, "\r\n", 2);
-    stream.in_line = false;
+    if (id < console_count)
+        consoles[id].left = stream.terminal;
+    send_to_terminal(terminal_leave);
 }
 
 /* Whoever is in front leaves. */
@@ -196,7 +226,8 @@ static void leave(void)
     if (front.state == FRONT_MONITOR)
         monitor->leave();
     console_lock();
-    end_guest_line();
+    if (front.vm != FRONT_NO_VM && front_has(&front, (unsigned)front.vm))
+        give_terminal_back((unsigned)front.vm);
     stream.replaying = false;
     front.state = FRONT_LOG;
     lines_send(gate());
@@ -214,16 +245,21 @@ static void enter(const struct front *next)
     console_unlock();
 }
 
-static void enter_guest(const struct front *next, uint64_t (*from)(const struct kept *k))
+static void enter_guest(const struct front *next, bool again)
 {
-    struct kept *k = kept_of((unsigned)next->vm);
+    unsigned id = (unsigned)next->vm;
+    struct kept *k = kept_of(id);
 
     console_lock();
     front = *next;
     stream.refused = true;
-    stream.filter = (struct replay){0};
+    stream.raw = control_slot(place_vm(id))->config->terminal == CONFIG_TERMINAL_RAW;
+    if (again && id < console_count) {
+        stream.terminal = consoles[id].left;
+        send_to_terminal(terminal_return);
+    }
     if (k)
-        k->sent = from(k);
+        k->sent = again ? kept_cut_line(k) : kept_oldest_line(k);
     stream.replaying = k && kept_unseen(k);
     send_kept();
     console_unlock();
@@ -233,8 +269,9 @@ static void announce(const struct front *next)
 {
     char line[PLACE_NAME + 80], name[PLACE_NAME];
 
-    format(line, sizeof(line), "corbel: console of %s%s: Ctrl-] for the monitor\r\n",
-           place_name((unsigned)next->vm, name), next->state == FRONT_OFF ? ", which is off" : "");
+    format(line, sizeof(line), "corbel: console of %s%s%s: Ctrl-] for the monitor\r\n",
+           place_name((unsigned)next->vm, name), next->state == FRONT_OFF ? ", which is off" : "",
+           monitor->permits() ? "" : ", read-only");
     port_wait(strlen(line));
     console_write(line, strlen(line));
 }
@@ -261,11 +298,11 @@ static void carry_out(const struct front *next, enum front_move move)
     case FRONT_SHOWS:
         leave();
         announce(next);
-        enter_guest(next, kept_oldest_line);
+        enter_guest(next, false);
         break;
     case FRONT_GOES_ON:
         leave();
-        enter_guest(next, kept_cut_line);
+        enter_guest(next, true);
         break;
     case FRONT_PROMPTS:
         just_entered = front.state == FRONT_GUEST;
@@ -315,11 +352,20 @@ void console_back(void)
 
 /* --- what happens to VMs --- */
 
+/* What it has made of the terminal nobody wants any more. */
+static void forget_terminals(const struct vm_slot *slot)
+{
+    for (int port = VM_SERIAL; port < (int)slot->config->console; port++)
+        if (place_number(slot->id, port) < console_count)
+            consoles[place_number(slot->id, port)].left = (struct terminal){0};
+}
+
 void console_vm_starts(struct vm_slot *slot)
 {
     struct front next = front;
     enum front_move move = front_vm_starts(&next, front_of(slot));
 
+    forget_terminals(slot);
     carry_out(&next, move);
 }
 
@@ -329,9 +375,10 @@ void console_vm_ends(struct vm_slot *slot, bool restarts)
 
     console_lock();
     if (front_has(&front, front_of(slot)) && !stream.replaying) {
-        end_guest_line();
-        lines_send(gate());
+        give_terminal_back(front_of(slot));
+        send_lines();
     }
+    forget_terminals(slot);
     console_unlock();
     if (!restarts) {
         enum front_move move = front_vm_ends(&next, front_of(slot));
@@ -358,10 +405,25 @@ enum vm_answer console_answer(void)
 {
     if (front.answered)
         return VM_KEY;
-    return front.person ? VM_MONITOR_IN_USE : VM_NO_KEY;
+    return front.person && monitor->permits() ? VM_MONITOR_IN_USE : VM_NO_KEY;
 }
 
 /* --- bytes --- */
+
+/* To the terminal, for which the port has room. Under the lock. */
+static void send_byte(uint8_t byte)
+{
+    struct terminal *t = &stream.terminal;
+    char out[TERMINAL_OUT];
+
+    if (LIKELY(stream.raw || terminal_is_plain(t, byte))) {
+        serial_write(&com1, &byte, 1);
+        t->in_line = byte != '\n';
+        t->away = !stream.raw;
+        return;
+    }
+    serial_write(&com1, out, terminal_byte(t, byte, monitor->permits(), out));
+}
 
 /* Under the lock. */
 static bool put(struct kept *k, unsigned id, uint8_t byte)
@@ -370,15 +432,15 @@ static bool put(struct kept *k, unsigned id, uint8_t byte)
 
     if (k && ours && stream.replaying && kept_unseen(k) == KEPT_SIZE)
         return false;
-    if (ours && !stream.replaying && (!port_takes_byte() || serial_write(&com1, &byte, 1) == 0))
+    if (ours && !stream.replaying && !port_takes(TERMINAL_OUT))
         return false;
     if (LIKELY(k))
         kept_add(k, (char)byte, ours && !stream.replaying);
     if (!ours || stream.replaying)
         return true;
-    stream.in_line = byte != '\n';
-    if (UNLIKELY(!stream.in_line && lines_wait()))
-        lines_send(gate());
+    send_byte(byte);
+    if (UNLIKELY(!stream.terminal.in_line && lines_wait()))
+        send_lines();
     return true;
 }
 
@@ -431,6 +493,13 @@ static void type_into_guest(uint8_t byte)
 {
     struct vm *vm = console_front()->vm;
 
+    if (!monitor->permits()) {
+        console_lock();
+        serial_write(&com1, "\a", 1);
+        console_unlock();
+        return;
+    }
+    terminal_typed(&stream.terminal);
     if (vm)
         vm_console_type(vm, console_front_port(), byte);
 }
@@ -440,7 +509,10 @@ static void type(uint8_t byte)
 {
     bool literal = byte != PORT_ESCAPE || just_entered;
 
+    monitor->typed();
     just_entered = false;
+    if (front.state == FRONT_ASKS && byte != PORT_ESCAPE && !monitor->permits())
+        return;
     happens(byte == PORT_ESCAPE ? FRONT_ESCAPE : FRONT_KEY);
     if (front.state == FRONT_GUEST && literal)
         type_into_guest(byte);
@@ -482,7 +554,7 @@ static __attribute__((noinline)) uint64_t work(void)
     if (stream.replaying)
         send_kept();
     if (lines_wait())
-        lines_send(gate());
+        send_lines();
     console_unlock();
     if (front.state == FRONT_PARTING && !stream.replaying)
         happens(FRONT_SHOWN);
@@ -521,7 +593,7 @@ static void drain(void)
         console_lock();
         send_kept();
         console_unlock();
-    } while (stream.replaying && serial_room(&com1) > CHUNK + PORT_RESERVE);
+    } while (stream.replaying && serial_room(&com1) >= CHUNK + PORT_RESERVE);
 }
 
 void console_flush(void)

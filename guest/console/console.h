@@ -1,7 +1,8 @@
 /*
  * The serial port and who is in front of it: one VM's console, or the monitor, to which Ctrl-]
- * leads (guest/console/front.h says when). A guest's bytes pass unchanged, Corbel's lines wait
- * until the guest's line is finished, and what guests say that are not in front is kept.
+ * leads (guest/console/front.h says when). A guest's bytes pass as guest/console/terminal.h
+ * lets them, Corbel's lines wait until the guest's line is finished, and what guests say that are
+ * not in front is kept.
  */
 #pragma once
 
@@ -25,6 +26,10 @@ struct console_monitor {
     void (*leave)(void);
     /* A byte that is typed while it is in front; there is CONSOLE_ROOM. */
     void (*input)(uint8_t byte);
+    /* A byte is typed, whoever takes it. */
+    void (*typed)(void);
+    /* Whether what is typed may change anything, a guest included. Any processor may ask. */
+    bool (*permits)(void);
     /* Do what there is to do. Returns the host TSC at which to call it again at the latest. */
     uint64_t (*work)(void);
     /* Take the prompt away for a line to stand in its place; false: a command has the whole screen,

@@ -10,14 +10,14 @@ struct vm;
 #define PORT_RESERVE 256u
 #define PORT_ESCAPE  0x1d /* Ctrl-]: typed, it leads to the monitor */
 
-/* Whether it takes a byte of a guest's. Its interrupt may be held back for as long as a guest runs
- * with interrupts off, so it is looked at before the answer is no. */
-static inline bool port_takes_byte(void)
+/* Whether it takes so many bytes of a guest's. Its interrupt may be held back for as long as a
+ * guest runs with interrupts off, so it is looked at before the answer is no. */
+static inline bool port_takes(size_t length)
 {
-    if (LIKELY(serial_room(&com1) > PORT_RESERVE))
+    if (LIKELY(serial_room(&com1) >= PORT_RESERVE + length))
         return true;
     (void)serial_poll(&com1);
-    return serial_room(&com1) > PORT_RESERVE;
+    return serial_room(&com1) >= PORT_RESERVE + length;
 }
 
 /* Wait until it has room for so many bytes, for 20 ms at most, as it may be stuck. */

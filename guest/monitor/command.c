@@ -78,6 +78,11 @@ const struct command *command_parse(const struct command *table, unsigned count,
     return c;
 }
 
+bool command_is_permitted(const struct command *c, const struct words *w, bool all)
+{
+    return all || c->right == RIGHT_LOOK || (c->right == RIGHT_LOOK_BARE && w->count - 1 == c->min);
+}
+
 enum argument command_expects(const struct command *table, unsigned count, const char *before,
                               size_t length)
 {

@@ -32,12 +32,20 @@ enum argument {
     ARGUMENT_OTHER
 };
 
+/* Who may have it obeyed: nobody who only looks changes anything. */
+enum right {
+    RIGHT_LOOK = 1,  /* everybody: it only shows */
+    RIGHT_LOOK_BARE, /* everybody with its fewest arguments, with more who is logged in */
+    RIGHT_ALL,       /* who is logged in: it changes something, or shows what is a guest's own */
+};
+
 struct job;
 
 struct command {
     const char *name;
     const char *arguments; /* as help shows them; "" when there are none */
     unsigned min, max;     /* how many there may be */
+    enum right right;
     enum argument kinds[COMMAND_WORDS - 1];
     const char *help;    /* one line, without full stop */
     const char *example; /* what one could type, and what comes of it */
@@ -58,6 +66,8 @@ int word_number(struct word w, uint64_t max, uint64_t *value) MUST_CHECK;
  */
 const struct command *command_parse(const struct command *table, unsigned count, const char *line,
                                     size_t length, struct words *w, char *error);
+/* Whether somebody may have it obeyed with these words; all: who is logged in. */
+bool command_is_permitted(const struct command *c, const struct words *w, bool all);
 /* By its name; NULL when there is none. */
 const struct command *command_find(const struct command *table, unsigned count, struct word name);
 /* What the next word may be after the complete words before[0..length). */

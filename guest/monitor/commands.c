@@ -1,4 +1,4 @@
-/* The table of all commands, and those that steer. */
+/* help, and the commands that steer. */
 #include "guest/monitor/commands.h"
 
 #include "arch/x86/cpu.h"
@@ -6,6 +6,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/console/console.h"
 #include "guest/vm/control.h"
+#include "guest/monitor/users.h"
 #include "guest/vm/down.h"
 
 #define HELP_WIDTH 26 /* of name and arguments */
@@ -25,7 +26,7 @@ static void help_command(const struct command *c)
     job_line("for example: %s", c->example);
 }
 
-static bool command_help(struct job *job)
+bool command_help(struct job *job)
 {
     if (job->words.count > 1) {
         struct word name = job->words.word[1];
@@ -41,6 +42,8 @@ static bool command_help(struct job *job)
         help_line(&commands[job->step]);
         return true;
     }
+    if (!users_permit())
+        job_line("Until `login` only those work that show something.");
     job_line(
         "Tab completes commands and VM names; cursor up brings earlier lines back; Ctrl-C ends");
     job_line("what runs; Ctrl-] goes back to the guest, and twice sends it a Ctrl-].");
@@ -49,7 +52,7 @@ static bool command_help(struct job *job)
 
 /* --- consoles --- */
 
-static bool command_console(struct job *job)
+bool command_console(struct job *job)
 {
     int port = console_front_port();
     struct vm_slot *slot = job->words.count > 1 ? job_console(job, 1, &port) : console_front();
@@ -108,27 +111,27 @@ static bool steer_and_wait(struct job *job, int (*action)(struct vm_slot *slot, 
     return true;
 }
 
-static bool command_start(struct job *job)
+bool command_start(struct job *job)
 {
     return steer_and_wait(job, control_start, "starts");
 }
 
-static bool command_stop(struct job *job)
+bool command_stop(struct job *job)
 {
     return steer(job, control_stop, "its power button was pressed; what follows is the guest's");
 }
 
-static bool command_pause(struct job *job)
+bool command_pause(struct job *job)
 {
     return steer(job, control_pause, "stands still");
 }
 
-static bool command_resume(struct job *job)
+bool command_resume(struct job *job)
 {
     return steer(job, control_resume, "goes on");
 }
 
-static bool command_reset(struct job *job)
+bool command_reset(struct job *job)
 {
     return steer_and_wait(job, control_reset, "is reset");
 }
@@ -138,12 +141,12 @@ static int kill(struct vm_slot *slot, char *error)
     return control_kill(slot, "killed from the monitor", error);
 }
 
-static bool command_kill(struct job *job)
+bool command_kill(struct job *job)
 {
     return steer(job, kill, "is killed");
 }
 
-static bool command_set(struct job *job)
+bool command_set(struct job *job)
 {
     struct vm_slot *slot = job_vm(job, 1);
     char error[CONTROL_ERROR];
@@ -199,276 +202,12 @@ static bool go_down(struct job *job, enum down_kind kind)
     return true;
 }
 
-static bool command_poweroff(struct job *job)
+bool command_poweroff(struct job *job)
 {
     return go_down(job, DOWN_POWEROFF);
 }
 
-static bool command_reboot(struct job *job)
+bool command_reboot(struct job *job)
 {
     return go_down(job, DOWN_REBOOT);
 }
-
-/* --- all of them --- */
-
-#define VM      ARGUMENT_VM
-#define SETTING ARGUMENT_SETTING
-
-const struct command commands[] = {
-    {"help",
-     "[COMMAND]",
-     0,
-     1,
-     {ARGUMENT_COMMAND},
-     "all commands, or one with an example",
-     "help stats",
-     command_help},
-    {"list",
-     "",
-     0,
-     0,
-     {ARGUMENT_NONE},
-     "the VMs: state, size, what their consoles have to say",
-     "list",
-     command_list},
-    {"console",
-     "[VM[.PORT]]",
-     0,
-     1,
-     {VM},
-     "its console, or port; without VM the one seen last",
-     "console debian, and Ctrl-] to come back; console debian.0",
-     command_console},
-    {"ports",
-     "VM",
-     1,
-     1,
-     {VM},
-     "its other consoles, and who has them open",
-     "ports debian",
-     command_ports},
-    {"resize",
-     "VM COLUMNSxROWS",
-     2,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "the size of the terminal at its port 0",
-     "resize debian 132x50",
-     command_resize},
-    {"start", "VM", 1, 1, {VM}, "start a VM that is off", "start debian", command_start},
-    {"stop",
-     "VM",
-     1,
-     1,
-     {VM},
-     "press its power button: the guest shuts itself down",
-     "stop debian",
-     command_stop},
-    {"pause", "VM", 1, 1, {VM}, "let it stand still, its clock too", "pause debian", command_pause},
-    {"resume", "VM", 1, 1, {VM}, "let it go on after pause", "resume debian", command_resume},
-    {"reset",
-     "VM",
-     1,
-     1,
-     {VM},
-     "start it again at once, as by a reset button",
-     "reset debian",
-     command_reset},
-    {"kill",
-     "VM",
-     1,
-     1,
-     {VM},
-     "end it at once, without asking the guest",
-     "kill debian",
-     command_kill},
-    {"set",
-     "VM KEY=VALUE ...",
-     2,
-     COMMAND_WORDS - 1,
-     {VM, SETTING, SETTING, SETTING},
-     "its weight, cap (percent of a CPU) or affinity",
-     "set debian weight=200 cap=50 affinity=0,2-3",
-     command_set},
-    {"attach",
-     "VM KEY=VALUE",
-     2,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "plug a device in while it runs, as its config would say",
-     "attach debian disk=part:data,ro",
-     command_attach},
-    {"detach",
-     "VM DEVICE [force]",
-     2,
-     3,
-     {VM, ARGUMENT_OTHER},
-     "unplug it, with the guest's consent or by force",
-     "detach debian part:data",
-     command_detach},
-    {"balloon",
-     "VM [SIZE]",
-     1,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "how much memory it shall have, or what has come of that",
-     "balloon debian 128M",
-     command_balloon},
-    {"eject",
-     "VM [now]",
-     1,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "open its CD-ROM drive; now: in spite of the guest",
-     "eject debian",
-     command_eject},
-    {"insert",
-     "VM [FILE]",
-     1,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "close it, with a file that the config names",
-     "insert debian second.iso",
-     command_insert},
-    {"top",
-     "",
-     0,
-     0,
-     {ARGUMENT_NONE},
-     "who uses the processors, live; v shows vCPUs, q leaves",
-     "top",
-     command_top},
-    {"stats",
-     "VM",
-     1,
-     1,
-     {VM},
-     "its time, and its VM exits by reason",
-     "stats debian",
-     command_stats},
-    {"show", "VM", 1, 1, {VM}, "its configuration", "show debian", command_show},
-    {"dump",
-     "VM [VCPU]",
-     1,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "registers, VMCS, code at RIP",
-     "dump debian 0",
-     command_dump},
-    {"regs",
-     "VM [VCPU] [REG=VALUE]",
-     1,
-     COMMAND_WORDS - 1,
-     {VM, ARGUMENT_OTHER},
-     "a vCPU's registers, or change them while it is paused",
-     "regs debian 0 rax=2a rip=ffffffff81000000",
-     command_regs},
-    {"read",
-     "VM ADDR [BYTES]",
-     2,
-     3,
-     {VM, ARGUMENT_OTHER},
-     "memory by vCPU 0's page tables, or phys:ADDR",
-     "read debian phys:1000000 256",
-     command_read},
-    {"write",
-     "VM ADDR BYTES",
-     3,
-     3,
-     {VM, ARGUMENT_OTHER},
-     "change it; two hexadecimal digits for each byte",
-     "write debian phys:9000 0f0b90",
-     command_write},
-    {"walk",
-     "VM ADDR",
-     2,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "page tables from cr3 to the host's memory",
-     "walk debian ffffffff81000000",
-     command_walk},
-    {"watch",
-     "VM EVENT POLICY ...",
-     3,
-     COMMAND_WORDS - 1,
-     {VM, ARGUMENT_EVENT, ARGUMENT_POLICY, ARGUMENT_POLICY},
-     "tell of events: docs/RESEARCH.md",
-     "watch debian write phys:1000000+2M pause",
-     command_watch},
-    {"watches",
-     "VM",
-     1,
-     1,
-     {VM},
-     "what is watched, and how often it was",
-     "watches debian",
-     command_watches},
-    {"unwatch",
-     "VM N|all",
-     2,
-     2,
-     {VM, ARGUMENT_OTHER},
-     "no longer",
-     "unwatch debian 0",
-     command_unwatch},
-    {"trace",
-     "[on [VM] [EVENTS] | off | show [N] | save]",
-     0,
-     COMMAND_WORDS - 1,
-     {ARGUMENT_TRACE, VM},
-     "record what happens: docs/TRACE.md",
-     "trace on debian exits injections",
-     command_trace},
-    {"nets", "", 0, 0, {ARGUMENT_NONE}, "the switches that VMs are at", "nets", command_nets},
-    {"switch",
-     "NAME",
-     1,
-     1,
-     {ARGUMENT_OTHER},
-     "who is at a switch, what went through, what was lost and why",
-     "switch lan",
-     command_switch},
-    {"link",
-     "VM up|down [CARD]",
-     2,
-     3,
-     {VM, ARGUMENT_OTHER, ARGUMENT_OTHER},
-     "put the cable of its network cards in, or pull it",
-     "link debian down 0",
-     command_link},
-    {"cpus", "", 0, 0, {ARGUMENT_NONE}, "this machine's processors", "cpus", command_cpus},
-    {"memory",
-     "",
-     0,
-     0,
-     {ARGUMENT_NONE},
-     "who has this machine's memory",
-     "memory",
-     command_memory},
-    {"disks",
-     "[DRIVE|VM]",
-     0,
-     1,
-     {ARGUMENT_DISK},
-     "drives, partitions and VMs' disks: who has what, how busy",
-     "disks ata0, or disks debian: one alone in detail",
-     command_disks},
-    {"log", "[LINES]", 0, 1, {ARGUMENT_OTHER}, "what Corbel has said last", "log 20", command_log},
-    {"poweroff",
-     "[now]",
-     0,
-     1,
-     {ARGUMENT_OTHER},
-     "stop all VMs and switch the machine off; now: at once",
-     "poweroff",
-     command_poweroff},
-    {"reboot",
-     "[now]",
-     0,
-     1,
-     {ARGUMENT_OTHER},
-     "stop all VMs and start the machine again; now: at once",
-     "reboot",
-     command_reboot},
-};
-const unsigned command_count = ARRAY_SIZE(commands);

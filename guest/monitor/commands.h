@@ -7,6 +7,17 @@
 extern const struct command commands[];
 extern const unsigned command_count;
 
+bool command_help(struct job *job); /* commands.c */
+bool command_console(struct job *job);
+bool command_start(struct job *job);
+bool command_stop(struct job *job);
+bool command_pause(struct job *job);
+bool command_resume(struct job *job);
+bool command_reset(struct job *job);
+bool command_kill(struct job *job);
+bool command_set(struct job *job);
+bool command_poweroff(struct job *job);
+bool command_reboot(struct job *job);
 bool command_attach(struct job *job); /* attach.c */
 bool command_detach(struct job *job);
 bool command_eject(struct job *job); /* disc.c */
@@ -33,6 +44,8 @@ bool command_walk(struct job *job);
 bool command_watch(struct job *job); /* watch.c */
 bool command_watches(struct job *job);
 bool command_unwatch(struct job *job);
+bool command_login(struct job *job); /* users.c */
+bool command_logout(struct job *job);
 bool command_nets(struct job *job); /* nets.c */
 bool command_switch(struct job *job);
 bool command_link(struct job *job);

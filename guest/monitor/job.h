@@ -13,6 +13,7 @@ struct job {
     uint64_t show; /* host TSC before which no progress is written; 0: it has made none */
     bool keys;     /* it takes keys, and draws the whole screen */
     bool line;     /* its last line, which it writes again and again, stands without an end */
+    void (*typed)(uint8_t byte); /* takes what is typed, of which nothing is shown; or NULL */
     void (*stop)(
         struct job *job); /* for Ctrl-C, which ends the command, to end more than that; or NULL */
     uint8_t key;          /* the one typed since the last call; 0: none */

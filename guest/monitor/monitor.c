@@ -7,6 +7,8 @@
 #include "guest/vm/down.h"
 #include "guest/monitor/commands.h"
 #include "guest/monitor/editor.h"
+#include "guest/monitor/login.h"
+#include "guest/monitor/users.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
 
@@ -94,6 +96,7 @@ static void end_job(void)
         job_text("\x1b[?25h", 6); /* the cursor, which it may have hidden */
     job_end_progress(&job, "\r\n");
     heap_free(job.data);
+    users_asked();
     memset(&job, 0, sizeof(job));
     if (in_front)
         editor_begin(&editor);
@@ -106,9 +109,13 @@ static void start_job(void)
 
     memcpy(job_words, editor.line, sizeof(job_words));
     c = command_parse(commands, command_count, job_words, editor.length, &job.words, error);
+    if (!c && error[0])
+        job_line("%s", error);
+    if (c && !command_is_permitted(c, &job.words, users_permit())) {
+        job_line(LOGIN_NO_CHANGES);
+        c = NULL;
+    }
     if (!c) {
-        if (error[0])
-            job_line("%s", error);
         editor_begin(&editor);
         return;
     }
@@ -129,15 +136,17 @@ static void input(uint8_t byte)
 {
     if (!job.command) {
         type(byte);
-        if (byte == CTRL_C)
+        if (byte == CTRL_C && users_permit())
             down_cancel();
     } else if (byte == CTRL_C) {
         job_end_progress(&job, "");
         job_text("^C\r\n", 4);
         ahead_tail = ahead_head;
-        if (job.stop)
+        if (job.stop && users_permit())
             job.stop(&job);
         end_job();
+    } else if (job.typed) {
+        job.typed(byte);
     } else if (job.keys) {
         job.key = byte;
     } else if (ahead_head - ahead_tail < TYPED_AHEAD) {
@@ -145,7 +154,7 @@ static void input(uint8_t byte)
     }
 }
 
-static uint64_t work(void)
+static uint64_t obey(void)
 {
     for (unsigned i = 0; in_front && console_room() >= CONSOLE_ROOM; i++) {
         if (i == STEPS)
@@ -164,8 +173,17 @@ static uint64_t work(void)
         }
         job.step++;
         job.key = 0;
+        while (job.typed && ahead_tail != ahead_head)
+            job.typed(ahead[ahead_tail++ % TYPED_AHEAD]);
     }
     return CONSOLE_NEVER;
+}
+
+static uint64_t work(void)
+{
+    uint64_t users = users_work(), next = obey();
+
+    return MIN(users, next);
 }
 
 /* --- coming and going --- */
@@ -195,6 +213,8 @@ const struct console_monitor monitor = {
     .leave = leave,
     .input = input,
     .work = work,
+    .typed = users_used,
+    .permits = users_permit,
     .hide = hide,
     .show = show,
 };

@@ -1,20 +1,20 @@
-/* links: guest/monitor/editor.c guest/monitor/command.c guest/console/replay.c arch/x86/lib/format.c */
+/* links: guest/monitor/editor.c guest/monitor/command.c guest/monitor/login.c guest/monitor/pbkdf2.c guest/config/password.c guest/config/config_text.c arch/x86/lib/format.c */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include "guest/monitor/command.h"
 #include "guest/monitor/editor.h"
-#include "guest/console/replay.h"
+#include "guest/monitor/login.h"
 #include "tests/fuzz/require.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct command table[] = {
-    {"help", "[COMMAND]", 0, 1, {ARGUMENT_COMMAND}, "", "", NULL},
-    {"list", "", 0, 0, {ARGUMENT_NONE}, "", "", NULL},
-    {"dump", "VM [VCPU]", 1, 2, {ARGUMENT_VM, ARGUMENT_OTHER}, "", "", NULL},
-    {"set", "VM KEY=VALUE ...", 2, 7, {ARGUMENT_VM, ARGUMENT_SETTING}, "", "", NULL},
+    {"help", "[COMMAND]", 0, 1, RIGHT_LOOK, {ARGUMENT_COMMAND}, "", "", NULL},
+    {"list", "", 0, 0, RIGHT_LOOK, {ARGUMENT_NONE}, "", "", NULL},
+    {"dump", "VM [VCPU]", 1, 2, RIGHT_ALL, {ARGUMENT_VM, ARGUMENT_OTHER}, "", "", NULL},
+    {"set", "VM KEY=VALUE ...", 2, 7, RIGHT_ALL, {ARGUMENT_VM, ARGUMENT_SETTING}, "", "", NULL},
 };
 #define COUNT ARRAY_SIZE(table)
 
@@ -64,19 +64,25 @@ static void obey(const struct editor *e)
         REQUIRE((w.count == 0) == !error[0]);
 }
 
-static void filter(const uint8_t *data, size_t size)
+/* As a config's password, and as what is typed for one: nobody comes in. */
+static void password(const uint8_t *data, size_t size)
 {
-    struct replay r = {0};
-    char *out = malloc(size + REPLAY_HELD);
-    size_t whole = replay_filter(&r, (const char *)data, size, out), parts = 0;
-    char *again = malloc(size + REPLAY_HELD);
+    static const struct config_password wanted = {.rounds = 1};
+    static struct login l;
+    struct config_password parsed;
+    uint64_t seconds;
 
-    memset(&r, 0, sizeof(r));
-    for (size_t i = 0; i < size; i++)
-        parts += replay_filter(&r, (const char *)data + i, 1, again + parts);
-    REQUIRE(parts == whole && memcmp(out, again, whole) == 0);
-    free(out);
-    free(again);
+    if (config_password_parse((struct config_span){(const char *)data, size}, &parsed) == 0)
+        REQUIRE(parsed.rounds >= CONFIG_PASSWORD_ROUNDS_MIN);
+    login_init(&l, true, &wanted, 1000, 600);
+    REQUIRE(login_begin(&l, 0, &seconds) == LOGIN_BEGINS);
+    for (size_t i = 0; i < size; i++) {
+        login_key(&l, data[i]);
+        REQUIRE(l.length <= PBKDF2_PASSWORD + 1);
+    }
+    while (login_work(&l, 1) == LOGIN_NOTHING && l.state == LOGIN_WORKS)
+        ;
+    REQUIRE(!login_permits(&l));
 }
 
 /* Whatever is typed, the line stays printable and within its bounds, and what is sent for each byte
@@ -101,6 +107,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     free(e);
-    filter(data, size);
+    password(data, size);
     return 0;
 }

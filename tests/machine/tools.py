@@ -1,5 +1,6 @@
 """`make image` and `make run`, as a user meets them."""
 import glob
+import hashlib
 import os
 import pty
 import re
@@ -116,6 +117,28 @@ def make_image_without_root(lab):
                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     expect(p.returncode == 0 and content(lab.path("out.img"), "corbel/kernel") == b"kernel",
            f"as nobody: {p.returncode}: {p.stdout}")
+
+
+@scenario(bound=60)
+def tool_password(lab):
+    """What tools/password says is what Python's hashlib makes of it; nothing but a password is one."""
+    tool = os.path.join(TOP, "tools", "password")
+
+    def run(text, *arguments):
+        return subprocess.run([tool, *arguments], input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+
+    for text, rounds in (("secret", 1000), ("gr\u00fc\u00dfe", 1234), ("x" * 64, 2000)):
+        said = run(text.encode() + b"\n", str(rounds)).stdout.decode()
+        kind, n, salt, result = expect_in(r"^password = (\S+)$", said, "tools/password")[1].split("$")
+        expect((kind, n) == ("pbkdf2-blake2s", str(rounds)), said)
+        expect(hashlib.pbkdf2_hmac("blake2s256", text.encode(), bytes.fromhex(salt), rounds).hex() == result, said)
+        lab.file("kernel", b"kernel")
+        p = subprocess.run([os.path.join(BUILD, "confscan"), lab.file("corbel.conf", f"[host]\n{said}[vm x]\nkernel = kernel\n")],
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        expect("password" not in p.stdout, f"confscan: {p.stdout}")
+    for text, *arguments in ((b"\n",), (b"x" * 65 + b"\n",), (b"a\tb\n",), (b"secret\n", "999"), (b"secret\n", "many"), (b"secret\n", "1000", "1")):
+        p = run(text, *arguments)
+        expect(p.returncode and not p.stdout and b"Traceback" not in p.stderr, f"{text} {arguments}: {p.stdout} {p.stderr}")
 
 
 class Terminal:

@@ -10,9 +10,10 @@
 #include "guest/monitor/command.h"
 
 static const struct command table[] = {
-    {"help", "[COMMAND]", 0, 1, {ARGUMENT_COMMAND}, "", "", NULL},
-    {"list", "", 0, 0, {ARGUMENT_NONE}, "", "", NULL},
-    {"set", "VM KEY=VALUE ...", 2, 7, {ARGUMENT_VM, ARGUMENT_SETTING}, "", "", NULL},
+    {"help", "[COMMAND]", 0, 1, RIGHT_LOOK, {ARGUMENT_COMMAND}, "", "", NULL},
+    {"list", "", 0, 0, RIGHT_LOOK_BARE, {ARGUMENT_NONE}, "", "", NULL},
+    {"look", "VM [SIZE]", 1, 2, RIGHT_LOOK_BARE, {ARGUMENT_VM}, "", "", NULL},
+    {"set", "VM KEY=VALUE ...", 2, 7, RIGHT_ALL, {ARGUMENT_VM, ARGUMENT_SETTING}, "", "", NULL},
 };
 #define COUNT ARRAY_SIZE(table)
 
@@ -62,6 +63,24 @@ static void test_what_cannot_be_obeyed(void **state)
         parse("nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn 1"));
     assert_string_equal(
         error, "there is no command 'nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn': help lists them");
+}
+
+static bool permitted(const char *line, bool all)
+{
+    const struct command *c = command_parse(table, COUNT, line, strlen(line), &words, error);
+
+    return command_is_permitted(c, &words, all);
+}
+
+static void test_rights(void **state)
+{
+    assert_true(permitted("help", false));
+    assert_true(permitted("help list", false));
+    assert_true(permitted("look a", false));
+    assert_false(permitted("look a 1", false));
+    assert_true(permitted("look a 1", true));
+    assert_false(permitted("set a b", false));
+    assert_true(permitted("set a b", true));
 }
 
 static enum argument expects(const char *before)
@@ -114,6 +133,7 @@ int main(void)
         cmocka_unit_test(test_commands_are_found),
         cmocka_unit_test(test_an_empty_line_is_no_error),
         cmocka_unit_test(test_what_cannot_be_obeyed),
+        cmocka_unit_test(test_rights),
         cmocka_unit_test(test_what_may_come_next),
         cmocka_unit_test(test_numbers),
     };

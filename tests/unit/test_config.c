@@ -1,4 +1,4 @@
-/* links: guest/config/config.c guest/config/config_check.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/config/disk.c guest/config/net.c guest/watch/spec.c arch/x86/lib/format.c */
+/* links: guest/config/config.c guest/config/config_check.c guest/config/password.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c guest/config/disk.c guest/config/net.c guest/watch/spec.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -254,6 +254,40 @@ static void test_whom_to_attach(void **state)
                "'attach' in [host] has no value; give it one or remove the line");
 }
 
+/* One that is wrong must not leave the console open: the key counts as given. */
+static void test_passwords(void **state)
+{
+#define GOOD                                                                                       \
+    "pbkdf2-blake2s$300000$516a969a78c995674c17ad1aee5f75c2$"                                      \
+    "eb3ca7ac708a557b6d547b52a7139b706b7826ac48ec99058df77608575ff754"
+    static const char sentence[] = "password is not what `make password` says: nobody can log in";
+    char text[400];
+
+    parse("[host]\n");
+    assert_null(config.password.data);
+    assert_int_equal(config.key_line[CONFIG_HOST_PASSWORD], 0);
+    assert_int_equal(config.logout, 600);
+    parse("[host]\npassword = " GOOD " # of COM1\nlogout = 0\n");
+    assert_int_equal(told_count, 0);
+    expect_span(config.password, GOOD);
+    assert_int_equal(config.logout, 0);
+    expect_one("[host]\npassword = secret\n", 2, sentence);
+    assert_null(config.password.data);
+    assert_int_equal(config.key_line[CONFIG_HOST_PASSWORD], 2);
+    expect_one("[host]\npassword = " GOOD "0\n", 2, sentence);
+    expect_one("[host]\npassword =\n", 2,
+               "'password' in [host] has no value; give it one or remove the line");
+    assert_int_equal(config.key_line[CONFIG_HOST_PASSWORD], 2);
+    expect_one("[host]\npassword = " GOOD "\npassword = " GOOD "\n", 3,
+               "'password' is given twice in [host], first in line 2; keep one of them");
+    assert_null(config.password.data);
+    assert_int_equal(config.key_line[CONFIG_HOST_PASSWORD], 2);
+    snprintf(text, sizeof(text), "[host]\npassword = %0161d\n", 1);
+    expect_one(text, 2, "password in [host] is 161 bytes long; at most 160 are possible");
+    assert_int_equal(config.key_line[CONFIG_HOST_PASSWORD], 2);
+#undef GOOD
+}
+
 #define SAME_BIT(symbol, name, what)                                                               \
     _Static_assert(BIT(CONFIG_WITHOUT_##symbol) == VMX_WITHOUT_##symbol, name);
 CONFIG_WITHOUT_LIST(SAME_BIT)
@@ -355,7 +389,7 @@ static void test_numbers(void **state)
 #define VM_KEYS                                                                                    \
     "kernel, firmware, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, "       \
     "autostart, "                                                                                  \
-    "paused, disk, allow_whole_disk, net, rng, balloon, console, cdrom, watch, "                   \
+    "paused, disk, allow_whole_disk, net, rng, balloon, console, terminal, cdrom, watch, "         \
     "on_crash, "                                                                                   \
     "on_reboot or on_poweroff"
 
@@ -1119,6 +1153,7 @@ int main(void)
         cmocka_unit_test(test_nothing_at_all),
         cmocka_unit_test(test_every_host_key),
         cmocka_unit_test(test_whom_to_attach),
+        cmocka_unit_test(test_passwords),
         cmocka_unit_test(test_comments),
         cmocka_unit_test(test_lines_end_in_any_way),
         cmocka_unit_test(test_cmdline),

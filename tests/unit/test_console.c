@@ -1,4 +1,4 @@
-/* links: guest/console/console.c guest/console/front.c guest/console/kept.c guest/console/lines.c guest/console/places.c guest/console/port.c guest/console/replay.c arch/x86/lib/format.c */
+/* links: guest/console/console.c guest/console/front.c guest/console/kept.c guest/console/lines.c guest/console/places.c guest/console/port.c guest/console/terminal.c arch/x86/lib/format.c */
 /*
  * The console with VMs, a serial port and a monitor that only note what reaches them: after every
  * short sequence of events a byte that is typed is somebody's, and all that guests say comes out.
@@ -22,6 +22,7 @@
 #include "guest/console/console.h"
 #include "guest/console/kept.h"
 #include "guest/console/port.h"
+#include "guest/console/terminal.h"
 #include "guest/vm/control.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
@@ -216,6 +217,19 @@ static void monitor_input(uint8_t byte)
     to_monitor++;
 }
 
+static bool permitted = true;
+static unsigned keys;
+
+static void monitor_typed(void)
+{
+    keys++;
+}
+
+static bool monitor_permits(void)
+{
+    return permitted;
+}
+
 static uint64_t monitor_work(void)
 {
     questions++;
@@ -235,6 +249,8 @@ static const struct console_monitor prompt = {
     .enter = monitor_enter,
     .leave = monitor_leave,
     .input = monitor_input,
+    .typed = monitor_typed,
+    .permits = monitor_permits,
     .work = monitor_work,
     .hide = monitor_hide,
     .show = monitor_show,
@@ -560,35 +576,35 @@ static void test_ports(void **state)
     start(1);
     pump();
     shown = 0;
-    say_port(0, "zero\n");
-    say_port(1, "one\n");
+    say_port(0, "zero\r\n");
+    say_port(1, "one\r\n");
     expect_screen("");
     assert_true(console_unseen(&slots[0]));
     assert_false(console_unseen(&slots[1]));
     console_kept(&slots[0], 1, &unseen, &lost);
-    assert_int_equal(unseen, 4);
+    assert_int_equal(unseen, 5);
     assert_int_equal(lost, 0);
     console_attach(&slots[0], 1);
     assert_ptr_equal(console_front(), &slots[0]);
     assert_int_equal(console_front_port(), 1);
-    expect_screen("corbel: console of a.1: Ctrl-] for the monitor\r\none\n");
-    say_port(1, "more\n");
-    say_port(0, "again\n");
-    say(0, "serial\n");
-    expect_screen("more\n");
+    expect_screen("corbel: console of a.1: Ctrl-] for the monitor\r\none\r\n");
+    say_port(1, "more\r\n");
+    say_port(0, "again\r\n");
+    say(0, "serial\r\n");
+    expect_screen("more\r\n");
     type('x');
     assert_int_equal(to_port[1], 1);
     assert_int_equal(to_port[0] + to_guest[0] + to_guest[1], 0);
     type(0x1d);
     assert_int_equal(prompts, 1);
-    say_port(1, "behind\n");
+    say_port(1, "behind\r\n");
     shown = 0;
     type(0x1d);
-    expect_screen("behind\n");
+    expect_screen("behind\r\n");
     console_attach(&slots[0], 0);
-    expect_screen("corbel: console of a.0: Ctrl-] for the monitor\r\nzero\nagain\n");
+    expect_screen("corbel: console of a.0: Ctrl-] for the monitor\r\nzero\r\nagain\r\n");
     console_attach(&slots[0], VM_SERIAL);
-    expect_screen("corbel: console of a: Ctrl-] for the monitor\r\nserial\n");
+    expect_screen("corbel: console of a: Ctrl-] for the monitor\r\nserial\r\n");
     type('y');
     assert_int_equal(to_guest[0], 1);
     assert_int_equal(to_port[1], 2); /* Ctrl-] twice: one is the guest's */
@@ -651,11 +667,129 @@ static void test_a_port_that_nobody_reads(void **state)
     assert_int_equal(lost, 80);
     console_attach(&slots[0], 1);
     pump();
-    room = PORT_RESERVE + 3;
+    room = PORT_RESERVE + TERMINAL_OUT + 2; /* each may need so much */
     assert_int_equal(console_put_port(&vms[0], 1, "12345", 5), 3);
     assert_int_equal(console_put_port(&vms[0], 1, "45", 2), 0);
     pump();
     assert_int_equal(console_put_port(&vms[0], 1, "45", 2), 2);
+}
+
+/* --- whoever only looks --- */
+
+static void test_read_only(void **state)
+{
+    begin(CONSOLE_ANY, true, true);
+    permitted = false;
+    start(0);
+    start(1);
+    shown = 0;
+    console_attach(&slots[1], VM_SERIAL);
+    expect_screen("corbel: console of b, read-only: Ctrl-] for the monitor\r\n");
+    keys = 0;
+    for (unsigned byte = 0; byte < 256; byte++)
+        if (byte != PORT_ESCAPE)
+            type((uint8_t)byte);
+    type(PORT_ESCAPE);
+    type(PORT_ESCAPE);
+    assert_int_equal(keys, 257);
+    assert_int_equal(to_guest[0] + to_guest[1] + to_port[0] + to_port[1], 0);
+    assert_int_equal(prompts, 1);
+    shown = 0;
+    say(1, "\x1b[6nx"); /* the answer would be typed into it */
+    expect_screen("x");
+    permitted = true;
+    type('x');
+    assert_int_equal(to_guest[1], 1);
+    /* No key is an answer, and being there does not keep the machine on. */
+    begin(CONSOLE_ANY, false, false);
+    permitted = false;
+    console_ask_for_key();
+    type('x');
+    assert_int_equal(console_answer(), VM_NO_KEY);
+    type(PORT_ESCAPE);
+    type('x');
+    assert_int_equal(to_monitor, 1);
+    assert_int_equal(console_answer(), VM_NO_KEY);
+    permitted = true;
+    assert_int_equal(console_answer(), VM_MONITOR_IN_USE);
+}
+
+/* --- what guests make of the terminal --- */
+
+static void line(const char *text)
+{
+    line_sink(text, strlen(text));
+}
+
+static void test_lines_among_a_guests(void **state)
+{
+    begin(CONSOLE_ANY, true, false);
+    start(0);
+    shown = 0;
+    say(0, "\x1b[31mred\r\n");
+    line("corbel: one\r\n");
+    line("corbel: two\r\n");
+    say(0, "corbel: mine\r\n");
+    expect_screen("\x1b[31mred\r\n"
+                  "\x1b[0m\x1b(B\x1b)B\x0f\r\ncorbel: one\r\ncorbel: two\r\n"
+                  "\x1b[0;31m\x1b(B\x1b)B\x0f"
+                  "corbel:(guest) mine\r\n");
+    say(0, "\x1b[0m\x1b[?1049hwhole\r\n");
+    line("corbel: three\r\n"); /* not on a program's screen */
+    expect_screen("\x1b[0m\x1b[?1049hwhole\r\n");
+    say(0, "\x1b[?1049l\r\n");
+    expect_screen("\x1b[?1049l\x1b[?6l\x1b[0m\x1b(B\x1b)B\x0f\x1b[999;1H\r\ncorbel: three\r\n\r\n");
+}
+
+static void test_the_terminal_is_given_back(void **state)
+{
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    start(1);
+    say(0, "\x1b[?1h\x1b=\x1b[1;32mgreen");
+    shown = 0;
+    type(PORT_ESCAPE);
+    expect_screen("\x1b[?1l\x1b>\x1b[0m\x1b(B\x1b)B\x0f\r\n");
+    type(PORT_ESCAPE);
+    expect_screen("\x1b[0;1;32m\x1b(B\x1b)B\x0f\x1b[?1h\x1b=\x1b[?1h\x1b=\x1b[1;32mgreen");
+    console_attach(&slots[1], VM_SERIAL);
+    expect_screen("\x1b[?1l\x1b>\x1b[0m\x1b(B\x1b)B\x0f\r\n"
+                  "corbel: console of b: Ctrl-] for the monitor\r\n");
+    /* A VM that restarts finds it as at first. */
+    say(1, "\x1b[?2004h$ ");
+    shown = 0;
+    console_vm_ends(&slots[1], true);
+    expect_screen("\x1b[?2004l\r\n");
+}
+
+static void test_questions_are_not_repeated(void **state)
+{
+    begin(CONSOLE_ANY, true, true);
+    start(0);
+    start(1);
+    say(1, "\x1b[6n$ \x1b]0;title\a");
+    shown = 0;
+    console_attach(&slots[1], VM_SERIAL);
+    expect_screen("corbel: console of b: Ctrl-] for the monitor\r\n$ ");
+    say(1, "\x1b[6n\x1b[6n");
+    expect_screen("\x1b[6n");
+    type('x');
+    say(1, "\x1b[6n");
+    expect_screen("\x1b[6n");
+}
+
+static void test_raw(void **state)
+{
+    begin(CONSOLE_ANY, true, false);
+    configs[0].terminal = CONFIG_TERMINAL_RAW;
+    console_attach(&slots[0], VM_SERIAL);
+    start(0);
+    shown = 0;
+    say(0, "\x1b]0;title\a\x9b\xff");
+    say(0, "6n\x1b[c\r\n");
+    expect_screen("\x1b]0;title\a\x9b\xff"
+                  "6n\x1b[c\r\n");
+    configs[0].terminal = CONFIG_TERMINAL_FILTERED;
 }
 
 int main(void)
@@ -664,6 +798,11 @@ int main(void)
         cmocka_unit_test(test_ports),
         cmocka_unit_test(test_a_port_and_its_vm),
         cmocka_unit_test(test_a_port_that_nobody_reads),
+        cmocka_unit_test(test_read_only),
+        cmocka_unit_test(test_lines_among_a_guests),
+        cmocka_unit_test(test_the_terminal_is_given_back),
+        cmocka_unit_test(test_questions_are_not_repeated),
+        cmocka_unit_test(test_raw),
         cmocka_unit_test(test_every_byte_is_somebodys),
         cmocka_unit_test(test_all_is_shown),
         cmocka_unit_test(test_a_guest_that_does_not_read),

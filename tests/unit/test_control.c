@@ -1,4 +1,4 @@
-/* links: guest/vm/control.c guest/vm/settings.c guest/vm/inspect.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/job.c guest/monitor/commands.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* links: guest/vm/control.c guest/vm/settings.c guest/vm/inspect.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/job.c guest/monitor/commands.c guest/monitor/table.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /* VMs' lives and the machine's end, with guests that are a few rules each, and a clock of the
  * test's own. Commands are typed at the monitor. */
 #include <stdarg.h>
@@ -21,6 +21,7 @@
 #include "guest/vm/making.h"
 #include "guest/monitor/commands.h"
 #include "guest/monitor/monitor.h"
+#include "guest/monitor/users.h"
 #include "guest/run/run.h"
 #include "guest/vm/summary.h"
 #include "guest/vm/platform.h"
@@ -439,6 +440,26 @@ NO_COMMAND(link)
 NO_COMMAND(balloon)
 NO_COMMAND(ports)
 NO_COMMAND(resize)
+NO_COMMAND(login)
+NO_COMMAND(logout)
+
+bool users_permit(void)
+{
+    return true;
+}
+
+void users_used(void)
+{
+}
+
+void users_asked(void)
+{
+}
+
+uint64_t users_work(void)
+{
+    return CONSOLE_NEVER;
+}
 
 bool command_disks(struct job *job)
 {

@@ -1,4 +1,4 @@
-/* links: guest/vm/settings.c guest/config/config.c guest/config/config_check.c guest/config/disk.c guest/config/net.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c arch/x86/lib/format.c */
+/* links: guest/vm/settings.c guest/config/config.c guest/config/config_check.c guest/config/password.c guest/config/disk.c guest/config/net.c guest/config/config_keys.c guest/config/config_text.c guest/config/config_value.c arch/x86/lib/format.c */
 /* What `set` changes of a VM: a value that is refused, by its key or by the machine, changes
  * nothing. */
 #include <stdarg.h>
