@@ -12,6 +12,7 @@
 #include "drivers/processors_test.h"
 #include "drivers/serial.h"
 #include "guest/check.h"
+#include "guest/com2/com2.h"
 #include "guest/console/console.h"
 #include "drivers/disk.h"
 #include "drivers/net_card.h"
@@ -129,19 +130,6 @@ static void start_trace(void)
         log_info("trace: on; %lu KiB of memory for each processor", config.trace_memory / KIB);
 }
 
-/* The trace and gdb both want the second serial port: one of them gets it. */
-static void start_gdb(void)
-{
-    if (!config.gdb)
-        return;
-    if (trace_events) {
-        log_warn("gdb: not available: `trace` in [host] has the second serial port");
-        return;
-    }
-    trace_keep();
-    gdb_init();
-}
-
 /* Whose console is in front at first, as console_begin() wants it. */
 static int attach_at_first(void)
 {
@@ -168,7 +156,7 @@ static uint64_t serial_chore(void)
 
 /* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
  * its VM has ended. */
-static uint64_t (*const often[])(void) = {gdb_pump,   console_pump,   control_work,
+static uint64_t (*const often[])(void) = {com2_pump,  gdb_pump,       console_pump, control_work,
                                           disks_work, net_cards_work, serial_chore};
 static struct run_chores chores = {
     .often = often,
@@ -223,14 +211,20 @@ NORETURN void corbel_main(struct handover *h)
     vmx_log_features();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
+    com2_init(config.com2);
     start_trace();
-    start_gdb();
+    if (config.gdb)
+        gdb_init();
     for (unsigned i = 0; i < config.vm_count; i++)
         runnable += !vms[i].broken;
     if (!runnable)
         log_error("the configuration has no VM that can run");
     if (serial_interrupts(&com1))
         chores.often_count--; /* serial_chore */
+    if (!com2_framed()) {
+        chores.often++; /* com2_pump */
+        chores.often_count--;
+    }
     run_init(&chores);
     disks_begin(vms, config.vm_count);
     nets_begin(&config);

@@ -1,6 +1,7 @@
 /* Who looks on from outside, as vCPUs (guest/cpu/probe.h) and VMs know them. */
 #include "guest/observers.h"
 
+#include "guest/com2/com2.h"
 #include "guest/console/console.h"
 #include "guest/cpu/probe.h"
 #include "guest/gdb/gdb.h"
@@ -43,7 +44,7 @@ static const struct probes observers = {
 /* What VMs' lives tell them (guest/vm/events.h). */
 static void flush(void)
 {
-    gdb_flush();
+    com2_flush();
     console_flush();
 }
 

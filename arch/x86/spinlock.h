@@ -40,6 +40,7 @@
  *                                                      serial port is in (console_lock());
  *                                                      what guests' consoles keep
  *     RANK_TRACE      guest/trace            one       who sends the trace's packets
+ *     RANK_COM2       guest/com2             one       the second port's channels
  *     RANK_SERIAL     drivers/serial         one       the UART and its two rings
  */
 enum lock_rank {
@@ -63,6 +64,7 @@ enum lock_rank {
     RANK_FRAMES,
     RANK_LOG,
     RANK_TRACE,
+    RANK_COM2,
     RANK_SERIAL,
     RANK_COUNT
 };

@@ -93,6 +93,7 @@ enum config_host_key {
     CONFIG_HOST_TRACE,
     CONFIG_HOST_TRACE_MEMORY,
     CONFIG_HOST_GDB,
+    CONFIG_HOST_COM2,
     CONFIG_HOST_TEST_RELOAD,
     CONFIG_HOST_TEST_INVALID,
     CONFIG_HOST_TEST_MEMORY,
@@ -232,6 +233,7 @@ struct config {
     uint32_t trace;        /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
     uint64_t trace_memory; /* bytes per processor */
     uint32_t gdb;          /* 0: off, 1: on the second serial port */
+    uint32_t com2;         /* 0: one user's alone, 1: frames */
     uint32_t test_reload;  /* exits; 0: off */
     uint32_t test_invalid; /* which VM, from 1; 0: none */
     uint32_t test_memory;  /* blocks for the start of a VM; 0: no limit */

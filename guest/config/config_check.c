@@ -105,6 +105,21 @@ static void check_attach(struct config_parser *p)
     p->out->attach = (struct config_span){NULL, 0};
 }
 
+/* A plain port is one user's alone. */
+static void check_com2(struct config_parser *p)
+{
+    bool trace = p->out->trace && !(p->out->trace & BIT(CONFIG_TRACE_OFF));
+
+    if (p->out->com2 || !p->out->gdb || !trace)
+        return;
+    config_report_line(
+        p, p->out->key_line[CONFIG_HOST_GDB],
+        "gdb = com2 and trace in [host] cannot both have the second serial port as it "
+        "is: the trace gets it; add a line 'com2 = framed', by which they share it, "
+        "or keep one of them");
+    p->out->gdb = 0;
+}
+
 static void check_check_disks(struct config_parser *p)
 {
     struct config_span how = p->out->check_disks;
@@ -156,6 +171,7 @@ void config_check_rest(struct config_parser *p)
     check_partitions(p);
     check_switches(p);
     check_attach(p);
+    check_com2(p);
     check_check_disks(p);
     check_password(p);
 }

@@ -10,6 +10,7 @@ static const char *const idle_names[] = {"poweroff", "stay", NULL};
 static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const gdb_names[] = {"off", "com2", NULL};
 static const char *const terminal_names[] = {"filtered", "raw", NULL};
+static const char *const com2_names[] = {"plain", "framed", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
 
@@ -126,6 +127,13 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                          .choices = gdb_names,
                          .initial = "off",
                          .help = "let gdb debug VMs over the second serial port"},
+    [CONFIG_HOST_COM2] = {.name = "com2",
+                          .type = CONFIG_CHOICE,
+                          .offset = offsetof(struct config, com2),
+                          .choices = com2_names,
+                          .initial = "plain",
+                          .help = "what is on the second serial port: its one user's bytes as they "
+                                  "are, or frames, by which several share it"},
     [CONFIG_HOST_TEST_RELOAD] = {.name = "test_reload",
                                  .type = CONFIG_NUMBER,
                                  .offset = offsetof(struct config, test_reload),

@@ -10,7 +10,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
-#include "drivers/serial.h"
+#include "guest/com2/com2.h"
 #include "guest/gdb/access.h"
 #include "guest/gdb/inspect.h"
 #include "guest/gdb/points.h"
@@ -453,26 +453,19 @@ static const struct gdb_target target = {
 
 static void send(const void *data, size_t size)
 {
-    serial_write(&com2, data, size); /* gdb_pump() has seen that there is room */
-}
-
-static void arrived(void)
-{
-    run_attention(0);
+    com2_write(COM2_GDB, data, size); /* gdb_pump() has seen that there is room */
 }
 
 void gdb_init(void)
 {
-    if (!serial_present(&com2)) {
+    if (com2_open(COM2_GDB) < 0) {
         log_warn("gdb: there is no second serial port (2F8h) for it");
         return;
     }
     gdb_stub_init(&stub, &target, send);
-    serial_set_rx_handler(&com2, arrived);
-    if (serial_enable_interrupts(&com2) < 0)
-        log_debug("gdb: the second serial port is polled");
     on = true;
-    log_info("gdb: a debugger may connect to the second serial port");
+    log_info("gdb: a debugger may connect to the second serial port%s",
+             com2_framed() ? ", through tools/com2" : "");
 }
 
 uint64_t gdb_pump(void)
@@ -481,10 +474,10 @@ uint64_t gdb_pump(void)
 
     if (LIKELY(!on))
         return UINT64_MAX;
-    (void)serial_poll(&com2);
+    com2_poll();
     watch();
-    for (unsigned i = 0; i < INPUT_MAX && serial_room(&com2) > 2 * GDB_FRAME; i++) {
-        byte = serial_read(&com2);
+    for (unsigned i = 0; i < INPUT_MAX && com2_room(COM2_GDB) > 2 * GDB_FRAME; i++) {
+        byte = com2_read(COM2_GDB);
         if (byte < 0)
             break;
         gdb_stub_input(&stub, (uint8_t)byte);
@@ -492,10 +485,4 @@ uint64_t gdb_pump(void)
     }
     watch();
     return rdtsc() + tsc_hz / PUMP_HZ;
-}
-
-void gdb_flush(void)
-{
-    if (on)
-        serial_flush(&com2);
 }

@@ -19,8 +19,6 @@ uint64_t gdb_pump(void);
  * gdb.
  */
 bool gdb_restarted(struct vm *vm, bool forced);
-/* Wait until all that gdb was told is sent. */
-void gdb_flush(void);
 
 /* --- traps.c: the vCPU's side, on the processor that runs it --- */
 

@@ -36,6 +36,7 @@ bool command_balloon(struct job *job); /* balloon.c */
 bool command_stats(struct job *job);   /* stats.c */
 bool command_top(struct job *job);     /* top.c */
 bool command_trace(struct job *job);   /* trace.c */
+bool command_com2(struct job *job);    /* com2.c */
 bool command_dump(struct job *job);    /* dump.c */
 bool command_regs(struct job *job);
 bool command_read(struct job *job); /* memory.c */

@@ -31,7 +31,8 @@ static void print_state(void)
         job_line("%lu records, %lu of them to be sent, %lu lost", s.recorded, s.waiting, s.lost);
     else
         job_line(
-            "%lu records; there is no second serial port to send them over, or the debugger has it",
+            "%lu records; there is no second serial port to send them over, or the debugger has "
+            "it (see com2)",
             s.recorded);
 }
 

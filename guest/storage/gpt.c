@@ -1,5 +1,6 @@
 #include "guest/storage/gpt.h"
 
+#include "arch/x86/lib/crc32.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
@@ -31,20 +32,6 @@ struct PACKED entry {
     uint16_t label[GPT_LABEL_UNITS];
 };
 _Static_assert(sizeof(struct header) == HEADER_MIN && sizeof(struct entry) == ENTRY_MIN, "GPT");
-
-/* CRC-32 as everybody has it (ITU-T V.42), bit by bit. */
-static uint32_t crc32(uint32_t crc, const void *data, size_t size)
-{
-    const uint8_t *p = data;
-
-    crc = ~crc;
-    for (; size; size--) {
-        crc ^= *p++;
-        for (unsigned i = 0; i < 8; i++)
-            crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-    }
-    return ~crc;
-}
 
 /* --- text --- */
 

@@ -9,7 +9,8 @@
 #include "arch/x86/spinlock.h"
 #include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
-#include "drivers/serial.h"
+#include "drivers/serial.h" /* SERIAL_FIFO */
+#include "guest/com2/com2.h"
 #include "guest/run/run.h"
 #include "guest/trace/block.h"
 #include "guest/trace/ring.h"
@@ -28,7 +29,7 @@ unsigned trace_vm = TRACE_ALL_VMS;
 
 static struct trace_ring *rings[SMP_CPUS_MAX];
 static size_t ring_bytes;
-static bool keep; /* the port is somebody else's */
+static bool port; /* there is one, and it is ours, too */
 static struct trace_info info;
 static uint64_t block_since; /* when class BLOCK was switched on */
 
@@ -51,16 +52,6 @@ void trace_init(const struct vm_config *vms, size_t vm_count, size_t bytes)
     info.vms = vms;
     info.vm_count = vm_count;
     ring_bytes = bytes;
-}
-
-static bool has_port(void)
-{
-    return !keep && serial_present(&com2);
-}
-
-void trace_keep(void)
-{
-    keep = true;
 }
 
 static int allocate_rings(void)
@@ -114,7 +105,7 @@ static void tell_processors(void)
 
 int trace_on(unsigned vm, uint32_t events)
 {
-    int error;
+    int error, opened;
 
     info.cpus = (uint16_t)smp_cpus;
     error = allocate_rings();
@@ -132,10 +123,13 @@ int trace_on(unsigned vm, uint32_t events)
     trace_events = events;
     probes_begin();
     tell_processors();
-    if (!has_port())
+    opened = com2_open(COM2_TRACE);
+    port = opened == 0;
+    if (opened < 0)
         log_warn("trace: %s: records stay in memory",
-                 keep ? "the second serial port has the debugger"
-                      : "there is no second serial port (2F8h)");
+                 opened == -EBUSY
+                     ? "the second serial port has the debugger (with `com2 = framed` both do)"
+                     : "there is no second serial port (2F8h)");
     return 0;
 }
 
@@ -176,14 +170,14 @@ static __attribute__((noinline)) bool send(uint64_t now)
 {
     uint8_t packet[TRACE_PACKET_MAX];
 
-    if (!serial_sending(&com2)) {
+    if (!com2_sending(COM2_TRACE)) {
         size_t length = next_packet(now, packet);
 
         if (!length)
             return false;
-        serial_write(&com2, packet, length);
+        com2_write(COM2_TRACE, packet, length);
     } else {
-        (void)serial_poll(&com2);
+        com2_poll();
     }
     next_send = now + tsc_hz / FIFO_PER_SECOND;
     return true;
@@ -191,7 +185,7 @@ static __attribute__((noinline)) bool send(uint64_t now)
 
 static bool streaming(void)
 {
-    return info.start && has_port();
+    return info.start && port;
 }
 
 uint64_t trace_pump(void)
@@ -225,9 +219,9 @@ static bool stuck(uint64_t left)
     static uint64_t since, before, room;
     uint64_t now = rdtsc();
 
-    if (left != before || serial_room(&com2) != room || now - since > 2 * tsc_hz) {
+    if (left != before || com2_room(COM2_TRACE) != room || now - since > 2 * tsc_hz) {
         before = left;
-        room = serial_room(&com2);
+        room = com2_room(COM2_TRACE);
         since = now;
     }
     return now - since > tsc_hz;
@@ -238,7 +232,7 @@ uint64_t trace_left(void)
     uint64_t left = streaming() ? trace_state().waiting : 0;
 
     if (!left && streaming())
-        left = !next_info || serial_sending(&com2);
+        left = !next_info || com2_sending(COM2_TRACE);
     return left && !stuck(left) ? left : 0;
 }
 
@@ -284,7 +278,7 @@ void trace_save_stop(void)
 
 struct trace_state trace_state(void)
 {
-    struct trace_state s = {.port = has_port()};
+    struct trace_state s = {.port = com2_may_open(COM2_TRACE)};
 
     for (unsigned i = 0; i < info.cpus && rings[i]; i++) {
         s.recorded += rings[i]->head;

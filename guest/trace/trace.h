@@ -34,8 +34,6 @@ void trace_init(const struct vm_config *vms, size_t vm_count, size_t ring_bytes)
  * when they next come to their processor's loop. 0; -ENOMEM, logged.
  */
 int trace_on(unsigned vm, uint32_t events) MUST_CHECK;
-/* The second serial port is somebody else's from now on: records stay in memory. */
-void trace_keep(void);
 /* Stop recording. What the rings hold stays there. */
 void trace_off(void);
 

@@ -1,5 +1,6 @@
 #include "guest/trace/wire.h"
 
+#include "arch/x86/lib/crc32.h"
 #include "arch/x86/lib/string.h"
 
 /* What follows a record's kind in its first byte. */
@@ -38,24 +39,6 @@ static void put_delta(struct writer *w, uint64_t value, uint64_t before)
     put_varint(w, delta << 1 ^ (delta >> 63 ? UINT64_MAX : 0));
 }
 
-/* CRC-32 as in Ethernet and zlib, four bits at a time. */
-static uint32_t crc32(const uint8_t *data, size_t length)
-{
-    static const uint32_t table[16] = {
-        0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c,
-    };
-    uint32_t crc = 0xffffffff;
-
-    for (size_t i = 0; i < length; i++) {
-        crc ^= data[i];
-        crc = crc >> 4 ^ table[crc & 15];
-        crc = crc >> 4 ^ table[crc & 15];
-    }
-    return ~crc;
-}
-
 static size_t finish(struct writer *w, enum trace_packet type, uint16_t sequence, uint8_t *out)
 {
     struct writer header = {out};
@@ -67,7 +50,7 @@ static size_t finish(struct writer *w, enum trace_packet type, uint16_t sequence
     put_bytes(&header, type, 1);
     put_bytes(&header, length - TRACE_HEADER_SIZE, 2);
     put_bytes(&header, sequence, 2);
-    put_bytes(w, crc32(out, length), TRACE_CRC_SIZE);
+    put_bytes(w, crc32(0, out, length), TRACE_CRC_SIZE);
     return length + TRACE_CRC_SIZE;
 }
 

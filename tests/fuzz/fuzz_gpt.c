@@ -1,4 +1,4 @@
-/* links: guest/storage/gpt.c arch/x86/lib/format.c */
+/* links: guest/storage/gpt.c arch/x86/lib/crc32.c arch/x86/lib/format.c */
 #include <stdint.h>
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* links: guest/check_disks.c guest/storage/gpt.c arch/x86/lib/log.c arch/x86/lib/format.c */
+/* links: guest/check_disks.c guest/storage/gpt.c arch/x86/lib/log.c arch/x86/lib/crc32.c arch/x86/lib/format.c */
 /* The tests of `check_disks`, on a drive that does not do what it says. */
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* links: guest/trace/ring.c guest/trace/wire.c guest/trace/text.c guest/trace/block.c guest/trace/view.c vmx/exit_names.c arch/x86/lib/format.c */
+/* links: guest/trace/ring.c guest/trace/wire.c guest/trace/text.c guest/trace/block.c guest/trace/view.c vmx/exit_names.c arch/x86/lib/crc32.c arch/x86/lib/format.c */
 /* The trace's rings, packets and lines. That tools/trace understands them is
  * tests/machine/trace.py's to show. */
 #include <stdarg.h>
