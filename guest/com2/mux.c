@@ -6,19 +6,21 @@
 
 static void queue_put(struct com2_queue *q, const void *data, size_t size)
 {
-    const uint8_t *bytes = data;
+    size_t head = (q->tail + q->used) % q->size, first = MIN(size, q->size - head);
 
-    for (size_t i = 0; i < size; i++)
-        q->bytes[(q->tail + q->used++) % q->size] = bytes[i];
+    memcpy(q->bytes + head, data, first);
+    memcpy(q->bytes, (const uint8_t *)data + first, size - first);
+    q->used += (unsigned)size;
 }
 
-static uint8_t queue_get(struct com2_queue *q)
+static void queue_get(struct com2_queue *q, void *data, size_t size)
 {
-    uint8_t byte = q->bytes[q->tail];
+    size_t first = MIN(size, q->size - q->tail);
 
-    q->tail = (q->tail + 1) % q->size;
-    q->used--;
-    return byte;
+    memcpy(data, q->bytes + q->tail, first);
+    memcpy((uint8_t *)data + first, q->bytes, size - first);
+    q->tail = (unsigned)((q->tail + size) % q->size);
+    q->used -= (unsigned)size;
 }
 
 /* --- channels --- */
@@ -117,12 +119,12 @@ static struct com2_channel *choose(struct com2_mux *m)
 
 static size_t take(struct com2_mux *m, struct com2_channel *c, uint8_t out[COM2_FRAME_MAX])
 {
-    uint8_t payload[COM2_PAYLOAD];
-    size_t length = queue_get(&c->out);
+    uint8_t payload[COM2_PAYLOAD], piece[PIECE_LENGTH];
+    size_t length;
 
-    length |= (size_t)queue_get(&c->out) << 8;
-    for (size_t i = 0; i < length; i++)
-        payload[i] = queue_get(&c->out);
+    queue_get(&c->out, piece, PIECE_LENGTH);
+    length = piece[0] | (size_t)piece[1] << 8;
+    queue_get(&c->out, payload, length);
     const struct com2_frame f = {.channel = (uint8_t)(c - m->channel),
                                  .sequence = c->sequence++,
                                  .length = length,
@@ -238,7 +240,7 @@ static void arrived(struct com2_mux *m, const struct com2_frame *f)
     }
     c->received.frames++;
     c->received.bytes += f->length;
-    if (f->channel != COM2_CONTROL)
+    if (f->channel != COM2_CONTROL && f->length)
         queue_put(&c->in, f->payload, f->length);
 }
 
@@ -272,6 +274,10 @@ void com2_mux_idle(struct com2_mux *m, uint64_t now)
 int com2_mux_get(struct com2_mux *m, unsigned channel)
 {
     struct com2_queue *q = &m->channel[channel].in;
+    uint8_t byte;
 
-    return q->used ? queue_get(q) : -1;
+    if (!q->used)
+        return -1;
+    queue_get(q, &byte, 1);
+    return byte;
 }
