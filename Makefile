@@ -269,8 +269,8 @@ soak: $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan guest guests $(DISKS_KERNEL) $(B
 	@FUZZ_SECONDS=600 FUZZ_RUNS=$$(( 100 * $(FUZZ_RUNS) )) tools/verdict soak $(FUZZERS) tests/machine/run.py --soak
 
 # The tools, and the programs of others that read what Corbel says.
-test-tools: $(B)/BOOTX64.EFI $(B)/confscan $(B)/unit/test_trace guest guests $(BOCHS_3)
-	@tools/verdict tools tests/machine/run.py -k '^(gdb_|trace_|vmlinux_|debian_kernel|initramfs_|make_image|tool|research_ex)'
+test-tools: $(B)/BOOTX64.EFI $(B)/confscan $(B)/unit/test_trace $(B)/unit/test_com2_mux guest guests $(BOCHS_3)
+	@tools/verdict tools tests/machine/run.py -k '^(gdb_|com2_|trace_|vmlinux_|debian_kernel|initramfs_|make_image|tool|research_ex)'
 
 # On a fresh Debian 12, a fresh 13 and what will be the next, as root and as a user with sudo: see tests/fresh/run.py.
 test-fresh:

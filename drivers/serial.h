@@ -1,5 +1,5 @@
 /*
- * The host's serial ports, 16550s at 115200 8n1: com1 is the console, com2 carries the trace. On a
+ * The host's serial ports, 16550s at 115200 8n1: com1 is the console, com2 is guest/com2's. On a
  * port that is not there every call does nothing. Any CPU may call; what one serial_write() takes
  * stays together.
  */

@@ -77,6 +77,8 @@ static void skip(struct com2_receiver *r)
 
 static void drop_taken(struct com2_receiver *r)
 {
+    if (!r->taken)
+        return;
     drop(r, r->taken);
     r->taken = 0;
     if (r->used && !may_begin(r->bytes, r->used))

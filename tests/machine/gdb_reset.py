@@ -159,9 +159,9 @@ def gdb_between_vms(lab):
 
 @scenario(bound=60)
 def gdb_beside_trace(lab):
-    """The trace has the second serial port: gdb is refused, in one line."""
+    """The trace has the second serial port, without frames: gdb is refused, in one line."""
     m = lab.boot(host(gdb="com2", trace="exits") + tiny(lab, "a", "cpuid_signature"), gdb=0)
-    m.read_until(r"^corbel: warning: gdb: not available: `trace` in \[host\] has the second serial port\r?$",
-                 FIRMWARE * PATIENCE)
+    m.read_until(r"^corbel: error: corbel\.conf:2: gdb = com2 and trace in \[host\] cannot both have the second serial port as "
+                 r"it is: the trace gets it; add a line 'com2 = framed', .*\r?$", FIRMWARE * PATIENCE)
     wait_for_power_off(m)
     expect_in(r"^PASS cpuid_signature", m.text(), "the guest")

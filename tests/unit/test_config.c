@@ -288,6 +288,29 @@ static void test_passwords(void **state)
 #undef GOOD
 }
 
+static void test_who_has_the_second_port(void **state)
+{
+    parse("[host]\ngdb = com2\ntrace = off\n");
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.gdb, 1);
+    assert_int_equal(config.com2, 0);
+    parse("[host]\ncom2 = framed\ngdb = com2\ntrace = all\n");
+    assert_int_equal(told_count, 0);
+    assert_int_equal(config.gdb, 1);
+    assert_int_equal(config.com2, 1);
+    parse("[host]\ncom2 = plain\ntrace = exits\n");
+    assert_int_equal(told_count, 0);
+    expect_one(
+        "[host]\ntrace = exits\ngdb = com2\n[vm a]\nkernel=k\n", 3,
+        "gdb = com2 and trace in [host] cannot both have the second serial port as it is: the "
+        "trace gets it; add a line 'com2 = framed', by which they share it, or keep one of "
+        "them");
+    assert_int_equal(config.gdb, 0);
+    assert_true(config.trace);
+    expect_one("[host]\ncom2 = frames\n", 2,
+               "com2 = 'frames' is not known; it must be plain or framed");
+}
+
 #define SAME_BIT(symbol, name, what)                                                               \
     _Static_assert(BIT(CONFIG_WITHOUT_##symbol) == VMX_WITHOUT_##symbol, name);
 CONFIG_WITHOUT_LIST(SAME_BIT)
@@ -1154,6 +1177,7 @@ int main(void)
         cmocka_unit_test(test_every_host_key),
         cmocka_unit_test(test_whom_to_attach),
         cmocka_unit_test(test_passwords),
+        cmocka_unit_test(test_who_has_the_second_port),
         cmocka_unit_test(test_comments),
         cmocka_unit_test(test_lines_end_in_any_way),
         cmocka_unit_test(test_cmdline),
