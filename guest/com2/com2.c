@@ -151,7 +151,14 @@ void com2_write(enum com2_user u, const void *data, size_t size)
 
 bool com2_sending(enum com2_user u)
 {
-    return framed ? com2_mux_waits(&mux, u) : serial_sending(&com2);
+    bool waits;
+
+    if (!framed)
+        return serial_sending(&com2);
+    spin_lock(&lock);
+    waits = com2_mux_waits(&mux, u);
+    spin_unlock(&lock);
+    return waits;
 }
 
 int com2_read(enum com2_user u)
@@ -222,18 +229,22 @@ const char *com2_user_name(unsigned user)
 
 struct com2_state com2_state(void)
 {
-    return (struct com2_state){
+    struct com2_state s = {
         .present = serial_present(&com2),
         .framed = framed,
         .owner = owner,
         .sent = plain_sent,
         .heard = plain_heard,
         .lost = plain_lost,
-        .skipped = mux.receiver.skipped,
-        .damaged = mux.receiver.damaged,
-        .strangers = mux.strangers,
         .backlog = backlog(),
     };
+
+    spin_lock(&lock);
+    s.skipped = mux.receiver.skipped;
+    s.damaged = mux.receiver.damaged;
+    s.strangers = mux.strangers;
+    spin_unlock(&lock);
+    return s;
 }
 
 bool com2_channel_state(unsigned channel, struct com2_channel_state *s)
