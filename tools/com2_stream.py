@@ -173,8 +173,9 @@ class Stream:
             out.append(f"{self.skipped} byte{'' if self.skipped == 1 else 's'} that belong{'s' * (self.skipped == 1)} to no frame")
         if self.strange:
             out.append(f"{self.strange} status frames that make no sense")
-        if self.heard and any(self.heard):
-            out.append("Corbel heard {} bytes of no frame, {} damaged frames, {} for no channel".format(*self.heard))
+        for count, text in zip(self.heard or (), ("byte{s} of no frame", "damaged frame{s}", "frame{s} for no channel")):
+            if count:
+                out.append(f"Corbel heard {count} " + text.format(s="" if count == 1 else "s"))
         return out
 
     def summary(self):
