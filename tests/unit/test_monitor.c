@@ -57,6 +57,7 @@
     X(watches, LOOK)                                                                               \
     X(unwatch, ALL)                                                                                \
     X(trace, LOOK_BARE)                                                                            \
+    X(com2, LOOK)                                                                                  \
     X(nets, LOOK)                                                                                  \
     X(switch, LOOK)                                                                                \
     X(link, ALL)                                                                                   \
