@@ -3,7 +3,7 @@ import os
 import re
 import subprocess
 
-from harness import COMMAND, FIRMWARE, PATIENCE, TOP, expect, expect_in, host, scenario, vm, wait_for_power_off
+from harness import COMMAND, FIRMWARE, PATIENCE, TOP, expect, expect_in, host, scenario, vm
 from monitor import LEAVE, PROMPT, Monitor
 
 REFUSED = "read-only: type `login`\n"
@@ -68,7 +68,7 @@ def login(lab):
     m.read_until(rb"logged in, until", COMMAND * PATIENCE)
     m.read_until(PROMPT, COMMAND * PATIENCE)
     m.send("poweroff now\r")
-    wait_for_power_off(m)
+    expect(m.wait(COMMAND * PATIENCE), "the machine did not switch itself off")
 
 
 @scenario(bound=60)
@@ -95,5 +95,4 @@ def terminal_filtered(lab):
         expect(not re.search(rb"\x1b[]P]|\x1b\[[>c]|[\x80-\x9f]|never ended", part), f"it is not filtered: {part}")
     expect(b"title\x1b]0;owned\x07 keys\x1bP1;1|17/6c73\x1b\\" in said[2] and b"\r\ncorbel: error: this is no" in said[2],
            f"it is not raw: {said[2]}")
-    for part in said[1], said[3]:
-        expect(re.search(rb"\x1b\[0m\x1b\(B\x1b\)B\x0f[^\r\n]*\r\n(?:corbel: |\r?corbel> )", part), f"its colours stay: {part}")
+    expect(re.search(rb"\x1b\[0m\x1b\(B\x1b\)B\x0f[^\r\n]*\r\ncorbel: ", said[1]), f"its colours stay: {said[1]}")
