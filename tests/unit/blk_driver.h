@@ -1,22 +1,20 @@
 /* A board with virtio-blk, and a driver that finds it on the bus and keeps to Virtio 1.2. */
 #pragma once
 
-#include "guest/board/pci.h"
 #include "tests/unit/mock_block.h"
 #include "tests/unit/virtq_driver.h"
+
+#include "tests/unit/function_io.h"
 
 #define RINGS  0x1000
 #define HEADER 0x7000
 #define STATUS 0x7f00
 #define DATA   0x8000
-#define BAR    0xc0000000u
 
 extern const struct device_class virtio_blk_class;
 
-static struct board board;
 static struct device_list devices;
 static struct driver v;
-static struct bus_view view;
 
 static const char *text;
 
@@ -30,31 +28,6 @@ static const char *line(void *context, const char *key, unsigned index, size_t *
 }
 
 /* --- the driver --- */
-
-static inline uint64_t in(uint32_t at, unsigned size)
-{
-    uint64_t value;
-
-    assert_true(bus_mmio_read(&board.bus, &view, BAR + at, size, &value));
-    return value;
-}
-
-static inline void out(uint32_t at, unsigned size, uint64_t value)
-{
-    assert_true(bus_mmio_write(&board.bus, &view, BAR + at, size, value));
-}
-
-static inline uint32_t config(unsigned at, unsigned size)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (at & 3)), size);
-}
-
-static inline void config_write(unsigned at, unsigned size, uint32_t value)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
-}
 
 static inline uint64_t offered(void)
 {

@@ -372,3 +372,14 @@ static void cut_many(const struct front *f)
     assert_true(good > cuts / 5);             /* IDE does one thing at a time */
     assert_true(resets_in_flight > cuts / 2); /* 10,000 at least, as cuts are by default */
 }
+
+/* The test of a front that come() brings onto the disk, and its driver's teardown() takes away. */
+static void cut_front(const struct front *f, int (*come)(void))
+{
+    make_drive();
+    behind = &disk.block;
+    assert_int_equal(come(), 0);
+    cut_many(f);
+    assert_int_equal(teardown(NULL), 0);
+    heap_free(unit.queues);
+}

@@ -4,11 +4,10 @@
 
 #include <string.h>
 
-#include "guest/board/pci.h"
+#include "tests/unit/function_io.h"
 #include "tests/unit/mock_block.h"
 #include "tests/unit/mock_board.h"
 
-#define BAR       0xc0000000u
 #define ADMIN_SQ  0x1000u
 #define ADMIN_CQ  0x2000u
 #define IO_SQ     0x3000u
@@ -53,8 +52,6 @@ struct cqe {
 };
 _Static_assert(sizeof(struct sqe) == 64 && sizeof(struct cqe) == 16, "NVMe");
 
-static struct board board;
-static struct bus_view view;
 static struct {
     uint64_t sq, cq;
     uint16_t size, tail, head;
@@ -117,31 +114,6 @@ static inline void again(const char *disk)
 }
 
 /* --- the driver --- */
-
-static inline uint64_t in(uint32_t at, unsigned size)
-{
-    uint64_t value;
-
-    assert_true(bus_mmio_read(&board.bus, &view, BAR + at, size, &value));
-    return value;
-}
-
-static inline void out(uint32_t at, unsigned size, uint64_t value)
-{
-    assert_true(bus_mmio_write(&board.bus, &view, BAR + at, size, value));
-}
-
-static inline uint32_t config(unsigned at, unsigned size)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    return bus_port_read(&board.bus, (uint16_t)(0xcfc + (at & 3)), size);
-}
-
-static inline void config_write(unsigned at, unsigned size, uint32_t value)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
-}
 
 static inline void use_msix(void)
 {

@@ -99,17 +99,17 @@ static bool is_reset_hba(void)
     return !(in(GHC)&1);
 }
 
+static int come(void)
+{
+    return setup(NULL);
+}
+
 static void test_what_was_flushed_is_there(void **state)
 {
     static const struct front port = {DATA,         start_port, write_port,  flush_port,
                                       collect_port, reset_hba,  is_reset_hba};
 
-    make_drive();
-    behind = &disk.block;
-    assert_int_equal(setup(NULL), 0);
-    cut_many(&port);
-    assert_int_equal(teardown(NULL), 0);
-    heap_free(unit.queues);
+    cut_front(&port, come);
 }
 
 int main(void)

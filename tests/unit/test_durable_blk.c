@@ -70,17 +70,17 @@ static bool is_reset_blk(void)
     return in(0x14, 1) == 0;
 }
 
+static int come(void)
+{
+    return setup(NULL);
+}
+
 static void test_what_was_flushed_is_there(void **state)
 {
     static const struct front blk = {DATA,        start_blk, write_blk,   flush_blk,
                                      collect_blk, reset_blk, is_reset_blk};
 
-    make_drive();
-    behind = &disk.block;
-    assert_int_equal(setup(NULL), 0);
-    cut_many(&blk);
-    assert_int_equal(teardown(NULL), 0);
-    heap_free(unit.queues);
+    cut_front(&blk, come);
 }
 
 int main(void)

@@ -82,17 +82,17 @@ static void reset_channel(void)
     out8(CONTROL, 0);
 }
 
+static int come(void)
+{
+    return setup_ide("ram:x,bus=ide", NULL);
+}
+
 static void test_what_was_flushed_is_there(void **state)
 {
     static const struct front ide = {DATA,          start_drive,   write_drive, flush_drive,
                                      collect_drive, reset_channel, is_free};
 
-    make_drive();
-    behind = &disk.block;
-    assert_int_equal(setup_ide("ram:x,bus=ide", NULL), 0);
-    cut_many(&ide);
-    assert_int_equal(teardown(NULL), 0);
-    heap_free(unit.queues);
+    cut_front(&ide, come);
 }
 
 int main(void)

@@ -77,17 +77,17 @@ static bool is_reset_nvme(void)
     return !(in(REG_CSTS, 4) & 1);
 }
 
+static int come(void)
+{
+    return setup(NULL);
+}
+
 static void test_what_was_flushed_is_there(void **state)
 {
     static const struct front nvme = {DATA,         start_nvme, write_nvme,   flush_nvme,
                                       collect_nvme, reset_nvme, is_reset_nvme};
 
-    make_drive();
-    behind = &disk.block;
-    assert_int_equal(setup(NULL), 0);
-    cut_many(&nvme);
-    assert_int_equal(teardown(NULL), 0);
-    heap_free(unit.queues);
+    cut_front(&nvme, come);
 }
 
 int main(void)
