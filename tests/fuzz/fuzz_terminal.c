@@ -1,4 +1,4 @@
-/* links: guest/console/terminal.c arch/x86/lib/format.c */
+/* links: guest/console/terminal.c guest/console/terminal_functions.c guest/console/terminal_set.c arch/x86/lib/format.c */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* links: guest/console/console.c guest/console/front.c guest/console/kept.c guest/console/lines.c guest/console/places.c guest/console/port.c guest/console/terminal.c arch/x86/lib/format.c */
+/* links: guest/console/console.c guest/console/front.c guest/console/kept.c guest/console/lines.c guest/console/places.c guest/console/port.c guest/console/terminal.c guest/console/terminal_functions.c guest/console/terminal_set.c arch/x86/lib/format.c */
 /*
  * The console with VMs, a serial port and a monitor that only note what reaches them: after every
  * short sequence of events a byte that is typed is somebody's, and all that guests say comes out.

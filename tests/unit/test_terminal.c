@@ -1,4 +1,4 @@
-/* links: guest/console/terminal.c arch/x86/lib/format.c */
+/* links: guest/console/terminal.c guest/console/terminal_functions.c guest/console/terminal_set.c arch/x86/lib/format.c */
 /*
  * What of a guest's bytes reaches the terminal. A small terminal of the test's own reads what comes
  * out: it knows which sequences are harmless, and what they leave behind.
