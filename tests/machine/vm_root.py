@@ -83,11 +83,11 @@ def read_by(lab, name, how, *device):
     expect_in(rf"^corbel: disk {name}: 0 errors, 0 retries, 0 resets; [1-9]", text)
 
 
-@scenario(bound=240, slow=True)
+@scenario(bound=240, apart=True)
 def debian13_root_host_ahci(lab):
     read_by(lab, "sata0", "AHCI", "ahci,id=ahci", "-device", "ide-hd,drive=boot,bus=ahci.0")
 
 
-@scenario(bound=240, slow=True)
+@scenario(bound=240, apart=True)
 def debian13_root_host_nvme(lab):
     read_by(lab, "nvme0n1", "NVMe", "nvme,drive=boot,serial=S7")
