@@ -31,7 +31,7 @@
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
-#include "guest/vm/vm_state.h"
+#include "guest/vm/reload.h"
 #include "guest/board/wall_clock.h"
 #include "guest/watch/handler.h"
 #include "mm/heap.h"

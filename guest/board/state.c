@@ -4,9 +4,6 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 
-#define NAME_SIZE   16
-#define HEADER_SIZE (NAME_SIZE + 8)
-
 void state_put(struct state_writer *w, const void *data, size_t size)
 {
     if (w->used <= w->capacity && size <= w->capacity - w->used)
@@ -45,10 +42,10 @@ void state_put_u64(struct state_writer *w, uint64_t v)
 
 void state_begin(struct state_writer *w, const char *name, uint16_t version)
 {
-    char padded[NAME_SIZE] = {0};
+    char padded[STATE_NAME] = {0};
 
-    memcpy(padded, name, strnlen(name, NAME_SIZE - 1));
-    state_put(w, padded, NAME_SIZE);
+    memcpy(padded, name, strnlen(name, STATE_NAME - 1));
+    state_put(w, padded, STATE_NAME);
     state_put_u16(w, version);
     state_put_u16(w, 0);
     w->section = w->used;
@@ -60,6 +57,7 @@ void state_end(struct state_writer *w)
     struct state_writer length = {.data = w->data, .capacity = w->capacity, .used = w->section};
 
     state_put_u32(&length, (uint32_t)(w->used - length.used - 4));
+    w->sections++;
 }
 
 static int fail(struct state_reader *r, const char *error)
@@ -113,7 +111,7 @@ uint64_t state_get_u64(struct state_reader *r)
 
 int state_enter(struct state_reader *r, const char *name, uint16_t version)
 {
-    char expected[NAME_SIZE] = {0}, found[NAME_SIZE];
+    char expected[STATE_NAME] = {0}, found[STATE_NAME];
     uint16_t found_version, zero;
     uint32_t length;
 
@@ -121,15 +119,16 @@ int state_enter(struct state_reader *r, const char *name, uint16_t version)
         return -EBADMSG;
     if (r->position != r->section_end)
         return fail(r, "a section of the saved state was left before its end");
-    if (r->size - r->position < HEADER_SIZE)
+    if (r->size - r->position < STATE_HEADER)
         return fail(r, "the saved state ends early");
-    r->section_end = r->position + HEADER_SIZE;
-    state_get(r, found, NAME_SIZE);
+    r->section_end = r->position + STATE_HEADER;
+    state_get(r, found, STATE_NAME);
     found_version = state_get_u16(r);
     zero = state_get_u16(r);
     length = state_get_u32(r);
-    memcpy(expected, name, strnlen(name, NAME_SIZE - 1));
-    if (memcmp(found, expected, NAME_SIZE) != 0)
+    memcpy(expected, name, strnlen(name, STATE_NAME - 1));
+    memcpy(r->name, expected, STATE_NAME);
+    if (memcmp(found, expected, STATE_NAME) != 0)
         return fail(r, "the saved state has another section than this VM expects here");
     if (found_version != version)
         return fail(r, "a section of the saved state has a version that this build cannot read");
@@ -148,4 +147,24 @@ int state_leave(struct state_reader *r)
     if (r->position != r->section_end)
         return fail(r, "a section of the saved state is too long");
     return 0;
+}
+
+void state_section(const void *header, struct state_section *out)
+{
+    const uint8_t *bytes = header;
+    bool ends = false;
+
+    *out = (struct state_section){.good = bytes[0] != 0 && bytes[STATE_NAME - 1] == 0};
+    for (unsigned i = 0; i < STATE_NAME - 1; i++) {
+        bool printable = bytes[i] >= ' ' && bytes[i] <= '~';
+
+        ends = ends || bytes[i] == 0;
+        out->good = out->good && (ends ? bytes[i] == 0 : printable);
+        out->name[i] = (char)(ends ? 0 : printable ? bytes[i] : '?');
+    }
+    bytes += STATE_NAME;
+    out->version = (uint16_t)(bytes[0] | bytes[1] << 8);
+    out->good = out->good && bytes[2] == 0 && bytes[3] == 0;
+    out->length =
+        bytes[4] | (uint32_t)bytes[5] << 8 | (uint32_t)bytes[6] << 16 | (uint32_t)bytes[7] << 24;
 }

@@ -7,11 +7,15 @@
 
 #include "arch/x86/lib/types.h"
 
+#define STATE_NAME   16                /* bytes, with the terminator */
+#define STATE_HEADER (STATE_NAME + 8u) /* bytes in front of a section's own */
+
 struct state_writer {
     uint8_t *data;
     size_t capacity;
     size_t used; /* goes on counting past capacity, so that a first pass with capacity 0 measures */
-    size_t section; /* where the open section's length field lies */
+    size_t section;    /* where the open section's length field lies */
+    unsigned sections; /* how many have been ended */
 };
 
 struct state_reader {
@@ -19,7 +23,16 @@ struct state_reader {
     size_t size;
     size_t position;
     size_t section_end;
-    const char *error; /* NULL, or the first thing that was wrong */
+    const char *error; /* NULL, or the first thing that was wrong, in the section of this name */
+    char name[STATE_NAME];
+};
+
+/* What stands in front of a section's bytes. */
+struct state_section {
+    char name[STATE_NAME];
+    bool good; /* it could be what state_begin() writes */
+    uint16_t version;
+    uint32_t length; /* of the bytes that follow */
 };
 
 /* Writing: begin a section (name of at most 15 characters), put values, end it. Never fails; check
@@ -41,3 +54,6 @@ uint8_t state_get_u8(struct state_reader *r);
 uint16_t state_get_u16(struct state_reader *r);
 uint32_t state_get_u32(struct state_reader *r);
 uint64_t state_get_u64(struct state_reader *r);
+
+/* The header of STATE_HEADER bytes, which may be anything; its name is printable. */
+void state_section(const void *header, struct state_section *out);

@@ -538,3 +538,23 @@ bool cpuid_xcr0_valid(const struct cpuid_table *t, uint64_t value)
     uint64_t avx512 = value & XCR0_AVX512;
     return avx512 == 0 || (avx512 == XCR0_AVX512 && (value & XCR0_AVX));
 }
+
+bool cpuid_next_feature(const struct cpuid_table *t, unsigned *n, struct cpuid_feature *out)
+{
+    while (*n < ARRAY_SIZE(features)) {
+        const struct feature_row *f = &features[(*n)++];
+        struct cpuid_regs r = cpuid_lookup(t, f->leaf, f->subleaf);
+
+        if (f->leaf == 0x80000001 && (t->efer_valid & BIT(11)))
+            r.edx |= B(20); /* NX, which the guest itself may hide */
+        const uint32_t value[] = {r.eax, r.ebx, r.ecx, r.edx};
+
+        if (f->treatment == SET || f->treatment == MASKED ||
+            cpuid_slot(t, f->leaf)->last < f->subleaf)
+            continue;
+        *out = (struct cpuid_feature){f->leaf, f->subleaf, f->reg, value[f->reg] & f->bits,
+                                      f->bits, f->reason};
+        return true;
+    }
+    return false;
+}

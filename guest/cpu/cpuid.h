@@ -82,6 +82,19 @@ static inline struct cpuid_regs cpuid_beyond(const struct cpuid_table *t, struct
     return r;
 }
 
+/* Feature bits of one register that a VM's guest may find set because the processor has them. */
+struct cpuid_feature {
+    uint32_t leaf;
+    uint8_t subleaf;
+    uint8_t reg;        /* EAX, EBX, ECX, EDX: 0-3 */
+    uint32_t bits, row; /* which are set, and which could be */
+    const char *words;  /* what these are */
+};
+
+/* The next group of them, *n is 0 at first, with those bits that the table has; false: there is
+ * none. */
+bool cpuid_next_feature(const struct cpuid_table *t, unsigned *n, struct cpuid_feature *out);
+
 static inline const struct cpuid_slot *cpuid_slot(const struct cpuid_table *t, uint32_t leaf)
 {
     uint64_t slot;

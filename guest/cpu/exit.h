@@ -3,7 +3,7 @@
 
 #include "guest/cpu/vcpu.h"
 
-/* The reload test (guest/vm/vm_state.h), called before VM entries; NULL: it is off. Set before the
+/* The reload test (guest/vm/reload.h), called before VM entries; NULL: it is off. Set before the
  * first vCPU is made. */
 extern void (*vcpu_reload_test)(struct vcpu *v);
 

@@ -18,9 +18,9 @@
 #include "guest/vm/making.h"
 #include "guest/vm/platform.h"
 #include "guest/run/run.h"
+#include "guest/vm/reload.h"
 #include "guest/vm/summary.h"
 #include "guest/vm/vm.h"
-#include "guest/vm/vm_state.h"
 #include "mm/heap.h"
 
 /* A VM that restarts sooner than this after its start is held back until then. */

@@ -79,7 +79,7 @@ static void mock_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs
             memcpy(regs, cpu->cpuid[i].regs, 16);
 }
 
-static void cpu_probe(struct cpu *cpu, struct vmx_caps *caps)
+static __attribute__((unused)) void cpu_probe(struct cpu *cpu, struct vmx_caps *caps)
 {
     vmx_caps_read(caps, &(struct vmx_probe){cpu, mock_rdmsr, mock_cpuid});
 }

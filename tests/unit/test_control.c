@@ -26,7 +26,7 @@
 #include "guest/vm/summary.h"
 #include "guest/vm/platform.h"
 #include "guest/vm/vm.h"
-#include "guest/vm/vm_state.h"
+#include "guest/vm/reload.h"
 #include "guest/watch/watch.h"
 #include "mm/heap.h"
 

@@ -1,4 +1,4 @@
-/* links: guest/vm/vm_state.c guest/cpu/events.c guest/cpu/msr.c guest/cpu/msr_policy.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c vmx/event.c vmx/fields.c vmx/caps.c vmx/controls.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/vm/vm_state.c guest/vm/vm_stream.c guest/vm/reload.c guest/moments/stream.c arch/x86/lib/crc32c.c guest/cpu/events.c guest/cpu/msr.c guest/cpu/msr_policy.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c vmx/event.c vmx/fields.c vmx/caps.c vmx/controls.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * A VM of several vCPUs, saved, wiped and loaded. Every byte of a vCPU and every field of its
  * VMCS's guest-state area is random then, but for what is named here as none of the state: so what
@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -409,6 +410,107 @@ static void is_refused(void **state)
     assert_int_equal(load(stream_size), -EBADMSG);
 }
 
+/* --- as one stream --- */
+
+static char error[VM_STREAM_ERROR];
+
+/* Its name is part of what the VM is made of. */
+static void add_device(const char *name)
+{
+    static const struct device_ops device_ops = {.name = "virtio-blk"};
+    static const struct device_class class = {.ops = &device_ops};
+    static char texts[2][DEVICE_NAME];
+    struct device_item *item = &life.devices.item[life.devices.count];
+    char *text = texts[life.devices.count++];
+
+    snprintf(text, sizeof(texts[0]), "%s", name);
+    *item = (struct device_item){.class = &class, .id = life.devices.count, .name = text};
+}
+
+/* Nothing of the VM has changed. */
+static void refused(const struct vm_stream *s, const char *why)
+{
+    unsigned reset = resets;
+
+    before = *all;
+    memset(error, 0, sizeof(error));
+    assert_int_equal(vm_stream_load(vm, s, error), -EBADMSG);
+    assert_int_equal(resets, reset);
+    assert_memory_equal(all->vmcs, before.vmcs, sizeof(all->vmcs));
+    assert_memory_equal(all->page, before.page, sizeof(all->page));
+    assert_int_equal(all->devices, before.devices);
+    if (!strstr(error, why))
+        fail_msg("'%s' does not say '%s'", error, why);
+}
+
+static void streams(void **state)
+{
+    struct vm_stream s, again;
+
+    fill(9);
+    vm->memory.range_count = 1;
+    add_device("part:root");
+    before = *all;
+    uint64_t old_tsc = tsc;
+    assert_int_equal(vm_stream_save(vm, &s), 0);
+    fill(10);
+    assert_int_equal(vm_stream_load(vm, &s, error), 0);
+    check(old_tsc);
+    assert_int_equal(vm_stream_save(vm, &again), 0); /* now that it knows how much it is */
+    assert_int_equal(again.size, s.size);
+    vm_stream_free(&again);
+
+    const struct vm_stream cut = {s.data, s.size - 1};
+    refused(&cut, "ends early");
+    for (size_t at = 0; at < s.size; at += 97) {
+        ((uint8_t *)s.data)[at] ^= 0x10;
+        refused(&s, "");
+        ((uint8_t *)s.data)[at] ^= 0x10;
+    }
+    lacking = "needs a better processor";
+    refused(&s, lacking);
+    lacking = NULL;
+    vm->vcpu_count--;
+    refused(&s, "has a section 'vcpu' that this VM does not have");
+    vm->vcpu_count++;
+    vm->memory.ranges[0].size += PAGE_SIZE;
+    refused(&s, "is of a VM with other memory");
+    vm->memory.ranges[0].size -= PAGE_SIZE;
+    life.devices.item[0].id++;
+    refused(&s,
+            "has a device 'virtio-blk part:root' where this VM has virtio-blk part:root, another");
+    life.devices.item[0].id--;
+    life.devices.item[0].name = NULL;
+    refused(&s, "has a device 'virtio-blk part:root' where this VM has virtio-blk");
+    life.devices.count = 0;
+    refused(&s, "has a device 'virtio-blk part:root' where this VM has none");
+    add_device("part:root");
+    add_device("part:data");
+    refused(&s, "knows no device 'part:data', which this VM has");
+    vm_stream_free(&s);
+}
+
+/* A value that its section's checksum says nothing of: it is refused by who loads it, and what was
+ * is there again. */
+static void taken_back(void **state)
+{
+    struct vm_stream s;
+
+    fill(12);
+    all->vcpu[2].nmis = NMIS_MAX + 1;
+    assert_int_equal(vm_stream_save(vm, &s), 0);
+    fill(13);
+    vm->ending = (struct ending){.wanted = true, .killed = true};
+    before = *all;
+    uint64_t old_tsc = tsc;
+    assert_int_equal(vm_stream_load(vm, &s, error), -EBADMSG);
+    assert_non_null(strstr(error, "cannot be loaded: a value of the saved state is out of its "
+                                  "range, in its section 'vcpu'"));
+    check(old_tsc);
+    assert_true(vm->ending.wanted && vm->ending.killed);
+    vm_stream_free(&s);
+}
+
 /* As `[host] test_reload` does it. */
 static void at_random_exits(void **state)
 {
@@ -455,8 +557,8 @@ static void at_random_exits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(comes_back, setup),
-        cmocka_unit_test_setup(is_refused, setup),
+        cmocka_unit_test_setup(comes_back, setup),      cmocka_unit_test_setup(is_refused, setup),
+        cmocka_unit_test_setup(streams, setup),         cmocka_unit_test_setup(taken_back, setup),
         cmocka_unit_test_setup(at_random_exits, setup),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,10 +9,13 @@
 #include "guest/board/lapic_internal.h"
 #include "guest/cpu/events.h"
 #include "guest/cpu/exit.h"
+#include "guest/cpu/needs.h"
 #include "guest/cpu/nmi.h"
 #include "guest/cpu/probe.h"
 #include "guest/run/run.h"
+#include "guest/vm/reload.h"
 #include "guest/vm/vm_state.h"
+#include "guest/vm/vm_stream.h"
 #include "mm/heap.h"
 #include "vmx/audit.h"
 #include "vmx/cpu.h"
@@ -323,6 +326,26 @@ void rights_reap(struct rights *r, paddr retired)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
+}
+
+/* --- what a stream needs of a processor --- */
+
+uint64_t tsc_hz = 1000000000;
+static const char *lacking; /* what this one lacks */
+
+void needs_save(const struct cpu_has *has, struct state_writer *w)
+{
+    assert_ptr_equal(has->cpuid, &all->vcpu[0].cpuid);
+    assert_int_equal(has->fpu_size, FPU);
+    state_begin(w, "cpu", 1);
+    state_end(w);
+}
+
+int needs_check(const struct cpu_has *has, struct state_reader *r, char *error)
+{
+    if (lacking)
+        memcpy(error, lacking, strlen(lacking) + 1);
+    return lacking ? -EBADMSG : state_enter(r, "cpu", 1) < 0 ? -EBADMSG : state_leave(r);
 }
 
 UNUSED(uint64_t lapic_now(struct lapic *l))
