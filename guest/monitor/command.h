@@ -23,7 +23,8 @@ struct words {
 enum argument {
     ARGUMENT_NONE,
     ARGUMENT_VM,
-    ARGUMENT_DISK, /* of the machine's drives one, or a VM */
+    ARGUMENT_MOMENT, /* of a VM, that is kept */
+    ARGUMENT_DISK,   /* of the machine's drives one, or a VM */
     ARGUMENT_COMMAND,
     ARGUMENT_SETTING,
     ARGUMENT_TRACE,

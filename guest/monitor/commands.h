@@ -47,6 +47,13 @@ bool command_watches(struct job *job);
 bool command_unwatch(struct job *job);
 bool command_login(struct job *job); /* users.c */
 bool command_logout(struct job *job);
+bool command_snapshot(struct job *job); /* moments.c */
+bool command_restore(struct job *job);
+bool command_snapshots(struct job *job);
+bool command_forget(struct job *job);
+/* What is kept of the VM that stands in the complete words before[0..length): number n, from 0;
+ * NULL: there is not so much. */
+const char *moments_choice(const char *before, size_t length, unsigned n);
 bool command_nets(struct job *job); /* nets.c */
 bool command_switch(struct job *job);
 bool command_link(struct job *job);

@@ -7,7 +7,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/console.h"
 #include "guest/console/console.h"
-#include "guest/vm/control.h"
+#include "guest/vm/moments.h"
 #include "guest/monitor/text.h"
 #include "guest/vm/vm.h"
 #include "mm/frame.h"
@@ -224,6 +224,18 @@ static void memory_line(const char *what, uint64_t bytes, uint64_t total)
     job_line("  %-22s %8s %6s %%", what, text_size(size, bytes), text_percent(share, bytes, total));
 }
 
+/* What is kept of it, which stays when it has ended. */
+static void show_kept(const struct vm_slot *slot)
+{
+    char size[TEXT_CELL];
+    uint64_t kept = 0;
+
+    for (const struct moment *m = moments_next(slot, NULL); m; m = moments_next(slot, m))
+        kept += moments_size(m);
+    if (kept)
+        job_line("  %s: %s of snapshots", slot->name, text_size(size, kept));
+}
+
 static void show_memory(const struct vm_slot *slot)
 {
     const struct vm *vm = slot->vm;
@@ -254,6 +266,7 @@ bool command_memory(struct job *job)
     const struct vm_slot *slot = control_slot(job->step - 1);
     if (slot->vm)
         show_memory(slot);
+    show_kept(slot);
     return job->step < control_count();
 }
 

@@ -73,6 +73,8 @@ static const char *choice(void *ctx, const char *before, size_t length, unsigned
         return n < command_count ? commands[n].name : NULL;
     case ARGUMENT_VM:
         return n < control_count() ? control_slot(n)->name : NULL;
+    case ARGUMENT_MOMENT:
+        return moments_choice(before, length, n);
     case ARGUMENT_DISK:
         return disks_choice(n);
     case ARGUMENT_SETTING:

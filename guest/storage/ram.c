@@ -145,3 +145,11 @@ void ram_disk_destroy(struct block_device *device)
         frame_run_free(d->chunk[i]);
     heap_free(d);
 }
+
+void *ram_disk_page(struct block_device *device, uint64_t number)
+{
+    const struct ram_disk *d = CONTAINER_OF(device, struct ram_disk, device);
+    uint64_t at = number * PAGE_SIZE, size = 1;
+
+    return at < device->sectors * BLOCK_SECTOR ? place(d, at, &size) : NULL;
+}

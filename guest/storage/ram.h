@@ -14,3 +14,6 @@ struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t o
 struct block_device *ram_disk_of(paddr file, uint64_t size) MUST_CHECK;
 /* Nothing is under way any more. NULL is none. */
 void ram_disk_destroy(struct block_device *d);
+/* Its page number `number`, from 0 on; NULL: there are not so many. For who keeps what it holds,
+ * while nothing is under way. */
+void *ram_disk_page(struct block_device *d, uint64_t number);

@@ -282,6 +282,11 @@ static int carry_out(struct vm_slot *s, enum life_event event, enum life_action 
         go_on(s, UINT64_MAX);
         press(s);
         break;
+    case LIFE_WORK:
+        moment_begin(s);
+        break;
+    case LIFE_STAY:
+        break;
     case LIFE_PRESS:
         press(s);
         break;
@@ -310,10 +315,48 @@ static int happen(struct vm_slot *s, enum life_event event, const char *why, cha
     if (why &&
         (step.action == LIFE_FORCE || step.action == LIFE_DESTROY || step.action == LIFE_MAKE_ANEW))
         format(s->why, sizeof(s->why), "%s", why);
+    if (s->moments.work && step.next != SLOT_PAUSING && step.next != SLOT_KEEPING &&
+        !life_stands_still(step.next))
+        moment_drop(s, "has come to its end, or begins anew, before that could be done");
     standing[s->state]--;
     s->state = step.next;
     standing[s->state]++;
     return carry_out(s, event, step.action);
+}
+
+/* What stands still is kept, or put back, if that is what it stands still for. */
+static void keep_if_wanted(struct vm_slot *s)
+{
+    char error[CONTROL_ERROR];
+
+    if (!s->moments.work || !life_stands_still(s->state))
+        return;
+    s->moments.at_end = s->state == SLOT_AT_END;
+    if (happen(s, s->moments.back ? LIFE_RESTORE : LIFE_SNAPSHOT, NULL, error) < 0)
+        moment_drop(s, "has come to its end before that could be done");
+}
+
+/* When more of that is to be done. */
+static uint64_t keep_some(struct vm_slot *s, uint64_t now)
+{
+    enum moment_result result = moment_step(s);
+    const struct slot_moments *m = &s->moments;
+    char error[CONTROL_ERROR];
+
+    if (result == MOMENT_LATER)
+        return now + tsc_hz / SETTLE_HZ;
+    s->resumed = UINT64_MAX;
+    if (result == MOMENT_OVER)
+        (void)!happen(s,
+                      m->at_end && m->said[0] ? LIFE_KEPT_AT_END
+                      : m->ran                ? LIFE_KEPT
+                                              : LIFE_KEPT_PAUSED,
+                      NULL, error);
+    if (result == MOMENT_RUINED) {
+        log_error("%s", m->said);
+        (void)!happen(s, LIFE_KILL, "what it was could not be put back", error);
+    }
+    return now;
 }
 
 /* The guest has come to its end: what its config says of that. */
@@ -341,6 +384,7 @@ static void settled(struct vm_slot *s)
         enter(s, UINT64_MAX);
     else
         (void)!happen(s, s->vm->ending.wanted ? end_of(s) : LIFE_STOOD, NULL, error);
+    keep_if_wanted(s);
 }
 
 /* A drive that does not answer takes its time, in which the machine goes on. */
@@ -417,6 +461,14 @@ int control_reset(struct vm_slot *s, char *error)
 int control_kill(struct vm_slot *s, const char *why, char *error)
 {
     return happen(s, LIFE_KILL, why, error);
+}
+
+int control_keep(struct vm_slot *s, char *error)
+{
+    s->moments.ran = s->state == SLOT_RUNNING;
+    s->moments.at_end = s->state == SLOT_AT_END;
+    s->moments.said[0] = '\0';
+    return happen(s, s->moments.back ? LIFE_RESTORE : LIFE_SNAPSHOT, NULL, error);
 }
 
 void control_go_down(struct vm_slot *s)
@@ -503,8 +555,8 @@ static bool nothing_to_do(void)
     bool all_off = standing[SLOT_OFF] == count, all_begun = next_start == count;
     bool starts = !all_begun && (all_off || config->start != CONFIG_START_IN_TURN);
 
-    return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] && !vms_settling &&
-           !(all_off && all_begun && !idle_told);
+    return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] &&
+           !standing[SLOT_KEEPING] && !vms_settling && !(all_off && all_begun && !idle_told);
 }
 
 static __attribute__((noinline)) uint64_t work(uint64_t next)
@@ -514,6 +566,10 @@ static __attribute__((noinline)) uint64_t work(uint64_t next)
 
     if (vms_settling)
         next = MIN(next, settle(now));
+    for (unsigned i = 0; i < count && standing[SLOT_KEEPING]; i++) {
+        uint64_t then = slots[i].state == SLOT_KEEPING ? keep_some(&slots[i], now) : next;
+        next = MIN(next, then);
+    }
     if (down_wanted())
         return MIN(next, down_work());
     if (start_next())

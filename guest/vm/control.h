@@ -8,6 +8,7 @@
 #include "arch/x86/smp.h"
 #include "guest/config/config.h"
 #include "guest/vm/life.h"
+#include "guest/vm/moment.h"
 
 struct vm;
 struct vcpu;
@@ -34,10 +35,12 @@ struct vm_slot {
     const char *kind;    /* what its kernel's file was taken for; NULL until it has started, and
                             with firmware */
     struct slot_cost cost;
+    struct slot_moments moments; /* moments.h */
+    uint64_t paused_at;          /* host TSC: since then its clock stands still */
     /* control.c's own */
-    uint64_t began, paused_at, restart_at; /* host TSC */
-    uint64_t resumed;                      /* vCPUs that are to go on, by number */
-    bool stops_short;                      /* paused while it was being made */
+    uint64_t began, restart_at; /* host TSC */
+    uint64_t resumed;           /* vCPUs that are to go on, by number */
+    bool stops_short;           /* paused while it was being made */
     bool settling;    /* its vCPUs have left for good, and something of its devices' is in flight */
     unsigned leaving; /* of its devices; hotplug.c */
     struct cpu_work eject; /* looks at what its guest has let go of */
@@ -85,6 +88,8 @@ int control_resume_some(struct vm_slot *slot, uint64_t vcpus, char *error) MUST_
 int control_reset(struct vm_slot *slot, char *error) MUST_CHECK;
 /* End it at once and give back all that it has; why is for the log. */
 int control_kill(struct vm_slot *slot, const char *why, char *error) MUST_CHECK;
+/* Have slot->moments.work kept, or put back, while its vCPUs are away. */
+int control_keep(struct vm_slot *slot, char *error) MUST_CHECK;
 /* The machine goes down: its power button if it runs; what stands still is woken for it, or ended
  * where nobody can be asked. */
 void control_go_down(struct vm_slot *slot);

@@ -9,7 +9,8 @@ const char *control_state_text(const struct vm_slot *slot)
     static const char *const states[SLOT_STATES] = {
         [SLOT_MAKING] = "starting",  [SLOT_RUNNING] = "running",     [SLOT_PAUSING] = "pausing",
         [SLOT_PAUSED] = "paused",    [SLOT_AT_START] = "paused",     [SLOT_AT_END] = "paused",
-        [SLOT_WAITING] = "restarts", [SLOT_RESETTING] = "resetting", [SLOT_KILLING] = "ending"};
+        [SLOT_WAITING] = "restarts", [SLOT_RESETTING] = "resetting", [SLOT_KILLING] = "ending",
+        [SLOT_KEEPING] = "kept"};
     static const char *const ends[] = {[SLOT_NEVER_RAN] = "not started",
                                        [SLOT_POWERED_OFF] = "powered off",
                                        [SLOT_CRASHED] = "crashed",

@@ -10,6 +10,7 @@
     }
 
 #define IS_OFF      "is off"
+#define START_FIRST "is off: start it first"
 #define NOT_OFF     "is not off"
 #define NOT_PAUSED  "is not paused"
 #define NOT_RUNNING "is not running"
@@ -20,6 +21,7 @@
 #define ENDING      "is about to end"
 #define AT_END      "has come to its end: reset or kill it"
 #define RESTARTS    "is about to restart"
+#define KEPT        "is just being kept, or put back: try again"
 
 /* The machine's own events come only where they are named; elsewhere they change nothing. */
 static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
@@ -32,6 +34,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(OFF, IS_OFF),
                 [LIFE_RESET] = NO(OFF, IS_OFF),
                 [LIFE_KILL] = NO(OFF, IS_OFF),
+                [LIFE_SNAPSHOT] = NO(OFF, IS_OFF),
+                [LIFE_RESTORE] = NO(OFF, START_FIRST),
             },
         [SLOT_MAKING] =
             {
@@ -41,6 +45,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(MAKING, STARTING),
                 [LIFE_RESET] = NO(MAKING, STARTING),
                 [LIFE_KILL] = GO(OFF, DESTROY),
+                [LIFE_SNAPSHOT] = NO(MAKING, STARTING),
+                [LIFE_RESTORE] = NO(MAKING, STARTING),
                 [LIFE_DOWN] = GO(OFF, DESTROY),
                 [LIFE_MADE] = GO(RUNNING, ENTER),
                 [LIFE_MADE_PAUSED] = GO(AT_START, STAND),
@@ -54,6 +60,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(RUNNING, NOT_PAUSED),
                 [LIFE_RESET] = GO(RESETTING, FORCE),
                 [LIFE_KILL] = GO(KILLING, FORCE),
+                [LIFE_SNAPSHOT] = GO(PAUSING, LEAVE),
+                [LIFE_RESTORE] = GO(PAUSING, LEAVE),
                 [LIFE_DOWN] = GO(RUNNING, PRESS),
                 [LIFE_STOOD] = GO(PAUSED, STAND),
                 [LIFE_ENDED] = GO(OFF, TAKE_DOWN),
@@ -69,6 +77,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(PAUSING, PAUSING),
                 [LIFE_RESET] = GO(RESETTING, FORCE),
                 [LIFE_KILL] = GO(KILLING, FORCE),
+                [LIFE_SNAPSHOT] = NO(PAUSING, PAUSING),
+                [LIFE_RESTORE] = NO(PAUSING, PAUSING),
                 [LIFE_DOWN] = GO(PAUSING, NOTHING), /* asked again when it stands still */
                 [LIFE_STOOD] = GO(PAUSED, STAND),
                 [LIFE_ENDED] = GO(OFF, TAKE_DOWN),
@@ -84,6 +94,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = GO(RUNNING, GO_ON),
                 [LIFE_RESET] = GO(MAKING, MAKE_ANEW),
                 [LIFE_KILL] = GO(OFF, DESTROY),
+                [LIFE_SNAPSHOT] = GO(KEEPING, WORK),
+                [LIFE_RESTORE] = GO(KEEPING, WORK),
                 [LIFE_DOWN] = GO(RUNNING, WAKE),
             },
         [SLOT_AT_START] =
@@ -94,6 +106,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = GO(RUNNING, GO_ON),
                 [LIFE_RESET] = GO(MAKING, MAKE_ANEW),
                 [LIFE_KILL] = GO(OFF, DESTROY),
+                [LIFE_SNAPSHOT] = GO(KEEPING, WORK),
+                [LIFE_RESTORE] = GO(KEEPING, WORK),
                 [LIFE_DOWN] = GO(OFF, DESTROY), /* there is nobody in it yet to ask */
             },
         [SLOT_AT_END] =
@@ -104,6 +118,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(AT_END, AT_END),
                 [LIFE_RESET] = GO(MAKING, MAKE_ANEW),
                 [LIFE_KILL] = GO(OFF, DESTROY),
+                [LIFE_SNAPSHOT] = NO(AT_END, AT_END),
+                [LIFE_RESTORE] = GO(KEEPING, WORK),
                 [LIFE_DOWN] = GO(OFF, TAKE_DOWN),
             },
         [SLOT_WAITING] =
@@ -114,6 +130,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(WAITING, NOT_PAUSED),
                 [LIFE_RESET] = GO(MAKING, MAKE_ANEW),
                 [LIFE_KILL] = GO(OFF, DESTROY),
+                [LIFE_SNAPSHOT] = NO(WAITING, RESTARTS),
+                [LIFE_RESTORE] = NO(WAITING, RESTARTS),
                 [LIFE_DOWN] = GO(OFF, TAKE_DOWN),
                 [LIFE_DUE] = GO(MAKING, MAKE_ANEW),
             },
@@ -125,6 +143,8 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(RESETTING, RESETTING),
                 [LIFE_RESET] = NO(RESETTING, RESETTING),
                 [LIFE_KILL] = GO(KILLING, FORCE),
+                [LIFE_SNAPSHOT] = NO(RESETTING, RESETTING),
+                [LIFE_RESTORE] = NO(RESETTING, RESETTING),
                 [LIFE_DOWN] = GO(KILLING, FORCE),
                 /* However it ended. */
                 [LIFE_STOOD] = GO(MAKING, MAKE_ANEW),
@@ -141,12 +161,29 @@ static const struct life_step table[SLOT_STATES][LIFE_EVENTS] =
                 [LIFE_RESUME] = NO(KILLING, ENDING),
                 [LIFE_RESET] = NO(KILLING, ENDING),
                 [LIFE_KILL] = NO(KILLING, ENDING),
+                [LIFE_SNAPSHOT] = NO(KILLING, ENDING),
+                [LIFE_RESTORE] = NO(KILLING, ENDING),
                 [LIFE_DOWN] = GO(KILLING, NOTHING),
                 [LIFE_STOOD] = GO(OFF, DESTROY),
                 [LIFE_ENDED] = GO(OFF, DESTROY),
                 [LIFE_ENDED_RESTART] = GO(OFF, DESTROY),
                 [LIFE_ENDED_TOO_SOON] = GO(OFF, DESTROY),
                 [LIFE_ENDED_PAUSE] = GO(OFF, DESTROY),
+            },
+        [SLOT_KEEPING] =
+            {
+                [LIFE_START] = NO(KEEPING, NOT_OFF),
+                [LIFE_STOP] = NO(KEEPING, KEPT),
+                [LIFE_PAUSE] = NO(KEEPING, KEPT),
+                [LIFE_RESUME] = NO(KEEPING, KEPT),
+                [LIFE_RESET] = NO(KEEPING, KEPT),
+                [LIFE_KILL] = GO(OFF, DESTROY),
+                [LIFE_SNAPSHOT] = NO(KEEPING, KEPT),
+                [LIFE_RESTORE] = NO(KEEPING, KEPT),
+                [LIFE_DOWN] = GO(KEEPING, NOTHING), /* asked again when that is over */
+                [LIFE_KEPT] = GO(RUNNING, GO_ON),
+                [LIFE_KEPT_PAUSED] = GO(PAUSED, STAY),
+                [LIFE_KEPT_AT_END] = GO(AT_END, STAY),
             },
 };
 
@@ -162,6 +199,8 @@ static enum life_event downwards(enum life_event event)
     case LIFE_MADE_PAUSED:
     case LIFE_DUE:
         return LIFE_DOWN;
+    case LIFE_KEPT:
+        return LIFE_KEPT_PAUSED; /* and is asked to end as others that stand still */
     default:
         return event;
     }
@@ -172,9 +211,10 @@ struct life_step life_step(enum slot_state state, enum life_event event, bool do
     static const struct life_step refusal = NO(OFF, "stays as it is: the machine goes down");
     static const struct life_step end = GO(OFF, DESTROY);
     struct life_step step = table[state][down ? downwards(event) : event];
+    bool begins = event == LIFE_START || event == LIFE_RESET || event == LIFE_PAUSE ||
+                  event == LIFE_SNAPSHOT || event == LIFE_RESTORE;
 
-    if (down && (event == LIFE_START || event == LIFE_RESET || event == LIFE_PAUSE) &&
-        step.action != LIFE_REFUSE)
+    if (down && begins && step.action != LIFE_REFUSE)
         step = refusal;
     else if (down && step.action == LIFE_MAKE_ANEW)
         step = end;

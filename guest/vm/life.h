@@ -17,6 +17,7 @@ enum slot_state {
     SLOT_WAITING,   /* it restarts when its second is over: it restarted too quickly */
     SLOT_RESETTING, /* its vCPUs are leaving the processors: a person wants it reset, */
     SLOT_KILLING,   /* or ended */
+    SLOT_KEEPING,   /* it stands still while it is kept, or put back to what was kept: moments.h */
     SLOT_STATES
 };
 
@@ -28,6 +29,8 @@ enum life_event {
     LIFE_RESUME,
     LIFE_RESET,
     LIFE_KILL,
+    LIFE_SNAPSHOT,
+    LIFE_RESTORE,
     LIFE_COMMANDS,
     /* The machine goes down, and asks it to end. */
     LIFE_DOWN = LIFE_COMMANDS,
@@ -44,6 +47,10 @@ enum life_event {
     LIFE_ENDED_PAUSE,
     /* The wait is over. */
     LIFE_DUE,
+    /* So is what it stood still for: it goes on, stands still, or is at its end as before. */
+    LIFE_KEPT,
+    LIFE_KEPT_PAUSED,
+    LIFE_KEPT_AT_END,
     LIFE_EVENTS
 };
 
@@ -60,6 +67,8 @@ enum life_action {
     LIFE_LEAVE, /* its vCPUs are to leave their processors: LIFE_STOOD or LIFE_ENDED... follows */
     LIFE_FORCE, /* the same, for good */
     LIFE_GO_ON, /* its clock and vCPUs go on */
+    LIFE_WORK,  /* it is kept, or put back: one of LIFE_KEPT... follows */
+    LIFE_STAY,  /* it goes on standing still */
     LIFE_PRESS, /* its power button */
     LIFE_WAKE,  /* GO_ON and PRESS */
     LIFE_TAKE_DOWN, /* it has ended: give back all that it has */

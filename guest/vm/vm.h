@@ -23,6 +23,7 @@ struct vm_life {
     const char *kind; /* what its kernel's file was taken for; NULL: it has firmware */
     struct firmware_items *firmware; /* what that is told: see firmware.h */
     unsigned resets;
+    bool held;          /* nothing that is typed reaches its consoles: see moment.h */
     size_t stream_size; /* of its state when it was saved last */
     /* The reload test (reload.h): exits until the next reload (atomic), how many there were,
      * whether the vCPUs are leaving for one (atomic), and the state of its random numbers. */

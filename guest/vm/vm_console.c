@@ -19,6 +19,8 @@ static struct device *ports(const struct vm *vm)
 
 bool vm_console_takes(const struct vm *vm, int port)
 {
+    if (vm->life->held)
+        return false;
     if (port != VM_SERIAL)
         return vconsole_room(ports(vm), (unsigned)port) != 0;
     return uart_receive_room(uart(vm)) != 0;
@@ -26,6 +28,8 @@ bool vm_console_takes(const struct vm *vm, int port)
 
 void vm_console_type(struct vm *vm, int port, uint8_t byte)
 {
+    if (vm->life->held)
+        return;
     if (port != VM_SERIAL)
         vconsole_type(ports(vm), (unsigned)port, byte);
     else

@@ -93,7 +93,7 @@ def steer(p):
 
 def look(p):
     said = p.run("help")
-    for name in ("list", "attach", "detach", "console", "start", "stop", "pause", "resume", "reset", "kill", "top", "stats",
+    for name in ("list", "attach", "detach", "console", "start", "stop", "pause", "resume", "reset", "kill", "snapshot", "restore", "snapshots", "forget", "top", "stats",
                  "cpus", "memory", "disks", "log", "show", "dump", "set", "balloon", "ports", "resize", "trace", "com2", "regs", "read",
                  "write", "walk", "watch", "watches", "unwatch", "eject", "insert", "login", "logout",
                  "poweroff", "reboot", "help"):

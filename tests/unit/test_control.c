@@ -1,4 +1,4 @@
-/* links: guest/vm/control.c guest/vm/settings.c guest/vm/inspect.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/job.c guest/monitor/commands.c guest/monitor/table.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* links: guest/vm/control.c guest/vm/moments.c guest/monitor/moments.c guest/monitor/text.c guest/vm/settings.c guest/vm/inspect.c guest/vm/events.c guest/vm/idle.c guest/vm/life.c guest/vm/down.c guest/monitor/monitor.c guest/monitor/job.c guest/monitor/commands.c guest/monitor/table.c guest/monitor/command.c guest/monitor/editor.c guest/config/config_text.c guest/config/config_keys.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /* VMs' lives and the machine's end, with guests that are a few rules each, and a clock of the
  * test's own. Commands are typed at the monitor. */
 #include <stdarg.h>
@@ -19,6 +19,7 @@
 #include "guest/vm/events.h"
 #include "guest/vm/hotplug.h"
 #include "guest/vm/making.h"
+#include "guest/vm/moments.h"
 #include "guest/monitor/commands.h"
 #include "guest/monitor/monitor.h"
 #include "guest/monitor/users.h"
@@ -47,6 +48,9 @@ static struct guest {
     bool broken;        /* its kernel is none */
     bool clearing;      /* its memory, for as long as the test likes */
     bool in_between;    /* it comes to a breakpoint now and then */
+    unsigned pieces;    /* in which it is kept, or put back */
+    bool fails, ruined; /* that */
+    bool debugged;      /* so that it cannot be */
     unsigned in_flight; /* of its disks' requests when it ends; one comes back at each look */
     unsigned presses;
     uint64_t pressed;
@@ -266,6 +270,82 @@ static bool type(const char *keys)
 {
     said[0] = '\0';
     return survives(type_keys, keys, 0);
+}
+
+/* --- what is kept of them --- */
+
+static unsigned put_back, dropped;
+
+int moment_possible(const struct vm_slot *s, char *error)
+{
+    return guests[s->id].debugged ? slot_refuse(error, -EBUSY, s, "is debugged") : 0;
+}
+
+void moment_begin(struct vm_slot *s)
+{
+    assert_false(guests[s->id].runs);
+    assert_non_null(s->moments.work);
+}
+
+void moment_destroy(struct moment *m)
+{
+    free(m);
+}
+
+void moment_drop(struct vm_slot *s, const char *why)
+{
+    snprintf(s->moments.said, sizeof(s->moments.said), "%s %s", s->name, why);
+    if (!s->moments.back)
+        free(s->moments.work);
+    s->moments.work = NULL;
+    dropped++;
+}
+
+enum moment_result moment_step(struct vm_slot *s)
+{
+    struct guest *g = &guests[s->id];
+    struct slot_moments *m = &s->moments;
+
+    assert_false(g->runs);
+    if (m->given_up && !m->back) {
+        moment_drop(s, "is not kept");
+        return MOMENT_OVER;
+    }
+    if (g->pieces && g->pieces--)
+        return g->pieces % 2 ? MOMENT_MORE : MOMENT_LATER;
+    if (g->fails || g->ruined) {
+        moment_drop(s, "cannot");
+        return g->ruined ? MOMENT_RUINED : MOMENT_OVER;
+    }
+    if (m->back) {
+        put_back++;
+        s->vm->ending.wanted = s->vm->ending.killed = false;
+    } else {
+        m->work->next = m->kept;
+        m->kept = m->work;
+    }
+    m->work = NULL;
+    return MOMENT_OVER;
+}
+
+unsigned moment_progress(const struct vm_slot *s)
+{
+    return guests[s->id].pieces;
+}
+
+/* Of those before. */
+static void forget_all(void)
+{
+    char error[CONTROL_ERROR];
+
+    for (unsigned i = 0; i < control_count(); i++) {
+        if (control_slot(i)->moments.work)
+            moment_drop(control_slot(i), "is nobody's");
+        while (control_slot(i)->moments.kept)
+            assert_int_equal(moments_forget(control_slot(i), control_slot(i)->moments.kept->name,
+                                            strlen(control_slot(i)->moments.kept->name), error),
+                             0);
+    }
 }
 
 /* --- what is of no interest here --- */
@@ -501,6 +581,7 @@ static const struct {
     {SLOT_WAITING, "restarts"},
     {SLOT_RESETTING, "resetting"},
     {SLOT_KILLING, "ending"},
+    {SLOT_KEEPING, "kept"},
 };
 #define STATES ARRAY_SIZE(states)
 
@@ -537,6 +618,10 @@ static void bring(unsigned i, enum slot_state state)
         g->stuck = true;
         assert_int_equal(control_kill(s, "killed", error), 0);
         break;
+    case SLOT_KEEPING:
+        g->pieces = 1000000;
+        assert_int_equal(moments_keep(s, "now", 3, error), 0);
+        break;
     default:
         break;
     }
@@ -559,6 +644,7 @@ static void build(const enum slot_state *in, enum config_start start)
     static const char *const name[VMS] = {"a", "b", "c"};
 
     monitor.leave();
+    forget_all();
     memset(guests, 0, sizeof(guests));
     memset(vms, 0, sizeof(vms));
     memset(&config, 0, sizeof(config));
@@ -622,6 +708,7 @@ static void make_them(enum kind kind)
         guests[i].in_flight = kind == IN_FLIGHT && guests[i].runs ? 30 : 0;
         guests[i].stuck = kind == STUCK;
         guests[i].clearing = kind == DEAF;
+        guests[i].pieces = kind == DEAF ? 1000000 : 0;
         guests[i].in_between = kind == STOPS_OFTEN;
         vms[i].on_poweroff = kind == WILLING ? CONFIG_END_RESTART : CONFIG_END_PAUSE;
     }
@@ -872,6 +959,162 @@ static void test_reloaded(void **state)
     }
 }
 
+/* --- kept, and put back --- */
+
+static void shows(const char *typed, unsigned steps, const char *answer)
+{
+    assert_true(type(typed));
+    assert_true(pass(steps));
+    if (!strstr(said, answer))
+        fail_msg("'%s': '%s' is not in '%s'", typed, answer, said);
+}
+
+static void is(unsigned vm, enum slot_state state)
+{
+    assert_int_equal(control_slot(vm)->state, state);
+    assert_int_equal(guests[vm].runs, state == SLOT_RUNNING);
+}
+
+static void test_kept_and_put_back(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_PAUSED, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    put_back = 0;
+    shows("snapshots\r", 1, "there is none");
+    shows("snapshot a one\r", 5, "a: is kept as 'one'\r\n");
+    is(0, SLOT_RUNNING);
+    shows("snapshot a one\r", 5, "a has a snapshot 'one' already: forget it");
+    shows("snapshot a a/b\r", 1, "'a/b' is no name");
+    shows("snapshot a 0123456789012345678901234567890_\r", 1, "is no name");
+    shows("restore a tw\r", 1, "a has no snapshot 'tw'");
+    shows("restore a o\t\r", 5, "a: is what was kept as 'one'\r\n");
+    is(0, SLOT_RUNNING);
+    assert_int_equal(put_back, 1);
+    shows("snapshot b two\r", 5, "b: is kept as 'two'; it stands still\r\n");
+    is(1, SLOT_PAUSED);
+    shows("restore b two\r", 5, "b: is what was kept as 'two'; it stands still\r\n");
+    is(1, SLOT_PAUSED);
+    shows("snapshots\r", 1, "b                 two");
+    shows("snapshot c x\r", 1, "c is off\r\n");
+    shows("forget b one\r", 1, "b has no snapshot 'one'");
+    shows("forget b two\r", 1, "b: 'two' is forgotten");
+    guests[0].debugged = true;
+    shows("restore a one\r", 1, "a is debugged");
+    guests[0].debugged = false;
+    /* It stays when its VM ends. */
+    shows("kill a\r", 3, "a: is killed");
+    shows("restore a one\r", 1, "a is off: start it first");
+    shows("start a\r", 3, "a: starts");
+    shows("restore a one\r", 5, "a: is what was kept as 'one'\r\n");
+    is(0, SLOT_RUNNING);
+    forget_all();
+}
+
+static void test_kept_takes_its_time(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_RUNNING, SLOT_AT_START};
+    char error[CONTROL_ERROR];
+
+    build(in, CONFIG_START_TOGETHER);
+    dropped = 0;
+    guests[0].pieces = 100;
+    shows("snapshot a one\r", 30, "a: its memory is kept: ");
+    is(0, SLOT_KEEPING);
+    is(1, SLOT_RUNNING);
+    assert_int_equal(control_pause(control_slot(0), error), -EBUSY);
+    assert_string_equal(error, "a is just being kept, or put back: try again");
+    assert_int_equal(moments_keep(control_slot(0), "x", 1, error), -EBUSY);
+    /* Ctrl-C: it goes on as if nothing had been. */
+    assert_true(type("\x03"));
+    assert_true(pass(3));
+    is(0, SLOT_RUNNING);
+    shows("snapshots\r", 1, "there is none");
+    assert_int_equal(dropped, 1);
+    /* Killed meanwhile. */
+    guests[0].pieces = 100;
+    shows("snapshot a one\r", 5, "");
+    assert_int_equal(control_kill(control_slot(0), "killed", error), 0);
+    assert_true(pass(5));
+    assert_non_null(strstr(said, "a has come to its end, or begins anew, before"));
+    is(0, SLOT_OFF);
+    /* A guest that ends itself while its vCPUs are on their way. */
+    guests[1].stuck = true;
+    shows("snapshot b one\r", 2, "");
+    assert_int_equal(control_slot(1)->state, SLOT_PAUSING);
+    vm_request(&guests[1].vm, VM_REQUEST_POWEROFF, "powered off");
+    guests[1].stuck = false;
+    assert_true(pass(5));
+    is(1, SLOT_OFF);
+    assert_int_equal(dropped, 3);
+    shows("snapshots\r", 1, "there is none");
+    shows("snapshot c start\r", 5, "c: is kept as 'start'; it stands still");
+    is(2, SLOT_PAUSED);
+    forget_all();
+}
+
+static void test_put_back_at_its_end(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_AT_END, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    shows("snapshot b one\r", 1, "b has come to its end: reset or kill it");
+    vms[0].on_poweroff = CONFIG_END_PAUSE;
+    shows("snapshot a one\r", 5, "is kept");
+    vm_request(&guests[0].vm, VM_REQUEST_POWEROFF, "powered off");
+    assert_true(pass(3));
+    is(0, SLOT_AT_END);
+    guests[0].fails = true;
+    shows("restore a one\r", 5, "a cannot");
+    is(0, SLOT_AT_END);
+    guests[0].fails = false;
+    shows("restore a one\r", 5, "a: is what was kept as 'one'; it stands still");
+    is(0, SLOT_PAUSED);
+    shows("resume a\r", 2, "a: goes on");
+    is(0, SLOT_RUNNING);
+    /* It cannot, and goes on. */
+    guests[0].fails = true;
+    shows("restore a one\r", 5, "a cannot");
+    is(0, SLOT_RUNNING);
+    shows("snapshot a two\r", 5, "a cannot");
+    is(0, SLOT_RUNNING);
+    guests[0].fails = false;
+    /* It ends while it is to be kept: that is over. */
+    guests[0].stuck = true;
+    shows("snapshot a two\r", 1, "");
+    vm_request(&guests[0].vm, VM_REQUEST_POWEROFF, "powered off");
+    guests[0].stuck = false;
+    assert_true(pass(5));
+    is(0, SLOT_AT_END);
+    assert_non_null(strstr(said, "a has come to its end before that could be done"));
+    /* Nothing is left of it. */
+    shows("restore a one\r", 5, "a: is what");
+    guests[0].ruined = true;
+    shows("restore a one\r", 5, "a cannot");
+    is(0, SLOT_OFF);
+    forget_all();
+}
+
+/* The machine goes down meanwhile: it is asked as everybody else. */
+static void test_kept_while_the_machine_goes_down(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_OFF};
+    char error[CONTROL_ERROR];
+
+    build(in, CONFIG_START_TOGETHER);
+    guests[0].listens = true;
+    guests[0].pieces = 50;
+    assert_int_equal(moments_keep(control_slot(0), "x", 1, error), 0);
+    assert_true(pass(3));
+    is(0, SLOT_KEEPING);
+    assert_true(type("poweroff\r"));
+    assert_false(pass((LISTENS + 1) * 100 + 50));
+    assert_int_equal(machine, OFF);
+    assert_null(strstr(logged, "it is ended"));
+    assert_int_equal(moments_put_back(control_slot(0), "x", 1, error), -EBUSY);
+    forget_all();
+}
+
 /* `when_idle` does not come in between, whatever it says; and leads to the same end. */
 static void test_when_idle(void **state)
 {
@@ -980,7 +1223,9 @@ static void test_one_is_made_after_the_other(void **state)
 
 /* --- docs/USING.md's table, cell by cell --- */
 
-static const char *const events[] = {"start", "stop", "pause", "resume", "reset", "kill", "down"};
+static const char *const events[] = {"start a",      "stop a",      "pause a",
+                                     "resume a",     "reset a",     "kill a",
+                                     "snapshot a y", "restore a x", "down"};
 #define COLUMNS ARRAY_SIZE(events)
 
 static char *next_cell(char **row)
@@ -1003,6 +1248,16 @@ static const char *name_of(enum slot_state state)
     return "?";
 }
 
+/* What is kept of the first one, for `restore`. */
+static void keep_something(void)
+{
+    struct moment *m = heap_alloc(sizeof(*m));
+
+    m->name[0] = 'x';
+    m->next = control_slot(0)->moments.kept;
+    control_slot(0)->moments.kept = m;
+}
+
 /* What the cell says, from what happens. */
 static void observe(char *text, size_t size, enum slot_state state, unsigned column, bool paused)
 {
@@ -1012,12 +1267,14 @@ static void observe(char *text, size_t size, enum slot_state state, unsigned col
     bool stood;
 
     build(in, CONFIG_START_TOGETHER);
+    keep_something();
     s = control_slot(0);
     vms[0].paused = paused;
     stood = !guests[0].runs || state == SLOT_PAUSING;
-    snprintf(line, sizeof(line), column == COLUMNS - 1 ? "poweroff\r" : "%s a\r", events[column]);
+    snprintf(line, sizeof(line), "%s\r", column == COLUMNS - 1 ? "poweroff" : events[column]);
     assert_true(type(line));
     guests[0].stuck = guests[0].clearing = false;
+    guests[0].pieces = 0;
     if (column < COLUMNS - 1) {
         char *refusal = strstr(said, "\na ");
         if (refusal) {
@@ -1025,8 +1282,9 @@ static void observe(char *text, size_t size, enum slot_state state, unsigned col
             assert_int_equal(s->state, state);
             return;
         }
-        assert_non_null(strstr(said, "\na: "));
+        bool at_once = strstr(said, "\na: ") != NULL;
         assert_true(pass(5));
+        assert_true(at_once || strstr(said, "\ra: ") || strstr(said, "\na: "));
         snprintf(text, size, "%s%s", guests[0].presses ? "asked, " : "", name_of(s->state));
         return;
     }
@@ -1077,14 +1335,15 @@ static void test_commands_while_going_down(void **state)
         for (unsigned column = 0; column < COLUMNS - 1; column++) {
             const enum slot_state in[VMS] = {states[n].state, SLOT_OFF, SLOT_OFF};
             char line[40];
-            bool refused = column == 0 || column == 2 || column == 4;
+            bool refused = column == 0 || column == 2 || column == 4 || column > 5;
 
             build(in, CONFIG_START_TOGETHER);
             assert_true(type("poweroff\r"));
             monitor.leave();
             monitor.enter();
             assert_true(down_wanted());
-            snprintf(line, sizeof(line), "%s a\r", events[column]);
+            keep_something();
+            snprintf(line, sizeof(line), "%s\r", events[column]);
             assert_true(type(line));
             if (refused) {
                 assert_non_null(strstr(said, "\na "));
@@ -1119,6 +1378,10 @@ int main(void)
         cmocka_unit_test(test_called_off),
         cmocka_unit_test(test_in_turn),
         cmocka_unit_test(test_reloaded),
+        cmocka_unit_test(test_kept_and_put_back),
+        cmocka_unit_test(test_kept_takes_its_time),
+        cmocka_unit_test(test_put_back_at_its_end),
+        cmocka_unit_test(test_kept_while_the_machine_goes_down),
         cmocka_unit_test(test_when_idle),
         cmocka_unit_test(test_the_trace_is_sent),
         cmocka_unit_test(test_what_is_made_slowly),

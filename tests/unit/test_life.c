@@ -93,7 +93,7 @@ static void test_no_end_leads_back_while_the_machine_goes_down(void **state)
         enum slot_state asked = life_step(s, LIFE_DOWN, true).next;
         for (unsigned i = 0; i < 4; i++) {
             struct life_step step = life_step(asked, ends[i], true);
-            if (asked == SLOT_OFF)
+            if (asked == SLOT_OFF || asked == SLOT_KEEPING) /* none of its vCPUs runs */
                 continue;
             assert_int_equal(step.next, SLOT_OFF);
             assert_int_equal(step.action, asked == SLOT_KILLING ? LIFE_DESTROY : LIFE_TAKE_DOWN);
@@ -114,6 +114,17 @@ static void test_the_wish_of_a_person_counts(void **state)
     assert_int_equal(life_step(SLOT_RESETTING, LIFE_KILL, false).next, SLOT_KILLING);
 }
 
+/* Whatever a VM stood still for, it is asked to end when that is over. */
+static void test_what_is_kept_ends_too(void **state)
+{
+    assert_int_equal(life_step(SLOT_RUNNING, LIFE_SNAPSHOT, true).action, LIFE_REFUSE);
+    assert_int_equal(life_step(SLOT_PAUSED, LIFE_RESTORE, true).action, LIFE_REFUSE);
+    assert_int_equal(life_step(SLOT_KEEPING, LIFE_DOWN, true).next, SLOT_KEEPING);
+    assert_int_equal(life_step(SLOT_KEEPING, LIFE_KEPT, true).next, SLOT_PAUSED);
+    assert_int_equal(life_step(SLOT_KEEPING, LIFE_KEPT, false).action, LIFE_GO_ON);
+    assert_int_equal(life_step(SLOT_KEEPING, LIFE_KILL, false).action, LIFE_DESTROY);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +134,7 @@ int main(void)
         cmocka_unit_test(test_nothing_starts_while_the_machine_goes_down),
         cmocka_unit_test(test_no_end_leads_back_while_the_machine_goes_down),
         cmocka_unit_test(test_the_wish_of_a_person_counts),
+        cmocka_unit_test(test_what_is_kept_ends_too),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,10 @@
     X(resume, ALL)                                                                                 \
     X(reset, ALL)                                                                                  \
     X(kill, ALL)                                                                                   \
+    X(snapshot, ALL)                                                                               \
+    X(restore, ALL)                                                                                \
+    X(snapshots, LOOK)                                                                             \
+    X(forget, ALL)                                                                                 \
     X(set, ALL)                                                                                    \
     X(attach, ALL)                                                                                 \
     X(detach, ALL)                                                                                 \
@@ -170,6 +174,11 @@ struct vm_slot *control_slot(unsigned index)
 }
 
 struct vm_slot *control_find(const char *name, size_t length)
+{
+    return NULL;
+}
+
+const char *moments_choice(const char *before, size_t length, unsigned n)
 {
     return NULL;
 }

@@ -1,0 +1,291 @@
+/* See moment.h. */
+#include "guest/vm/moment.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
+#include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
+#include "guest/cpu/vcpu.h"
+#include "guest/run/run.h"
+#include "guest/storage/ram.h"
+#include "guest/vm/disks.h"
+#include "guest/vm/making.h"
+#include "mm/heap.h"
+
+#define PIECE_MS 5         /* in which processor 0 does nothing else */
+#define AT_ONCE  64u       /* pages between two looks at the clock */
+#define RESERVE  (4 * MIB) /* of the machine's memory, which is left to others */
+
+/* --- whether it can be --- */
+
+/* Registers that somebody watches are not what their guest thinks that they are. */
+static bool is_watched(const struct vm *vm)
+{
+    bool watched = false;
+
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        watched |= vm->vcpu[i]->hw.watched_cr || vm->vcpu[i]->hw.syscall_watched;
+    return watched;
+}
+
+static int check_disks(const struct vm_slot *s, char *error)
+{
+    const struct vm_disk *d;
+
+    for (unsigned i = 0; (d = vm_disk(s->vm, i)); i++) {
+        if (d->config.read_only || d->config.kind == CONFIG_DISK_RAM)
+            continue;
+        format(error, MOMENT_ERROR,
+               "%s writes to %.*s, whose contents are no part of what is kept: memory that is "
+               "older than its disk destroys file systems",
+               s->name, (int)MIN(d->config.source.length, (size_t)60), d->config.source.data);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int moment_possible(const struct vm_slot *s, char *error)
+{
+    if (s->vm->debugged)
+        return slot_refuse(error, -EBUSY, s, "is under a debugger: end that first");
+    if (is_watched(s->vm))
+        return slot_refuse(error, -EBUSY, s,
+                           "has its control registers or system calls watched: unwatch them first");
+    if (s->leaving)
+        return slot_refuse(error, -EBUSY, s, "has a device that is just leaving: try again");
+    return check_disks(s, error);
+}
+
+/* --- pages: those of RAM, then those of its disks in memory --- */
+
+/* NULL: it has no frame, and reads as zeroes. False: there are not so many. */
+static bool page_at(const struct vm *vm, uint64_t number, uint64_t *gpa, void **page)
+{
+    uint64_t ram = vm->memory.size / PAGE_SIZE;
+    const struct vm_disk *d;
+
+    if (number < ram)
+        return guest_memory_page(&vm->memory, number, gpa, page);
+    number -= ram;
+    for (unsigned i = 0; (d = vm_disk(vm, i)); i++) {
+        if (d->config.kind != CONFIG_DISK_RAM || d->config.read_only)
+            continue;
+        *page = ram_disk_page(d->block, number);
+        if (*page)
+            return true;
+        number -= (d->block->sectors * BLOCK_SECTOR + PAGE_SIZE - 1) / PAGE_SIZE;
+    }
+    return false;
+}
+
+static uint64_t count_pages(const struct vm *vm)
+{
+    uint64_t count = vm->memory.size / PAGE_SIZE;
+    const struct vm_disk *d;
+
+    for (unsigned i = 0; (d = vm_disk(vm, i)); i++)
+        if (d->config.kind == CONFIG_DISK_RAM && !d->config.read_only)
+            count += (d->block->sectors * BLOCK_SECTOR + PAGE_SIZE - 1) / PAGE_SIZE;
+    return count;
+}
+
+/* --- how it ends --- */
+
+void moment_destroy(struct moment *m)
+{
+    vm_stream_free(&m->state);
+    page_store_destroy(&m->pages);
+    heap_free(m);
+}
+
+static void end(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+
+    if (!w->back && w->said[0])
+        moment_destroy(w->work);
+    w->work = NULL;
+    if (s->vm)
+        s->vm->life->held = false;
+}
+
+void moment_drop(struct vm_slot *s, const char *why)
+{
+    format(s->moments.said, sizeof(s->moments.said), "%s %s", s->name, why);
+    end(s);
+}
+
+static enum moment_result fails(struct vm_slot *s, const char *why)
+{
+    moment_drop(s, why);
+    return MOMENT_OVER;
+}
+
+static enum moment_result succeeds(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+    struct moment **last = &w->kept;
+
+    w->said[0] = '\0';
+    while (!w->back && *last)
+        last = &(*last)->next;
+    if (!w->back)
+        *last = w->work;
+    end(s);
+    return MOMENT_OVER;
+}
+
+static enum moment_result no_memory(struct vm_slot *s)
+{
+    struct frame_stats f;
+
+    frame_stats(&f);
+    format(s->moments.said, sizeof(s->moments.said),
+           "%s: there is no memory for it: %lu MiB were wanted so far, %lu MiB are free", s->name,
+           s->moments.work->pages.frames * PAGE_SIZE / MIB, f.free / MIB);
+    end(s);
+    return MOMENT_OVER;
+}
+
+/* --- the steps --- */
+
+void moment_begin(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+
+    s->vm->life->held = true;
+    w->phase = MOMENT_DRAINS;
+    w->page = 0;
+}
+
+/* Its clock has stood still until now. */
+static void keep_time(struct vm_slot *s)
+{
+    uint64_t now = rdtsc();
+
+    run_unload();
+    vm_move_clock(s->vm, s->paused_at - now);
+    s->paused_at = now;
+}
+
+static enum moment_result keep_state(struct vm_slot *s)
+{
+    struct moment *m = s->moments.work;
+
+    keep_time(s);
+    if (vm_stream_save(s->vm, &m->state) < 0 ||
+        page_store_create(&m->pages, count_pages(s->vm), s->vm->memory.owner) < 0)
+        return no_memory(s);
+    m->taken = s->paused_at;
+    return MOMENT_MORE;
+}
+
+static enum moment_result load(struct vm_slot *s)
+{
+    char error[VM_STREAM_ERROR];
+    int result;
+
+    run_unload();
+    result = vm_stream_load(s->vm, &s->moments.work->state, error);
+    s->paused_at = rdtsc();
+    if (result == 0)
+        return MOMENT_MORE;
+    format(s->moments.said, sizeof(s->moments.said), "%s: the saved state %s", s->name, error);
+    end(s);
+    return result == -EIO ? MOMENT_RUINED : MOMENT_OVER;
+}
+
+/* The last moment at which it can be refused. Then RAM, and its state once more: so no device
+ * touches what is there before all of it is. */
+static enum moment_result try_state(struct vm_slot *s)
+{
+    enum moment_result result;
+
+    if (count_pages(s->vm) != s->moments.work->pages.pages)
+        return fails(s, "has other disks in memory than it had then");
+    keep_time(s);
+    result = load(s);
+    if (result == MOMENT_MORE)
+        vm_reset(s->vm);
+    return result;
+}
+
+/* page: NULL, it has no frame. */
+static int one_page(struct vm_slot *s, uint64_t gpa, void *page)
+{
+    struct slot_moments *w = &s->moments;
+    struct page_store *pages = &w->work->pages;
+
+    if (!w->back)
+        return page ? page_store_put(pages, w->page, page) : 0;
+    if (w->phase == MOMENT_PAGES && page)
+        page_store_get(pages, w->page, page);
+    if (w->phase == MOMENT_ROOM && !page && page_store_has(pages, w->page))
+        return guest_memory_back(&s->vm->memory, gpa);
+    return 0;
+}
+
+/* As many pages as there is time for. MOMENT_OVER: that was all of them. */
+static enum moment_result some_pages(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+    uint64_t until = rdtsc() + tsc_hz / 1000 * PIECE_MS, gpa = 0;
+    struct frame_stats f;
+    void *page;
+
+    frame_stats(&f);
+    if (f.free < RESERVE && (!w->back || w->phase == MOMENT_ROOM))
+        return no_memory(s);
+    do {
+        for (unsigned i = 0; i < AT_ONCE; i++, w->page++) {
+            if (!page_at(s->vm, w->page, &gpa, &page))
+                return MOMENT_OVER;
+            if (one_page(s, gpa, page) < 0)
+                return no_memory(s);
+        }
+    } while (rdtsc() < until);
+    return MOMENT_MORE;
+}
+
+static enum moment_result next_phase(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+    enum moment_result result = MOMENT_MORE;
+
+    w->page = 0;
+    if (w->phase == MOMENT_DRAINS) {
+        w->phase = w->back ? MOMENT_ROOM : MOMENT_PAGES;
+        return w->back ? MOMENT_MORE : keep_state(s);
+    }
+    if (w->phase == MOMENT_ROOM) {
+        w->phase = MOMENT_PAGES;
+        return try_state(s);
+    }
+    if (w->back)
+        result = load(s);
+    if (result == MOMENT_MORE)
+        return succeeds(s);
+    return MOMENT_RUINED;
+}
+
+enum moment_result moment_step(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+    enum moment_result result;
+
+    if (w->given_up && !w->back)
+        return fails(s, "is not kept: that was given up");
+    if (w->phase == MOMENT_DRAINS)
+        return bus_idle(board_bus(s->vm->board), false) ? next_phase(s) : MOMENT_LATER;
+    result = some_pages(s);
+    return result == MOMENT_OVER && w->work ? next_phase(s) : result;
+}
+
+unsigned moment_progress(const struct vm_slot *s)
+{
+    const struct slot_moments *w = &s->moments;
+    uint64_t all = w->work && w->phase == MOMENT_PAGES ? w->work->pages.pages : 0;
+
+    return all ? (unsigned)(w->page * 100 / all) : 0;
+}

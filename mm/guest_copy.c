@@ -1,0 +1,117 @@
+/* See guest_copy.h. */
+#include "mm/guest_copy.h"
+
+#include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/string.h"
+#include "mm/guest_memory_internal.h"
+#include "mm/heap.h"
+
+static uint64_t tables_of(uint64_t pages)
+{
+    return (pages + TABLE_ENTRIES - 1) / TABLE_ENTRIES;
+}
+
+int page_store_create(struct page_store *s, uint64_t pages, uint16_t owner)
+{
+    *s = (struct page_store){.pages = pages, .owner = owner};
+    s->table = heap_alloc((tables_of(pages) + 1) * sizeof(s->table[0]));
+    return s->table ? 0 : -ENOMEM;
+}
+
+void page_store_destroy(struct page_store *s)
+{
+    for (uint64_t i = 0; s->table && i < tables_of(s->pages); i++) {
+        const uint64_t *entries = phys_to_virt(s->table[i]);
+
+        for (unsigned n = 0; s->table[i] && n < TABLE_ENTRIES; n++)
+            if (entries[n])
+                frame_free(entries[n], FRAME_ORDER_4K);
+        if (s->table[i])
+            frame_free(s->table[i], FRAME_ORDER_4K);
+    }
+    heap_free(s->table);
+    *s = (struct page_store){0};
+}
+
+static bool is_zero(const void *page)
+{
+    const uint64_t *words = page;
+    uint64_t any = 0;
+
+    for (unsigned i = 0; i < PAGE_SIZE / 8 && !any; i += 8)
+        any = words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] | words[i + 5] |
+              words[i + 6] | words[i + 7];
+    return !any;
+}
+
+/* The frame of its own that such a store takes for something; FRAME_NONE. */
+static paddr take(struct page_store *s)
+{
+    paddr frame = frame_alloc(FRAME_ORDER_4K, s->owner);
+
+    s->frames += frame != FRAME_NONE;
+    return frame;
+}
+
+int page_store_put(struct page_store *s, uint64_t number, const void *page)
+{
+    paddr *table = &s->table[number / TABLE_ENTRIES], frame;
+
+    if (is_zero(page))
+        return 0;
+    if (!*table) {
+        frame = take(s);
+        if (frame == FRAME_NONE)
+            return -ENOMEM;
+        fill64(phys_to_virt(frame), 0, TABLE_ENTRIES);
+        *table = frame;
+    }
+    frame = take(s);
+    if (frame == FRAME_NONE)
+        return -ENOMEM;
+    memcpy(phys_to_virt(frame), page, PAGE_SIZE);
+    ((uint64_t *)phys_to_virt(*table))[number % TABLE_ENTRIES] = frame;
+    return 0;
+}
+
+static uint64_t frame_of(const struct page_store *s, uint64_t number)
+{
+    paddr table = s->table[number / TABLE_ENTRIES];
+
+    return table ? ((const uint64_t *)phys_to_virt(table))[number % TABLE_ENTRIES] : 0;
+}
+
+bool page_store_has(const struct page_store *s, uint64_t number)
+{
+    return frame_of(s, number) != 0;
+}
+
+void page_store_get(const struct page_store *s, uint64_t number, void *page)
+{
+    uint64_t frame = frame_of(s, number);
+
+    if (frame)
+        memcpy(page, phys_to_virt(frame), PAGE_SIZE);
+    else
+        fill64(page, 0, PAGE_SIZE / 8);
+}
+
+bool guest_memory_page(const struct guest_memory *gm, uint64_t number, uint64_t *gpa, void **page)
+{
+    for (uint32_t i = 0; i < gm->range_count; i++) {
+        const struct guest_memory_range *r = &gm->ranges[i];
+
+        if (number >= r->size / PAGE_SIZE) {
+            number -= r->size / PAGE_SIZE;
+            continue;
+        }
+        *gpa = r->gpa + number * PAGE_SIZE;
+        uint64_t word = plain(__atomic_load_n(&r->chunks[chunk_index(r, *gpa)], __ATOMIC_RELAXED));
+        paddr base = ALIGN_DOWN(word, PAGE_SIZE), frame = base + *gpa % GUEST_CHUNK;
+        if ((word & KIND_MASK) == KIND_TABLE)
+            frame = *table_entry(base, *gpa);
+        *page = frame ? phys_to_virt(frame) : NULL;
+        return true;
+    }
+    return false;
+}

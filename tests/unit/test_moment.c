@@ -1,0 +1,434 @@
+/* links: guest/vm/moment.c mm/guest_copy.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c guest/storage/ram.c arch/x86/lib/format.c */
+/* A VM's RAM and its disk in memory, kept and put back in pieces: every byte, whatever was written
+ * and given back meanwhile; and what happens where memory is out. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
+#include "guest/cpu/vcpu.h"
+#include "guest/run/run.h"
+#include "guest/storage/ram.h"
+#include "guest/vm/control.h"
+#include "guest/vm/disks.h"
+#include "guest/vm/making.h"
+#include "guest/vm/vm.h"
+#include "tests/unit/mock_frames.h"
+#include "tests/unit/unused.h"
+
+#define RAM   (5 * MIB)
+#define PAGES (RAM / PAGE_SIZE)
+#define DISK  (3 * PAGE_SIZE + 1024)
+
+static struct vm vm;
+static struct vm_life life;
+static struct board_front front;
+static struct vcpu vcpu;
+static struct vm_slot slot;
+static struct vm_disk disks[2];
+static unsigned disk_count;
+static uint64_t now, tsc_step, free_memory;
+static uint64_t random_state;
+static unsigned in_flight, saves, loads, resets, moved;
+static int load_result;
+static char loads_as[32];
+static uint8_t was[RAM], was_on_disk[4 * PAGE_SIZE];
+
+uint64_t tsc_hz = 1000000;
+
+/* --- what a moment asks of the rest --- */
+
+uint64_t test_tsc(void)
+{
+    return now += tsc_step;
+}
+
+void spin_wait(struct spinlock *l, uint16_t ticket)
+{
+    fail_msg("a lock was left taken");
+}
+
+void frame_stats(struct frame_stats *out)
+{
+    *out = (struct frame_stats){.free = free_memory};
+}
+
+paddr frame_run_alloc(uint64_t pages, uint16_t owner)
+{
+    unsigned order = 0;
+
+    while (BIT(order) < pages)
+        order++;
+    return frame_alloc(order, owner);
+}
+
+void frame_run_free(paddr base)
+{
+    frame_free(base, mock_order[base / PAGE_SIZE]);
+}
+
+paddr virt_to_phys(const void *va)
+{
+    return (paddr)((const uint8_t *)va - mock_memory);
+}
+
+const struct vm_disk *vm_disk(const struct vm *v, unsigned index)
+{
+    return index < disk_count ? &disks[index] : NULL;
+}
+
+bool bus_idle(struct bus *bus, bool over)
+{
+    assert_false(over);
+    return !in_flight || !--in_flight;
+}
+
+void run_unload(void)
+{
+}
+
+void vm_move_clock(struct vm *v, uint64_t delta)
+{
+    moved++;
+}
+
+void vm_reset(struct vm *v)
+{
+    resets++;
+}
+
+int slot_refuse(char *error, int result, const struct vm_slot *s, const char *why)
+{
+    snprintf(error, MOMENT_ERROR, "%s %s", s->name, why);
+    return result;
+}
+
+int vm_stream_save(struct vm *v, struct vm_stream *out)
+{
+    assert_true(life.held);
+    assert_int_equal(in_flight, 0);
+    out->data = heap_alloc(8);
+    out->size = 8;
+    saves++;
+    return out->data ? 0 : -ENOMEM;
+}
+
+void vm_stream_free(struct vm_stream *s)
+{
+    heap_free(s->data);
+}
+
+int vm_stream_load(struct vm *v, const struct vm_stream *s, char *error)
+{
+    assert_true(life.held);
+    assert_int_equal(in_flight, 0);
+    snprintf(error, VM_STREAM_ERROR, "%s", loads_as);
+    loads++;
+    return load_result;
+}
+
+/* --- the VM --- */
+
+static uint64_t any(void)
+{
+    random_state = random_state * 6364136223846793005ULL + 1442695040888963407ULL;
+    return random_state >> 33;
+}
+
+static void scribble(void)
+{
+    for (uint64_t i = 0; i < PAGES; i++) {
+        uint64_t word = any() % 3 ? any() : 0;
+
+        for (unsigned n = 0; n < PAGE_SIZE; n += 8)
+            memcpy(was + i * PAGE_SIZE + n, &word, 8);
+        if (any() % 4 == 0)
+            was[i * PAGE_SIZE + any() % PAGE_SIZE] ^= 1; /* one byte of a page of zeroes, too */
+    }
+    assert_int_equal(guest_memory_write(&vm.memory, 0, was, RAM - MIB), 0);
+    assert_int_equal(guest_memory_write(&vm.memory, 8 * MIB, was + RAM - MIB, MIB), 0);
+    for (unsigned i = 0; i < 4; i++)
+        memset(ram_disk_page(disks[0].block, i), (int)any(), i < 3 ? PAGE_SIZE : 1024);
+}
+
+static void remember(uint8_t *ram, uint8_t *disk)
+{
+    assert_int_equal(guest_memory_read(&vm.memory, 0, ram, RAM - MIB), 0);
+    assert_int_equal(guest_memory_read(&vm.memory, 8 * MIB, ram + RAM - MIB, MIB), 0);
+    for (unsigned i = 0; i < 4; i++)
+        memcpy(disk + i * PAGE_SIZE, ram_disk_page(disks[0].block, i), i < 3 ? PAGE_SIZE : 1024);
+}
+
+static void as_it_was(void)
+{
+    static uint8_t is[RAM], on_disk[4 * PAGE_SIZE];
+
+    remember(is, on_disk);
+    assert_memory_equal(is, was, RAM);
+    assert_memory_equal(on_disk, was_on_disk, DISK);
+}
+
+static int fresh(void **state)
+{
+    const struct guest_memory_region regions[] = {{0, RAM - MIB}, {8 * MIB, MIB}};
+    static const uint8_t file[DISK] = {1};
+
+    mock_reset();
+    vm = (struct vm){.name = "a",
+                     .life = &life,
+                     .vcpu_count = 1,
+                     .vcpu = {&vcpu},
+                     .board = (struct board *)&front};
+    life = (struct vm_life){0};
+    vcpu.hw.watched_cr = 0;
+    slot = (struct vm_slot){.name = "a", .vm = &vm};
+    assert_int_equal(guest_memory_create(&vm.memory, FRAME_VM, regions, 2), 0);
+    assert_int_equal(guest_memory_balloon(&vm.memory), 0);
+    disks[0] = (struct vm_disk){.config = {.kind = CONFIG_DISK_RAM},
+                                .block = ram_disk_create(file, DISK, FRAME_VM)};
+    assert_non_null(disks[0].block);
+    disk_count = 1;
+    in_flight = saves = loads = resets = moved = 0;
+    load_result = 0;
+    tsc_step = 1000;
+    free_memory = GIB;
+    random_state = 3;
+    scribble();
+    return 0;
+}
+
+static int all_back(void **state)
+{
+    for (struct moment *m = slot.moments.kept, *next; m; m = next) {
+        next = m->next;
+        moment_destroy(m);
+    }
+    ram_disk_destroy(disks[0].block);
+    guest_memory_destroy(&vm.memory);
+    assert_int_equal(mock_used, 0);
+    assert_int_equal(mock_heap_blocks, 0);
+    return 0;
+}
+
+/* How many steps it took. */
+static unsigned go(enum moment_result *result)
+{
+    unsigned steps = 0;
+
+    moment_begin(&slot);
+    do {
+        *result = moment_step(&slot);
+        steps++;
+        assert_int_equal(slot.moments.work != NULL,
+                         *result == MOMENT_MORE || *result == MOMENT_LATER);
+        assert_int_equal(life.held, slot.moments.work != NULL);
+    } while (slot.moments.work);
+    return steps;
+}
+
+static unsigned keep(void)
+{
+    enum moment_result result;
+    unsigned steps;
+
+    slot.moments.work = heap_alloc(sizeof(struct moment));
+    slot.moments.back = false;
+    steps = go(&result);
+    assert_int_equal(result, MOMENT_OVER);
+    return steps;
+}
+
+static enum moment_result put_back(struct moment *m)
+{
+    enum moment_result result;
+
+    slot.moments.work = m;
+    slot.moments.back = true;
+    go(&result);
+    return result;
+}
+
+static void all_comes_back(void **state)
+{
+    remember(was, was_on_disk);
+    in_flight = 5;
+    assert_true(keep() > 4 + PAGES / 64 / 5); /* in pieces of 5 ms */
+    assert_string_equal(slot.moments.said, "");
+    assert_int_equal(saves, 1);
+    uint64_t frames = slot.moments.kept->pages.frames;
+    assert_uint_in_range(frames, PAGES / 2, PAGES * 9 / 10); /* pages of zeroes take none */
+    for (unsigned i = 0; i < 5; i++) {
+        static uint8_t ram[RAM], disk[4 * PAGE_SIZE];
+
+        memcpy(ram, was, RAM);
+        memcpy(disk, was_on_disk, DISK);
+        scribble();
+        memcpy(was, ram, RAM);
+        memcpy(was_on_disk, disk, DISK);
+        in_flight = i;
+        assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
+        assert_string_equal(slot.moments.said, "");
+        as_it_was();
+        assert_int_equal(loads, 2 * (i + 1)); /* tried first */
+        assert_int_equal(resets, i + 1);
+    }
+    assert_int_equal(slot.moments.kept->pages.frames, frames);
+    assert_null(slot.moments.kept->next);
+}
+
+/* Pages that its guest has given back before, or since. */
+static void balloon(void **state)
+{
+    static const uint64_t given[] = {0, PAGE_SIZE, MIB, 8 * MIB};
+    paddr frame;
+
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(guest_memory_give(&vm.memory, given[i], &frame), 0);
+        guest_memory_leave(&vm.memory, frame);
+    }
+    remember(was, was_on_disk);
+    keep();
+    assert_int_equal(guest_memory_back(&vm.memory, given[0]), 0);
+    assert_int_equal(guest_memory_write(&vm.memory, given[0], "x", 1), 0);
+    for (unsigned i = 2; i < 4; i++) {
+        assert_int_equal(guest_memory_write(&vm.memory, given[i], "x", 1), 0);
+        assert_int_equal(guest_memory_give(&vm.memory, given[i], &frame), 0);
+        guest_memory_leave(&vm.memory, frame);
+    }
+    assert_int_equal(guest_memory_given(&vm.memory), 3);
+    assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
+    as_it_was();
+    assert_uint_in_range(guest_memory_given(&vm.memory), 1, 3);
+}
+
+static void no_memory(void **state)
+{
+    uint64_t used = mock_used;
+
+    for (uint64_t limit = 0; limit < 2000; limit += limit < 10 ? 1 : 97) {
+        mock_limit = used + limit;
+        keep();
+        if (!slot.moments.said[0])
+            break;
+        assert_non_null(strstr(slot.moments.said, "there is no memory for it"));
+        assert_null(slot.moments.kept);
+        assert_int_equal(mock_used, used);
+    }
+    assert_non_null(slot.moments.kept);
+    mock_limit = MOCK_FRAMES;
+    free_memory = 3 * MIB; /* of which others are to have something */
+    keep();
+    assert_string_equal(slot.moments.said,
+                        "a: there is no memory for it: 0 MiB were wanted so far, 3 MiB are free");
+    for (long left = 0; left < 3; left++) {
+        mock_heap_left = 1000;
+        slot.moments.work = heap_alloc(sizeof(struct moment));
+        mock_heap_left = left;
+        slot.moments.back = false;
+        free_memory = GIB;
+        enum moment_result result;
+        go(&result);
+        assert_int_equal(slot.moments.said[0] != 0, left < 2);
+    }
+    mock_heap_left = 1000;
+}
+
+/* What cannot be put back leaves all as it is. */
+static void put_back_for_want_of_memory(void **state)
+{
+    paddr frame;
+
+    assert_int_equal(guest_memory_write(&vm.memory, MIB, "x", 1), 0);
+    keep();
+    for (unsigned i = 0; i < 10; i++) {
+        assert_int_equal(guest_memory_give(&vm.memory, MIB + i * PAGE_SIZE, &frame), 0);
+        guest_memory_leave(&vm.memory, frame);
+    }
+    scribble();
+    remember(was, was_on_disk);
+    for (unsigned i = 0; i < 10; i++) { /* scribbling has brought them back */
+        assert_int_equal(guest_memory_write(&vm.memory, MIB + i * PAGE_SIZE, was, 1), 0);
+        assert_int_equal(guest_memory_give(&vm.memory, MIB + i * PAGE_SIZE, &frame), 0);
+        guest_memory_leave(&vm.memory, frame);
+    }
+    remember(was, was_on_disk);
+    mock_limit = mock_used + 2;
+    assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
+    assert_non_null(strstr(slot.moments.said, "there is no memory for it"));
+    assert_int_equal(loads, 0);
+    as_it_was();
+    mock_limit = MOCK_FRAMES;
+    load_result = -EBADMSG;
+    snprintf(loads_as, sizeof(loads_as), "is damaged");
+    assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
+    assert_string_equal(slot.moments.said, "a: the saved state is damaged");
+    assert_int_equal(resets, 0);
+    as_it_was();
+    load_result = -EIO;
+    assert_int_equal(put_back(slot.moments.kept), MOMENT_RUINED);
+    load_result = 0;
+    disk_count = 0;
+    assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
+    assert_string_equal(slot.moments.said, "a has other disks in memory than it had then");
+    disk_count = 1;
+}
+
+static void given_up(void **state)
+{
+    uint64_t used = mock_used;
+
+    slot.moments.work = heap_alloc(sizeof(struct moment));
+    slot.moments.back = false;
+    moment_begin(&slot);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(moment_step(&slot), MOMENT_MORE);
+    assert_uint_in_range(moment_progress(&slot), 1, 99);
+    assert_true(mock_used > used);
+    slot.moments.given_up = true;
+    assert_int_equal(moment_step(&slot), MOMENT_OVER);
+    assert_non_null(strstr(slot.moments.said, "given up"));
+    assert_int_equal(mock_used, used);
+    assert_null(slot.moments.kept);
+    assert_false(life.held);
+}
+
+static void not_possible(void **state)
+{
+    char error[MOMENT_ERROR];
+
+    assert_int_equal(moment_possible(&slot, error), 0);
+    disks[1] = (struct vm_disk){
+        .config = {.kind = CONFIG_DISK_PARTITION, .source = {"part:root", 9}, .read_only = true}};
+    disk_count = 2;
+    assert_int_equal(moment_possible(&slot, error), 0);
+    disks[1].config.read_only = false;
+    assert_int_equal(moment_possible(&slot, error), -EINVAL);
+    assert_non_null(strstr(error, "a writes to part:root, whose contents are no part"));
+    disk_count = 1;
+    vm.debugged = true;
+    assert_int_equal(moment_possible(&slot, error), -EBUSY);
+    vm.debugged = false;
+    vcpu.hw.watched_cr = BIT(4);
+    assert_int_equal(moment_possible(&slot, error), -EBUSY);
+    assert_non_null(strstr(error, "unwatch"));
+    vcpu.hw.watched_cr = 0;
+    slot.leaving = 1;
+    assert_int_equal(moment_possible(&slot, error), -EBUSY);
+    slot.leaving = 0;
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, all_back)
+    const struct CMUnitTest tests[] = {
+        TEST(all_comes_back), TEST(balloon),
+        TEST(no_memory),      TEST(put_back_for_want_of_memory),
+        TEST(given_up),       TEST(not_possible),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
