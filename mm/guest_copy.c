@@ -6,6 +6,10 @@
 #include "mm/guest_memory_internal.h"
 #include "mm/heap.h"
 
+/* Beside a page's address: the frame is another store's. Who has it of that one, too, shows so;
+ * when the other one goes, its frames go on to one of those. */
+#define SHARED BIT(0)
+
 static uint64_t tables_of(uint64_t pages)
 {
     return (pages + TABLE_ENTRIES - 1) / TABLE_ENTRIES;
@@ -13,9 +17,13 @@ static uint64_t tables_of(uint64_t pages)
 
 int page_store_create(struct page_store *s, uint64_t pages, uint16_t owner)
 {
-    *s = (struct page_store){.pages = pages, .owner = owner};
-    s->table = heap_alloc((tables_of(pages) + 1) * sizeof(s->table[0]));
-    return s->table ? 0 : -ENOMEM;
+    paddr *table = heap_alloc((tables_of(pages) + 1) * sizeof(table[0]));
+
+    *s = (struct page_store){0};
+    if (!table)
+        return -ENOMEM;
+    *s = (struct page_store){.table = table, .pages = pages, .owner = owner};
+    return 0;
 }
 
 void page_store_destroy(struct page_store *s)
@@ -24,7 +32,7 @@ void page_store_destroy(struct page_store *s)
         const uint64_t *entries = phys_to_virt(s->table[i]);
 
         for (unsigned n = 0; s->table[i] && n < TABLE_ENTRIES; n++)
-            if (entries[n])
+            if (entries[n] && !(entries[n] & SHARED))
                 frame_free(entries[n], FRAME_ORDER_4K);
         if (s->table[i])
             frame_free(s->table[i], FRAME_ORDER_4K);
@@ -44,6 +52,17 @@ static bool is_zero(const void *page)
     return !any;
 }
 
+static bool same_page(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    uint64_t differs = 0;
+
+    for (unsigned i = 0; i < PAGE_SIZE / 8 && !differs; i += 4)
+        differs =
+            (x[i] ^ y[i]) | (x[i + 1] ^ y[i + 1]) | (x[i + 2] ^ y[i + 2]) | (x[i + 3] ^ y[i + 3]);
+    return !differs;
+}
+
 /* The frame of its own that such a store takes for something; FRAME_NONE. */
 static paddr take(struct page_store *s)
 {
@@ -53,9 +72,24 @@ static paddr take(struct page_store *s)
     return frame;
 }
 
-int page_store_put(struct page_store *s, uint64_t number, const void *page)
+/* The word of that page; 0: it has none. */
+static uint64_t word_of(const struct page_store *s, uint64_t number)
+{
+    paddr table = number < s->pages ? s->table[number / TABLE_ENTRIES] : 0;
+
+    return table ? ((const uint64_t *)phys_to_virt(table))[number % TABLE_ENTRIES] : 0;
+}
+
+static const void *page_of(uint64_t word)
+{
+    return phys_to_virt(ALIGN_DOWN(word, PAGE_SIZE));
+}
+
+int page_store_put(struct page_store *s, uint64_t number, const void *page,
+                   const struct page_store *like)
 {
     paddr *table = &s->table[number / TABLE_ENTRIES], frame;
+    uint64_t word = like ? word_of(like, number) : 0;
 
     if (is_zero(page))
         return 0;
@@ -66,32 +100,46 @@ int page_store_put(struct page_store *s, uint64_t number, const void *page)
         fill64(phys_to_virt(frame), 0, TABLE_ENTRIES);
         *table = frame;
     }
-    frame = take(s);
-    if (frame == FRAME_NONE)
-        return -ENOMEM;
-    memcpy(phys_to_virt(frame), page, PAGE_SIZE);
-    ((uint64_t *)phys_to_virt(*table))[number % TABLE_ENTRIES] = frame;
+    if (word && same_page(page_of(word), page)) {
+        word |= SHARED;
+    } else {
+        word = take(s);
+        if (word == FRAME_NONE)
+            return -ENOMEM;
+        memcpy(phys_to_virt(word), page, PAGE_SIZE);
+    }
+    ((uint64_t *)phys_to_virt(*table))[number % TABLE_ENTRIES] = word;
     return 0;
 }
 
-static uint64_t frame_of(const struct page_store *s, uint64_t number)
+void page_store_hand_over(struct page_store *s, struct page_store *to)
 {
-    paddr table = s->table[number / TABLE_ENTRIES];
-
-    return table ? ((const uint64_t *)phys_to_virt(table))[number % TABLE_ENTRIES] : 0;
+    for (uint64_t i = 0; i < MIN(tables_of(s->pages), tables_of(to->pages)); i++) {
+        if (!s->table[i] || !to->table[i])
+            continue;
+        uint64_t *mine = phys_to_virt(s->table[i]), *theirs = phys_to_virt(to->table[i]);
+        for (unsigned n = 0; n < TABLE_ENTRIES; n++) {
+            if (!mine[n] || theirs[n] != (mine[n] | SHARED) || (mine[n] & SHARED))
+                continue;
+            theirs[n] = mine[n];
+            mine[n] |= SHARED;
+            s->frames--;
+            to->frames++;
+        }
+    }
 }
 
 bool page_store_has(const struct page_store *s, uint64_t number)
 {
-    return frame_of(s, number) != 0;
+    return word_of(s, number) != 0;
 }
 
 void page_store_get(const struct page_store *s, uint64_t number, void *page)
 {
-    uint64_t frame = frame_of(s, number);
+    uint64_t word = word_of(s, number);
 
-    if (frame)
-        memcpy(page, phys_to_virt(frame), PAGE_SIZE);
+    if (word)
+        memcpy(page, page_of(word), PAGE_SIZE);
     else
         fill64(page, 0, PAGE_SIZE / 8);
 }

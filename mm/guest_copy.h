@@ -7,9 +7,9 @@
 #include "mm/guest_memory.h"
 
 struct page_store {
-    paddr *table;    /* each of a frame of addresses: 0, or the page's */
+    paddr *table;    /* each of a frame of words: 0, or the page's address, and see guest_copy.c */
     uint64_t pages;  /* that there is room for */
-    uint64_t frames; /* that it has, tables included */
+    uint64_t frames; /* of its own, tables included */
     uint16_t owner;  /* whose frames those are */
 };
 
@@ -17,8 +17,12 @@ struct page_store {
 int page_store_create(struct page_store *s, uint64_t pages, uint16_t owner) MUST_CHECK;
 /* Safe on a zeroed struct. */
 void page_store_destroy(struct page_store *s);
-/* Keep what page number `number` is; it is put once. -ENOMEM: not kept. */
-int page_store_put(struct page_store *s, uint64_t number, const void *page) MUST_CHECK;
+/* Keep what page number `number` is; it is put once. Where another store (NULL: there is none) has
+ * the same there, that is not kept twice. -ENOMEM: not kept. */
+int page_store_put(struct page_store *s, uint64_t number, const void *page,
+                   const struct page_store *like) MUST_CHECK;
+/* What `to` has of s belongs to `to` from now on: for each that may have, before s is destroyed. */
+void page_store_hand_over(struct page_store *s, struct page_store *to);
 /* Whether it is anything but zeroes. */
 bool page_store_has(const struct page_store *s, uint64_t number);
 /* Copy it back. */

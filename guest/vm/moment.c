@@ -92,8 +92,14 @@ static uint64_t count_pages(const struct vm *vm)
 
 /* --- how it ends --- */
 
-void moment_destroy(struct moment *m)
+void moment_destroy(struct vm_slot *s, struct moment *m)
 {
+    struct slot_moments *w = &s->moments;
+
+    for (struct moment *other = w->kept; other; other = other->next)
+        page_store_hand_over(&m->pages, &other->pages);
+    if (w->work && w->work != m)
+        page_store_hand_over(&m->pages, &w->work->pages);
     vm_stream_free(&m->state);
     page_store_destroy(&m->pages);
     heap_free(m);
@@ -104,7 +110,7 @@ static void end(struct vm_slot *s)
     struct slot_moments *w = &s->moments;
 
     if (!w->back && w->said[0])
-        moment_destroy(w->work);
+        moment_destroy(s, w->work);
     w->work = NULL;
     if (s->vm)
         s->vm->life->held = false;
@@ -211,6 +217,16 @@ static enum moment_result try_state(struct vm_slot *s)
     return result;
 }
 
+/* What was kept last: most of it may be the same. */
+static const struct page_store *newest(const struct slot_moments *w)
+{
+    const struct moment *m = w->kept;
+
+    while (m && m->next)
+        m = m->next;
+    return m ? &m->pages : NULL;
+}
+
 /* page: NULL, it has no frame. */
 static int one_page(struct vm_slot *s, uint64_t gpa, void *page)
 {
@@ -218,7 +234,7 @@ static int one_page(struct vm_slot *s, uint64_t gpa, void *page)
     struct page_store *pages = &w->work->pages;
 
     if (!w->back)
-        return page ? page_store_put(pages, w->page, page) : 0;
+        return page ? page_store_put(pages, w->page, page, newest(w)) : 0;
     if (w->phase == MOMENT_PAGES && page)
         page_store_get(pages, w->page, page);
     if (w->phase == MOMENT_ROOM && !page && page_store_has(pages, w->page))

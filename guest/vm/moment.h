@@ -52,6 +52,7 @@ void moment_begin(struct vm_slot *s);
 enum moment_result moment_step(struct vm_slot *s);
 /* Nothing comes of it: the VM ends, or begins anew. */
 void moment_drop(struct vm_slot *s, const char *why);
-void moment_destroy(struct moment *m);
+/* Give back what it takes, but for what others of the slot have of it. It is not in their list. */
+void moment_destroy(struct vm_slot *s, struct moment *m);
 /* How much of it is done, in percent. */
 unsigned moment_progress(const struct vm_slot *s);

@@ -81,7 +81,7 @@ int moments_keep(struct vm_slot *s, const char *name, size_t length, char *error
     result = control_keep(s, error);
     if (result < 0) {
         s->moments.work = NULL;
-        moment_destroy(m);
+        moment_destroy(s, m);
     }
     return result;
 }
@@ -121,7 +121,7 @@ int moments_forget(struct vm_slot *s, const char *name, size_t length, char *err
     if (s->moments.work == m)
         return slot_refuse(error, -EBUSY, s, "is just being put back to it: try again");
     *at = m->next;
-    moment_destroy(m);
+    moment_destroy(s, m);
     return 0;
 }
 

@@ -287,7 +287,7 @@ void moment_begin(struct vm_slot *s)
     assert_non_null(s->moments.work);
 }
 
-void moment_destroy(struct moment *m)
+void moment_destroy(struct vm_slot *s, struct moment *m)
 {
     free(m);
 }

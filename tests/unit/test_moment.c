@@ -203,9 +203,9 @@ static int fresh(void **state)
 
 static int all_back(void **state)
 {
-    for (struct moment *m = slot.moments.kept, *next; m; m = next) {
-        next = m->next;
-        moment_destroy(m);
+    for (struct moment *m; (m = slot.moments.kept);) {
+        slot.moments.kept = m->next;
+        moment_destroy(&slot, m);
     }
     ram_disk_destroy(disks[0].block);
     guest_memory_destroy(&vm.memory);
@@ -278,6 +278,95 @@ static void all_comes_back(void **state)
     }
     assert_int_equal(slot.moments.kept->pages.frames, frames);
     assert_null(slot.moments.kept->next);
+}
+
+/* --- several moments: what they have in common is there once --- */
+
+static struct moment *number(unsigned n)
+{
+    struct moment *m = slot.moments.kept;
+
+    while (n--)
+        m = m->next;
+    return m;
+}
+
+static void forget(unsigned n)
+{
+    struct moment *m = number(n), **at = &slot.moments.kept;
+
+    while (*at != m)
+        at = &(*at)->next;
+    *at = m->next;
+    moment_destroy(&slot, m);
+}
+
+static void in_common(void **state)
+{
+    static uint8_t ram[4][RAM], disk[4][4 * PAGE_SIZE];
+    static const uint8_t orders[][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 0, 3, 2}, {2, 0, 1, 3}};
+
+    for (unsigned o = 0; o < ARRAY_SIZE(orders); o++) {
+        uint64_t used = mock_used, all = 0;
+        bool there[4] = {true, true, true, true};
+        struct moment *m[4];
+
+        for (unsigned n = 0; n < 4; n++) {
+            for (unsigned i = 0; i < 40; i++) { /* a few pages are others */
+                uint64_t at = any() % PAGES * PAGE_SIZE;
+                uint64_t value = any() % 4;
+                at += at >= RAM - MIB ? 8 * MIB - (RAM - MIB) : 0;
+                assert_int_equal(guest_memory_write(&vm.memory, at, &value, 8), 0);
+            }
+            remember(ram[n], disk[n]);
+            keep();
+            assert_string_equal(slot.moments.said, "");
+            m[n] = number(n);
+            if (n)
+                assert_uint_in_range(m[n]->pages.frames, 1, 50);
+            all += m[n]->pages.frames;
+        }
+        for (unsigned k = 0; k < 4; k++) {
+            for (unsigned n = 0; n < 4; n++) {
+                if (!there[n])
+                    continue;
+                scribble();
+                assert_int_equal(put_back(m[n]), MOMENT_OVER);
+                memcpy(was, ram[n], RAM);
+                memcpy(was_on_disk, disk[n], DISK);
+                as_it_was();
+            }
+            unsigned place = 0;
+            for (unsigned n = 0; n < orders[o][k]; n++)
+                place += there[n];
+            forget(place);
+            there[orders[o][k]] = false;
+        }
+        assert_int_equal(mock_used, used);
+        assert_true(all < 2 * PAGES);
+    }
+}
+
+/* The one that it has much in common with is forgotten while it is being kept. */
+static void forgotten_meanwhile(void **state)
+{
+    static uint8_t ram[RAM], disk[4 * PAGE_SIZE];
+
+    keep();
+    remember(ram, disk);
+    slot.moments.work = heap_alloc(sizeof(struct moment));
+    slot.moments.back = false;
+    moment_begin(&slot);
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(moment_step(&slot), MOMENT_MORE);
+    forget(0);
+    while (slot.moments.work)
+        (void)moment_step(&slot);
+    scribble();
+    memcpy(was, ram, RAM);
+    memcpy(was_on_disk, disk, DISK);
+    assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
+    as_it_was();
 }
 
 /* Pages that its guest has given back before, or since. */
@@ -425,8 +514,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, all_back)
     const struct CMUnitTest tests[] = {
-        TEST(all_comes_back), TEST(balloon),
-        TEST(no_memory),      TEST(put_back_for_want_of_memory),
+        TEST(all_comes_back), TEST(in_common),    TEST(forgotten_meanwhile),
+        TEST(balloon),        TEST(no_memory),    TEST(put_back_for_want_of_memory),
         TEST(given_up),       TEST(not_possible),
     };
 
