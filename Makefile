@@ -217,9 +217,15 @@ image: $(IMAGE_NEEDS)
 
 # A second Bochs, of Debian 13, which knows more of VMX than Debian 12's.
 BOCHS_3 := $(B)/bochs3/bochs
-$(BOCHS_3): tools/fetch-bochs.sh
-	@tools/fetch-bochs.sh $(@D)
+$(BOCHS_3): tools/fetch-emulator.sh
+	@tools/fetch-emulator.sh bochs $(@D)
 bochs3: $(BOCHS_3)
+
+# A second QEMU, of Debian 13, which has a network card more.
+QEMU_10 := $(B)/qemu10/qemu
+$(QEMU_10): tools/fetch-emulator.sh
+	@tools/fetch-emulator.sh qemu $(@D)
+qemu10: $(QEMU_10)
 BOCHS_NEEDED := $(if $(filter 3,$(BOCHS)),$(BOCHS_3))
 
 # --- running ----------------------------------------------------------------------------------------------------------
@@ -259,7 +265,7 @@ TEST_NESTED_NEEDS := $(B)/nested/vmlinuz $(B)/nested/poll_uart
 test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL)) $(BOCHS_NEEDED)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
 test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic) \
-        $(TEST_NESTED_NEEDS) $(BOCHS_3)
+        $(TEST_NESTED_NEEDS) $(BOCHS_3) $(QEMU_10)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py
 
@@ -351,6 +357,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 kernel loader guest image password vmlinux run trace unit fuzz test test-all soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
+.PHONY: all debug bench bochs3 qemu10 kernel loader guest image password vmlinux run trace unit fuzz test test-all soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) \( -path $(B)/fresh -o -path $(B)/unit -o -path $(B)/fuzz \) -prune -o -name '*.d' -print 2>/dev/null)

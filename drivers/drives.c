@@ -3,6 +3,7 @@
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "drivers/virtio.h"
 
 #define CLASS_STORAGE 1
 #define SUBCLASS_IDE  1
@@ -10,7 +11,6 @@
 #define SUBCLASS_NVM  8
 #define AHCI_1        1 /* interfaces */
 #define NVME_IO       2
-#define VIRTIO        0x1af4
 #define VIRTIO_BLK    0x1042
 #define VIRTIO_BLK_0  0x1001 /* one that older drivers know, too */
 
@@ -29,7 +29,7 @@ void drive_unit_of(const struct host_pci *p, struct disk_unit *u)
 
 static void probe(const struct host_pci *p)
 {
-    if (p->vendor == VIRTIO && (p->device == VIRTIO_BLK || p->device == VIRTIO_BLK_0))
+    if (p->vendor == VIRTIO_VENDOR && (p->device == VIRTIO_BLK || p->device == VIRTIO_BLK_0))
         virtio_blk_probe(p);
     if (p->class != CLASS_STORAGE)
         return;

@@ -64,39 +64,40 @@
 #define TIDV         0x3820
 #define TXDCTL       0x3828
 #define TXDCTL_DESC  BIT(22)
+#define DCTL_ENABLE  BIT(25) /* of either queue, where it is by itself */
 #define RFCTL        0x5008
 #define RAL          0x5400
 #define RAH          0x5404
 #define RAH_AV       BIT(31)
 
+/* The 82576's, and of its kin. */
+#define GPIE           0x1514
+#define EIMC           0x1528
+#define EITR           0x1680
+#define EITR_VALUE     (125u << 2 | BIT(31)) /* microseconds; the counter is not touched */
+#define IVAR           0x1700
+#define IVAR_VALUE     0x8080u /* both queues' causes are bit 0 of EICR, which is masked */
+#define RXPBS          0x2404
+#define RXPBS_VALUE    0xa2u
+#define TXPBS          0x3404
+#define TXPBS_VALUE    0x04000014u
+#define SRRCTL         0x280c
+#define SRRCTL_VALUE   (E1000_BUFFER / KIB | BIT(25)) /* one buffer, advanced descriptors */
+#define RXDCTL         0x2828
+#define RXDCTL_VALUE   (8u | 8u << 8 | 1u << 16) /* thresholds: each one is written back at once */
+#define TXDCTL_VALUE   (8u | 1u << 8)
+#define RLPML          0x5004
+#define CHECKSUM_BYTES 4u
+/* I219's. */
+#define FEXTNVM11      0x5bbc
+#define FEXTNVM11_MULR BIT(13)
+
 #define ITR_UNIT_NS 256
 #define ITR_RATE    8000 /* interrupts a second */
 
-#define RX_DD  BIT(0)
-#define RX_EOP BIT(1)
-#define RX_BAD (BIT(0) | BIT(1) | BIT(2) | BIT(4) | BIT(7)) /* CE, SE, SEQ, CXE, RXE */
-#define TX_EOP BIT(0)
-#define TX_FCS BIT(1)
-#define TX_RS  BIT(3)
-#define TX_DD  BIT(0)
-
-#define RESET_MS 20
-#define QUIET_MS 100
-
-static const struct e1000_model models[] = {
-    {0x100e, "82540EM", 9216 + NET_CARD_HEADER, 0},
-    {0x100f, "82545EM", 9216 + NET_CARD_HEADER, E1000_NOT_TRIED},
-    {0x10d3, "82574L", 9000 + NET_CARD_HEADER, E1000_PCIE},
-    {0x10f6, "82574LA", 9000 + NET_CARD_HEADER, E1000_PCIE | E1000_NOT_TRIED},
-};
-
-const struct e1000_model *e1000_find(uint16_t device)
-{
-    for (unsigned i = 0; i < ARRAY_SIZE(models); i++)
-        if (models[i].device == device)
-            return &models[i];
-    return NULL;
-}
+#define RESET_MS  20
+#define QUIET_MS  100
+#define ENABLE_MS 10
 
 static struct e1000 *of(struct net_card *c)
 {
@@ -113,14 +114,20 @@ static void put(const struct e1000 *e, unsigned reg, uint64_t value)
     io_write32(&e->registers, reg, (uint32_t)value);
 }
 
-static bool wait_clear(const struct e1000 *e, unsigned reg, uint64_t bits, unsigned ms)
+/* Until these bits are that: false, they are not in time. */
+static bool wait_for(const struct e1000 *e, unsigned reg, uint64_t bits, uint64_t what, unsigned ms)
 {
     uint64_t until = rdtsc() + tsc_hz / 1000 * ms;
 
-    while (get(e, reg) & bits)
+    while ((get(e, reg) & bits) != what)
         if (rdtsc() >= until)
             return false;
     return true;
+}
+
+static bool has(const struct e1000 *e, unsigned flag)
+{
+    return e->model->flags & flag;
 }
 
 /* What is written before is in memory before the card is told. */
@@ -139,15 +146,22 @@ static void stop(struct net_card *c)
     put(e, IMC, UINT32_MAX);
     put(e, RCTL, 0);
     put(e, TCTL, 0);
+    if (has(e, E1000_ADVANCED)) {
+        put(e, EIMC, UINT32_MAX);
+        put(e, RXDCTL, 0);
+        put(e, TXDCTL, 0);
+    }
     (void)get(e, STATUS);
     tsc_delay_us(10000); /* what it is writing now, it has written then */
-    if (e->model->flags & E1000_PCIE) {
+    if (has(e, E1000_PCIE)) {
         put(e, CTRL, get(e, CTRL) | CTRL_NO_GIO);
-        (void)wait_clear(e, STATUS, STATUS_GIO, QUIET_MS);
+        (void)wait_for(e, STATUS, STATUS_GIO, 0, QUIET_MS);
     }
+    if (has(e, E1000_MULR))
+        put(e, FEXTNVM11, get(e, FEXTNVM11) | FEXTNVM11_MULR);
     put(e, CTRL, get(e, CTRL) | CTRL_RST);
-    tsc_delay_us(5000); /* until its EEPROM has been read */
-    (void)wait_clear(e, CTRL, CTRL_RST, RESET_MS);
+    tsc_delay_us(has(e, E1000_PCH) ? 20000 : 5000); /* until its EEPROM has been read */
+    (void)wait_for(e, CTRL, CTRL_RST, 0, RESET_MS);
     put(e, IMC, UINT32_MAX);
     (void)get(e, ICR);
     for (unsigned reg = RDBAL; reg <= RDLEN; reg += 4) {
@@ -160,18 +174,9 @@ static void stop(struct net_card *c)
     put(e, TDT, 0);
 }
 
-static bool is_address(const uint8_t *mac)
-{
-    uint8_t any = 0;
-
-    for (unsigned i = 0; i < 6; i++)
-        any |= mac[i];
-    return any && !(mac[0] & 1);
-}
-
 static bool read_word(const struct e1000 *e, unsigned n, uint16_t *out)
 {
-    bool pcie = e->model->flags & E1000_PCIE;
+    bool pcie = has(e, E1000_PCIE);
     uint32_t done = pcie ? BIT(1) : BIT(4), value;
     uint64_t until = rdtsc() + tsc_hz / 100;
 
@@ -193,13 +198,13 @@ static int read_address(struct e1000 *e)
     bool good = high & RAH_AV;
 
     memcpy(e->card.mac, word, sizeof(word));
-    if (good && is_address(e->card.mac))
+    if (good && net_card_is_address(e->card.mac))
         return 0;
     for (unsigned i = 0; i < 3; i++)
-        if (!read_word(e, i, &word[i]))
+        if (has(e, E1000_NO_EERD) || !read_word(e, i, &word[i]))
             return -EIO;
     memcpy(e->card.mac, word, sizeof(word));
-    return is_address(e->card.mac) ? 0 : -EIO;
+    return net_card_is_address(e->card.mac) ? 0 : -EIO;
 }
 
 int e1000_init(struct e1000 *e)
@@ -208,18 +213,51 @@ int e1000_init(struct e1000 *e)
         return -EIO;
     e->card.ops = &e1000_ops;
     e->card.model = e->model->name;
-    e->card.tried = !(e->model->flags & E1000_NOT_TRIED);
+    e->card.tried = !has(e, E1000_NOT_TRIED);
     e->card.longest = e->model->longest;
     stop(&e->card);
     return read_address(e);
 }
 
-static void ring_init(struct e1000_ring *r)
+/* What is not the same in all of them. */
+static void start_legacy(struct e1000 *e)
 {
-    for (unsigned i = 0; i < E1000_RING; i++)
-        r->descriptor[i] =
-            (struct e1000_descriptor){.address = r->page_at[i / 2] + i % 2 * E1000_BUFFER};
-    r->next = r->last = 0;
+    uint64_t enable = has(e, E1000_PCH) ? DCTL_ENABLE : 0;
+
+    if (has(e, E1000_PCIE)) {
+        put(e, TXDCTL, get(e, TXDCTL) | TXDCTL_DESC | enable);
+        put(e, RFCTL, 0);
+    }
+    if (enable)
+        put(e, RXDCTL, get(e, RXDCTL) | enable);
+    put(e, ITR, 1000000000 / ITR_UNIT_NS / ITR_RATE);
+    put(e, RDTR, 0);
+    put(e, RADV, 0);
+    put(e, TIDV, 0);
+}
+
+static void start_advanced(struct e1000 *e)
+{
+    if (has(e, E1000_PBS)) {
+        put(e, RXPBS, RXPBS_VALUE);
+        put(e, TXPBS, TXPBS_VALUE);
+    }
+    put(e, GPIE, 0);
+    put(e, IVAR, IVAR_VALUE);
+    put(e, EITR, EITR_VALUE);
+    put(e, RLPML, e->card.longest + CHECKSUM_BYTES);
+    put(e, SRRCTL, SRRCTL_VALUE);
+}
+
+/* A queue's tail may not be touched before the queue says that it is enabled. */
+static bool enable_queues(struct e1000 *e)
+{
+    if (!has(e, E1000_ADVANCED))
+        return true;
+    put(e, TXDCTL, TXDCTL_VALUE | DCTL_ENABLE);
+    put(e, RXDCTL, RXDCTL_VALUE | DCTL_ENABLE);
+    return wait_for(e, TXDCTL, DCTL_ENABLE, DCTL_ENABLE, ENABLE_MS) &&
+           wait_for(e, RXDCTL, DCTL_ENABLE, DCTL_ENABLE, ENABLE_MS);
 }
 
 static int start(struct net_card *c)
@@ -229,25 +267,20 @@ static int start(struct net_card *c)
 
     if (get(e, STATUS) == UINT32_MAX || (control & CTRL_RST))
         return -EIO;
-    ring_init(&e->in);
-    ring_init(&e->out);
-    e->skips = false;
+    e1000_rings_init(e);
     control &= (uint32_t) ~(CTRL_LRST | CTRL_ILOS | CTRL_FORCE | CTRL_PAUSE | CTRL_VME | CTRL_PHY |
                             CTRL_NO_GIO);
-    put(e, CTRL, control | CTRL_SLU | CTRL_ASDE);
-    if (e->model->flags & E1000_PCIE) {
+    put(e, CTRL, control | CTRL_SLU | (has(e, E1000_ADVANCED) ? 0 : CTRL_ASDE));
+    if (has(e, E1000_PCIE))
         put(e, CTRL_EXT, get(e, CTRL_EXT) | CTRL_EXT_DRV);
-        put(e, TXDCTL, get(e, TXDCTL) | TXDCTL_DESC);
-        put(e, RFCTL, 0);
-    }
     put(e, FCAL, 0); /* nobody's pauses are heard: the switch drops instead */
     put(e, FCAH, 0);
     put(e, FCT, 0);
     put(e, FCTTV, 0);
-    put(e, ITR, 1000000000 / ITR_UNIT_NS / ITR_RATE);
-    put(e, RDTR, 0);
-    put(e, RADV, 0);
-    put(e, TIDV, 0);
+    if (has(e, E1000_ADVANCED))
+        start_advanced(e);
+    else
+        start_legacy(e);
     put(e, RDBAL, (uint32_t)e->in.at);
     put(e, RDBAH, e->in.at >> 32);
     put(e, RDLEN, PAGE_SIZE);
@@ -256,6 +289,8 @@ static int start(struct net_card *c)
     put(e, TDLEN, PAGE_SIZE);
     put(e, TIPG, TIPG_VALUE);
     put(e, TCTL, TCTL_VALUE | TCTL_EN);
+    if (!enable_queues(e))
+        return -EIO;
     put(e, RCTL,
         RCTL_EN | RCTL_UPE | RCTL_MPE | RCTL_BAM | RCTL_SECRC |
             (c->longest > 1500 + NET_CARD_HEADER ? RCTL_LPE : 0));
@@ -265,70 +300,7 @@ static int start(struct net_card *c)
     return 0;
 }
 
-/* --- sending --- */
-
-static unsigned after(unsigned n)
-{
-    return (n + 1) % E1000_RING;
-}
-
-static unsigned settle(struct net_card *c)
-{
-    struct e1000_ring *r = &of(c)->out;
-
-    for (; r->last != r->next && (r->descriptor[r->last].status & TX_DD); r->last = after(r->last))
-        c->gone++;
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    return (r->next + E1000_RING - r->last) % E1000_RING;
-}
-
-static uint8_t *buffer_of(const struct e1000_ring *r, unsigned n)
-{
-    return r->page[n / 2] + n % 2 * E1000_BUFFER;
-}
-
-/* The frame's pieces behind one another, in buffers that are free. */
-static void copy(const struct e1000_ring *r, const struct net_piece *piece, unsigned count)
-{
-    unsigned n = r->next;
-    uint32_t used = 0;
-
-    for (unsigned i = 0; i < count; i++) {
-        const uint8_t *data = piece[i].data;
-
-        for (uint32_t left = piece[i].length, size; left; left -= size, data += size) {
-            if (used == E1000_BUFFER) {
-                n = after(n);
-                used = 0;
-            }
-            size = MIN(left, E1000_BUFFER - used);
-            memcpy(buffer_of(r, n) + used, data, size);
-            used += size;
-        }
-    }
-}
-
-static bool send(struct net_card *c, const struct net_piece *piece, unsigned count, uint32_t length)
-{
-    struct e1000_ring *r = &of(c)->out;
-    uint32_t total = MAX(length, NET_CARD_SHORT);
-    unsigned needs = (total + E1000_BUFFER - 1) / E1000_BUFFER,
-             room = (r->last + E1000_RING - r->next - 1) % E1000_RING;
-
-    if (needs > room)
-        return false;
-    copy(r, piece, count);
-    if (length < total) /* what an earlier frame has left there is nobody's to see */
-        memset(buffer_of(r, r->next) + length, 0, total - length);
-    for (uint32_t left = total, size; left; left -= size, r->next = after(r->next)) {
-        size = MIN(left, E1000_BUFFER);
-        r->descriptor[r->next] = (struct e1000_descriptor){
-            .address = r->page_at[r->next / 2] + r->next % 2 * E1000_BUFFER,
-            .length = (uint16_t)size,
-            .command = (uint8_t)(TX_FCS | TX_RS | (size == left ? TX_EOP : 0))};
-    }
-    return true;
-}
+/* --- while it runs --- */
 
 static void kick(struct net_card *c)
 {
@@ -337,8 +309,6 @@ static void kick(struct net_card *c)
     publish();
     put(e, TDT, e->out.next);
 }
-
-/* --- what comes: nothing that a descriptor says is believed --- */
 
 static unsigned causes(struct net_card *c)
 {
@@ -350,71 +320,14 @@ static unsigned causes(struct net_card *c)
            (icr & CAUSE_RXO ? NET_CARD_CAUSE_OVERRUN : 0);
 }
 
-/* Adds one buffer to a frame: whether it is a good one still. */
-static bool add_piece(const struct e1000_ring *r, unsigned n, uint16_t length, uint8_t errors,
-                      struct net_arrival *a)
-{
-    if ((errors & RX_BAD) || length == 0 || length > E1000_BUFFER || a->count == NET_CARD_PIECES)
-        return false;
-    a->piece[a->count++] = (struct net_piece){buffer_of(r, n), length};
-    a->length += length;
-    return true;
-}
-
-/* How many descriptors a frame has that is there as a whole; 0: it is not. One that has more than
- * it may is cut off. */
-static unsigned whole_frame(const struct e1000_ring *r, bool *ends)
-{
-    unsigned n = r->next;
-
-    *ends = false;
-    for (unsigned count = 1; count <= NET_CARD_PIECES; count++, n = after(n)) {
-        uint8_t status = r->descriptor[n].status;
-
-        if (!(status & RX_DD))
-            return 0;
-        if (status & RX_EOP) {
-            *ends = true;
-            return count;
-        }
-    }
-    return NET_CARD_PIECES;
-}
-
-static int take(struct net_card *c, struct net_arrival *a)
-{
-    struct e1000 *e = of(c);
-    struct e1000_ring *r = &e->in;
-    bool ends, good = !e->skips;
-    unsigned count = whole_frame(r, &ends);
-
-    /* One is always ours, so that the ring is never taken for empty. */
-    if (count == 0 || (r->next + E1000_RING - r->last) % E1000_RING + count >= E1000_RING)
-        return 0;
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    *a = (struct net_arrival){0};
-    for (unsigned i = 0; i < count; i++, r->next = after(r->next)) {
-        volatile struct e1000_descriptor *d = &r->descriptor[r->next];
-
-        good = add_piece(r, r->next, d->length, d->errors, a) && good;
-    }
-    e->skips = !ends;
-    return good && ends && a->length >= 14 && a->length <= c->longest ? 1 : -EIO;
-}
-
 static void give(struct net_card *c)
 {
     struct e1000 *e = of(c);
-    struct e1000_ring *r = &e->in;
+    unsigned tail = e1000_refill(e);
 
-    for (; r->last != r->next; r->last = after(r->last))
-        r->descriptor[r->last] = (struct e1000_descriptor){.address = r->page_at[r->last / 2] +
-                                                                      r->last % 2 * E1000_BUFFER};
     publish();
-    put(e, RDT, (r->last + E1000_RING - 1) % E1000_RING);
+    put(e, RDT, tail);
 }
-
-/* --- what it is like --- */
 
 static bool link(struct net_card *c)
 {
@@ -438,11 +351,11 @@ const struct net_card_ops e1000_ops = {
     .prepare = e1000_prepare,
     .start = start,
     .stop = stop,
-    .send = send,
+    .send = e1000_send,
     .kick = kick,
-    .settle = settle,
+    .settle = e1000_settle,
     .causes = causes,
-    .take = take,
+    .take = e1000_take,
     .give = give,
     .link = link,
     .gone = gone,

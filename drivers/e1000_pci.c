@@ -12,7 +12,7 @@
 #include "mm/heap.h"
 
 #define BAR       0
-#define REGISTERS 0x5408u
+#define REGISTERS 0x5bc0u
 #define TEST_MS   20 /* until an interrupt has arrived */
 
 /* Below 4 GiB: not all of them are right about addresses beyond, behind old bridges. */

@@ -4,6 +4,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
+#include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "drivers/pci.h"
 
@@ -56,6 +57,28 @@ bool net_card_send(struct net_card *c, const struct net_piece *piece, unsigned p
     }
     spin_unlock(&c->lock);
     return sent;
+}
+
+void net_card_spread(const struct net_piece *piece, unsigned pieces, uint32_t skip, uint32_t size,
+                     uint8_t *(*buffer)(const void *ring, unsigned n), const void *ring)
+{
+    uint8_t *into = buffer(ring, 0);
+    uint32_t used = skip;
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < pieces; i++) {
+        const uint8_t *data = piece[i].data;
+
+        for (uint32_t left = piece[i].length, part; left; left -= part, data += part) {
+            if (used == size) {
+                into = buffer(ring, ++n);
+                used = 0;
+            }
+            part = MIN(left, size - used);
+            memcpy(into + used, data, part);
+            used += part;
+        }
+    }
 }
 
 void net_card_sent(struct net_card *c)
@@ -218,7 +241,9 @@ static void look_after(struct net_card *c, uint64_t now)
         return;
     }
     set_link(c, c->ops->link(c));
-    if (hangs(c, now))
+    if (c->ops->sick && c->ops->sick(c))
+        reset(c, "it does not work as it should");
+    else if (hangs(c, now))
         reset(c, "what is to be sent does not go");
     else if (is_deaf(c))
         reset(c, "what comes is not taken");

@@ -59,7 +59,8 @@ struct net_card_ops {
     void (*give)(struct net_card *c); /* what has been taken is the card's again */
     bool (*link)(struct net_card *c);
     bool (*gone)(struct net_card *c);  /* it answers no more */
-    void (*raise)(struct net_card *c); /* an interrupt, to see whether it arrives */
+    bool (*sick)(struct net_card *c);  /* only a reset helps it, so it says or shows; or NULL */
+    void (*raise)(struct net_card *c); /* an interrupt, to see whether it arrives; or NULL */
 };
 
 /* On processor 0, with no locks held. */
@@ -112,6 +113,20 @@ struct net_card {
 int net_card_add(struct net_card *c) MUST_CHECK;
 /* The interrupt's handler; arg is the card. */
 void net_card_interrupt(void *card);
+/* A frame's pieces behind one another, in buffers of so many bytes, of which the first has `skip`
+ * others before; buffer() says where the n-th is. */
+void net_card_spread(const struct net_piece *piece, unsigned count, uint32_t skip, uint32_t size,
+                     uint8_t *(*buffer)(const void *ring, unsigned n), const void *ring);
+
+/* It is one of a card, and not of nobody. */
+static inline bool net_card_is_address(const uint8_t *mac)
+{
+    uint8_t any = 0;
+
+    for (unsigned i = 0; i < 6; i++)
+        any |= mac[i];
+    return any && !(mac[0] & 1);
+}
 
 /* --- for their users --- */
 

@@ -4,10 +4,13 @@
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "drivers/virtio.h"
 
 #define CLASS_NETWORK     2
 #define SUBCLASS_ETHERNET 0
 #define INTEL             0x8086
+#define VIRTIO_NET        0x1041
+#define VIRTIO_NET_0      0x1000 /* one that older drivers know, too */
 
 bool net_card_is(const struct host_pci *p)
 {
@@ -28,6 +31,8 @@ void net_cards_init(void)
 
         if (net_card_is(p) && p->vendor == INTEL)
             e1000_probe(p);
+        if (p->vendor == VIRTIO_VENDOR && (p->device == VIRTIO_NET || p->device == VIRTIO_NET_0))
+            virtio_net_probe(p);
     }
 }
 

@@ -6,6 +6,7 @@
 
 /* Each driver's look at a function of its vendor's; what it finds is known to net_card_get(). */
 void e1000_probe(const struct host_pci *p);
+void virtio_net_probe(const struct host_pci *p);
 
 /* An Ethernet controller, whoever drives it. */
 bool net_card_is(const struct host_pci *p);

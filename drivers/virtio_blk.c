@@ -5,40 +5,14 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 
-/* The common configuration. */
-#define DEVICE_FEATURE_SELECT 0x00
-#define DEVICE_FEATURE        0x04
-#define DRIVER_FEATURE_SELECT 0x08
-#define DRIVER_FEATURE        0x0c
-#define CONFIG_VECTOR         0x10
-#define STATUS                0x14
-#define QUEUE_SELECT          0x16
-#define QUEUE_SIZE            0x18
-#define QUEUE_VECTOR          0x1a
-#define QUEUE_ENABLE          0x1c
-#define QUEUE_NOTIFY          0x1e
-#define QUEUE_DESCRIPTORS     0x20
-#define QUEUE_AVAILABLE       0x28
-#define QUEUE_USED            0x30
-#define NO_VECTOR             0xffff
-
-#define ACKNOWLEDGE 1u
-#define DRIVER      2u
-#define DRIVER_OK   4u
-#define FEATURES_OK 8u
-#define NEEDS_RESET 0x40u
-
 /* Features. */
-#define F_SEG_MAX   BIT(2)
-#define F_RO        BIT(5)
-#define F_BLK_SIZE  BIT(6)
-#define F_FLUSH     BIT(9)
-#define F_MQ        BIT(12)
-#define F_INDIRECT  BIT(28)
-#define F_VERSION_1 BIT(32)
-#define F_PLATFORM  BIT(33) /* addresses are the machine's; without an IOMMU ours are, too */
-#define WANTED                                                                                     \
-    (F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH | F_MQ | F_INDIRECT | F_VERSION_1 | F_PLATFORM)
+#define F_SEG_MAX  BIT(2)
+#define F_RO       BIT(5)
+#define F_BLK_SIZE BIT(6)
+#define F_FLUSH    BIT(9)
+#define F_MQ       BIT(12)
+#define WANTED     (F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH | F_MQ | VIRTIO_F_PLATFORM)
+#define NEEDED     (VIRTIO_F_INDIRECT | VIRTIO_F_VERSION_1)
 
 /* The device's own configuration. */
 #define CONFIG_CAPACITY 0
@@ -53,51 +27,36 @@
 #define S_OK          0
 #define S_UNSUPPORTED 2
 
-#define D_NEXT     1u
-#define D_WRITE    2u
-#define D_INDIRECT 4u
-
-#define AVAILABLE_AT 0x1000 /* behind the descriptors */
-#define USED_AT      0x1400
-#define HEADER_AT    992 /* in a slot's table */
-#define STATUS_AT    1008
-#define NEW_STATUS   0xff
-#define MAX_SECTORS  1024
-#define READY_MS     3000
-
-struct descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
+#define HEADER_AT   992 /* in a slot's table */
+#define STATUS_AT   1008
+#define NEW_STATUS  0xff
+#define MAX_SECTORS 1024
+#define READY_MS    3000
 
 /* --- requests --- */
 
-static struct descriptor *table_of_slot(const struct virtio_queue *q, unsigned slot)
+static struct virtio_descriptor *table_of_slot(const struct virtio_blk_queue *q, unsigned slot)
 {
-    return (struct descriptor *)(q->tables + slot * VIRTIO_TABLE);
+    return (struct virtio_descriptor *)(q->tables + slot * VIRTIO_TABLE);
 }
 
-static void add(struct descriptor *table, unsigned *n, paddr address, uint32_t length, bool write)
+static void add(struct virtio_descriptor *table, unsigned *n, paddr address, uint32_t length,
+                bool write)
 {
     if (*n)
-        table[*n - 1].flags |= D_NEXT;
-    table[*n] = (struct descriptor){address, length, (uint16_t)(write ? D_WRITE : 0), 0};
+        table[*n - 1].flags |= VIRTIO_D_NEXT;
+    table[*n] =
+        (struct virtio_descriptor){address, length, (uint16_t)(write ? VIRTIO_D_WRITE : 0), 0};
     if (*n)
         table[*n - 1].next = (uint16_t)*n;
     ++*n;
 }
 
-static uint16_t *half(const struct virtio_queue *q, unsigned offset)
-{
-    return (uint16_t *)(q->ring + offset);
-}
-
 /* Header, data, status: as an indirect table, which is one descriptor of the ring. */
-static void give(struct virtio_blk *v, struct virtio_queue *q, unsigned slot, uint32_t type,
+static void give(struct virtio_blk *v, struct virtio_blk_queue *q, unsigned slot, uint32_t type,
                  uint64_t sector, const struct block_segment *segments, unsigned count)
 {
-    struct descriptor *table = table_of_slot(q, slot), *ring = (struct descriptor *)q->ring;
+    struct virtio_descriptor *table = table_of_slot(q, slot);
     uint8_t *header = (uint8_t *)table + HEADER_AT;
     paddr at = q->tables_at + slot * VIRTIO_TABLE;
     const uint32_t head[2] = {type, 0};
@@ -110,25 +69,22 @@ static void give(struct virtio_blk *v, struct virtio_queue *q, unsigned slot, ui
     for (unsigned i = 0; i < count; i++)
         add(table, &n, segments[i].address, segments[i].length, type != T_OUT);
     add(table, &n, at + STATUS_AT, 1, true);
-    ring[slot] = (struct descriptor){at, n * (uint32_t)sizeof(*table), D_INDIRECT, 0};
-    half(q, AVAILABLE_AT)[2 + q->available % q->size] = (uint16_t)slot;
-    q->available++;
-    __atomic_store_n(&half(q, AVAILABLE_AT)[1], q->available, __ATOMIC_RELEASE);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    io_write16(&v->notify, q->notify * v->notify_multiplier, (uint16_t)(q - v->queue));
+    virtio_descriptors(&q->ring)[slot] =
+        (struct virtio_descriptor){at, n * (uint32_t)sizeof(*table), VIRTIO_D_INDIRECT, 0};
+    virtio_offer(&q->ring, slot);
+    virtio_tell(&v->virtio, &q->ring);
 }
 
-/* The next slot that has come back, DISK_SLOTS where there is no such slot, or -EAGAIN. */
-static int take(struct virtio_queue *q)
+/* The next slot that has come back, DISK_SLOTS where there is no such slot, -EAGAIN or -EIO. */
+static int take(struct virtio_blk_queue *q)
 {
-    const volatile uint32_t *ids = (const volatile uint32_t *)(q->ring + USED_AT + 4);
-    uint16_t index = __atomic_load_n(&half(q, USED_AT)[1], __ATOMIC_ACQUIRE);
-    uint32_t slot;
+    int count = virtio_come_back(&q->ring);
+    uint32_t slot, written;
 
-    if (index == q->used)
-        return -EAGAIN;
-    slot = ids[2 * (q->used % q->size)];
-    q->used++;
+    if (count <= 0)
+        return count ? count : -EAGAIN;
+    slot = virtio_back(&q->ring, 0, &written);
+    virtio_taken(&q->ring, 1);
     return (int)MIN(slot, (uint32_t)DISK_SLOTS);
 }
 
@@ -147,7 +103,7 @@ static int start(struct disk_queue *q, unsigned slot)
     return 0;
 }
 
-static int outcome(const struct virtio_queue *q, unsigned slot)
+static int outcome(const struct virtio_blk_queue *q, unsigned slot)
 {
     switch (((const volatile uint8_t *)table_of_slot(q, slot))[STATUS_AT]) {
     case S_OK:
@@ -162,16 +118,16 @@ static int outcome(const struct virtio_queue *q, unsigned slot)
 static void collect(struct disk_queue *q)
 {
     struct virtio_blk *v = CONTAINER_OF(q->unit, struct virtio_blk, unit);
-    struct virtio_queue *vq = &v->queue[q->number];
+    struct virtio_blk_queue *vq = &v->queue[q->number];
     bool any = false;
-    int slot;
+    int slot = 0;
 
     for (unsigned i = 0; i < VIRTIO_RING && (slot = take(vq)) >= 0; i++) {
         any = true;
         disk_finish(q, (unsigned)slot, slot < DISK_SLOTS ? outcome(vq, (unsigned)slot) : 0);
     }
     /* A device that has gone reads as ones. */
-    if (!any && (io_read8(&v->common, STATUS) & NEEDS_RESET))
+    if (slot == -EIO || (!any && virtio_wants_reset(&v->virtio)))
         disk_want_reset(q, true);
 }
 
@@ -179,80 +135,25 @@ static void collect(struct disk_queue *q)
 
 enum step { RESET, RESETTING, DONE };
 
-static uint64_t offered(const struct virtio_blk *v)
-{
-    uint64_t low;
-
-    io_write32(&v->common, DEVICE_FEATURE_SELECT, 0);
-    low = io_read32(&v->common, DEVICE_FEATURE);
-    io_write32(&v->common, DEVICE_FEATURE_SELECT, 1);
-    return low | (uint64_t)io_read32(&v->common, DEVICE_FEATURE) << 32;
-}
-
-static void set_status(const struct virtio_blk *v, unsigned bit)
-{
-    io_write8(&v->common, STATUS, (uint8_t)(io_read8(&v->common, STATUS) | bit));
-}
-
-static int negotiate(struct virtio_blk *v)
-{
-    set_status(v, ACKNOWLEDGE);
-    set_status(v, DRIVER);
-    v->features = offered(v) & WANTED;
-    if (!(v->features & F_VERSION_1) || !(v->features & F_INDIRECT))
-        return -ENOTSUP;
-    io_write32(&v->common, DRIVER_FEATURE_SELECT, 0);
-    io_write32(&v->common, DRIVER_FEATURE, (uint32_t)v->features);
-    io_write32(&v->common, DRIVER_FEATURE_SELECT, 1);
-    io_write32(&v->common, DRIVER_FEATURE, (uint32_t)(v->features >> 32));
-    set_status(v, FEATURES_OK);
-    return io_read8(&v->common, STATUS) & FEATURES_OK ? 0 : -ENOTSUP;
-}
-
-static int set_up_queue(struct virtio_blk *v, unsigned n)
-{
-    struct virtio_queue *q = &v->queue[n];
-    uint16_t vector = v->vectors ? (uint16_t)n : NO_VECTOR;
-
-    io_write16(&v->common, QUEUE_SELECT, (uint16_t)n);
-    q->size = io_read16(&v->common, QUEUE_SIZE);
-    q->size = MIN(q->size, VIRTIO_RING);
-    if (q->size < DISK_SLOTS || (q->size & (q->size - 1)))
-        return -ENOTSUP;
-    memset(q->ring, 0, 2 * PAGE_SIZE);
-    q->available = q->used = 0;
-    io_write16(&v->common, QUEUE_SIZE, q->size);
-    io_write16(&v->common, QUEUE_VECTOR, vector);
-    if (v->vectors && io_read16(&v->common, QUEUE_VECTOR) != vector)
-        return -EIO;
-    io_write64(&v->common, QUEUE_DESCRIPTORS, q->ring_at);
-    io_write64(&v->common, QUEUE_AVAILABLE, q->ring_at + AVAILABLE_AT);
-    io_write64(&v->common, QUEUE_USED, q->ring_at + USED_AT);
-    q->notify = io_read16(&v->common, QUEUE_NOTIFY);
-    if ((uint64_t)q->notify * v->notify_multiplier + 2 > v->notify.size)
-        return -EIO;
-    io_write16(&v->common, QUEUE_ENABLE, 1);
-    return 0;
-}
-
 static int set_up(struct virtio_blk *v)
 {
     unsigned there = 1;
-    int error = negotiate(v);
+    int error = virtio_negotiate(&v->virtio, WANTED, NEEDED);
 
     if (error)
         return error;
-    if (v->features & F_MQ)
-        there = io_read16(&v->device, CONFIG_QUEUES);
+    if (v->virtio.features & F_MQ)
+        there = io_read16(&v->virtio.device, CONFIG_QUEUES);
     there = MAX(there, 1u);
     if (v->unit.queues && there < v->queues)
         return -EIO; /* once there were more */
     v->queues = MIN(v->queues, there);
-    io_write16(&v->common, CONFIG_VECTOR, NO_VECTOR);
+    virtio_set_config_vector(&v->virtio, VIRTIO_NO_VECTOR);
     for (unsigned n = 0; n < v->queues && !error; n++)
-        error = set_up_queue(v, n);
+        error = virtio_queue_init(&v->virtio, &v->queue[n].ring, n, DISK_SLOTS,
+                                  v->vectors ? n : VIRTIO_NO_VECTOR);
     if (!error)
-        set_status(v, DRIVER_OK);
+        virtio_ready(&v->virtio);
     return error;
 }
 
@@ -263,12 +164,12 @@ static int step(struct virtio_blk *v)
 
     switch ((enum step)v->step) {
     case RESET:
-        io_write8(&v->common, STATUS, 0);
+        virtio_ask_reset(&v->virtio);
         v->step = RESETTING;
         v->step_until = rdtsc() + tsc_hz / 1000 * READY_MS;
         return -EAGAIN;
     case RESETTING:
-        if (io_read8(&v->common, STATUS))
+        if (!virtio_is_reset(&v->virtio))
             return rdtsc() < v->step_until ? -EAGAIN : -EIO;
         error = set_up(v);
         v->step = DONE;
@@ -290,12 +191,7 @@ static int reset(struct disk_unit *u, bool begin)
 
 static void cut(struct disk_unit *u)
 {
-    const struct virtio_blk *v = CONTAINER_OF(u, struct virtio_blk, unit);
-    uint64_t until = rdtsc() + tsc_hz;
-
-    io_write8(&v->common, STATUS, 0);
-    while (io_read8(&v->common, STATUS) && rdtsc() < until)
-        ;
+    (void)virtio_cut(&CONTAINER_OF(u, struct virtio_blk, unit)->virtio);
 }
 
 static const struct disk_ops ops = {start, collect, reset, cut};
@@ -305,7 +201,7 @@ static const struct disk_ops ops = {start, collect, reset, cut};
 /* Without one it says so, or gives an empty one. One that says nothing keeps the slot for good. */
 static int read_serial(struct virtio_blk *v, char *serial)
 {
-    struct virtio_queue *q = &v->queue[0];
+    struct virtio_blk_queue *q = &v->queue[0];
     char *into = (char *)q->tables + VIRTIO_TABLE; /* the next slot's */
     const struct block_segment segment = {q->tables_at + VIRTIO_TABLE, 20};
     uint64_t until = rdtsc() + tsc_hz;
@@ -323,14 +219,16 @@ static int read_serial(struct virtio_blk *v, char *serial)
 static int describe(struct virtio_blk *v, const char *name)
 {
     struct block_device *b = &v->disk.block;
-    uint32_t segments = v->features & F_SEG_MAX ? io_read32(&v->device, CONFIG_SEG_MAX) : 1;
+    uint32_t segments =
+        v->virtio.features & F_SEG_MAX ? io_read32(&v->virtio.device, CONFIG_SEG_MAX) : 1;
 
     format(b->name, sizeof(b->name), "%s", name);
     format(v->unit.name, sizeof(v->unit.name), "%s", name);
     format(v->disk.model, sizeof(v->disk.model), "virtio-blk");
     v->disk.how = "virtio";
-    b->sectors = io_read64(&v->device, CONFIG_CAPACITY);
-    b->logical_block = v->features & F_BLK_SIZE ? io_read32(&v->device, CONFIG_BLK_SIZE) : 512;
+    b->sectors = io_read64(&v->virtio.device, CONFIG_CAPACITY);
+    b->logical_block =
+        v->virtio.features & F_BLK_SIZE ? io_read32(&v->virtio.device, CONFIG_BLK_SIZE) : 512;
     if (!b->sectors || (b->logical_block != 512 && b->logical_block != 4096))
         return -ENOTSUP;
     b->physical_block = b->logical_block;
@@ -338,8 +236,8 @@ static int describe(struct virtio_blk *v, const char *name)
     b->max_segments = (uint16_t)MAX(1u, MIN(segments, VIRTIO_SEGMENTS));
     b->segment_align = 1;
     b->highest_address = UINT64_MAX;
-    b->read_only = v->features & F_RO;
-    b->has_flush = v->features & F_FLUSH;
+    b->read_only = v->virtio.features & F_RO;
+    b->has_flush = v->virtio.features & F_FLUSH;
     return read_serial(v, b->serial);
 }
 

@@ -30,6 +30,7 @@ OVMF_SIZE = "" if os.path.exists(f"{OVMF}/OVMF_CODE.fd") else "_4M"
 OVMF_CODE, OVMF_VARS = f"{OVMF}/OVMF_CODE{OVMF_SIZE}.fd", f"{OVMF}/OVMF_VARS{OVMF_SIZE}.fd"
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BOCHS_3 = os.path.join(TOP, "build", "bochs3", "bochs")  # make bochs3
+QEMU_10 = os.path.join(TOP, "build", "qemu10", "qemu")  # make qemu10
 # Bochs 3.0 checks on processors with CET that no page becomes dirty which may not be written, forgets that CR0.WP must be
 # set for that, and panics in OVMF: on these its processor's panics are reports.
 CET_MODELS = ("tigerlake", "sapphire_rapids", "arrow_lake")

@@ -1,4 +1,4 @@
-/* links: drivers/e1000.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: drivers/e1000.c drivers/e1000_ring.c drivers/e1000_models.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * A network card that lies: its registers read as anything, what it gives back has any length,
  * status and error, whenever it wants, also for descriptors that are not its own. What its user
@@ -126,26 +126,24 @@ static void lie_in_a_descriptor(volatile struct e1000_descriptor *d)
     uint8_t what = next();
 
     if (what & 1)
-        d->status = next();
+        d->word[0] = next32();
     if (what & 2)
-        d->length = (uint16_t)next32();
+        d->word[1] = next32();
     if (what & 4)
-        d->errors = next();
-    if (what & 8)
         d->address = next32();
 }
 
 /* As a good card, mostly. */
 static void some_arrive(void)
 {
-    unsigned at = e->in.next;
+    unsigned at = e->in.next, new = e->model->flags &E1000_ADVANCED ? 1 : 0;
 
     for (unsigned i = next() % 64; i > 0; i--, at = (at + 1) % E1000_RING) {
         uint8_t what = next();
 
-        e->in.descriptor[at].length = (uint16_t)(what < 8 ? next32() : what * 8);
-        e->in.descriptor[at].errors = what == 9;
-        e->in.descriptor[at].status = what % 5 ? 3 : 1;
+        e->in.descriptor[at].word[new] = what < 8 ? next32() : what * 8u;
+        e->in.descriptor[at].word[!new] =
+            (what % 5 ? 3 : 1) | (what == 9 ? 1u << (new ? 24 : 8) : 0);
     }
 }
 
@@ -191,6 +189,7 @@ static void act(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const uint16_t ids[] = {0x100e, 0x10d3, 0x10c9, 0x1533};
     static struct e1000 card;
     static bool added;
 
@@ -202,10 +201,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(reg, 0, sizeof(reg));
     reg[0x5400 / 4] = 0x12005452;
     reg[0x5404 / 4] = 0x80005634;
-    if (!added) {
-        card.model = e1000_find(next() & 1 ? 0x100e : 0x10d3);
+    card.model = e1000_find(ids[next() % 4]);
+    if (!added)
         REQUIRE(net_card_add(&card.card) == 0);
-    }
     added = true;
     e = &card;
     e->card.state = NET_CARD_IDLE;

@@ -10,6 +10,7 @@ import time
 
 from check import report
 from harness import BOOT, PATIENCE, Failure, Skip, expect, expect_in, host, linux, scenario
+from machine import QEMU_10
 from monitor import Monitor
 from vm_nets import FOLDER, back, initrd, start_client
 
@@ -54,16 +55,17 @@ class Peer:
                 self.arp(2, mac, ip)
 
 
-def check_card(lab, device, said):
+def check_card(lab, device, said, interrupts=True, **machine):
     peer = Peer()
     report(lab, lab.image(host(mode="check", log="debug", check_net="yes")), kind="qemu", model="Nehalem,-vmx",
-           extra=["-device", f"{device},netdev=wire,mac={CARD_MAC}", *peer.netdev()])
+           extra=["-device", f"{device},netdev=wire,mac={CARD_MAC}", *peer.netdev()], **machine)
     text = lab.machines[-1].text()
-    expect_in(rf"^corbel: network card net0 at 00:0\d\.0: {said}, {CARD_MAC}, link (up|down); with interrupts$", text)
+    how = "with interrupts" if interrupts else "polled"
+    expect_in(rf"^corbel: network card net0 at 00:0\d\.0: {said}, {CARD_MAC}, link (up|down); {how}$", text)
     own = expect_in(r"^corbel: net0: as (169\.254\.\d+\.\d+): (\d+) frames heard, (\d+) sent, asked for 1 times$", text)
     expect(int(own[2]) >= 3 and int(own[3]) >= 3, own[0])
     expect_in(r"^corbel:   10\.9\.8\.7 is at 52:54:00:9a:bc:01, and answers$", text)
-    expect_in(r"^corbel: net0: 0 bad frames, 0 overruns, 0 resets; [1-9]\d* interrupts$", text)
+    expect_in(rf"^corbel: net0: 0 bad frames, 0 overruns, 0 resets; {'[1-9][0-9]*' if interrupts else '0'} interrupts$", text)
     mac, ip = bytes.fromhex(CARD_MAC.replace(":", "")), bytes(map(int, own[1].split(".")))
     answers = [f for f in peer.heard if f[:6] == PEER_MAC and f[20:22] == b"\0\2"]
     expect(len(answers) == 1 and answers[0][22:42] == mac + ip + PEER_MAC + PEER_IP and len(answers[0]) == 60 and
@@ -80,6 +82,26 @@ def check_net_e1000(lab):
 def check_net_e1000e(lab):
     """QEMU's 82574L: MSI."""
     check_card(lab, "e1000e", "82574L")
+
+
+@scenario(bound=60)
+def check_net_virtio(lab):
+    """QEMU's virtio-net: MSI-X, and frames that may come in several buffers."""
+    check_card(lab, "virtio-net-pci", "virtio-net")
+
+
+@scenario(bound=60)
+def check_net_virtio_plain(lab):
+    """One without MSI-X, whose frames come in one buffer each."""
+    check_card(lab, "virtio-net-pci,vectors=0,mrg_rxbuf=off,disable-legacy=on", "virtio-net", interrupts=False)
+
+
+@scenario(bound=60, slow=True)
+def check_net_igb(lab):
+    """QEMU 10's 82576: advanced descriptors, MSI."""
+    if not os.path.exists(QEMU_10):
+        raise Skip("QEMU 10 is not here: make qemu10")
+    check_card(lab, "igb", "82576", qemu=QEMU_10)
 
 
 @scenario(bound=60)

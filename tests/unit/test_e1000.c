@@ -1,4 +1,4 @@
-/* links: drivers/e1000.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: drivers/e1000.c drivers/e1000_ring.c drivers/e1000_models.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,13 +28,32 @@ void tsc_delay_us(uint64_t us)
     now += us;
 }
 
-/* --- a model of an 82540EM, or of an 82574L --- */
+/* --- a model of an 82540EM, of an 82574L, or of an 82576 --- */
+
+struct legacy {
+    uint64_t address;
+    uint16_t length;
+    uint8_t checksum, command, status, errors;
+    uint16_t special;
+};
+
+struct advanced_out {
+    uint64_t address;
+    uint32_t command, status;
+};
+
+/* Read by the card: an address, and 0. */
+struct advanced_in {
+    uint32_t info[2], status;
+    uint16_t length, vlan;
+};
 
 static struct {
     uint32_t reg[0x8000 / 4], icr, ims;
     uint16_t eeprom[3];
     bool pcie, mute, gone, keeps; /* keeps: its reset leaves all but itself, as Bochs' */
     bool no_eeprom, stuck_reset;
+    bool igb, chipset, mulr, stuck_queue;
     unsigned resets;
     struct sent {
         uint8_t data[10240];
@@ -49,7 +68,11 @@ static struct {
 
 static void power_on(void)
 {
+    uint32_t rxpbs = REG(0x2404), txpbs = REG(0x3404);
+
     memset(m.reg, 0, sizeof(m.reg));
+    REG(0x2404) = rxpbs;
+    REG(0x3404) = txpbs;
     m.icr = m.ims = 0;
     REG(0x0000) = 0x40;
     REG(0x0008) = 0x80080783;
@@ -57,24 +80,52 @@ static void power_on(void)
     REG(0x5404) = 0x80005634;
 }
 
-static struct e1000_descriptor *descriptor(unsigned base, unsigned n)
+static void *descriptor(unsigned base, unsigned n)
 {
-    return (struct e1000_descriptor *)(ram + REG(base) + 16 * (size_t)n);
+    return ram + REG(base) + 16 * (size_t)n;
+}
+
+/* A descriptor of what is to be sent; whether it is a frame's last one. */
+static bool send_legacy(struct sent *s)
+{
+    struct legacy *d = descriptor(0x3800, REG(0x3810));
+
+    assert_true(d->length > 0 && d->address + d->length <= RAM);
+    assert_int_equal(d->command & ~1, 2 | 8);
+    assert_true(s->length + d->length <= sizeof(s->data));
+    memcpy(s->data + s->length, ram + d->address, d->length);
+    s->length += d->length;
+    d->status = 1;
+    return d->command & 1;
+}
+
+static bool send_advanced(struct sent *s)
+{
+    struct advanced_out *d = descriptor(0x3800, REG(0x3810));
+    uint32_t length = d->command & 0xffff;
+    bool ends = d->command >> 24 & 1;
+
+    assert_true(length > 0 && d->address + length <= RAM);
+    assert_int_equal(d->command & 0xfeff0000, 0x2a300000);
+    assert_true(s->length + length <= sizeof(s->data));
+    memcpy(s->data + s->length, ram + d->address, length);
+    s->length += length;
+    assert_true(ends ? d->status == s->length << 14 : d->status >> 14 > s->length);
+    d->status |= 1;
+    return ends;
+}
+
+static bool enabled(unsigned queue)
+{
+    return !m.igb || (REG(queue + 0x28) & 1u << 25);
 }
 
 static void transmit(void)
 {
-    while (!m.mute && (REG(0x400) & 2) && REG(0x3810) != REG(0x3818)) {
-        struct e1000_descriptor *d = descriptor(0x3800, REG(0x3810));
+    while (!m.mute && (REG(0x400) & 2) && enabled(0x3800) && REG(0x3810) != REG(0x3818)) {
         struct sent *s = &m.sent[m.sent_count % SENT];
 
-        assert_true(d->length > 0 && d->address + d->length <= RAM);
-        assert_int_equal(d->command & ~1, 2 | 8);
-        assert_true(s->length + d->length <= sizeof(s->data));
-        memcpy(s->data + s->length, ram + d->address, d->length);
-        s->length += d->length;
-        d->status = 1;
-        if (d->command & 1) {
+        if (m.igb ? send_advanced(s) : send_legacy(s)) {
             assert_true(s->length >= 60);
             m.sent[++m.sent_count % SENT].length = 0;
         }
@@ -95,6 +146,7 @@ uint64_t model_read(const struct io *r, unsigned offset, unsigned size)
         m.icr = 0;
         return value;
     case 0x14:
+        assert_false(m.chipset);
         value = REG(0x14);
         if (!m.no_eeprom && (value & 1)) {
             unsigned n = m.pcie ? value >> 2 & 0x3fff : value >> 8 & 0xff;
@@ -123,6 +175,8 @@ void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t va
             m.resets++;
             if (m.pcie)
                 assert_true(v & 4); /* it has been asked to stop before */
+            if (m.mulr)
+                assert_true(REG(0x5bbc) & 1 << 13);
             if (!m.keeps)
                 power_on();
             if (m.stuck_reset)
@@ -143,11 +197,30 @@ void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t va
     case 0x3808:
         assert_int_equal(v % 128, 0);
         break;
+    case 0x2820: /* they are the old ones', or the new ones' */
+    case 0x282c:
+    case 0x3820:
+    case 0xc4:
+        assert_false(m.igb);
+        break;
+    case 0x1514:
+    case 0x1528:
+    case 0x1680:
+    case 0x1700:
+    case 0x280c:
+    case 0x5004:
+        assert_true(m.igb);
+        break;
+    case 0x2828:
+    case 0x3828:
+        if (m.stuck_queue)
+            v &= ~(1u << 25);
+        break;
     case 0x2818:
-        assert_true(v == 0 || v < REG(0x2808) / 16);
+        assert_true(v == 0 || (v < REG(0x2808) / 16 && enabled(0x2800)));
         break;
     case 0x3818:
-        assert_true(v == 0 || v < REG(0x3808) / 16);
+        assert_true(v == 0 || (v < REG(0x3808) / 16 && enabled(0x3800)));
         REG(offset) = v;
         transmit();
         return;
@@ -163,17 +236,22 @@ void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t va
 static bool put(const uint8_t *data, uint16_t length, uint8_t status, uint8_t errors)
 {
     unsigned head = REG(0x2810);
-    struct e1000_descriptor *d;
+    struct legacy *d = descriptor(0x2800, head);
 
-    if (!(REG(0x100) & 2) || head == REG(0x2818))
+    if (!(REG(0x100) & 2) || !enabled(0x2800) || head == REG(0x2818))
         return false;
-    d = descriptor(0x2800, head);
     assert_true(d->address + E1000_BUFFER <= RAM && d->status == 0);
     if (data)
         memcpy(ram + d->address, data, MIN(length, E1000_BUFFER));
-    d->length = length;
-    d->errors = errors;
-    d->status = status;
+    if (m.igb) {
+        assert_int_equal(REG(0x280c), 0x02000002);
+        *(struct advanced_in *)(void *)d = (struct advanced_in){
+            {0x12345678, 0x9abcdef0}, (uint32_t)errors << 24 | 0x60060 | status, length, 0};
+    } else {
+        d->length = length;
+        d->errors = errors;
+        d->status = status;
+    }
     REG(0x2810) = (head + 1) % (REG(0x2808) / 16);
     m.icr |= 0x80;
     return true;
@@ -197,9 +275,10 @@ void host_pci_command(const struct host_pci *p, uint16_t set, uint16_t clear)
 
 /* --- the driver on it --- */
 
-static struct e1000 cards[40], *e;
-static unsigned used;
-static struct net_card *card;
+static struct e1000 the_card, *const e = &the_card;
+static struct net_card *const card = &the_card.card;
+static bool added;      /* it is the machine's, for good */
+static uint16_t device; /* what it is */
 static paddr next_page;
 static const struct host_pci function = {.vendor = 0x8086};
 
@@ -255,6 +334,20 @@ int e1000_prepare(struct net_card *c)
     return 0;
 }
 
+/* Another one, for who looks after cards in the old one's place. */
+static void new_card(uint16_t id)
+{
+    struct spinlock lock = card->lock;
+
+    memset(e, 0, sizeof(*e));
+    card->lock = lock;
+    e->model = e1000_find(id);
+    assert_non_null(e->model);
+    e->registers = (struct io){.base = 1, .size = 0x10000};
+    card->pci = &function;
+    m.igb = m.pcie = e->model->flags & E1000_ADVANCED;
+}
+
 static int setup(void **state)
 {
     memset(&m, 0, sizeof(m));
@@ -264,11 +357,7 @@ static int setup(void **state)
     m.master = true;
     next_page = 16 * PAGE_SIZE;
     now = 1;
-    e = &cards[used++];
-    card = &e->card;
-    e->model = e1000_find(0x100e);
-    e->registers = (struct io){.base = 1, .size = 0x10000};
-    card->pci = &function;
+    new_card(device);
     return 0;
 }
 
@@ -280,11 +369,10 @@ static int teardown(void **state)
 
 static void start_up_to(uint32_t longest)
 {
-    static unsigned added;
-
     assert_int_equal(e1000_init(e), 0);
-    if (added++ < NET_CARDS)
+    if (!added)
         assert_int_equal(net_card_add(card), 0);
+    added = true;
     card->interrupting = true;
     assert_int_equal(net_card_start(card, &user, &heard, longest), 0);
     assert_int_equal(heard.ups, 1);
@@ -329,6 +417,7 @@ static void address(void **state)
     assert_memory_equal(card->mac, by_register, 6);
     for (unsigned i = 0; i < 2; i++) { /* both layouts of EERD */
         m.keeps = true;
+        m.igb = false;
         m.pcie = i == 1;
         e->model = e1000_find(m.pcie ? 0x10d3 : 0x100e);
         REG(0x5400) = REG(0x5404) = REG(0x14) = 0;
@@ -345,6 +434,7 @@ static void address(void **state)
     m.gone = true;
     assert_int_equal(e1000_init(e), -EIO);
     assert_null(e1000_find(0x1234));
+    assert_null(e1000_find(0));
 }
 
 /* What firmware had under way goes nowhere, also where a reset resets nothing. */
@@ -695,6 +785,62 @@ static void deaf(void **state)
     assert_int_equal(card->counts.resets, 1);
 }
 
+/* The chipset's: no EERD, a register of its own before each reset, queues that are enabled. */
+static void a_chipset(void **state)
+{
+    static const uint16_t ids[] = {0x153a, 0x15a3, 0x156f, 0x550d};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ids); i++) {
+        setup(NULL);
+        new_card(ids[i]);
+        m.pcie = m.chipset = true;
+        m.mulr = i > 1;
+        start();
+        assert_false(card->tried);
+        assert_int_equal(card->longest, 1518);
+        assert_true(REG(0x3828) & REG(0x2828) & 1u << 25);
+        fill((uint8_t)i);
+        assert_true(send(1518));
+        net_card_sent(card);
+        assert_memory_equal(m.sent[0].data, pattern, 1518);
+        net_card_stop(card);
+        m.keeps = true;
+        REG(0x5404) = 0;
+        assert_int_equal(e1000_init(e), -EIO);
+    }
+}
+
+static void an_i210(void **state)
+{
+    new_card(0x1533);
+    REG(0x2404) = 1; /* as somebody else has left them, and a reset, too */
+    REG(0x3404) = 1;
+    start_up_to(9234);
+    assert_int_equal(REG(0x2404), 0xa2);
+    assert_int_equal(REG(0x3404), 0x04000014);
+    assert_int_equal(REG(0x5004), 9238);
+    fill(1);
+    assert_true(arrives(pattern, 9234));
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, 1);
+    assert_memory_equal(heard.data, pattern, 9234);
+    net_card_stop(card);
+    m.stuck_queue = true;
+    assert_int_equal(net_card_start(card, &user, &heard, 1518), -EIO);
+}
+
+static int an_82540em(void **state)
+{
+    device = 0x100e;
+    return 0;
+}
+
+static int an_82576(void **state)
+{
+    device = 0x10c9;
+    return 0;
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -717,7 +863,10 @@ int main(void)
         TEST(deaf),
         TEST(hangs_for_good),
         TEST(goes_away),
+        TEST(a_chipset),
+        TEST(an_i210),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests_name("82540EM", tests, an_82540em, NULL) +
+           cmocka_run_group_tests_name("82576", tests, an_82576, NULL);
 }

@@ -1,4 +1,4 @@
-/* links: drivers/virtio_blk.c drivers/disk.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: drivers/virtio_blk.c drivers/virtio.c drivers/disk.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -267,14 +267,14 @@ static int setup(void **state)
     for (unsigned s = 0; s < SECTORS; s++)
         memset(m.medium[s], (int)(s * 3), 512);
     v = &devices[used++];
-    v->common = (struct io){.base = COMMON, .size = 0x38};
-    v->device = (struct io){.base = DEVICE, .size = 0x40};
-    v->notify = (struct io){.base = NOTIFY, .size = 0x100};
-    v->notify_multiplier = 4;
+    v->virtio.common = (struct io){.base = COMMON, .size = 0x38};
+    v->virtio.device = (struct io){.base = DEVICE, .size = 0x40};
+    v->virtio.notify = (struct io){.base = NOTIFY, .size = 0x100};
+    v->virtio.notify_multiplier = 4;
     v->vectors = true;
     v->queues = 1;
-    v->queue[0].ring = ram + 0x2000;
-    v->queue[0].ring_at = 0x2000;
+    v->queue[0].ring.ring = ram + 0x2000;
+    v->queue[0].ring.ring_at = 0x2000;
     v->queue[0].tables = ram + 0x10000;
     v->queue[0].tables_at = 0x10000;
     return 0;
@@ -442,7 +442,7 @@ static void test_devices_that_cannot_be_used(void **state)
     assert_int_equal(virtio_blk_init(v, "virtio0"), -ETIMEDOUT);
     assert_int_equal(m.status, 0);
     setup(NULL);
-    v->notify.size = 13; /* its place is at 12 */
+    v->virtio.notify.size = 13; /* its place is at 12 */
     assert_int_equal(virtio_blk_init(v, "virtio0"), -EIO);
     assert_int_equal(m.status, 0);
 }
