@@ -23,6 +23,12 @@
 #define EERD_START   BIT(0)
 #define CTRL_EXT     0x0018
 #define CTRL_EXT_DRV BIT(28) /* a driver is there: management keeps off */
+#define MDIC         0x0020
+#define MDIC_PHY     (1u << 21)
+#define MDIC_WRITE   BIT(26)
+#define MDIC_READ    BIT(27)
+#define MDIC_READY   BIT(28)
+#define MDIC_ERROR   BIT(30)
 #define FCAL         0x0028
 #define FCAH         0x002c
 #define FCT          0x0030
@@ -88,6 +94,10 @@
 #define TXDCTL_VALUE   (8u | 1u << 8)
 #define RLPML          0x5004
 #define CHECKSUM_BYTES 4u
+/* IEEE 802.3's register 0 of a PHY. */
+#define BMCR_RESTART   BIT(9)
+#define BMCR_OFF       BIT(11)
+#define BMCR_NEGOTIATE BIT(12)
 /* I219's. */
 #define FEXTNVM11      0x5bbc
 #define FEXTNVM11_MULR BIT(13)
@@ -98,6 +108,7 @@
 #define RESET_MS  20
 #define QUIET_MS  100
 #define ENABLE_MS 10
+#define PHY_MS    10
 
 static struct e1000 *of(struct net_card *c)
 {
@@ -249,6 +260,24 @@ static void start_advanced(struct e1000 *e)
     put(e, SRRCTL, SRRCTL_VALUE);
 }
 
+static bool phy(const struct e1000 *e, uint64_t command)
+{
+    put(e, MDIC, MDIC_PHY | command);
+    return wait_for(e, MDIC, MDIC_READY | MDIC_ERROR, MDIC_READY, PHY_MS);
+}
+
+/* The older ones' PHY negotiates by itself after a reset of theirs; these want to be told, where
+ * there is no link yet. */
+static void negotiate(const struct e1000 *e)
+{
+    uint32_t control;
+
+    if (!has(e, E1000_ADVANCED) || (get(e, STATUS) & STATUS_LU) || !phy(e, MDIC_READ))
+        return;
+    control = (uint32_t)((get(e, MDIC) & 0xffff & ~BMCR_OFF) | BMCR_NEGOTIATE | BMCR_RESTART);
+    (void)phy(e, MDIC_WRITE | control);
+}
+
 /* A queue's tail may not be touched before the queue says that it is enabled. */
 static bool enable_queues(struct e1000 *e)
 {
@@ -297,6 +326,7 @@ static int start(struct net_card *c)
     publish();
     put(e, RDT, E1000_RING - 1); /* head and tail at the same place would be none */
     put(e, IMS, CAUSES);
+    negotiate(e);
     return 0;
 }
 

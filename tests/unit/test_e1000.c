@@ -75,7 +75,7 @@ static void power_on(void)
     REG(0x3404) = txpbs;
     m.icr = m.ims = 0;
     REG(0x0000) = 0x40;
-    REG(0x0008) = 0x80080783;
+    REG(0x0008) = m.igb ? 0x80080781 : 0x80080783;
     REG(0x5400) = 0x12005452;
     REG(0x5404) = 0x80005634;
 }
@@ -202,6 +202,14 @@ void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t va
     case 0x3820:
     case 0xc4:
         assert_false(m.igb);
+        break;
+    case 0x20: /* its PHY negotiates when it is told, and where it is not switched off */
+        assert_true(m.igb && (v >> 21 & 31) == 1);
+        if (v >> 27 & 1)
+            v = (v & 0xffff0000) | 0x0940;
+        else if ((v & 0x1a00) == 0x1200)
+            REG(8) |= 2;
+        v |= 1u << 28;
         break;
     case 0x1514:
     case 0x1528:
@@ -346,6 +354,7 @@ static void new_card(uint16_t id)
     e->registers = (struct io){.base = 1, .size = 0x10000};
     card->pci = &function;
     m.igb = m.pcie = e->model->flags & E1000_ADVANCED;
+    power_on();
 }
 
 static int setup(void **state)
