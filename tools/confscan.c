@@ -2,8 +2,8 @@
  * What tools/image must know of a config, said by the parser that will read it on the machine:
  *     confscan FILE
  * prints "report LINE SENTENCE" for each problem, "path OFFSET LENGTH" for each file that a VM
- * names, "firmware OFFSET LENGTH" where it names that as its firmware, and "disk NAME SIZE OFFSET
- * LENGTH" for each partition, where LENGTH 0 is no file.
+ * names, "firmware OFFSET LENGTH" where it names that as its firmware or video BIOS, and "disk NAME
+ * SIZE OFFSET LENGTH" for each partition, where LENGTH 0 is no file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +94,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < config.vm_count; i++) {
         path(text, vms[i].kernel);
         firmware(text, vms[i].firmware);
+        if (config_has_display(&vms[i]))
+            firmware(text, vms[i].display);
         path(text, vms[i].initrd);
         for (size_t j = 0; j < vms[i].modules.count; j++)
             path(text, vms[i].modules.item[j].file);

@@ -9,6 +9,7 @@
 #include "guest/board/device.h"
 
 struct acpi_pm;
+struct keyboard;
 struct pci;
 struct block_device;
 struct net_switch;
@@ -93,11 +94,12 @@ struct device_setup {
     struct board *board;
     struct bus *bus;
     const struct device_host *host;
-    struct pci *pci;    /* the bus for PCI functions, once it is there */
-    struct acpi_pm *pm; /* the power management's registers, alike */
-    paddr rom;          /* and frames in which firmware is, */
-    uint64_t rom_size;  /* so many bytes */
-    const char *text;   /* the value of its line, where its class has a key */
+    struct pci *pci;           /* the bus for PCI functions, once it is there */
+    struct acpi_pm *pm;        /* the power management's registers, alike */
+    struct keyboard *keyboard; /* and the 8042 */
+    paddr rom;                 /* and frames in which firmware is, */
+    uint64_t rom_size;         /* so many bytes */
+    const char *text;          /* the value of its line, where its class has a key */
     size_t length;
     uint32_t line;                    /* and that line's number */
     const struct device_class *class; /* whose lines are gone through, of which key, and how many

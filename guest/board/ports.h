@@ -24,6 +24,12 @@
 #define PORT_IDE2          0x170
 #define PORT_IDE2_CONTROL  0x376
 #define IDE_COMMAND_PORTS  8
+#define PORT_DISPI         0x1ce /* the Bochs display: index, 16 bits; data, at the next two */
+#define PORTS_DISPI        3
+#define PORT_VGA_MONO      0x3b0
+#define PORTS_VGA_MONO     12
+#define PORT_VGA           0x3c0
+#define PORTS_VGA          32
 #define PORT_PCI_ADDRESS   0xcf8
 #define PORT_PCI_DATA      0xcfc
 #define PORT_RESET_CONTROL 0xcf9
@@ -52,6 +58,7 @@
 #define GSI_KEYBOARD 1
 #define GSI_UART1    4
 #define GSI_RTC      8
+#define GSI_MOUSE    12
 #define GSI_SCI      9
 #define GSI_IDE1     14
 #define GSI_IDE2     15

@@ -458,6 +458,13 @@ uint32_t config_vm_line(const struct vm_config *vm, enum config_vm_key key)
     return vm->key_line[key] ? vm->key_line[key] : vm->section_line;
 }
 
+bool config_has_display(const struct vm_config *vm)
+{
+    static const char none[] = "none";
+
+    return vm->display.data && !config_span_equal(vm->display, config_span_of(none, strlen(none)));
+}
+
 struct file_list {
     struct config_file *files;
     size_t max, found;
@@ -495,6 +502,10 @@ size_t config_files(const struct vm_config *vms, size_t count, struct config_fil
             add_file(&list,
                      (struct config_file){vm->firmware, config_vm_line(vm, CONFIG_VM_FIRMWARE),
                                           (uint32_t)i, false});
+        }
+        if (config_has_display(vm)) {
+            add_file(&list, (struct config_file){vm->display, config_vm_line(vm, CONFIG_VM_DISPLAY),
+                                                 (uint32_t)i, false});
         }
         if (vm->initrd.data) {
             add_file(&list, (struct config_file){vm->initrd, config_vm_line(vm, CONFIG_VM_INITRD),

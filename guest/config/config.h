@@ -115,6 +115,7 @@ enum config_switch_key {
 enum config_vm_key {
     CONFIG_VM_KERNEL,
     CONFIG_VM_FIRMWARE,
+    CONFIG_VM_DISPLAY,
     CONFIG_VM_INITRD,
     CONFIG_VM_MODULE,
     CONFIG_VM_CMDLINE,
@@ -175,6 +176,7 @@ struct config_lines {
 struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
     struct config_span firmware; /* instead of a kernel; data NULL: there is none */
+    struct config_span display;  /* a video BIOS's file; data NULL, or `none`: there is none */
     struct config_modules modules;
     struct config_lines disks;
     struct config_lines nets;
@@ -280,6 +282,9 @@ void config_set_check(const char *key, config_check check);
 bool config_vm_says(const struct vm_config *vm, const char *key, unsigned index,
                     struct config_line *out);
 
+/* Whether the VM has a graphics card, which the file of display is the video BIOS of. */
+bool config_has_display(const struct vm_config *vm);
+
 /* What holds where there is no config at all: no VM, every key at its default. */
 void config_defaults(struct config *out);
 
@@ -299,14 +304,15 @@ struct config_file {
     struct config_span path;
     uint32_t line;
     uint32_t vm; /* index of the VM that names it first */
-    bool kernel; /* named there as kernel, else as firmware, initrd, module, disk or disc */
+    bool
+        kernel; /* named there as kernel, else as firmware, display, initrd, module, disk or disc */
 };
 
 /*
  * The distinct files of vms[0..count) that are not broken, in the order of the VMs, kernel or
- * firmware before initrd before modules before disks before discs. Fills at most max elements of
- * files and returns how many there are; what did not fit may be counted more than once. So as many
- * as with max 0 always suffice.
+ * firmware before display before initrd before modules before disks before discs. Fills at most max
+ * elements of files and returns how many there are; what did not fit may be counted more than once.
+ * So as many as with max 0 always suffice.
  */
 size_t config_files(const struct vm_config *vms, size_t count, struct config_file *files,
                     size_t max);

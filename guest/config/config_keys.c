@@ -192,6 +192,13 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
          .max = CONFIG_MAX_PATH,
          .help = "instead of a kernel, firmware that starts what is on the VM's disks: `bios`, "
                  "`uefi`, or a file, relative to the config's folder"},
+    [CONFIG_VM_DISPLAY] = {.name = "display",
+                           .type = CONFIG_PATH,
+                           .offset = offsetof(struct vm_config, display),
+                           .min = 1,
+                           .max = CONFIG_MAX_PATH,
+                           .help = "a graphics card, keyboard and mouse: `vga`, or a file with "
+                                   "another video BIOS for it, relative to the config's folder"},
     [CONFIG_VM_INITRD] = {.name = "initrd",
                           .type = CONFIG_PATH,
                           .offset = offsetof(struct vm_config, initrd),

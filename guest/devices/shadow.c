@@ -39,6 +39,7 @@ struct shadow {
     /* All begin at FIRST, so that offsets are alike; each shows where those before it have ended.
      */
     struct bus_range segment[SEGMENTS];
+    struct bus_range open;     /* SMRAM while it is open: over what a graphics card has there */
     uint8_t setting[SEGMENTS]; /* PAM_ bits */
     paddr rom;                 /* its last ALIAS_MAX bytes are at END - ALIAS_MAX */
     uint32_t alias;            /* or so many */
@@ -98,6 +99,10 @@ static void follow(struct device *d, const uint8_t *config)
         s->setting[i] = setting;
         show(s, i);
     }
+    if (!s->setting[WINDOW])
+        bus_withdraw(s->bus, &s->open);
+    else
+        (void)!bus_place(s->bus, &s->open, FIRST);
     device_unlock(d);
 }
 
@@ -171,6 +176,15 @@ static int shadow_create(struct device *d, struct device_setup *s)
         if (result == 0)
             show(shadow, i);
     }
+    shadow->open = (struct bus_range){.device = d,
+                                      .size = PAM_FIRST - FIRST,
+                                      .space = BUS_MEMORY,
+                                      .priority = BUS_OVER + 2,
+                                      .shows = BUS_RAM,
+                                      .writable = true,
+                                      .from = FIRST};
+    if (result == 0)
+        result = bus_add_range(s->bus, &shadow->open);
     for (unsigned i = PAM; i <= PAM_LAST; i++)
         writable[i - PAM] = i == PAM ? PAM_BITS & 0xf0 : PAM_BITS;
     value[SMRAM - PAM] = SMRAM_INITIAL;

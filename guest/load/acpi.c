@@ -76,7 +76,8 @@ struct fadt {
 #define FADT_MINOR        3
 #define PM_PROFILE_SERVER 4
 #define BOOT_LEGACY_DEVICES                                                                        \
-    BIT(0) /* and no 8042: bit 1 is clear, although port 64h takes the reset command */
+    BIT(0) /* port 64h takes the reset command, even where bit 1 does not say so */
+#define BOOT_8042            BIT(1)
 #define BOOT_VGA_NOT_PRESENT BIT(2)
 #define FADT_WBINVD          BIT(0)
 #define FADT_PROC_C1         BIT(2)
@@ -242,7 +243,7 @@ static uint32_t build_facs(struct block *b)
     return address;
 }
 
-static uint32_t build_dsdt(struct block *b, uint32_t slots)
+static uint32_t build_dsdt(struct block *b, const struct acpi_platform *platform)
 {
     struct sdt_header h = header("DSDT", 2);
     size_t start = b->used;
@@ -250,7 +251,7 @@ static uint32_t build_dsdt(struct block *b, uint32_t slots)
 
     block_put(b, &h, sizeof(h));
     a = (struct aml){.data = b->data, .size = b->size, .used = b->used};
-    dsdt_build(&a, slots);
+    dsdt_build(&a, platform->slots, platform->display);
     b->used = a.used;
     return table_end(b, start);
 }
@@ -261,7 +262,7 @@ static struct gas io_register(uint16_t port, unsigned bytes, uint8_t access)
         .space = GAS_IO, .bit_width = (uint8_t)(8 * bytes), .access_size = access, .address = port};
 }
 
-static uint32_t build_fadt(struct block *b, uint32_t facs, uint32_t dsdt)
+static uint32_t build_fadt(struct block *b, uint32_t facs, uint32_t dsdt, bool display)
 {
     size_t start = b->used;
     struct fadt f = {
@@ -287,7 +288,7 @@ static uint32_t build_fadt(struct block *b, uint32_t facs, uint32_t dsdt)
         .p_lvl2_lat = NO_C2_LATENCY,
         .p_lvl3_lat = NO_C3_LATENCY,
         .century = RTC_CENTURY,
-        .iapc_boot_arch = BOOT_LEGACY_DEVICES | BOOT_VGA_NOT_PRESENT,
+        .iapc_boot_arch = BOOT_LEGACY_DEVICES | (display ? BOOT_8042 : BOOT_VGA_NOT_PRESENT),
         .flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC | FADT_TMR_VAL_EXT |
                  FADT_RESET_REG_SUP,
         .reset_reg = io_register(PORT_RESET_CONTROL, 1, GAS_BYTE),
@@ -389,8 +390,8 @@ int acpi_build(const struct acpi_platform *platform, void *out, size_t size)
     }
     block_put(&b, &rsdp, sizeof(rsdp)); /* keeps the place; filled in below */
     facs = build_facs(&b);
-    dsdt = build_dsdt(&b, platform->slots);
-    tables[0] = build_fadt(&b, facs, dsdt);
+    dsdt = build_dsdt(&b, platform);
+    tables[0] = build_fadt(&b, facs, dsdt, platform->display);
     tables[1] = build_madt(&b, platform);
     tables[2] = build_mcfg(&b);
     rsdp.rsdt = build_rsdt(&b, tables);

@@ -16,6 +16,7 @@ struct acpi_platform {
     const uint32_t *apic_ids; /* one per CPU; NULL: 0, 1, 2, ... */
     /* Devices of PCI that may come and go while the guest runs, a bit for each number from 1 on. */
     uint32_t slots;
+    bool display; /* a graphics card, keyboard and mouse are there */
 };
 
 /*

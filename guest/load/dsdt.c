@@ -134,6 +134,28 @@ static void build_isa_device(struct aml *a, const char *name, const char *hid, u
     aml_close(a, device);
 }
 
+/* The 8042's two ports: its registers are the keyboard's. */
+static void build_ps2(struct aml *a)
+{
+    size_t device = aml_device(a, "PS2K"), crs;
+
+    aml_hid(a, "PNP0303");
+    aml_name_integer(a, "_UID", 0);
+    crs = aml_resources(a);
+    aml_io(a, PORT_KEYBOARD_DATA, 1);
+    aml_io(a, PORT_KEYBOARD, 1);
+    aml_irq(a, GSI_KEYBOARD);
+    aml_close_resources(a, crs);
+    aml_close(a, device);
+    device = aml_device(a, "PS2M");
+    aml_hid(a, "PNP0F13");
+    aml_name_integer(a, "_UID", 0);
+    crs = aml_resources(a);
+    aml_irq(a, GSI_MOUSE);
+    aml_close_resources(a, crs);
+    aml_close(a, device);
+}
+
 /* Configuration space in memory, and registers, are the board's own, not a place for BARs. */
 static void build_motherboard(struct aml *a)
 {
@@ -148,7 +170,7 @@ static void build_motherboard(struct aml *a)
     aml_close(a, device);
 }
 
-void dsdt_build(struct aml *a, uint32_t slots)
+void dsdt_build(struct aml *a, uint32_t slots, bool display)
 {
     size_t scope, pci, s5;
 
@@ -165,6 +187,8 @@ void dsdt_build(struct aml *a, uint32_t slots)
     build_slots(a, slots);
     build_isa_device(a, "RTC_", "PNP0B00", 0, PORT_RTC, 2, GSI_RTC);
     build_isa_device(a, "COM1", "PNP0501", 1, PORT_UART1, 8, GSI_UART1);
+    if (display)
+        build_ps2(a);
     aml_close(a, pci);
     build_motherboard(a);
     aml_close(a, scope);

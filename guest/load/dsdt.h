@@ -3,5 +3,5 @@
 
 #include "guest/load/aml.h"
 
-/* slots: see struct acpi_platform. */
-void dsdt_build(struct aml *a, uint32_t slots);
+/* slots, display: see struct acpi_platform. */
+void dsdt_build(struct aml *a, uint32_t slots, bool display);

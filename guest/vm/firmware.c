@@ -2,11 +2,13 @@
 #include "guest/vm/firmware.h"
 
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
 #include "guest/board/ports.h"
 #include "guest/devices/fw_cfg.h"
 #include "guest/load/acpi.h"
 #include "guest/load/acpi_link.h"
 #include "guest/load/smbios.h"
+#include "guest/vm/files.h"
 #include "guest/vm/platform.h"
 #include "guest/vm/vm.h"
 #include "mm/heap.h"
@@ -15,6 +17,8 @@
 #define SLEEP_SUPPORTED 0x80 /* of a state; the rest is its SLP_TYP */
 
 #define RAM_RANGES 2
+
+#define PATH_SHOWN ((size_t)100) /* of a file's name, in a line */
 
 struct firmware_items {
     uint8_t tables[GPA_ACPI_SIZE], script[ACPI_LINK_MAX * ACPI_LINK_COMMAND];
@@ -34,7 +38,9 @@ static void add(struct firmware_items *f, uint16_t key, const char *name, const 
 
 static int add_acpi(struct firmware_items *f, struct vm *vm)
 {
-    const struct acpi_platform platform = {.cpus = vm->vcpu_count, .slots = platform_slots(vm)};
+    const struct acpi_platform platform = {.cpus = vm->vcpu_count,
+                                           .slots = platform_slots(vm),
+                                           .display = config_has_display(vm->config)};
     int size = acpi_build(&platform, f->tables, sizeof(f->tables)), script;
 
     if (size < 0)
@@ -59,12 +65,28 @@ static void add_ram(struct firmware_items *f, const struct gpa_layout *layout)
     add(f, 0, "etc/e820", f->ram, (high ? RAM_RANGES : 1) * sizeof(f->ram[0]));
 }
 
+/* SeaBIOS takes it for that of the function with this vendor and device; OVMF does without. */
+static void add_video_bios(struct firmware_items *f, struct vm *vm)
+{
+    const struct config_span path = vm->config->display;
+    struct file file;
+    int status = files_find_one(path, &file);
+
+    if (status == 0)
+        add(f, 0, "pci1234,1111.rom", file.data, file.size);
+    else
+        log_warn("corbel.conf:%u: [vm %s]: '%.*s', its video BIOS, cannot be loaded: %s",
+                 config_vm_line(vm->config, CONFIG_VM_DISPLAY), vm->name,
+                 (int)MIN(path.length, PATH_SHOWN), path.data, files_status_text(status));
+}
+
 int firmware_tell(struct vm *vm)
 {
     static const uint8_t states[SLEEP_STATES] = {
         [0] = SLEEP_SUPPORTED, [5] = SLEEP_SUPPORTED | PM_SLP_TYP_S5};
     static const uint8_t irq0_is_pin_2 = 1;
-    static const uint16_t serial = PORT_UART1, yes = 1;
+    static const uint16_t serial = PORT_UART1, yes = 1, no = 0;
+    bool display = config_has_display(vm->config);
     struct firmware_items *f = vm->life->firmware;
     int result;
 
@@ -76,7 +98,7 @@ int firmware_tell(struct vm *vm)
     f->cpus = (uint16_t)vm->vcpu_count;
     add(f, FW_CFG_CPUS, NULL, &f->cpus, sizeof(f->cpus));
     add(f, FW_CFG_MAX_CPUS, NULL, &f->cpus, sizeof(f->cpus));
-    add(f, FW_CFG_NO_GRAPHICS, NULL, &yes, sizeof(yes));
+    add(f, FW_CFG_NO_GRAPHICS, NULL, display ? &no : &yes, sizeof(yes));
     add(f, FW_CFG_IRQ0_OVERRIDE, NULL, &irq0_is_pin_2, sizeof(irq0_is_pin_2));
     add_ram(f, &vm->life->layout);
     add(f, 0, "etc/system-states", states, sizeof(states));
@@ -84,6 +106,8 @@ int firmware_tell(struct vm *vm)
     size_t size = smbios_build(vm->name, f->anchor, f->smbios);
     add(f, 0, SMBIOS_ANCHOR, f->anchor, sizeof(f->anchor));
     add(f, 0, SMBIOS_TABLES, f->smbios, size);
+    if (display)
+        add_video_bios(f, vm);
     result = add_acpi(f, vm);
     if (result < 0)
         return result;

@@ -38,11 +38,13 @@
     X(acpi_pm_class)                                                                               \
     X(hotplug_class)                                                                               \
     X(keyboard_class)                                                                              \
+    X(input_class)                                                                                 \
     X(reset_control_class)                                                                         \
     X(pci_class)                                                                                   \
     X(fw_cfg_class)                                                                                \
     X(flash_class)                                                                                 \
     X(shadow_class)                                                                                \
+    X(vga_class)                                                                                   \
     X(debug_console_class)                                                                         \
     X(virtio_blk_class)                                                                            \
     X(ide_class)                                                                                   \

@@ -176,7 +176,9 @@ static int sink_zero(void *ctx, uint64_t gpa, uint64_t size)
 
 static int load_acpi(struct vm *vm)
 {
-    const struct acpi_platform platform = {.cpus = vm->vcpu_count, .slots = platform_slots(vm)};
+    const struct acpi_platform platform = {.cpus = vm->vcpu_count,
+                                           .slots = platform_slots(vm),
+                                           .display = config_has_display(vm->config)};
     paddr frames = frame_run_alloc(GPA_ACPI_SIZE / PAGE_SIZE, FRAME_KERNEL);
     void *tables = phys_to_virt(frames); /* not cleared: a small part of it will be written to */
     int size;

@@ -97,6 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         require_inside(vm->name, CONFIG_MAX_NAME);
         require_inside(vm->kernel, CONFIG_MAX_PATH);
         require_inside(vm->firmware, CONFIG_MAX_PATH);
+        require_inside(vm->display, CONFIG_MAX_PATH);
         require_inside(vm->initrd, CONFIG_MAX_PATH);
         require_inside(vm->cmdline, CONFIG_MAX_CMDLINE);
         REQUIRE(vm->watches.count <= CONFIG_MAX_WATCHES);

@@ -1,4 +1,4 @@
-/* links: guest/devices/uart.c guest/devices/debug_console.c arch/x86/lib/format.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/devices/lpc.c guest/devices/hotplug.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/uart.c guest/devices/debug_console.c arch/x86/lib/format.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/ps2/keyboard.c guest/devices/ps2/mouse.c guest/devices/reset.c guest/devices/lpc.c guest/devices/hotplug.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * Random traffic to all classic devices of two equal VMs, of which the second is saved, wiped and
  * loaded now and then: nobody may tell them apart. Saved state with a few bytes changed is loaded

@@ -59,9 +59,10 @@ def make_image_sources(lab):
 
 @scenario(bound=60)
 def make_image_firmware(lab):
-    """`firmware = bios` and `uefi` are Debian's packages' files, unless there is a file of that name; the config's copy
-    names the image's. A kernel of that name is none."""
-    conf = lab.file("test.conf", "[vm a]\nfirmware = bios\n[vm b]\nfirmware = uefi\n[vm c]\nkernel = uefi\n")
+    """`firmware = bios` and `uefi` and `display = vga` are Debian's packages' files, unless there is a file of that name; the
+    config's copy names the image's. A kernel of that name is none."""
+    conf = lab.file("test.conf", "[vm a]\nfirmware = bios\ndisplay = vga\n[vm b]\nfirmware = uefi\n[vm c]\nkernel = uefi\n"
+                    "display = none\n")
     out = lab.path("out.img")
 
     def on_image(name):
@@ -69,8 +70,9 @@ def make_image_firmware(lab):
                               stdout=subprocess.PIPE, check=True).stdout
 
     image(conf, out)
-    expect(on_image("corbel.conf") == b"[vm a]\nfirmware = bios-256k.bin\n[vm b]\nfirmware = uefi.fd\n[vm c]\nkernel = uefi\n",
-           "the config names other files")
+    expect(on_image("corbel.conf") == b"[vm a]\nfirmware = bios-256k.bin\ndisplay = vgabios-stdvga.bin\n[vm b]\nfirmware = uefi.fd\n"
+           b"[vm c]\nkernel = uefi\ndisplay = none\n", "the config names other files")
+    expect(on_image("vgabios-stdvga.bin") == read("/usr/share/seabios/vgabios-stdvga.bin"), "the video BIOS is another one")
     expect(on_image("bios-256k.bin") == read("/usr/share/seabios/bios-256k.bin"), "the BIOS is another one")
     expect(on_image("uefi.fd") == read("/usr/share/OVMF/OVMF_VARS_4M.fd") + read("/usr/share/OVMF/OVMF_CODE_4M.fd"),
            "the UEFI firmware is another one")

@@ -18,10 +18,11 @@ static uint8_t *block; /* as large as the tables need, so that ASan sees a byte 
 static int block_size;
 
 static uint32_t slots;
+static bool display;
 
 static void build(unsigned cpus, const uint32_t *ids)
 {
-    struct acpi_platform platform = {cpus, ids, slots};
+    struct acpi_platform platform = {cpus, ids, slots, display};
     uint8_t *large = malloc(GPA_ACPI_SIZE);
 
     memset(large, 0xa5, GPA_ACPI_SIZE);
@@ -478,6 +479,32 @@ static void test_slots(void **state)
     slots = 0;
 }
 
+/* A VM with a display has an 8042 with keyboard and mouse. */
+static void test_display(void **state)
+{
+    uint8_t *d;
+    size_t size;
+
+    display = true;
+    build(1, NULL);
+    display = false;
+    d = dsdt();
+    size = get(d + 4, 4);
+    terms = 0;
+    walk_terms(d + 36, d + size);
+    assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x03\x03", 10)); /* PNP0303 */
+    assert_true(contains(d, size,
+                         "\x47\x01\x60\x00\x60\x00\x01\x01\x47\x01\x64\x00\x64\x00\x01\x01\x22\x02"
+                         "\x00\x79\x00",
+                         21));
+    assert_true(contains(d, size, "\x08_HID\x0c\x41\xd0\x0f\x13", 10)); /* PNP0F13 */
+    assert_true(contains(d, size, "\x22\x00\x10\x79\x00", 5));
+    assert_int_equal(get(find("FACP") + 109, 2), 3);
+    build(1, NULL);
+    d = dsdt();
+    assert_false(contains(d, get(d + 4, 4), "PS2K", 4));
+}
+
 /* PCI Firmware Specification: bus 0 of segment 0. */
 static void test_mcfg(void **state)
 {
@@ -589,6 +616,7 @@ int main(void)
         cmocka_unit_test(test_madt),
         cmocka_unit_test(test_dsdt),
         cmocka_unit_test(test_slots),
+        cmocka_unit_test(test_display),
         cmocka_unit_test(test_mcfg),
         cmocka_unit_test(test_package_lengths),
         cmocka_unit_test(test_no_room_and_bad_platforms),

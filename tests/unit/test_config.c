@@ -410,7 +410,8 @@ static void test_numbers(void **state)
 }
 
 #define VM_KEYS                                                                                    \
-    "kernel, firmware, initrd, module, cmdline, memory, cpus, hole, weight, cap, affinity, "       \
+    "kernel, firmware, display, initrd, module, cmdline, memory, cpus, hole, weight, cap, "        \
+    "affinity, "                                                                                   \
     "autostart, "                                                                                  \
     "paused, disk, allow_whole_disk, net, rng, balloon, console, terminal, cdrom, watch, "         \
     "on_crash, "                                                                                   \
@@ -1075,6 +1076,27 @@ static void test_switches_and_cards(void **state)
     assert_memory_equal(mac[0], "\x02\x4e\x48\xe2\x19\x21", CONFIG_MAC);
 }
 
+/* A display has its video BIOS's file; `none` is none. */
+static void test_display(void **state)
+{
+    struct config_file files[4];
+    struct config_line line;
+
+    parse("[vm a]\nkernel = k\ndisplay = vga\n[vm b]\nkernel = k\ndisplay = none\n[vm c]\nkernel = "
+          "k\n");
+    assert_int_equal(told_count, 0);
+    assert_true(config_has_display(&vms[0]));
+    assert_false(config_has_display(&vms[1]));
+    assert_false(config_has_display(&vms[2]));
+    assert_int_equal(config_files(vms, 3, files, ARRAY_SIZE(files)), 2);
+    expect_span(files[1].path, "vga");
+    assert_int_equal(files[1].line, 3);
+    assert_false(files[1].kernel);
+    assert_true(config_vm_says(&vms[0], "display", 0, &line));
+    expect_span(line.text, "vga");
+    assert_false(config_vm_says(&vms[0], "display", 1, &line));
+}
+
 /* Firmware stands in a kernel's place, and is a file like it. */
 static void test_firmware(void **state)
 {
@@ -1203,6 +1225,7 @@ int main(void)
         cmocka_unit_test(test_without_a_listener),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_firmware),
+        cmocka_unit_test(test_display),
         cmocka_unit_test(test_the_documentation_is_complete),
         cmocka_unit_test(test_the_documentations_example),
     };

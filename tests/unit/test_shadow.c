@@ -184,6 +184,61 @@ static void smram_is_ram_when_open(void **state)
     expect(0xc0000, 0xe0000, NOBODY);
 }
 
+/* --- beside a graphics card, whose windows are where SMRAM is --- */
+
+static uint64_t card_read(struct device *d, uint64_t offset, unsigned size)
+{
+    return 0xca4d;
+}
+
+static void card_write(struct device *d, uint64_t offset, unsigned size, uint64_t value)
+{
+}
+
+static void card_nothing(struct device *d)
+{
+}
+
+static void card_save(struct device *d, struct state_writer *w)
+{
+}
+
+static int card_load(struct device *d, struct state_reader *r)
+{
+    return 0;
+}
+
+static const struct device_ops card_ops = {
+    .name = "card",
+    .mmio_read = card_read,
+    .mmio_write = card_write,
+    .reset = card_nothing,
+    .save = card_save,
+    .load = card_load,
+};
+
+static void smram_is_over_a_card(void **state)
+{
+    static struct device card = {.ops = &card_ops};
+    static struct bus_range range;
+    uint64_t value;
+
+    card.board = &board;
+    range = (struct bus_range){
+        .device = &card, .size = 0x20000, .space = BUS_MEMORY, .priority = BUS_OVER + 1};
+    assert_int_equal(bus_add_device(&board.bus, &card), 0);
+    assert_int_equal(bus_add_range(&board.bus, &range), 0);
+    assert_int_equal(bus_place(&board.bus, &range, 0xa0000), 0);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xb8000, 4, &value));
+    assert_int_equal(value, 0xca4d);
+    out(0x9d, 1, 0x4a);
+    expect(0xa0000, 0xc0000, RAM);
+    out(0x9d, 1, 0x0a);
+    expect(0xa0000, 0xc0000, NOBODY);
+    assert_true(bus_mmio_read(&board.bus, &view, 0xb8000, 4, &value));
+    assert_int_equal(value, 0xca4d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +247,7 @@ int main(void)
         TEST(shows_the_roms_end_at_reset), SMALL_TEST(a_small_rom_is_below_1_mib_once),
         TEST(segments_become_ram),         TEST(each_segment_has_its_bits),
         TEST(writes_reach_ram_behind_rom), TEST(smram_is_ram_when_open),
+        TEST(smram_is_over_a_card),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
