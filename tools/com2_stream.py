@@ -8,8 +8,8 @@ SYNC = b"\xa5\xc2"
 HEADER = struct.Struct("<2sBHHB")  # sync, channel, sequence, length of the payload, check
 CRC_SIZE = 4
 PAYLOAD_MAX = 256
-CONTROL, GDB, TRACE = range(3)
-NAMES = ("control", "gdb", "trace")
+CONTROL, GDB, TRACE, SCREEN = range(4)
+NAMES = ("control", "gdb", "trace", "screen")
 STATUS = HELLO = 1  # first byte of a control channel's payload, from Corbel and to it
 VERSION = 1
 STATUS_HEAD = struct.Struct("<BBQIII")

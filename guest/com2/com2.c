@@ -18,16 +18,18 @@
 
 /* Bytes of the queues. gdb's hold more than two of its packets on their way out, and one that
  * comes. */
-#define GDB_OUT   16384u
-#define GDB_IN    4096u
-#define TRACE_OUT 1024u
+#define GDB_OUT    16384u
+#define GDB_IN     4096u
+#define TRACE_OUT  1024u
+#define SCREEN_OUT 12288u /* more than a row of points takes */
 
 static const struct com2_kind kinds[COM2_USERS] = {
     [COM2_CONTROL] = COM2_CONTROL_KIND,
     [COM2_GDB] = {"gdb", COM2_URGENT, GDB_OUT, GDB_IN},
     [COM2_TRACE] = {"trace", COM2_BULK, TRACE_OUT, 0},
+    [COM2_SCREEN] = {"screen", COM2_BULK, SCREEN_OUT, 0},
 };
-static uint8_t memory[COM2_FRAME_MAX + GDB_OUT + GDB_IN + TRACE_OUT];
+static uint8_t memory[COM2_FRAME_MAX + GDB_OUT + GDB_IN + TRACE_OUT + SCREEN_OUT];
 
 static bool framed;
 static unsigned owner;                               /* plain: whose it is */

@@ -9,7 +9,7 @@
 
 #include "guest/com2/mux.h"
 
-enum com2_user { COM2_GDB = 1, COM2_TRACE, COM2_USERS };
+enum com2_user { COM2_GDB = 1, COM2_TRACE, COM2_SCREEN, COM2_USERS };
 
 /* Before anybody else's call: whether there are frames. */
 void com2_init(bool framed);

@@ -24,6 +24,15 @@ bool words_cut(struct words *w, const char *text, size_t length)
     }
 }
 
+void words_cut_rest(struct words *w, const char *text, size_t length, unsigned last)
+{
+    (void)words_cut(w, text, length);
+    if (w->count <= last)
+        return;
+    w->count = last + 1;
+    w->word[last].length = (size_t)(text + length - w->word[last].text);
+}
+
 bool word_is(struct word w, const char *text)
 {
     return w.length == strlen(text) && memcmp(w.text, text, w.length) == 0;
@@ -69,6 +78,10 @@ const struct command *command_parse(const struct command *table, unsigned count,
         format(error, COMMAND_ERROR, "there is no command '%.*s': help lists them",
                (int)MIN(w->word[0].length, 40), w->word[0].text);
         return NULL;
+    }
+    if (c->max && c->kinds[c->max - 1] == ARGUMENT_TEXT) {
+        words_cut_rest(w, line, length, c->max);
+        fits = true;
     }
     if (!fits || w->count - 1 < c->min || w->count - 1 > c->max) {
         format(error, COMMAND_ERROR, "usage: %s%s%s", c->name, c->arguments[0] ? " " : "",

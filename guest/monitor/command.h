@@ -30,6 +30,7 @@ enum argument {
     ARGUMENT_TRACE,
     ARGUMENT_EVENT,
     ARGUMENT_POLICY,
+    ARGUMENT_TEXT, /* the last one: the rest of the line */
     ARGUMENT_OTHER
 };
 
@@ -56,6 +57,8 @@ struct command {
 
 /* Cut text[0..length) at blanks. false: it has more than COMMAND_WORDS words. */
 bool words_cut(struct words *w, const char *text, size_t length);
+/* The same, but word number last is all of the rest, blanks at its end included. */
+void words_cut_rest(struct words *w, const char *text, size_t length, unsigned last);
 bool word_is(struct word w, const char *text);
 /* A decimal number up to max: 0, or -EINVAL, -ERANGE. */
 int word_number(struct word w, uint64_t max, uint64_t *value) MUST_CHECK;

@@ -22,6 +22,10 @@ bool command_attach(struct job *job); /* attach.c */
 bool command_detach(struct job *job);
 bool command_eject(struct job *job); /* disc.c */
 bool command_insert(struct job *job);
+bool command_screenshot(struct job *job); /* screen.c */
+bool command_type(struct job *job);       /* keys.c */
+bool command_keys(struct job *job);
+bool command_mouse(struct job *job);
 bool command_list(struct job *job); /* info.c */
 bool command_show(struct job *job);
 bool command_cpus(struct job *job);

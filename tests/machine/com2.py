@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 
 import gdb
 from gdb import Debugger
@@ -16,6 +17,7 @@ from monitor import PROMPT
 from smp import Host, tiny
 
 sys.path.insert(0, os.path.join(TOP, "tools"))
+import com2_screen  # noqa: E402
 import com2_stream as cs  # noqa: E402
 import trace_stream as ts  # noqa: E402
 
@@ -144,7 +146,7 @@ def check_refusals(lab):
             ((line, "--gdb", "65536"), "a TCP port, 0 to", 2), ((line, "--channel", "trace"), "it takes NAME=FILE", 2),
             ((line, "--trace", "a", "--channel", "trace=b"), "goes to b already", 2), (("127.0.0.1:1",), "refused", 1),
             (("127.0.0.1:99999",), "no such TCP port", 1),
-            ((line, "--channel", f"screen={lab.path('s')}"), "Corbel has no channel screen: trace", 1)):
+            ((line, "--channel", f"other={lab.path('s')}"), "Corbel has no channel other: trace", 1)):
         expect_in(text, tool(*arguments, status=code)[1], "the tool")
     expect(read(line), "the tool has emptied what it reads")
     with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as other:
@@ -159,6 +161,33 @@ def check_refusals(lab):
     expect_in("this is a plain trace, which tools/trace reads as it is", tool(plain, status=1)[1], "the tool")
     newer = cs.pack(cs.CONTROL, 0, bytes([cs.STATUS, cs.VERSION + 1]) + status()[2:])
     expect_in("frames are of version 2; this tool reads version 1", tool(lab.file("newer", newer), status=1)[1], "the tool")
+
+
+def screen_record(kind, number, y=0, body=b""):
+    return b"\xd5\xc3" + bytes([kind, number]) + y.to_bytes(2, "little") + len(body).to_bytes(2, "little") + body
+
+
+def check_screens(lab):
+    """Pictures become PNG files; of one that is not whole there is none."""
+    begin = screen_record(1, 1, 0, bytes([3, 0, 2, 0]) + b"a/b")
+    row = screen_record(2, 1, 0, b"\0\0abc" + b"\1\x40xyz")  # one point, then two alike
+    again = screen_record(2, 1, 1, b"\2\x80")  # all as above
+    end = screen_record(3, 1, 0, zlib.crc32(b"abcxyzxyz" * 2).to_bytes(4, "little"))
+    folder = lab.path("pictures")
+    line = b"".join(cs.pack(cs.SCREEN, n, payload) for n, payload in enumerate(
+        (begin, row + again[:5], again[5:] + end, b"noise", begin, row, end, begin, row, again, screen_record(3, 1, 0, bytes(4)), begin,
+         screen_record(2, 1, 0, b"\3\0"), again, screen_record(2, 1, 0, b"\7\x80"), screen_record(1, 1, 0, bytes(4)), begin + row + again + end)))
+    _, said = tool(lab.file("pictures.line", line), "--screens", folder)
+    for n in 1, 2:
+        expect_in(rf"com2: screen: {folder}/a_b-{n}\.png, 3 by 2 points\n", said, "the tool")
+    expect_in(r"com2: screen: \d pictures did not come whole", said, "the tool")
+    expect(sorted(os.listdir(folder)) == ["a_b-1.png", "a_b-2.png"], f"{os.listdir(folder)}")
+    data = read(os.path.join(folder, "a_b-1.png"))
+    at = data.index(b"IDAT")
+    expect(zlib.decompress(data[at + 4:at + 4 + int.from_bytes(data[at - 4:at], "big")]) == b"\0abcxyzxyz" * 2, "the points")
+    expect_in("File exists", tool(lab.path("pictures.line"), "--screens", lab.path("pictures.line"), status=1)[1], "the tool")
+    for seed in range(200):
+        com2_screen.Screens().feed(os.urandom(seed) + begin + os.urandom(seed) + row + os.urandom(300))
 
 
 def check_live(lab):
@@ -235,6 +264,8 @@ def com2_tool(lab):
     lab.verdict("com2: what the tool sends Corbel reads")
     check_refusals(lab)
     lab.verdict("com2: refusals, and lines without frames")
+    check_screens(lab)
+    lab.verdict("com2: screenshots")
     check_live(lab)
     lab.verdict("com2: gdb and a trace at once")
     check_pty(lab)

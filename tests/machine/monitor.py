@@ -95,7 +95,7 @@ def look(p):
     said = p.run("help")
     for name in ("list", "attach", "detach", "console", "start", "stop", "pause", "resume", "reset", "kill", "snapshot", "restore", "snapshots", "forget", "top", "stats",
                  "cpus", "memory", "disks", "log", "show", "dump", "set", "balloon", "ports", "resize", "trace", "com2", "regs", "read",
-                 "write", "walk", "watch", "watches", "unwatch", "eject", "insert", "login", "logout",
+                 "write", "walk", "watch", "watches", "unwatch", "eject", "insert", "screenshot", "type", "keys", "mouse", "login", "logout",
                  "poweroff", "reboot", "help"):
         expect_in(rf"^  {name} .*\w$", said, "help")
         expect_in(rf"(?m)^{name}.*\nfor example: {name}", p.run(f"help {name}"), f"help {name}")

@@ -14,6 +14,7 @@ static const struct command table[] = {
     {"list", "", 0, 0, RIGHT_LOOK_BARE, {ARGUMENT_NONE}, "", "", NULL},
     {"look", "VM [SIZE]", 1, 2, RIGHT_LOOK_BARE, {ARGUMENT_VM}, "", "", NULL},
     {"set", "VM KEY=VALUE ...", 2, 7, RIGHT_ALL, {ARGUMENT_VM, ARGUMENT_SETTING}, "", "", NULL},
+    {"say", "VM TEXT", 2, 2, RIGHT_ALL, {ARGUMENT_VM, ARGUMENT_TEXT}, "", "", NULL},
 };
 #define COUNT ARRAY_SIZE(table)
 
@@ -38,6 +39,18 @@ static void test_commands_are_found(void **state)
     assert_string_equal(parse("set a weight=1"), "set");
     assert_string_equal(parse("set a b c d e f g"), "set");
     assert_int_equal(words.count, 8);
+}
+
+static void test_the_rest_of_a_line_is_one_word(void **state)
+{
+    assert_string_equal(parse("say  a  1 2  3 4 5 6 7 8 9 "), "say");
+    assert_int_equal(words.count, 3);
+    assert_true(word_is(words.word[1], "a"));
+    assert_true(word_is(words.word[2], "1 2  3 4 5 6 7 8 9 "));
+    assert_string_equal(parse("say a b"), "say");
+    assert_true(word_is(words.word[2], "b"));
+    assert_null(parse("say a"));
+    assert_string_equal(error, "usage: say VM TEXT");
 }
 
 static void test_an_empty_line_is_no_error(void **state)
@@ -131,6 +144,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_commands_are_found),
+        cmocka_unit_test(test_the_rest_of_a_line_is_one_word),
         cmocka_unit_test(test_an_empty_line_is_no_error),
         cmocka_unit_test(test_what_cannot_be_obeyed),
         cmocka_unit_test(test_rights),

@@ -49,6 +49,10 @@
     X(balloon, LOOK_BARE)                                                                          \
     X(eject, ALL)                                                                                  \
     X(insert, ALL)                                                                                 \
+    X(screenshot, ALL)                                                                             \
+    X(type, ALL)                                                                                   \
+    X(keys, ALL)                                                                                   \
+    X(mouse, ALL)                                                                                  \
     X(top, LOOK)                                                                                   \
     X(stats, LOOK)                                                                                 \
     X(show, LOOK)                                                                                  \
