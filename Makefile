@@ -253,9 +253,10 @@ $(DISKS_KERNEL) &: tools/debian-kernel
 	@tools/debian-kernel cloud $(B)/disks/vmlinuz $(B)/disks/modules virtio virtio_ring virtio_pci_modern_dev \
 	    virtio_pci_legacy_dev virtio_pci virtio_blk virtio-rng virtio_balloon virtio_console virtio_net net_failover failover \
 	    scsi_common scsi_mod sd_mod libata ata_piix cdrom sr_mod isofs
-# Debian's cloud kernel knows no AHCI: the other one, with all that ext4 on such a disk takes.
-$(B)/disks-sata/vmlinuz: tools/debian-kernel
-	@tools/debian-kernel generic $@ $(B)/disks-sata/modules scsi_common scsi_mod libata libahci ahci crct10dif_common \
+# Debian's cloud kernel knows no AHCI and no e1000: the other one, with all that ext4 on such a disk takes.
+SATA_KERNEL := $(B)/disks-sata/vmlinuz $(B)/disks-sata/modules/e1000.ko
+$(SATA_KERNEL) &: tools/debian-kernel
+	@tools/debian-kernel generic $(B)/disks-sata/vmlinuz $(B)/disks-sata/modules e1000 scsi_common scsi_mod libata libahci ahci crct10dif_common \
 	    crct10dif_generic crc-t10dif crc64 crc64_rocksoft_generic crc64-rocksoft t10-pi sd_mod crc16 mbcache jbd2 \
 	    crc32c_generic ext4
 # A root file system with its kernel, for tests/machine/vm_root.py.
@@ -264,13 +265,13 @@ $(B)/debian-13/root.img: tools/debian-root
 TEST_NESTED_NEEDS := $(B)/nested/vmlinuz $(B)/nested/poll_uart
 test: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL)) $(BOCHS_NEEDED)
 	@FUZZ_RUNS=$(FUZZ_RUNS) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE)
-test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic) \
+test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MACHINE),guest guests $(DISKS_KERNEL) $(SATA_KERNEL) $(B)/default/vmlinuz-generic) \
         $(TEST_NESTED_NEEDS) $(BOCHS_3) $(QEMU_10)
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py
 
 # What is too long for that: devices that are reloaded in mid-work, more memory, a million runs of each fuzzer. Three hours.
-soak: $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan guest guests $(DISKS_KERNEL) $(B)/disks-sata/vmlinuz $(B)/default/vmlinuz-generic \
+soak: $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan guest guests $(DISKS_KERNEL) $(SATA_KERNEL) $(B)/default/vmlinuz-generic \
         $(BOCHS_3)
 	@FUZZ_SECONDS=600 FUZZ_RUNS=$$(( 100 * $(FUZZ_RUNS) )) tools/verdict soak $(FUZZERS) tests/machine/run.py --soak
 

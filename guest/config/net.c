@@ -108,21 +108,18 @@ static int parse_rate(struct config_span value, struct config_net *out, char *er
     return 0;
 }
 
-static int parse_model(struct config_span value, char *error)
+static int parse_model(struct config_span value, struct config_net *out, char *error)
 {
     struct config_quote q;
     char list[40];
     uint32_t which;
 
-    if (!config_find_choice(models, value, &which))
-        format(error, CONFIG_MESSAGE, "model=%s of a network card is not known; it must be %s",
-               config_quote(&q, value), config_list_choices(models, list, sizeof(list)));
-    else if (which > 0)
-        format(error, CONFIG_MESSAGE,
-               "model=%s: this Corbel has no such card for VMs; it must be %s", models[which],
-               models[0]);
-    else
+    if (config_find_choice(models, value, &which)) {
+        out->e1000 = which > 0;
         return 0;
+    }
+    format(error, CONFIG_MESSAGE, "model=%s of a network card is not known; it must be %s",
+           config_quote(&q, value), config_list_choices(models, list, sizeof(list)));
     return -EINVAL;
 }
 
@@ -149,7 +146,7 @@ static int parse_option(struct config_span option, struct config_net *out, char 
     if (is_option(option, "rate=", &value))
         return parse_rate(value, out, error);
     if (is_option(option, "model=", &value))
-        return parse_model(value, error);
+        return parse_model(value, out, error);
     if (config_span_is(option, "isolated")) {
         out->isolated = true;
     } else if (config_span_is(option, "any-mac")) {

@@ -1,4 +1,5 @@
-/* What a `net = SWITCH[,mac=MAC][,vlan=N][,rate=RATE][,isolated][,any-mac][,model=virtio]` says. */
+/* What a `net = SWITCH[,mac=MAC][,vlan=N][,rate=RATE][,isolated][,any-mac][,model=virtio|e1000]`
+ * says. */
 #pragma once
 
 #include "guest/config/config.h"
@@ -11,7 +12,7 @@
 
 struct config_net {
     struct config_span on; /* the switch */
-    bool has_mac, isolated, any_mac;
+    bool has_mac, isolated, any_mac, e1000;
     uint8_t mac[CONFIG_MAC];
     uint16_t vlan; /* 0: none */
     uint64_t rate; /* bits per second; 0: as fast as can be */

@@ -9,6 +9,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/net_cards.h"
 #include "guest/config/net.h"
+#include "guest/devices/e1000/e1000.h"
 #include "guest/devices/virtio/net.h"
 #include "guest/net/uplink.h"
 #include "guest/run/run.h"
@@ -189,12 +190,30 @@ int net_open(void *context, const char *text, size_t length, struct net_switch *
     return 0;
 }
 
+/* Whether a line's card is an e1000. */
+static bool is_e1000(const struct vm *vm, unsigned line)
+{
+    const struct config_span text = vm->config->nets.item[line].text;
+    char error[CONFIG_MESSAGE];
+    struct config_net net;
+
+    return config_net_parse(text.data, text.length, &net, error) == 0 && net.e1000;
+}
+
 int nets_plug(struct vm *vm, unsigned card, bool in)
 {
-    struct device *d = device_list_find(&vm->life->devices, &virtio_net_class, card);
+    unsigned before = 0; /* of its model: those are found in the order of their lines */
+    bool e1000;
+    struct device *d;
 
+    if (card >= vm->config->nets.count)
+        return -ENOENT;
+    e1000 = is_e1000(vm, card);
+    for (unsigned i = 0; i < card; i++)
+        before += is_e1000(vm, i) == e1000;
+    d = device_list_find(&vm->life->devices, e1000 ? &e1000_class : &virtio_net_class, before);
     if (!d)
         return -ENOENT;
-    virtio_net_plug(d, in);
+    (e1000 ? e1000_plug : virtio_net_plug)(d, in);
     return 0;
 }

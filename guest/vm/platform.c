@@ -50,6 +50,7 @@
     X(ide_class)                                                                                   \
     X(ahci_class)                                                                                  \
     X(virtio_net_class)                                                                            \
+    X(e1000_class)                                                                                 \
     X(nvme_class)                                                                                  \
     X(virtio_rng_class)                                                                            \
     X(virtio_balloon_class)                                                                        \

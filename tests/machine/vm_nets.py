@@ -8,6 +8,7 @@ from harness import BOOT, BUILD, COMMAND, NO_VID, PATIENCE, TOP, Shell, expect, 
 
 MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "failover", "net_failover", "virtio_net")
 FOLDER = os.path.join(BUILD, "disks")  # vmlinuz and modules, of one package
+GENERIC_FOLDER = os.path.join(BUILD, "disks-sata")  # the same of the kernel that knows more cards
 MIB = 1 << 20
 CLIENT, SERVER = "10.0.0.1", "10.0.0.2"
 
@@ -29,29 +30,29 @@ while :; do sleep 1000; done
 """
 
 
-def initrd(lab, name, **more):
+def initrd(lab, name, folder=FOLDER, modules=MODULES, **more):
     """The default initramfs with the modules that a network card takes, and more files."""
     out = lab.path(name)
-    files = [f"modules/{m}.ko={os.path.join(FOLDER, 'modules', m + '.ko')}" for m in MODULES]
+    files = [f"modules/{m}.ko={os.path.join(folder, 'modules', m + '.ko')}" for m in modules]
     files += [f"{path}={source}" for path, source in more.items()]
     subprocess.run([os.path.join(TOP, "tools", "initramfs"), out, *files], check=True, stdout=subprocess.DEVNULL)
     return out
 
 
-def config_of_two(lab, settings):
+def config_of_two(lab, settings, folder=FOLDER, modules=MODULES, net="lan"):
     serve = lab.file("serve", SERVE.encode())
     os.chmod(serve, 0o755)
     kernel = os.path.join(FOLDER, "vmlinuz")
-    config = settings + linux("client", kernel=kernel, initrd=initrd(lab, "initrd"), net="lan")
+    config = settings + linux("client", kernel=os.path.join(folder, "vmlinuz"), initrd=initrd(lab, "initrd", folder, modules), net=net)
     config += linux("server", kernel=kernel, initrd=initrd(lab, "initrd.serve", serve=serve), net="lan",
                     cmdline="console=ttyS0 quiet rdinit=/serve")
     return config + "[switch lan]\n"
 
 
-def start_client(m, options=""):
-    shell = Shell(m)
+def start_client(m, options="", modules=MODULES, slow=1):
+    shell = Shell(m, slow)
     shell.run("stty columns 400")  # commands are echoed in one piece
-    for module in MODULES:
+    for module in modules:
         said = shell.run(f"insmod /modules/{module}.ko{options if module == 'virtio_net' else ''} && echo loaded")
         expect(said.strip() == "loaded", f"insmod {module}: {said}")
     said = shell.run(f"ip addr add {CLIENT}/24 dev eth0 && ip link set eth0 up && ip link show eth0")
@@ -117,6 +118,32 @@ def end(m, shell, monitor):
     shell.run("true")
     shell.poweroff()
     expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")  # the prompt is where its last lines are
+
+
+@scenario(bound=500, slow=True)
+def net_e1000(lab):
+    """Debian's generic kernel, by its e1000, with checksums and segments left to the card; the other one's card is virtio-net."""
+    m = lab.boot(config_of_two(lab, NO_VID, GENERIC_FOLDER, ("e1000",), "lan,model=e1000"), memory=1024)
+    shell = start_client(m, modules=("e1000",), slow=3)
+    transfer(shell, 20)
+    said = shell.run("grep eth0 /proc/interrupts")
+    count = expect_in(r"^\s*\d+:\s+(\d+)\s+IO-APIC\s", said, "/proc/interrupts")
+    expect(int(count[1]) > 0, f"the card had no interrupts:\n{said}")
+    said = shell.run("dmesg | grep -iE 'e1000|eth0'; cat /sys/class/net/eth0/statistics/rx_errors")
+    expect_in(r"e1000: eth0 NIC Link is Up 1000 Mbps Full Duplex", said, "dmesg")
+    expect(not re.search(r"(?i)failed|failure|can.t|error|hang", said) and said.split()[-1] == "0", f"dmesg complains:\n{said}")
+    monitor = Monitor(m)
+    monitor.enter()
+    expect_in(r"^client: link down$", monitor.run("link client down"), "link")
+    back(m)
+    expect_in(r"^0$", shell.run("sleep 3; cat /sys/class/net/eth0/carrier"), "the link that is down")
+    monitor.enter()
+    expect_in(r"^client: link up$", monitor.run("link client up"), "link")
+    back(m)
+    said = shell.run(f"sleep 3; cat /sys/class/net/eth0/carrier; ping -c 1 -W 5 {SERVER}")
+    expect_in(r"^1$", said, "the link that is up again")
+    expect_in(r" 1 packets received", said, "ping")
+    end(m, shell, monitor)
 
 
 @scenario(bound=400, soak=True)

@@ -1003,8 +1003,6 @@ static void test_switches_and_cards(void **state)
                                       "network card, such as 52:54:00:12:34:56"},
         {"lan,mac=5x:54:00:12:34:56", "[vm a]: mac=5x:54:00:12:34:56 must be the address of one "
                                       "network card, such as 52:54:00:12:34:56"},
-        {"lan,model=e1000",
-         "[vm a]: model=e1000: this Corbel has no such card for VMs; it must be virtio"},
         {"lan,model=ne2000", "[vm a]: model=ne2000 of a network card is not known; it must be "
                              "virtio or e1000"},
         {"lan,fast", "[vm a]: 'fast' of a network card is not known; known are mac=MAC, vlan=N, "
@@ -1034,8 +1032,10 @@ static void test_switches_and_cards(void **state)
     assert_true(config_switch(&config, net.on) == &config.switches[1]);
     assert_int_equal(net.vlan, 7);
     assert_int_equal(net.rate, 10000000);
-    assert_true(net.isolated && net.any_mac && net.has_mac);
+    assert_true(net.isolated && net.any_mac && net.has_mac && !net.e1000);
     assert_memory_equal(net.mac, "\x52\x54\x00\xab\xcd\xef", 6);
+    assert_int_equal(config_net_parse("lan,model=e1000", 15, &net, error), 0);
+    assert_true(net.e1000 && !net.isolated);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         snprintf(text, sizeof(text),
                  "[vm a]\nkernel=k\nnet=%s\n[switch lan]\n[switch parts]\nvlans=yes\n",

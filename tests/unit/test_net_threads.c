@@ -1,4 +1,4 @@
-/* links: guest/devices/virtio/net.c guest/devices/virtio/net_receive.c guest/devices/virtio/net_control.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/net/switch.c guest/net/table.c guest/net/finish.c guest/config/net.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c guest/board/state.c tests/unit/mock_heap.c */
+/* links: guest/devices/virtio/net.c guest/devices/network.c guest/devices/virtio/net_receive.c guest/devices/virtio/net_control.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/net/switch.c guest/net/table.c guest/net/finish.c guest/config/net.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c guest/board/state.c tests/unit/mock_heap.c */
 /*
  * Three VMs with a network card each, by threads that are their processors: they send to each other
  * and to all, have buffers or not, reset their cards, are saved and loaded, end and begin again. It

@@ -1,9 +1,8 @@
 /* virtio-net: its life, and what it sends. See net_card.h. */
 #include "arch/x86/lib/errno.h"
-#include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 #include "guest/board/class.h"
-#include "guest/config/net.h"
+#include "guest/devices/network.h"
 #include "guest/devices/virtio/net.h"
 #include "guest/devices/virtio/net_card.h"
 #include "guest/net/finish.h"
@@ -348,18 +347,8 @@ static int plug_in(struct card *n, struct device_setup *s)
 {
     struct net_port_setup what = {.ops = &card_port_ops, .owner = n};
     struct net_switch *on;
-    int error = s->host->net(s->host->context, s->text, s->length, &on, &what, s->error);
+    int error = network_attach(s, &what, &on, &n->port);
 
-    if (error < 0)
-        return error;
-    error = net_port_attach(on, &what, &n->port);
-    if (error == -EEXIST || error == -ENOSPC) {
-        format(s->error, DEVICE_ERROR,
-               error == -EEXIST ? "net = %s: another network card there has its MAC address"
-                                : "net = %s: no port of that switch is free",
-               on->name);
-        error = -EINVAL;
-    }
     n->any_mac = what.any_mac;
     if (error == 0)
         fill_config(n, on, &what);
@@ -399,10 +388,7 @@ static void destroy(struct device *d)
 
 static int check(const char *text, size_t length, char *error)
 {
-    struct config_net net;
-    int result = config_net_parse(text, length, &net, error);
-
-    return result < 0 ? result : 1;
+    return network_check(text, length, false, error);
 }
 
 const struct device_class virtio_net_class = {
