@@ -6,6 +6,7 @@
 
 #include "arch/x86/lib/cpu_id.h"
 #include "boot/handover.h"
+#include "guest/config/config.h"
 #include "vmx/controls.h"
 
 #define CHECK_COLUMNS 91 /* a line's length: with "corbel: " a screen of 800 pixels shows it */
@@ -48,9 +49,9 @@ void check_machine(const struct handover *h, uint32_t without);
 
 /*
  * Find the disks, list them and what lies on them, and test them: how is `read`, `write:NAME`, or
- * nothing.
+ * nothing. state: the partition that is Corbel's own, as the config says it, and not written to.
  */
-void check_disks(const char *how, size_t length);
+void check_disks(struct config_span how, struct config_span state);
 
 /* List the network cards; and, with `ask`, speak ARP. */
 void check_nets(bool ask);

@@ -329,13 +329,26 @@ static void write_and_verify(struct block_device *d)
         log_info("disk %s: what was written and flushed is there", job.name);
 }
 
-static void write_partition(const char *label, size_t length)
+/* What Corbel itself keeps: `state = part:NAME`, or nothing. */
+static bool is_state(const struct gpt_partition *p, struct config_span state)
+{
+    const char *why;
+    struct disk *d;
+
+    return state.data && tables_find(state.data + 5, state.length - 5, &d, &why) == p;
+}
+
+static void write_partition(const char *label, size_t length, struct config_span state)
 {
     const struct gpt_partition *p;
     const char *why;
     struct disk *d;
 
     p = tables_find(label, length, &d, &why);
+    if (p && is_state(p, state)) {
+        p = NULL;
+        why = "Corbel keeps its own things there: `state` in [host] names it";
+    }
     if (!p) {
         log_error("check_disks: '%.*s' is not written to: %s", (int)length, label, why);
         return;
@@ -348,7 +361,7 @@ static void write_partition(const char *label, size_t length)
     sum_up(d);
 }
 
-void check_disks(const char *how, size_t length)
+void check_disks(struct config_span how, struct config_span state)
 {
     struct disk *d;
 
@@ -358,8 +371,8 @@ void check_disks(const char *how, size_t length)
         list(d, table_of(i));
     if (!disk_get(0))
         log_info("no disks: Corbel drives IDE, AHCI, NVMe and virtio-blk");
-    if (length == 4 && memcmp(how, "read", 4) == 0)
+    if (how.length == 4 && memcmp(how.data, "read", 4) == 0)
         read_all();
-    else if (length > 6)
-        write_partition(how + 6, length - 6); /* behind "write:" */
+    else if (how.length > 6)
+        write_partition(how.data + 6, how.length - 6, state); /* behind "write:" */
 }

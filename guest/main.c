@@ -28,6 +28,7 @@
 #include "guest/monitor/users.h"
 #include "guest/storage/tables.h"
 #include "guest/vm/platform.h"
+#include "guest/vm/variables.h"
 #include "guest/run/run.h"
 #include "guest/trace/trace.h"
 #include "guest/vm/vm.h"
@@ -200,7 +201,7 @@ NORETURN void corbel_main(struct handover *h)
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
     if (config.mode == CONFIG_MODE_CHECK) {
         start_processors();
-        check_disks(config.check_disks.data, config.check_disks.length);
+        check_disks(config.check_disks, config.state);
         check_nets(config.check_net);
         check_machine(h, config.without);
         stay("the check is done", config.problems ? "corbel.conf has a problem, see above" : NULL);
@@ -226,7 +227,8 @@ NORETURN void corbel_main(struct handover *h)
         chores.often_count--;
     }
     run_init(&chores);
-    disks_begin(vms, config.vm_count);
+    disks_begin(&config, vms);
+    variables_begin(&config, vms);
     nets_begin(&config);
     if (control_init(&config, vms, h->tsc_handover) < 0)
         panic("no memory for the list of VMs");

@@ -14,6 +14,7 @@ struct pci;
 struct block_device;
 struct net_switch;
 struct net_port_setup;
+struct store_area;
 struct device_class;
 
 #define DEVICE_PORTS 4
@@ -63,6 +64,9 @@ struct device_host {
     uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */
     const void *firmware; /* the file's bytes, which stay in place; NULL: it has none */
     uint64_t firmware_size;
+    /* NULL, or: where variables of firmware, of so many bytes, are kept over power-offs; NULL:
+     * nowhere. While the flash chip is made. */
+    struct store_area *(*variables)(void *context, uint32_t size);
     /* A byte leaves the serial port; false: not now, uart_output_ready() says when. */
     bool (*serial_put)(void *context, uint8_t byte);
     /* Bytes leave a port of the VM's: how many of them are taken now. */

@@ -17,6 +17,7 @@
 #define CONFIG_MAX_PATH        511
 #define CONFIG_MAX_PASSWORD    160 /* of what `make password` makes of it */
 #define CONFIG_MAX_CHECK_DISKS 120 /* `write:` and a label of 36 characters */
+#define CONFIG_MAX_STATE       120 /* `part:` and the same */
 #define CONFIG_MAX_CMDLINE     2047
 #define CONFIG_MAX_DISKS       16   /* [disk NAME] sections */
 #define CONFIG_MAX_SWITCHES    16   /* [switch NAME] sections */
@@ -86,6 +87,7 @@ enum config_host_key {
     CONFIG_HOST_WHEN_IDLE,
     CONFIG_HOST_SHUTDOWN_TIMEOUT,
     CONFIG_HOST_ATTACH,
+    CONFIG_HOST_STATE,
     CONFIG_HOST_PASSWORD,
     CONFIG_HOST_LOGOUT,
     CONFIG_HOST_WITHOUT,
@@ -228,6 +230,7 @@ struct config {
     struct config_span check_disks;
     uint32_t check_net;        /* 0 or 1 */
     struct config_span attach; /* a VM's name, or "monitor" */
+    struct config_span state;  /* "part:" and a partition's name or GUID */
     /* As password.h reads it. Where the file has the key and this is none, nobody can log in. */
     struct config_span password;
     uint32_t logout;       /* seconds; 0: never */

@@ -134,6 +134,19 @@ static void check_check_disks(struct config_parser *p)
     p->out->check_disks = (struct config_span){NULL, 0};
 }
 
+static void check_state(struct config_parser *p)
+{
+    struct config_span where = p->out->state;
+    struct config_quote q;
+
+    if (!where.data || (where.length > 5 && memcmp(where.data, "part:", 5) == 0))
+        return;
+    config_report_line(p, p->out->key_line[CONFIG_HOST_STATE],
+                       "state = '%s' names no partition; it must be part:NAME",
+                       config_quote(&q, where));
+    p->out->state = (struct config_span){NULL, 0};
+}
+
 /* What it says is nobody's business, on a screen neither. */
 static void check_password(struct config_parser *p)
 {
@@ -173,5 +186,6 @@ void config_check_rest(struct config_parser *p)
     check_attach(p);
     check_com2(p);
     check_check_disks(p);
+    check_state(p);
     check_password(p);
 }

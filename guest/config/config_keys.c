@@ -80,6 +80,14 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                             .help =
                                 "whose console is in front at first: a VM's name, or `monitor`; "
                                 "without it the first VM's"},
+    [CONFIG_HOST_STATE] = {.name = "state",
+                           .type = CONFIG_NAME,
+                           .offset = offsetof(struct config, state),
+                           .min = 1,
+                           .max = CONFIG_MAX_STATE,
+                           .help = "the partition in which Corbel keeps what is to outlast a "
+                                   "power-off, such as UEFI variables: `part:NAME`; without it "
+                                   "they end with their VM"},
     [CONFIG_HOST_PASSWORD] = {.name = "password",
                               .type = CONFIG_NAME,
                               .offset = offsetof(struct config, password),

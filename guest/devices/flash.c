@@ -2,13 +2,21 @@
  * Firmware's memory, which ends at 4 GiB: the file's bytes, in frames of its own. Where the file
  * begins with a volume of UEFI variables, that part is a flash chip of Intel's command set (JEDEC
  * JESD68.01 and JEP137, "Intel/Sharp extended command set", as in 28F-series chips); the rest, and
- * all of other files, is ROM. Reads are plain memory but while the chip tells its status; what is
- * written stays as long as the VM does.
+ * all of other files, is ROM. Reads are plain memory but while the chip tells its status.
+ *
+ * What is written stays over power-offs where the VM has an area in Corbel's own partition: each
+ * time when the chip goes back to showing its bytes, the blocks that have changed are handed over
+ * to be written. The guest does not wait for that. While a write is under way the next one waits
+ * for it, in which more may change; so what is on the drive is always what stood here at one of
+ * those moments. A VM that ends waits until the last one is there.
  */
+#include "guest/devices/flash.h"
+
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 #include "guest/board/class.h"
+#include "guest/storage/store.h"
 #include "mm/frame.h"
 
 #define TOP       (4 * GIB)
@@ -39,6 +47,8 @@ enum command {
 #define STATUS_READY    0x80
 #define STATUS_SEQUENCE 0x30 /* erase and program failed: that was no sequence of commands */
 
+#define LOOK_HZ 200 /* how often it is looked whether what waits can be written */
+
 #define BLOCK       PAGE_SIZE
 #define BUFFER_SIZE 256
 
@@ -61,6 +71,11 @@ struct flash {
     uint8_t *bytes;
     const uint8_t *file;
     uint32_t size, variables; /* variables: of so many bytes from the start it is a chip */
+
+    struct store_area *area;                    /* NULL: they end with the VM */
+    uint64_t changed[(STORE_MAPPED + 63) / 64]; /* blocks, since they were handed over */
+    bool waits;                                 /* some are to be handed over, */
+    bool handed_over;                           /* some may not be on the drive yet */
 
     bool tells_status; /* or shows its bytes */
     uint8_t status;
@@ -85,13 +100,78 @@ static void tell_status(struct flash *f, bool status)
                     false);
 }
 
+/* --- what is kept --- */
+
+_Static_assert(BLOCK == STORE_BLOCK, "a block of the chip is one of its area");
+
+static void change(struct flash *f, uint64_t offset)
+{
+    if (f->area)
+        f->changed[offset / BLOCK / 64] |= BIT(offset / BLOCK % 64);
+    f->waits = f->area != NULL;
+}
+
+/* Hand over what has changed; when the area is not ready for it, later. */
+static void write_through(struct flash *f)
+{
+    const uint8_t *kept;
+
+    if (!f->waits)
+        return;
+    if (!store_area_idle(f->area)) {
+        device_timer_set(&f->dev, 0, device_now(&f->dev) + device_tsc_hz(&f->dev) / LOOK_HZ);
+        return;
+    }
+    kept = store_area_content(f->area);
+    for (uint32_t i = 0; i < f->variables / BLOCK; i++) {
+        size_t at = (size_t)i * BLOCK;
+
+        if (!kept ||
+            ((f->changed[i / 64] >> i % 64 & 1) && memcmp(kept + at, f->bytes + at, BLOCK) != 0))
+            store_area_put(f->area, i, f->bytes + at);
+    }
+    memset(f->changed, 0, sizeof(f->changed));
+    f->waits = false;
+    f->handed_over = true;
+    store_area_write(f->area);
+}
+
+/* In the middle of its commands the chip is not written; it comes back from there. */
+static void flash_timer(struct device *d, unsigned timer, uint64_t now)
+{
+    if (!flash_of(d)->tells_status)
+        write_through(flash_of(d));
+}
+
+/* What stands there at the end is kept, whatever the guest was doing. Writes that are not this
+ * chip's it does not wait for. */
+static bool flash_idle(struct device *d, bool over)
+{
+    struct flash *f = flash_of(d);
+
+    if (!over || (!f->waits && !f->handed_over))
+        return true;
+    if (store_area_idle(f->area))
+        write_through(f);
+    f->handed_over = !store_area_idle(f->area);
+    return !f->handed_over && !f->waits;
+}
+
 /* --- commands --- */
 
 /* Bits can be cleared only. */
 static void program(struct flash *f, uint64_t offset, const uint8_t *data, unsigned size)
 {
-    for (unsigned i = 0; i < size && offset + i < f->variables; i++)
+    for (unsigned i = 0; i < size && offset + i < f->variables; i++) {
         f->bytes[offset + i] &= data[i];
+        change(f, offset + i);
+    }
+}
+
+static void erase(struct flash *f, uint64_t offset)
+{
+    memset(f->bytes + ALIGN_DOWN(offset, BLOCK), 0xff, BLOCK);
+    change(f, offset);
 }
 
 static void done(struct flash *f, uint8_t status)
@@ -127,6 +207,8 @@ static void begin(struct flash *f, uint8_t command)
         break;
     }
     tell_status(f, status);
+    if (!status)
+        write_through(f);
 }
 
 static void fill(struct flash *f, uint64_t offset, const uint8_t *data, unsigned size)
@@ -161,7 +243,7 @@ static void flash_write(struct device *d, uint64_t offset, unsigned size, uint64
         break;
     case EXPECT_ERASE:
         if (data[0] == CONFIRM)
-            memset(f->bytes + ALIGN_DOWN(offset, BLOCK), 0xff, BLOCK);
+            erase(f, offset);
         done(f, data[0] == CONFIRM ? 0 : STATUS_SEQUENCE);
         break;
     case EXPECT_COUNT:
@@ -247,6 +329,8 @@ static int load_blocks(struct flash *f, struct state_reader *r)
     uint32_t count = state_get_u32(r);
 
     memcpy(f->bytes, f->file, f->variables);
+    for (uint32_t i = 0; i < f->variables && f->area; i += BLOCK)
+        change(f, i);
     if (count > f->variables / BLOCK)
         return -EBADMSG;
     while (count--) {
@@ -283,6 +367,8 @@ static const struct device_ops flash_ops = {
     .version = 1,
     .mmio_read = flash_read,
     .mmio_write = flash_write,
+    .timer = flash_timer,
+    .idle = flash_idle,
     .reset = flash_reset,
     .save = flash_save,
     .load = flash_load,
@@ -312,6 +398,13 @@ static bool has_reset_vector(const uint8_t *file, uint64_t size)
         if (vector[i] != vector[0])
             return true;
     return vector[0] != 0 && vector[0] != 0xff;
+}
+
+uint32_t flash_variables(const void *file, uint64_t size)
+{
+    int64_t variables = size < VOLUME_HEADER ? 0 : find_variables(file, size);
+
+    return variables < 0 || variables > (int64_t)SIZE_MOST ? 0 : (uint32_t)variables;
 }
 
 static int look_at(struct flash *f, const struct device_host *host, char *error)
@@ -344,6 +437,20 @@ static void flash_destroy(struct device *d)
     frame_run_free(flash_of(d)->frames);
 }
 
+/* What the file holds, and in place of its variables those that are kept. */
+static void bring_contents(struct flash *f, const struct device_host *host)
+{
+    const uint8_t *kept = NULL;
+
+    memcpy(f->bytes, f->file, f->size);
+    if (f->variables && host->variables)
+        f->area = host->variables(host->context, f->variables);
+    if (f->area)
+        kept = store_area_content(f->area);
+    if (kept)
+        memcpy(f->bytes, kept, f->variables);
+}
+
 static int flash_create(struct device *d, struct device_setup *s)
 {
     struct flash *f = flash_of(d);
@@ -356,7 +463,7 @@ static int flash_create(struct device *d, struct device_setup *s)
     if (f->frames == FRAME_NONE)
         return -ENOMEM;
     f->bytes = phys_to_virt(f->frames);
-    memcpy(f->bytes, f->file, f->size);
+    bring_contents(f, s->host);
     for (unsigned i = f->variables ? VARIABLES : WHOLE; i < RANGES && result == 0; i++) {
         f->range[i] = (struct bus_range){.device = d,
                                          .size = i == VARIABLES ? f->variables : f->size,

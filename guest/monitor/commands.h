@@ -34,7 +34,8 @@ bool command_log(struct job *job);
 bool command_disks(struct job *job); /* disks.c */
 /* What its argument may be: number n, from 0; NULL: there are not so many. */
 const char *disks_choice(unsigned n);
-bool command_ports(struct job *job); /* ports.c */
+bool command_variables(struct job *job); /* variables.c */
+bool command_ports(struct job *job);     /* ports.c */
 bool command_resize(struct job *job);
 bool command_balloon(struct job *job); /* balloon.c */
 bool command_stats(struct job *job);   /* stats.c */

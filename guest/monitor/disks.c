@@ -222,7 +222,10 @@ static const struct source_claim *claim(const struct disk *d, uint64_t first, ui
 
 static void who_text(char *text, size_t size, const struct source_claim *c)
 {
-    format(text, size, "%s %s", c->owner, c->writes ? "writes" : "reads");
+    if (c->owner)
+        format(text, size, "%s %s", c->owner, c->writes ? "writes" : "reads");
+    else
+        format(text, size, "Corbel: `state` in [host]");
 }
 
 /* Itself, with the first who has it: where its label is too long for the table, below. */

@@ -24,14 +24,16 @@ const struct source_claim *source_claims(const struct source_claim *after, const
     return c;
 }
 
-/* Who writes to a sector of that range already, or NULL. */
-static const char *writer(const struct disk *d, uint64_t first, uint64_t sectors)
+/* Who has a sector of that range so that nobody else can, or that nobody else can write; or NULL.
+ */
+static const struct source_claim *rival(const struct disk *d, uint64_t first, uint64_t sectors,
+                                        bool writes)
 {
     const struct source_claim *c = NULL;
 
     while ((c = source_claims(c, d, first, sectors)))
-        if (c->writes)
-            return c->owner;
+        if (!c->owner || (writes && c->writes))
+            return c;
     return NULL;
 }
 
@@ -45,12 +47,14 @@ static int take(const struct source_wish *wish, struct source_claim *claim, stru
                 uint64_t first, uint64_t sectors, char *why)
 {
     bool writes = !wish->read_only && !d->block.read_only;
-    const char *other = writes ? writer(d, first, sectors) : NULL;
+    const struct source_claim *other = rival(d, first, sectors, writes);
     struct source_claim **end = &claims;
     char name[BLOCK_NAME];
 
+    if (other && !other->owner)
+        return refuse(why, -EBUSY, "Corbel keeps its own things there: `state` in [host] names it");
     if (other) {
-        format(why, SOURCE_MESSAGE, "VM %s writes to it", other);
+        format(why, SOURCE_MESSAGE, "VM %s writes to it", other->owner);
         return -EBUSY;
     }
     format(name, sizeof(name), "%.*s", (int)MIN(wish->length, sizeof(name) - 1), wish->text);

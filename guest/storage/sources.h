@@ -1,6 +1,7 @@
 /*
  * What a VM's disk is: `part:NAME`, `part:GUID`, `disk:SERIAL`. A claim says who has it: of those
- * who write there is one for each sector. Processor 0 only.
+ * who write there is one for each sector, and what Corbel itself has nobody else reads. Processor 0
+ * only.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 struct source_claim {
     struct block_slice slice; /* the device that the VM gets is slice.device */
     const struct disk *disk;
-    const char *owner; /* the VM's name; it lasts as long as the claim */
+    const char *owner; /* the VM's name, which lasts as long as the claim; NULL: Corbel */
     bool writes;
     struct source_claim *next;
 };
@@ -20,7 +21,7 @@ struct source_claim {
 struct source_wish {
     const char *text; /* "part:root" */
     size_t length;
-    const char *owner;
+    const char *owner; /* as above */
     bool read_only;
     bool whole_allowed; /* a whole disk may be had */
 };

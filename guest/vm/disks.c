@@ -79,11 +79,12 @@ static void attention(void)
     run_attention(0);
 }
 
-void disks_begin(const struct vm_config *vms, size_t count)
+void disks_begin(const struct config *config, const struct vm_config *vms)
 {
     struct disk *d;
 
-    for (size_t i = 0; i < count; i++)
+    wanted = config->state.data != NULL;
+    for (size_t i = 0; i < config->vm_count; i++)
         wanted |= !vms[i].broken && wants_drive(&vms[i]);
     if (!wanted)
         return;

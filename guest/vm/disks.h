@@ -4,13 +4,14 @@
 #include "guest/board/class.h"
 #include "guest/config/disk.h"
 
+struct config;
 struct disk;
 struct vm;
 struct vm_config;
 
-/* Where a VM asks for a drive of the machine's: bring the drives up, and read what is on them. On
- * the boot processor, before any VM starts. */
-void disks_begin(const struct vm_config *vms, size_t count);
+/* Where a VM, or `state`, asks for a drive of the machine's: bring the drives up, and read what is
+ * on them. On the boot processor, before any VM starts. */
+void disks_begin(const struct config *config, const struct vm_config *vms);
 
 /* struct device_host's disk(): context is the struct vm. */
 int disk_open(void *context, const char *text, size_t length, struct device_disk *out, char *error);

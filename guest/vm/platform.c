@@ -19,6 +19,7 @@
 #include "guest/vm/events.h"
 #include "guest/vm/files.h"
 #include "guest/vm/nets.h"
+#include "guest/vm/variables.h"
 #include "guest/vm/vm.h"
 
 #ifdef CORBEL_DEBUG /* tests/devices/ */
@@ -137,6 +138,7 @@ static struct device_host host_of(struct vm *vm)
         .memory_above_4g = vm->life->layout.high_top - GPA_4G,
         .firmware = firmware.data,
         .firmware_size = firmware.size,
+        .variables = variables_of,
         .serial_put = vm_events->output,
         .port_put = vm_events->port_output,
         .log = log_text,

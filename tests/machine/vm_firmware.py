@@ -1,6 +1,7 @@
 """VMs that start as a PC does, by firmware: Debian's SeaBIOS and OVMF, from disks of theirs."""
 import grub
-from harness import BOOT, NO_VID, PATIENCE, Shell, expect, expect_in, host, scenario, wait_for_power_off
+from harness import BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Shell, expect, expect_in, host, scenario, vm, wait_for_power_off
+from monitor import PROMPT, Monitor
 
 
 def firmware_vm(name, firmware, **keys):
@@ -46,6 +47,74 @@ def uefi_shell(lab):
     m.send("reset -s\r")
     wait_for_power_off(m)
     expect_in(r"corbel: pc: ended after \S+ s: ACPI S5", m.text())
+
+
+STATE = "[disk state]\nsize = 4M\n"
+
+
+def power_on(lab, image, **options):
+    return lab.start(image, in_place=True, **options)
+
+
+def counter_starts(lab, image, count, found):
+    """The machine is switched on: the firmware has been started so often before, and variables of so many VMs are there."""
+    m = power_on(lab, image, memory=256)
+    wait_for_power_off(m)
+    expect_in(rf"^corbel: state: part:state on ata0, with variables of {found}; \d+ of 4096 KiB are free$", m.text())
+    expect_in(rf"flash_counter: start {count}\r?$", m.text())
+
+
+@scenario(bound=3 * BOOT)
+def state_partition(lab):
+    """What firmware leaves in its flash chip is there when the machine is switched on again, until it is forgotten; nobody
+    else gets the partition in which it is."""
+    counter = firmware_vm("counter", lab.guest("flash_counter"), memory="16M")
+    image = lab.image(host(state="part:state") + counter + STATE)
+    counter_starts(lab, image, 0, "0 VMs")
+    counter_starts(lab, image, 1, "1 VM")
+    other = vm("other", lab.guest("cpuid_signature"), memory="16M", autostart="no", disk="part:state,ro")
+    lab.image(host(state="part:state", attach="monitor") + counter + "autostart = no\n" + other + STATE, out=image)
+    m = power_on(lab, image, memory=256)
+    m.read_until(PROMPT, FIRMWARE * PATIENCE)
+    p = Monitor(m)
+    expect_in(r"^other does not start: the log says why$", p.run("start other"), "start other")
+    expect_in(r"\[vm other\]: disk = part:state: Corbel keeps its own things there: `state` in \[host\] names it$", m.text())
+    expect_in(r"^ +2 +state +4M +Corbel: `state` in \[host\]$", p.run("disks"), "disks")
+    expect_in(r"^  counter +4 KiB$", p.run("variables"), "variables")
+    expect_in(r"^other has no variables there$", p.run("variables other forget"), "variables")
+    expect_in(r"^counter: its variables are forgotten$", p.run("variables counter forget"), "variables")
+    expect_in(r"^no VM's firmware has left variables there$", p.run("variables"), "variables")
+    m.send("start counter\r")
+    m.read_until(rb"corbel: counter: ended after", COMMAND * PATIENCE)
+    m.send("console counter\r")
+    m.read_until(rb"flash_counter: start 0", COMMAND * PATIENCE)
+    p.enter()
+    m.send("poweroff\r")
+    wait_for_power_off(m)
+    counter_starts(lab, lab.image(host(state="part:state") + counter + STATE, out=image), 1, "1 VM")
+
+
+def uefi_shell_prompt(m):
+    m.read_until(rb"Shell> ", 3 * BOOT * PATIENCE)
+
+
+@scenario(bound=5 * BOOT, slow=True)
+def uefi_variables(lab):
+    """A variable that is set in OVMF's shell is there when the machine has been off."""
+    image = lab.image(host(without="vid", state="part:state") + firmware_vm("pc", "uefi", memory="256M") + STATE)
+    m = power_on(lab, image, memory=512)
+    uefi_shell_prompt(m)
+    m.send("setvar Corbel -bs -rt -nv =0xA55A\r")
+    uefi_shell_prompt(m)
+    m.send("reset -s\r")
+    wait_for_power_off(m)
+    m = power_on(lab, image, memory=512)
+    uefi_shell_prompt(m)
+    m.send("setvar Corbel\r")
+    m.read_until(rb"(?i)Corbel - 0*2 Bytes\s+5A ?A5", BOOT * PATIENCE)
+    m.send("reset -s\r")
+    wait_for_power_off(m)
+    expect_in(r"^corbel: state: part:state on ata0, with variables of 1 VM; ", m.text())
 
 
 CMDLINE = "console=ttyS0,115200 cryptomgr.notests=1"

@@ -141,6 +141,7 @@ const struct gpt_partition *tables_find(const char *text, size_t length, struct 
 /* --- what is said --- */
 
 static char said[1 << 14];
+static struct config_span own; /* `state` */
 
 static void keep(enum log_level level, const char *line, size_t length)
 {
@@ -154,7 +155,7 @@ static void check(const char *how)
     requests = 0;
     now = 0;
     wall_clock++;
-    check_disks(how, strlen(how));
+    check_disks((struct config_span){how, strlen(how)}, own);
     assert_int_equal(waits, 0);
 }
 
@@ -194,6 +195,18 @@ static int setup(void **state)
     bad = lost_at = 0;
     log_set_sink(keep);
     return 0;
+}
+
+/* The only partition is found by any name here. */
+static void test_what_is_corbels_own(void **state)
+{
+    own = (struct config_span){"part:own", 8};
+    check("write:scratch");
+    own = (struct config_span){0};
+    expect_said("check_disks: 'scratch' is not written to: Corbel keeps its own things there: "
+                "`state` in [host] names it");
+    expect_unsaid("writing to partition");
+    assert_int_equal(requests, 0);
 }
 
 static void test_write(void **state)
@@ -258,6 +271,7 @@ static void test_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_what_is_corbels_own, setup),
         cmocka_unit_test_setup(test_write, setup),
         cmocka_unit_test_setup(test_dropped_writes, setup),
         cmocka_unit_test_setup(test_errors, setup),

@@ -152,6 +152,18 @@ static void test_check_disks(void **state)
                "check_disks = 'all' is not known; it must be read or write:NAME");
 }
 
+static void test_state(void **state)
+{
+    parse("[host]\nstate = part:my state\n");
+    assert_int_equal(told_count, 0);
+    expect_span(config.state, "part:my state");
+    expect_one("[host]\nstate = part:\n", 2,
+               "state = 'part:' names no partition; it must be part:NAME");
+    assert_null(config.state.data);
+    expect_one("[host]\nstate = disk:S\n", 2,
+               "state = 'disk:S' names no partition; it must be part:NAME");
+}
+
 /* Whichever line comes first; nobody gets a whole disk by a slip of the pen. */
 static void test_whole_disks(void **state)
 {
@@ -1191,6 +1203,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_contract),
         cmocka_unit_test(test_check_disks),
+        cmocka_unit_test(test_state),
         cmocka_unit_test(test_disks),
         cmocka_unit_test(test_switches_and_cards),
         cmocka_unit_test(test_whole_disks),

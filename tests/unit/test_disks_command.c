@@ -317,15 +317,20 @@ static const struct vm_config nobody;
 
 static void test_without_drives(void **state)
 {
+    struct config config = {.vm_count = 1};
     struct vm_config wants = {.disks.count = 1};
 
     assert_string_equal(type("disks"),
                         "no drives are known: Corbel looks for them when a VM's config names one\n"
                         "\nno VM that is on has a disk\n");
-    disks_begin(&nobody, 1);
+    disks_begin(&config, &nobody);
     assert_false(disks_wanted());
+    config.state = (struct config_span){"part:own", 8};
+    disks_begin(&config, &nobody);
+    assert_true(disks_wanted());
+    config.state.data = NULL;
     wants.disks.item[0].text = (struct config_span){"part:data", 9};
-    disks_begin(&wants, 1);
+    disks_begin(&config, &wants);
     assert_string_equal(type("disks"),
                         "there are no drives: Corbel drives IDE, AHCI, NVMe and virtio-blk\n"
                         "\nno VM that is on has a disk\n");

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
+#include "tests/unit/no_store.h"
 #include "tests/unit/shown.h"
 
 #define SIZE      0x20000u

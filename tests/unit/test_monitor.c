@@ -72,6 +72,7 @@
     X(cpus, LOOK)                                                                                  \
     X(memory, LOOK)                                                                                \
     X(disks, LOOK)                                                                                 \
+    X(variables, LOOK_BARE)                                                                        \
     X(log, LOOK)                                                                                   \
     X(poweroff, ALL)                                                                               \
     X(reboot, ALL)

@@ -8,6 +8,7 @@
 
 #include "arch/x86/lib/errno.h"
 #include "guest/board/pci.h"
+#include "tests/unit/no_store.h"
 #include "tests/unit/shown.h"
 
 extern const struct device_class flash_class, shadow_class;

@@ -309,6 +309,20 @@ static void test_one_writes(void **state)
     assert_int_equal(want(&c, "part:home", "third", 0), 0);
 }
 
+/* Not even to read: other VMs' things are there. */
+static void test_corbels_own(void **state)
+{
+    tables_read(wait);
+    assert_int_equal(want(&a, "part:home", NULL, 0), 0);
+    for (unsigned flags = 0; flags < 2; flags++) {
+        assert_int_equal(want(&b, "part:home", "x", flags), -EBUSY);
+        assert_string_equal(why, "Corbel keeps its own things there: `state` in [host] names it");
+        assert_int_equal(want(&b, "disk:DATA", "x", flags | 2), -EBUSY);
+    }
+    assert_int_equal(want(&b, "part:swap", "x", 0), 0);
+    assert_int_equal(want(&c, "part:ESP", NULL, 0), -ENOENT); /* it gets no more than others */
+}
+
 static void test_read_only_drives(void **state)
 {
     disks[1].block.read_only = true;
@@ -369,6 +383,7 @@ int main(void)
         TEST(test_names_that_two_have),
         TEST(test_what_corbel_was_started_from),
         TEST(test_one_writes),
+        TEST(test_corbels_own),
         TEST(test_read_only_drives),
         TEST(test_a_disk_that_cannot_be_read),
         TEST(test_disk_whose_table_is_not_known),

@@ -1,6 +1,6 @@
 # Kernels of other kinds than bzImage, which check what the loaders tell them; and a test guest's own ELF file, without the
 # bzImage's setup sectors, as a PVH kernel and, without its note, as a plain ELF64.
-KERNELS := $(addprefix $(B)/guests/,multiboot32 multiboot64 multiboot_flat pvh elf64 sector disk_sector screen_sector cpuid_signature.pvh \
+KERNELS := $(addprefix $(B)/guests/,multiboot32 multiboot64 multiboot_flat pvh elf64 sector disk_sector screen_sector flash_counter cpuid_signature.pvh \
         cpuid_signature.elf64)
 K := tests/guests/kernels
 
@@ -29,7 +29,7 @@ $(B)/guests/pvh: $(B)/guests/obj/entry-pvh.o $(B)/guests/obj/told32.o $(K)/kerne
 	$(Q)$(KERNEL_LD) -m elf_i386 -e pvh_entry
 $(B)/guests/elf64: $(B)/guests/obj/told64.o $(K)/kernels.ld
 	$(Q)$(KERNEL_LD) -e told_by_start_info
-$(B)/guests/sector $(B)/guests/disk_sector $(B)/guests/screen_sector: $(B)/guests/%: $(K)/%.asm
+$(B)/guests/sector $(B)/guests/disk_sector $(B)/guests/screen_sector $(B)/guests/flash_counter: $(B)/guests/%: $(K)/%.asm
 	$(Q)$(NASM) -f bin $< -o $@
 $(B)/guests/%.pvh: $(B)/guests/%.elf
 	$(Q)objcopy -R .setup $< $@ 2> /dev/null # it warns of the header that stays

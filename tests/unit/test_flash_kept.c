@@ -1,0 +1,332 @@
+/* links: guest/devices/flash.c guest/storage/store.c guest/storage/store_area.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c arch/x86/lib/crc32.c arch/x86/lib/log.c arch/x86/lib/format.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* What a VM's firmware writes into its flash chip outlasts the VM, and the machine's power. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <limits.h>
+
+#include "guest/devices/flash.h"
+#include "tests/unit/shown.h"
+#include "tests/unit/store_drive.h"
+
+#define SIZE      0x20000u
+#define VARIABLES 0x8000u
+#define START     (4 * GIB - SIZE)
+
+extern const struct device_class flash_class;
+
+static struct board board;
+static struct device_list list;
+static uint8_t file[SIZE];
+static struct bus_view view;
+static struct store store;
+static struct store_area *area;
+static int loaded;
+
+static void make_file(void)
+{
+    static const uint8_t guid[16] = {0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c,
+                                     0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f, 0x50};
+    uint64_t length = VARIABLES;
+
+    for (unsigned i = 0; i < SIZE; i++)
+        file[i] = (uint8_t)(0x80 | (i * 7 + i / 4096));
+    memcpy(file + 16, guid, sizeof(guid));
+    memcpy(file + 32, &length, sizeof(length));
+    memcpy(file + 40, "_FVH", 4);
+}
+
+static struct store_area *variables(void *context, uint32_t size)
+{
+    assert_int_equal(size, VARIABLES);
+    return area;
+}
+
+/* The machine is switched on, and the VM starts. */
+static void start(void)
+{
+    const char *why;
+
+    assert_int_equal(store_open(&store, &drive, drive_wait, &why), 0);
+    area = store_variables(&store, "vm", VARIABLES / STORE_BLOCK);
+    assert_non_null(area);
+    assert_int_equal(store_save(&store), 0);
+    loaded = store_area_load(area);
+    mock_init(&board);
+    shown_init(&board);
+    board.host.firmware = file;
+    board.host.firmware_size = SIZE;
+    board.host.variables = variables;
+    view = (struct bus_view){0};
+    assert_int_equal(device_list_add(&list, &flash_class, &board.setup), 0);
+    bus_reset(&board.bus);
+}
+
+/* Its power goes. */
+static void stop(void)
+{
+    cut();
+    mock_destroy(&board);
+    device_list_destroy(&list);
+    store_close(&store);
+}
+
+static void start_again(void)
+{
+    stop();
+    hold = false;
+    start();
+}
+
+static int setup(void **state)
+{
+    drive_init();
+    make_file();
+    start();
+    asked = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    hold = false;
+    assert_true(mock_round_trip(&board));
+    stop();
+    assert_int_equal(shown_runs, 0);
+    assert_int_equal(frames, 0);
+    return 0;
+}
+
+static uint8_t read(uint64_t offset)
+{
+    const struct guest_memory_layer *l = shown_at(START + offset);
+    uint64_t value;
+
+    if (l && l->shows == GUEST_LAYER_FRAMES)
+        return *(const uint8_t *)phys_to_virt(shown_from(START + offset));
+    assert_true(bus_mmio_read(&board.bus, &view, START + offset, 1, &value));
+    return (uint8_t)value;
+}
+
+static void write(uint64_t offset, uint8_t value)
+{
+    assert_true(bus_mmio_write(&board.bus, &view, START + offset, 1, value));
+}
+
+static void program(uint64_t offset, uint8_t value)
+{
+    write(offset, 0x10);
+    write(offset, value);
+}
+
+static void all_back(void)
+{
+    while (holding)
+        one_back();
+}
+
+static void a_file_says_how_many(void **state)
+{
+    assert_int_equal(flash_variables(file, SIZE), VARIABLES);
+    assert_int_equal(flash_variables(file, VARIABLES - 1), 0); /* cut off */
+    assert_int_equal(flash_variables(file, 40), 0);
+    file[16]++;
+    assert_int_equal(flash_variables(file, SIZE), 0);
+    file[16]--;
+}
+
+static void nothing_is_written_unasked(void **state)
+{
+    write(100, 0x50);
+    write(100, 0x70);
+    write(100, 0xff);
+    start_again();
+    assert_int_equal(loaded, STORE_EMPTY);
+    assert_int_equal(read(100), file[100]);
+}
+
+static void is_there_when_the_chip_shows_its_bytes(void **state)
+{
+    program(100, 0x0f);
+    program(0x2345, 0x55);
+    assert_int_equal(asked, 0);
+    write(0, 0xff);
+    assert_int_equal(asked, 2 * (VARIABLES / STORE_BLOCK + 2)); /* all of it, the first time */
+    start_again();
+    assert_int_equal(loaded, STORE_WHOLE);
+    assert_int_equal(read(100), file[100] & 0x0f);
+    assert_int_equal(read(0x2345), file[0x2345] & 0x55);
+    assert_int_equal(read(0x2346), file[0x2346]);
+    assert_int_equal(read(VARIABLES), file[VARIABLES]);
+    asked = 0;
+    write(0x3000, 0x20);
+    write(0x3000, 0xd0);
+    program(100, 0xff); /* nothing becomes another */
+    write(0, 0xff);
+    assert_int_equal(asked, 2 * (1 + 2));
+    write(0, 0xff);
+    assert_int_equal(asked, 6);
+    start_again();
+    assert_int_equal(read(0x3fff), 0xff);
+    assert_int_equal(read(100), file[100] & 0x0f);
+}
+
+/* The guest is never kept; what comes meanwhile goes together. */
+static void what_comes_meanwhile_goes_later(void **state)
+{
+    hold = true;
+    program(0x1000, 0);
+    write(0, 0xff);
+    assert_int_equal(holding, 1);
+    for (unsigned i = 1; i < 100; i++) {
+        program(0x1000 + i, 0);
+        write(0, 0xff);
+    }
+    assert_int_equal(holding, 1);
+    assert_int_equal(read(0x1063), 0);
+    mock_microseconds(&board, 20000);
+    assert_int_equal(holding, 1);
+    all_back();
+    mock_microseconds(&board, 20000);
+    assert_int_equal(holding, 1);
+    asked = 0;
+    all_back();
+    assert_int_equal(asked, 2 * (1 + 2));
+    start_again();
+    for (unsigned i = 0; i < 100; i++)
+        assert_int_equal(read(0x1000 + i), 0);
+}
+
+static void not_in_the_middle_of_a_command(void **state)
+{
+    hold = true;
+    program(0x1000, 0);
+    write(0, 0xff);
+    program(0x1001, 0);
+    write(0, 0xff);
+    write(0x2000, 0x20);
+    write(0x2000, 0xd0);
+    all_back();
+    mock_microseconds(&board, 20000);
+    assert_int_equal(holding, 0);
+    write(0, 0xff);
+    assert_int_equal(holding, 1);
+    all_back();
+    start_again();
+    assert_int_equal(read(0x1001), 0);
+    assert_int_equal(read(0x2000), 0xff);
+}
+
+/* Whatever it was doing. */
+static void who_ends_waits(void **state)
+{
+    unsigned n = 0;
+
+    hold = true;
+    program(0x1000, 0);
+    write(0, 0xff);
+    program(0x1001, 0);
+    assert_true(bus_idle(&board.bus, false)); /* that it is saved waits for nothing */
+    while (!bus_idle(&board.bus, true))
+        assert_true(++n < 1000);
+    assert_true(n > 10);
+    assert_int_equal(holding, 0);
+    start_again();
+    assert_int_equal(read(0x1000), 0);
+    assert_int_equal(read(0x1001), 0);
+}
+
+/* One that a chip before it, or nobody, has begun. */
+static void who_starts_does_not_wait(void **state)
+{
+    program(0x1000, 0);
+    write(0, 0xff);
+    assert_true(bus_idle(&board.bus, true));
+    hold = true;
+    assert_int_equal(store_area_forget(area), 0);
+    assert_true(bus_idle(&board.bus, true));
+    assert_int_equal(holding, 1);
+    device_list_destroy(&list);
+    mock_destroy(&board);
+    mock_init(&board);
+    shown_init(&board);
+    board.host.firmware = file;
+    board.host.firmware_size = SIZE;
+    board.host.variables = variables;
+    assert_int_equal(device_list_add(&list, &flash_class, &board.setup), 0);
+    assert_true(bus_idle(&board.bus, true));
+    bus_reset(&board.bus);
+    view = (struct bus_view){0};
+    assert_int_equal(holding, 1);
+    assert_int_equal(read(0x1000), file[0x1000]);
+    all_back();
+}
+
+static void a_drive_that_fails_keeps_nobody(void **state)
+{
+    next_error = -EIO;
+    program(0x1000, 0);
+    write(0, 0xff);
+    assert_true(area->failed);
+    assert_true(bus_idle(&board.bus, true));
+    assert_int_equal(read(0x1000), 0);
+    program(0x2000, 0);
+    write(0, 0xff);
+    start_again();
+    assert_int_equal(read(0x1000), 0);
+    assert_int_equal(read(0x2000), 0);
+}
+
+/* State that is loaded is what is to be there, too. */
+static void what_is_loaded_is_kept(void **state)
+{
+    static uint8_t data[65536];
+    struct state_writer w = {.data = data, .capacity = sizeof(data)};
+    struct state_reader r = {.data = data};
+
+    program(0x1000, 0x80);
+    write(0, 0xff);
+    bus_save(&board.bus, &w);
+    r.size = w.used;
+    program(0x1000, 0);
+    program(0x4000, 0);
+    write(0, 0xff);
+    assert_int_equal(bus_load(&board.bus, &r), 0);
+    assert_int_equal(read(0x4000), file[0x4000]);
+    assert_true(bus_idle(&board.bus, true));
+    start_again();
+    assert_int_equal(read(0x1000), 0x80);
+    assert_int_equal(read(0x4000), file[0x4000]);
+}
+
+/* The firmware's own again, though the chip held more. */
+static void what_is_forgotten_is_not_there(void **state)
+{
+    program(0x1000, 0);
+    write(0, 0xff);
+    assert_int_equal(store_area_forget(area), 0);
+    start_again();
+    assert_int_equal(loaded, STORE_EMPTY);
+    assert_int_equal(read(0x1000), file[0x1000]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+        TEST(a_file_says_how_many),
+        TEST(nothing_is_written_unasked),
+        TEST(is_there_when_the_chip_shows_its_bytes),
+        TEST(what_comes_meanwhile_goes_later),
+        TEST(not_in_the_middle_of_a_command),
+        TEST(who_ends_waits),
+        TEST(who_starts_does_not_wait),
+        TEST(a_drive_that_fails_keeps_nobody),
+        TEST(what_is_loaded_is_kept),
+        TEST(what_is_forgotten_is_not_there),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
