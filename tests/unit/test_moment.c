@@ -254,6 +254,8 @@ static enum moment_result put_back(struct moment *m)
 
 static void all_comes_back(void **state)
 {
+    assert_int_equal(guest_memory_zero(&vm.memory, 7 * PAGE_SIZE, PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_write(&vm.memory, 8 * PAGE_SIZE - 1, "x", 1), 0);
     remember(was, was_on_disk);
     in_flight = 5;
     assert_true(keep() > 4 + PAGES / 64 / 5); /* in pieces of 5 ms */
@@ -291,6 +293,19 @@ static struct moment *number(unsigned n)
     return m;
 }
 
+/* Whoever believes that a frame that is free is his finds something else there. */
+static void use_free_frames(void)
+{
+    static paddr frames[600];
+
+    for (unsigned i = 0; i < ARRAY_SIZE(frames); i++) {
+        frames[i] = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
+        memset(phys_to_virt(frames[i]), 0xee, PAGE_SIZE);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(frames); i++)
+        frame_free(frames[i], FRAME_ORDER_4K);
+}
+
 static void forget(unsigned n)
 {
     struct moment *m = number(n), **at = &slot.moments.kept;
@@ -299,6 +314,7 @@ static void forget(unsigned n)
         at = &(*at)->next;
     *at = m->next;
     moment_destroy(&slot, m);
+    use_free_frames();
 }
 
 static void in_common(void **state)
