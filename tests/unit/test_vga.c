@@ -315,6 +315,8 @@ static void text_is_memory(void **state)
         cells[2 * (80 * 2 + i) + 1] = 7;
     }
     expect_text("Corbel|-# ok", 2);
+    assert_true(mock_round_trip(&board));
+    expect_text("Corbel|-# ok", 2);
     load_font(); /* what is in the other planes stays */
     assert_ptr_equal(shown_bytes(0xb8000), cells);
     assert_int_equal(cells[2 * 80 * 2], 'C');
@@ -328,6 +330,20 @@ static void text_is_memory(void **state)
     (void)mock_in(&board, 0x3da);
     mock_out(&board, 0x3c0, 0); /* off */
     assert_int_equal(picture_of(vga_chip_of(vga)).kind, PICTURE_BLANK);
+}
+
+/* What was text is not to be seen when points begin. */
+static void points_begin_black(void **state)
+{
+    set_mode(&vga_text_mode);
+    memset(shown_bytes(0xb8000), 0x77, VGA_TEXT);
+    dispi(DISPI_WIDTH, 640);
+    dispi(DISPI_HEIGHT, 480);
+    dispi(DISPI_BITS, 8);
+    dispi(DISPI_ENABLE, DISPI_ON);
+    for (unsigned i = 0; i < 640 * 480; i++)
+        assert_int_equal(memory()[i], 0);
+    dispi(DISPI_ENABLE, 0);
 }
 
 /* Planes 0 and 1 hold the same letters, however one looks. */
@@ -692,6 +708,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(ports_keep_what_they_get, setup, teardown),
         cmocka_unit_test_setup_teardown(the_beam_moves, setup, teardown),
         cmocka_unit_test_setup_teardown(text_is_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(points_begin_black, setup, teardown),
         cmocka_unit_test_setup_teardown(text_is_in_the_planes, setup, teardown),
         cmocka_unit_test_setup_teardown(chained_planes_are_memory, setup, teardown),
         cmocka_unit_test(the_data_path_is_the_models),

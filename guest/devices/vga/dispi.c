@@ -76,6 +76,7 @@ static void begin(struct vga_chip *c, uint16_t flags)
 {
     struct vga_linear l;
 
+    vga_text_apart(c, false); /* it is in the memory that is cleared */
     c->dispi[DISPI_BANK] = 0;
     c->dispi[DISPI_X] = c->dispi[DISPI_Y] = 0;
     c->dispi[DISPI_VIRTUAL_WIDTH] = 0;
