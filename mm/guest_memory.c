@@ -561,6 +561,17 @@ int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size, uin
     return 0;
 }
 
+int guest_memory_exchange(struct guest_memory *gm, uint64_t gpa, uint8_t value, uint8_t *old)
+{
+    uint64_t n = 1;
+    uint8_t *p = piece(gm, gpa, true, &n);
+
+    if (!p)
+        return -EFAULT;
+    *old = __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST);
+    return 0;
+}
+
 /* --- DMA --- */
 
 static void unpin(paddr first, paddr end)

@@ -140,6 +140,10 @@ int guest_memory_load(const struct guest_memory *gm, uint64_t gpa, unsigned size
 int guest_memory_store(struct guest_memory *gm, uint64_t gpa, unsigned size,
                        uint64_t value) MUST_CHECK;
 
+/* One byte for another, at once: atomic against the guest's own accesses. -EFAULT as above. */
+int guest_memory_exchange(struct guest_memory *gm, uint64_t gpa, uint8_t value,
+                          uint8_t *old) MUST_CHECK;
+
 /*
  * Pin for DMA the memory from gpa on, as far as it is in one piece of the host's and at most size
  * bytes: where it is, and how long. write: the device is to write it. -EFAULT: that is no memory,

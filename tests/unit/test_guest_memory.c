@@ -224,6 +224,14 @@ static void load_store(void **state)
         assert_int_equal(guest_memory_store(&gm, 3 * MIB, size, 0), -EFAULT);
         assert_int_equal(guest_memory_load(&gm, 3 * MIB - size, size, &v), 0);
     }
+    uint8_t old = 0;
+    assert_int_equal(guest_memory_exchange(&gm, 3 * MIB - 1, 0x7e, &old), 0);
+    assert_int_equal(guest_memory_exchange(&gm, 3 * MIB - 1, 1, &old), 0);
+    assert_int_equal(old, 0x7e);
+    assert_int_equal(guest_memory_load(&gm, 3 * MIB - 2, 2, &v), 0);
+    assert_int_equal(v >> 8, 1);
+    assert_int_equal(guest_memory_exchange(&gm, 3 * MIB, 1, &old), -EFAULT);
+    assert_int_equal(guest_memory_exchange(&gm, UINT64_MAX, 1, &old), -EFAULT);
 }
 
 static void operands(void **state)
@@ -342,6 +350,7 @@ static void layers(void **state)
     assert_int_equal(guest_memory_write(&gm, 0xdffff, two, 2), -EFAULT);
     assert_int_equal(guest_memory_zero(&gm, 0xd0000, 0x10001), -EFAULT);
     assert_int_equal(guest_memory_store(&gm, 0xe0000, 8, 7), -EFAULT);
+    assert_int_equal(guest_memory_exchange(&gm, 0xe0001, 7, two), -EFAULT);
     assert_int_equal(guest_memory_read_u64(&gm, 0xe0000, &word), 0);
     assert_true(word == 0x5555555555555555);
     assert_int_equal(guest_memory_read(&gm, 0xdffff, two, 2), 0);
