@@ -9,9 +9,11 @@ section .text
 
 extern vcpu_exit
 extern vcpu_exit_watched
+extern vcpu_exit_wrapped
 global vmx_run
 global vmx_exit_entry
 global vmx_exit_entry_watched
+global vmx_exit_entry_wrapped
 
 ; The guest's general registers from the vCPU at RDI.
 %macro LOAD_GUEST 0
@@ -110,6 +112,10 @@ failed:                                 ; no VM exit happened: registers are sti
 
 vmx_exit_entry_watched:
         VM_EXIT vcpu_exit_watched
+        jmp     leave_guest
+
+vmx_exit_entry_wrapped:
+        VM_EXIT vcpu_exit_wrapped
         jmp     leave_guest
 
 vmx_exit_entry:

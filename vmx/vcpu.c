@@ -21,6 +21,7 @@
 /* entry.asm: VMCS_HOST_RIP */
 void vmx_exit_entry(void);
 void vmx_exit_entry_watched(void);
+void vmx_exit_entry_wrapped(void);
 
 /* PAUSEs at most so many TSC ticks apart are a loop; one that goes on for so many exits: longer
  * than most locks are held. */
@@ -167,8 +168,9 @@ void vmx_vcpu_destroy(struct vmx_vcpu *v)
 
 static void write_host_rip(const struct vmx_vcpu *v)
 {
-    vmwrite_natural(VMCS_HOST_RIP,
-                    (uint64_t)(v->watched ? vmx_exit_entry_watched : vmx_exit_entry));
+    vmwrite_natural(VMCS_HOST_RIP, (uint64_t)(v->wrapped   ? vmx_exit_entry_wrapped
+                                              : v->watched ? vmx_exit_entry_watched
+                                                           : vmx_exit_entry));
 }
 
 /* Host state that differs from CPU to CPU; the rest of it never changes after vmx_cpu_start(). */
@@ -204,6 +206,14 @@ void vmx_watch_exits(struct vmx_vcpu *v, bool on)
     if (v->watched == on)
         return;
     v->watched = on;
+    write_host_rip(v);
+}
+
+void vmx_wrap_exits(struct vmx_vcpu *v, bool on)
+{
+    if (v->wrapped == on)
+        return;
+    v->wrapped = on;
     write_host_rip(v);
 }
 

@@ -68,6 +68,7 @@ struct vmx_vcpu {
     uint64_t own_ept; /* EPTP of the EPT that it uses instead of its VM's; 0: none */
     uint16_t vpid;
     bool watched;        /* VM exits lead to vcpu_exit_watched() */
+    bool wrapped;        /* to vcpu_exit_wrapped() rather */
     bool x2apic_virtual; /* "virtualize x2APIC mode" rather than "virtualize APIC accesses" */
 
     uint64_t shared_msr[SHARED_MSR_COUNT];
@@ -137,6 +138,9 @@ int vcpu_exit(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
  */
 void vmx_watch_exits(struct vmx_vcpu *v, bool on);
 int vcpu_exit_watched(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
+/* The same once more, around whichever of the two it would be: vcpu_exit_wrapped(). */
+void vmx_wrap_exits(struct vmx_vcpu *v, bool on);
+int vcpu_exit_wrapped(struct vmx_vcpu *v, uint64_t reason, uint64_t tsc);
 
 /*
  * The last VM entry failed behind the checks of controls and host state: the exit reason's bit 31.

@@ -164,6 +164,16 @@ void lapic_eoi(struct lapic *l)
     }
 }
 
+bool lapic_eoi_is_plain(const struct lapic *l)
+{
+    if (l->virtual_delivery || l->irr_words != 0) {
+        return false;
+    }
+    int vector = lapic_highest_isr(l);
+    return vector >= 0 &&
+           !(*vector_word(l, LAPIC_TMR, (unsigned)vector / 32) >> (unsigned)vector % 32 & 1);
+}
+
 void lapic_eoi_exit(struct lapic *l, uint8_t vector)
 {
     /* The exit was asked for by the EOI-exit bitmap; TMR may have changed since. */

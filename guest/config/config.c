@@ -132,7 +132,7 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
         unsigned distance = config_edit_distance(name, keys[i].name);
 
         names[i] = keys[i].name;
-        if (distance < best_distance) {
+        if (distance < best_distance && distance < name.length) { /* something of it is left */
             best = keys[i].name;
             best_distance = distance;
         }

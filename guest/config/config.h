@@ -66,6 +66,27 @@ enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
     X(PML, "pml", "page-modification logging")                                                     \
     X(INS_OUTS, "ins-outs", "what VM exits by INS and OUTS tell of the instruction")
 
+/* What `pv` in [vm NAME] offers (docs/PARAVIRT.md): X(symbol, name in the config). */
+#define CONFIG_PV_LIST(X)                                                                          \
+    X(CLOCK, "clock")                                                                              \
+    X(STEAL, "steal")                                                                              \
+    X(TLB_FLUSH, "tlb-flush")                                                                      \
+    X(IPI, "ipi")                                                                                  \
+    X(UNHALT, "unhalt")                                                                            \
+    X(YIELD, "yield")                                                                              \
+    X(EOI, "eoi")                                                                                  \
+    X(POLL, "poll")                                                                                \
+    X(IO_DELAY, "io-delay")
+
+enum config_pv {
+#define CONFIG_PV_ENUM(symbol, name) CONFIG_PV_##symbol,
+    CONFIG_PV_LIST(CONFIG_PV_ENUM)
+#undef CONFIG_PV_ENUM
+        CONFIG_PV_COUNT,
+    CONFIG_PV_ALL = CONFIG_PV_COUNT,
+    CONFIG_PV_NONE
+};
+
 /* `trace` in [host]: after the classes of trace_class.h. */
 #define CONFIG_TRACE_ALL TRACE_CLASSES
 #define CONFIG_TRACE_OFF (TRACE_CLASSES + 1)
@@ -127,6 +148,7 @@ enum config_vm_key {
     CONFIG_VM_WEIGHT,
     CONFIG_VM_CAP,
     CONFIG_VM_AFFINITY,
+    CONFIG_VM_PV,
     CONFIG_VM_AUTOSTART,
     CONFIG_VM_PAUSED,
     CONFIG_VM_DISK,
@@ -189,6 +211,7 @@ struct vm_config {
     uint32_t cpus;             /* 1..CONFIG_MAX_CPUS */
     uint32_t weight;           /* of its share of the processors */
     uint32_t cap;              /* percent of one processor; 0: none */
+    uint32_t pv;               /* a bit for each of enum config_pv */
     uint32_t autostart;        /* 0 or 1 */
     uint32_t paused;           /* 0 or 1 */
     uint32_t allow_whole_disk; /* 0 or 1 */

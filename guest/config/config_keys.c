@@ -17,6 +17,9 @@ static const char *const panic_names[] = {"halt", "reset", NULL};
 #define TRACE_NAME(symbol, name, what) name,
 static const char *const trace_names[] = {TRACE_CLASS_LIST(TRACE_NAME) "all", "off", NULL};
 
+#define PV_NAME(symbol, name) name,
+static const char *const pv_names[] = {CONFIG_PV_LIST(PV_NAME) "all", "none", NULL};
+
 #define WITHOUT_NAME(symbol, name, what) name,
 const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1] = {
     CONFIG_WITHOUT_LIST(WITHOUT_NAME)};
@@ -269,6 +272,12 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                             .offset = offsetof(struct vm_config, affinity),
                             .max = CONFIG_PROCESSORS - 1,
                             .help = "the processors on which the VM may run, such as `0,2-3`"},
+    [CONFIG_VM_PV] = {.name = "pv",
+                      .type = CONFIG_FLAGS,
+                      .offset = offsetof(struct vm_config, pv),
+                      .choices = pv_names,
+                      .help = "KVM's paravirtual interfaces that the guest is offered, separated "
+                              "by commas"},
     [CONFIG_VM_AUTOSTART] = {.name = "autostart",
                              .type = CONFIG_CHOICE,
                              .offset = offsetof(struct vm_config, autostart),

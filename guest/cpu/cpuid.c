@@ -462,7 +462,9 @@ void cpuid_build(struct cpuid_table *t, const struct cpuid_inputs *in, cpuid_rea
 
     r = (struct cpuid_regs){.eax = CPUID_KVM_BASE + 1};
     memcpy(&r.ebx, "KVMKVMKVM\0\0\0", 12);
-    add(&b, &t->slots[CPUID_KVM_SLOT], r); /* the next leaf says that there are no features: zero */
+    add(&b, &t->slots[CPUID_KVM_SLOT], r);
+    if (in->pv) /* else the next leaf says so: it is zero */
+        add(&b, &t->slots[CPUID_KVM_SLOT + 1], (struct cpuid_regs){.eax = in->pv});
 
     struct cpuid_slot highest = t->slots[CPUID_MAX_BASIC];
     for (unsigned i = 0; i < 32; i++) {

@@ -32,6 +32,7 @@ struct cpuid_inputs {
     bool xsaves;            /* VMX control "enable XSAVES/XRSTORS" is set */
     bool xsavec;            /* it does what the SDM says */
     bool user_wait;         /* VMX control "enable user wait and pause" is set */
+    uint32_t pv;            /* KVM's feature bits that are offered */
 };
 
 struct cpuid_slot {

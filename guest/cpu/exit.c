@@ -8,6 +8,7 @@
 #include "arch/x86/panic.h"
 #include "arch/x86/trap.h"
 #include "guest/cpu/probe.h"
+#include "guest/cpu/pv.h"
 #include "guest/run/run.h"
 #include "guest/cpu/exit.h"
 #include "guest/cpu/events.h"
@@ -62,15 +63,16 @@ static bool read_counts(struct vcpu *v)
 }
 #endif
 
-/* No hypercall is defined yet. What all answer is KVM's number for "no such call" (KVM_ENOSYS). */
-#define NO_SUCH_HYPERCALL (-1000)
-
 static enum exit_result exit_vmcall(struct vcpu *v, struct vm_exit *e)
 {
 #ifdef CORBEL_COUNT
     if (read_counts(v))
         return EXIT_SKIP;
 #endif
+    if (UNLIKELY(v->pv.offered & PV_CALLS)) {
+        pv_call(v);
+        return EXIT_SKIP;
+    }
     v->hw.gpr[RAX] = (uint64_t)NO_SUCH_HYPERCALL;
     return EXIT_SKIP;
 }
@@ -327,7 +329,7 @@ static const struct exit_row {
 
 #define REQUESTS_RARE                                                                              \
     (REQUEST_INIT | REQUEST_STARTUP | REQUEST_EOI_EXITS | REQUEST_VIEW | REQUEST_MEMORY |          \
-     REQUEST_FLUSH)
+     REQUEST_FLUSH | REQUEST_CLOCK | REQUEST_UNHALT)
 
 /* Returns what is still to be done. */
 static __attribute__((noinline)) uint32_t serve_memory(struct vcpu *v, uint32_t requests)
@@ -348,6 +350,8 @@ static __attribute__((noinline)) void serve_rare(struct vcpu *v, uint32_t reques
         vmx_flush_all();
     if (requests & REQUEST_VIEW)
         vcpu_refresh_view(v);
+    if (requests & (REQUEST_CLOCK | REQUEST_UNHALT))
+        pv_serve(v, requests);
 }
 
 /* What was asked for meanwhile; returns an enum vcpu_leave. */

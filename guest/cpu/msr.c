@@ -123,6 +123,8 @@ int msr_read(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint6
         return env->cpu_read(env->context, msr, value);
     case MSR_CPU:
         return env->cpu_read(env->context, msr, value);
+    case MSR_PV:
+        return env->pv_read(env->context, msr, value);
     default:
         return fault(s, env, msr, false, 0);
     }
@@ -205,6 +207,8 @@ static int write_row(struct msr_state *s, const struct msr_env *env, const struc
         return 0;
     case MSR_PASS:
         return env->cpu_write(env->context, msr, value);
+    case MSR_PV:
+        return env->pv_write(env->context, msr, value);
     default:
         return -EINVAL;
     }

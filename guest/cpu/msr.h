@@ -39,6 +39,7 @@ struct msr_features {
     uint64_t xss_valid;     /* 0: no supervisor state component is virtualised */
     unsigned physical_bits; /* from struct cpuid_table */
     uint32_t microcode;     /* the host's revision, IA32_BIOS_SIGN_ID[63:32] */
+    uint32_t pv;            /* what is offered of KVM's paravirtual interfaces (pv_state.h) */
 };
 
 /* The vCPU as the MSR model sees it. */
@@ -64,6 +65,9 @@ struct msr_env {
     bool (*paging)(void *context); /* CR0.PG */
     /* IA32_MISC_ENABLE has changed: CPUID follows (cpuid_set_misc_enable). */
     void (*misc_enable)(void *context, uint64_t value);
+    /* The MSRs of KVM's paravirtual interfaces that are offered: 0, or -EINVAL for #GP. */
+    int (*pv_read)(void *context, uint32_t msr, uint64_t *value);
+    int (*pv_write)(void *context, uint32_t msr, uint64_t value);
 };
 
 /* Bits of IA32_MISC_ENABLE that change what CPUID shows. */

@@ -1,6 +1,7 @@
 #include "guest/cpu/msr_policy.h"
 
 #include "arch/x86/lib/string.h"
+#include "guest/cpu/pv_state.h"
 
 /* IA32_MTRRCAP: variable pairs, fixed ranges, write combining. */
 #define MTRRCAP (MTRR_VARIABLE | BIT(8) | BIT(10))
@@ -52,11 +53,30 @@ const struct msr_row msr_rows[] = {
     /*
      * Not here, and so #GP: SPEC_CTRL, PRED_CMD, ARCH_CAPABILITIES, FLUSH_CMD (CPUID hides them),
      * performance monitoring and P-states (no PMU, no EIST), RAPL and thermal (the host's), VMX
-     * capabilities (not nested), MISC_FEATURES_ENABLES (no CPUID faulting), KVM's own 4b564d00h (no
-     * features shown), AMD's.
+     * capabilities (not nested), MISC_FEATURES_ENABLES (no CPUID faulting), AMD's.
      */
 };
 const unsigned msr_row_count = ARRAY_SIZE(msr_rows);
+
+const struct msr_row msr_pv_rows[] = {
+    {PV_MSR_WALL_CLOCK, PV_MSR_CLOCK, MSR_PV, MSR_PV, 0, PV_CLOCK, "pages with the time"},
+    {PV_MSR_STEAL, PV_MSR_STEAL, MSR_PV, MSR_PV, 0, PV_STEAL, "a page with a vCPU's steal time"},
+    {PV_MSR_EOI, PV_MSR_EOI, MSR_PV, MSR_PV, 0, PV_EOI, "a byte in place of EOI"},
+    {PV_MSR_POLL, PV_MSR_POLL, MSR_PV, MSR_PV, 0, PV_POLL,
+     "kept: nobody polls before a vCPU sleeps"},
+    /* Not here: 11h and 12h (the same under their first numbers), 4B564D02h, 06h and 07h (no page
+     * faults are asynchronous: RAM is not swapped), 08h (nothing is encrypted). */
+};
+const unsigned msr_pv_row_count = ARRAY_SIZE(msr_pv_rows);
+
+/* Looked up last, so that who has none of them looks no longer for the others. */
+static const struct msr_row *find_pv(const struct msr_features *f, uint32_t msr)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(msr_pv_rows); i++)
+        if (msr >= msr_pv_rows[i].first && msr <= msr_pv_rows[i].last)
+            return f->pv & msr_pv_rows[i].value ? &msr_pv_rows[i] : NULL;
+    return NULL;
+}
 
 const struct msr_row *msr_find(const struct msr_features *f, uint32_t msr)
 {
@@ -69,7 +89,7 @@ const struct msr_row *msr_find(const struct msr_features *f, uint32_t msr)
             high = middle;
     }
     if (low == ARRAY_SIZE(msr_rows) || msr < msr_rows[low].first)
-        return NULL;
+        return find_pv(f, msr);
     const bool have[] = {
         [NEED_NOTHING] = true,
         [NEED_RDTSCP] = f->rdtscp,

@@ -19,6 +19,7 @@ enum msr_action {
     MSR_MODE,         /* EFER */
     MSR_DEBUG,        /* DEBUGCTL */
     MSR_XSAVE_STATES, /* XSS */
+    MSR_PV,           /* KVM's: kept, checked, and acted upon */
 };
 
 enum msr_need { NEED_NOTHING, NEED_RDTSCP, NEED_XSAVES, NEED_WAITPKG };
@@ -34,6 +35,9 @@ struct msr_row {
 /* Sorted by number, not overlapping. */
 extern const struct msr_row msr_rows[];
 extern const unsigned msr_row_count;
+/* The same of KVM's paravirtual interfaces; value: which of them (PV_ bits) has to be offered. */
+extern const struct msr_row msr_pv_rows[];
+extern const unsigned msr_pv_row_count;
 
 /* The row for an MSR, or NULL when there is no such MSR in this VM. */
 const struct msr_row *msr_find(const struct msr_features *f, uint32_t msr);

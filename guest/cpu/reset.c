@@ -5,6 +5,7 @@
 #include "guest/load/sink.h"
 
 #include "guest/cpu/probe.h"
+#include "guest/cpu/pv.h"
 
 #define REAL_LIMIT    0xffff
 #define FLAT_LIMIT    0xffffffff
@@ -18,6 +19,8 @@ void vcpu_init_reset(struct vcpu *v)
     v->event.info = 0;
     v->nmis = 0;
     v->halted = false;
+    pv_reset(&v->pv);
+    pv_follow_eoi(v);
     cpuid_set_cr4(&v->cpuid, 0);
     lapic_init_reset(&v->lapic);
     vmx_request_interrupt_window(&v->hw, false);
@@ -35,6 +38,8 @@ void vcpu_reset(struct vcpu *v, uint64_t tsc_offset)
     v->event.info = 0;
     v->nmis = 0;
     v->halted = false;
+    pv_reset(&v->pv);
+    pv_follow_eoi(v);
     v->wait_for_startup = v->accepts_startup = v->id != 0;
     v->lapic.tsc_offset = tsc_offset;
     vmx_set_tsc_offset(v->lapic.tsc_offset);

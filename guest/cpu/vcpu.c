@@ -9,6 +9,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "guest/cpu/probe.h"
+#include "guest/cpu/pv.h"
 #include "guest/run/run.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
@@ -24,6 +25,8 @@ static void build_cpuid(struct vcpu *v)
 {
     bool xsave = read_cr4() & CR4_OSXSAVE;
     struct cpuid host = cpuid(0xd, 0);
+
+    pv_offer(v);
     const struct cpuid_inputs in = {
         .tsc_hz = tsc_hz,
         .lapic_shift = LAPIC_BUS_SHIFT,
@@ -36,6 +39,7 @@ static void build_cpuid(struct vcpu *v)
         .xsaves = vmx_features.xsaves,
         .xsavec = vmx_features.xsavec,
         .user_wait = false,
+        .pv = v->pv.offered,
     };
 
     cpuid_build(&v->cpuid, &in, host_cpuid, NULL);
@@ -69,6 +73,23 @@ static void env_tsc_add(void *context, uint64_t delta)
     lapic_tsc_moved(&v->lapic, delta);
     vcpu_update_deadline(v);
     vcpu_ask(v, REQUEST_TIMER);
+}
+
+/* In place of env_tsc_add() where a paravirtual clock may follow the TSC. */
+static void env_tsc_add_pv(void *context, uint64_t delta)
+{
+    env_tsc_add(context, delta);
+    pv_tsc_moved(context);
+}
+
+static int env_pv_read(void *context, uint32_t msr, uint64_t *value)
+{
+    return pv_read_msr(context, msr, value);
+}
+
+static int env_pv_write(void *context, uint32_t msr, uint64_t value)
+{
+    return pv_write_msr(context, msr, value);
 }
 
 static int env_cpu_read(void *context, uint32_t msr, uint64_t *value)
@@ -107,15 +128,18 @@ static void build_msr_env(struct vcpu *v)
                 .efer_valid = v->cpuid.efer_valid,
                 .physical_bits = v->cpuid.physical_bits,
                 .microcode = cpu_microcode(true),
+                .pv = v->pv.offered,
             },
         .lapic_read = env_lapic_read,
         .lapic_write = env_lapic_write,
         .tsc = env_tsc,
-        .tsc_add = env_tsc_add,
+        .tsc_add = v->pv.offered & PV_CLOCK ? env_tsc_add_pv : env_tsc_add,
         .cpu_read = env_cpu_read,
         .cpu_write = env_cpu_write,
         .paging = env_paging,
         .misc_enable = env_misc_enable,
+        .pv_read = env_pv_read,
+        .pv_write = env_pv_write,
     };
 }
 
@@ -164,6 +188,26 @@ static const struct task_ops vcpu_task_ops = {
     .quiet = REQUEST_RELOAD,
 };
 
+/* In place of these where the guest is offered to be told when its vCPUs are away, or to end their
+ * HLT: who is not does not pay for it. */
+static enum task_end task_run_pv(struct task *t)
+{
+    struct vcpu *v = vcpu_of_task(t);
+
+    pv_runs(v);
+    enum task_end end = task_run(t);
+    pv_stops(v);
+    return end == TASK_BLOCKED && pv_unhalts(v) ? TASK_PREEMPTED : end;
+}
+
+static const struct task_ops vcpu_pv_task_ops = {
+    .load = task_load,
+    .put = task_put,
+    .run = task_run_pv,
+    .deadline = task_deadline,
+    .quiet = REQUEST_RELOAD,
+};
+
 /* --- life --- */
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
@@ -175,7 +219,6 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
     v->vm = vm;
     v->board = vm->board;
     v->id = id;
-    v->task.ops = &vcpu_task_ops;
     v->lapic.tsc_offset = board_front(vm->board)->tsc_offset;
     v->lapic_page = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
     v->msr_bitmap = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
@@ -185,6 +228,8 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
     }
     memset(phys_to_virt(v->lapic_page), 0, PAGE_SIZE);
     build_cpuid(v);
+    pv_init(v);
+    v->task.ops = v->pv.offered & (PV_STEAL | PV_UNHALT) ? &vcpu_pv_task_ops : &vcpu_task_ops;
     build_msr_env(v);
     msr_bitmap_build(phys_to_virt(v->msr_bitmap), &v->msr_env.features);
     const struct vmx_vcpu_setup setup = {

@@ -44,6 +44,10 @@ enum vcpu_leave {
 #define REQUEST_MEMORY BIT(TASK_OWN + 7)
 /* So do translations on its processor, which are to be forgotten before it enters its guest. */
 #define REQUEST_FLUSH BIT(TASK_OWN + 8)
+/* Its paravirtual clock's page is to be written again. */
+#define REQUEST_CLOCK BIT(TASK_OWN + 9)
+/* Another vCPU ends its HLT, or the next one. */
+#define REQUEST_UNHALT BIT(TASK_OWN + 10)
 /* What a vCPU has to do whatever becomes of itself. */
 #define REQUESTS_KEPT (REQUEST_VIEW | REQUEST_MEMORY | REQUEST_FLUSH)
 
@@ -83,6 +87,7 @@ struct vcpu {
     struct gdb_vcpu debug;
     struct step step;
     struct watch_vcpu watch;
+    struct pv_vcpu pv;
     struct ept_window apic_view; /* its EPT while its local APIC is not where it was at power-on */
     uint32_t trace;              /* BIT(enum trace_class): what is recorded of it */
     uint8_t traced_vector;       /* the trace's: RVI, when it last looked */

@@ -7,6 +7,7 @@
 #include "guest/board/board.h"
 #include "guest/config/config.h"
 #include "guest/cpu/ending.h"
+#include "guest/cpu/pv_state.h"
 #include "guest/memory/rights.h"
 #include "guest/run/task.h"
 #include "mm/guest_memory.h"
@@ -33,6 +34,8 @@ struct vm {
 
     struct vcpu *vcpu[CONFIG_MAX_CPUS];
     unsigned vcpu_count;
+
+    struct pv_vm pv; /* of KVM's paravirtual interfaces */
 
     struct board *board; /* its vCPUs have this pointer, too */
 };

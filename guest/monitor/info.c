@@ -66,6 +66,17 @@ static void processors_text(char *text, size_t size, const struct config_cpus *s
         format(text, size, "all");
 }
 
+/* The names of what is set; the last choice of a key is that nothing is. */
+static void flags_text(char *text, size_t size, const struct config_key *key, uint32_t flags)
+{
+    size_t used = 0;
+
+    for (unsigned i = 0; key->choices[i]; i++)
+        if ((flags & BIT(i) || (!flags && !key->choices[i + 1])) && used < size)
+            used +=
+                (size_t)format(text + used, size - used, "%s%s", used ? "," : "", key->choices[i]);
+}
+
 #define SHOWN 200 /* characters of a value in one line */
 
 static void show_text(const char *key, struct config_span text)
@@ -128,6 +139,9 @@ static void show_item(const struct vm_slot *slot, const struct config_key *key, 
         break;
     case CONFIG_CHOICE:
         format(text, sizeof(text), "%s", key->choices[*(const uint32_t *)field]);
+        break;
+    case CONFIG_FLAGS:
+        flags_text(text, sizeof(text), key, *(const uint32_t *)field);
         break;
     case CONFIG_PROCESSOR_SET:
         processors_text(text, sizeof(text), (const struct config_cpus *)field);

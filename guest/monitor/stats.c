@@ -5,6 +5,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/vm/control.h"
 #include "guest/cpu/exits.h"
+#include "guest/cpu/pv.h"
 #include "guest/monitor/text.h"
 #include "guest/run/run.h"
 #include "guest/vm/vm.h"
@@ -56,6 +57,34 @@ static void print_time(const struct vm *vm, uint64_t root)
         sum.moves);
 }
 
+/* What it makes of KVM's paravirtual interfaces. */
+static void print_pv(const struct vm *vm)
+{
+    unsigned clocks = 0, steals = 0;
+    uint64_t written = 0, stolen = 0, flushes = 0, ipis = 0, kicks = 0, yields = 0, eois = 0;
+
+    if (!vm->vcpu[0]->pv.offered)
+        return;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        const struct pv_vcpu *pv = &vm->vcpu[i]->pv;
+        clocks += (pv->clock & PV_ON) != 0;
+        written += pv->clocks_written;
+        steals += (pv->steal & PV_ON) != 0;
+        stolen += pv->stolen;
+        flushes += pv->flushes;
+        ipis += pv->ipis;
+        kicks += pv->kicks;
+        yields += pv->yields;
+        eois += pv->eois;
+    }
+    job_line("  paravirtual: clock of %u vCPUs, %s, written %lu times", clocks,
+             pv_stable(vm->vcpu[0]) ? "stable" : "not stable", written);
+    job_line("  steal time of %u vCPUs: %lu ms; %lu TLB flushes left until they came back", steals,
+             stolen / 1000000, flushes);
+    job_line("  calls: %lu IPIs, %lu kicks, %lu yields; %lu EOIs without an exit", ipis, kicks,
+             yields, eois);
+}
+
 static const struct column columns[] = {{"EXIT", 28, false},
                                         {"COUNT", 12, true},
                                         {"SHARE %", 7, true},
@@ -94,6 +123,7 @@ bool command_stats(struct job *job)
         }
         p->count = vm_exit_counts(slot->vm, p->rows, &p->all);
         print_time(slot->vm, p->all.ticks);
+        print_pv(slot->vm);
         text_row(row, columns, ARRAY_SIZE(columns), NULL);
     } else if (job->step <= p->count) {
         const struct exit_count *r = &p->rows[job->step - 1];

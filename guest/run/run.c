@@ -452,12 +452,17 @@ static struct sched_choice choose(struct run_cpu *c, uint64_t *sleeper)
     return choice;
 }
 
+/* To another one at that, if it is still where it was when its lock is held. */
 static void yield(struct run_cpu *c, struct task *t)
 {
+    struct task *to = t->yields_to;
+    unsigned home = to ? __atomic_load_n(&to->sched.cpu, __ATOMIC_RELAXED) : c->number;
+
     t->spins = false;
-    spin_lock(&c->lock);
-    sched_yield_to(&sched, &t->sched, NULL, rdtsc());
-    spin_unlock(&c->lock);
+    t->yields_to = NULL;
+    lock_two(c->number, home);
+    sched_yield_to(&sched, &t->sched, to && to->sched.cpu == home ? &to->sched : NULL, rdtsc());
+    unlock_two(c->number, home);
 }
 
 static void run(struct run_cpu *c, struct task *t)

@@ -51,9 +51,10 @@ struct task_group {
 };
 
 struct task {
-    uint32_t requests; /* atomic: other processors set bits */
-    bool spins;        /* waits for a lock whose holder may not be running */
-    uint64_t until;    /* host TSC at which the loop wants to decide again */
+    uint32_t requests;      /* atomic: other processors set bits */
+    bool spins;             /* waits for a lock whose holder may not be running, */
+    struct task *yields_to; /* or for that one, of its group; NULL: it does not know */
+    uint64_t until;         /* host TSC at which the loop wants to decide again */
     const struct task_ops *ops;
     struct task_group *group;
 
@@ -77,3 +78,9 @@ static inline void task_ask(struct task *t, uint32_t requests)
 
 /* The same of any task: one that runs on another processor is left for it, one that waits wakes. */
 void task_notify(struct task *t, uint32_t requests);
+
+/* Ticks that it could have run and did not so far; by the processor that runs it. */
+static inline uint64_t task_waited(const struct task *t)
+{
+    return t->sched.stats.waited + t->sched.stats.parked;
+}

@@ -143,6 +143,7 @@ void vm_reset(struct vm *vm)
 
     vm->ending = (struct ending){0};
     vm->tasks.dead = 0;
+    vm->pv.clock_start = board_front(vm->board)->tsc_offset - tsc_offset;
     vm->life->cleared = 0;
     vm->life->clear_ticks = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)

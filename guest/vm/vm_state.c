@@ -3,13 +3,14 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "guest/cpu/nmi.h"
+#include "guest/cpu/pv.h"
 #include "vmx/state.h"
 
-#define VERSION 3
+#define VERSION 4
 
 /* Requests that say what is to become of the vCPU, and not only that something is to be looked at.
  */
-#define PENDING (REQUEST_HALT | REQUEST_INIT | REQUEST_STARTUP)
+#define PENDING (REQUEST_HALT | REQUEST_INIT | REQUEST_STARTUP | REQUEST_UNHALT)
 
 static void save_vcpu(struct vcpu *v, struct state_writer *w)
 {
@@ -31,6 +32,7 @@ static void save_vcpu(struct vcpu *v, struct state_writer *w)
     vmx_vcpu_save(&v->hw, w);
     lapic_save(&v->lapic, w);
     msr_save(&v->msr, w);
+    pv_save(&v->pv, w);
     vcpu_release(v, held);
 }
 
@@ -52,12 +54,15 @@ static int load_loaded_vcpu(struct vcpu *v, struct state_reader *r)
     v->startup_vector = state_get_u8(r);
     if (state_leave(r) < 0 || (pending & ~PENDING) || v->nmis > NMIS_MAX ||
         vmx_vcpu_restore(&v->hw, r) < 0 || lapic_load(&v->lapic, r) < 0 ||
-        msr_load(&v->msr, &v->msr_env.features, r) < 0)
+        msr_load(&v->msr, &v->msr_env.features, r) < 0 || pv_load(&v->pv, r) < 0)
         return -EBADMSG;
     vmx_set_tsc_offset(v->lapic.tsc_offset);
     cpuid_set_misc_enable(&v->cpuid, v->msr.misc_enable);
     cpuid_set_cr4(&v->cpuid, vmx_get_cr4());
     cpuid_set_xcr0(&v->cpuid, v->hw.xcr0, v->hw.xss);
+    pv_follow_eoi(v);
+    if (v->pv.clock & PV_ON)
+        pending |= REQUEST_CLOCK; /* the processor's rate may be another one */
     vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT | pending);
     return 0;
 }
@@ -80,6 +85,7 @@ void vm_save(struct vm *vm, struct state_writer *w)
     state_put_u64(w, rdtsc() + board_front(vm->board)->tsc_offset);
     state_put_u32(w, board_lines(vm->board));
     state_put_u32(w, vm->vcpu_count);
+    state_put_u64(w, vm->pv.clock_start);
     state_end(w);
     bus_save(board_bus(vm->board), w);
     for (unsigned i = 0; i < vm->vcpu_count; i++)
@@ -95,6 +101,7 @@ int vm_load(struct vm *vm, struct state_reader *r)
     board_front(vm->board)->tsc_offset = state_get_u64(r) - rdtsc();
     lines = state_get_u32(r);
     count = state_get_u32(r);
+    vm->pv.clock_start = state_get_u64(r);
     if (state_leave(r) < 0 || count != vm->vcpu_count)
         goto bad;
     int result = bus_load(board_bus(vm->board), r);

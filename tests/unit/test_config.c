@@ -423,7 +423,7 @@ static void test_numbers(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, firmware, display, initrd, module, cmdline, memory, cpus, hole, weight, cap, "        \
-    "affinity, "                                                                                   \
+    "affinity, pv, "                                                                               \
     "autostart, "                                                                                  \
     "paused, disk, allow_whole_disk, net, rng, balloon, console, terminal, cdrom, watch, "         \
     "on_crash, "                                                                                   \
@@ -521,6 +521,8 @@ static void test_keys(void **state)
     expect_broken("Kernel = x", "unknown key 'Kernel' in [vm a]; did you mean 'kernel'?");
     expect_broken("frobnicate = 1", "unknown key 'frobnicate' in [vm a]; it must be " VM_KEYS);
     expect_broken("= 1", "unknown key '' in [vm a]; it must be " VM_KEYS);
+    expect_broken("xy = 1", "unknown key 'xy' in [vm a]; it must be " VM_KEYS);
+    expect_broken("px = 1", "unknown key 'px' in [vm a]; did you mean 'pv'?");
     expect_broken("log = info", "'log' does not belong in [vm a] but in [host]");
     expect_broken("kernel = other",
                   "'kernel' is given twice in [vm a], first in line 2; keep one of them");
@@ -658,6 +660,21 @@ static void test_any_problem_leaves_the_default(void **state)
 {
     walk_keys(config_host_keys, CONFIG_HOST_KEYS, true);
     walk_keys(config_vm_keys, CONFIG_VM_KEYS, false);
+}
+
+static void test_paravirtual_interfaces(void **state)
+{
+    parse("[vm a]\nkernel = k\n[vm b]\nkernel = k\npv = clock, ipi\n[vm c]\nkernel = k\npv = all\n"
+          "[vm d]\nkernel = k\npv = none\n");
+    assert_int_equal(told_count, 0);
+    assert_int_equal(vms[0].pv, 0);
+    assert_int_equal(vms[1].pv, BIT(CONFIG_PV_CLOCK) | BIT(CONFIG_PV_IPI));
+    assert_int_equal(vms[2].pv, BIT(CONFIG_PV_ALL));
+    assert_int_equal(vms[3].pv, BIT(CONFIG_PV_NONE));
+    expect_one("[vm a]\nkernel = k\npv = clock, kvm\n", 3,
+               "'kvm' is not known for pv; known are clock, steal, tlb-flush, ipi, unhalt, yield, "
+               "eoi, poll, io-delay, all or none");
+    assert_int_equal(vms[0].pv, 0);
 }
 
 /* A controller that is not there is refused where it stands. */
@@ -1205,6 +1222,7 @@ int main(void)
         cmocka_unit_test(test_check_disks),
         cmocka_unit_test(test_state),
         cmocka_unit_test(test_disks),
+        cmocka_unit_test(test_paravirtual_interfaces),
         cmocka_unit_test(test_switches_and_cards),
         cmocka_unit_test(test_whole_disks),
         cmocka_unit_test(test_defaults),

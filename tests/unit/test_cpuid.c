@@ -267,6 +267,23 @@ static void test_signatures(void **state)
     assert_memory_equal(&r.ebx, "KVMKVMKVM\0\0\0", 12);
 }
 
+/* Below KVM's signature: what is offered of its interfaces, and no hints. */
+static void test_paravirtual_features(void **state)
+{
+    struct cpuid_inputs in = inputs(&haswell);
+    struct cpuid_table t;
+    in.pv = 0x01000008;
+    cpuid_build(&t, &in, host_cpuid, &haswell);
+    for (uint32_t subleaf = 0; subleaf < 3; subleaf++) {
+        struct cpuid_regs r = cpuid_lookup(&t, 0x40000101, subleaf);
+        assert_int_equal(r.eax, 0x01000008);
+        assert_int_equal(r.ebx | r.ecx | r.edx, 0);
+    }
+    assert_int_equal(cpuid_lookup(&t, 0x40000100, 0).eax, 0x40000101);
+    assert_int_equal(cpuid_lookup(&t, 0x40000001, 0).eax, 0);
+    assert_int_equal(cpuid_lookup(&t, 0x16, 0).eax, 100);
+}
+
 static void test_out_of_range_gives_the_highest_basic_leaf(void **state)
 {
     static const uint32_t beyond[] = {0x17,       0x1f,       0x20,       0x1000,
@@ -454,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_every_model_is_coherent),
         cmocka_unit_test(test_unknown_bits_stay_hidden),
         cmocka_unit_test_setup(test_signatures, build_haswell),
+        cmocka_unit_test_setup(test_paravirtual_features, build_haswell),
         cmocka_unit_test_setup(test_out_of_range_gives_the_highest_basic_leaf, build_haswell),
         cmocka_unit_test_setup(test_clock, build_haswell),
         cmocka_unit_test_setup(test_topology, build_haswell),

@@ -19,7 +19,7 @@ struct fake {
     uint64_t tsc, efer, debugctl, other, misc_enable;
     bool paging;
     uint32_t lapic_msr, cpu_msr;
-    uint64_t lapic_value;
+    uint64_t lapic_value, pv_value;
     unsigned log_lines;
 };
 
@@ -80,6 +80,21 @@ static void misc_enable(void *context, uint64_t value)
     ((struct fake *)context)->misc_enable = value;
 }
 
+/* One value is refused. */
+static int pv_get(void *context, uint32_t msr, uint64_t *value)
+{
+    *value = ((struct fake *)context)->pv_value + msr;
+    return 0;
+}
+
+static int pv_put(void *context, uint32_t msr, uint64_t value)
+{
+    if (value == 2)
+        return -EINVAL;
+    ((struct fake *)context)->pv_value = value - msr;
+    return 0;
+}
+
 static bool paging(void *context)
 {
     return ((struct fake *)context)->paging;
@@ -106,6 +121,8 @@ static int fresh(void **unused)
         .cpu_write = cpu_put,
         .paging = paging,
         .misc_enable = misc_enable,
+        .pv_read = pv_get,
+        .pv_write = pv_put,
     };
     return 0;
 }
@@ -365,6 +382,40 @@ static void test_others(void **unused)
     get_faults(MSR_UMWAIT_CONTROL);
 }
 
+/* KVM's: each is there where its interface is offered, and never without an exit. */
+static void test_paravirtual_msrs(void **unused)
+{
+    uint8_t bitmap[4096];
+
+    for (unsigned i = 0; i < msr_pv_row_count; i++) {
+        const struct msr_row *row = &msr_pv_rows[i];
+        assert_true(row->first <= row->last && row->first >> 8 == 0x4b564d);
+        assert_true(i == 0 || msr_pv_rows[i - 1].last < row->first);
+        assert_true(strlen(row->reason) > 3);
+        assert_int_equal(row->value & (row->value - 1), 0);
+        env.features.pv = ~(uint32_t)row->value;
+        assert_null(msr_find(&env.features, row->first));
+        get_faults(row->last);
+        put_faults(row->last, 0);
+        env.features.pv = (uint32_t)row->value;
+        for (uint32_t msr = row->first; msr <= row->last; msr++) {
+            assert_ptr_equal(msr_find(&env.features, msr), row);
+            put(msr, 0x123456);
+            assert_int_equal(get(msr), 0x123456);
+            put_faults(msr, 2);
+        }
+    }
+    env.features.pv = ~0u;
+    get_faults(0x4b564cff);
+    get_faults(0x4b564d02); /* asynchronous page faults */
+    get_faults(0x4b564d08);
+    msr_bitmap_build(bitmap, &env.features);
+    env.features.pv = 0;
+    uint8_t without[4096];
+    msr_bitmap_build(without, &env.features);
+    assert_memory_equal(bitmap, without, sizeof(bitmap));
+}
+
 static void test_local_apic_msrs_reach_it(void **unused)
 {
     static const uint32_t its[] = {MSR_APIC_BASE, MSR_TSC_DEADLINE, 0x800, 0x80b, 0x830, 0x83f,
@@ -527,6 +578,7 @@ int main(void)
         cmocka_unit_test_setup(test_debugctl, fresh),
         cmocka_unit_test_setup(test_mtrrs, fresh),
         cmocka_unit_test_setup(test_others, fresh),
+        cmocka_unit_test_setup(test_paravirtual_msrs, fresh),
         cmocka_unit_test_setup(test_local_apic_msrs_reach_it, fresh),
         cmocka_unit_test_setup(test_bitmap_passes_what_the_rows_pass, fresh),
         cmocka_unit_test_setup(test_bitmap_in_x2apic_mode, fresh),

@@ -22,6 +22,7 @@
 #include "guest/cpu/exit.h"
 #include "guest/cpu/linear.h"
 #include "guest/cpu/probe.h"
+#include "guest/cpu/pv.h"
 #include "guest/cpu/timers.h"
 #include "guest/cpu/wires.h"
 #include "guest/run/run.h"
@@ -189,6 +190,8 @@ UNUSED(bool vcpu_run_timers(struct vcpu *v))
 UNUSED(bool vcpu_wakes(struct vcpu *v))
 UNUSED(uint64_t vmread_any(enum vmcs_field field))
 UNUSED(const char *vmx_exit_name(unsigned reason))
+UNUSED_VOID(void pv_call(struct vcpu *v))
+UNUSED_VOID(void pv_serve(struct vcpu *v, uint32_t requests))
 UNUSED(bool vmx_interrupted_event(struct vmx_event *out))
 UNUSED_VOID(void interrupt_dispatch(unsigned vector))
 UNUSED_VOID(void lapic_after_write(struct lapic *l, unsigned offset))

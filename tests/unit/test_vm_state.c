@@ -1,4 +1,4 @@
-/* links: guest/vm/vm_state.c guest/vm/vm_stream.c guest/vm/reload.c guest/moments/stream.c arch/x86/lib/crc32c.c guest/cpu/events.c guest/cpu/msr.c guest/cpu/msr_policy.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c vmx/event.c vmx/fields.c vmx/caps.c vmx/controls.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/vm/vm_state.c guest/vm/vm_stream.c guest/vm/reload.c guest/moments/stream.c arch/x86/lib/crc32c.c guest/cpu/events.c guest/cpu/msr.c guest/cpu/msr_policy.c guest/cpu/pv_state.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c vmx/event.c vmx/fields.c vmx/caps.c vmx/controls.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * A VM of several vCPUs, saved, wiped and loaded. Every byte of a vCPU and every field of its
  * VMCS's guest-state area is random then, but for what is named here as none of the state: so what
@@ -41,7 +41,8 @@ static const struct part not_saved[] = {
     /* where it is loaded, and how VMX is set up for it */
     PART(hw.host_rsp), PART(hw.launched), PART(hw.cpu), PART(hw.last_cpu), PART(hw.vmcs),
     PART(hw.msr_bitmap), PART(hw.primary), PART(hw.secondary), PART(hw.entry_controls),
-    PART(hw.own_ept), PART(hw.vpid), PART(hw.watched), PART(hw.x2apic_virtual), PART(hw.fpu),
+    PART(hw.own_ept), PART(hw.vpid), PART(hw.watched), PART(hw.wrapped),
+    PART(hw.x2apic_virtual), PART(hw.fpu),
     PART(tpr_shadow), PART(tpr_threshold), PART(vm), PART(board), PART(id),
     PART(lapic_page), PART(msr_bitmap), PART(lapic.board), PART(lapic.page),
     PART(lapic.posted.ndst), PART(lapic.posted.reserved),
@@ -55,11 +56,15 @@ static const struct part not_saved[] = {
     {offsetof(struct vcpu, progress), sizeof(struct vcpu) - offsetof(struct vcpu, progress)},
     /* follows from what is saved: told_... */
     PART(cpuid), PART(msr_env), PART(apic_view),
+    /* what the VM is offered; statistics */
+    PART(pv.offered), PART(pv.steady), PART(pv.waited), PART(pv.clocks_written), PART(pv.stolen),
+    PART(pv.flushes), PART(pv.eoi_left), PART(pv.eois), PART(pv.ipis), PART(pv.kicks), PART(pv.yields),
     /* looked at by itself, since the clock is what stays */
     PART(lapic.tsc_offset),
     GAP(hw.entry_controls, hw.own_ept), GAP(hw.x2apic_virtual, hw.shared_msr),
     GAP(hw.debug_taken, hw.guest_dr), GAP(accepts_startup, next_exit), GAP(event, vm),
     GAP(id, lapic), GAP(lapic.bsp, cpuid), GAP(msr.reported_count, msr_env),
+    GAP(pv.eoi_left, pv.wall_clock),
     GAP(startup_vector, progress),
 };
 /* clang-format on */
@@ -210,6 +215,17 @@ static void fill_msrs(struct msr_state *m)
         BIT(11) | BIT(12) | (any() & (BIT(0) | MISC_ENABLE_LIMIT_CPUID | MISC_ENABLE_NO_XD));
 }
 
+static void fill_pv(struct pv_vcpu *pv)
+{
+    pv->offered = PV_CLOCK | PV_STEAL | PV_UNHALT | PV_EOI | PV_POLL;
+    pv->kicked = one_in(2);
+    pv->steal &= ~0x3eULL;
+    pv->eoi &= ~2ULL;
+    pv->poll &= 1;
+    pv->wall_clock &= ~3ULL;
+    pv->clock &= ~2ULL;
+}
+
 static void fill_vmcs(struct vcpu *v)
 {
     static const unsigned bits[] = {16, 64, 32, 64};
@@ -245,8 +261,9 @@ static void fill_vcpu(unsigned id)
     v->board = vm->board;
     v->id = id;
     v->task.on_cpu = -1;
-    v->task.requests = (uint32_t)any() & (REQUEST_HALT | REQUEST_INIT | REQUEST_STARTUP |
-                                          REQUEST_LEAVE | REQUEST_RESCHEDULE | REQUEST_VIEW);
+    v->task.requests =
+        (uint32_t)any() & (REQUEST_HALT | REQUEST_INIT | REQUEST_STARTUP | REQUEST_UNHALT |
+                           REQUEST_LEAVE | REQUEST_RESCHEDULE | REQUEST_VIEW);
     v->halted = one_in(2);
     v->wait_for_startup = one_in(2);
     v->accepts_startup = one_in(2);
@@ -256,6 +273,7 @@ static void fill_vcpu(unsigned id)
     v->virtual_delivery = v->lapic.virtual_delivery;
     v->tpr_shadow = true;
     fill_msrs(&v->msr);
+    fill_pv(&v->pv);
     v->msr_env.features = (struct msr_features){.physical_bits = 39, .efer_valid = EFER_NXE};
     fill_vmcs(v);
     vm->vcpu[id] = v;
@@ -267,6 +285,7 @@ static void fill(uint64_t seed)
     all->devices = any();
     vm->life = &life;
     vm->vcpu_count = CPUS;
+    vm->pv.clock_start = any();
     vm->board = (struct board *)&all->board;
     all->lines = (uint32_t)any() & 0xffffff;
     all->board.tsc_offset = any();
@@ -289,7 +308,7 @@ void vm_reset(struct vm *m)
 
 /* --- the same again? --- */
 
-#define PENDING_REQUESTS (REQUEST_HALT | REQUEST_INIT | REQUEST_STARTUP)
+#define PENDING_REQUESTS (REQUEST_HALT | REQUEST_INIT | REQUEST_STARTUP | REQUEST_UNHALT)
 
 static void check_vcpu(unsigned id, uint64_t old_tsc)
 {
@@ -318,6 +337,8 @@ static void check_vcpu(unsigned id, uint64_t old_tsc)
     assert_int_equal(told_cr4[id], before.vmcs[id][VMCS_CR4_SHADOW]);
     assert_int_equal(told_xcr0[id], was->hw.xcr0);
     assert_int_equal(told_xss[id], was->hw.xss);
+    assert_int_equal(is->task.requests & REQUEST_CLOCK, is->pv.clock & PV_ON ? REQUEST_CLOCK : 0);
+    assert_int_equal(is->hw.wrapped, was->pv.eoi & PV_ON);
     assert_true(placed[id]);
     assert_true(is->tpr_shadow);
 }
@@ -326,6 +347,7 @@ static void check(uint64_t old_tsc)
 {
     assert_null(loaded);
     assert_int_equal(all->lines, before.lines);
+    assert_int_equal(vm->pv.clock_start, before.vm.pv.clock_start);
     assert_int_equal(tsc + all->board.tsc_offset, old_tsc + before.board.tsc_offset);
     assert_int_equal(all->devices, before.devices);
     for (unsigned i = 0; i < CPUS; i++)

@@ -12,6 +12,7 @@
 #include "guest/cpu/needs.h"
 #include "guest/cpu/nmi.h"
 #include "guest/cpu/probe.h"
+#include "guest/cpu/pv.h"
 #include "guest/run/run.h"
 #include "guest/vm/reload.h"
 #include "guest/vm/vm_state.h"
@@ -202,6 +203,11 @@ void vmx_set_apic_mode(struct vmx_vcpu *hw, enum vmx_apic_mode mode)
 
 void vmx_flush_linear(struct vmx_vcpu *hw)
 {
+}
+
+void vmx_wrap_exits(struct vmx_vcpu *hw, bool on)
+{
+    hw->wrapped = on;
 }
 
 void vmx_vcpu_reset(struct vmx_vcpu *hw, enum vmx_reset kind)
