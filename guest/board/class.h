@@ -113,6 +113,10 @@ struct device_setup {
     char error[DEVICE_ERROR]; /* what create says of an error that is not -ENOMEM */
 };
 
+/* What a system can be started from. */
+enum device_boot { DEVICE_BOOT_DISK, DEVICE_BOOT_CD, DEVICE_BOOT_NET };
+#define DEVICE_BOOT_PATH 48
+
 struct device_class {
     const struct device_ops *ops;
     size_t size; /* of an instance; it begins with its struct device */
@@ -128,6 +132,10 @@ struct device_class {
     /* One of its lines makes a function of PCI that may come and go while the guest runs; it shows
      * no frames of its own. */
     bool removable;
+    /* NULL, or: where firmware finds number index, from 0, of what an instance has of that kind, in
+     * the order of its lines: path[DEVICE_BOOT_PATH] by pci_boot_path(). false: there are not so
+     * many. */
+    bool (*boots)(struct device *d, enum device_boot kind, unsigned index, char *path);
     /* Its ports, those in use first. */
     struct {
         uint16_t base, count;

@@ -1,7 +1,9 @@
 /* See pci.h. */
 #include "guest/board/pci.h"
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "guest/board/class.h"
 #include "guest/board/ports.h"
 
 #define ADDRESS_ENABLE   BIT(31)
@@ -279,6 +281,15 @@ static bool is_of(const struct pci_function *f, const struct device *d)
         if (f->range[bar] && f->range[bar]->device == d)
             return true;
     return false;
+}
+
+void pci_boot_path(const struct pci_function *f, const char *name, const char *behind, char *path)
+{
+    char function[8] = "";
+
+    if (f->devfn & 7)
+        format(function, sizeof(function), ",%x", f->devfn & 7);
+    format(path, DEVICE_BOOT_PATH, "/pci@i0cf8/%s@%x%s%s", name, f->devfn >> 3, function, behind);
 }
 
 int pci_device_of(const struct pci *p, const struct device *d)

@@ -123,6 +123,9 @@ void pci_intx(struct pci_function *f, bool level);
 int pci_add_function(struct pci *p, unsigned devfn, struct pci_function *f) MUST_CHECK;
 /* The same, at the first device that is free for that. -ENOSPC: there is none. */
 int pci_add_device(struct pci *p, struct pci_function *f) MUST_CHECK;
+/* A place behind a function as firmware is told of it, which compares it as text: IEEE 1275,
+ * "Device tree", with names as QEMU gives them. path[DEVICE_BOOT_PATH]. */
+void pci_boot_path(const struct pci_function *f, const char *name, const char *behind, char *path);
 /* The number on the bus of the device that has a range behind a BAR there, or -ENOENT. */
 int pci_device_of(const struct pci *p, const struct device *d);
 /*

@@ -28,8 +28,9 @@
 #define CONFIG_MAX_LINES       16   /* of one VM with the same key */
 #define CONFIG_MAX_DISK        300  /* bytes of one `disk =` */
 #define CONFIG_MAX_CDROMS      4    /* of one VM */
-#define CONFIG_MAX_WATCHES     8    /* of one VM */
-#define CONFIG_MAX_WATCH       200  /* bytes of one */
+#define CONFIG_MAX_BOOT        40
+#define CONFIG_MAX_WATCHES     8   /* of one VM */
+#define CONFIG_MAX_WATCH       200 /* bytes of one */
 #define CONFIG_MAX_REPORTS                                                                         \
     100                    /* problems told one by one; then one line says that there are more */
 #define CONFIG_MESSAGE 320 /* a report's sentence, with its terminator, fits into this */
@@ -139,6 +140,7 @@ enum config_vm_key {
     CONFIG_VM_KERNEL,
     CONFIG_VM_FIRMWARE,
     CONFIG_VM_DISPLAY,
+    CONFIG_VM_BOOT,
     CONFIG_VM_INITRD,
     CONFIG_VM_MODULE,
     CONFIG_VM_CMDLINE,
@@ -175,6 +177,13 @@ struct config_cpus {
 /* What is done when a VM ends in one way or another. */
 enum config_end { CONFIG_END_RESTART, CONFIG_END_STOP, CONFIG_END_PAUSE };
 
+/* What firmware may start a system from, and an order of it. */
+enum config_boot_kind { CONFIG_BOOT_DISK, CONFIG_BOOT_CD, CONFIG_BOOT_NET, CONFIG_BOOT_KINDS };
+struct config_boot {
+    uint32_t count; /* 0: firmware's own order */
+    uint8_t kind[CONFIG_BOOT_KINDS];
+};
+
 /* One `module = file args`: both are spans of the same line, file first. */
 struct config_module {
     struct config_span file, args; /* args: length 0 when there are none */
@@ -201,6 +210,7 @@ struct vm_config {
     struct config_span name, kernel, initrd, cmdline;
     struct config_span firmware; /* instead of a kernel; data NULL: there is none */
     struct config_span display;  /* a video BIOS's file; data NULL, or `none`: there is none */
+    struct config_span boot;     /* see config_parse_boot() */
     struct config_modules modules;
     struct config_lines disks;
     struct config_lines nets;

@@ -36,6 +36,25 @@ static void check_firmware(struct config_parser *p, struct vm_config *vm)
     }
 }
 
+static void check_boot(struct config_parser *p, struct vm_config *vm)
+{
+    struct config_boot order;
+    struct config_quote q;
+
+    if (vm->broken || !vm->boot.data)
+        return;
+    vm->broken = !vm->key_line[CONFIG_VM_FIRMWARE] || !config_parse_boot(vm->boot, &order);
+    if (!vm->key_line[CONFIG_VM_FIRMWARE])
+        config_report_line(p, vm->key_line[CONFIG_VM_BOOT],
+                           "'boot' is firmware's: it does not go with 'kernel' in [vm %.*s]",
+                           (int)vm->name.length, vm->name.data);
+    else if (vm->broken)
+        config_report_line(p, vm->key_line[CONFIG_VM_BOOT],
+                           "boot = '%s' in [vm %.*s] is no order; it must be of cd, disk and net, "
+                           "each at most once, such as cd,disk",
+                           config_quote(&q, vm->boot), (int)vm->name.length, vm->name.data);
+}
+
 /* Whichever line of the section comes first. */
 static void check_whole_disks(struct config_parser *p, struct vm_config *vm)
 {
@@ -175,6 +194,7 @@ void config_check_vm(struct config_parser *p, struct vm_config *vm)
 {
     check_kernel(p, vm);
     check_firmware(p, vm);
+    check_boot(p, vm);
     check_whole_disks(p, vm);
     check_nets(p, vm);
 }

@@ -210,6 +210,14 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                            .max = CONFIG_MAX_PATH,
                            .help = "a graphics card, keyboard and mouse: `vga`, or a file with "
                                    "another video BIOS for it, relative to the config's folder"},
+    [CONFIG_VM_BOOT] = {.name = "boot",
+                        .type = CONFIG_NAME,
+                        .offset = offsetof(struct vm_config, boot),
+                        .min = 1,
+                        .max = CONFIG_MAX_BOOT,
+                        .help = "where firmware looks first for what it starts: `cd`, `disk`, "
+                                "`net`, or several of them in that order, such as `cd,disk`; "
+                                "without it where it likes"},
     [CONFIG_VM_INITRD] = {.name = "initrd",
                           .type = CONFIG_PATH,
                           .offset = offsetof(struct vm_config, initrd),

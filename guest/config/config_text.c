@@ -176,6 +176,28 @@ bool config_parse_processors(struct config_span s, uint64_t max, struct config_c
     return true;
 }
 
+bool config_parse_boot(struct config_span s, struct config_boot *order)
+{
+    static const char *const names[] = {
+        [CONFIG_BOOT_DISK] = "disk", [CONFIG_BOOT_CD] = "cd", [CONFIG_BOOT_NET] = "net", NULL};
+    uint32_t kind, seen = 0;
+
+    order->count = 0;
+    do {
+        struct config_span rest = config_cut(&s, ',');
+
+        if (!config_find_choice(names, config_trim(s), &kind) || (seen & BIT(kind)))
+            return false;
+        seen |= BIT(kind);
+        order->kind[order->count++] = (uint8_t)kind;
+        s = rest;
+    } while (s.data);
+    for (kind = 0; kind < CONFIG_BOOT_KINDS; kind++)
+        if (!(seen & BIT(kind)))
+            order->kind[order->count++] = (uint8_t)kind;
+    return true;
+}
+
 /* A size as one would write it in the config. */
 const char *config_size_text(struct config_quote *q, uint64_t size)
 {

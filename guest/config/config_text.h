@@ -28,6 +28,8 @@ bool config_parse_number(struct config_span s, uint64_t *value);
 bool config_parse_size(struct config_span s, uint64_t *value);
 /* "0,2-3": numbers and ranges up to max, below CONFIG_PROCESSORS; the result is not empty. */
 bool config_parse_processors(struct config_span s, uint64_t max, struct config_cpus *set);
+/* "cd,disk": each kind at most once; those that it does not name come behind. */
+bool config_parse_boot(struct config_span s, struct config_boot *order);
 bool config_find_choice(const char *const *choices, struct config_span s, uint32_t *index);
 
 /* --- for messages: each returns the text that it has written --- */

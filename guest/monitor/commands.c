@@ -169,6 +169,22 @@ bool command_set(struct job *job)
     return false;
 }
 
+bool command_boot(struct job *job)
+{
+    struct vm_slot *slot = job_vm(job, 1);
+    const struct word order = job->words.word[2];
+    char error[CONTROL_ERROR];
+
+    if (!slot)
+        return false;
+    if (control_boot(slot, order.text, order.length, error) < 0)
+        job_line("%s", error);
+    else
+        job_line("%s: its next start or reset is with boot = %.*s, once", slot->name,
+                 (int)order.length, order.text);
+    return false;
+}
+
 /* --- the machine --- */
 
 static void call_off(struct job *job)

@@ -16,6 +16,7 @@ bool command_resume(struct job *job);
 bool command_reset(struct job *job);
 bool command_kill(struct job *job);
 bool command_set(struct job *job);
+bool command_boot(struct job *job);
 bool command_poweroff(struct job *job);
 bool command_reboot(struct job *job);
 bool command_attach(struct job *job); /* attach.c */

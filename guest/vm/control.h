@@ -37,6 +37,7 @@ struct vm_slot {
     struct slot_cost cost;
     struct slot_moments moments; /* moments.h */
     uint64_t paused_at;          /* host TSC: since then its clock stands still */
+    struct config_boot boot; /* the order for its next start alone; count 0: as the config says */
     /* control.c's own */
     uint64_t began, restart_at; /* host TSC */
     uint64_t resumed;           /* vCPUs that are to go on, by number */
@@ -96,6 +97,9 @@ void control_go_down(struct vm_slot *slot);
 /* key = weight, cap or affinity, as in the config. */
 int control_set(struct vm_slot *slot, const char *key, size_t key_length, const char *value,
                 size_t value_length, char *error) MUST_CHECK;
+/* Where its firmware looks first at its next start or reset, once: as the config's `boot`. -EINVAL.
+ */
+int control_boot(struct vm_slot *slot, const char *order, size_t length, char *error) MUST_CHECK;
 /*
  * Call fn with a vCPU of a VM that runs or is paused, loaded, so that its VMCS can be read. Where
  * it ran meanwhile it goes on afterwards. fn must be short and change nothing.

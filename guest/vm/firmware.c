@@ -8,6 +8,7 @@
 #include "guest/load/acpi.h"
 #include "guest/load/acpi_link.h"
 #include "guest/load/smbios.h"
+#include "guest/vm/boot_order.h"
 #include "guest/vm/files.h"
 #include "guest/vm/platform.h"
 #include "guest/vm/vm.h"
@@ -17,6 +18,7 @@
 #define SLEEP_SUPPORTED 0x80 /* of a state; the rest is its SLP_TYP */
 
 #define RAM_RANGES 2
+#define BOOT_ORDER "bootorder" /* SeaBIOS and OVMF look for it by this name */
 
 #define PATH_SHOWN ((size_t)100) /* of a file's name, in a line */
 
@@ -25,6 +27,7 @@ struct firmware_items {
     uint8_t anchor[SMBIOS_ANCHOR_SIZE], smbios[SMBIOS_MAX];
     struct e820_entry ram[RAM_RANGES];
     uint16_t cpus;
+    char boot_order[BOOT_TEXT_SIZE];
     struct fw_cfg_item item[FW_CFG_ITEMS];
     unsigned count;
 };
@@ -80,6 +83,17 @@ static void add_video_bios(struct firmware_items *f, struct vm *vm)
                  (int)MIN(path.length, PATH_SHOWN), path.data, files_status_text(status));
 }
 
+static void add_boot_order(struct firmware_items *f, const struct vm *vm)
+{
+    size_t size;
+
+    if (!vm->life->boot.count)
+        return;
+    size = boot_order(&vm->life->boot, &vm->life->devices, &vm->config->disks, platform_disk_class,
+                      f->boot_order);
+    add(f, 0, BOOT_ORDER, f->boot_order, size);
+}
+
 int firmware_tell(struct vm *vm)
 {
     static const uint8_t states[SLEEP_STATES] = {
@@ -108,6 +122,7 @@ int firmware_tell(struct vm *vm)
     add(f, 0, SMBIOS_TABLES, f->smbios, size);
     if (display)
         add_video_bios(f, vm);
+    add_boot_order(f, vm);
     result = add_acpi(f, vm);
     if (result < 0)
         return result;

@@ -7,6 +7,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
+#include "guest/config/config_text.h"
 #include "guest/vm/events.h"
 #include "guest/vm/files.h"
 #include "guest/vm/hotplug.h"
@@ -118,6 +119,19 @@ void slot_make_anew(struct vm_slot *s)
     s->cost.make = rdtsc() - start;
 }
 
+/* In which order its firmware looks: what holds once holds now. */
+static void choose_boot(struct vm_slot *s)
+{
+    struct config_boot *order = &s->vm->life->boot;
+
+    order->count = 0;
+    if (s->boot.count)
+        *order = s->boot;
+    else if (s->config->boot.data)
+        (void)config_parse_boot(s->config->boot, order); /* checked when it was read */
+    s->boot.count = 0;
+}
+
 bool slot_clear_some(struct vm_slot *s)
 {
     uint64_t start = rdtsc();
@@ -135,6 +149,7 @@ int slot_boot(struct vm_slot *s)
     int result = files_find(s->config, &files);
 
     run_unload();
+    choose_boot(s);
     if (result == 0)
         result = vm_boot(s->vm, &files);
     if (result == 0 && !s->vm->life->resets)

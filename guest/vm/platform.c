@@ -239,6 +239,13 @@ static const struct device_class *class_for(const char *key, const char *text, s
     return NULL;
 }
 
+const struct device_class *platform_disk_class(const char *text, size_t length)
+{
+    char error[DEVICE_ERROR];
+
+    return class_for("disk", text, length, error);
+}
+
 uint32_t platform_slots(struct vm *vm)
 {
     struct pci *pci = pci_of(vm);

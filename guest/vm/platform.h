@@ -26,6 +26,8 @@ void platform_destroy(struct vm *vm);
 
 /* The first instance of a class; NULL: the VM has none. */
 struct device *platform_device(const struct vm *vm, const struct device_class *class);
+/* Which class's a disk with that text is; NULL: none's. */
+const struct device_class *platform_disk_class(const char *text, size_t length);
 /* A person presses the power button: the guest's kernel is asked to shut down. With no device's
  * lock. */
 void platform_power_button(struct vm *vm);

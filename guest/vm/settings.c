@@ -1,4 +1,5 @@
-/* What may be changed of a VM at any time: its weight, its cap, and where it may run. */
+/* What may be changed of a VM at any time: its weight, its cap, where it may run, and what it
+ * starts from. */
 #include "arch/x86/lib/errno.h"
 #include "guest/config/config_text.h"
 #include "guest/vm/making.h"
@@ -28,4 +29,18 @@ int control_set(struct vm_slot *s, const char *key, size_t key_length, const cha
         return result;
     }
     return s->vm ? slot_schedule(s) : 0;
+}
+
+int control_boot(struct vm_slot *s, const char *text, size_t length, char *error)
+{
+    struct config_boot order;
+
+    if (!s->config->firmware.data)
+        return slot_refuse(error, -EINVAL, s, "has no firmware: its kernel is what starts");
+    if (!config_parse_boot((struct config_span){text, length}, &order))
+        return slot_refuse(
+            error, -EINVAL, s,
+            "can look at cd, disk and net first, each at most once, such as cd,disk");
+    s->boot = order;
+    return 0;
 }

@@ -22,6 +22,7 @@ struct vm_life {
     uint64_t start_ticks, clear_ticks, load_ticks;
     const char *kind; /* what its kernel's file was taken for; NULL: it has firmware */
     struct firmware_items *firmware; /* what that is told: see firmware.h */
+    struct config_boot boot; /* the order for its firmware from this start on; count 0: none */
     unsigned resets;
     bool held;          /* nothing that is typed reaches its consoles: see moment.h */
     size_t stream_size; /* of its state when it was saved last */

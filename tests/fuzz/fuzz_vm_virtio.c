@@ -1,4 +1,4 @@
-/* links: guest/devices/virtio/balloon.c guest/devices/virtio/console.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/virtio/balloon.c guest/devices/virtio/console.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/board/msix.c guest/board/pci.c arch/x86/lib/format.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * A balloon under a hostile driver: any access to its BAR, chains of any shape, memory that is
  * short or has no room, its owner's wishes, resets and saved state in between. No page is given

@@ -1,4 +1,8 @@
 """VMs that start as a PC does, by firmware: Debian's SeaBIOS and OVMF, from disks of theirs."""
+import os
+import re
+import subprocess
+
 import grub
 from harness import BOOT, COMMAND, FIRMWARE, NO_VID, PATIENCE, Shell, expect, expect_in, host, scenario, vm, wait_for_power_off
 from monitor import PROMPT, Monitor
@@ -47,6 +51,51 @@ def uefi_shell(lab):
     m.send("reset -s\r")
     wait_for_power_off(m)
     expect_in(r"corbel: pc: ended after \S+ s: ACPI S5", m.text())
+
+
+def bootable(lab, name, says):
+    """A disk's file that says this, of 16 characters, when it is started."""
+    with open(lab.guest("disk_sector"), "rb") as f:
+        sector = f.read().replace(b"PASS disk_sector", says.encode()).replace(b"FAIL disk_sector", says.encode())
+    lab.file(name, sector + bytes(1 << 20))
+    return sector
+
+
+def bootable_cd(lab, name, sector):
+    """The same as a disc: its first 2 KiB, by El Torito."""
+    os.makedirs(lab.path("disc"))
+    lab.file("disc/boot", sector)
+    subprocess.run(["xorriso", "-as", "mkisofs", "-quiet", "-o", lab.path(name), "-b", "boot", "-no-emul-boot",
+                    "-boot-load-size", "4", lab.path("disc")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@scenario(bound=2 * BOOT)
+def bios_boot_order(lab):
+    """SeaBIOS starts what `boot` says first, of disks what the first line has; once what the monitor says."""
+    bootable(lab, "a.img", "this is disk a! ")
+    bootable(lab, "b.img", "this is disk b! ")
+    bootable_cd(lab, "cd.iso", bootable(lab, "cd.img", "this is the cd! "))
+    a, b = "disk = ram:a.img,bus=virtio\n", "disk = ram:b.img,bus=ahci\n"
+    config = host(attach="monitor")
+    config += firmware_vm("ab", "bios", memory="64M", boot="disk", autostart="no") + a + b
+    config += firmware_vm("ba", "bios", memory="64M", boot="disk", autostart="no") + b + a
+    config += firmware_vm("pc", "bios", memory="64M", boot="net, disk", autostart="no", cdrom="cd.iso") + b
+    m = lab.boot(config, memory=512)
+    m.read_until(PROMPT, FIRMWARE * PATIENCE)
+    p = Monitor(m)
+    for vm_name, order, says in (("ab", None, "disk a"), ("ba", None, "disk b"), ("pc", None, "disk b"), ("pc", "cd", "the cd"),
+                                 ("pc", None, "disk b")):
+        if order:
+            expect_in(rf"^{vm_name}: its next start or reset is with boot = {order}, once$", p.run(f"boot {vm_name} {order}"), "boot")
+        m.send(f"start {vm_name}\r")
+        m.read_until(rf"corbel: {vm_name}: ended after".encode(), COMMAND * PATIENCE)
+        m.send(f"console {vm_name}\r")
+        m.read_until(rf"corbel: console of {vm_name}".encode(), COMMAND * PATIENCE)
+        p.enter()
+        said = re.findall(r"this is (disk a|disk b|the cd)!", m.text())
+        expect(said and said[-1] == says, f"{vm_name} started from {said[-1:]}, not {says}")
+    m.send("poweroff\r")
+    expect(m.wait(BOOT * PATIENCE), "the machine did not switch itself off")
 
 
 STATE = "[disk state]\nsize = 4M\n"

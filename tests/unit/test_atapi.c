@@ -1,6 +1,7 @@
 /* links: guest/devices/ide/ide.c guest/devices/ide/channel.c guest/devices/ide/transfer.c guest/devices/ide/master.c guest/devices/ide/disk.c guest/devices/ide/identify.c guest/devices/ide/atapi.c guest/devices/ide/mmc.c guest/devices/ide/mmc_info.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* A CD-ROM drive by a driver that keeps to the PACKET protocols of ATA/ATAPI-6 and to MMC. */
 #include "tests/unit/ide_driver.h"
+#include "tests/unit/boots.h"
 
 #define READY     0x50
 #define FAILED    0x51
@@ -502,9 +503,17 @@ static void test_saved(void **state)
     expect_failure("00", 2, 0x3a02);
 }
 
+static void test_where_it_starts_from(void **state)
+{
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_DISK, 0, "/pci@i0cf8/ide@1/drive@0/disk@0");
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_CD, 0, "/pci@i0cf8/ide@1/drive@1/disk@0");
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_CD, 1, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_where_it_starts_from, setup, teardown),
         cmocka_unit_test_setup_teardown(test_identify, setup, teardown),
         cmocka_unit_test_setup_teardown(test_blocks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attention, setup, teardown),

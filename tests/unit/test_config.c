@@ -164,6 +164,27 @@ static void test_state(void **state)
                "state = 'disk:S' names no partition; it must be part:NAME");
 }
 
+static void test_boot_order(void **state)
+{
+    struct config_boot order;
+
+    parse("[vm a]\nboot = cd, disk\nfirmware = uefi\n");
+    assert_int_equal(told_count, 0);
+    expect_span(vms[0].boot, "cd, disk");
+    assert_true(config_parse_boot(vms[0].boot, &order));
+    assert_int_equal(order.count, 3);
+    assert_memory_equal(order.kind,
+                        ((uint8_t[]){CONFIG_BOOT_CD, CONFIG_BOOT_DISK, CONFIG_BOOT_NET}), 3);
+    expect_one("[vm a]\nkernel = k\nboot = cd\n", 3,
+               "'boot' is firmware's: it does not go with 'kernel' in [vm a]");
+    assert_true(vms[0].broken);
+    expect_one(
+        "[vm a]\nfirmware = bios\nboot = cd,usb\n", 3,
+        "boot = 'cd,usb' in [vm a] is no order; it must be of cd, disk and net, each at most "
+        "once, such as cd,disk");
+    assert_true(vms[0].broken);
+}
+
 /* Whichever line comes first; nobody gets a whole disk by a slip of the pen. */
 static void test_whole_disks(void **state)
 {
@@ -422,7 +443,7 @@ static void test_numbers(void **state)
 }
 
 #define VM_KEYS                                                                                    \
-    "kernel, firmware, display, initrd, module, cmdline, memory, cpus, hole, weight, cap, "        \
+    "kernel, firmware, display, boot, initrd, module, cmdline, memory, cpus, hole, weight, cap, "  \
     "affinity, pv, "                                                                               \
     "autostart, "                                                                                  \
     "paused, disk, allow_whole_disk, net, rng, balloon, console, terminal, cdrom, watch, "         \
@@ -1221,6 +1242,7 @@ int main(void)
         cmocka_unit_test(test_the_contract),
         cmocka_unit_test(test_check_disks),
         cmocka_unit_test(test_state),
+        cmocka_unit_test(test_boot_order),
         cmocka_unit_test(test_disks),
         cmocka_unit_test(test_paravirtual_interfaces),
         cmocka_unit_test(test_switches_and_cards),

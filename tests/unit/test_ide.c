@@ -1,6 +1,7 @@
 /* links: guest/devices/ide/ide.c guest/devices/ide/channel.c guest/devices/ide/transfer.c guest/devices/ide/master.c guest/devices/ide/disk.c guest/devices/ide/identify.c guest/devices/ide/atapi.c guest/devices/ide/mmc.c guest/devices/ide/mmc_info.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* IDE disks by a driver that keeps to ATA/ATAPI-6 and to the bus master's document. */
 #include "tests/unit/ide_driver.h"
+#include "tests/unit/boots.h"
 
 #define READ_SECTORS  0x20
 #define WRITE_SECTORS 0x30
@@ -846,9 +847,19 @@ static void test_too_many(void **state)
     device_list_destroy(&devices);
 }
 
+static void test_where_it_starts_from(void **state)
+{
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_DISK, 0, "/pci@i0cf8/ide@1/drive@0/disk@0");
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_DISK, 1, "/pci@i0cf8/ide@1/drive@0/disk@1");
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_DISK, 2, NULL);
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_CD, 0, NULL);
+    expect_boots(&devices, &ide_class, DEVICE_BOOT_NET, 0, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_where_it_starts_from, setup, teardown),
         cmocka_unit_test_setup_teardown(test_function, setup, teardown),
         cmocka_unit_test_setup_teardown(test_decoding, setup, teardown),
         cmocka_unit_test_setup_teardown(test_absent, setup_one, teardown),

@@ -1,4 +1,4 @@
-/* links: guest/devices/lpc.c guest/devices/acpi_pm.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/lpc.c guest/devices/acpi_pm.c guest/board/pci.c arch/x86/lib/format.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The chipset's LPC bridge as OVMF and SeaBIOS use it: what it is known by, and that the registers
  * of power management are where it says. */
 #include <stdarg.h>

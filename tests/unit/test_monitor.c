@@ -44,6 +44,7 @@
     X(snapshots, LOOK)                                                                             \
     X(forget, ALL)                                                                                 \
     X(set, ALL)                                                                                    \
+    X(boot, ALL)                                                                                   \
     X(attach, ALL)                                                                                 \
     X(detach, ALL)                                                                                 \
     X(balloon, LOOK_BARE)                                                                          \

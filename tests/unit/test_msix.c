@@ -1,4 +1,4 @@
-/* links: guest/board/msix.c guest/board/pci.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/msix.c guest/board/pci.c arch/x86/lib/format.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* MSI-X against PCI 3.0, section 6.8.2. */
 #include <stdarg.h>
 #include <stddef.h>

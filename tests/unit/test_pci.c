@@ -1,4 +1,4 @@
-/* links: guest/board/pci.c guest/board/msix.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/board/pci.c arch/x86/lib/format.c guest/board/msix.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* PCI configuration mechanism #1 and config space against PCI 3.0. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -465,9 +465,22 @@ static void intx(void **state)
     pci_intx(&f, false);
 }
 
+static void firmware_is_told_of_places(void **state)
+{
+    struct pci_function told = {.devfn = 0x1f << 3};
+    char path[DEVICE_BOOT_PATH];
+
+    pci_boot_path(&told, "scsi", "/disk@0,0", path);
+    assert_string_equal(path, "/pci@i0cf8/scsi@1f/disk@0,0");
+    told.devfn = 9;
+    pci_boot_path(&told, "ide", "", path);
+    assert_string_equal(path, "/pci@i0cf8/ide@1,1");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(firmware_is_told_of_places),
         cmocka_unit_test_setup_teardown(linux_probe, setup, teardown),
         cmocka_unit_test_setup_teardown(absent_functions_read_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(accesses_of_each_width, setup, teardown),

@@ -90,12 +90,32 @@ static void what_is_refused_changes_nothing(void **state)
     assert_int_equal(scheduled, 0);
 }
 
+static void is_told_where_to_look_first(void **state)
+{
+    static const char *const bad[] = {"", "cd,", "cd,cd", "usb", "cd disk", "cd,disk,net,cd"};
+
+    assert_int_equal(control_boot(&slot, "cd", 2, error), -EINVAL);
+    assert_string_equal(error, "a has no firmware: its kernel is what starts");
+    config.firmware = (struct config_span){"uefi", 4};
+    assert_int_equal(control_boot(&slot, "net,cd", 6, error), 0);
+    assert_int_equal(slot.boot.count, 3); /* what is not named comes behind */
+    assert_memory_equal(slot.boot.kind,
+                        ((uint8_t[]){CONFIG_BOOT_NET, CONFIG_BOOT_CD, CONFIG_BOOT_DISK}), 3);
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(control_boot(&slot, bad[i], strlen(bad[i]), error), -EINVAL);
+        assert_int_equal(slot.boot.kind[0], CONFIG_BOOT_NET);
+    }
+    assert_string_equal(error,
+                        "a can look at cd, disk and net first, each at most once, such as cd,disk");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(takes_values, setup),
         cmocka_unit_test_setup(a_vm_that_exists_is_scheduled_anew, setup),
         cmocka_unit_test_setup(what_is_refused_changes_nothing, setup),
+        cmocka_unit_test_setup(is_told_where_to_look_first, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

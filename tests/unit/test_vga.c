@@ -1,4 +1,4 @@
-/* links: guest/devices/vga/vga.c guest/devices/vga/registers.c guest/devices/vga/dispi.c guest/devices/vga/memory.c guest/devices/vga/picture.c guest/devices/vga/edid.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/vga/vga.c guest/devices/vga/registers.c guest/devices/vga/dispi.c guest/devices/vga/memory.c guest/devices/vga/picture.c guest/devices/vga/edid.c guest/board/pci.c arch/x86/lib/format.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The graphics card as its drivers see it: ports, windows, the Bochs display, what is on the
  * screen. */
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /* links: guest/devices/virtio/net.c guest/devices/network.c guest/devices/virtio/net_receive.c guest/devices/virtio/net_control.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/net/switch.c guest/net/table.c guest/net/finish.c guest/config/net.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* virtio-net: guests that send frames to each other through a switch, and some that lie. */
 #include "tests/unit/net_guest.h"
+#include "tests/unit/boots.h"
 
 static struct guest a, b;
 static uint8_t frame[0x2000], got[0x2000];
@@ -526,9 +527,18 @@ static void test_lies(void **state)
     assert_int_equal(in(&b, 0x14, 1), 0x4f);
 }
 
+static void test_where_it_starts_from(void **state)
+{
+    expect_boots(&a.devices, &virtio_net_class, DEVICE_BOOT_NET, 0,
+                 "/pci@i0cf8/ethernet@1/ethernet-phy@0");
+    expect_boots(&a.devices, &virtio_net_class, DEVICE_BOOT_NET, 1, NULL);
+    expect_boots(&a.devices, &virtio_net_class, DEVICE_BOOT_DISK, 0, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_where_it_starts_from, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_frames, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merged, setup, teardown),

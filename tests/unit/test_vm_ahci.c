@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/ahci_driver.h"
+#include "tests/unit/boots.h"
 
 /* --- what is seen --- */
 
@@ -329,15 +330,29 @@ static void test_features(void **state)
     assert_int_equal(events(), DHRS);
 }
 
+static void test_where_it_starts_from(void **state)
+{
+    expect_boots(&devices, &ahci_class, DEVICE_BOOT_DISK, 0,
+                 "/pci@i0cf8/pci8086,2922@1/drive@0/disk@0");
+    expect_boots(&devices, &ahci_class, DEVICE_BOOT_DISK, 1, NULL);
+    expect_boots(&devices, &ahci_class, DEVICE_BOOT_CD, 0, NULL);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_the_function),  TEST(test_disks_and_ports),
-        TEST(test_identify),      TEST(test_identify_of_other_disks),
-        TEST(test_transfers),     TEST(test_queued),
-        TEST(test_one_at_a_time), TEST(test_flush_and_stable_writes),
-        TEST(test_trim),          TEST(test_features),
+        TEST(test_where_it_starts_from),
+        TEST(test_the_function),
+        TEST(test_disks_and_ports),
+        TEST(test_identify),
+        TEST(test_identify_of_other_disks),
+        TEST(test_transfers),
+        TEST(test_queued),
+        TEST(test_one_at_a_time),
+        TEST(test_flush_and_stable_writes),
+        TEST(test_trim),
+        TEST(test_features),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,6 +11,7 @@
 
 #include "guest/devices/disk.h"
 #include "tests/unit/blk_driver.h"
+#include "tests/unit/boots.h"
 
 static void test_what_is_seen(void **state)
 {
@@ -718,10 +719,18 @@ static void test_doorbell(void **state)
     expect_done(id, 0, 513);
 }
 
+static void test_where_it_starts_from(void **state)
+{
+    expect_boots(&devices, &virtio_blk_class, DEVICE_BOOT_DISK, 0, "/pci@i0cf8/scsi@1/disk@0,0");
+    expect_boots(&devices, &virtio_blk_class, DEVICE_BOOT_DISK, 1, NULL);
+    expect_boots(&devices, &virtio_blk_class, DEVICE_BOOT_CD, 0, NULL);
+}
+
 int main(void)
 {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_where_it_starts_from),
         TEST(test_what_is_seen),
         TEST(test_transfers),
         TEST(test_other_requests),

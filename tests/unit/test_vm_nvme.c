@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/nvme_driver.h"
+#include "tests/unit/boots.h"
 
 static void test_what_is_seen(void **state)
 {
@@ -461,10 +462,18 @@ static void test_large_blocks(void **state)
     assert_int_equal(last.sector, 32);
 }
 
+static void test_where_it_starts_from(void **state)
+{
+    expect_boots(&devices, &nvme_class, DEVICE_BOOT_DISK, 0, "/pci@i0cf8/nvme@1");
+    expect_boots(&devices, &nvme_class, DEVICE_BOOT_DISK, 1, NULL);
+    expect_boots(&devices, &nvme_class, DEVICE_BOOT_NET, 0, NULL);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_where_it_starts_from),
         TEST(test_what_is_seen),
         TEST(test_cannot_be_enabled),
         TEST(test_identify_controller),

@@ -459,11 +459,25 @@ static void destroy(struct device *d)
     disconnect(h);
 }
 
+/* By this name OVMF knows that ports are behind it. */
+static bool boots(struct device *d, enum device_boot kind, unsigned index, char *path)
+{
+    struct ahci *h = ahci_of(d);
+    char behind[24];
+
+    if (kind != DEVICE_BOOT_DISK || index >= h->ports)
+        return false;
+    format(behind, sizeof(behind), "/drive@%x/disk@0", index);
+    pci_boot_path(&h->function, "pci8086,2922", behind, path);
+    return true;
+}
+
 const struct device_class ahci_class = {
     .ops = &device_ops,
     .size = sizeof(struct ahci),
     .key = "disk",
     .check = check,
+    .boots = boots,
     .create = create,
     .destroy = destroy,
 };

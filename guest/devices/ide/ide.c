@@ -354,12 +354,33 @@ static int check(const char *text, size_t length, char *error)
     return config_disk_is_at(CONFIG_DISK_IDE, text, length, error);
 }
 
+static bool boots(struct device *dev, enum device_boot kind, unsigned index, char *path)
+{
+    struct ide *ide = ide_of(dev);
+    const struct ide_kind *wanted = kind == DEVICE_BOOT_DISK ? &ide_disk
+                                    : kind == DEVICE_BOOT_CD ? &ide_cd
+                                                             : NULL;
+    char behind[24];
+
+    for (unsigned i = 0; i < IDE_CHANNELS * IDE_DRIVES; i++) {
+        const struct ide_kind *is = drive_of(ide, i)->kind;
+
+        if (!is || is != wanted || index-- > 0)
+            continue;
+        format(behind, sizeof(behind), "/drive@%x/disk@%x", i / IDE_DRIVES, i % IDE_DRIVES);
+        pci_boot_path(&ide->function, "ide", behind, path);
+        return true;
+    }
+    return false;
+}
+
 const struct device_class ide_class = {
     .ops = &device_ops,
     .size = sizeof(struct ide),
     .key = "disk",
     .also = CDROM_KEY,
     .check = check,
+    .boots = boots,
     .create = create,
     .destroy = destroy,
 };

@@ -368,11 +368,20 @@ static int check(const char *text, size_t length, char *error)
     return config_disk_is_at(CONFIG_DISK_NVME, text, length, error);
 }
 
+static bool boots(struct device *d, enum device_boot kind, unsigned index, char *path)
+{
+    if (kind != DEVICE_BOOT_DISK || index > 0)
+        return false;
+    pci_boot_path(&controller_of(d)->function, "nvme", "", path);
+    return true;
+}
+
 const struct device_class nvme_class = {
     .ops = &device_ops,
     .size = sizeof(struct nvme_controller),
     .key = "disk",
     .check = check,
+    .boots = boots,
     .create = create,
     .destroy = destroy,
 };

@@ -507,12 +507,21 @@ static void destroy(struct device *d)
     b->source.close(b->source.block);
 }
 
+static bool boots(struct device *d, enum device_boot kind, unsigned index, char *path)
+{
+    if (kind != DEVICE_BOOT_DISK || index > 0)
+        return false;
+    pci_boot_path(&blk_of(d)->virtio.function, "scsi", "/disk@0,0", path);
+    return true;
+}
+
 const struct device_class virtio_blk_class = {
     .ops = &device_ops,
     .size = sizeof(struct blk),
     .key = "disk",
     .removable = true,
     .check = check,
+    .boots = boots,
     .create = create,
     .destroy = destroy,
 };

@@ -391,11 +391,20 @@ static int check(const char *text, size_t length, char *error)
     return network_check(text, length, false, error);
 }
 
+static bool boots(struct device *d, enum device_boot kind, unsigned index, char *path)
+{
+    if (kind != DEVICE_BOOT_NET || index > 0)
+        return false;
+    pci_boot_path(&card_of(d)->virtio.function, "ethernet", "/ethernet-phy@0", path);
+    return true;
+}
+
 const struct device_class virtio_net_class = {
     .ops = &device_ops,
     .size = sizeof(struct card),
     .key = "net",
     .check = check,
+    .boots = boots,
     .create = create,
     .destroy = destroy,
 };
