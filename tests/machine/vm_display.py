@@ -120,7 +120,7 @@ def linux_display(lab):
                  r"input: AT Translated Set 2 keyboard as "):
         expect_in(text, said, "dmesg")
     expect("0x030000" in shell.run("cat /sys/bus/pci/devices/*/class"), "there is no graphics card")
-    shell.run("head -n 1 /dev/tty1 > /tmp/typed &")
+    shell.run("(head -n 1 /dev/tty1 > /tmp/typed &)")
     p.enter()
     expect(p.run("type pc Hello from outside\\n") == "", "type")
     m.send("console pc\r")
