@@ -8,6 +8,7 @@ from machine import BOCHS_3
 from shell import FALLBACKS, boot_and_prove, check_interrupts
 
 MODELS = ("corei7_haswell_4770", "corei7_skylake_x", "tigerlake", "sapphire_rapids", "arrow_lake")
+MODELS_OF_SOAK = MODELS[3:]
 
 
 # MSRs that each Intel processor with VMX has, that firmware reads, and that Bochs lacks: with such a file it knows these,
@@ -48,8 +49,9 @@ def bochs3_linux(model):
 
 
 for _model in MODELS:
-    scenario(bound=240, slow=True, name=f"bochs3_guests_{short(_model)}", row="guests")(bochs3_guests(_model))
-    scenario(bound=120, slow=True, name=f"bochs3_linux_{short(_model)}", row="cloud")(bochs3_linux(_model))
+    _when = {"soak" if _model in MODELS_OF_SOAK else "slow": True}
+    scenario(bound=240, **_when, name=f"bochs3_guests_{short(_model)}", row="guests")(bochs3_guests(_model))
+    scenario(bound=120, **_when, name=f"bochs3_linux_{short(_model)}", row="cloud")(bochs3_linux(_model))
 
 
 @scenario(bound=120, slow=True, row="without all")

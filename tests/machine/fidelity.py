@@ -86,7 +86,7 @@ def fidelity(lab):
     compare(lab)
 
 
-@scenario(bound=150, slow=True, row="fidelity")
+@scenario(bound=150, soak=True, row="fidelity")
 def bochs3_fidelity(lab):
     """And on Bochs 3.0's."""
     compare(lab, bochs=bochs_3())

@@ -42,7 +42,7 @@ def fifty_lives(lab):
     cycles(lab, 13)
 
 
-@scenario(bound=240, slow=True)
+@scenario(bound=240, soak=True)
 def thousand_lives(lab):
     """1000 VMs are made and end, and every frame comes back."""
     cycles(lab, 250)

@@ -11,6 +11,7 @@ from harness import (BOOT, BUILD, COMMAND, FIRMWARE, IDLE, PATIENCE, TOP, Shell,
 from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
 
+SLOW, SOAK = {"slow": True}, {"soak": True}
 SMP = ["smp_topology", "smp_ping", "smp_yield", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init",
        "smp_eip_wrap", "smp_reset",
        "smp_nmi", "smp_broadcast", "smp_state", "smp_pic", "smp_apic_base", "smp_former_boot", "smp_devices"]
@@ -26,9 +27,9 @@ def smp_guests(vcpus, processors, guests=(), **options):
     return run
 
 
-for _vcpus, _processors, _slow in ((2, 1, False), (4, 2, False), (4, 1, True), (2, 2, True), (4, 4, True), (3, 4, True),
-                                   (8, 4, True), (8, 8, True)):
-    scenario(bound=60 * _processors, slow=_slow, name=f"smp_{_vcpus}_on_{_processors}",
+for _vcpus, _processors, _when in ((2, 1, {}), (4, 2, {}), (4, 1, SLOW), (2, 2, SLOW), (4, 4, SLOW), (3, 4, SOAK),
+                                   (8, 4, SOAK), (8, 8, SLOW)):
+    scenario(bound=60 * _processors, **_when, name=f"smp_{_vcpus}_on_{_processors}",
              row="guests")(smp_guests(_vcpus, _processors))
 scenario(bound=150, slow=True, name="smp_4_on_2_without_vid", row="without vid")(
     smp_guests(4, 2, host="without = vid"))
@@ -330,15 +331,15 @@ def debian(vcpus, processors, **keys):
     return run
 
 
-for _vcpus, _processors in ((4, 2), (2, 4)):
-    scenario(bound=240 * _processors // 2, slow=True, name=f"debian_{_vcpus}_on_{_processors}",
+for _vcpus, _processors, _when in ((4, 2, SLOW), (2, 4, SOAK)):
+    scenario(bound=240 * _processors // 2, **_when, name=f"debian_{_vcpus}_on_{_processors}",
              row="cloud")(debian(_vcpus, _processors))
 # All vCPUs stop at a random exit of one of them, everything is saved, wiped and loaded, and they go on.
 scenario(bound=240, slow=True, name="reload_2_on_1", row="reload")(debian(2, 1, test_reload=200))
-scenario(bound=480, slow=True, name="reload_4_on_2", row="reload")(debian(4, 2, test_reload=200))
+scenario(bound=480, soak=True, name="reload_4_on_2", row="reload")(debian(4, 2, test_reload=200))
 
 
-@scenario(bound=900, slow=True, row="cloud")
+@scenario(bound=900, soak=True, row="cloud")
 def eight_debians(lab):
     """Eight at once on two processors; each is reached at its console, and ends by its own poweroff."""
     names = [f"debian{n}" for n in range(8)]

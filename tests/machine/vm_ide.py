@@ -94,7 +94,7 @@ def disk_ide(lab):
     wait_for_power_off(m)
 
 
-@scenario(bound=300, slow=True)
+@scenario(bound=300, soak=True)
 def disk_ide_pio(lab):
     """The same without DMA: each sector through the data register."""
     data = disk_file(lab)
