@@ -1,4 +1,4 @@
-/* links: guest/vm/vm_stream.c guest/moments/stream.c guest/cpu/needs.c guest/cpu/cpuid.c arch/x86/lib/crc32c.c arch/x86/lib/format.c guest/devices/uart.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/reset.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/vm/vm_stream.c guest/moments/stream.c guest/cpu/needs.c guest/cpu/cpuid.c arch/x86/lib/crc32c.c arch/x86/lib/format.c guest/devices/uart.c guest/board/pic.c guest/board/pit.c guest/devices/rtc.c guest/devices/acpi_pm.c guest/devices/keyboard.c guest/devices/ps2/keyboard.c guest/devices/ps2/mouse.c guest/devices/reset.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
  * Streams of saved state are loaded into a VM of classic devices: any bytes, or what the VM has
  * saved itself with some of them changed, checksums made right again or not. Either it is in that
