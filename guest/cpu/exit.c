@@ -63,16 +63,13 @@ static bool read_counts(struct vcpu *v)
 }
 #endif
 
+/* Where calls are offered vcpu_exit_wrapped() answers behind this. */
 static enum exit_result exit_vmcall(struct vcpu *v, struct vm_exit *e)
 {
 #ifdef CORBEL_COUNT
     if (read_counts(v))
         return EXIT_SKIP;
 #endif
-    if (UNLIKELY(v->pv.offered & PV_CALLS)) {
-        pv_call(v);
-        return EXIT_SKIP;
-    }
     v->hw.gpr[RAX] = (uint64_t)NO_SUCH_HYPERCALL;
     return EXIT_SKIP;
 }

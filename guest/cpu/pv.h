@@ -22,13 +22,14 @@ void pv_serve(struct vcpu *v, uint32_t requests);
 /* It is halted, but has been kicked: it goes on. */
 bool pv_unhalts(struct vcpu *v);
 
-/* The exits of the loaded vCPU look after EOIs (pv_eoi.c), or no longer: as its MSR says. */
+/* The exits of the loaded vCPU look after EOIs, or no longer, as its MSR says; and after calls, if
+ * any is offered. Those of others know of neither. */
 static inline void pv_follow_eoi(struct vcpu *v)
 {
-    vmx_wrap_exits(&v->hw, v->pv.eoi & PV_ON);
+    vmx_wrap_exits(&v->hw, (v->pv.eoi & PV_ON) || (v->pv.offered & PV_CALLS));
 }
 
 /* What VMCALL answers, as KVM does, to a number that is none. */
 #define NO_SUCH_HYPERCALL (-1000)
-/* VMCALL where one of PV_CALLS is offered (pv_call.c). */
-void pv_call(struct vcpu *v);
+/* VMCALL with that number in RAX, where one of PV_CALLS is offered (pv_call.c). */
+void pv_call(struct vcpu *v, uint64_t number);

@@ -99,12 +99,13 @@ static int64_t carry_out(struct vcpu *v, uint64_t number, bool wide)
     }
 }
 
-void pv_call(struct vcpu *v)
+void pv_call(struct vcpu *v, uint64_t number)
 {
     bool wide = vcpu_code_width(v) == 64;
-    uint64_t number = wide ? v->hw.gpr[RAX] : (uint32_t)v->hw.gpr[RAX];
     int64_t result = NO_SUCH_HYPERCALL;
 
+    if (!wide)
+        number = (uint32_t)number;
     if (is_offered(v, number))
         result = vcpu_cpl() == 0 ? carry_out(v, number, wide) : -PV_EPERM;
     v->hw.gpr[RAX] = wide ? (uint64_t)result : (uint32_t)result;

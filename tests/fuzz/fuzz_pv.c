@@ -18,6 +18,7 @@
 #include "guest/board/wall_clock.h"
 #include "guest/cpu/linear.h"
 #include "guest/cpu/msr_policy.h"
+#include "guest/cpu/exit.h"
 #include "guest/cpu/pv.h"
 #include "tests/unit/mock_frames.h"
 #include "vmx/cpu.h"
@@ -113,6 +114,12 @@ bool lapic_eoi_is_plain(const struct lapic *l)
 
 void lapic_eoi(struct lapic *l)
 {
+}
+
+int vcpu_prepare(struct vcpu *v)
+{
+    v->task.requests = 0;
+    return VCPU_PREEMPTED;
 }
 
 int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
@@ -239,7 +246,7 @@ static void call(struct vcpu *v)
     v->hw.gpr[RSI] = number();
     cpl = byte() & 3;
     width = 16u << byte() % 3;
-    pv_call(v);
+    pv_call(v, v->hw.gpr[RAX]);
     if (v->task.yields_to)
         REQUIRE(v->task.yields_to >= &vcpus[0].task && v->task.yields_to <= &vcpus[CPUS - 1].task);
 }

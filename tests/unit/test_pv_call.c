@@ -93,7 +93,7 @@ static int64_t call(uint64_t rax, uint64_t rbx, uint64_t rcx, uint64_t rdx, uint
     gpr[RCX] = rcx;
     gpr[RDX] = rdx;
     gpr[RSI] = rsi;
-    pv_call(self);
+    pv_call(self, self->hw.gpr[RAX]);
     /* its arguments stay */
     assert_true(gpr[RBX] == rbx && gpr[RCX] == rcx && gpr[RDX] == rdx && gpr[RSI] == rsi);
     return (int64_t)gpr[RAX];

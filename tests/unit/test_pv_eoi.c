@@ -8,9 +8,11 @@
 #include <cmocka.h>
 
 #include "guest/board/lapic.h"
+#include "guest/cpu/exit.h"
 #include "guest/cpu/pv.h"
 #include "tests/unit/mock_frames.h"
 #include "tests/unit/unused.h"
+#include "vmx/exit.h"
 
 #define BYTE 0x1234ULL
 
@@ -113,9 +115,34 @@ static int root(void)
     return leaves ? VCPU_PREEMPTED : VCPU_STAY;
 }
 
+/* What a call asks for, and what has been made of it. */
+static uint32_t asks;
+static uint64_t called;
+static unsigned calls, prepared;
+
+void pv_call(struct vcpu *to, uint64_t number)
+{
+    assert_ptr_equal(to, v);
+    assert_int_equal(v->hw.gpr[RAX], -1000);
+    called = number;
+    calls++;
+    v->hw.gpr[RAX] = 5;
+    v->task.requests |= asks;
+}
+
+int vcpu_prepare(struct vcpu *who)
+{
+    assert_ptr_equal(who, v);
+    prepared++;
+    return VCPU_PREEMPTED;
+}
+
 int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
 {
-    assert_int_equal(reason, 7);
+    if (reason == EXIT_VMCALL)
+        hw->gpr[RAX] = (uint64_t)-1000;
+    else
+        assert_int_equal(reason, 7);
     assert_int_equal(tsc, 8);
     plain_exits++;
     return root();
@@ -316,6 +343,51 @@ static void any_order(void **state)
     assert_true(without > 500 && with > 500);
 }
 
+/* --- calls --- */
+
+static int exit_by(uint64_t reason, uint64_t number)
+{
+    why = NOTHING;
+    v->hw.gpr[RAX] = number;
+    return vcpu_exit_wrapped(&v->hw, reason, 8);
+}
+
+static void calls_are_made_behind_the_exit(void **state)
+{
+    v->pv.eoi = 0;
+    v->pv.offered = PV_YIELD;
+    pv_follow_eoi(v);
+    assert_true(v->hw.wrapped); /* for them alone, too */
+    asks = calls = prepared = 0;
+    assert_int_equal(exit_by(EXIT_VMCALL, 11), VCPU_STAY);
+    assert_int_equal(calls, 1);
+    assert_int_equal(called, 11); /* and not what the exit has answered */
+    assert_int_equal(v->hw.gpr[RAX], 5);
+    assert_int_equal(prepared, 0);
+    /* what it asks for is served before the guest goes on */
+    asks = REQUEST_RESCHEDULE;
+    assert_int_equal(exit_by(EXIT_VMCALL, 11), VCPU_PREEMPTED);
+    assert_int_equal(prepared, 1);
+    /* or later, where the guest does not */
+    leaves = true;
+    assert_int_equal(exit_by(EXIT_VMCALL, 11), VCPU_PREEMPTED);
+    assert_int_equal(prepared, 1);
+    assert_int_equal(calls, 3);
+    leaves = false;
+    /* none: another exit, an INIT meanwhile, none offered */
+    (void)exit_by(7, 11);
+    assert_int_equal(v->hw.gpr[RAX], 11);
+    v->wait_for_startup = true;
+    (void)exit_by(EXIT_VMCALL, 11);
+    v->wait_for_startup = false;
+    v->pv.offered = PV_CLOCK;
+    (void)exit_by(EXIT_VMCALL, 11);
+    assert_int_equal(v->hw.gpr[RAX], -1000);
+    assert_int_equal(calls, 3);
+    pv_follow_eoi(v);
+    assert_false(v->hw.wrapped);
+}
+
 int main(void)
 {
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -326,6 +398,7 @@ int main(void)
         TEST(a_byte_that_goes),
         TEST(junk),
         TEST(any_order),
+        TEST(calls_are_made_behind_the_exit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
