@@ -151,7 +151,7 @@ def type_as_people_do(p):
     p.m.read_until(rb"debian: up .*", COMMAND * PATIENCE)
     p.m.read_until(rb"\r\nall +\d+ [^\r]*\r\n\r" + PROMPT, COMMAND * PATIENCE)
     p.m.send("re\t")
-    p.m.read_until(rb"resume  reset  regs  read  reboot\r\n\rcorbel> re", COMMAND * PATIENCE)
+    p.m.read_until(rb"resume  reset  restore  regs  read  reboot\r\n\rcorbel> re", COMMAND * PATIENCE)
     p.m.send("\x1b[A\x1b[A\x1b[B\r")
     p.m.read_until(rb"debian: up .*", COMMAND * PATIENCE)
     p.m.read_until(rb"\r\nall +\d+ [^\r]*\r\n\r" + PROMPT, COMMAND * PATIENCE)
