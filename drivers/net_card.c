@@ -101,6 +101,12 @@ static void set_link(struct net_card *c, bool up)
     c->user->link(c->context, up);
 }
 
+/* What a frame begins with is looked at, in its first piece alone. */
+static bool begins_well(const struct net_arrival *a)
+{
+    return a->count == 1 || a->piece[0].length >= NET_CARD_FIRST;
+}
+
 /* True: there may be more. */
 static bool receive(struct net_card *c)
 {
@@ -111,7 +117,7 @@ static bool receive(struct net_card *c)
 
     while (n < NET_CARD_BUDGET && (result = c->ops->take(c, &a)) != 0) {
         n++;
-        if (result < 0) {
+        if (result < 0 || !begins_well(&a)) {
             add(&c->counts.bad, 1);
             continue;
         }

@@ -16,6 +16,7 @@
 #define NET_CARDS       16u /* of the machine; more are left out */
 #define NET_CARD_NAME   8
 #define NET_CARD_PIECES 5u   /* of a frame that has come */
+#define NET_CARD_FIRST  256u /* bytes of its first piece, at least, where that is not all of it */
 #define NET_CARD_HEADER 18u  /* Ethernet, with a tag */
 #define NET_CARD_SHORT  60u  /* what is shorter is padded on the wire */
 #define NET_CARD_BUDGET 48u  /* frames that are taken at once */

@@ -10,6 +10,8 @@
 #define TYPE_TAGGED 0x8100u
 #define VID_MASK    0xfffu
 
+_Static_assert(NET_HEAD + NET_TAG <= NET_CARD_FIRST, "a frame's head is in its first piece");
+
 static unsigned be16(const uint8_t *p)
 {
     return (unsigned)(p[0] << 8 | p[1]);

@@ -560,6 +560,10 @@ static void in_pieces(void **state)
     assert_int_equal(heard.frames, 1);
     assert_int_equal(heard.length, 2148);
     assert_memory_equal(heard.data, pattern, 2148);
+    assert_true(put(pattern, NET_CARD_FIRST, 1, 0));
+    assert_true(put(pattern + NET_CARD_FIRST, 1, 3, 0));
+    net_card_interrupt(card);
+    assert_int_equal(heard.length, NET_CARD_FIRST + 1);
 }
 
 /* A card that says anything: such frames are counted and nobody hears them, and what follows is as
@@ -572,10 +576,10 @@ static void bad_frames(void **state)
         uint8_t errors;
         unsigned bad;
     } cases[] = {
-        {1, 100, 0x01, 1}, {1, 100, 0x02, 1},      {1, 100, 0x10, 1}, {1, 100, 0x80, 1},
-        {1, 0, 0, 1},      {1, 13, 0, 1},          {1, 2049, 0, 1},   {1, 65535, 0, 1},
-        {1, 1519, 0, 1},   {2, 2048, 0, 1},        {5, 0, 0, 1},      {6, 2048, 0, 2},
-        {13, 2048, 0, 3},  {100, 65535, 0xff, 20},
+        {1, 100, 0x01, 1}, {1, 100, 0x02, 1}, {1, 100, 0x10, 1}, {1, 100, 0x80, 1},
+        {1, 0, 0, 1},      {1, 13, 0, 1},     {1, 2049, 0, 1},   {1, 65535, 0, 1},
+        {1, 1519, 0, 1},   {2, 2048, 0, 1},   {5, 0, 0, 1},      {6, 2048, 0, 2},
+        {2, 13, 0, 1},     {2, 255, 0, 1},    {13, 2048, 0, 3},  {100, 65535, 0xff, 20},
     };
     unsigned bad = 0;
 
