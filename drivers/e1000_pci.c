@@ -36,7 +36,7 @@ int e1000_prepare(struct net_card *c)
 {
     struct e1000 *e = CONTAINER_OF(c, struct e1000, card);
 
-    if (e->out.descriptor)
+    if (e->out.page[E1000_PAGES - 1])
         return 0;
     return new_ring(&e->in) && new_ring(&e->out) ? 0 : -ENOMEM;
 }
