@@ -1,32 +1,7 @@
 /* links: drivers/e1000.c drivers/e1000_ring.c drivers/e1000_models.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include <string.h>
-
 #include "arch/x86/lib/errno.h"
-#include "arch/x86/tsc.h"
 #include "drivers/e1000.h"
-#include "drivers/pci.h"
-
-#define RAM  (4 * MIB)
-#define SENT 64
-
-uint64_t tsc_hz = 1000000;
-static uint64_t now;
-static uint8_t ram[RAM] __attribute__((aligned(4096)));
-
-uint64_t test_tsc(void)
-{
-    return now++;
-}
-
-void tsc_delay_us(uint64_t us)
-{
-    now += us;
-}
+#include "tests/unit/net_card_user.h"
 
 /* --- a model of an 82540EM, of an 82574L, or of an 82576 --- */
 
@@ -51,17 +26,11 @@ struct advanced_in {
 static struct {
     uint32_t reg[0x8000 / 4], icr, ims;
     uint16_t eeprom[3];
-    bool pcie, mute, gone, keeps; /* keeps: its reset leaves all but itself, as Bochs' */
+    bool pcie, keeps; /* keeps: its reset leaves all but itself, as Bochs' */
     bool no_eeprom, stuck_reset;
     bool igb, chipset, mulr, stuck_queue;
     unsigned resets;
-    struct sent {
-        uint8_t data[10240];
-        uint32_t length;
-    } sent[SENT];
-    unsigned sent_count;
     uint32_t filling;
-    bool master;
 } m;
 
 #define REG(offset) m.reg[(offset) / 4]
@@ -122,12 +91,12 @@ static bool enabled(unsigned queue)
 
 static void transmit(void)
 {
-    while (!m.mute && (REG(0x400) & 2) && enabled(0x3800) && REG(0x3810) != REG(0x3818)) {
-        struct sent *s = &m.sent[m.sent_count % SENT];
+    while (!wire.mute && (REG(0x400) & 2) && enabled(0x3800) && REG(0x3810) != REG(0x3818)) {
+        struct sent *s = &wire.sent[wire.sent_count % SENT];
 
         if (m.igb ? send_advanced(s) : send_legacy(s)) {
             assert_true(s->length >= 60);
-            m.sent[++m.sent_count % SENT].length = 0;
+            wire.sent[++wire.sent_count % SENT].length = 0;
         }
         REG(0x3810) = (REG(0x3810) + 1) % (REG(0x3808) / 16);
     }
@@ -138,7 +107,7 @@ uint64_t model_read(const struct io *r, unsigned offset, unsigned size)
     uint32_t value;
 
     assert_true(size == 4 && offset % 4 == 0 && offset < sizeof(m.reg));
-    if (m.gone)
+    if (wire.gone)
         return UINT32_MAX;
     switch (offset) {
     case 0xc0:
@@ -167,7 +136,7 @@ void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t va
     uint32_t v = (uint32_t)value;
 
     assert_true(size == 4 && offset % 4 == 0 && offset < sizeof(m.reg));
-    if (m.gone)
+    if (wire.gone)
         return;
     switch (offset) {
     case 0x00:
@@ -275,63 +244,17 @@ static bool arrives(const uint8_t *data, uint32_t length)
     return true;
 }
 
-void host_pci_command(const struct host_pci *p, uint16_t set, uint16_t clear)
-{
-    if (clear & HOST_PCI_MASTER)
-        m.master = false;
-}
-
 /* --- the driver on it --- */
 
 static struct e1000 the_card, *const e = &the_card;
-static struct net_card *const card = &the_card.card;
-static bool added;      /* it is the machine's, for good */
 static uint16_t device; /* what it is */
-static paddr next_page;
 static const struct host_pci function = {.vendor = 0x8086};
-
-static struct {
-    unsigned frames, ends, ups, downs;
-    uint8_t data[10240];
-    uint32_t length;
-} heard;
-
-static void on_frame(void *context, const struct net_arrival *a)
-{
-    uint32_t at = 0;
-
-    assert_ptr_equal(context, &heard);
-    for (unsigned i = 0; i < a->count; at += a->piece[i++].length)
-        memcpy(heard.data + at, a->piece[i].data, a->piece[i].length);
-    assert_int_equal(at, a->length);
-    heard.length = at;
-    heard.frames++;
-}
-
-static void on_end(void *context)
-{
-    heard.ends++;
-}
-
-static void on_link(void *context, bool up)
-{
-    if (up)
-        heard.ups++;
-    else
-        heard.downs++;
-}
-
-static const struct net_card_user user = {on_frame, on_end, on_link};
 
 static void new_ring(struct e1000_ring *r)
 {
-    r->at = next_page;
-    r->descriptor = (void *)(ram + next_page);
-    next_page += PAGE_SIZE;
-    for (unsigned i = 0; i < E1000_PAGES; i++, next_page += PAGE_SIZE) {
-        r->page_at[i] = next_page;
-        r->page[i] = ram + next_page;
-    }
+    r->descriptor = (void *)new_page(&r->at);
+    for (unsigned i = 0; i < E1000_PAGES; i++)
+        r->page[i] = new_page(&r->page_at[i]);
 }
 
 int e1000_prepare(struct net_card *c)
@@ -360,61 +283,21 @@ static void new_card(uint16_t id)
 static int setup(void **state)
 {
     memset(&m, 0, sizeof(m));
-    memset(ram, 0xa5, sizeof(ram));
-    memset(&heard, 0, sizeof(heard));
+    begin(&the_card.card);
     power_on();
-    m.master = true;
-    next_page = 16 * PAGE_SIZE;
-    now = 1;
     new_card(device);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    net_card_stop(card);
     return 0;
 }
 
 static void start_up_to(uint32_t longest)
 {
     assert_int_equal(e1000_init(e), 0);
-    if (!added)
-        assert_int_equal(net_card_add(card), 0);
-    added = true;
-    card->interrupting = true;
-    assert_int_equal(net_card_start(card, &user, &heard, longest), 0);
-    assert_int_equal(heard.ups, 1);
+    run(longest);
 }
 
 static void start(void)
 {
     start_up_to(1518);
-}
-
-static uint8_t pattern[10240];
-
-static void fill(uint8_t salt)
-{
-    for (unsigned i = 0; i < sizeof(pattern); i++)
-        pattern[i] = (uint8_t)(i * 7 + salt);
-}
-
-static bool send(uint32_t length)
-{
-    struct net_piece piece[3] = {{pattern, 14},
-                                 {pattern + 14, length > 100 ? 50 : length - 14},
-                                 {pattern + 64, length - 64}};
-
-    return net_card_send(card, piece, length > 100 ? 3 : 2, length);
-}
-
-static void second(unsigned n)
-{
-    for (unsigned i = 0; i < 2 * n; i++) {
-        now += tsc_hz / 2;
-        (void)net_cards_work();
-    }
 }
 
 static void address(void **state)
@@ -440,7 +323,7 @@ static void address(void **state)
     assert_int_equal(e1000_init(e), -EIO);
     m.no_eeprom = true;
     assert_int_equal(e1000_init(e), -EIO);
-    m.gone = true;
+    wire.gone = true;
     assert_int_equal(e1000_init(e), -EIO);
     assert_null(e1000_find(0x1234));
     assert_null(e1000_find(0));
@@ -463,7 +346,7 @@ static void begins_anew(void **state)
     fill(1);
     assert_true(send(100));
     net_card_sent(card);
-    assert_int_equal(m.sent_count, 1);
+    assert_int_equal(wire.sent_count, 1);
     assert_true(arrives(pattern, 64));
     net_card_interrupt(card);
     assert_int_equal(heard.frames, 1);
@@ -484,7 +367,7 @@ static void sends(void **state)
     assert_int_equal(REG(0x100) & 0x20, 0x20); /* RCTL.LPE */
     for (unsigned round = 0; round < 60; round++)
         for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
-            const struct sent *s = &m.sent[m.sent_count % SENT];
+            const struct sent *s = &wire.sent[wire.sent_count % SENT];
 
             fill((uint8_t)(round + i));
             assert_true(send(lengths[i]));
@@ -514,19 +397,19 @@ static void full(void **state)
 
     start();
     fill(3);
-    m.mute = true;
+    wire.mute = true;
     while (send(300))
         n++;
     assert_int_equal(n, E1000_RING - 1);
     net_card_sent(card);
-    m.mute = false;
+    wire.mute = false;
     net_card_sent(card); /* nothing new: no register is written */
-    assert_int_equal(m.sent_count, 0);
+    assert_int_equal(wire.sent_count, 0);
     model_write(NULL, 0x400, 4, REG(0x400));
-    assert_int_equal(m.sent_count, E1000_RING - 1);
+    assert_int_equal(wire.sent_count, E1000_RING - 1);
     assert_true(send(300));
     net_card_sent(card);
-    assert_int_equal(m.sent_count, E1000_RING);
+    assert_int_equal(wire.sent_count, E1000_RING);
 }
 
 static void receives(void **state)
@@ -537,11 +420,7 @@ static void receives(void **state)
     for (unsigned round = 0; round < 200; round++)
         for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
             fill((uint8_t)(round + i));
-            assert_true(arrives(pattern, lengths[i]));
-            net_card_interrupt(card);
-            assert_int_equal(heard.frames, round * ARRAY_SIZE(lengths) + i + 1);
-            assert_int_equal(heard.length, lengths[i]);
-            assert_memory_equal(heard.data, pattern, lengths[i]);
+            hears(lengths[i]);
         }
     assert_int_equal(heard.ends, heard.frames);
     assert_int_equal(card->counts.bad, 0);
@@ -664,17 +543,10 @@ static void a_link(void **state)
     assert_int_equal(heard.ups, 2);
 }
 
-/* Polled, where no interrupt comes. */
 static void polled(void **state)
 {
     start();
-    card->interrupting = false;
-    (void)net_cards_work();
-    assert_true(net_cards_work() <= now + tsc_hz / 1000 + 10);
-    fill(1);
-    assert_true(arrives(pattern, 60));
-    (void)net_cards_work();
-    assert_int_equal(heard.frames, 1);
+    hears_by_polling();
 }
 
 static unsigned cut;
@@ -709,7 +581,7 @@ static void a_hang(void **state)
 
     start();
     fill(2);
-    m.mute = true;
+    wire.mute = true;
     assert_true(send(300));
     net_card_sent(card);
     second(1);
@@ -718,10 +590,10 @@ static void a_hang(void **state)
     second(3);
     assert_int_equal(card->counts.resets, 1);
     assert_true(m.resets > resets);
-    m.mute = false;
+    wire.mute = false;
     assert_true(send(300));
     net_card_sent(card);
-    assert_int_equal(m.sent_count, 1);
+    assert_int_equal(wire.sent_count, 1);
     assert_true(arrives(pattern, 60));
     net_card_interrupt(card);
     assert_int_equal(heard.frames, 1);
@@ -734,7 +606,7 @@ static void a_hang(void **state)
 static void no_link(void **state)
 {
     start();
-    m.mute = true;
+    wire.mute = true;
     REG(8) &= ~2u;
     second(1);
     assert_true(send(300));
@@ -749,7 +621,7 @@ static void no_link(void **state)
 static void hangs_for_good(void **state)
 {
     start();
-    m.mute = true;
+    wire.mute = true;
     for (unsigned i = 0; i < 30; i++) {
         (void)send(300);
         net_card_sent(card);
@@ -757,7 +629,7 @@ static void hangs_for_good(void **state)
     }
     assert_int_equal(card->state, NET_CARD_LOST);
     assert_int_equal(card->counts.resets, NET_CARD_TRIES);
-    assert_false(m.master);
+    assert_false(wire.master);
     assert_int_equal(REG(0x100) & 2, 0);
     assert_int_equal(heard.downs, 1);
     assert_false(send(300));
@@ -767,12 +639,7 @@ static void hangs_for_good(void **state)
 static void goes_away(void **state)
 {
     start();
-    m.gone = true;
-    net_card_interrupt(card);
-    second(1);
-    assert_int_equal(card->state, NET_CARD_LOST);
-    assert_int_equal(heard.downs, 1);
-    assert_false(m.master);
+    is_taken_away();
 }
 
 static void deaf(void **state)
@@ -815,7 +682,7 @@ static void a_chipset(void **state)
         fill((uint8_t)i);
         assert_true(send(1518));
         net_card_sent(card);
-        assert_memory_equal(m.sent[0].data, pattern, 1518);
+        assert_memory_equal(wire.sent[0].data, pattern, 1518);
         net_card_stop(card);
         m.keeps = true;
         REG(0x5404) = 0;

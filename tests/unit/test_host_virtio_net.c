@@ -1,18 +1,8 @@
 /* links: drivers/virtio_net.c drivers/virtio.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <setjmp.h>
-#include <cmocka.h>
-#include <string.h>
-
 #include "arch/x86/lib/errno.h"
-#include "arch/x86/tsc.h"
-#include "drivers/pci.h"
 #include "drivers/virtio_net.h"
+#include "tests/unit/net_card_user.h"
 
-#define RAM    (4 * MIB)
-#define SENT   64
 #define COMMON 1
 #define DEVICE 2
 #define NOTIFY 3
@@ -25,20 +15,6 @@
 #define F_STATUS    BIT(16)
 #define F_VERSION_1 BIT(32)
 #define F_ALL       UINT64_MAX /* whatever there may be */
-
-uint64_t tsc_hz = 1000000;
-static uint64_t now;
-static uint8_t ram[RAM] __attribute__((aligned(4096)));
-
-uint64_t test_tsc(void)
-{
-    return now++;
-}
-
-void tsc_delay_us(uint64_t us)
-{
-    now += us;
-}
 
 /* --- a model of the device --- */
 
@@ -56,12 +32,7 @@ static struct {
     uint8_t mac[6];
     uint16_t link, mtu;
     unsigned resets, slow;
-    bool mute, gone, refuses, no_reset, no_vectors, master;
-    struct sent {
-        uint8_t data[10240];
-        uint32_t length;
-    } sent[SENT];
-    unsigned sent_count;
+    bool refuses, no_reset, no_vectors;
 } m;
 
 static void power_on(void)
@@ -113,8 +84,8 @@ static void transmit(void)
     struct virtio_descriptor d;
     uint16_t head;
 
-    while (!m.mute && take_chain(&m.queue[1], &head)) {
-        struct sent *s = &m.sent[m.sent_count % SENT];
+    while (!wire.mute && take_chain(&m.queue[1], &head)) {
+        struct sent *s = &wire.sent[wire.sent_count % SENT];
         unsigned n = head;
 
         s->length = 0;
@@ -128,7 +99,7 @@ static void transmit(void)
         } while (d.flags & 1);
         assert_true(s->length >= HEADER + 60);
         assert_memory_equal(s->data, zero, HEADER);
-        m.sent_count++;
+        wire.sent_count++;
         put_used(&m.queue[1], head, 0);
     }
 }
@@ -137,7 +108,7 @@ uint64_t model_read(const struct io *io, unsigned offset, unsigned size)
 {
     const struct queue *q = &m.queue[m.number & 1];
 
-    if (m.gone)
+    if (wire.gone)
         return UINT64_MAX;
     if (io->base == DEVICE) {
         assert_true(m.accepted & F_MAC);
@@ -198,7 +169,7 @@ void model_write(const struct io *io, unsigned offset, unsigned size, uint64_t v
 {
     struct queue *q = &m.queue[m.number & 1];
 
-    if (m.gone)
+    if (wire.gone)
         return;
     if (io->base == NOTIFY) {
         assert_true(size == 2 && value < 2 && offset == 4 * (value + 3));
@@ -249,12 +220,6 @@ void model_write(const struct io *io, unsigned offset, unsigned size, uint64_t v
     }
 }
 
-void host_pci_command(const struct host_pci *p, uint16_t set, uint16_t clear)
-{
-    if (clear & HOST_PCI_MASTER)
-        m.master = false;
-}
-
 /* One buffer's worth, with a header that says that so many are of this frame, where there is one.
  * written: as the device says. */
 static bool put(const uint8_t *data, uint32_t size, unsigned buffers, uint32_t written)
@@ -295,52 +260,16 @@ static bool arrives(const uint8_t *data, uint32_t length)
 /* --- the driver on it --- */
 
 static struct virtio_net the_card, *const v = &the_card;
-static struct net_card *const card = &the_card.card;
-static bool added; /* it is the machine's, for good */
-static paddr next_page;
 static const struct host_pci function = {.vendor = VIRTIO_VENDOR};
-
-static struct {
-    unsigned frames, ends, ups, downs;
-    uint8_t data[10240];
-    uint32_t length;
-} heard;
-
-static void on_frame(void *context, const struct net_arrival *a)
-{
-    uint32_t at = 0;
-
-    for (unsigned i = 0; i < a->count; at += a->piece[i++].length)
-        memcpy(heard.data + at, a->piece[i].data, a->piece[i].length);
-    assert_int_equal(at, a->length);
-    heard.length = at;
-    heard.frames++;
-}
-
-static void on_end(void *context)
-{
-    heard.ends++;
-}
-
-static void on_link(void *context, bool up)
-{
-    if (up)
-        heard.ups++;
-    else
-        heard.downs++;
-}
-
-static const struct net_card_user user = {on_frame, on_end, on_link};
 
 static void new_queue(struct virtio_net_queue *q)
 {
-    q->ring.ring_at = next_page;
-    q->ring.ring = ram + next_page;
-    next_page += 2 * PAGE_SIZE;
-    for (unsigned i = 0; i < VIRTIO_NET_PAGES; i++, next_page += PAGE_SIZE) {
-        q->page_at[i] = next_page;
-        q->page[i] = ram + next_page;
-    }
+    paddr behind;
+
+    q->ring.ring = new_page(&q->ring.ring_at);
+    (void)new_page(&behind);
+    for (unsigned i = 0; i < VIRTIO_NET_PAGES; i++)
+        q->page[i] = new_page(&q->page_at[i]);
 }
 
 int virtio_net_prepare(struct net_card *c)
@@ -373,77 +302,26 @@ static int setup(void **state)
     static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
 
     memset(&m, 0, sizeof(m));
-    memset(ram, 0xa5, sizeof(ram));
-    memset(&heard, 0, sizeof(heard));
+    begin(&the_card.card);
     m.biggest = 256;
     power_on();
     m.status = 15; /* firmware has used it */
     m.offered = F_ALL & ~F_MTU;
     m.link = 1;
     memcpy(m.mac, mac, 6);
-    m.master = true;
-    next_page = 16 * PAGE_SIZE;
-    now = 1;
     new_card();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    net_card_stop(card);
     return 0;
 }
 
 static void start_up_to(uint32_t longest)
 {
     assert_int_equal(virtio_net_init(v), 0);
-    if (!added)
-        assert_int_equal(net_card_add(card), 0);
-    added = true;
-    card->interrupting = true;
-    assert_int_equal(net_card_start(card, &user, &heard, longest), 0);
-    assert_int_equal(heard.ups, 1);
+    run(longest);
 }
 
 static void start(void)
 {
     start_up_to(1518);
-}
-
-static uint8_t pattern[10240];
-
-static void fill(uint8_t salt)
-{
-    for (unsigned i = 0; i < sizeof(pattern); i++)
-        pattern[i] = (uint8_t)(i * 7 + salt);
-}
-
-static bool send(uint32_t length)
-{
-    struct net_piece piece[3] = {{pattern, 14},
-                                 {pattern + 14, length > 100 ? 50 : length - 14},
-                                 {pattern + 64, length - 64}};
-
-    return net_card_send(card, piece, length > 100 ? 3 : 2, length);
-}
-
-static void second(unsigned n)
-{
-    for (unsigned i = 0; i < 2 * n; i++) {
-        now += tsc_hz / 2;
-        (void)net_cards_work();
-    }
-}
-
-static void hears(uint32_t length)
-{
-    unsigned before = heard.frames;
-
-    assert_true(arrives(pattern, length));
-    net_card_interrupt(card);
-    assert_int_equal(heard.frames, before + 1);
-    assert_int_equal(heard.length, length);
-    assert_memory_equal(heard.data, pattern, length);
 }
 
 static void what_it_is(void **state)
@@ -506,7 +384,7 @@ static void cannot_be_used(void **state)
     m.no_reset = true;
     m.status = 15;
     assert_int_equal(virtio_net_init(v), -EIO);
-    m.gone = true;
+    wire.gone = true;
     assert_int_equal(virtio_net_init(v), -EIO);
 }
 
@@ -537,7 +415,7 @@ static void sends(void **state)
     start_up_to(9234);
     for (unsigned round = 0; round < rounds; round++)
         for (unsigned i = 0; i < ARRAY_SIZE(lengths); i++) {
-            const struct sent *s = &m.sent[m.sent_count % SENT];
+            const struct sent *s = &wire.sent[wire.sent_count % SENT];
 
             fill((uint8_t)(round + i));
             assert_true(send(lengths[i]));
@@ -563,7 +441,7 @@ static void small_ring(void **state)
         fill((uint8_t)i);
         assert_true(send(9234));
         net_card_sent(card);
-        assert_memory_equal(m.sent[i % SENT].data + HEADER, pattern, 9234);
+        assert_memory_equal(wire.sent[i % SENT].data + HEADER, pattern, 9234);
         hears(9234);
     }
 }
@@ -575,21 +453,21 @@ static void full(void **state)
 
     start();
     fill(3);
-    m.mute = true;
+    wire.mute = true;
     while (send(300))
         n++;
     assert_int_equal(n, 256);
     assert_int_equal(m.queue[1].notified, 0);
     net_card_sent(card);
     assert_int_equal(m.queue[1].notified, 1);
-    m.mute = false;
+    wire.mute = false;
     net_card_sent(card); /* nothing new: no register is written */
-    assert_int_equal(m.sent_count, 0);
+    assert_int_equal(wire.sent_count, 0);
     transmit();
-    assert_int_equal(m.sent_count, 256);
+    assert_int_equal(wire.sent_count, 256);
     assert_true(send(300));
     net_card_sent(card);
-    assert_int_equal(m.sent_count, 257);
+    assert_int_equal(wire.sent_count, 257);
 }
 
 /* A device that looks by itself is not told. */
@@ -601,11 +479,11 @@ static void looks_by_itself(void **state)
     net_card_sent(card);
     assert_int_equal(m.queue[1].notified, 0);
     transmit();
-    assert_int_equal(m.sent_count, 1);
+    assert_int_equal(wire.sent_count, 1);
     ram[m.queue[1].used_ring] = 0;
     assert_true(send(300));
     net_card_sent(card);
-    assert_int_equal(m.sent_count, 2);
+    assert_int_equal(wire.sent_count, 2);
 }
 
 /* They may come back in any order. */
@@ -614,7 +492,7 @@ static void out_of_order(void **state)
     static const uint16_t order[] = {2, 0, 1};
 
     start_up_to(9234);
-    m.mute = true;
+    wire.mute = true;
     for (unsigned i = 0; i < 3; i++)
         assert_true(send(9234));
     net_card_sent(card);
@@ -783,7 +661,7 @@ static void a_frame_that_was_not_sent(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
         setup(NULL);
         start();
-        m.mute = true;
+        wire.mute = true;
         assert_true(send(300));
         net_card_sent(card);
         put_used(&m.queue[1], bad[i], 0);
@@ -796,7 +674,7 @@ static void a_frame_that_was_not_sent(void **state)
 static void the_same_frame_twice(void **state)
 {
     start();
-    m.mute = true;
+    wire.mute = true;
     assert_true(send(300));
     assert_true(send(300));
     net_card_sent(card);
@@ -830,35 +708,28 @@ static void a_link(void **state)
     assert_int_equal(heard.ups, 2);
 }
 
-/* Polled, where no interrupt comes. */
 static void polled(void **state)
 {
     v->vectors = 0;
     start();
-    card->interrupting = false;
-    (void)net_cards_work();
-    assert_true(net_cards_work() <= now + tsc_hz / 1000 + 10);
-    fill(1);
-    assert_true(arrives(pattern, 60));
-    (void)net_cards_work();
-    assert_int_equal(heard.frames, 1);
+    hears_by_polling();
 }
 
 static void a_hang(void **state)
 {
     start();
     fill(2);
-    m.mute = true;
+    wire.mute = true;
     assert_true(send(300));
     net_card_sent(card);
     second(1);
     assert_int_equal(card->counts.resets, 0);
     second(3);
     assert_int_equal(card->counts.resets, 1);
-    m.mute = false;
+    wire.mute = false;
     assert_true(send(300));
     net_card_sent(card);
-    assert_int_equal(m.sent_count, 1);
+    assert_int_equal(wire.sent_count, 1);
     hears(60);
     second(20);
     assert_int_equal(card->counts.resets, 1);
@@ -867,7 +738,7 @@ static void a_hang(void **state)
 static void hangs_for_good(void **state)
 {
     start();
-    m.mute = true;
+    wire.mute = true;
     for (unsigned i = 0; i < 30; i++) {
         (void)send(300);
         net_card_sent(card);
@@ -875,7 +746,7 @@ static void hangs_for_good(void **state)
     }
     assert_int_equal(card->state, NET_CARD_LOST);
     assert_int_equal(card->counts.resets, NET_CARD_TRIES);
-    assert_false(m.master);
+    assert_false(wire.master);
     assert_int_equal(m.status, 0);
     assert_int_equal(heard.downs, 1);
     assert_false(send(300));
@@ -889,18 +760,13 @@ static void is_not_reset(void **state)
     m.no_reset = true;
     second(1);
     assert_int_equal(card->state, NET_CARD_LOST);
-    assert_false(m.master);
+    assert_false(wire.master);
 }
 
 static void goes_away(void **state)
 {
     start();
-    m.gone = true;
-    net_card_interrupt(card);
-    second(1);
-    assert_int_equal(card->state, NET_CARD_LOST);
-    assert_int_equal(heard.downs, 1);
-    assert_false(m.master);
+    is_taken_away();
 }
 
 int main(void)
