@@ -1,57 +1,13 @@
 /* links: drivers/e1000.c drivers/e1000_ring.c drivers/e1000_models.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * A network card that lies: its registers read as anything, what it gives back has any length,
- * status and error, whenever it wants, also for descriptors that are not its own. What its user
- * hears are bytes of the card's buffers and no others, and as many as a frame may have.
+ * status and error, whenever it wants, also for descriptors that are not its own.
  */
-#include <stdlib.h>
-#include <string.h>
-
-#include "arch/x86/tsc.h"
 #include "drivers/e1000.h"
-#include "drivers/pci.h"
-#include "tests/fuzz/require.h"
+#include "tests/fuzz/hostile_card.h"
 
-#define RAM     (2 * MIB)
-#define ACTIONS 400
-
-uint64_t tsc_hz = 1000000;
-static uint64_t now;
-static uint8_t *ram;
-static const uint8_t *input;
-static size_t left;
-static bool lies; /* registers do */
 static uint32_t reg[0x8000 / 4];
 static struct e1000 *e;
-static uint32_t most;
-static uint64_t heard;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = 0;
-
-    for (unsigned i = 0; i < 4; i++)
-        v = v << 8 | next();
-    return v;
-}
-
-uint64_t test_tsc(void)
-{
-    return now += 50;
-}
-
-void tsc_delay_us(uint64_t us)
-{
-    now += us;
-}
 
 uint64_t model_read(const struct io *r, unsigned offset, unsigned size)
 {
@@ -73,10 +29,6 @@ void model_write(const struct io *r, unsigned offset, unsigned size, uint64_t va
     reg[offset / 4] = (uint32_t)value;
 }
 
-void host_pci_command(const struct host_pci *p, uint16_t set, uint16_t clear)
-{
-}
-
 static void new_ring(struct e1000_ring *r, paddr at)
 {
     r->at = at;
@@ -93,33 +45,6 @@ int e1000_prepare(struct net_card *c)
     new_ring(&e->out, MIB);
     return 0;
 }
-
-static void on_frame(void *context, const struct net_arrival *a)
-{
-    uint32_t sum = 0;
-    uint8_t bytes = 0;
-
-    REQUIRE(a->count >= 1 && a->count <= NET_CARD_PIECES && a->length >= 14 && a->length <= most);
-    for (unsigned i = 0; i < a->count; sum += a->piece[i++].length) {
-        const uint8_t *p = a->piece[i].data;
-
-        REQUIRE(p >= ram + PAGE_SIZE && p + a->piece[i].length <= ram + MIB);
-        for (uint32_t n = 0; n < a->piece[i].length; n++)
-            bytes ^= p[n];
-    }
-    REQUIRE(sum == a->length && bytes <= 255);
-    heard++;
-}
-
-static void on_end(void *context)
-{
-}
-
-static void on_link(void *context, bool up)
-{
-}
-
-static const struct net_card_user user = {on_frame, on_end, on_link};
 
 static void lie_in_a_descriptor(volatile struct e1000_descriptor *d)
 {
@@ -147,16 +72,6 @@ static void some_arrive(void)
     }
 }
 
-static void some_go(void)
-{
-    static uint8_t data[10240];
-    struct net_piece piece[2] = {{data, 1 + next32() % 5000}, {data, 1 + next32() % 5000}};
-
-    (void)net_card_send(&e->card, piece, 2, piece[0].length + piece[1].length);
-    if (next() & 1)
-        net_card_sent(&e->card);
-}
-
 static void act(void)
 {
     uint8_t what = next();
@@ -182,7 +97,7 @@ static void act(void)
         lies = what & 0x40;
         break;
     default:
-        some_go();
+        some_go(&e->card);
     }
 }
 
@@ -191,30 +106,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint16_t ids[] = {0x100e, 0x10d3, 0x10c9, 0x1533};
     static struct e1000 card;
-    static bool added;
 
-    if (!ram)
-        ram = aligned_alloc(PAGE_SIZE, RAM);
-    input = data;
-    left = size;
-    lies = next() & 1;
+    begin(data, size);
+    buffers = ram + PAGE_SIZE;
     memset(reg, 0, sizeof(reg));
     reg[0x5400 / 4] = 0x12005452;
     reg[0x5404 / 4] = 0x80005634;
     card.model = e1000_find(ids[next() % 4]);
-    if (!added)
-        REQUIRE(net_card_add(&card.card) == 0);
-    added = true;
+    add(&card.card);
     e = &card;
-    e->card.state = NET_CARD_IDLE;
-    if (e1000_init(e) != 0)
-        return 0;
-    most = next() & 1 ? 1518 : 9018;
-    if (net_card_start(&e->card, &user, NULL, most) != 0)
-        return 0;
-    for (unsigned i = 0; i < ACTIONS && left > 0; i++)
-        act();
-    lies = false;
-    net_card_stop(&e->card);
+    if (e1000_init(e) == 0)
+        run(&e->card, act);
     return 0;
 }
