@@ -29,6 +29,10 @@ static inline void pv_follow_eoi(struct vcpu *v)
     vmx_wrap_exits(&v->hw, (v->pv.eoi & PV_ON) || (v->pv.offered & PV_CALLS));
 }
 
+/* An EOI was left to the guest: has it been? And: the next one is left to it (pv_eoi.c). */
+void pv_take_eoi(struct vcpu *v);
+void pv_leave_eoi(struct vcpu *v);
+
 /* What VMCALL answers, as KVM does, to a number that is none. */
 #define NO_SUCH_HYPERCALL (-1000)
 /* VMCALL with that number in RAX, where one of PV_CALLS is offered (pv_call.c). */

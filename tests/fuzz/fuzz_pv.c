@@ -1,4 +1,4 @@
-/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/cpu/pv_call.c guest/cpu/pv_eoi.c guest/cpu/msr_policy.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
+/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/cpu/pv_call.c guest/cpu/pv_eoi.c guest/cpu/pv_exit.c guest/cpu/msr_policy.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
 /*
  * A guest that uses KVM's paravirtual interfaces in any way: MSRs with any values, calls with any
  * registers, pages full of junk and pages that go away, vCPUs that come and go meanwhile. Nothing
@@ -22,6 +22,7 @@
 #include "guest/cpu/pv.h"
 #include "tests/unit/mock_frames.h"
 #include "vmx/cpu.h"
+#include "vmx/exit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -125,7 +126,9 @@ int vcpu_prepare(struct vcpu *v)
 int vcpu_exit(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
 {
     REQUIRE(!((struct vcpu *)hw)->pv.eoi_left);
-    return reason ? VCPU_PREEMPTED : VCPU_STAY;
+    if (reason == EXIT_VMCALL)
+        hw->gpr[RAX] = (uint64_t)NO_SUCH_HYPERCALL;
+    return reason & 1 ? VCPU_PREEMPTED : VCPU_STAY;
 }
 
 int vcpu_exit_watched(struct vmx_vcpu *hw, uint64_t reason, uint64_t tsc)
@@ -293,7 +296,7 @@ static void step(uint8_t what, struct vcpu *v)
     default:
         now += number() >> 8;
         if (v->hw.wrapped)
-            (void)vcpu_exit_wrapped(&v->hw, byte() & 1, now);
+            (void)vcpu_exit_wrapped(&v->hw, byte() % (EXIT_VMCALL + 1), now);
         if (byte() == 1)
             pv_reset(&v->pv);
     }
