@@ -13,6 +13,7 @@
 #include "guest/board/pci.h"
 #include "guest/devices/cdrom.h"
 #include "guest/storage/block.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/mock_board.h"
 
@@ -23,8 +24,6 @@
 
 static struct board board;
 static struct device_list devices;
-static const uint8_t *input;
-static size_t left;
 static struct block_request *held[MOST];
 static unsigned holding, lines, discs;
 static struct block_device block;
@@ -32,23 +31,6 @@ static bool later;
 static uint8_t *buffers[4];
 static unsigned buffer_count;
 static size_t buffer_size;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = next();
-
-    v |= (uint32_t)next() << 8;
-    v |= (uint32_t)next() << 16;
-    return v | (uint32_t)next() << 24;
-}
 
 void *phys_to_virt(paddr pa)
 {
@@ -314,8 +296,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
 
     devices = (struct device_list){0};
-    input = data;
-    left = size;
+    take_input(data, size);
     later = next() & 1;
     lines = next() % 4;
     discs = 1 + next() % (4 - lines);

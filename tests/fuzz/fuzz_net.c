@@ -9,13 +9,12 @@
 
 #include "guest/net/finish.h"
 #include "guest/net/switch.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 
 #define PORTS   6
 #define ACTIONS 300
 
-static const uint8_t *input;
-static size_t left;
 static uint64_t now;
 static struct net_switch sw;
 
@@ -28,21 +27,6 @@ static struct card {
 static struct card *sender;
 static uint32_t said; /* bytes of what is being sent */
 static uint64_t heard;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint16_t next16(void)
-{
-    uint16_t v = next();
-
-    return (uint16_t)(v | next() << 8);
-}
 
 static uint64_t clock_now(void)
 {
@@ -182,8 +166,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     struct net_port_view view;
 
-    input = bytes;
-    left = size;
+    take_input(bytes, size);
     now = 0;
     memset(cards, 0, sizeof(cards));
     sw = (struct net_switch){.name = "x", .now = clock_now, .hz = 1000000};

@@ -12,6 +12,7 @@
 #include "guest/devices/ps2/input.h"
 #include "guest/devices/vga/vga.h"
 #include "guest/monitor/screen_stream.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/shown.h"
 
@@ -24,26 +25,7 @@ static struct board board;
 static struct device_list list;
 static struct device *vga, *input_device;
 static struct bus_view view;
-static const uint8_t *input;
-static size_t left;
 static unsigned reloads;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = next();
-
-    v |= (uint32_t)next() << 8;
-    v |= (uint32_t)next() << 16;
-    return v | (uint32_t)next() << 24;
-}
 
 /* Once: its memory takes long to clear. */
 static void build(void)
@@ -223,8 +205,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    input = data;
-    left = size;
+    take_input(data, size);
     build();
     reloads = 0;
     memset(vga_chip_of(vga)->memory, 0, CLEARED);

@@ -10,6 +10,7 @@
 #include "guest/board/pci.h"
 #include "guest/devices/virtio/net.h"
 #include "guest/net/switch.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/mock_board.h"
 
@@ -24,8 +25,6 @@ static struct guest {
 } guests[GUESTS];
 static struct net_switch lan;
 static uint64_t now;
-static const uint8_t *input;
-static size_t left;
 static uint8_t how_ports;
 
 void *phys_to_virt(paddr pa)
@@ -36,23 +35,6 @@ void *phys_to_virt(paddr pa)
 paddr virt_to_phys(const void *va)
 {
     return (paddr)va;
-}
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = next();
-
-    v |= (uint32_t)next() << 8;
-    v |= (uint32_t)next() << 16;
-    return v | (uint32_t)next() << 24;
 }
 
 static uint64_t clock_now(void)
@@ -228,8 +210,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static const struct device_class *const classes[] = {&pci_class, &virtio_net_class};
     static struct device_host hosts[GUESTS];
 
-    input = data;
-    left = size;
+    take_input(data, size);
     now = 0;
     how_ports = next();
     lan = (struct net_switch){.name = "lan", .mtu = 1500, .now = clock_now, .hz = 1000000};

@@ -9,6 +9,7 @@
 
 #include "arch/x86/lib/errno.h"
 #include "guest/devices/virtio/queue.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 
 #define MEMORY      0x4000u
@@ -17,26 +18,9 @@
 #define MOST_WRITES 4
 
 static uint8_t memory[MEMORY];
-static const uint8_t *input;
-static size_t left;
 static unsigned reads, writes;
 static struct virtq q;
 static struct device dev;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint16_t next16(void)
-{
-    uint16_t low = next();
-
-    return (uint16_t)(low | next() << 8);
-}
 
 /* The driver writes, anywhere; mostly where it matters. */
 static void meddle(void)
@@ -127,8 +111,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static struct virtq_chain held[VIRTQ_MAX_SIZE], chain;
     unsigned holding = 0;
 
-    input = data;
-    left = size;
+    take_input(data, size);
     memset(memory, 0, sizeof(memory));
     set_up();
     for (unsigned call = 0; call < CALLS && left > 0; call++) {

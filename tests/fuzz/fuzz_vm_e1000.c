@@ -10,6 +10,7 @@
 
 #include "guest/devices/e1000/e1000.h"
 #include "guest/devices/e1000/nic.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/mock_board.h"
 
@@ -23,8 +24,6 @@ static struct bus_view view;
 static struct device_list devices;
 static struct net_switch lan;
 static struct net_port *peer;
-static const uint8_t *input;
-static size_t left;
 
 void *phys_to_virt(paddr pa)
 {
@@ -34,23 +33,6 @@ void *phys_to_virt(paddr pa)
 paddr virt_to_phys(const void *va)
 {
     return (paddr)va;
-}
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = 0;
-
-    for (unsigned i = 0; i < 4; i++)
-        v = v << 8 | next();
-    return v;
 }
 
 static uint64_t net_clock(void)
@@ -237,8 +219,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct net_port_setup what = {.mac = {2, 0, 0, 0, 0, 2}, .any_mac = true, .ops = &peer_ops};
     struct device *d;
 
-    input = data;
-    left = size;
+    take_input(data, size);
     mock_init(&board);
     view = (struct bus_view){0};
     devices = (struct device_list){0};

@@ -13,6 +13,7 @@
 #include "guest/board/pci.h"
 #include "guest/devices/virtio/balloon.h"
 #include "guest/devices/virtio/console.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/mock_board.h"
 
@@ -26,27 +27,8 @@ extern const struct device_class virtio_balloon_class, virtio_console_class;
 #define SAID    4096u /* bytes in one exit */
 
 static struct board board;
-static const uint8_t *input;
-static size_t left;
 static bool is_console;
 static size_t said, room; /* bytes that came out, that are taken */
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = next();
-
-    v |= (uint32_t)next() << 8;
-    v |= (uint32_t)next() << 16;
-    return v | (uint32_t)next() << 24;
-}
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
@@ -212,8 +194,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct bus_view view = {0};
     unsigned given = 0;
 
-    input = data;
-    left = size;
+    take_input(data, size);
     is_console = next() & 1;
     room = 100000;
     mock_init(&board);

@@ -10,35 +10,17 @@
 #include "arch/x86/lib/errno.h"
 #include "guest/board/pci.h"
 #include "guest/storage/block.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 #include "tests/unit/mock_board.h"
 
 #define MOST 100 /* requests that are held back */
 
 static struct board board;
-static const uint8_t *input;
-static size_t left;
 static struct block_request *held[MOST];
 static unsigned holding;
 static struct block_device block;
 static bool later;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t v = next();
-
-    v |= (uint32_t)next() << 8;
-    v |= (uint32_t)next() << 16;
-    return v | (uint32_t)next() << 24;
-}
 
 static void give_back(unsigned which, uint8_t how)
 {
@@ -97,8 +79,7 @@ static int open_block(void *context, const char *text, size_t length, struct dev
 /* The first bytes of the input are what it is like. */
 static void make_block(const uint8_t *data, size_t size)
 {
-    input = data;
-    left = size;
+    take_input(data, size);
     later = next() & 1;
     holding = 0;
     block = (struct block_device){

@@ -11,6 +11,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/net_card.h"
 #include "drivers/pci.h"
+#include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 
 #define RAM     (2 * MIB) /* the first half is for what comes: rings, and buffers */
@@ -21,28 +22,9 @@ uint64_t tsc_hz = 1000000;
 static uint64_t now;
 static uint8_t *ram;
 static const uint8_t *buffers; /* the first of those for what comes */
-static const uint8_t *input;
-static size_t left;
-static bool lies; /* registers do */
+static bool lies;              /* registers do */
 static uint32_t most;
 static uint64_t heard;
-
-static uint8_t next(void)
-{
-    if (left == 0)
-        return 0;
-    left--;
-    return *input++;
-}
-
-static uint32_t next32(void)
-{
-    uint32_t value = 0;
-
-    for (unsigned i = 0; i < 4; i++)
-        value = value << 8 | next();
-    return value;
-}
 
 uint64_t test_tsc(void)
 {
@@ -95,8 +77,7 @@ static void begin(const uint8_t *data, size_t size)
 {
     if (!ram)
         ram = aligned_alloc(PAGE_SIZE, RAM);
-    input = data;
-    left = size;
+    take_input(data, size);
     lies = next() & 1;
 }
 
