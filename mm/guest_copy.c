@@ -3,6 +3,7 @@
 
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/lib/zeroes.h"
 #include "mm/guest_memory_internal.h"
 #include "mm/heap.h"
 
@@ -39,17 +40,6 @@ void page_store_destroy(struct page_store *s)
     }
     heap_free(s->table);
     *s = (struct page_store){0};
-}
-
-static bool is_zero(const void *page)
-{
-    const uint64_t *words = page;
-    uint64_t any = 0;
-
-    for (unsigned i = 0; i < PAGE_SIZE / 8 && !any; i += 8)
-        any = words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] | words[i + 5] |
-              words[i + 6] | words[i + 7];
-    return !any;
 }
 
 static bool same_page(const void *a, const void *b)
@@ -91,7 +81,7 @@ int page_store_put(struct page_store *s, uint64_t number, const void *page,
     paddr *table = &s->table[number / TABLE_ENTRIES], frame;
     uint64_t word = like ? word_of(like, number) : 0;
 
-    if (is_zero(page))
+    if (is_zeroes(page, PAGE_SIZE))
         return 0;
     if (!*table) {
         frame = take(s);

@@ -4,6 +4,7 @@
 #include "arch/x86/lib/crc32.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/lib/zeroes.h"
 #include "drivers/disk.h"
 #include "mm/heap.h"
 
@@ -161,14 +162,6 @@ static void make_empty(struct store_directory *d, unsigned copy)
         seal(d);
 }
 
-static bool is_zero(const uint8_t *sector)
-{
-    for (unsigned i = 0; i < BLOCK_SECTOR; i++)
-        if (sector[i])
-            return false;
-    return true;
-}
-
 /*
  * Whether nothing is before the areas: each sector is zeroes, or what making the directory writes
  * there, since that may have been cut off. 1, 0 or an error.
@@ -189,7 +182,7 @@ static int is_blank(struct store *s)
         if (store_transfer(s, BLOCK_READ, block))
             return -EIO;
         for (unsigned at = 0; at < STORE_BLOCK; at += BLOCK_SECTOR)
-            if (!is_zero(there + at) &&
+            if (!is_zeroes(there + at, BLOCK_SECTOR) &&
                 !(fresh && memcmp(there + at, fresh + at, BLOCK_SECTOR) == 0))
                 return 0;
     }

@@ -18,14 +18,14 @@
 
 #define ACTIONS 300
 #define STATE   (1u << 20)
-#define RELOADS 2          /* of one run: all of the memory is looked through */
+#define RELOADS 8 /* one run in so many saves state, once: that looks at all of the memory */
 #define CLEARED (1u << 20) /* of the memory's two ends: what is between matters to nobody */
 
 static struct board board;
 static struct device_list list;
 static struct device *vga, *input_device;
 static struct bus_view view;
-static unsigned reloads;
+static bool reloads;
 
 /* Once: its memory takes long to clear. */
 static void build(void)
@@ -128,8 +128,9 @@ static void reload(bool tampered)
     struct state_writer w = {.data = before, .capacity = STATE};
     struct state_writer again = {.data = after, .capacity = STATE};
 
-    if (reloads++ >= RELOADS)
+    if (!reloads)
         return;
+    reloads = false;
     bus_save(&board.bus, &w);
     if (w.used > w.capacity)
         return;
@@ -207,7 +208,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     take_input(data, size);
     build();
-    reloads = 0;
+    reloads = size % RELOADS == 0;
     memset(vga_chip_of(vga)->memory, 0, CLEARED);
     memset(vga_chip_of(vga)->memory + VGA_MEMORY - CLEARED, 0, CLEARED);
     memset(vga_chip_of(vga)->text, 0, VGA_TEXT);

@@ -7,6 +7,7 @@
 #include "guest/devices/vga/vga.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/lib/zeroes.h"
 #include "guest/board/ports.h"
 #include "mm/frame.h"
 
@@ -318,14 +319,6 @@ static uint8_t *page_at(const struct vga *v, uint32_t n)
                             : v->chip.text + (n - MEMORY_PAGES) * PAGE_SIZE;
 }
 
-static bool is_empty(const uint8_t *page)
-{
-    for (unsigned i = 0; i < PAGE_SIZE; i += 8)
-        if (*(const uint64_t *)(page + i) != 0)
-            return false;
-    return true;
-}
-
 /* The pages that are not all zeroes: most never were anything else. */
 static void memory_save(struct device *d, struct state_writer *w)
 {
@@ -334,7 +327,7 @@ static void memory_save(struct device *d, struct state_writer *w)
     for (uint32_t i = 0; i < PAGES; i++) {
         const uint8_t *page = page_at(v, i);
 
-        if (is_empty(page))
+        if (is_zeroes(page, PAGE_SIZE))
             continue;
         state_put_u32(w, i);
         state_put(w, page, PAGE_SIZE);
