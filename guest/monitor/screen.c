@@ -23,22 +23,23 @@ static unsigned used_rows(const struct vm_slot *slot, const struct screen *s)
 }
 
 /* Step by step: what it is, and each row. Whether there is more. */
-static bool print_text(const struct job *job, const struct vm_slot *slot, const struct screen *s)
+static bool print_text(struct job *job, const struct vm_slot *slot, const struct screen *s)
 {
-    unsigned rows = used_rows(slot, s), y = job->step - 1, length = s->width;
+    unsigned y = job->step - 1, length = s->width;
     char row[SCREEN_COLUMNS];
 
     if (job->step == 0) {
+        job->next = used_rows(slot, s);
         job_line("%s shows %u by %u letters%s", slot->name, s->width, s->height,
-                 rows ? ":" : ", all of them blanks");
-        return rows > 0;
+                 job->next ? ":" : ", all of them blanks");
+        return job->next > 0;
     }
-    if (y >= rows || !screen_text(slot, s, y, row))
+    if (y >= job->next || !screen_text(slot, s, y, row))
         return false;
     while (length && row[length - 1] == ' ')
         length--;
     job_line("%.*s", (int)length, row);
-    return y + 1 < rows;
+    return y + 1 < job->next;
 }
 
 /* --- points --- */
@@ -80,16 +81,21 @@ static bool begin(struct job *job, const struct vm_slot *slot, const struct scre
     }
     s->screen = *screen;
     s->number = ++numbers;
-    send(s, screen_stream_begin(s->record, s->number, screen->width, screen->height, slot->name));
     return true;
 }
 
-/* The next rows, as far as there is room for them. false: they cannot be had any more. */
+/* The beginning and the next rows, as far as there is room for them: what a picture that was given
+ * up has left is sent first. false: rows cannot be had any more. */
 static bool send_rows(struct job *job, const struct vm_slot *slot)
 {
     struct sending *s = job->data;
     unsigned width = s->screen.width;
 
+    if (s->bytes == 0) {
+        if (com2_room(COM2_SCREEN) < SCREEN_STREAM_SMALL)
+            return true;
+        send(s, screen_stream_begin(s->record, s->number, width, s->screen.height, slot->name));
+    }
     for (unsigned i = 0; i < ROWS_AT_ONCE && job->next < s->screen.height; i++) {
         uint8_t *row = s->row[job->next % 2];
 

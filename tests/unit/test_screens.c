@@ -313,6 +313,18 @@ static void points_are_sent(void **state)
     }
 }
 
+/* What a picture that was given up has left in the queue goes first. */
+static void points_wait_for_room(void **state)
+{
+    framed = true;
+    set_points(640, 480);
+    room = 10; /* less than the beginning takes */
+    assert_non_null(strstr(run(command_screenshot, "screenshot pc"), "640 by 480 points are sent"));
+    read_records();
+    assert_true(got_end);
+    assert_int_equal(got_rows, 480);
+}
+
 static void another_mode(void)
 {
     dispi(DISPI_ENABLE, 0);
@@ -407,6 +419,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(text_is_printed, setup, teardown),
         cmocka_unit_test_setup_teardown(no_display_is_said, setup_without, teardown),
         cmocka_unit_test_setup_teardown(points_are_sent, setup, teardown),
+        cmocka_unit_test_setup_teardown(points_wait_for_room, setup, teardown),
         cmocka_unit_test_setup_teardown(a_picture_that_changes_is_none, setup, teardown),
         cmocka_unit_test_setup_teardown(text_is_typed, setup, teardown),
         cmocka_unit_test_setup_teardown(chords_are_pressed, setup, teardown),
