@@ -7,6 +7,21 @@
 #include "guest/monitor/text.h"
 #include "guest/vm/moments.h"
 
+typedef int moments_ask(struct vm_slot *slot, const char *name, size_t length, char *error);
+
+/* Ask that of the VM and the name that were typed: the VM, or NULL after saying why not. */
+static struct vm_slot *ask(struct job *job, moments_ask *what)
+{
+    const struct word name = job->words.word[2];
+    struct vm_slot *slot = job_vm(job, 1);
+    char error[CONTROL_ERROR];
+
+    if (!slot || what(slot, name.text, name.length, error) == 0)
+        return slot;
+    job_line("%s", error);
+    return NULL;
+}
+
 /* What came of it. */
 static void tell(const struct vm_slot *slot, const struct word name, const char *done)
 {
@@ -17,13 +32,16 @@ static void tell(const struct vm_slot *slot, const struct word name, const char 
                  life_stands_still(slot->state) ? "; it stands still" : "");
 }
 
-static bool wait(struct job *job, const struct vm_slot *slot, const char *how, const char *done)
+static bool wait(struct job *job, const char *how, const char *done)
 {
-    if (moments_working(slot)) {
+    const struct vm_slot *slot = job_vm(job, 1);
+
+    if (slot && moments_working(slot)) {
         job_progress(job, "%s: %s: %u %%", slot->name, how, moment_progress(slot));
         return true;
     }
-    tell(slot, job->words.word[2], done);
+    if (slot)
+        tell(slot, job->words.word[2], done);
     return false;
 }
 
@@ -34,50 +52,25 @@ static void give_up(struct job *job)
 
 bool command_snapshot(struct job *job)
 {
-    const struct word name = job->words.word[2];
-    struct vm_slot *slot = job_vm(job, 1);
-    char error[CONTROL_ERROR];
-
-    if (!slot)
-        return false;
     if (job->step > 0)
-        return wait(job, slot, "its memory is kept", "is kept as");
-    if (moments_keep(slot, name.text, name.length, error) < 0) {
-        job_line("%s", error);
-        return false;
-    }
+        return wait(job, "its memory is kept", "is kept as");
     job->stop = give_up;
-    return true;
+    return ask(job, moments_keep) != NULL;
 }
 
 bool command_restore(struct job *job)
 {
-    const struct word name = job->words.word[2];
-    struct vm_slot *slot = job_vm(job, 1);
-    char error[CONTROL_ERROR];
-
-    if (!slot)
-        return false;
     if (job->step > 0)
-        return wait(job, slot, "its memory is put back", "is what was kept as");
-    if (moments_put_back(slot, name.text, name.length, error) < 0) {
-        job_line("%s", error);
-        return false;
-    }
-    return true;
+        return wait(job, "its memory is put back", "is what was kept as");
+    return ask(job, moments_put_back) != NULL;
 }
 
 bool command_forget(struct job *job)
 {
     const struct word name = job->words.word[2];
-    struct vm_slot *slot = job_vm(job, 1);
-    char error[CONTROL_ERROR];
+    const struct vm_slot *slot = ask(job, moments_forget);
 
-    if (!slot)
-        return false;
-    if (moments_forget(slot, name.text, name.length, error) < 0)
-        job_line("%s", error);
-    else
+    if (slot)
         job_line("%s: '%.*s' is forgotten", slot->name, (int)name.length, name.text);
     return false;
 }

@@ -270,6 +270,11 @@ static enum moment_result next_phase(struct vm_slot *s)
     enum moment_result result = MOMENT_MORE;
 
     w->page = 0;
+    /* Its vCPUs were on their way out when that was asked first. */
+    if (w->phase == MOMENT_DRAINS && moment_possible(s, w->said) < 0) {
+        end(s);
+        return MOMENT_OVER;
+    }
     if (w->phase == MOMENT_DRAINS) {
         w->phase = w->back ? MOMENT_ROOM : MOMENT_PAGES;
         return w->back ? MOMENT_MORE : keep_state(s);

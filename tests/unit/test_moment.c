@@ -526,13 +526,35 @@ static void not_possible(void **state)
     slot.leaving = 0;
 }
 
+/* A watch, or a device that leaves, that came while its vCPUs were on their way out. */
+static void not_possible_any_more(void **state)
+{
+    enum moment_result result;
+
+    keep();
+    for (unsigned i = 0; i < 4; i++) {
+        slot.moments.back = i % 2;
+        slot.moments.work =
+            slot.moments.back ? slot.moments.kept : heap_alloc(sizeof(struct moment));
+        in_flight = 1;
+        vcpu.hw.watched_cr = i < 2 ? BIT(4) : 0;
+        slot.leaving = i < 2 ? 0 : 1;
+        go(&result);
+        assert_int_equal(result, MOMENT_OVER);
+        assert_non_null(strstr(slot.moments.said, i < 2 ? "unwatch" : "is just leaving"));
+    }
+    assert_int_equal(saves, 1);
+    assert_int_equal(loads, 0);
+    assert_null(slot.moments.kept->next);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, all_back)
     const struct CMUnitTest tests[] = {
         TEST(all_comes_back), TEST(in_common),    TEST(forgotten_meanwhile),
         TEST(balloon),        TEST(no_memory),    TEST(put_back_for_want_of_memory),
-        TEST(given_up),       TEST(not_possible),
+        TEST(given_up),       TEST(not_possible), TEST(not_possible_any_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
