@@ -187,13 +187,15 @@ static enum moment_result keep_state(struct vm_slot *s)
     return MOMENT_MORE;
 }
 
-static enum moment_result load(struct vm_slot *s)
+/* how: vm_stream_load(), or vm_stream_load_again(). */
+static enum moment_result
+load(struct vm_slot *s, int (*how)(struct vm *vm, const struct vm_stream *state, char *error))
 {
     char error[VM_STREAM_ERROR];
     int result;
 
     run_unload();
-    result = vm_stream_load(s->vm, &s->moments.work->state, error);
+    result = how(s->vm, &s->moments.work->state, error);
     s->paused_at = rdtsc();
     if (result == 0)
         return MOMENT_MORE;
@@ -211,7 +213,7 @@ static enum moment_result try_state(struct vm_slot *s)
     if (count_pages(s->vm) != s->moments.work->pages.pages)
         return fails(s, "has other disks in memory than it had then");
     keep_time(s);
-    result = load(s);
+    result = load(s, vm_stream_load);
     if (result == MOMENT_MORE)
         vm_reset(s->vm);
     return result;
@@ -284,7 +286,7 @@ static enum moment_result next_phase(struct vm_slot *s)
         return try_state(s);
     }
     if (w->back)
-        result = load(s);
+        result = load(s, vm_stream_load_again);
     if (result == MOMENT_MORE)
         return succeeds(s);
     return MOMENT_RUINED;

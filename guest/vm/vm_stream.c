@@ -178,8 +178,8 @@ void vm_stream_free(struct vm_stream *s)
 
 /* --- loading --- */
 
-/* Whether that stream is one for this VM, which would write `own` now; r is before what vm_load()
- * reads. */
+/* Whether that stream is one for this VM, which would write `own` now (NULL: that has been found
+ * out); r is before what vm_load() reads. */
 static int check_all(struct vm *vm, const struct vm_stream *s, const struct vm_stream *own,
                      struct state_reader *r, char *error)
 {
@@ -187,10 +187,11 @@ static int check_all(struct vm *vm, const struct vm_stream *s, const struct vm_s
     struct state_reader mine;
     int result = stream_open(s->data, s->size, r, error);
 
-    if (result == 0)
+    if (result == 0 && own) {
         result = stream_open(own->data, own->size, &mine, error);
-    if (result == 0)
-        result = stream_same(r, &mine, error);
+        if (result == 0)
+            result = stream_same(r, &mine, error);
+    }
     if (result == 0)
         result = needs_check(&cpu, r, error);
     return result == 0 ? check_made(vm, r, error) : result;
@@ -202,7 +203,7 @@ static int take_back(struct vm *vm, const struct vm_stream *own)
     char error[VM_STREAM_ERROR];
     struct state_reader r;
 
-    if (check_all(vm, own, own, &r, error) < 0 || vm_load(vm, &r) < 0)
+    if (check_all(vm, own, NULL, &r, error) < 0 || vm_load(vm, &r) < 0)
         return -EIO;
     return -EBADMSG;
 }
@@ -238,4 +239,15 @@ int vm_stream_load(struct vm *vm, const struct vm_stream *s, char *error)
     result = load(vm, s, &own, error);
     vm_stream_free(&own);
     return result;
+}
+
+int vm_stream_load_again(struct vm *vm, const struct vm_stream *s, char *error)
+{
+    struct state_reader r;
+    int result = check_all(vm, s, NULL, &r, error);
+
+    vm_reset(vm);
+    if (result == 0 && vm_load(vm, &r) < 0)
+        result = wrong(error, "cannot be loaded: %s, in its section '%s'", r.error, r.name);
+    return result < 0 ? -EIO : 0;
 }

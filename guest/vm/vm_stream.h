@@ -24,3 +24,8 @@ void vm_stream_free(struct vm_stream *s);
  * error: what is wrong, behind "the saved state ...".
  */
 int vm_stream_load(struct vm *vm, const struct vm_stream *s, char *error) MUST_CHECK;
+/*
+ * That stream once more, which this VM has been loaded from: takes no memory, so that it cannot
+ * fail for want of it. 0; or -EIO, and the VM is as after power-on.
+ */
+int vm_stream_load_again(struct vm *vm, const struct vm_stream *s, char *error) MUST_CHECK;

@@ -1,4 +1,4 @@
-/* links: guest/vm/vm_state.c guest/vm/vm_stream.c guest/vm/reload.c guest/moments/stream.c arch/x86/lib/crc32c.c guest/cpu/events.c guest/cpu/msr.c guest/cpu/msr_policy.c guest/cpu/pv_state.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c vmx/event.c vmx/fields.c vmx/caps.c vmx/controls.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/vm/vm_state.c guest/vm/vm_stream.c guest/vm/reload.c guest/moments/stream.c arch/x86/lib/crc32c.c guest/cpu/events.c guest/cpu/msr.c guest/cpu/msr_policy.c guest/cpu/pv_state.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c vmx/event.c vmx/fields.c vmx/caps.c vmx/controls.c arch/x86/lib/format.c */
 /*
  * A VM of several vCPUs, saved, wiped and loaded. Every byte of a vCPU and every field of its
  * VMCS's guest-state area is random then, but for what is named here as none of the state: so what
@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -437,6 +438,18 @@ static void is_refused(void **state)
 static char error[VM_STREAM_ERROR];
 
 /* Its name is part of what the VM is made of. */
+static bool no_memory;
+
+void *heap_alloc(size_t size)
+{
+    return no_memory ? NULL : calloc(1, size);
+}
+
+void heap_free(void *p)
+{
+    free(p);
+}
+
 static void add_device(const char *name)
 {
     static const struct device_ops device_ops = {.name = "virtio-blk"};
@@ -481,6 +494,12 @@ static void streams(void **state)
     assert_int_equal(vm_stream_save(vm, &again), 0); /* now that it knows how much it is */
     assert_int_equal(again.size, s.size);
     vm_stream_free(&again);
+    fill(11);
+    no_memory = true;
+    assert_int_equal(vm_stream_load(vm, &s, error), -ENOMEM);
+    assert_int_equal(vm_stream_load_again(vm, &s, error), 0);
+    no_memory = false;
+    check(old_tsc);
 
     const struct vm_stream cut = {s.data, s.size - 1};
     refused(&cut, "ends early");
