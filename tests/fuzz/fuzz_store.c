@@ -78,6 +78,23 @@ static void put_right(struct store_head *h, size_t size, const char *magic)
     h->crc = crc32(0, h, size);
 }
 
+/* Areas that overlap could ask for any number of sums. So many are enough; that of zeroes, which
+ * most blocks are, is known. */
+#define SUMS 64
+static unsigned sums_left;
+
+static uint32_t sum_of_block(const uint8_t *block)
+{
+    static const uint8_t zeroes[STORE_BLOCK];
+    static uint32_t of_zeroes;
+
+    if (memcmp(block, zeroes, STORE_BLOCK) != 0)
+        return sums_left && sums_left-- ? crc32(0, block, STORE_BLOCK) : 0;
+    if (!of_zeroes)
+        of_zeroes = crc32(0, zeroes, STORE_BLOCK);
+    return of_zeroes;
+}
+
 /* Of an area that lies on the partition: what describes it, too. */
 static void put_area_right(const struct store_entry *e)
 {
@@ -85,13 +102,14 @@ static void put_area_right(const struct store_entry *e)
         uint64_t first = e->first + copy * (1 + (uint64_t)e->content);
         struct store_map *m;
 
-        if (e->first >= BLOCKS || e->content > BLOCKS || first >= BLOCKS)
+        if (e->first >= BLOCKS || e->content > BLOCKS || first >= BLOCKS || !sums_left)
             return;
         m = (struct store_map *)(medium + first * STORE_BLOCK);
         for (uint32_t i = 0; i < MIN(m->head.count, STORE_MAPPED); i++)
             if (m->head.count == e->content && first + 1 + i < BLOCKS)
-                m->block[i].crc = crc32(0, medium + (first + 1 + i) * STORE_BLOCK, STORE_BLOCK);
+                m->block[i].crc = sum_of_block(medium + (first + 1 + i) * STORE_BLOCK);
         put_right(&m->head, sizeof(*m), STORE_AREA_MAGIC);
+        sums_left -= sums_left != 0;
     }
 }
 
@@ -117,6 +135,7 @@ static void lay_out(const uint8_t *data, size_t size)
 
 static void put_sums_right(void)
 {
+    sums_left = SUMS;
     for (unsigned copy = 0; copy < 2; copy++) {
         struct store_directory *d =
             (struct store_directory *)(medium + copy * STORE_SECOND * STORE_BLOCK);
