@@ -8,7 +8,8 @@
  * time when the chip goes back to showing its bytes, the blocks that have changed are handed over
  * to be written. The guest does not wait for that. While a write is under way the next one waits
  * for it, in which more may change; so what is on the drive is always what stood here at one of
- * those moments. A VM that ends waits until the last one is there.
+ * those moments. One begins WRITES_HZ times a second at most, whatever the guest does: the drive is
+ * others', too. A VM that ends waits until the last one is there.
  */
 #include "guest/devices/flash.h"
 
@@ -47,7 +48,8 @@ enum command {
 #define STATUS_READY    0x80
 #define STATUS_SEQUENCE 0x30 /* erase and program failed: that was no sequence of commands */
 
-#define LOOK_HZ 200 /* how often it is looked whether what waits can be written */
+#define LOOK_HZ   200 /* how often it is looked whether what waits can be written */
+#define WRITES_HZ 10
 
 #define BLOCK       PAGE_SIZE
 #define BUFFER_SIZE 256
@@ -76,6 +78,7 @@ struct flash {
     uint64_t changed[(STORE_MAPPED + 63) / 64]; /* blocks, since they were handed over */
     bool waits;                                 /* some are to be handed over, */
     bool handed_over;                           /* some may not be on the drive yet */
+    uint64_t next_write;                        /* not before this time of the device's */
 
     bool tells_status; /* or shows its bytes */
     uint8_t status;
@@ -111,18 +114,11 @@ static void change(struct flash *f, uint64_t offset)
     f->waits = f->area != NULL;
 }
 
-/* Hand over what has changed; when the area is not ready for it, later. */
-static void write_through(struct flash *f)
+/* Hand over what has changed. The area is idle. */
+static void hand_over(struct flash *f)
 {
-    const uint8_t *kept;
+    const uint8_t *kept = store_area_content(f->area);
 
-    if (!f->waits)
-        return;
-    if (!store_area_idle(f->area)) {
-        device_timer_set(&f->dev, 0, device_now(&f->dev) + device_tsc_hz(&f->dev) / LOOK_HZ);
-        return;
-    }
-    kept = store_area_content(f->area);
     for (uint32_t i = 0; i < f->variables / BLOCK; i++) {
         size_t at = (size_t)i * BLOCK;
 
@@ -134,6 +130,23 @@ static void write_through(struct flash *f)
     f->waits = false;
     f->handed_over = true;
     store_area_write(f->area);
+}
+
+/* The same, but later when the area is not ready for it, or has just been written. */
+static void write_through(struct flash *f)
+{
+    uint64_t now, hz;
+
+    if (!f->waits)
+        return;
+    now = device_now(&f->dev);
+    hz = device_tsc_hz(&f->dev);
+    if (now < f->next_write || !store_area_idle(f->area)) {
+        device_timer_set(&f->dev, 0, MAX(f->next_write, now + hz / LOOK_HZ));
+        return;
+    }
+    f->next_write = now + hz / WRITES_HZ;
+    hand_over(f);
 }
 
 /* In the middle of its commands the chip is not written; it comes back from there. */
@@ -151,8 +164,8 @@ static bool flash_idle(struct device *d, bool over)
 
     if (!over || (!f->waits && !f->handed_over))
         return true;
-    if (store_area_idle(f->area))
-        write_through(f);
+    if (f->waits && store_area_idle(f->area))
+        hand_over(f);
     f->handed_over = !store_area_idle(f->area);
     return !f->handed_over && !f->waits;
 }
@@ -328,6 +341,7 @@ static int load_blocks(struct flash *f, struct state_reader *r)
 {
     uint32_t count = state_get_u32(r);
 
+    f->next_write = 0; /* the device's time may be an earlier one now */
     memcpy(f->bytes, f->file, f->variables);
     for (uint32_t i = 0; i < f->variables && f->area; i += BLOCK)
         change(f, i);

@@ -7,44 +7,22 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
+#include "tests/unit/flash_chip.h"
 #include "tests/unit/no_store.h"
-#include "tests/unit/shown.h"
-
-#define SIZE      0x20000u
-#define VARIABLES 0x8000u
-#define START     (4 * GIB - SIZE)
-
-extern const struct device_class flash_class;
-
-static struct board board;
-static struct device_list list;
-static uint8_t file[SIZE];
-static struct bus_view view;
 
 static void make_file(bool variables)
 {
-    static const uint8_t guid[16] = {0x8d, 0x2b, 0xf1, 0xff, 0x96, 0x76, 0x8b, 0x4c,
-                                     0xa9, 0x85, 0x27, 0x47, 0x07, 0x5b, 0x4f, 0x50};
-    uint64_t length = VARIABLES;
-
     for (unsigned i = 0; i < SIZE; i++)
         file[i] = (uint8_t)(i * 7 + i / 4096);
     memset(file, 0, 16);
-    if (!variables)
-        return;
-    memcpy(file + 16, guid, sizeof(guid));
-    memcpy(file + 32, &length, sizeof(length));
-    memcpy(file + 40, "_FVH", 4);
+    if (variables)
+        put_volume();
 }
 
 static int make(uint64_t size)
 {
-    mock_init(&board);
-    shown_init(&board);
-    board.host.firmware = file;
-    board.host.firmware_size = size;
-    view = (struct bus_view){0};
-    int result = device_list_add(&list, &flash_class, &board.setup);
+    int result = plug(size, NULL);
+
     if (result == 0)
         bus_reset(&board.bus);
     return result;
@@ -71,23 +49,6 @@ static int teardown(void **state)
     device_list_destroy(&list);
     assert_int_equal(shown_runs, 0);
     return 0;
-}
-
-/* What the guest reads: memory where that stands, else the device is asked. */
-static uint8_t read(uint64_t offset)
-{
-    const struct guest_memory_layer *l = shown_at(START + offset);
-    uint64_t value;
-
-    if (l && l->shows == GUEST_LAYER_FRAMES)
-        return *(const uint8_t *)phys_to_virt(shown_from(START + offset));
-    assert_true(bus_mmio_read(&board.bus, &view, START + offset, 1, &value));
-    return (uint8_t)value;
-}
-
-static void write(uint64_t offset, uint8_t value)
-{
-    assert_true(bus_mmio_write(&board.bus, &view, START + offset, 1, value));
 }
 
 static bool is_memory(uint64_t offset)
