@@ -3,7 +3,6 @@
 #include "arch/x86/lib/string.h"
 #include "guest/devices/e1000/e1000.h"
 #include "guest/devices/e1000/nic.h"
-#include "guest/devices/network.h"
 #include "mm/heap.h"
 
 #define VENDOR    0x8086
@@ -476,8 +475,8 @@ static int create(struct device *d, struct device_setup *s)
     struct net_switch *on;
     int error;
 
-    n->scratch = heap_alloc(NET_MAX_FRAME);
-    error = n->scratch ? network_attach(s, &what, &on, &n->port) : -ENOMEM;
+    n->out.scratch = heap_alloc(NET_MAX_FRAME);
+    error = n->out.scratch ? network_attach(s, &what, &on, &n->port) : -ENOMEM;
     if (error == 0) {
         nic_eeprom_init(n);
         error = attach(n, s->pci);
@@ -485,7 +484,7 @@ static int create(struct device *d, struct device_setup *s)
             net_port_detach(n->port);
     }
     if (error < 0)
-        heap_free(n->scratch);
+        heap_free(n->out.scratch);
     return error;
 }
 
@@ -494,7 +493,7 @@ static void destroy(struct device *d)
     struct nic *n = nic_of(d);
 
     net_port_detach(n->port);
-    heap_free(n->scratch);
+    heap_free(n->out.scratch);
 }
 
 static int check(const char *text, size_t length, char *error)

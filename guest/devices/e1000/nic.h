@@ -9,7 +9,7 @@
 #pragma once
 
 #include "guest/board/pci.h"
-#include "guest/net/switch.h"
+#include "guest/devices/network.h"
 
 #define NIC_TIMER_GO_ON 0
 #define NIC_TIMER_TELL  1
@@ -17,7 +17,6 @@
 #define NIC_AT_ONCE    256u        /* descriptors before the timer comes */
 #define NIC_WORK       (256 * KIB) /* and bytes that are copied */
 #define NIC_SEGMENTS   96u         /* of a frame that is sent */
-#define NIC_PIECES     160u
 #define NIC_ADDRESSES  16u
 #define NIC_TABLE      128u /* dwords of the tables of groups and of VLANs */
 #define NIC_WORDS      64u  /* of the EEPROM */
@@ -97,10 +96,7 @@ struct nic {
     /* Sending. */
     uint32_t left; /* descriptors that may be looked at before the timer comes, */
     uint64_t work; /* and bytes copied */
-    uint8_t head[NET_HEAD];
-    uint8_t *scratch;
-    unsigned pins;
-    struct net_piece piece[NIC_PIECES]; /* pinned, but for the first */
+    struct network_frame out;
 
     uint32_t arrived; /* causes of which nobody has told; with the port's lock held */
     uint32_t pending; /* those for who has the card's lock; atomic */

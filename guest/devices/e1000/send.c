@@ -64,10 +64,10 @@ static bool put_ip_sum(struct nic *n, uint32_t shift, uint32_t head)
 
     if (end > head || start >= end || (end - start) % 2 || field + 2 > head)
         return false;
-    put16(n->head + field, 0);
+    put16(n->out.head + field, 0);
     for (uint32_t at = start; at < end; at += 2)
-        sum += get16(n->head + at);
-    put16(n->head + field, ~fold(sum));
+        sum += get16(n->out.head + at);
+    put16(n->out.head + field, ~fold(sum));
     return true;
 }
 
@@ -78,7 +78,7 @@ static bool begin_segments(struct nic *n, uint32_t shift, uint32_t head, uint32_
     const struct nic_context *c = &n->s.context;
     bool four = c->command & CONTEXT_IP4;
     uint32_t ip = c->ip_start + shift, tcp = c->start + shift, field = c->field + shift;
-    uint8_t *h = n->head;
+    uint8_t *h = n->out.head;
 
     if (!(c->command & CONTEXT_TCP) || ip + (four ? IP4_SIZE : IP6_SIZE) > head || tcp < ip ||
         tcp > length || field + 2 > head || length - ip > UINT16_MAX)
@@ -126,30 +126,12 @@ static bool read_offload(struct nic *n, uint32_t shift, struct net_frame *f)
 
 /* --- a frame --- */
 
-static void unpin(struct nic *n)
-{
-    for (unsigned i = 1; i <= n->pins; i++)
-        device_memory_unpin(&n->dev, virt_to_phys(n->piece[i].data), n->piece[i].length);
-    n->pins = 0;
-}
-
 /* All of it from offset on, as pieces behind the first one. */
 static bool gather(struct nic *n, uint64_t offset)
 {
-    for (unsigned i = 0; i < n->s.segments; i++) {
-        const struct nic_segment *s = &n->s.segment[i];
-        uint64_t skip = MIN(offset, (uint64_t)s->length), length;
-
-        offset -= skip;
-        for (uint64_t at = skip; at < s->length; at += length) {
-            paddr address;
-
-            if (n->pins + 1 == NIC_PIECES || device_memory_pin(&n->dev, s->gpa + at, s->length - at,
-                                                               false, &address, &length) < 0)
-                return false;
-            n->piece[++n->pins] = (struct net_piece){phys_to_virt(address), (uint32_t)length};
-        }
-    }
+    for (unsigned i = 0; i < n->s.segments; i++)
+        if (!network_add(&n->out, &n->dev, n->s.segment[i].gpa, n->s.segment[i].length, &offset))
+            return false;
     return true;
 }
 
@@ -161,7 +143,7 @@ static bool read_head(struct nic *n, uint32_t size)
     for (unsigned i = 0; i < n->s.segments && done < size; i++) {
         uint32_t part = MIN(n->s.segment[i].length, size - done);
 
-        if (device_memory_read(&n->dev, n->s.segment[i].gpa, n->head + done, part) < 0)
+        if (device_memory_read(&n->dev, n->s.segment[i].gpa, n->out.head + done, part) < 0)
             return false;
         done += part;
     }
@@ -171,15 +153,16 @@ static bool read_head(struct nic *n, uint32_t size)
 /* Puts the tag behind the addresses. */
 static void put_tag(struct nic *n, uint32_t size)
 {
-    memmove(n->head + 2 * NET_MAC + NET_TAG, n->head + 2 * NET_MAC, size - 2 * NET_MAC);
-    put16(n->head + 2 * NET_MAC, TYPE_TAGGED);
-    put16(n->head + NET_ETHER, n->s.tag);
+    memmove(n->out.head + 2 * NET_MAC + NET_TAG, n->out.head + 2 * NET_MAC, size - 2 * NET_MAC);
+    put16(n->out.head + 2 * NET_MAC, TYPE_TAGGED);
+    put16(n->out.head + NET_ETHER, n->s.tag);
 }
 
 static uint64_t send_good(struct nic *n, uint32_t length)
 {
     uint32_t shift = n->s.tagged ? NET_TAG : 0, size = (uint32_t)MIN(length, NET_HEAD - shift);
-    struct net_frame f = {.piece = n->piece, .length = length + shift, .scratch = n->scratch};
+    struct net_frame f = {
+        .piece = n->out.piece, .length = length + shift, .scratch = n->out.scratch};
 
     if (!read_head(n, size) || !gather(n, size)) {
         net_port_refuse(n->port, NET_DROP_MALFORMED);
@@ -187,8 +170,8 @@ static uint64_t send_good(struct nic *n, uint32_t length)
     }
     if (shift)
         put_tag(n, size);
-    n->piece[0] = (struct net_piece){n->head, size + shift};
-    f.count = n->pins + 1;
+    n->out.piece[0] = (struct net_piece){n->out.head, size + shift};
+    f.count = n->out.pins + 1;
     if (!read_offload(n, shift, &f) || !net_offload_good(&f)) {
         net_port_refuse(n->port, NET_DROP_MALFORMED);
         return 0;
@@ -209,7 +192,7 @@ static void send_frame(struct nic *n)
         net_port_refuse(n->port, NET_DROP_SHORT);
     else
         work = send_good(n, (uint32_t)length);
-    unpin(n);
+    network_unpin(&n->out, &n->dev);
     n->work -= MIN(n->work, work);
     n->s.segments = n->s.begun = n->s.bad = 0;
 }

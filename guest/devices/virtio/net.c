@@ -2,7 +2,6 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "guest/board/class.h"
-#include "guest/devices/network.h"
 #include "guest/devices/virtio/net.h"
 #include "guest/devices/virtio/net_card.h"
 #include "guest/net/finish.h"
@@ -19,31 +18,13 @@ _Static_assert(sizeof(struct card_config) <= VIRTIO_CONFIG_SIZE, "Virtio: virtio
 
 /* --- a frame of the driver's --- */
 
-static void unpin(struct card *n)
-{
-    for (unsigned i = 1; i <= n->pins; i++)
-        device_memory_unpin(&n->virtio.dev, virt_to_phys(n->piece[i].data), n->piece[i].length);
-    n->pins = 0;
-}
-
 /* The chain's readable part from offset on, as pieces behind the first one. */
 static bool gather(struct card *n, uint64_t offset)
 {
-    for (unsigned i = 0; i < n->chain.readable; i++) {
-        struct virtq_segment s = n->chain.segment[i];
-        uint64_t skip = MIN(offset, s.length), length;
-
-        offset -= skip;
-        for (uint64_t at = skip; at < s.length; at += length) {
-            paddr address;
-
-            if (n->pins + 1 == CARD_PIECES ||
-                device_memory_pin(&n->virtio.dev, s.gpa + at, s.length - at, false, &address,
-                                  &length) < 0)
-                return false;
-            n->piece[++n->pins] = (struct net_piece){phys_to_virt(address), (uint32_t)length};
-        }
-    }
+    for (unsigned i = 0; i < n->chain.readable; i++)
+        if (!network_add(&n->out, &n->virtio.dev, n->chain.segment[i].gpa,
+                         n->chain.segment[i].length, &offset))
+            return false;
     return true;
 }
 
@@ -77,23 +58,24 @@ static bool read_header(const struct card *n, const struct card_header *h, struc
 static uint64_t send_frame(struct card *n, const struct card_header *h, uint64_t length)
 {
     uint32_t first = (uint32_t)MIN(length, NET_HEAD);
-    struct net_frame f = {.piece = n->piece, .length = (uint32_t)length, .scratch = n->scratch};
+    struct net_frame f = {
+        .piece = n->out.piece, .length = (uint32_t)length, .scratch = n->out.scratch};
     uint64_t work = 0;
 
-    n->piece[0] = (struct net_piece){n->head, first};
+    n->out.piece[0] = (struct net_piece){n->out.head, first};
     if (length > NET_MAX_FRAME)
         net_port_refuse(n->port, NET_DROP_LONG);
     else if (length == 0)
         net_port_refuse(n->port, NET_DROP_SHORT);
-    else if (!virtq_read(&n->virtio.queue[CARD_SEND], &n->chain, sizeof(*h), n->head, first) ||
+    else if (!virtq_read(&n->virtio.queue[CARD_SEND], &n->chain, sizeof(*h), n->out.head, first) ||
              !gather(n, sizeof(*h) + first) || !read_header(n, h, &f.offload) ||
              !net_offload_good(&f))
         net_port_refuse(n->port, NET_DROP_MALFORMED);
     else {
-        f.count = n->pins + 1;
+        f.count = n->out.pins + 1;
         work = net_port_send(n->port, &f);
     }
-    unpin(n);
+    network_unpin(&n->out, &n->virtio.dev);
     return work;
 }
 
@@ -360,8 +342,8 @@ static int create(struct device *d, struct device_setup *s)
     struct card *n = card_of(d);
     int error;
 
-    n->scratch = heap_alloc(NET_MAX_FRAME);
-    error = n->scratch ? plug_in(n, s) : -ENOMEM;
+    n->out.scratch = heap_alloc(NET_MAX_FRAME);
+    error = n->out.scratch ? plug_in(n, s) : -ENOMEM;
     if (error == 0) {
         n->left = AT_ONCE;
         n->work = WORK;
@@ -373,7 +355,7 @@ static int create(struct device *d, struct device_setup *s)
             net_port_detach(n->port);
     }
     if (error < 0)
-        heap_free(n->scratch);
+        heap_free(n->out.scratch);
     return error;
 }
 
@@ -383,7 +365,7 @@ static void destroy(struct device *d)
 
     virtio_end(&n->virtio);
     net_port_detach(n->port);
-    heap_free(n->scratch);
+    heap_free(n->out.scratch);
 }
 
 static int check(const char *text, size_t length, char *error)

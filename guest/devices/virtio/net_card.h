@@ -7,8 +7,8 @@
  */
 #pragma once
 
+#include "guest/devices/network.h"
 #include "guest/devices/virtio/virtio.h"
-#include "guest/net/switch.h"
 
 enum { CARD_RECEIVE, CARD_SEND, CARD_CONTROL, CARD_QUEUES };
 enum { CARD_TIMER_GO_ON, CARD_TIMER_TELL };
@@ -73,8 +73,6 @@ struct card_filter {
 };
 _Static_assert(sizeof(struct card_filter) == 512 + 10 + 96 * NET_MAC + 6, "no padding");
 
-#define CARD_PIECES 160u
-
 struct card {
     struct virtio virtio; /* first */
     struct net_port *port;
@@ -85,10 +83,7 @@ struct card {
     uint32_t left; /* frames and requests that may be looked at before that, */
     uint64_t work; /* and bytes copied */
     struct virtq_chain chain;
-    uint8_t head[NET_HEAD];
-    uint8_t *scratch;
-    unsigned pins;
-    struct net_piece piece[CARD_PIECES]; /* pinned, but for the first */
+    struct network_frame out;
 
     /* Receiving: with the port's lock held. */
     struct card_filter filter;
