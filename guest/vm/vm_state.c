@@ -2,6 +2,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/tsc.h"
 #include "guest/cpu/nmi.h"
 #include "guest/cpu/pv.h"
 #include "vmx/state.h"
@@ -61,6 +62,7 @@ static int load_loaded_vcpu(struct vcpu *v, struct state_reader *r)
     cpuid_set_cr4(&v->cpuid, vmx_get_cr4());
     cpuid_set_xcr0(&v->cpuid, v->hw.xcr0, v->hw.xss);
     pv_follow_eoi(v);
+    v->pv.waited = tsc_to_ns(task_waited(&v->task)); /* what it waited here before is not told */
     if (v->pv.clock & PV_ON)
         pending |= REQUEST_CLOCK; /* the processor's rate may be another one */
     vcpu_ask(v, REQUEST_TIMER | REQUEST_EVENT | pending);

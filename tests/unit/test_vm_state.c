@@ -340,6 +340,7 @@ static void check_vcpu(unsigned id, uint64_t old_tsc)
     assert_int_equal(told_xss[id], was->hw.xss);
     assert_int_equal(is->task.requests & REQUEST_CLOCK, is->pv.clock & PV_ON ? REQUEST_CLOCK : 0);
     assert_int_equal(is->hw.wrapped, (was->pv.eoi & PV_ON) || (was->pv.offered & PV_CALLS));
+    assert_int_equal(is->pv.waited, 3 * task_waited(&is->task));
     assert_true(placed[id]);
     assert_true(is->tpr_shadow);
 }

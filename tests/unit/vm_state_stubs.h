@@ -6,6 +6,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/tsc.h"
 #include "guest/board/lapic_internal.h"
 #include "guest/cpu/events.h"
 #include "guest/cpu/exit.h"
@@ -203,6 +204,11 @@ void vmx_set_apic_mode(struct vmx_vcpu *hw, enum vmx_apic_mode mode)
 
 void vmx_flush_linear(struct vmx_vcpu *hw)
 {
+}
+
+uint64_t tsc_to_ns(uint64_t ticks)
+{
+    return 3 * ticks;
 }
 
 void vmx_wrap_exits(struct vmx_vcpu *hw, bool on)
