@@ -1,0 +1,327 @@
+/* A virtio-net device of the machine, as a model, and its driver on it, for tests. */
+#pragma once
+
+#include "arch/x86/lib/errno.h"
+#include "drivers/virtio_net.h"
+#include "tests/unit/net_card_user.h"
+
+#define COMMON 1
+#define DEVICE 2
+#define NOTIFY 3
+#define BUFFER VIRTIO_NET_BUFFER
+#define HEADER VIRTIO_NET_HEADER
+
+#define F_MTU       BIT(3)
+#define F_MAC       BIT(5)
+#define F_MERGEABLE BIT(15)
+#define F_STATUS    BIT(16)
+#define F_VERSION_1 BIT(32)
+#define F_ALL       UINT64_MAX /* whatever there may be */
+
+/* --- a model of the device --- */
+
+struct queue {
+    uint16_t size, vector, enabled, seen, used, notified;
+    uint64_t descriptors, available, used_ring;
+};
+
+static struct {
+    uint8_t status;
+    uint32_t select, driver_select;
+    uint64_t offered, accepted;
+    struct queue queue[2];
+    uint16_t number, config_vector, biggest;
+    uint8_t mac[6];
+    uint16_t link, mtu;
+    unsigned resets, slow;
+    bool refuses, no_reset, no_vectors;
+} m;
+
+static inline void power_on(void)
+{
+    m.status = 0;
+    m.accepted = 0;
+    m.config_vector = VIRTIO_NO_VECTOR;
+    for (unsigned i = 0; i < 2; i++)
+        m.queue[i] = (struct queue){.size = m.biggest, .vector = VIRTIO_NO_VECTOR};
+}
+
+static inline uint16_t half(uint64_t at)
+{
+    uint16_t v;
+
+    memcpy(&v, ram + at, 2);
+    return v;
+}
+
+static inline void put_used(struct queue *q, uint32_t id, uint32_t written)
+{
+    uint32_t element[2] = {id, written};
+
+    memcpy(ram + q->used_ring + 4 + q->used % q->size * 8, element, 8);
+    q->used++;
+    memcpy(ram + q->used_ring + 2, &q->used, 2);
+}
+
+/* The next chain that is there. */
+static inline bool take_chain(struct queue *q, uint16_t *head)
+{
+    if (!(m.status & 4) || !q->enabled || q->seen == half(q->available + 2))
+        return false;
+    *head = half(q->available + 4 + q->seen % q->size * 2);
+    q->seen++;
+    assert_true(*head < q->size);
+    return true;
+}
+
+static inline void read_descriptor(const struct queue *q, unsigned n, struct virtio_descriptor *d)
+{
+    memcpy(d, ram + q->descriptors + n * 16, 16);
+    assert_true(d->length > 0 && d->length <= BUFFER && d->address + d->length <= RAM);
+}
+
+static inline void transmit(void)
+{
+    static const uint8_t zero[HEADER];
+    struct virtio_descriptor d;
+    uint16_t head;
+
+    while (!wire.mute && take_chain(&m.queue[1], &head)) {
+        struct sent *s = &wire.sent[wire.sent_count % SENT];
+        unsigned n = head;
+
+        s->length = 0;
+        do {
+            read_descriptor(&m.queue[1], n, &d);
+            assert_int_equal(d.flags & ~1, 0);
+            assert_true(s->length + d.length <= sizeof(s->data));
+            memcpy(s->data + s->length, ram + d.address, d.length);
+            s->length += d.length;
+            n = d.next;
+        } while (d.flags & 1);
+        assert_true(s->length >= HEADER + 60);
+        assert_memory_equal(s->data, zero, HEADER);
+        wire.sent_count++;
+        put_used(&m.queue[1], head, 0);
+    }
+}
+
+uint64_t model_read(const struct io *io, unsigned offset, unsigned size)
+{
+    const struct queue *q = &m.queue[m.number & 1];
+
+    if (wire.gone)
+        return UINT64_MAX;
+    if (io->base == DEVICE) {
+        assert_true(m.accepted & F_MAC);
+        if (offset < 6)
+            return m.mac[offset];
+        assert_int_equal(size, 2);
+        assert_true(m.accepted & (offset == 6 ? F_STATUS : F_MTU));
+        return offset == 6 ? m.link : m.mtu;
+    }
+    assert_int_equal(io->base, COMMON);
+    switch (offset) {
+    case 0x04:
+        return m.select < 2 ? (uint32_t)(m.offered >> (32 * m.select)) : 0;
+    case 0x14:
+        if (m.slow) {
+            m.slow--;
+            return 4;
+        }
+        return m.status;
+    case 0x18:
+        return q->size;
+    case 0x1a:
+        return q->vector;
+    case 0x1e:
+        return m.number + 3u;
+    default:
+        fail_msg("read of %x", offset);
+    }
+    return 0;
+}
+
+static inline void put_half(uint64_t *field, unsigned high, uint64_t value)
+{
+    *field = high ? (uint32_t)*field | value << 32 : (*field & ~0xffffffffull) | value;
+}
+
+static inline void set_status(uint8_t value)
+{
+    if (!value) {
+        if (!m.no_reset) {
+            power_on();
+            m.resets++;
+            m.slow = 3;
+        }
+        return;
+    }
+    assert_true((value & 15) == 1 || (value & 15) == 3 || (value & 15) == 11 || (value & 15) == 15);
+    m.status = value;
+    if (value & 8)
+        assert_int_equal(m.accepted & ~m.offered, 0);
+    if (m.refuses)
+        m.status &= (uint8_t)~8;
+    if (value & 4)
+        assert_true(m.queue[0].enabled && m.queue[1].enabled);
+}
+
+void model_write(const struct io *io, unsigned offset, unsigned size, uint64_t value)
+{
+    struct queue *q = &m.queue[m.number & 1];
+
+    if (wire.gone)
+        return;
+    if (io->base == NOTIFY) {
+        assert_true(size == 2 && value < 2 && offset == 4 * (value + 3));
+        assert_true(m.status & 4);
+        m.queue[value].notified++;
+        if (value == 1)
+            transmit();
+        return;
+    }
+    assert_int_equal(io->base, COMMON);
+    switch (offset) {
+    case 0x00:
+        m.select = (uint32_t)value;
+        break;
+    case 0x08:
+        m.driver_select = (uint32_t)value;
+        break;
+    case 0x0c:
+        put_half(&m.accepted, m.driver_select, value);
+        break;
+    case 0x10:
+        m.config_vector = (uint16_t)value;
+        break;
+    case 0x14:
+        set_status((uint8_t)value);
+        break;
+    case 0x16:
+        assert_true(value < 2);
+        m.number = (uint16_t)value;
+        break;
+    case 0x18:
+        q->size = (uint16_t)value;
+        break;
+    case 0x1a:
+        q->vector = m.no_vectors ? VIRTIO_NO_VECTOR : (uint16_t)value;
+        break;
+    case 0x1c:
+        q->enabled = (uint16_t)value;
+        break;
+    default:
+        if (offset >= 0x20 && offset < 0x38) {
+            uint64_t *field[] = {&q->descriptors, &q->available, &q->used_ring};
+
+            put_half(field[(offset - 0x20) / 8], offset & 4, value);
+        } else {
+            fail_msg("write of %x", offset);
+        }
+    }
+}
+
+/* One buffer's worth, with a header that says that so many are of this frame, where there is one.
+ * written: as the device says. */
+static inline bool put(const uint8_t *data, uint32_t size, unsigned buffers, uint32_t written)
+{
+    struct virtio_descriptor d;
+    uint16_t head, count = (uint16_t)buffers;
+    uint32_t skip = buffers ? HEADER : 0;
+
+    if (!take_chain(&m.queue[0], &head))
+        return false;
+    read_descriptor(&m.queue[0], head, &d);
+    assert_true(d.flags == 2 && d.length == BUFFER && skip + size <= BUFFER);
+    if (buffers) {
+        memset(ram + d.address, 0xff, HEADER);
+        memcpy(ram + d.address + 10, &count, 2);
+    }
+    if (data)
+        memcpy(ram + d.address + skip, data, size);
+    put_used(&m.queue[0], head, written);
+    return true;
+}
+
+static inline bool arrives(const uint8_t *data, uint32_t length)
+{
+    unsigned buffers = (length + HEADER + BUFFER - 1) / BUFFER;
+    uint32_t size = MIN(length, BUFFER - HEADER);
+
+    if (!put(data, size, buffers, size + HEADER))
+        return false;
+    for (uint32_t at = size; at < length; at += size) {
+        size = MIN(length - at, BUFFER);
+        if (!put(data + at, size, 0, size))
+            return false;
+    }
+    return true;
+}
+
+/* --- the driver on it --- */
+
+static struct virtio_net the_card, *const v = &the_card;
+static const struct host_pci function = {.vendor = VIRTIO_VENDOR};
+
+static inline void new_queue(struct virtio_net_queue *q)
+{
+    paddr behind;
+
+    q->ring.ring = new_page(&q->ring.ring_at);
+    (void)new_page(&behind);
+    for (unsigned i = 0; i < VIRTIO_NET_PAGES; i++)
+        q->page[i] = new_page(&q->page_at[i]);
+}
+
+int virtio_net_prepare(struct net_card *c)
+{
+    assert_ptr_equal(c, card);
+    if (!v->in.page[0]) {
+        new_queue(&v->in);
+        new_queue(&v->out);
+    }
+    return 0;
+}
+
+/* Another one, for who looks after cards in the old one's place. */
+static inline void new_card(void)
+{
+    struct spinlock lock = card->lock;
+
+    memset(v, 0, sizeof(*v));
+    card->lock = lock;
+    v->virtio.common = (struct io){.base = COMMON, .size = 0x38};
+    v->virtio.device = (struct io){.base = DEVICE, .size = 0x18};
+    v->virtio.notify = (struct io){.base = NOTIFY, .size = 0x100};
+    v->virtio.notify_multiplier = 4;
+    v->vectors = 2;
+    card->pci = &function;
+}
+
+static inline int setup(void **state)
+{
+    static const uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+
+    memset(&m, 0, sizeof(m));
+    begin(&the_card.card);
+    m.biggest = 256;
+    power_on();
+    m.status = 15; /* firmware has used it */
+    m.offered = F_ALL & ~F_MTU;
+    m.link = 1;
+    memcpy(m.mac, mac, 6);
+    new_card();
+    return 0;
+}
+
+static inline void start_up_to(uint32_t longest)
+{
+    assert_int_equal(virtio_net_init(v), 0);
+    run(longest);
+}
+
+static inline void start(void)
+{
+    start_up_to(1518);
+}

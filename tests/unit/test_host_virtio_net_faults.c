@@ -1,0 +1,222 @@
+/* links: drivers/virtio_net.c drivers/virtio.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* A device that says what cannot be, hangs, or goes away. */
+#include "tests/unit/host_virtio_net.h"
+
+/* Lengths that cannot be: such frames are counted and nobody hears them, and what follows is as
+ * good as ever. */
+static void bad_frames(void **state)
+{
+    static const struct {
+        unsigned buffers;
+        uint32_t first, rest;
+    } cases[] = {
+        {1, 0, 0},
+        {1, 11, 0},
+        {1, 12, 0},
+        {1, 12 + 13, 0},
+        {1, 2049, 0},
+        {1, UINT32_MAX, 0},
+        {1, 1519 + 12, 0},
+        {2, 12, 100},
+        {2, BUFFER, 0},
+        {2, BUFFER, 2049},
+        {2, BUFFER, 1 << 30},
+        {5, BUFFER, 0},
+        {6, BUFFER, 64},
+        {2, HEADER + 13, 100},
+        {2, HEADER + 255, 1},
+        {100, 100, 65535},
+    };
+
+    start();
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_true(put(NULL, 0, cases[i].buffers, cases[i].first));
+        for (unsigned n = 1; n < cases[i].buffers; n++)
+            assert_true(put(NULL, 0, 0, cases[i].rest));
+        fill((uint8_t)i);
+        hears(77);
+        assert_int_equal(card->counts.bad, i + 1);
+    }
+    assert_true(put(pattern, 77, 65536, 77 + HEADER)); /* of none: it is one */
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, ARRAY_SIZE(cases) + 1);
+    second(1);
+    assert_int_equal(card->counts.resets, 0);
+}
+
+/* What it says cannot be: nothing more is taken, and it is reset. */
+static void expect_reset(void)
+{
+    unsigned frames = heard.frames;
+
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, frames);
+    assert_int_equal(card->counts.resets, 0);
+    second(1);
+    assert_int_equal(card->counts.resets, 1);
+    fill(8);
+    hears(300);
+    assert_true(send(300));
+    net_card_sent(card);
+    second(1);
+    assert_int_equal(card->counts.resets, 1);
+    assert_int_equal(card->in_vain, 0);
+}
+
+static void a_buffer_that_is_none(void **state)
+{
+    start();
+    put_used(&m.queue[0], 256, 100);
+    expect_reset();
+}
+
+static void a_buffer_of_ours(void **state)
+{
+    start();
+    assert_true(put(pattern, 100, 1, 100 + HEADER));
+    put_used(&m.queue[0], 0, 100); /* once more, before it is given back */
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, 1);
+    heard.frames = 0;
+    expect_reset();
+}
+
+static void the_same_buffer_twice(void **state)
+{
+    start_up_to(9234);
+    assert_true(put(pattern, 2036, 2, BUFFER));
+    put_used(&m.queue[0], 0, 100);
+    expect_reset();
+}
+
+static void more_buffers_than_there_are(void **state)
+{
+    start();
+    assert_true(put(pattern, 100, 257, 100 + HEADER));
+    expect_reset();
+}
+
+static void an_index_that_is_none(void **state)
+{
+    start();
+    m.queue[0].used = 257;
+    memcpy(ram + m.queue[0].used_ring + 2, &m.queue[0].used, 2);
+    expect_reset();
+}
+
+static void a_frame_that_was_not_sent(void **state)
+{
+    static const uint16_t bad[] = {1, 256, 65535};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+        setup(NULL);
+        start();
+        wire.mute = true;
+        assert_true(send(300));
+        net_card_sent(card);
+        put_used(&m.queue[1], bad[i], 0);
+        second(1);
+        assert_int_equal(card->counts.resets, 1);
+        net_card_stop(card);
+    }
+}
+
+static void the_same_frame_twice(void **state)
+{
+    start();
+    wire.mute = true;
+    assert_true(send(300));
+    assert_true(send(300));
+    net_card_sent(card);
+    put_used(&m.queue[1], 1, 0);
+    put_used(&m.queue[1], 1, 0);
+    second(1);
+    assert_int_equal(card->counts.resets, 1);
+}
+
+static void says_that_it_is_sick(void **state)
+{
+    start();
+    m.status |= 0x40;
+    second(1);
+    assert_int_equal(card->counts.resets, 1);
+    assert_int_equal(m.status, 15);
+    fill(1);
+    hears(60);
+}
+
+static void a_hang(void **state)
+{
+    start();
+    fill(2);
+    wire.mute = true;
+    assert_true(send(300));
+    net_card_sent(card);
+    second(1);
+    assert_int_equal(card->counts.resets, 0);
+    second(3);
+    assert_int_equal(card->counts.resets, 1);
+    wire.mute = false;
+    assert_true(send(300));
+    net_card_sent(card);
+    assert_int_equal(wire.sent_count, 1);
+    hears(60);
+    second(20);
+    assert_int_equal(card->counts.resets, 1);
+}
+
+static void hangs_for_good(void **state)
+{
+    start();
+    wire.mute = true;
+    for (unsigned i = 0; i < 30; i++) {
+        (void)send(300);
+        net_card_sent(card);
+        second(1);
+    }
+    assert_int_equal(card->state, NET_CARD_LOST);
+    assert_int_equal(card->counts.resets, NET_CARD_TRIES);
+    assert_false(wire.master);
+    assert_int_equal(m.status, 0);
+    assert_int_equal(heard.downs, 1);
+    assert_false(send(300));
+}
+
+/* One that does not let go of memory is not started again on it. */
+static void is_not_reset(void **state)
+{
+    start();
+    m.status |= 0x40;
+    m.no_reset = true;
+    second(1);
+    assert_int_equal(card->state, NET_CARD_LOST);
+    assert_false(wire.master);
+}
+
+static void goes_away(void **state)
+{
+    start();
+    is_taken_away();
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    static const struct CMUnitTest tests[] = {
+        TEST(bad_frames),
+        TEST(a_buffer_that_is_none),
+        TEST(a_buffer_of_ours),
+        TEST(the_same_buffer_twice),
+        TEST(more_buffers_than_there_are),
+        TEST(an_index_that_is_none),
+        TEST(a_frame_that_was_not_sent),
+        TEST(the_same_frame_twice),
+        TEST(says_that_it_is_sick),
+        TEST(a_hang),
+        TEST(hangs_for_good),
+        TEST(is_not_reset),
+        TEST(goes_away),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
