@@ -47,7 +47,7 @@ def debug_console(lab):
     expect_in(r"^PASS debug_console", m.text())
 
 
-@scenario(bound=60)
+@scenario(bound=60, slow=True)
 def com1_without_input(lab):
     """Nobody types: the guest runs to its end all the same. Its own lines and Corbel's, as many as they can say, do
     not mix."""

@@ -146,7 +146,7 @@ def make_mistakes(lab, which):
         expect(sorted(ran) == run, f"with {sentence!r} these ran: {ran}")
 
 
-@scenario(bound=120)
+@scenario(bound=120, slow=True)
 def mistakes_in_sections(lab):
     """Five mistakes of a new user's in a config with three VMs: keys, values and headers."""
     make_mistakes(lab, slice(0, 5))

@@ -103,7 +103,7 @@ def session(lab, processors):
     p.end()
 
 
-@scenario(bound=120)
+@scenario(bound=120, slow=True)
 def gdb_two_vcpus_on_two(lab):
     """Two vCPUs on two processors: breakpoints on either, registers, one steps alone, watches, Ctrl-C, another
     VM, detach."""

@@ -232,7 +232,7 @@ for _feature, _shows in FALLBACKS.items():
         continue
     scenario(bound=100, slow=_feature != "vid", name=f"without_{_feature}",
              row=f"without {_feature}")(without(_feature, _shows))
-scenario(bound=120, name="without_all", row="without all")(
+scenario(bound=120, slow=True, name="without_all", row="without all")(
     without(", ".join(FALLBACKS), "EPT leaves up to 4 KiB, no VPIDs.*, guest APIC: in software, preemption by APIC timer; "
             "guests have no RDTSCP, INVPCID or XSAVES$"))
 for _model in MODELS:

@@ -263,7 +263,7 @@ def exits_of(text):
     return total, {name: int(n) for name, n in re.findall(r"^corbel:   (\S[^\n]*?)\s{2,}(\d+)\s+\d+%$", text, re.MULTILINE)}
 
 
-@scenario(bound=240)
+@scenario(bound=240, slow=True)
 def trace_linux(lab):
     """A boot of Linux, traced: every exit that the VM's summary counts is in the stream."""
     path = lab.path("com2")
