@@ -154,37 +154,15 @@ int store_save(struct store *s)
 
 /* --- opening --- */
 
-/* What two copies of an empty directory are, the first ones that are written. */
-static void make_empty(struct store_directory *d, unsigned copy)
-{
-    memset(d, 0, sizeof(*d));
-    for (unsigned i = 0; i <= copy; i++)
-        seal(d);
-}
-
-/*
- * Whether nothing is before the areas: each sector is zeroes, or what making the directory writes
- * there, since that may have been cut off. 1, 0 or an error.
- */
+/* Whether nothing is before the areas: 1, 0 or an error. A directory whose making was cut off is
+ * there, or is nothing: all that it is stands in its first sector. */
 static int is_blank(struct store *s)
 {
-    struct store_directory *d = s->directory;
-
     for (uint64_t block = 0; block < STORE_FIRST; block++) {
-        unsigned copy = block >= STORE_SECOND;
-        uint64_t in_copy = block - copy_at(copy);
-        const uint8_t *there = phys_to_virt(s->page), *fresh = NULL;
-
-        if (in_copy == 0)
-            make_empty(d, copy);
-        if (in_copy < STORE_DIRECTORY_BLOCKS)
-            fresh = (const uint8_t *)d + in_copy * STORE_BLOCK;
         if (store_transfer(s, BLOCK_READ, block))
             return -EIO;
-        for (unsigned at = 0; at < STORE_BLOCK; at += BLOCK_SECTOR)
-            if (!is_zeroes(there + at, BLOCK_SECTOR) &&
-                !(fresh && memcmp(there + at, fresh + at, BLOCK_SECTOR) == 0))
-                return 0;
+        if (!is_zeroes(phys_to_virt(s->page), STORE_BLOCK))
+            return 0;
     }
     return 1;
 }
@@ -238,8 +216,7 @@ static void choose(struct store *s, struct store_directory *const copy[2], const
 
 static int make_directory(struct store *s)
 {
-    make_empty(s->directory, 0);
-    s->directory->head.sequence = 0;
+    memset(s->directory, 0, sizeof(*s->directory));
     s->older = 0;
     return write_copy(s) || write_copy(s) ? -EIO : 0;
 }

@@ -65,7 +65,8 @@ struct store_area {
      * was once, over a power cut, too. */
     uint64_t stale[2][STORE_MAPPED / 64 + 1];
     bool good[2];
-    bool changed; /* since it was written */
+    bool changed;   /* since it was written */
+    bool read_only; /* each copy may have what the other one lacks, and the drive takes no writes */
 
     /* A write: */
     bool under_way; /* atomic; the rest is his who goes on with it */
@@ -86,7 +87,11 @@ enum store_loaded {
                        written anew from now on */
     STORE_DAMAGED,  /* neither copy is whole: as if it was empty */
 };
-/* Read it, waiting for the drive, and keep its content in memory from now on. Or -ENOMEM. */
+/*
+ * Read it, waiting for the drive, and keep its content in memory from now on. Or -ENOMEM; or -EIO:
+ * its content is there, but the drive does not take what has to be written first. Then nothing of
+ * it is written any more, and what is put ends with the machine.
+ */
 int store_area_load(struct store_area *a) MUST_CHECK;
 
 /* What is in it: entry.content blocks; NULL: nothing. */

@@ -138,6 +138,31 @@ static int load_newest(struct store_area *a, struct store_map *const map[2])
     return -1;
 }
 
+static bool write_now(struct store_area *a, uint64_t block, const void *data)
+{
+    memcpy(phys_to_virt(a->store->page), data, STORE_BLOCK);
+    return store_transfer(a->store, BLOCK_WRITE, block) == 0;
+}
+
+/*
+ * Before anything else is written: the copy whose map was taken gets what it has only in the other
+ * one, and the other one's map becomes the same. Else a write that is cut off could take the last
+ * there is of this version, or complete one that was passed over. Cut off itself it changes
+ * nothing: what is written stands in one of the copies already.
+ */
+static bool settle(struct store_area *a, const struct store_map *m, unsigned copy)
+{
+    for (uint32_t i = 0; i < m->head.count; i++)
+        if (is_stale(a, copy, i) &&
+            !write_now(a, copy_at(a, copy) + 1 + i, a->content + (size_t)i * STORE_BLOCK))
+            return false;
+    if (!write_now(a, copy_at(a, !copy), m) || store_flush(a->store))
+        return false;
+    memset(a->stale[copy], 0, sizeof(a->stale[copy]));
+    a->good[copy] = true;
+    return true;
+}
+
 static int get_memory(struct store_area *a)
 {
     if (!a->map)
@@ -158,16 +183,20 @@ int store_area_load(struct store_area *a)
     if (map[0] && map[1] && a->content && get_memory(a) == 0) {
         newest = load_newest(a, map);
         a->filled = newest >= 0 && map[newest]->head.count;
-        if (newest >= 0)
-            memcpy(a->map, map[newest], sizeof(*a->map));
-        else
-            a->good[0] = a->good[1] = false;
-        if (!a->filled)
-            all_stale(a);
         result = newest < 0                 ? STORE_DAMAGED
                  : !a->filled               ? STORE_EMPTY
                  : a->good[0] && a->good[1] ? STORE_WHOLE
                                             : STORE_REPAIRED;
+        if (newest >= 0)
+            memcpy(a->map, map[newest], sizeof(*a->map));
+        else
+            a->good[0] = a->good[1] = false;
+        if (newest >= 0 && !(a->good[0] && a->good[1]) && !settle(a, a->map, (unsigned)newest)) {
+            a->read_only = true;
+            result = -EIO;
+        }
+        if (!a->filled)
+            all_stale(a);
         if (result == STORE_REPAIRED)
             store_area_write(a);
     }
@@ -346,8 +375,10 @@ void store_area_put(struct store_area *a, uint32_t block, const void *data)
 
 void store_area_write(struct store_area *a)
 {
-    if (!a->changed && a->good[0] && a->good[1])
+    if (a->read_only || (!a->changed && a->good[0] && a->good[1])) {
+        a->failed = a->read_only;
         return;
+    }
     seal(a, a->map);
     a->copy = a->good[0] && !a->good[1];
     a->copies_left = 2;

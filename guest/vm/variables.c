@@ -82,6 +82,10 @@ static void load(struct store_area *a)
 
     if (result == -ENOMEM)
         log_warn("state: no memory for the variables of %s: they end with the VM", a->entry.name);
+    else if (result == -EIO)
+        log_warn("state: the variables of %s are there, but %s takes no writes: what changes ends "
+                 "with the VM",
+                 a->entry.name, a->store->device->name);
     else if (result == STORE_DAMAGED)
         log_warn("state: variables of %s: %s", a->entry.name, said[result]);
     else if (result == STORE_REPAIRED)

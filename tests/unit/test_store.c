@@ -83,7 +83,7 @@ static void expect_version(const struct store_area *a, unsigned version)
                             STORE_BLOCK);
 }
 
-static struct store_area *load(const char *name, uint32_t content, enum store_loaded how)
+static struct store_area *load(const char *name, uint32_t content, int how)
 {
     struct store_area *a = get(name, content);
 
@@ -235,6 +235,82 @@ static void one_copy_is_enough(void **state)
     expect_version(load("web", 5, STORE_REPAIRED), 2);
 }
 
+static unsigned version_at(const struct store_area *a, uint32_t block)
+{
+    unsigned version;
+
+    memcpy(&version, store_area_content(a) + block * STORE_BLOCK, sizeof(version));
+    assert_memory_equal(store_area_content(a) + block * STORE_BLOCK, block_of(version, block),
+                        STORE_BLOCK);
+    return version;
+}
+
+/*
+ * A write was cut off behind the block that describes it, and another block of that copy is
+ * damaged: the first copy has the new block 1, the second one block 0, and the whole of the older
+ * version.
+ */
+static void version_in_two_copies(void)
+{
+    struct store_area *a = load("web", 2, STORE_EMPTY);
+
+    fill(a, 1);
+    hold = true;
+    store_area_put(a, 1, block_of(2, 1));
+    store_area_write(a);
+    one_back();
+    one_back();
+    write_back();
+    cut();
+    hold = false;
+    at(STORE_FIRST + 1)[77] ^= 4;
+}
+
+/* Once it has been read no cut brings the older one back. */
+static void a_version_in_two_copies_is_made_whole_first(void **state)
+{
+    static uint8_t before[DRIVE_SIZE];
+
+    version_in_two_copies();
+    memcpy(before, medium, sizeof(before));
+    for (unsigned n = 0; n < 14; n++)
+        for (unsigned again = 0; again < 4; again++) {
+            struct store_area *a;
+            int result;
+
+            memcpy(medium, before, sizeof(before));
+            reopen();
+            a = get("web", 2);
+            asked_left = 6 + n; /* to read it */
+            if (store_area_load(a) >= 0)
+                fill(a, 3);
+            cut();
+            reopen();
+            a = get("web", 2);
+            result = store_area_load(a);
+            assert_true(result == STORE_WHOLE || result == STORE_REPAIRED);
+            assert_true((version_at(a, 0) == 1 && version_at(a, 1) == 2) ||
+                        (version_at(a, 0) == 3 && version_at(a, 1) == 3));
+        }
+}
+
+static void nothing_is_written_where_that_fails(void **state)
+{
+    struct store_area *a;
+
+    version_in_two_copies();
+    reopen();
+    next_error = -EIO;
+    a = load("web", 2, -EIO);
+    asked = 0;
+    fill(a, 3);
+    assert_true(a->failed && store_area_idle(a) && asked == 0);
+    expect_version(a, 3);
+    reopen();
+    a = load("web", 2, STORE_REPAIRED);
+    assert_true(version_at(a, 0) == 1 && version_at(a, 1) == 2);
+}
+
 static void damaged_copies_are_nothing(void **state)
 {
     fill(load("web", 5, STORE_EMPTY), 1);
@@ -365,6 +441,95 @@ static void an_error_leaves_the_other_copy(void **state)
     assert_true(!a->failed && a->good[0] && a->good[1]);
     reopen();
     expect_version(load("web", 2, STORE_WHOLE), 50);
+}
+
+/* A write of one block more fails: so much has come back before. */
+static void fails_behind(struct store_area *a, unsigned version, unsigned requests)
+{
+    hold = true;
+    fill(a, version);
+    while (requests--)
+        one_back();
+    next_error = -EIO;
+    one_back();
+    assert_true(a->failed);
+}
+
+/* The second copy is the newer one, and what is written next is newer than that. */
+static void the_newer_copy_counts(void **state)
+{
+    struct store_area *a = load("web", 2, STORE_EMPTY);
+
+    fill(a, 1);
+    fails_behind(a, 2, 4); /* two blocks, what describes them, and the FLUSH */
+    for (unsigned version = 3; version < 7; version++) {
+        hold = true;
+        fill(a, version);
+        for (unsigned i = 0; i < 4; i++)
+            one_back();
+        cut();
+        reopen();
+        a = get("web", 2);
+        assert_int_equal(store_area_load(a), STORE_REPAIRED); /* held up at its first block */
+        expect_version(a, version);
+        next_error = -EIO;
+        one_back();
+        hold = false;
+    }
+}
+
+/* The newest version cannot be had: no later write brings it back. */
+static void what_was_passed_over_stays_so(void **state)
+{
+    struct store_area *a;
+
+    version_in_two_copies();
+    at(STORE_FIRST + 1)[77] ^= 4;
+    at(STORE_FIRST + 2)[77] ^= 4; /* the new one */
+    reopen();
+    a = get("web", 2);
+    hold = true;
+    assert_int_equal(store_area_load(a), STORE_REPAIRED);
+    expect_version(a, 1);
+    next_error = -EIO;
+    one_back();
+    store_area_put(a, 0, block_of(4, 0));
+    store_area_put(a, 1, block_of(2, 1)); /* as it was in there */
+    store_area_write(a);
+    one_back();
+    one_back();
+    write_back();
+    cut();
+    hold = false;
+    reopen();
+    expect_version(load("web", 2, STORE_REPAIRED), 1);
+}
+
+/* Of a directory of which one copy was written, that one stays while the other one is. Seven names
+ * more, and it takes two sectors. */
+static void the_newer_directory_is_kept(void **state)
+{
+    for (unsigned again = 0; again < 100; again++) {
+        store_close(&store);
+        drive_init();
+        assert_int_equal(open(), 0);
+        for (char name[] = "1"; name[0] <= '7'; name[0]++)
+            (void)get(name, 1);
+        assert_non_null(store_variables(&store, "web", 2));
+        asked_left = 2 + 1 + STORE_DIRECTORY_BLOCKS + 1; /* the area, one copy */
+        assert_int_equal(store_save(&store), -EIO);
+        cut();
+        reopen();
+        struct store_area *a = store_variables(&store, "web", 2);
+        assert_non_null(store_variables(&store, "more", 1));
+        unreliable = 6;
+        (void)!store_save(&store);
+        unreliable = 0;
+        assert_int_equal(store_area_load(a), STORE_EMPTY);
+        fill(a, 1);
+        reopen();
+        expect_version(load("web", 2, STORE_WHOLE), 1);
+    }
 }
 
 /* --- cuts --- */
@@ -589,12 +754,17 @@ int main(void)
         TEST(a_full_store_says_so),
         TEST(nobody_finds_what_was_anothers),
         TEST(one_copy_is_enough),
+        TEST(a_version_in_two_copies_is_made_whole_first),
+        TEST(nothing_is_written_where_that_fails),
         TEST(damaged_copies_are_nothing),
         TEST(one_directory_is_enough),
         TEST(other_peoples_things_stay),
         TEST(says_what_is_wrong_with_a_partition),
         TEST(an_area_lies_on_the_partition),
         TEST(an_error_leaves_the_other_copy),
+        TEST(the_newer_copy_counts),
+        TEST(what_was_passed_over_stays_so),
+        TEST(the_newer_directory_is_kept),
         TEST(a_cut_at_every_request),
         TEST(cuts_in_a_row),
     };
