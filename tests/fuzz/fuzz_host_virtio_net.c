@@ -77,10 +77,18 @@ static void put_used(const struct virtio_queue *q, unsigned n, uint32_t id, uint
     memcpy(q->ring + USED_AT + 4 + n % q->size * 8, element, 8);
 }
 
+/* It has been told of none where it said that it has room for none. */
+static bool is_there(const struct virtio_queue *q)
+{
+    return q->size != 0;
+}
+
 static void lie_in_a_ring(struct virtio_queue *q)
 {
     uint8_t what = next();
 
+    if (!is_there(q))
+        return;
     if (what & 1)
         put16(q, USED_AT + 2, (uint16_t)(q->used + (int8_t)next()));
     if (what & 2)
@@ -95,6 +103,8 @@ static void some_arrive(void)
     const struct virtio_queue *q = &v->in.ring;
     unsigned at = q->used;
 
+    if (!is_there(q))
+        return;
     for (unsigned i = next() % 64; i > 0; i--, at++) {
         uint16_t id, count = next() % 8;
 
@@ -111,6 +121,8 @@ static void some_have_gone(void)
     const struct virtio_queue *q = &v->out.ring;
     unsigned at = q->used;
 
+    if (!is_there(q))
+        return;
     for (unsigned i = next() % 64; i > 0; i--, at++) {
         uint16_t id;
 
