@@ -80,7 +80,7 @@ def compare(lab, **options):
                     f"it finds different:\n{listed(said)}\ndocs/FIDELITY.md has:\n{listed(expected)}")
 
 
-@scenario(bound=150, slow=True, row="fidelity")
+@scenario(bound=150, soak=True, row="fidelity")
 def fidelity(lab):
     """The test guests on Bochs' PC without Corbel."""
     compare(lab)

@@ -147,7 +147,7 @@ def memory_128M(lab):
     boot_and_prove(lab, NO_VID, memory="128M", check=check_memory(80, 128))
 
 
-@scenario(bound=120, slow=True)
+@scenario(bound=120, soak=True)
 def memory_1G(lab):
     boot_and_prove(lab, NO_VID, memory="1G", machine=2048, check=check_memory(900, 1024))
 

@@ -38,7 +38,7 @@ scenario(bound=150, slow=True, name="smp_4_on_2_without_vid", row="without vid")
 scenario(bound=150, slow=True, name="smp_4_on_2_without_all", row="without all")(
     smp_guests(4, 2, [g for g in SMP if g != "smp_init"],
                host="without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves"))
-scenario(bound=150, slow=True, name="smp_4_on_2_without_all_but_preempt", row="without all")(
+scenario(bound=150, soak=True, name="smp_4_on_2_without_all_but_preempt", row="without all")(
     smp_guests(4, 2, host="without = tpr, ept-2m, vpid, invpcid, rdtscp, xsaves"))
 
 
