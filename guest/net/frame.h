@@ -51,7 +51,7 @@ struct net_frame {
     X(LONG, "longer than the MTU")                                                                 \
     X(MALFORMED, "malformed")                                                                      \
     X(FORGED, "forged source")                                                                     \
-    X(RESERVED, "reserved address")                                                                \
+    X(RESERVED, "reserved")                                                                        \
     X(TAGGED, "tagged")                                                                            \
     X(STORM, "storm")                                                                              \
     X(NOBODY, "nobody there")                                                                      \

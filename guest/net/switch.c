@@ -8,6 +8,7 @@
 
 #define TYPE_TAGGED  0x8100u
 #define TYPE_SERVICE 0x88a8u
+#define TYPE_CONTROL 0x8808u /* IEEE 802.3, annex 31: pauses and the like */
 #define VID_MASK     0xfffu
 #define STORM_BYTES  2048u /* that many of one frame count as another one */
 
@@ -59,6 +60,27 @@ static struct net_port *free_port(struct net_switch *s)
     return p;
 }
 
+/* In a VLAN: behind whom others may be, for each of its ports. With the switch's lock held. */
+static void find_ways_out(struct net_switch *s, uint16_t vlan)
+{
+    unsigned count = 0, way[2] = {NET_NOWHERE, NET_NOWHERE}; /* the first ones */
+
+    for (unsigned i = 0; i < s->count; i++)
+        if (s->port[i]->attached && s->port[i]->what.vlan == vlan && s->port[i]->what.any_mac) {
+            if (count < 2)
+                way[count] = i;
+            count++;
+        }
+    for (unsigned i = 0; i < s->count; i++) {
+        struct net_port *p = s->port[i];
+
+        if (p->attached && p->what.vlan == vlan) {
+            p->ways_out = count - p->what.any_mac;
+            p->way_out = way[way[0] == i];
+        }
+    }
+}
+
 int net_port_attach(struct net_switch *s, const struct net_port_setup *what, struct net_port **out)
 {
     struct net_port *p;
@@ -81,6 +103,7 @@ int net_port_attach(struct net_switch *s, const struct net_port_setup *what, str
         p->open = false;
         p->attached = true;
         spin_unlock(&p->lock);
+        find_ways_out(s, what->vlan);
         *out = p;
     }
     spin_unlock(&s->lock);
@@ -96,6 +119,7 @@ void net_port_detach(struct net_port *p)
     spin_lock(&p->lock);
     p->open = p->attached = false;
     spin_unlock(&p->lock);
+    find_ways_out(s, p->what.vlan);
     spin_unlock(&s->lock);
 }
 
@@ -161,12 +185,22 @@ static bool has_tag(const uint8_t *head, uint32_t length)
     return (type == TYPE_TAGGED || type == TYPE_SERVICE) && length >= NET_ETHER + NET_TAG;
 }
 
-/* "Bridge group addresses" of IEEE 802.1Q: no bridge passes them on. Pauses are among them. */
-static bool is_reserved(const uint8_t *mac)
+/* Its type, behind all tags that it has. */
+static uint16_t type_of(const uint8_t *head, uint32_t length)
+{
+    for (length = MIN(length, NET_HEAD); has_tag(head, length); length -= NET_TAG)
+        head += NET_TAG;
+    return be16(head + 2 * NET_MAC);
+}
+
+/* "Bridge group addresses" of IEEE 802.1Q, and what one end of a cable says to the other: no bridge
+ * passes them on. A pause need not be to a group, so it is known by its type. */
+static bool is_reserved(const uint8_t *head, uint32_t length)
 {
     static const uint8_t reserved[] = {0x01, 0x80, 0xc2, 0x00, 0x00};
 
-    return memcmp(mac, reserved, sizeof(reserved)) == 0 && mac[5] < 16;
+    return (memcmp(head, reserved, sizeof(reserved)) == 0 && head[5] < 16) ||
+           type_of(head, length) == TYPE_CONTROL;
 }
 
 /* Whether that port may send that frame at all. */
@@ -181,8 +215,9 @@ static enum net_drop check(const struct net_port *p, const struct net_frame *f)
     if (f->length < NET_ETHER)
         return NET_DROP_SHORT;
     if (has_tag(head, f->length)) {
-        if (p->on->vlans && (be16(head + NET_ETHER) & VID_MASK) != 0)
-            return NET_DROP_TAGGED; /* its VLAN is not for it to choose */
+        if (p->on->vlans && ((be16(head + NET_ETHER) & VID_MASK) != 0 ||
+                             has_tag(head + NET_TAG, f->length - NET_TAG)))
+            return NET_DROP_TAGGED; /* its VLAN is not for it to choose, nor behind a priority */
         most += NET_TAG;
     }
     if (f->length > NET_MAX_FRAME ||
@@ -193,7 +228,17 @@ static enum net_drop check(const struct net_port *p, const struct net_frame *f)
         return NET_DROP_FORGED;
     if (o->gso && net_mac_is_group(head)) /* TCP has no groups */
         return NET_DROP_MALFORMED;
-    return is_reserved(head) ? NET_DROP_RESERVED : NET_TAKEN;
+    return is_reserved(head, f->length) ? NET_DROP_RESERVED : NET_TAKEN;
+}
+
+/* Bytes that a rate counts: of what is to be cut each segment has the headers. */
+static uint64_t bytes_of(const struct net_frame *f)
+{
+    const struct net_offload *o = &f->offload;
+
+    if (!o->gso)
+        return f->length;
+    return f->length + (uint64_t)((f->length - o->headers - 1) / o->segment) * o->headers;
 }
 
 /* --- to whom --- */
@@ -212,13 +257,13 @@ static bool hand_over(void *context, const struct net_frame *f)
     struct net_counts *c = &g->to->counts;
 
     g->why = g->to->what.ops->receive(g->to->what.owner, f);
+    g->work += f->length; /* taken or not: it may have been copied before it was found not to fit */
     if (g->why != NET_TAKEN) {
         add(&c->dropped[g->why], 1);
         return false;
     }
     add(&c->received, 1);
     add(&c->received_bytes, f->length);
-    g->work += f->length;
     return true;
 }
 
@@ -244,15 +289,17 @@ static void give(struct passage *g)
         add(&to->counts.dropped[NET_DROP_CLOSED], 1);
         return;
     }
-    if (!bucket_take(&to->in, f->length, g->now)) {
+    if (!bucket_take(&to->in, bytes_of(f), g->now)) {
         add(&to->counts.dropped[NET_DROP_RATE], 1);
         return;
     }
     g->from->reached[to->number / 64] |= BIT(to->number % 64);
-    if (needs(&f->offload) & ~to->can)
+    if (needs(&f->offload) & ~to->can) {
+        g->work += f->length;
         net_finish(f, to->can, hand_over, g);
-    else
+    } else {
         hand_over(g, f);
+    }
 }
 
 /* False: it is not for that port. */
@@ -281,21 +328,27 @@ static bool flood(struct passage *g, bool only_any_mac)
     return heard;
 }
 
-/* Learn where it comes from, and find where it goes to. */
+/* Learn where it comes from, and find where it goes to; NET_NOWHERE: to several, perhaps. */
 static enum net_drop look_up(const struct passage *g, unsigned *number)
 {
     struct net_switch *s = g->from->on;
     const struct net_port_setup *what = &g->from->what;
     const uint8_t *head = g->frame->piece[0].data;
     enum net_drop why = NET_TAKEN;
+    bool group = net_mac_is_group(head);
 
     spin_lock(&s->lock);
     if (what->any_mac && net_table_learn(&s->table, head + NET_MAC, what->vlan, g->from->number,
                                          g->now) == NET_LEARNED_FORGED)
         why = NET_DROP_FORGED;
     else
-        *number = net_mac_is_group(head) ? NET_NOWHERE
-                                         : net_table_find(&s->table, head, what->vlan, g->now);
+        *number = group ? NET_NOWHERE : net_table_find(&s->table, head, what->vlan, g->now);
+    if (!group && why == NET_TAKEN && *number == NET_NOWHERE) {
+        if (g->from->ways_out == 0)
+            why = NET_DROP_NOBODY;
+        else if (g->from->ways_out == 1)
+            *number = g->from->way_out;
+    }
     spin_unlock(&s->lock);
     return why;
 }
@@ -327,7 +380,7 @@ uint64_t net_port_send(struct net_port *p, const struct net_frame *f)
     struct passage g = {.from = p, .frame = f, .now = p->on->now()};
     enum net_drop why;
 
-    (void)bucket_take(&p->out, f->length, g.now); /* who cares has asked net_port_wait() */
+    (void)bucket_take(&p->out, bytes_of(f), g.now); /* who cares has asked net_port_wait() */
     why = pass(&g);
     if (why != NET_TAKEN) {
         net_port_refuse(p, why);

@@ -6,9 +6,9 @@
  *
  * A frame goes to the port where its destination is: that port's own address, or one that was
  * learned there. Only ports that may send from other addresses than their own (any_mac) can have
- * others behind them: so they alone are asked where a destination is not known. Groups go to all
- * ports of the VLAN. Two isolated ports do not hear each other. Nothing goes back to where it came
- * from.
+ * others behind them: so they alone are asked where a destination is not known, and where there is
+ * one of them, that is where it is. Groups go to all ports of the VLAN. Two isolated ports do not
+ * hear each other. Nothing goes back to where it came from.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 #include "guest/net/table.h"
 
 #define NET_AGE_SECONDS 300u
-#define NET_STORM_RATE  5000u /* frames to groups, and to who is not known, a second of one port */
+#define NET_STORM_RATE  5000u /* frames that go to several ports, a second of one port */
 #define NET_STORM_BURST 1000u
 #define NET_BURST       131072u /* bytes that a port with a rate may send or get at once */
 #define NET_PORT_WORK   128u
@@ -54,8 +54,10 @@ struct net_port {
     struct net_switch *on;
     unsigned number;
     struct net_port_setup what; /* changes with both locks held, and no sender */
-    bool unplugged;             /* atomic */
-    struct net_counts counts;   /* atomic, of one writer each: the sender, or who has the lock */
+    /* How many others of its VLAN have any_mac; if that is one, which. With the switch's lock. */
+    unsigned ways_out, way_out;
+    bool unplugged;           /* atomic */
+    struct net_counts counts; /* atomic, of one writer each: the sender, or who has the lock */
 
     /* The sender's. */
     struct net_bucket out, storm;
@@ -103,8 +105,8 @@ bool net_port_plugged(const struct net_port *p);
 
 /* Ticks of the switch's clock until the port may send by its rate; 0: now. */
 uint64_t net_port_wait(struct net_port *p);
-/* Send: how much work that was: bytes copied, all receivers counted, and NET_PORT_WORK for each
- * port that was looked at. */
+/* Send: how much work that was: bytes that were to be copied, for each receiver and each time, and
+ * NET_PORT_WORK for each port that was looked at. */
 uint64_t net_port_send(struct net_port *p, const struct net_frame *f);
 /* No more for now: receivers are told. */
 void net_port_sent(struct net_port *p);

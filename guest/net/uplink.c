@@ -28,7 +28,7 @@ static enum net_drop send_tagged(struct uplink_port *p, const struct net_frame *
     uint32_t skip = ADDRESSES + (has_tag ? NET_TAG : 0);
 
     if (f->count + 2 > UPLINK_PIECES)
-        return NET_DROP_LONG;
+        return NET_DROP_FULL;
     p->tag[0] = TYPE_TAGGED >> 8;
     p->tag[1] = TYPE_TAGGED & 0xff;
     p->tag[2] = (uint8_t)(tag >> 8);

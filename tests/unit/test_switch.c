@@ -282,11 +282,23 @@ static void test_vlans(void **state)
     frame[15] = 0; /* a priority is none */
     send_frame(1, 100);
     assert_int_equal(ears[2].last[14], 0x20);
+    for (unsigned service = 0; service < 2; service++) { /* but one may stand behind it */
+        frame[16] = service ? 0x88 : 0x81;
+        frame[17] = service ? 0xa8 : 0;
+        frame[18] = 0;
+        frame[19] = service ? 0 : 6;
+        send_frame(1, 100);
+        assert_int_equal(dropped(1, NET_DROP_TAGGED), service + 3);
+    }
+    send_frame(1, 17); /* there is none */
+    frame[16] = 8;
+    send_frame(1, 18);
+    assert_int_equal(dropped(1, NET_DROP_TAGGED), 4);
     sw.vlans = false; /* tags are the VMs' own affair */
     frame[15] = 6;
     send_frame(1, 1500 + 18);
     assert_int_equal(ears[2].length, 1518);
-    assert_int_equal(dropped(1, NET_DROP_TAGGED), 2);
+    assert_int_equal(dropped(1, NET_DROP_TAGGED), 4);
 }
 
 static void test_what_is_no_frame(void **state)
@@ -308,8 +320,25 @@ static void test_what_is_no_frame(void **state)
     send_frame(1, 60);
     assert_int_equal(dropped(1, NET_DROP_RESERVED), 1);
     frame[5] = 16;
+    frame[12] = 0x12;
     send_frame(1, 60);
     assert_int_equal(ears[2].heard, 4);
+    say(1, 1, 2); /* a pause to one alone, also behind tags */
+    for (unsigned tags = 0; tags < 3; tags++) {
+        memcpy(frame + 12 + 4 * tags, tags == 1 ? "\x88\xa8\0\1" : "\x81\0\0\1", 4);
+        memcpy(frame + 12 + 4 * (tags + 1), "\x88\x08\0\1", 4);
+        send_frame(1, 60);
+        assert_int_equal(dropped(1, NET_DROP_RESERVED), tags + 2);
+    }
+    memcpy(frame + 12, "\x88\x08\0\1", 4);
+    send_frame(1, 60);
+    assert_int_equal(dropped(1, NET_DROP_RESERVED), 5);
+    for (unsigned i = 12; i < sizeof(frame); i += 4)
+        memcpy(frame + i, "\x81\0\0\1", 4);
+    send_frame(1, 1500);
+    send_frame(1, 18);
+    assert_int_equal(ears[2].heard, 7);
+    address(everybody, own, 0x0800);
     to_do = (struct net_offload){.gso = NET_GSO_TCP4, .headers = 54, .segment = 1000};
     send_frame(1, 1514); /* nobody means that for a group */
     to_do = (struct net_offload){0};
@@ -395,6 +424,102 @@ static void test_rates(void **state)
     assert_int_equal(net_port_wait(ears[2].port), 0);
 }
 
+/* Of what is to be cut each segment has the headers, and counts as if it had been sent so. */
+static void test_rate_of_segments(void **state)
+{
+    const uint64_t cost = 54 + 128 + 127 * 54;
+    unsigned sent = 0;
+
+    assert_int_equal(plug(1, (struct net_port_setup){.rate = 1000000}), 0);
+    assert_int_equal(plug(2, (struct net_port_setup){.rate = 1000000}), 0);
+    net_port_open(ears[2].port, NET_CAN_CHECKSUM | NET_CAN_TCP4);
+    say(1, 1, 2);
+    to_do = (struct net_offload){.gso = NET_GSO_TCP4,
+                                 .checksum = true,
+                                 .start = 34,
+                                 .field = 50,
+                                 .headers = 54,
+                                 .segment = 1};
+    for (uint64_t end = now + 10 * HZ; now < end; now += MAX(net_port_wait(ears[1].port), 1u)) {
+        send_frame(1, 54 + 128);
+        sent++;
+    }
+    to_do = (struct net_offload){0};
+    assert_true(sent * cost <= 10 * 1000000 + NET_BURST + 2 * cost);
+    assert_true(sent * cost >= 10 * 1000000);
+    assert_int_equal(dropped(2, NET_DROP_RATE), 0); /* who gets it has the same limit */
+    net_port_detach(ears[1].port);
+    assert_int_equal(plug(1, (struct net_port_setup){0}), 0);
+    now += 100 * HZ;
+    ears[2].heard = 0;
+    to_do.gso = NET_GSO_TCP4;
+    to_do.headers = 54;
+    to_do.segment = 1;
+    for (unsigned i = 0; i < 100; i++)
+        send_frame(1, 54 + 128);
+    to_do = (struct net_offload){0};
+    assert_int_equal(ears[2].heard, NET_BURST / cost + 1);
+}
+
+static uint64_t work_of(unsigned n, uint32_t length)
+{
+    const struct net_piece piece = {frame, length};
+    const struct net_frame f = {
+        .piece = &piece, .count = 1, .length = length, .offload = to_do, .scratch = scratch};
+
+    return net_port_send(ears[n].port, &f);
+}
+
+/* Whoever sends in vain has kept the processor busy all the same. */
+static void test_work(void **state)
+{
+    for (unsigned i = 1; i <= 3; i++)
+        assert_int_equal(plug(i, (struct net_port_setup){0}), 0);
+    say(1, 1, 2);
+    assert_int_equal(work_of(1, 100), NET_PORT_WORK + 100);
+    ears[2].answer = NET_DROP_FULL;
+    assert_int_equal(work_of(1, 100), NET_PORT_WORK + 100);
+    to_do = (struct net_offload){.checksum = true, .start = 34, .field = 50};
+    assert_int_equal(work_of(1, 100), NET_PORT_WORK + 2 * 100); /* it is completed first */
+    to_do = (struct net_offload){0};
+    net_port_close(ears[2].port);
+    assert_int_equal(work_of(1, 100), NET_PORT_WORK);
+    memset(frame, 255, 6);
+    assert_int_equal(work_of(1, 100), 3 * NET_PORT_WORK + 100);
+}
+
+/* One way out is as good as an address that is known: there is no storm, and nobody else is asked.
+ * A flood of addresses from there does not slow down who is inside. */
+static void test_one_way_out(void **state)
+{
+    unsigned heard;
+
+    assert_int_equal(plug(1, (struct net_port_setup){0}), 0);
+    assert_int_equal(plug(2, (struct net_port_setup){.any_mac = true}), 0);
+    assert_int_equal(plug(3, (struct net_port_setup){0}), 0);
+    for (unsigned i = 0; i < 3000; i++)
+        assert_int_equal(say(1, 1, 2000 + i), 1 << 2);
+    assert_int_equal(work_of(1, 100), NET_PORT_WORK + 100);
+    assert_int_equal(say(2, 2000, 2001), 0); /* behind itself, if anywhere */
+    assert_int_equal(dropped(2, NET_DROP_NOBODY), 1);
+    assert_int_equal(plug(4, (struct net_port_setup){.any_mac = true}), 0);
+    assert_int_equal(say(2, 2000, 2001), 1 << 4);
+    heard = ears[2].heard;
+    for (unsigned i = 0; i < 3000; i++)
+        say(1, 1, 6000 + i); /* from now on there are two */
+    assert_int_equal(ears[2].heard - heard, NET_STORM_BURST + 1);
+    assert_int_equal(dropped(1, NET_DROP_STORM), 3000 - NET_STORM_BURST - 1);
+    net_port_detach(ears[2].port);
+    ears[2].port = NULL;
+    for (unsigned i = 0; i < 3000; i++)
+        assert_int_equal(say(1, 1, 6000 + i), 1 << 4);
+    net_port_detach(ears[4].port);
+    ears[4].port = NULL;
+    assert_int_equal(say(1, 1, 6000), 0);
+    assert_int_equal(work_of(1, 100), 0);
+    assert_int_equal(dropped(1, NET_DROP_NOBODY), 2);
+}
+
 static void test_storm(void **state)
 {
     unsigned heard;
@@ -428,6 +553,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_receivers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_attach, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rates, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_rate_of_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_work, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_way_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_storm, setup, teardown),
     };
 

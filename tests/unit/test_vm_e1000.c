@@ -371,7 +371,7 @@ static void test_receives(void **state)
     comes(NULL, 100, 1);
     assert_int_equal(take(data), 100);
     comes(NULL, 1600, 1);
-    assert_int_equal(dropped(NET_DROP_LONG), 1);
+    assert_int_equal(dropped(NET_DROP_FILTERED), 1);
 }
 
 static void test_what_is_wanted(void **state)
