@@ -97,8 +97,16 @@ static void set_link(struct net_card *c, bool up)
     if (c->up == up)
         return;
     c->up = up;
-    log_info("%s: link %s", c->name, up ? "up" : "down");
     c->user->link(c->context, up);
+}
+
+/* When somebody looks after it: a link may come and go more quickly than anybody could read. */
+static void say_link(struct net_card *c)
+{
+    if (c->said_up == c->up)
+        return;
+    c->said_up = c->up;
+    log_info("%s: link %s", c->name, c->up ? "up" : "down");
 }
 
 /* What a frame begins with is looked at, in its first piece alone. */
@@ -191,11 +199,21 @@ static void lose(struct net_card *c)
         host_pci_command(c->pci, 0, HOST_PCI_MASTER);
     log_error("%s: the card does not work any more, and is not used until the next start", c->name);
     set_link(c, false);
+    say_link(c);
+}
+
+/* Another reset: whether that is too much of it. */
+static bool is_worn(struct net_card *c)
+{
+    uint64_t now = rdtsc(), rest = NET_CARD_REST * tsc_hz;
+
+    c->forgotten = MAX(c->forgotten, now) + rest;
+    return c->in_vain++ == NET_CARD_TRIES || c->forgotten - now > NET_CARD_WORN * rest;
 }
 
 static void reset(struct net_card *c, const char *why)
 {
-    if (c->in_vain++ == NET_CARD_TRIES) {
+    if (is_worn(c)) {
         lose(c);
         return;
     }
@@ -253,6 +271,7 @@ static void look_after(struct net_card *c, uint64_t now)
         reset(c, "what is to be sent does not go");
     else if (is_deaf(c))
         reset(c, "what comes is not taken");
+    say_link(c);
 }
 
 uint64_t net_cards_work(void)
@@ -321,8 +340,8 @@ int net_card_start(struct net_card *c, const struct net_card_user *user, void *c
     c->user = user;
     c->context = context;
     c->longest = longest;
-    c->up = false;
-    c->hang_from = c->next_look = 0;
+    c->up = c->said_up = false;
+    c->hang_from = c->next_look = c->forgotten = 0;
     c->in_vain = 0;
     error = c->ops->start(c);
     if (error) {
@@ -331,6 +350,7 @@ int net_card_start(struct net_card *c, const struct net_card_user *user, void *c
     }
     set_state(c, NET_CARD_RUNS);
     set_link(c, c->ops->link(c));
+    say_link(c);
     return 0;
 }
 

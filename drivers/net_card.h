@@ -5,7 +5,8 @@
  * Anybody may send, with locks of his own held: a frame is copied into the card's buffers, so that
  * nobody waits for the wire. What comes is processor 0's: interrupts, or net_cards_work() where
  * there are none, hand it to the card's user, with no lock held. A card that hangs is reset; one
- * that hangs again and again is lost: it is cut off from memory, and its link is down for good.
+ * that hangs again and again, or in vain, is lost: it is cut off from memory, and its link is down
+ * for good.
  */
 #pragma once
 
@@ -20,7 +21,9 @@
 #define NET_CARD_HEADER 18u  /* Ethernet, with a tag */
 #define NET_CARD_SHORT  60u  /* what is shorter is padded on the wire */
 #define NET_CARD_BUDGET 48u  /* frames that are taken at once */
-#define NET_CARD_TRIES  3u   /* resets in vain, until it is lost */
+#define NET_CARD_TRIES  3u   /* resets in vain, until it is lost; */
+#define NET_CARD_WORN   10u  /* or any that are not forgotten yet: */
+#define NET_CARD_REST   10u  /* one in so many seconds is */
 #define NET_CARD_HANG   2u   /* seconds in which nothing that was to be sent has gone */
 #define NET_CARD_STRAYS 1000 /* interrupts in a row that were not the card's */
 
@@ -101,8 +104,9 @@ struct net_card {
     /* Processor 0's. */
     const struct net_card_user *user;
     void *context;
-    bool up;
+    bool up, said_up;                           /* said_up: on the log */
     uint64_t next_look, hang_from, gone_before; /* hang_from: 0, nothing waits */
+    uint64_t forgotten;                         /* when all resets will be */
     unsigned in_vain, strays_in_row, deaf;
     bool overrun; /* since the last look */
     uint64_t received_before;

@@ -24,6 +24,7 @@
 #define LEAST     16u /* descriptors */
 
 #define BUFFERS_AT 10 /* in the header */
+#define HALVES     3u /* looks, until what is missing of a frame is not waited for any more */
 
 #define LONGEST (9216u + NET_CARD_HEADER)
 
@@ -100,7 +101,8 @@ static int start(struct net_card *c)
     struct virtio_net *v = of(c);
     int error = begin(v);
 
-    v->changed = v->in_bad = v->out_bad = false;
+    v->changed = v->in_bad = v->out_bad = v->half = false;
+    v->halves = 0;
     v->next = v->last = v->taken_count = 0;
     memset(v->count, 0, sizeof(v->count));
     memset(v->sent, 0, sizeof(v->sent));
@@ -253,8 +255,10 @@ static int take(struct net_card *c, struct net_arrival *a)
         return 0;
     count = buffers_of(v);
     v->in_bad = count > v->in.ring.size;
-    if (count > (unsigned)came)
+    v->half = count > (unsigned)came;
+    if (v->half)
         return 0;
+    v->halves = 0;
     *a = (struct net_arrival){0};
     for (unsigned n = 0; n < count && !v->in_bad; n++)
         good = add_piece(v, n, a) && good;
@@ -283,9 +287,10 @@ static bool gone(struct net_card *c)
 
 static bool sick(struct net_card *c)
 {
-    const struct virtio_net *v = of(c);
+    struct virtio_net *v = of(c);
 
-    return v->in_bad || v->out_bad || virtio_wants_reset(&v->virtio);
+    v->halves = v->half ? v->halves + 1 : 0;
+    return v->in_bad || v->out_bad || v->halves == HALVES || virtio_wants_reset(&v->virtio);
 }
 
 static bool link(struct net_card *c)

@@ -24,6 +24,8 @@ struct virtio_net {
     unsigned vectors;     /* the first is of what comes, the second of the link */
     bool changed;         /* so it says of its link */
     bool in_bad, out_bad; /* what it has put into that ring cannot be: nothing of it is taken */
+    bool half;            /* of the next frame not all is there, */
+    unsigned halves;      /* and so it was when somebody has looked so often */
 
     struct virtio_net_queue out;
     uint16_t next, last;        /* descriptors: to be filled next, the oldest one that is out */

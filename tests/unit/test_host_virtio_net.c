@@ -1,4 +1,5 @@
 /* links: drivers/virtio_net.c drivers/virtio.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+#include "arch/x86/lib/log.h"
 #include "tests/unit/host_virtio_net.h"
 
 static void what_it_is(void **state)
@@ -242,6 +243,33 @@ static void a_link(void **state)
     assert_int_equal(heard.ups, 2);
 }
 
+static unsigned lines;
+
+static void count_line(enum log_level level, const char *line, size_t length)
+{
+    lines++;
+}
+
+/* It may change as often as it likes: the log hears of it twice a second at most. */
+static void a_link_that_flaps(void **state)
+{
+    log_set_sink(count_line);
+    lines = 0;
+    start();
+    assert_int_equal(lines, 1);
+    for (unsigned i = 0; i < 1001; i++) {
+        m.link = !m.link;
+        virtio_net_changed(v);
+    }
+    assert_int_equal(heard.ups + heard.downs, 1002);
+    assert_int_equal(lines, 1);
+    second(1);
+    assert_int_equal(lines, 2);
+    second(5);
+    assert_int_equal(lines, 2);
+    log_set_sink(NULL);
+}
+
 static void polled(void **state)
 {
     v->vectors = 0;
@@ -253,10 +281,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
-        TEST(what_it_is),   TEST(what_it_takes), TEST(cannot_be_used), TEST(cannot_be_started),
-        TEST(sends),        TEST(small_ring),    TEST(full),           TEST(looks_by_itself),
-        TEST(out_of_order), TEST(receives),      TEST(not_mergeable),  TEST(in_pieces),
-        TEST(a_link),       TEST(polled),
+        TEST(what_it_is),   TEST(what_it_takes),     TEST(cannot_be_used), TEST(cannot_be_started),
+        TEST(sends),        TEST(small_ring),        TEST(full),           TEST(looks_by_itself),
+        TEST(out_of_order), TEST(receives),          TEST(not_mergeable),  TEST(in_pieces),
+        TEST(a_link),       TEST(a_link_that_flaps), TEST(polled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

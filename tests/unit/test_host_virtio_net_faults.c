@@ -182,6 +182,52 @@ static void hangs_for_good(void **state)
     assert_false(send(300));
 }
 
+/* A number of buffers that never come: it would wait for them, and hear nothing, for ever. */
+static void half_a_frame_for_good(void **state)
+{
+    start();
+    for (unsigned i = 0; i < 3; i++) { /* one that hesitates is good */
+        assert_true(put(pattern, 100, 2, 100 + HEADER));
+        second(1);
+        assert_true(put(NULL, 0, 0, 50));
+        second(1);
+    }
+    assert_int_equal(card->counts.resets, 0);
+    assert_true(put(pattern, 100, 2, 100 + HEADER));
+    second(2);
+    assert_int_equal(card->counts.resets, 1);
+    fill(8);
+    hears(300);
+    second(9);
+    assert_int_equal(card->counts.resets, 1);
+}
+
+/* It sends between two faults, so none of its resets is in vain. */
+static void is_sick(unsigned times, unsigned seconds)
+{
+    for (unsigned i = 0; i < times && card->state == NET_CARD_RUNS; i++) {
+        m.status |= 0x40;
+        second(1);
+        assert_true(send(300) == (card->state == NET_CARD_RUNS));
+        net_card_sent(card);
+        second(seconds - 1);
+    }
+}
+
+static void sick_again_and_again(void **state)
+{
+    start();
+    is_sick(100, 30);
+    assert_int_equal(card->counts.resets, 100);
+    assert_int_equal(card->state, NET_CARD_RUNS);
+    second(200);
+    is_sick(100, 2);
+    assert_int_equal(card->state, NET_CARD_LOST);
+    assert_true(card->counts.resets >= 100 + NET_CARD_WORN &&
+                card->counts.resets <= 100 + NET_CARD_WORN * 3 / 2);
+    assert_false(wire.master);
+}
+
 /* One that does not let go of memory is not started again on it. */
 static void is_not_reset(void **state)
 {
@@ -214,6 +260,8 @@ int main(void)
         TEST(says_that_it_is_sick),
         TEST(a_hang),
         TEST(hangs_for_good),
+        TEST(half_a_frame_for_good),
+        TEST(sick_again_and_again),
         TEST(is_not_reset),
         TEST(goes_away),
     };
