@@ -328,6 +328,8 @@ static const struct exit_row {
     (REQUEST_INIT | REQUEST_STARTUP | REQUEST_EOI_EXITS | REQUEST_VIEW | REQUEST_MEMORY |          \
      REQUEST_FLUSH | REQUEST_CLOCK | REQUEST_UNHALT)
 
+#define SERVE_ROUNDS 16u /* of requests that come while others are served */
+
 /* Returns what is still to be done. */
 static __attribute__((noinline)) uint32_t serve_memory(struct vcpu *v, uint32_t requests)
 {
@@ -351,27 +353,64 @@ static __attribute__((noinline)) void serve_rare(struct vcpu *v, uint32_t reques
         pv_serve(v, requests);
 }
 
+static inline uint32_t take_requests(struct vcpu *v)
+{
+    return __atomic_exchange_n(&v->task.requests, 0, __ATOMIC_ACQUIRE);
+}
+
+/* Those that say what becomes of the vCPU: LEAVE, and nothing more is to be done, or RESCHEDULE. */
+static inline __attribute__((always_inline)) uint32_t serve(struct vcpu *v, uint32_t requests)
+{
+    if (requests & REQUEST_LEAVE) {
+        vcpu_ask(v, serve_memory(v, requests)); /* the rest for when it comes back */
+        return REQUEST_LEAVE;
+    }
+    v->halted |= (requests & REQUEST_HALT) != 0;
+    if (UNLIKELY(requests & REQUESTS_RARE))
+        serve_rare(v, requests);
+    if (requests & REQUEST_TIMER)
+        vcpu_run_timers(v);
+    if (requests & (REQUEST_EVENT | REQUEST_TIMER))
+        vcpu_deliver_events(v);
+    return requests & REQUEST_RESCHEDULE;
+}
+
+/* What was asked for while that was done. Other vCPUs may ask more quickly than this one can serve,
+ * for as long as they like: after some rounds its processor is for others. */
+static __attribute__((noinline)) uint32_t serve_more(struct vcpu *v, uint32_t requests)
+{
+    uint32_t become = 0;
+    unsigned round = 0;
+
+    do {
+        become |= serve(v, requests);
+        if (become & REQUEST_LEAVE)
+            return become;
+        if (++round == SERVE_ROUNDS)
+            return REQUEST_RESCHEDULE;
+    } while ((requests = take_requests(v)));
+    return become;
+}
+
 /* What was asked for meanwhile; returns an enum vcpu_leave. */
 static int serve_requests(struct vcpu *v)
 {
-    uint32_t requests;
-    bool reschedule = false, test = v->task.requests & REQUEST_RELOAD;
+    uint32_t requests, become = 0;
+    bool test = v->task.requests & REQUEST_RELOAD;
 
     if (UNLIKELY(test))
         vcpu_reload_test(v);
-    while ((requests = __atomic_exchange_n(&v->task.requests, 0, __ATOMIC_ACQUIRE))) {
-        if (requests & REQUEST_LEAVE) {
-            vcpu_ask(v, serve_memory(v, requests)); /* the rest for when it comes back */
+    requests = take_requests(v);
+    if (requests) {
+        become = serve(v, requests);
+        if (UNLIKELY(become & REQUEST_LEAVE))
             return VCPU_REQUEST;
+        requests = take_requests(v);
+        if (UNLIKELY(requests)) {
+            become |= serve_more(v, requests);
+            if (become & REQUEST_LEAVE)
+                return VCPU_REQUEST;
         }
-        v->halted |= (requests & REQUEST_HALT) != 0;
-        if (UNLIKELY(requests & REQUESTS_RARE))
-            serve_rare(v, requests);
-        reschedule |= (requests & REQUEST_RESCHEDULE) != 0;
-        if (requests & REQUEST_TIMER)
-            vcpu_run_timers(v);
-        if (requests & (REQUEST_EVENT | REQUEST_TIMER))
-            vcpu_deliver_events(v);
     }
     if (UNLIKELY(test))
         vcpu_ask(v, REQUEST_RELOAD);
@@ -382,7 +421,7 @@ static int serve_requests(struct vcpu *v)
         if (v->halted)
             return VCPU_HALTED;
     }
-    return reschedule ? VCPU_PREEMPTED : VCPU_STAY;
+    return become & REQUEST_RESCHEDULE ? VCPU_PREEMPTED : VCPU_STAY;
 }
 
 /* Before the guest runs again: the next exit for a timer. now is the host's TSC. */

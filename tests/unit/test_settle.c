@@ -1,6 +1,6 @@
 /* links: guest/cpu/wires.c guest/cpu/exit.c guest/cpu/settle.c */
-/* What shows in a VM's memory is another: who is told, and what a vCPU does before its next entry.
- */
+/* What shows in a VM's memory is another: who is told, and what a vCPU does before its next entry,
+ * for that and for whatever else it is asked. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -161,6 +161,19 @@ NORETURN void panic(const char *fmt, ...)
     abort();
 }
 
+/* Others ask as quickly as it can be done. */
+static unsigned deliveries, askers;
+static uint32_t asked;
+
+void vcpu_deliver_events(struct vcpu *v)
+{
+    deliveries++;
+    if (askers) {
+        askers--;
+        vcpu_ask(v, asked);
+    }
+}
+
 #define UNUSED_VOID(declaration)                                                                   \
     declaration                                                                                    \
     {                                                                                              \
@@ -198,7 +211,6 @@ UNUSED_VOID(void lapic_eoi_exit(struct lapic *l, uint8_t vector))
 UNUSED_VOID(void log_line(enum log_level level, const char *fmt, ...))
 UNUSED_VOID(void step_fault(struct vcpu *v))
 UNUSED_VOID(void vcpu_apic_mode(struct vcpu *v))
-UNUSED_VOID(void vcpu_deliver_events(struct vcpu *v))
 UNUSED_VOID(void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error))
 UNUSED_VOID(void vcpu_nmi(struct vcpu *v))
 UNUSED_VOID(void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error))
@@ -231,6 +243,8 @@ static int setup(void **state)
     refusal = 0;
     vm.debugged = false;
     refreshes = flushes = views = kicks = synchronized = reaped = told = 0;
+    deliveries = askers = 0;
+    asked = REQUEST_EVENT;
     return 0;
 }
 
@@ -320,6 +334,32 @@ static void a_page_that_is_kept(void **state)
     assert_int_equal(page, HERE);
 }
 
+/* What comes while it serves is served, too: but not for as long as others like. */
+static void others_that_ask_for_ever(void **state)
+{
+    vcpu_ask(a, REQUEST_EVENT);
+    askers = 5;
+    assert_int_equal(vcpu_prepare(a), VCPU_STAY);
+    assert_int_equal(deliveries, 6);
+    assert_int_equal(a->task.requests, 0);
+    vcpu_ask(a, REQUEST_EVENT);
+    askers = 1000000;
+    assert_int_equal(vcpu_prepare(a), VCPU_PREEMPTED);
+    assert_true(deliveries >= 10 && deliveries <= 100);
+    assert_int_equal(a->task.requests, REQUEST_EVENT); /* when it has its processor again */
+    askers = 0;
+    assert_int_equal(vcpu_prepare(a), VCPU_STAY);
+    asked = REQUEST_RESCHEDULE;
+    askers = 1;
+    vcpu_ask(a, REQUEST_EVENT);
+    assert_int_equal(vcpu_prepare(a), VCPU_PREEMPTED);
+    asked = REQUEST_LEAVE | REQUEST_EVENT;
+    askers = 1;
+    vcpu_ask(a, REQUEST_EVENT);
+    assert_int_equal(vcpu_prepare(a), VCPU_REQUEST);
+    assert_int_equal(a->task.requests, REQUEST_LEAVE | REQUEST_EVENT);
+}
+
 /* Devices that come before vCPUs, or go after them. */
 static void without_vcpus(void **state)
 {
@@ -340,6 +380,7 @@ int main(void)
         cmocka_unit_test_setup(nobodys_access, setup),
         cmocka_unit_test_setup(a_page_that_is_given, setup),
         cmocka_unit_test_setup(a_page_that_is_kept, setup),
+        cmocka_unit_test_setup(others_that_ask_for_ever, setup),
         cmocka_unit_test_setup(without_vcpus, setup),
     };
 
