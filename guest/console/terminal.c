@@ -83,10 +83,23 @@ static bool turns(uint32_t c)
            (c >= 0x2066 && c <= 0x2069);
 }
 
-/* Nothing is seen of them: "corbel:" with one inside is "corbel:". */
+/* Nothing is seen of them: "corbel:" with one inside is "corbel:". Unicode's
+ * Default_Ignorable_Code_Point, but for those that are as wide as a blank; and annotations. */
 static bool is_invisible(uint32_t c)
 {
-    return c == 0xad || (c >= 0x200b && c <= 0x200d) || (c >= 0x2060 && c <= 0x2064) || c == 0xfeff;
+    static const struct {
+        uint32_t first, last;
+    } ranges[] = {
+        {0xad, 0xad},       {0x34f, 0x34f},   {0x1160, 0x1160},   {0x17b4, 0x17b5},
+        {0x180b, 0x180f},   {0x200b, 0x200d}, {0x2060, 0x206f},   {0xfe00, 0xfe0f},
+        {0xfeff, 0xfeff},   {0xfff0, 0xfffb}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a},
+        {0xe0000, 0xe0fff},
+    };
+
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++)
+        if (c >= ranges[i].first && c <= ranges[i].last)
+            return true;
+    return false;
 }
 
 /* --- byte by byte --- */

@@ -17,6 +17,13 @@ void terminal_disturb(struct terminal_out *o)
     o->t->matched = 0;
 }
 
+/* A control function of which nothing is seen, and behind which the text goes on. */
+static void unseen(struct terminal_out *o)
+{
+    if (o->t->matched == TERMINAL_MATCHED)
+        terminal_disturb(o);
+}
+
 void terminal_put_character(struct terminal_out *o, const void *bytes, size_t length)
 {
     terminal_resume(o);
@@ -39,15 +46,13 @@ void terminal_control_code(struct terminal_out *o, uint8_t byte)
         t->in_line = false;
         break;
     case '\r':
-        if (t->matched == TERMINAL_MATCHED)
-            terminal_disturb(o);
+        unseen(o);
         terminal_put(o, "\r", 1);
         t->away = false;
         break;
     case '\b':
     case '\t':
-        if (t->matched == TERMINAL_MATCHED)
-            terminal_disturb(o);
+        unseen(o);
         terminal_put_character(o, &byte, 1);
         break;
     case SO:
@@ -85,7 +90,10 @@ static void put_move(struct terminal_out *o, char final)
 
 static void put_edit(struct terminal_out *o, char final)
 {
-    terminal_disturb(o);
+    if (strchr("JKX", final))
+        unseen(o);
+    else
+        terminal_disturb(o);
     put_sequence(o, final);
     o->t->in_line = o->t->away = true;
 }
@@ -126,7 +134,7 @@ static void select_modes(struct terminal_out *o, char final)
     }
     t->params = (uint8_t)kept;
     if (kept) {
-        terminal_disturb(o);
+        unseen(o);
         put_sequence(o, final);
     }
 }
@@ -139,7 +147,10 @@ static void select_region(struct terminal_out *o)
 
 static void save(struct terminal_out *o, bool back, const char *sequence)
 {
-    terminal_disturb(o);
+    if (back)
+        terminal_disturb(o);
+    else
+        unseen(o);
     terminal_resume(o);
     terminal_put_text(o, sequence);
     if (!back) {

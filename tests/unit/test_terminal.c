@@ -187,6 +187,22 @@ static void test_marks(void **state)
            "bel\xc2\xad:\xef\xbb\xbf x",
            "cor\xe2\x80\x8b"
            "bel\xc2\xad:\xef\xbb\xbf(guest) x");
+    /* Whatever stands there and is not seen. */
+    expect("c\xef\xb8\x8fo\xcd\x8fr\xf3\xa0\x81\x81"
+           "b\xe1\xa0\x8e"
+           "e\xe2\x81\xaa"
+           "l\xef\xbf\xba: x",
+           "c\xef\xb8\x8fo\xcd\x8fr\xf3\xa0\x81\x81"
+           "b\xe1\xa0\x8e"
+           "e\xe2\x81\xaa"
+           "l\xef\xbf\xba:(guest) x");
+    expect("corbel:\xe3\x85\xa4x", "corbel:(guest)\xe3\x85\xa4x"); /* a blank of another kind */
+    expect("c\x1b[?25lo\x1b[Kr\x1b\x37"
+           "b\x1b[Je\x1b[?1hl\x1b[s: \x1b[4h",
+           "c\x1b[?25lo\x1b[Kr\x1b\x37"
+           "b\x1b[Je\x1b[?1hl\x1b[s:(guest) \x1b[4h");
+    expect("corbel\x1b[X: \x1b[2X", "corbel\x1b[X:(guest) \x1b[2X");
+    expect("corbel:\x1b\x37 x", "corbel:(guest)\x1b\x37 x");
     expect("ccorbel: corcorbel: ", "ccorbel:(guest) corcorbel:(guest) ");
     expect("cor\rbel: ", "cor\rbel:(guest) ");
     expect("cor\nbel: ", "cor\nbel: ");
