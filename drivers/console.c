@@ -45,9 +45,10 @@ static void sink(enum log_level level, const char *text, size_t length)
     int used = format(line, sizeof(line) - 2, "%s%.*s", levels[level].prefix, (int)length, text);
 
     used = MIN(used, LINE_SIZE - 3);
-    /* Text may come from a config or a guest: it must not steer the terminal. */
+    /* Text may come from a config or a guest: it must not steer the terminal, which may take bytes
+     * above ASCII for control codes, or for text that runs the other way. */
     for (int i = 0; i < used; i++)
-        if ((uint8_t)line[i] < ' ' || line[i] == 0x7f)
+        if ((uint8_t)line[i] < ' ' || (uint8_t)line[i] > '~')
             line[i] = '?';
     line[used] = '\r';
     line[used + 1] = '\n';
