@@ -289,8 +289,8 @@ static bool sick(struct net_card *c)
 {
     struct virtio_net *v = of(c);
 
-    v->halves = v->half ? v->halves + 1 : 0;
-    return v->in_bad || v->out_bad || v->halves == HALVES || virtio_wants_reset(&v->virtio);
+    v->halves += v->half;
+    return v->in_bad || v->out_bad || v->halves >= HALVES || virtio_wants_reset(&v->virtio);
 }
 
 static bool link(struct net_card *c)
