@@ -377,6 +377,11 @@ static void raise(struct net_card *c)
     put(of(c), ICS, CAUSE_LSC);
 }
 
+static void quiet(struct net_card *c, bool on)
+{
+    put(of(c), on ? IMC : IMS, CAUSES & ~CAUSE_LSC);
+}
+
 const struct net_card_ops e1000_ops = {
     .prepare = e1000_prepare,
     .start = start,
@@ -390,4 +395,5 @@ const struct net_card_ops e1000_ops = {
     .link = link,
     .gone = gone,
     .raise = raise,
+    .quiet = quiet,
 };

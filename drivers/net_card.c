@@ -8,10 +8,11 @@
 #include "arch/x86/tsc.h"
 #include "drivers/pci.h"
 
-#define POLL_HZ 1000
-#define MORE_HZ 10000 /* what one look has left over */
-#define LOOK_HZ 2     /* links and hangs */
-#define DEAF    3     /* looks in which there was no room for anything and nothing came */
+#define POLL_HZ   1000
+#define MORE_HZ   5000 /* what one look has left over, at most */
+#define TAKE_PART 2000 /* of a second: as long frames are taken in one go, and one frame more */
+#define LOOK_HZ   2    /* links and hangs */
+#define DEAF      3    /* looks in which there was no room for anything and nothing came */
 
 static struct net_card *cards[NET_CARDS];
 static unsigned count, left_out;
@@ -115,30 +116,54 @@ static bool begins_well(const struct net_arrival *a)
     return a->count == 1 || a->piece[0].length >= NET_CARD_FIRST;
 }
 
-/* True: there may be more. */
+/* True: there may be more. One frame that goes to many may take long. */
 static bool receive(struct net_card *c)
 {
+    uint64_t start = rdtsc();
     struct net_arrival a;
     unsigned n = 0;
-    bool any = false;
+    bool any = false, more = false;
     int result;
 
-    while (n < NET_CARD_BUDGET && (result = c->ops->take(c, &a)) != 0) {
+    while (!more && (result = c->ops->take(c, &a)) != 0) {
         n++;
         if (result < 0 || !begins_well(&a)) {
             add(&c->counts.bad, 1);
-            continue;
+        } else {
+            add(&c->counts.received, 1);
+            add(&c->counts.received_bytes, a.length);
+            c->user->receive(c->context, &a);
+            any = true;
         }
-        add(&c->counts.received, 1);
-        add(&c->counts.received_bytes, a.length);
-        c->user->receive(c->context, &a);
-        any = true;
+        more = n == NET_CARD_BUDGET || rdtsc() - start >= tsc_hz / TAKE_PART;
     }
     if (n)
         c->ops->give(c);
     if (any)
         c->user->received(c->context);
-    return n == NET_CARD_BUDGET;
+    return more;
+}
+
+/* Whatever somebody outside sends, half of the processor is for others: behind a whole look it is
+ * not interrupted, and the next one has its time. True: that has just been found. */
+static bool take(struct net_card *c, uint64_t now)
+{
+    bool was_quiet = c->next_take, more;
+    uint64_t end;
+
+    if (now < c->next_take)
+        return false;
+    more = receive(c);
+    if (was_quiet && !more) { /* what has come since was not told */
+        c->ops->quiet(c, false);
+        more = receive(c);
+        was_quiet = false;
+    }
+    if (more && !was_quiet)
+        c->ops->quiet(c, true);
+    end = rdtsc();
+    c->next_take = more ? end + MAX(tsc_hz / MORE_HZ, end - now) : 0;
+    return more;
 }
 
 static void note_causes(struct net_card *c, unsigned causes)
@@ -182,11 +207,8 @@ void net_card_interrupt(void *card)
         return;
     note_causes(c, causes);
     /* What is in memory is the truth: some models do not tell the cause. */
-    if (receive(c)) {
-        c->next_look = 0;
-        if (attention)
-            attention();
-    }
+    if (take(c, rdtsc()) && attention)
+        attention();
 }
 
 /* --- hangs --- */
@@ -225,7 +247,7 @@ static void reset(struct net_card *c, const char *why)
         lose(c);
         return;
     }
-    c->hang_from = 0;
+    c->hang_from = c->next_take = 0;
     c->deaf = 0;
     set_state(c, NET_CARD_RUNS);
     set_link(c, c->ops->link(c));
@@ -274,6 +296,14 @@ static void look_after(struct net_card *c, uint64_t now)
     say_link(c);
 }
 
+/* When it wants to be looked at again. */
+static uint64_t next_of(const struct net_card *c, uint64_t now)
+{
+    if (c->next_take)
+        return MIN(c->next_look, c->next_take);
+    return c->interrupting ? c->next_look : MIN(c->next_look, now + tsc_hz / POLL_HZ);
+}
+
 uint64_t net_cards_work(void)
 {
     uint64_t wake = UINT64_MAX;
@@ -281,20 +311,17 @@ uint64_t net_cards_work(void)
     for (unsigned i = 0; i < count; i++) {
         struct net_card *c = cards[i];
         uint64_t now = rdtsc(), next;
-        bool more;
 
         if (state_of(c) != NET_CARD_RUNS)
             continue;
-        if (!c->interrupting)
+        if (!c->interrupting || c->next_take)
             note_causes(c, c->ops->causes(c));
-        more = receive(c);
+        (void)take(c, now);
         if (now >= c->next_look) {
             look_after(c, now);
             c->next_look = now + tsc_hz / LOOK_HZ;
         }
-        next = more              ? now + tsc_hz / MORE_HZ
-               : c->interrupting ? c->next_look
-                                 : MIN(c->next_look, now + tsc_hz / POLL_HZ);
+        next = next_of(c, now);
         wake = MIN(wake, next);
     }
     return wake;
@@ -341,7 +368,7 @@ int net_card_start(struct net_card *c, const struct net_card_user *user, void *c
     c->context = context;
     c->longest = longest;
     c->up = c->said_up = false;
-    c->hang_from = c->next_look = c->forgotten = 0;
+    c->hang_from = c->next_look = c->next_take = c->forgotten = 0;
     c->in_vain = 0;
     error = c->ops->start(c);
     if (error) {

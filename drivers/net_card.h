@@ -65,6 +65,7 @@ struct net_card_ops {
     bool (*gone)(struct net_card *c);  /* it answers no more */
     bool (*sick)(struct net_card *c);  /* only a reset helps it, so it says or shows; or NULL */
     void (*raise)(struct net_card *c); /* an interrupt, to see whether it arrives; or NULL */
+    void (*quiet)(struct net_card *c, bool on); /* what comes does not interrupt, or does again */
 };
 
 /* On processor 0, with no locks held. */
@@ -106,7 +107,8 @@ struct net_card {
     void *context;
     bool up, said_up;                           /* said_up: on the log */
     uint64_t next_look, hang_from, gone_before; /* hang_from: 0, nothing waits */
-    uint64_t forgotten;                         /* when all resets will be */
+    uint64_t next_take; /* 0, or so much has come at once that it is quiet, and looked at then */
+    uint64_t forgotten; /* when all resets will be */
     unsigned in_vain, strays_in_row, deaf;
     bool overrun; /* since the last look */
     uint64_t received_before;

@@ -31,6 +31,7 @@
 #define AVAILABLE_AT 0x1000 /* behind the descriptors */
 #define USED_AT      0x1400
 #define NO_NOTIFY    1u /* in the used ring's flags: it looks by itself */
+#define NO_INTERRUPT 1u /* in the available ring's */
 
 /* --- registers --- */
 
@@ -155,6 +156,12 @@ void virtio_tell(const struct virtio *v, const struct virtio_queue *q)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!(__atomic_load_n(half(q, USED_AT), __ATOMIC_RELAXED) & NO_NOTIFY))
         io_write16(&v->notify, q->notify * v->notify_multiplier, q->number);
+}
+
+void virtio_quiet(struct virtio_queue *q, bool on)
+{
+    __atomic_store_n(&half(q, AVAILABLE_AT)[0], on ? NO_INTERRUPT : 0, __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 int virtio_come_back(const struct virtio_queue *q)

@@ -74,6 +74,8 @@ struct virtio_descriptor *virtio_descriptors(const struct virtio_queue *q);
 /* The chain that begins there is the device's, once that is told: behind the last of several. */
 void virtio_offer(struct virtio_queue *q, unsigned head);
 void virtio_tell(const struct virtio *v, const struct virtio_queue *q);
+/* What comes back need not interrupt; or it does again, and is to be looked for once more. */
+void virtio_quiet(struct virtio_queue *q, bool on);
 /* How many chains have come back and have not been taken; -EIO: more than there are. */
 int virtio_come_back(const struct virtio_queue *q);
 /* The n-th of those: where its chain begins, as the device says, and how much it has written. */

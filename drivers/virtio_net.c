@@ -302,6 +302,11 @@ static bool link(struct net_card *c)
     return !gone(c) && (io_read16(&v->virtio.device, CONFIG_STATUS) & LINK_UP);
 }
 
+static void quiet(struct net_card *c, bool on)
+{
+    virtio_quiet(&of(c)->in.ring, on);
+}
+
 const struct net_card_ops virtio_net_ops = {
     .prepare = virtio_net_prepare,
     .start = start,
@@ -315,4 +320,5 @@ const struct net_card_ops virtio_net_ops = {
     .link = link,
     .gone = gone,
     .sick = sick,
+    .quiet = quiet,
 };

@@ -197,6 +197,33 @@ static void receives(void **state)
     assert_int_equal(card->counts.resets, 0);
 }
 
+/* More at once than one look takes: the rest comes without interrupts, and then with them. */
+static void a_flood(void **state)
+{
+    const uint16_t *flags;
+
+    start();
+    flags = (const uint16_t *)(ram + m.queue[0].available);
+    fill(3);
+    for (unsigned i = 0; i < 200; i++)
+        assert_true(arrives(pattern, 60));
+    assert_int_equal(*flags, 0);
+    net_card_interrupt(card);
+    net_card_interrupt(card);
+    assert_int_equal(heard.frames, NET_CARD_BUDGET);
+    assert_int_equal(*flags, 1);
+    for (unsigned i = 2; i < 5; i++) {
+        now += tsc_hz / 4000;
+        (void)net_cards_work();
+        assert_int_equal(heard.frames, i * NET_CARD_BUDGET);
+        assert_int_equal(*flags, 1);
+    }
+    now += tsc_hz / 4000;
+    (void)net_cards_work();
+    assert_int_equal(heard.frames, 200);
+    assert_int_equal(*flags, 0);
+}
+
 /* Where each is in one buffer the header's number is nothing that counts. */
 static void not_mergeable(void **state)
 {
@@ -281,10 +308,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
-        TEST(what_it_is),   TEST(what_it_takes),     TEST(cannot_be_used), TEST(cannot_be_started),
-        TEST(sends),        TEST(small_ring),        TEST(full),           TEST(looks_by_itself),
-        TEST(out_of_order), TEST(receives),          TEST(not_mergeable),  TEST(in_pieces),
-        TEST(a_link),       TEST(a_link_that_flaps), TEST(polled),
+        TEST(what_it_is),
+        TEST(what_it_takes),
+        TEST(cannot_be_used),
+        TEST(cannot_be_started),
+        TEST(sends),
+        TEST(small_ring),
+        TEST(full),
+        TEST(looks_by_itself),
+        TEST(out_of_order),
+        TEST(receives),
+        TEST(not_mergeable),
+        TEST(in_pieces),
+        TEST(a_flood),
+        TEST(a_link),
+        TEST(a_link_that_flaps),
+        TEST(polled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

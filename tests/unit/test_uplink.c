@@ -114,6 +114,10 @@ static bool card_gone(struct net_card *c)
     return false;
 }
 
+static void card_quiet(struct net_card *c, bool on)
+{
+}
+
 static const struct net_card_ops card_ops = {
     .prepare = card_prepare,
     .start = card_start,
@@ -127,6 +131,7 @@ static const struct net_card_ops card_ops = {
     .link = card_link,
     .gone = card_gone,
     .raise = card_stop,
+    .quiet = card_quiet,
 };
 
 /* --- the VMs --- */
