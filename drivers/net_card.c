@@ -98,6 +98,7 @@ static void set_link(struct net_card *c, bool up)
     if (c->up == up)
         return;
     c->up = up;
+    c->for_nothing = 0;
     c->user->link(c->context, up);
 }
 
@@ -137,8 +138,10 @@ static bool receive(struct net_card *c)
         }
         more = n == NET_CARD_BUDGET || rdtsc() - start >= tsc_hz / TAKE_PART;
     }
-    if (n)
+    if (n) {
+        c->for_nothing = 0;
         c->ops->give(c);
+    }
     if (any)
         c->user->received(c->context);
     return more;
@@ -176,18 +179,15 @@ static void note_causes(struct net_card *c, unsigned causes)
     }
 }
 
-/* Somebody else's, on a line that both share: where that one never stops, the line is not for us.
- */
-static void stray(struct net_card *c)
+/* Those of somebody else, on a line that both share, or the card's own: where they never stop, the
+ * line is not for us. Without one the card is reset when somebody looks after it. */
+static void give_up_line(struct net_card *c)
 {
-    add(&c->counts.strays, 1);
-    if (++c->strays_in_row < NET_CARD_STRAYS || !c->disconnect)
-        return;
     c->disconnect(c);
     c->disconnect = NULL;
     c->interrupting = false;
-    log_warn("%s: its interrupt is another device's, too, which does not stop: it is polled",
-             c->name);
+    c->for_nothing = 0;
+    log_warn("%s: its line interrupts again and again, and nothing comes: it is polled", c->name);
     if (attention)
         attention();
 }
@@ -197,18 +197,16 @@ void net_card_interrupt(void *card)
     struct net_card *c = card;
     unsigned causes = c->ops->causes(c);
 
-    if (causes) {
-        add(&c->counts.interrupts, 1);
-        c->strays_in_row = 0;
-    } else {
-        stray(c);
+    add(causes ? &c->counts.interrupts : &c->counts.strays, 1);
+    c->for_nothing++;
+    if (state_of(c) == NET_CARD_RUNS) {
+        note_causes(c, causes);
+        /* What is in memory is the truth: some models do not tell the cause. */
+        if (take(c, rdtsc()) && attention)
+            attention();
     }
-    if (state_of(c) != NET_CARD_RUNS)
-        return;
-    note_causes(c, causes);
-    /* What is in memory is the truth: some models do not tell the cause. */
-    if (take(c, rdtsc()) && attention)
-        attention();
+    if (c->for_nothing >= NET_CARD_STRAYS && c->disconnect)
+        give_up_line(c);
 }
 
 /* --- hangs --- */
@@ -289,10 +287,13 @@ static void look_after(struct net_card *c, uint64_t now)
     set_link(c, c->ops->link(c));
     if (c->ops->sick && c->ops->sick(c))
         reset(c, "it does not work as it should");
+    else if (c->for_nothing >= NET_CARD_STRAYS)
+        reset(c, "it interrupts for nothing");
     else if (hangs(c, now))
         reset(c, "what is to be sent does not go");
     else if (is_deaf(c))
         reset(c, "what comes is not taken");
+    c->for_nothing = 0;
     say_link(c);
 }
 

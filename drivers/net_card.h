@@ -25,7 +25,7 @@
 #define NET_CARD_WORN   10u  /* or any that are not forgotten yet: */
 #define NET_CARD_REST   10u  /* one in so many seconds is */
 #define NET_CARD_HANG   2u   /* seconds in which nothing that was to be sent has gone */
-#define NET_CARD_STRAYS 1000 /* interrupts in a row that were not the card's */
+#define NET_CARD_STRAYS 1000 /* interrupts in a row with which nothing came, between two looks */
 
 struct host_pci;
 struct net_card;
@@ -109,7 +109,7 @@ struct net_card {
     uint64_t next_look, hang_from, gone_before; /* hang_from: 0, nothing waits */
     uint64_t next_take; /* 0, or so much has come at once that it is quiet, and looked at then */
     uint64_t forgotten; /* when all resets will be */
-    unsigned in_vain, strays_in_row, deaf;
+    unsigned in_vain, for_nothing, deaf;
     bool overrun; /* since the last look */
     uint64_t received_before;
 };

@@ -623,8 +623,11 @@ static void somebody_elses_interrupt(void **state)
     card->disconnect = cut_line;
     for (unsigned i = 0; i < NET_CARD_STRAYS - 1; i++)
         net_card_interrupt(card);
-    m.icr = 4; /* it was its own in between */
-    net_card_interrupt(card);
+    hears(60); /* it was its own in between */
+    for (unsigned i = 0; i < NET_CARD_STRAYS - 1; i++)
+        net_card_interrupt(card);
+    assert_int_equal(cut, 0);
+    second(1); /* so many in a longer time are none too many */
     for (unsigned i = 0; i < NET_CARD_STRAYS - 1; i++)
         net_card_interrupt(card);
     assert_int_equal(cut, 0);
@@ -633,6 +636,32 @@ static void somebody_elses_interrupt(void **state)
     net_card_interrupt(card);
     assert_int_equal(cut, 1);
     assert_false(card->interrupting);
+    assert_int_equal(card->counts.resets, 0);
+}
+
+/* By messages, each of which the card says is its own: but its link is as it was, and nothing has
+ * come. */
+static void interrupts_for_nothing(void **state)
+{
+    start();
+    for (unsigned round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < NET_CARD_STRAYS - 1; i++) {
+            m.icr = 4;
+            net_card_interrupt(card);
+        }
+        second(1);
+    }
+    assert_int_equal(card->counts.resets, 0);
+    for (unsigned round = 0; card->state == NET_CARD_RUNS; round++) {
+        assert_int_equal(card->counts.resets, round);
+        for (unsigned i = 0; i < NET_CARD_STRAYS; i++) {
+            m.icr = 4;
+            net_card_interrupt(card);
+        }
+        second(1);
+    }
+    assert_int_equal(card->counts.resets, NET_CARD_TRIES);
+    assert_false(wire.master);
 }
 
 static void a_hang(void **state)
@@ -799,6 +828,7 @@ int main(void)
         TEST(a_link),
         TEST(polled),
         TEST(somebody_elses_interrupt),
+        TEST(interrupts_for_nothing),
         TEST(a_hang),
         TEST(no_link),
         TEST(deaf),
