@@ -602,8 +602,14 @@ static void test_state(void **state)
     kick();
     assert_int_equal(heard.frames, 1);
     assert_memory_equal(heard.data, board.memory + OUT, 300);
+    comes(NULL, 100, 1); /* no interrupt could be told of it yet */
+    assert_int_equal(dropped(NET_DROP_CLOSED), 1);
+    mock_ticks(&board, 1);
     comes(NULL, 100, 1);
     assert_true(get_memory(IN_RING + 12, 1) & 1);
+    assert_true(bus_idle(&board.bus, true));
+    comes(NULL, 100, 1); /* nor when a reset follows */
+    assert_int_equal(dropped(NET_DROP_CLOSED), 2);
 }
 
 /* Whatever it says: it is not sent, and what follows is. */

@@ -373,7 +373,7 @@ static void timer(struct device *d, unsigned number, uint64_t now)
         return;
     }
     nic_tell(n);
-    open_port(n); /* idle() may have closed it */
+    open_port(n); /* which is closed since idle() or load() */
 }
 
 /* What others send goes on without the guest's processors: none of it comes until these go on. */
@@ -381,8 +381,8 @@ static bool idle(struct device *d, bool over)
 {
     struct nic *n = nic_of(d);
 
+    net_port_close(n->port);
     if (!over) {
-        net_port_close(n->port);
         nic_settle(n);
         device_timer_soon(d, NIC_TIMER_TELL);
     }
@@ -418,7 +418,8 @@ static int load(struct device *d, struct state_reader *r)
         reset(d);
         return -EBADMSG;
     }
-    open_port(n);
+    /* Frames come when the guest goes on: what is loaded behind this one takes interrupts away. */
+    device_timer_soon(d, NIC_TIMER_TELL);
     return 0;
 }
 

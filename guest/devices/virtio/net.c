@@ -193,7 +193,7 @@ static void timer(struct device *d, unsigned number, uint64_t now)
         return;
     }
     card_tell(n);
-    open_port(n); /* idle() may have closed it */
+    open_port(n); /* which is closed since idle() or load() */
 }
 
 static void set_link(struct card *n, uint16_t status)
@@ -275,8 +275,9 @@ static int load(struct device *d, struct state_reader *r)
     n->virtio.config[offsetof(struct card_config, status)] |=
         config[offsetof(struct card_config, status)] & STATUS_ANNOUNCE;
     n->waiting = state_get_u8(r) & 1; /* its timer is the bus's to load */
+    /* Frames come when the guest goes on: what is loaded behind this one takes interrupts away. */
     if (error == 0)
-        open_port(n);
+        device_timer_soon(d, CARD_TIMER_TELL);
     return error;
 }
 
