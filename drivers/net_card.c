@@ -269,12 +269,14 @@ static bool hangs(struct net_card *c, uint64_t now)
     return c->hang_from && now - c->hang_from >= NET_CARD_HANG * tsc_hz;
 }
 
-/* No room for what comes, and nothing that has come. */
+/* No room for what comes, and nothing that has come, be it bad. */
 static bool is_deaf(struct net_card *c)
 {
-    c->deaf = c->overrun && c->counts.received == c->received_before ? c->deaf + 1 : 0;
+    uint64_t came = c->counts.received + c->counts.bad;
+
+    c->deaf = c->overrun && came == c->came_before ? c->deaf + 1 : 0;
     c->overrun = false;
-    c->received_before = c->counts.received;
+    c->came_before = came;
     return c->deaf >= DEAF;
 }
 
@@ -370,7 +372,7 @@ int net_card_start(struct net_card *c, const struct net_card_user *user, void *c
     c->longest = longest;
     c->up = c->said_up = false;
     c->hang_from = c->next_look = c->next_take = c->forgotten = 0;
-    c->in_vain = 0;
+    c->in_vain = c->for_nothing = 0;
     error = c->ops->start(c);
     if (error) {
         c->ops->stop(c);

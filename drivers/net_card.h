@@ -111,7 +111,7 @@ struct net_card {
     uint64_t forgotten; /* when all resets will be */
     unsigned in_vain, for_nothing, deaf;
     bool overrun; /* since the last look */
-    uint64_t received_before;
+    uint64_t came_before;
 };
 
 /* --- for drivers --- */
