@@ -310,7 +310,7 @@ debug: $(B)/confscan
 
 # Everything in docs/NUMBERS.md; the second Corbel counts VMREADs, VMWRITEs and MSR accesses.
 bench: $(B)/BOOTX64.EFI $(B)/confscan $(addprefix $(B)/guests/,exits vcpus asleep spin disk) $(B)/default/vmlinuz $(B)/default/initrd \
-        $(TEST_NESTED_NEEDS)
+        $(DISKS_KERNEL) $(TEST_NESTED_NEEDS)
 	@$(MAKE) --no-print-directory B=$(B)/count COUNT=-DCORBEL_COUNT loader
 	@tests/bench/run.py $(B) $(B)/count
 

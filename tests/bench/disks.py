@@ -1,10 +1,12 @@
 """What a disk request costs: tests/bench/disk.c under Corbel, and under KVM + QEMU in the same emulator.
 
 Each kind is run in two VMs, with few runs and with many. What the one has more exits than the other, the runs have cost
-that it has more.
+that it has more. Linux' own driver under Corbel beside it: what a VM takes that reads, or writes, more than one that only
+starts and ends.
 """
 import os
 import re
+import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -31,6 +33,35 @@ def config(source):
     vms = "".join(f"[vm {kind}-{runs}]\nkernel = {ROOT}/build/guests/disk\nmemory = 16M\ndisk = {source}\n"
                   f"cmdline = {kind} {runs}\n" for kind, _, _ in KINDS for runs in RUNS)
     return "[host]\nstart = in-turn\n" + vms
+
+
+# Of Linux
+LINUX_KINDS = [("read", "4 KiB read, one at a time"), ("write", "4 KiB written, one at a time")]
+LINUX_RUNS = 1000
+LINUX_MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk")
+
+
+def linux_config(folder, source):
+    """The same for Linux, with an initramfs in that folder: a VM that starts and ends, and one for each kind."""
+    modules = os.path.join(ROOT, "build/disks/modules")
+    subprocess.run([os.path.join(ROOT, "tools/initramfs"), os.path.join(folder, "initrd"), f"bench={ROOT}/tests/bench/disk_init",
+                    *(f"modules/{m}.ko={modules}/{m}.ko" for m in LINUX_MODULES)], check=True, stdout=subprocess.DEVNULL)
+    return "[host]\nstart = in-turn\n" + "".join(
+        f"[vm linux-{kind}]\nkernel = {ROOT}/build/disks/vmlinuz\ninitrd = {folder}/initrd\nmemory = 128M\ndisk = {source}\n"
+        f"cmdline = console=ttyS0 quiet cryptomgr.notests=1 rdinit=/bench bench_kind={kind} bench_runs={LINUX_RUNS}\n"
+        for kind in ("none", *(k for k, _ in LINUX_KINDS)))
+
+
+def of_linux(text):
+    """{kind: (exits of a request, ticks in Corbel)}"""
+    took = {}
+    for kind in ("none", *(k for k, _ in LINUX_KINDS)):
+        said = re.search(rf"^bench: {kind} done.*?^corbel: linux-{kind}: ended after .*?in Corbel \((\d+) ticks .*?VM exits: (\d+)", text,
+                         re.M | re.S)
+        if not said:
+            raise SystemExit(f"Linux did not come to its end: {kind}\n{text[-3000:]}")
+        took[kind] = int(said[2]), int(said[1])
+    return {kind: tuple((n - idle) / LINUX_RUNS for n, idle in zip(took[kind], took["none"])) for kind, _ in LINUX_KINDS}
 
 
 def cells(samples, exits):
@@ -77,10 +108,35 @@ def under_kvm(folder, log):
     return out
 
 
+def nested(folder, image, log):
+    """Corbel under KVM, on a virtio disk of QEMU's: that image, with what config() says. Exits alone mean something there."""
+    files = {file: file for file in ("/usr/share/ovmf/OVMF.fd", "/usr/share/qemu/kvmvapic.bin")}
+    files["/corbel.img"] = image
+    disc = outer.cd(folder, os.path.join(ROOT, "tests/nested/init"), files, CMDLINE + " mitigations=off init_on_alloc=0")
+    with outer.machine(disc, 1280, log) as m:
+        m.start()
+        m.read_until("^outer: QEMU ended", 3600)
+        text = m.text()
+    return {kind: n[:1] for kind, n in of_corbel(text).items()}
+
+
+def cell(exits, *ticks):
+    return f"{exits:.2f}" + ("; " + " / ".join(str(n) for n in ticks) if ticks else "")
+
+
 def table(columns):
     """Lines of Markdown; columns are [(what, cells)]."""
     lines = ["| of one request: exits; least / median / most ticks outside of the guest | " +
              " | ".join(what for what, _ in columns) + " |", "|---|" + "---|" * len(columns)]
     for kind, what, _ in KINDS:
-        lines.append(f"| {what} | " + " | ".join("{:.2f}; {} / {} / {}".format(*c[kind]) for _, c in columns) + " |")
+        lines.append(f"| {what} | " + " | ".join(cell(*c[kind]) for _, c in columns) + " |")
+    return lines
+
+
+def linux_table(columns):
+    """The same for Linux."""
+    lines = ["| of one request of Linux' virtio-blk, the mean of 1000: exits; ticks in Corbel | " + " | ".join(what for what, _ in columns) +
+             " |", "|---|" + "---|" * len(columns)]
+    for kind, what in LINUX_KINDS:
+        lines.append(f"| {what} | " + " | ".join("{:.2f}; {:.0f}".format(*c[kind]) for _, c in columns) + " |")
     return lines

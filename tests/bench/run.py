@@ -69,14 +69,20 @@ def sh(*command):
     subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
 
 
-def run(build, config, folder, timeout, memory=512, until=None, meanwhile=lambda m: None, **options):
-    """COM1's text of one machine that starts that config, to its end or until a line comes."""
+def image_of(build, config, folder):
+    """A boot disk that starts that config."""
     path = os.path.join(folder, "corbel.conf")
     image = os.path.join(folder, "disk.img")
     with open(path, "w") as f:
         f.write(config)
     sh(os.path.join(ROOT, "tools/image"), os.path.join(build, "BOOTX64.EFI"), os.path.join(ROOT, "build/confscan"),
        path, image)
+    return image
+
+
+def run(build, config, folder, timeout, memory=512, until=None, meanwhile=lambda m: None, **options):
+    """COM1's text of one machine that starts that config, to its end or until a line comes."""
+    image = image_of(build, config, folder)
     with Machine(image, kind="bochs", model=MODEL, ips=IPS, memory=memory, **options) as m:
         m.start()
         meanwhile(m)
@@ -224,10 +230,16 @@ def table_of_disks(build, folder):
     with open(os.path.join(folder, "bench.img"), "wb") as f:
         f.truncate(disks.SIZE)
     partition = f"[disk bench]\nsize = {disks.SIZE >> 20}M\n"
-    columns = []
+    columns, linux_columns = [], []
     for what, source, more in (("Corbel, `ram:`", "ram:bench.img", ""), ("Corbel, `part:` on IDE", "part:bench", partition)):
         print(f"bench: disks, {what}", file=sys.stderr, flush=True)
         columns.append((what, disks.of_corbel(run(build, disks.config(source) + more, folder, 900))))
+        print(f"bench: disks, Linux in {what}", file=sys.stderr, flush=True)
+        linux_columns.append((what, disks.of_linux(run(build, disks.linux_config(folder, source) + more, folder, 1800))))
+    what = "Corbel under KVM, `part:` on virtio-blk"
+    print(f"bench: disks, {what}", file=sys.stderr, flush=True)
+    columns.append((what, disks.nested(folder, image_of(build, disks.config("part:bench") + partition, folder),
+                                       os.path.join(ROOT, "build/nested/disks-corbel.txt"))))
     # They are the same each time, and take long: once for a build folder.
     kept = os.path.join(ROOT, "build/nested/disks.json")
     if not os.path.exists(kept):
@@ -238,7 +250,7 @@ def table_of_disks(build, folder):
     with open(kept, encoding="ascii") as f:
         kvm = json.load(f)
     columns += [("KVM + QEMU, RAM disk", kvm["none"]), ("the same, iothread", kvm["iothread"])]
-    return disks.table(columns)
+    return disks.table(columns) + [""] + disks.linux_table(linux_columns)
 
 
 def grown(costs):
