@@ -273,6 +273,10 @@ test-all: $(UNIT_TESTS) $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan $(if $(TEST_MA
 	@CORBEL_TEST_ALL=1 FUZZ_RUNS=$$(( 10 * $(FUZZ_RUNS) )) tools/verdict all $(UNIT_TESTS) $(FUZZERS) $(TEST_MACHINE) \
 	    tests/nested/run.py
 
+# The same on other processors, without features of theirs, and in Bochs' next version; behind test-all it writes docs/EVIDENCE.md.
+test-processors: $(B)/BOOTX64.EFI $(B)/confscan guests guest $(B)/default/vmlinuz-generic $(BOCHS_3)
+	@CORBEL_TEST_ALL=1 tools/verdict processors tests/machine/run.py --processors
+
 # What is too long for that: devices that are reloaded in mid-work, more memory, a million runs of each fuzzer. Three hours.
 soak: $(FUZZERS) $(B)/BOOTX64.EFI $(B)/confscan guest guests $(DISKS_KERNEL) $(SATA_KERNEL) $(B)/default/vmlinuz-generic \
         $(BOCHS_3)
@@ -350,6 +354,7 @@ help:
 	@echo "make debug                Corbel with checks of the order of locks: $(B)/debug/BOOTX64.EFI"
 	@echo "make test                 unit tests, fuzzers and scenarios in the emulator; test-all: the longer ones, too"
 	@echo "     test-newest          the newest kernels, Xen and Memtest86+ that Debian has (docs/GUESTS.md)"
+	@echo "     test-processors      the same on other processors, and in Bochs 3.0; behind test-all it writes docs/EVIDENCE.md"
 	@echo "     soak                 what is too long for test-all: some three hours"
 	@echo "     test-roots           Debian 13 with its root on a partition of the machine's disk, by every bus="
 	@echo "     unit, fuzz           only those; test-nested: under KVM's nested VMX, which an emulator carries"
@@ -361,6 +366,6 @@ help:
 	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
 	@echo "make clean                remove $(B)/"
 
-.PHONY: all debug bench bochs3 qemu10 kernel loader guest image password vmlinux run trace unit fuzz test test-all soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
+.PHONY: all debug bench bochs3 qemu10 kernel loader guest image password vmlinux run trace unit fuzz test test-all test-processors soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help
 -include tests/guests/guests.mk
 -include $(shell find $(B) \( -path $(B)/fresh -o -path $(B)/unit -o -path $(B)/fuzz \) -prune -o -name '*.d' -print 2>/dev/null)

@@ -80,13 +80,13 @@ def compare(lab, **options):
                     f"it finds different:\n{listed(said)}\ndocs/FIDELITY.md has:\n{listed(expected)}")
 
 
-@scenario(bound=150, soak=True, row="fidelity")
+@scenario(bound=150, processors=True, row="fidelity")
 def fidelity(lab):
     """The test guests on Bochs' PC without Corbel."""
     compare(lab)
 
 
-@scenario(bound=150, soak=True, row="fidelity")
+@scenario(bound=150, processors=True, row="fidelity")
 def bochs3_fidelity(lab):
     """And on Bochs 3.0's."""
     compare(lab, bochs=bochs_3())

@@ -128,19 +128,19 @@ def guests_reloaded(lab):
     run_guests(lab, timeless, " under test_reload", "test_reload = 20")
 
 
-def shown_memory(what, guest="shown_memory", bound=60, **how):
+def shown_memory(what, guest="shown_memory", bound=60, when="processors", **how):
     def run(lab):
         subprocess.run(["make", "-C", TOP, "debug"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
         run_guests(lab, [guest], f" {what}, debug build", efi=os.path.join(BUILD, "debug", "BOOTX64.EFI"), **how)
     run.__doc__ = f"ROM, RAM elsewhere and trapped writes by `make debug`'s test device, {what}."
-    scenario(bound=bound, slow=True, name=f"{guest}_{what.replace(' ', '_')}")(run)
+    scenario(bound=bound, **{when: True}, name=f"{guest}_{what.replace(' ', '_')}")(run)
 
 
-shown_memory("on haswell")
+shown_memory("on haswell", when="slow")
 shown_memory("on ivy bridge", model="corei7_ivy_bridge_3770k")
 shown_memory("without vid", host="without = vid, ept-2m")
-shown_memory("reloaded", host="test_reload = 20")
-shown_memory("on 2 processors", "smp_shown_memory", bound=100, more="cpus = 3", cpus=2, each=60)
+shown_memory("reloaded", when="slow", host="test_reload = 20")
+shown_memory("on 2 processors", "smp_shown_memory", bound=100, when="slow", more="cpus = 3", cpus=2, each=60)
 shown_memory("without vpid", "smp_shown_memory", bound=100, more="cpus = 2", cpus=2, each=60, host="without = tpr, preempt, vpid")
 
 
@@ -151,10 +151,7 @@ def guest_that_loops_for_ever(lab):
     m.read_until("^PASS cli_forever\r?$", FIRMWARE * PATIENCE)
 
 
-if ALL:
-    for _model in ("corei7_sandy_bridge_2600k", "corei7_ivy_bridge_3770k", "broadwell_ult", "corei3_cnl",
-                   "corei7_icelake_u"):
-        def _on(lab, model=_model):
-            run_guests(lab, EVERY, f" on {model}", model=model)
-        _on.__name__ = f"guests_on_{_model}"
-        scenario(bound=240, row="guests")(_on)
+for _model in ("corei7_sandy_bridge_2600k", "corei7_ivy_bridge_3770k", "broadwell_ult", "corei3_cnl", "corei7_icelake_u"):
+    def _on(lab, model=_model):
+        run_guests(lab, EVERY, f" on {model}", model=model)
+    scenario(bound=240, processors=True, name=f"guests_on_{_model}", row="guests")(_on)

@@ -43,11 +43,13 @@ BOOT = 90  # from there to Linux' shell
 COMMAND = 30  # a command there
 
 
-def scenario(bound, slow=False, soak=False, apart=False, name=None, row=None):
+def scenario(bound, slow=False, processors=False, soak=False, apart=False, name=None, row=None):
     """Register a scenario: bound in seconds on an idle machine; slow ones run under `make test-all` only, those for
-    `make soak` there only, those apart only when they are asked for by name; row is the one of docs/EVIDENCE.md's table that it says something about."""
+    `make test-processors` and `make soak` there only, those apart only when they are asked for by name; row is the one of docs/EVIDENCE.md's
+    table that it says something about."""
     def register(function):
-        function.bound, function.slow, function.soak, function.apart, function.row = bound * PATIENCE, slow, soak, apart, row
+        function.bound, function.slow, function.apart, function.row = bound * PATIENCE, slow, apart, row
+        function.kind = "processors" if processors else "soak" if soak else None
         SCENARIOS[name or function.__name__] = function
         return function
     return register

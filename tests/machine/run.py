@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Boot real images in emulators and let what COM1 says decide; prints "pass NAME" or "FAIL NAME" for each scenario.
 
-usage: tests/machine/run.py [-k PATTERN] [-j N] [--soak] [--list] [--keep] [PART_OF_A_NAME ...]
+usage: tests/machine/run.py [-k PATTERN] [-j N] [--processors | --soak] [--list] [--keep] [PART_OF_A_NAME ...]
 
 CORBEL_TEST_ALL=1 adds the long ones; what -k or a name asks for runs in any case. COM1 of each machine is kept in
 build/machine/.
@@ -29,7 +29,9 @@ def main():
     p.add_argument("-k", metavar="PATTERN", help="scenarios whose name matches this regular expression")
     p.add_argument("-j", metavar="N", type=int, default=int(os.environ.get("CORBEL_JOBS", os.cpu_count() or 1)),
                    help="scenarios at a time")
-    p.add_argument("--soak", action="store_true", help="those alone that are too long for `make test-all`")
+    p.add_argument("--processors", dest="kind", action="store_const", const="processors",
+                   help="those alone that are about other processors: `make test-processors`")
+    p.add_argument("--soak", dest="kind", action="store_const", const="soak", help="those alone of `make soak`")
     p.add_argument("--list", action="store_true", help="list the scenarios")
     p.add_argument("--keep", action="store_true", help="keep the scenarios' folders")
     p.add_argument("--one", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
@@ -37,14 +39,14 @@ def main():
     a = p.parse_args()
     if a.one:
         return harness.run_one(*a.one)
-    names = [n for n, f in harness.SCENARIOS.items() if not f.apart and f.soak == a.soak and (harness.ALL or a.soak or not f.slow)]
+    names = [n for n, f in harness.SCENARIOS.items() if not f.apart and f.kind == a.kind and (harness.ALL or not f.slow)]
     if a.k or a.parts:
         names = [n for n in harness.SCENARIOS
                  if (a.k and re.search(a.k, n)) or any(part in n for part in a.parts)]
     if a.list:
         for n in sorted(names):
             f = harness.SCENARIOS[n]
-            print(f"{n:<34} {'long' if f.slow or f.soak else '    '} {(f.__doc__ or '').strip().splitlines()[0] if f.__doc__ else ''}")
+            print(f"{n:<34} {'long' if f.slow or f.kind else '    '} {(f.__doc__ or '').strip().splitlines()[0] if f.__doc__ else ''}")
         return 0
     if not names:
         print("no scenario has that name", file=sys.stderr)

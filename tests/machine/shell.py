@@ -142,7 +142,7 @@ def check_memory(least, most):
     return check
 
 
-@scenario(bound=90, slow=True)
+@scenario(bound=90, soak=True)
 def memory_128M(lab):
     boot_and_prove(lab, NO_VID, memory="128M", check=check_memory(80, 128))
 
@@ -186,7 +186,7 @@ def generic_128M(lab):
     boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="128M")
 
 
-@scenario(bound=400, slow=True, row="generic")
+@scenario(bound=400, processors=True, row="generic")
 def generic_256M(lab):
     boot_and_prove(lab, NO_VID, kernel="vmlinuz-generic", memory="256M")
 
@@ -230,10 +230,10 @@ def on_model(name):
 for _feature, _shows in FALLBACKS.items():
     if _shows is None:
         continue
-    scenario(bound=100, slow=_feature != "vid", name=f"without_{_feature}",
+    scenario(bound=100, processors=_feature != "vid", name=f"without_{_feature}",
              row=f"without {_feature}")(without(_feature, _shows))
 scenario(bound=120, slow=True, name="without_all", row="without all")(
     without(", ".join(FALLBACKS), "EPT leaves up to 4 KiB, no VPIDs.*, guest APIC: in software, preemption by APIC timer; "
             "guests have no RDTSCP, INVPCID or XSAVES$"))
 for _model in MODELS:
-    scenario(bound=120, slow=True, name=f"linux_on_{_model}", row="cloud")(on_model(_model))
+    scenario(bound=120, processors=True, name=f"linux_on_{_model}", row="cloud")(on_model(_model))

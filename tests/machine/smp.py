@@ -27,18 +27,18 @@ def smp_guests(vcpus, processors, guests=(), **options):
     return run
 
 
-for _vcpus, _processors, _when in ((2, 1, {}), (4, 2, {}), (4, 1, SLOW), (2, 2, SLOW), (4, 4, SLOW), (3, 4, SOAK),
+for _vcpus, _processors, _when in ((2, 1, {}), (4, 2, {}), (4, 1, SLOW), (2, 2, SLOW), (4, 4, SOAK), (3, 4, SOAK),
                                    (8, 4, SOAK), (8, 8, SLOW)):
     scenario(bound=60 * _processors, **_when, name=f"smp_{_vcpus}_on_{_processors}",
              row="guests")(smp_guests(_vcpus, _processors))
-scenario(bound=150, slow=True, name="smp_4_on_2_without_vid", row="without vid")(
+scenario(bound=150, processors=True, name="smp_4_on_2_without_vid", row="without vid")(
     smp_guests(4, 2, host="without = vid"))
 # Without the preemption timer Bochs cannot take a processor from a vCPU that loops with interrupts off, as those of
 # smp_init do (docs/CAVEATS.md).
-scenario(bound=150, slow=True, name="smp_4_on_2_without_all", row="without all")(
+scenario(bound=150, processors=True, name="smp_4_on_2_without_all", row="without all")(
     smp_guests(4, 2, [g for g in SMP if g != "smp_init"],
                host="without = tpr, preempt, ept-2m, vpid, invpcid, rdtscp, xsaves"))
-scenario(bound=150, soak=True, name="smp_4_on_2_without_all_but_preempt", row="without all")(
+scenario(bound=150, processors=True, name="smp_4_on_2_without_all_but_preempt", row="without all")(
     smp_guests(4, 2, host="without = tpr, ept-2m, vpid, invpcid, rdtscp, xsaves"))
 
 
@@ -49,7 +49,7 @@ RELOADED = [g for g in SMP if g not in ("smp_ping", "smp_yield", "smp_nmi")]
 scenario(bound=100, name="smp_2_on_1_reloaded", row="reload")(smp_guests(2, 1, RELOADED, host="test_reload = 20"))
 scenario(bound=100, name="smp_2_on_1_reloaded_without_vid", row="reload")(
     smp_guests(2, 1, RELOADED, host="test_reload = 20\nwithout = vid"))
-scenario(bound=200, slow=True, name="smp_4_on_2_reloaded", row="reload")(smp_guests(4, 2, RELOADED, host="test_reload = 20"))
+scenario(bound=200, soak=True, name="smp_4_on_2_reloaded", row="reload")(smp_guests(4, 2, RELOADED, host="test_reload = 20"))
 
 
 @scenario(bound=150, slow=True)
@@ -335,7 +335,7 @@ for _vcpus, _processors, _when in ((4, 2, SLOW), (2, 4, SOAK)):
     scenario(bound=240 * _processors // 2, **_when, name=f"debian_{_vcpus}_on_{_processors}",
              row="cloud")(debian(_vcpus, _processors))
 # All vCPUs stop at a random exit of one of them, everything is saved, wiped and loaded, and they go on.
-scenario(bound=240, slow=True, name="reload_2_on_1", row="reload")(debian(2, 1, test_reload=200))
+scenario(bound=240, soak=True, name="reload_2_on_1", row="reload")(debian(2, 1, test_reload=200))
 scenario(bound=480, soak=True, name="reload_4_on_2", row="reload")(debian(4, 2, test_reload=200))
 
 
