@@ -10,7 +10,7 @@
 #include "vmx/controls.h"
 
 #define CHECK_COLUMNS 91 /* a line's length: with "corbel: " a screen of 800 pixels shows it */
-#define CHECK_ROWS    32 /* of 37 that a screen of 600 pixels has */
+#define CHECK_ROWS    33 /* of 37 that a screen of 600 pixels has */
 
 enum check_vmxon { CHECK_VMXON_NOT_TRIED, CHECK_VMXON_WORKS, CHECK_VMXON_REFUSED };
 

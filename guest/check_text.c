@@ -122,15 +122,15 @@ static const struct feature features[] = {
     ROW(invpcid, "INVPCID in guests", "hidden from guests"),
     ROW(xsaves, "XSAVES in guests", "hidden from guests"),
     ROW(wbinvd_exiting, "WBINVD exiting", "a guest's WBINVD empties the machine's caches"),
+    ROW(pause_loop, "PAUSE-loop exiting", "a vCPU that spins keeps its processor"),
+    ROW(monitor_trap_flag, "monitor trap flag", "gdb and 'watch' step by RFLAGS.TF"),
 };
 
 static const struct feature unused[] = {
     ROW(posted_interrupts, "posted interrupts", NULL),
     ROW(ept_ad, "EPT accessed/dirty flags", NULL),
     ROW(pml, "PML", NULL),
-    ROW(monitor_trap_flag, "monitor trap flag", NULL),
     ROW(tsc_scaling, "TSC scaling", NULL),
-    ROW(pause_loop, "PAUSE-loop exiting", NULL),
     ROW(mode_based_execute, "mode-based execute control", NULL),
     ROW(user_wait, "user wait", NULL),
 };

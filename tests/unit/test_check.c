@@ -105,7 +105,9 @@ static void test_haswell_as_a_whole(void **state)
         "  INVPCID in guests                used\n"
         "  XSAVES in guests                 not there: hidden from guests\n"
         "  WBINVD exiting                   used\n"
-        "  there, but not used yet          EPT accessed/dirty flags, PAUSE-loop exiting\n"
+        "  PAUSE-loop exiting               used\n"
+        "  monitor trap flag                not there: gdb and 'watch' step by RFLAGS.TF\n"
+        "  there, but not used yet          EPT accessed/dirty flags\n"
         "Corbel would run here.\n";
 
     machine("corei7_haswell_4770");
