@@ -81,7 +81,8 @@ static const struct {
     {"\x04\x22\x4d\x18", 4, "it is an lz4 file; decompress it"},
     {"\x02\x21\x4c\x18", 4, "it is an lz4 file; decompress it"},
     {"BZh", 3, "it is a bzip2 file; decompress it"},
-    {"MZ", 2, "it is a program for UEFI or Windows (PE), and a VM has neither"},
+    {"MZ", 2,
+     "it is a program for UEFI or Windows (PE), which only firmware can start (firmware = uefi)"},
 };
 
 /* Say what a file that no loader takes seems to be. */

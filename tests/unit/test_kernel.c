@@ -97,7 +97,8 @@ static void test_unknown_files(void **state)
         {"\x04\x22\x4d\x18", "it is an lz4 file; decompress it"},
         {"\x02\x21\x4c\x18", "it is an lz4 file; decompress it"},
         {"BZh", "it is a bzip2 file; decompress it"},
-        {"MZ", "it is a program for UEFI or Windows (PE), and a VM has neither"},
+        {"MZ", "it is a program for UEFI or Windows (PE), which only firmware can start (firmware "
+               "= uefi)"},
     };
     for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
         char sentence[LOAD_ERROR] = NO_KERNEL;
