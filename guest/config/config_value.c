@@ -168,12 +168,13 @@ static bool check_range(struct config_parser *p, const struct config_key *key,
 static void set_size(struct config_parser *p, const struct config_key *key,
                      struct config_span value, uint64_t *field)
 {
-    struct config_quote q, s;
+    struct config_quote q, s, least;
     uint64_t v;
 
     if (!config_parse_size(value, &v)) {
         problem(p, "%s = '%s' in %s is not a size; write a number and K, M or G, such as %s",
-                key->name, config_quote(&q, value), config_section_name(p, &s), key->initial);
+                key->name, config_quote(&q, value), config_section_name(p, &s),
+                key->initial ? key->initial : config_size_text(&least, key->min));
     } else if (check_range(p, key, value, v)) {
         if (v % key->multiple) {
             problem(p, "%s = %s in %s must be a multiple of %s", key->name, config_quote(&q, value),

@@ -34,7 +34,9 @@ static int parse_source(struct config_span source, struct config_disk *out, char
     out->source = config_trim(source);
     if (out->name.length == 0) {
         format(error, CONFIG_MESSAGE, "disk = %s: names no %s", kinds[kind],
-               kind == CONFIG_DISK_RAM ? "file" : "disk");
+               kind == CONFIG_DISK_RAM         ? "file"
+               : kind == CONFIG_DISK_PARTITION ? "partition"
+                                               : "disk");
         return -EINVAL;
     }
     return 0;

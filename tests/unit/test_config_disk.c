@@ -89,7 +89,8 @@ static void test_what_is_not(void **state)
         "rom:root.img",
         "disk = 'rom:root.img' is not known; write part:NAME, part:GUID, disk:SERIAL or ram:FILE");
     expect_bad("ram:", "disk = ram: names no file");
-    expect_bad("part:,ro", "disk = part: names no disk");
+    expect_bad("part:,ro", "disk = part: names no partition");
+    expect_bad("disk:", "disk = disk: names no disk");
     expect_bad("ram: ,ro", "disk = ram: names no file");
     expect_bad("ram:a,rw", "'rw' of a disk is not known; known are ro, serial=TEXT and bus=BUS");
     expect_bad("ram:a,", "'' of a disk is not known; known are ro, serial=TEXT and bus=BUS");

@@ -36,6 +36,8 @@ static void test_disks(void **state)
                "'size' does not belong in [host] but in a [disk NAME] section");
     expect_one("[disk a]\nsize = 1K\n", 2,
                "size = 1K in [disk a] is too small; it must be from 1M to 16384G");
+    expect_one("[disk a]\nsize = 1\n", 2,
+               "size = '1' in [disk a] is not a size; write a number and K, M or G, such as 1M");
     for (unsigned i = 0; i <= CONFIG_MAX_DISKS; i++)
         snprintf(many + strlen(many), 40, "[disk d%u]\nsize = 1M\n", i);
     expect_one(many, 2 * CONFIG_MAX_DISKS + 1,
