@@ -2,7 +2,7 @@
 /* A config as text: its lines, sections and keys, what is wrong with them, and its manual. */
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdint.h>
+#include <inttypes.h>
 #include <setjmp.h>
 #include <cmocka.h>
 
@@ -418,10 +418,47 @@ static char *read_the_documentation(void)
     return doc;
 }
 
-/* docs/CONFIG.md has each key, value and default as the table has it. */
+/* What may stand there, and how often, behind the key's row. */
+static void expect_limits(const struct config_key *k, const char *row)
+{
+    char limits[3][80] = {"", "", ""}, line[1024];
+    struct config_quote low, high;
+
+    snprintf(line, sizeof(line), "%.*s", (int)strcspn(row, "\n"), row);
+    if (k->type == CONFIG_SIZE)
+        snprintf(limits[0], sizeof(limits[0]), "from `%s` to `%s`", config_size_text(&low, k->min),
+                 config_size_text(&high, k->max));
+    else if (k->type == CONFIG_NUMBER && strncmp(k->name, "test_", 5) != 0)
+        snprintf(limits[0], sizeof(limits[0]), "from %" PRIu64 " to %" PRIu64, k->min, k->max);
+    else if (k->type == CONFIG_LINES || k->type == CONFIG_MODULES || k->type == CONFIG_TEXT)
+        snprintf(limits[0], sizeof(limits[0]), "at most %" PRIu64 " bytes", k->max);
+    if (k->type == CONFIG_SIZE && k->initial)
+        snprintf(limits[1], sizeof(limits[1]), "a multiple of `%s`",
+                 config_size_text(&low, k->multiple));
+    if (k->type == CONFIG_LINES || k->type == CONFIG_MODULES)
+        snprintf(limits[2], sizeof(limits[2]), "at most %u times",
+                 k->type == CONFIG_LINES ? k->limit : CONFIG_MAX_MODULES);
+    for (unsigned i = 0; i < ARRAY_SIZE(limits); i++)
+        if (!strstr(line, limits[i]))
+            fail_msg("docs/CONFIG.md: %s lacks '%s'", k->name, limits[i]);
+}
+
+static void expect_row(const char *doc, const struct config_key *k, const char *initial)
+{
+    char row[512];
+    const char *at;
+
+    snprintf(row, sizeof(row), "| `%s` | %s | %s", k->name, initial, k->help);
+    at = strstr(doc, row);
+    if (!at)
+        fail_msg("docs/CONFIG.md lacks: %s", row);
+    expect_limits(k, at);
+}
+
+/* docs/CONFIG.md has each key, its values, limits and default as the table has it. */
 static void test_the_documentation_is_complete(void **state)
 {
-    char *doc = read_the_documentation(), row[512];
+    char *doc = read_the_documentation(), text[200];
 
     for (size_t i = 0; i < CONFIG_HOST_KEYS + CONFIG_VM_KEYS + CONFIG_SWITCH_KEYS; i++) {
         const struct config_key *k =
@@ -430,19 +467,15 @@ static void test_the_documentation_is_complete(void **state)
                 ? &config_vm_keys[i - CONFIG_HOST_KEYS]
                 : &config_switch_keys[i - CONFIG_HOST_KEYS - CONFIG_VM_KEYS];
 
-        if (k->initial) {
-            snprintf(row, sizeof(row), "| `%s` | `%s` | %s", k->name, k->initial, k->help);
-        } else {
-            snprintf(row, sizeof(row), "| `%s` | none | %s", k->name, k->help);
-        }
-        if (!strstr(doc, row)) {
-            fail_msg("docs/CONFIG.md lacks: %s", row);
-        }
+        snprintf(text, sizeof(text), "`%s`", k->initial ? k->initial : "");
+        expect_row(doc, k, k->initial ? text : "none");
         for (const char *const *c = k->choices; c && *c; c++) {
-            snprintf(row, sizeof(row), "`%s`", *c);
-            assert_non_null(strstr(doc, row));
+            snprintf(text, sizeof(text), "`%s`", *c);
+            assert_non_null(strstr(doc, text));
         }
     }
+    expect_row(doc, &config_disk_keys[CONFIG_DISK_SIZE], "the file's");
+    expect_row(doc, &config_disk_keys[CONFIG_DISK_FROM], "none");
     free(doc);
 }
 
