@@ -363,7 +363,7 @@ help:
 	@echo "     test-next            as root: what is newest in Debian, compilers, kernels, gdb, Xen: into docs/EVIDENCE.md"
 	@echo "make mutants              put stored faults into copies of the source: are they noticed? MACHINE_TESTS=1: more"
 	@echo "make bench                measure, and print the figures of docs/NUMBERS.md"
-	@echo "make check                clang-format, cppcheck, clang-tidy, and who uses whom (docs/ARCHITECTURE.md)"
+	@echo "make check                clang-format, cppcheck, clang-tidy, who uses whom (docs/ARCHITECTURE.md), what documents name"
 	@echo "make clean                remove $(B)/"
 
 .PHONY: all debug bench bochs3 qemu10 kernel loader guest image password vmlinux run trace unit fuzz test test-all test-processors soak test-nested test-tools test-fresh newest test-newest test-next test-roots mutants check clean help

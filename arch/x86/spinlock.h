@@ -26,7 +26,7 @@
  *                                                      who drives which line
  *     RANK_BUS        guest/board            VM        where its devices' ranges are
  *     RANK_TIMERS     guest/board            VM        when its devices' timers are due
- *     RANK_SCHED      guest/sched            CPU       its run queue
+ *     RANK_SCHED      guest/run              CPU       its run queue, who sleeps there
  *     RANK_GUEST      guest/memory           VM        what its EPT says, and why
  *     RANK_MEMORY     mm/guest_memory        VM        what lies over its RAM; pages without frames
  *     RANK_RANDOM     arch/x86/random        one       the pool, where there is no RDRAND

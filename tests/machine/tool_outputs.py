@@ -134,6 +134,51 @@ def tools_arrows(lab):
     tree.check(1, r"guest/ has 7 .c files at its top")
 
 
+# --- tools/documents ---
+
+
+# A document or a source, what stands there, what shall stand there instead, and what the tool says then.
+UNTRUE = (
+    ("docs/CONFIG.md", "| `when_idle` |", "| `when_idel` |", r"CONFIG.md has the \[host\] key 'when_idel', which guest/config/config_keys.c"),
+    ("guest/config/config_keys.c", '.name = "autostart"', '.name = "starts"', r"CONFIG.md lacks the \[vm\] key 'starts' of guest/config"),
+    ("docs/NETWORK.md", "\n    vlans = yes", "\n    vlan = yes", r"^docs/NETWORK.md:\d+: \[switch\] has no key 'vlan'$"),
+    ("docs/USING.md", "`resize VM COLUMNSxROWS`", "`resize VM`", r"USING.md has 'resize VM', .* 'resize VM COLUMNSxROWS'$"),
+    ("guest/monitor/table.c", '{"nets",', '{"networks",', r"^docs/USING.md lacks the command 'networks' of guest/monitor/table.c$"),
+    ("docs/USING.md", "`variables`, `log`. All", "`variables`. All", r"what everybody may do, lacks the command 'log'"),
+    ("docs/RESEARCH.md", "corbel> watches debian", "corbel> watched debian", r"^docs/RESEARCH.md:\d+: the monitor has no command 'watched'$"),
+    ("docs/ARCHITECTURE.md", "(guest/vm/life.c, pure)", "(guest/vm/alive.c, pure)", r"names guest/vm/alive.c, which does not exist$"),
+    ("docs/ARCHITECTURE.md", "    guest/sched/ ", "    guest/sched  ", r"map lacks the folder 'guest/sched/' of the repository$"),
+    ("docs/ARCHITECTURE.md", "`vm_kill(", "`vm_" + "slay(", r"names `vm_sl.y`, which occurs nowhere in the source$"),
+    ("docs/ARCHITECTURE.md", "`make bench`", "`make benches`", r"names `make benches`, which the Makefile does not know$"),
+    ("docs/PARAVIRT.md", "| `poll` |", "| `pole` |", r"table lacks the name 'poll' of guest/config/config.h$"),
+    ("docs/HARDWARE.md", "| Intel 82545EM |", "| Intel 82546EB |", r"HARDWARE.md lacks the card '82545EM' of drivers/e1000_models.c$"),
+    ("docs/HARDWARE.md", "| vmx: VMXON was refused |", "| vmx: VMXON was unheard of |", r"explains 'VMXON was unheard of', which nothing says$"),
+    ("docs/COM2.md", "| `--keep FILE` |", "| `--hold FILE` |", r"COM2.md lacks the option '--keep' of tools/com2$"),
+    ("README.md", "(docs/TRACE.md)", "(docs/TRACES.md)", r"^README.md has a link to docs/TRACES.md, which does not exist$"),
+    ("docs/EVIDENCE.md", "# Evidence", "# Evidence\n[x](USING.md#a-seance)", r"a link to USING.md#a-seance: there is no such heading$"),
+)
+
+
+@scenario(bound=240)
+def tools_documents(lab):
+    """What documents name is there, and what there is they name; each untruth is found."""
+    tool("documents")
+    tree = lab.path("tree")
+    shutil.copytree(TOP, tree, ignore=shutil.ignore_patterns(".git", "build", "corpus", "__pycache__"))
+    for name, old, new, said in UNTRUE:
+        path = os.path.join(tree, name)
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        expect(old in text, f"{name} has no {old!r}: what is untrue instead?")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text.replace(old, new, 1))
+        p = subprocess.run(["tools/documents"], cwd=tree, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        expect(p.returncode == 1, f"{new!r} in {name} is not noticed: {p.stdout}")
+        expect_in(said, p.stdout)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+
+
 # --- tools/trace ---
 
 
