@@ -147,6 +147,7 @@ UNTRUE = (
     ("docs/USING.md", "`variables`, `log`. All", "`variables`. All", r"what everybody may do, lacks the command 'log'"),
     ("docs/RESEARCH.md", "corbel> watches debian", "corbel> watched debian", r"^docs/RESEARCH.md:\d+: the monitor has no command 'watched'$"),
     ("docs/ARCHITECTURE.md", "(guest/vm/life.c, pure)", "(guest/vm/alive.c, pure)", r"names guest/vm/alive.c, which does not exist$"),
+    ("guest/vm/life.h", "docs/USING.md", "docs/USE" + ".md", r"^guest/vm/life.h names docs/USE.md, which does not exist$"),
     ("docs/ARCHITECTURE.md", "    guest/sched/ ", "    guest/sched  ", r"map lacks the folder 'guest/sched/' of the repository$"),
     ("docs/ARCHITECTURE.md", "`vm_kill(", "`vm_" + "slay(", r"names `vm_sl.y`, which occurs nowhere in the source$"),
     ("docs/ARCHITECTURE.md", "`make bench`", "`make benches`", r"names `make benches`, which the Makefile does not know$"),
