@@ -22,6 +22,13 @@
 #define DATA    0x4000u /* in the guest's memory; its tables of regions are below, from: */
 #define TABLE   0x1000u
 
+/* Commands, and a drive's status when there is nothing to be said. */
+#define READ_SECTORS  0x20
+#define WRITE_SECTORS 0x30
+#define READ_DMA      0xc8
+#define WRITE_DMA     0xca
+#define READY         0x50
+
 static struct board board;
 static struct device_list devices;
 static uint16_t base = 0x1f0, master; /* the channel that is used, */

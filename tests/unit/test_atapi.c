@@ -3,7 +3,6 @@
 #include "tests/unit/ide_driver.h"
 #include "tests/unit/boots.h"
 
-#define READY     0x50
 #define FAILED    0x51
 #define BLOCKS    (SECTORS / 4)
 #define MEDIA     0x10
