@@ -282,3 +282,15 @@ static inline uint16_t read_log(uint8_t id, unsigned bytes, uint64_t offset)
                             .dw13 = (uint32_t)(offset >> 32)},
                NULL);
 }
+
+/* What an Asynchronous Event Request is answered with. */
+static inline void expect_event(uint16_t cid, uint32_t result)
+{
+    struct cqe e;
+
+    assert_true(take(0, &e));
+    assert_int_equal(e.cid, cid);
+    assert_int_equal(e.result, result);
+    assert_int_equal(e.status >> 1, 0);
+    acknowledge(0);
+}
