@@ -400,7 +400,7 @@ static void test_what_one_exit_may_ask(void **state)
     int id;
 
     start(V1 | INDIRECT);
-    for (unsigned i = 0; i < 32; i++) {
+    for (unsigned i = 0; i < 64; i++) {
         id = offer(4, 0, false, 0, 0, 0);
         kick();
         expect_done(id, 0, 1);

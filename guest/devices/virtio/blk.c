@@ -56,7 +56,7 @@ _Static_assert(ID_SIZE == DEVICE_SERIAL, "Virtio: VIRTIO_BLK_T_GET_ID");
 
 #define QUEUES          16
 #define REQUESTS        64 /* in flight, at most */
-#define AT_ONCE         32 /* that are begun before the timer comes */
+#define AT_ONCE         64 /* that are begun before the timer comes */
 #define SECTORS_AT_ONCE (2 * MIB / BLOCK_SECTOR)
 #define STUCK_HZ        1000 /* how often it tries where guest memory is pinned by others */
 
