@@ -14,7 +14,7 @@
 #include "mm/heap.h"
 
 #define PIECE_MS 5         /* in which processor 0 does nothing else */
-#define AT_ONCE  64u       /* pages between two looks at the clock */
+#define AT_ONCE  64u       /* pages between two looks at the clock, and at what is free */
 #define RESERVE  (4 * MIB) /* of the machine's memory, which is left to others */
 
 /* --- whether it can be --- */
@@ -244,18 +244,25 @@ static int one_page(struct vm_slot *s, uint64_t gpa, void *page)
     return 0;
 }
 
+/* What pages may take would leave too little for others. */
+static bool takes_too_much(const struct slot_moments *w)
+{
+    struct frame_stats f;
+
+    frame_stats(&f);
+    return f.free < RESERVE && (!w->back || w->phase == MOMENT_ROOM);
+}
+
 /* As many pages as there is time for. MOMENT_OVER: that was all of them. */
 static enum moment_result some_pages(struct vm_slot *s)
 {
     struct slot_moments *w = &s->moments;
     uint64_t until = rdtsc() + tsc_hz / 1000 * PIECE_MS, gpa = 0;
-    struct frame_stats f;
     void *page;
 
-    frame_stats(&f);
-    if (f.free < RESERVE && (!w->back || w->phase == MOMENT_ROOM))
-        return no_memory(s);
     do {
+        if (takes_too_much(w))
+            return no_memory(s);
         for (unsigned i = 0; i < AT_ONCE; i++, w->page++) {
             if (!page_at(s->vm, w->page, &gpa, &page))
                 return MOMENT_OVER;

@@ -32,6 +32,7 @@ static struct vm_slot slot;
 static struct vm_disk disks[2];
 static unsigned disk_count;
 static uint64_t now, tsc_step, free_memory;
+static uint64_t free_at; /* with so many frames in use, each more takes of it; 0: none does */
 static uint64_t random_state;
 static unsigned in_flight, saves, loads, resets, moved;
 static int load_result;
@@ -54,7 +55,9 @@ void spin_wait(struct spinlock *l, uint16_t ticket)
 
 void frame_stats(struct frame_stats *out)
 {
-    *out = (struct frame_stats){.free = free_memory};
+    uint64_t taken = free_at ? (mock_used - free_at) * PAGE_SIZE : 0;
+
+    *out = (struct frame_stats){.free = free_memory - taken};
 }
 
 paddr frame_run_alloc(uint64_t pages, uint16_t owner)
@@ -202,6 +205,7 @@ static int fresh(void **state)
     load_result = 0;
     tsc_step = 1000;
     free_memory = GIB;
+    free_at = 0;
     random_state = 3;
     scribble();
     return 0;
@@ -448,6 +452,18 @@ static void no_memory(void **state)
     mock_heap_left = 1000;
 }
 
+/* However much a processor copies in its 5 ms. */
+static void others_have_memory_left(void **state)
+{
+    tsc_step = 0;
+    free_memory = 5 * MIB;
+    free_at = mock_used;
+    keep();
+    assert_string_equal(slot.moments.said,
+                        "a: there is no memory for it: 1 MiB were wanted so far, 3 MiB are free");
+    assert_null(slot.moments.kept);
+}
+
 /* What cannot be put back leaves all as it is. */
 static void put_back_for_want_of_memory(void **state)
 {
@@ -558,9 +574,16 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, all_back)
     const struct CMUnitTest tests[] = {
-        TEST(all_comes_back), TEST(in_common),    TEST(forgotten_meanwhile),
-        TEST(balloon),        TEST(no_memory),    TEST(put_back_for_want_of_memory),
-        TEST(given_up),       TEST(not_possible), TEST(not_possible_any_more),
+        TEST(all_comes_back),
+        TEST(in_common),
+        TEST(forgotten_meanwhile),
+        TEST(balloon),
+        TEST(no_memory),
+        TEST(others_have_memory_left),
+        TEST(put_back_for_want_of_memory),
+        TEST(given_up),
+        TEST(not_possible),
+        TEST(not_possible_any_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
