@@ -1,6 +1,7 @@
 /* Port I/O: IN and OUT straight to the bus; INS and OUTS element by element through the guest's
  * memory. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
 #include "guest/insn/string_io.h"
 #include "guest/cpu/exit.h"
 #include "guest/cpu/linear.h"
@@ -12,8 +13,10 @@
 #define IO_REP     BIT(5)
 #define IO_PORT(q) ((uint16_t)((q) >> 16))
 
-/* Elements done by one exit, so that interrupts get in between. */
+/* Elements done by one exit, so that interrupts get in between; fewer where devices take their time
+ * with what goes out to them: a display may clear its memory for each. */
 #define STRING_BATCH 256
+#define STRING_HZ    500
 
 /* INS or OUTS: where its elements lie. */
 struct string_io {
@@ -107,9 +110,10 @@ static __attribute__((noinline)) enum exit_result string_io(struct vcpu *v, stru
     uint64_t left = rep ? v->hw.gpr[RCX] & mask : 1, rflags = vmx_rflags();
     uint64_t step = rflags & RFLAGS_DF ? -(uint64_t)s.size : s.size;
     uint64_t *pointer = &v->hw.gpr[s.in ? RDI : RSI];
+    uint64_t until = s.in ? UINT64_MAX : rdtsc() + tsc_hz / STRING_HZ;
     unsigned batch = rflags & RFLAGS_TF ? 1 : STRING_BATCH; /* each repetition traps */
 
-    for (unsigned n = 0; left && n < batch; n++) {
+    for (unsigned n = 0; left && n < batch && (s.in || n == 0 || rdtsc() < until); n++) {
         uint64_t linear = s.base + (*pointer & mask);
         uint32_t value = 0;
         if (!s.wide)
