@@ -247,6 +247,7 @@ static void keyboard_write(struct device *d, uint16_t port, unsigned size, uint3
 {
     struct keyboard *k = CONTAINER_OF(d, struct keyboard, dev);
     uint8_t command = k->command;
+    bool was_on = keyboard_is_on(k);
 
     if (port == PORT_KEYBOARD) {
         k->status |= STATUS_COMMAND;
@@ -268,6 +269,8 @@ static void keyboard_write(struct device *d, uint16_t port, unsigned size, uint3
     }
     if (k->ports)
         keyboard_fill(k);
+    if (k->ports && !was_on && keyboard_is_on(k))
+        k->ports->taken(k->ports);
     update_irq(k);
 }
 

@@ -313,7 +313,56 @@ static void the_mouse_moves(void **state)
     assert_int_equal(status(), 0);
 }
 
+/* What there was no room for is told when there is. */
+static void a_button_is_let_go(void **state)
+{
+    uint8_t buttons = 0;
+
+    start(TRANSLATED);
+    mouse(0xf4, "\xfa", 1);
+    input_mouse(input, 1, 0, 0);
+    for (unsigned i = 0; i < 10; i++) {
+        input_mouse(input, 0, 0, PS2_LEFT);
+        input_mouse(input, 0, 0, 0);
+    }
+    for (unsigned i = 0; i < 100 && status(); i++) {
+        uint8_t byte = mock_in(&board, DATA);
+
+        buttons = i % 3 ? buttons : byte & 7;
+    }
+    assert_int_equal(buttons, 0);
+    input_mouse(input, 0, 0, PS2_LEFT);
+    mouse(0xf5, "\x09\xfa", 2); /* nor is there anything left of before */
+    input_mouse(input, 0, 0, 0);
+    mouse(0xf4, "\xfa", 1);
+}
+
 /* --- what people type --- */
+
+/* It looks for the mouse meanwhile, say, and reads nothing behind. */
+static void keys_wait_for_their_port(void **state)
+{
+    const uint16_t keys[] = {0x1e, 0x9e};
+
+    start(TRANSLATED);
+    for (unsigned i = 0; i < 2; i++) {
+        if (i == 0)
+            command(0xad);
+        else
+            command_with(0x60, TRANSLATED | 0x10);
+        assert_true(input_type(input, keys, 2));
+        mock_microseconds(&board, 100000);
+        assert_int_equal(status(), 0);
+        if (i == 0)
+            command(0xae);
+        else
+            command_with(0x60, TRANSLATED);
+        mock_microseconds(&board, 100000);
+        expect_bytes(0, "\x1e", 1);
+        mock_microseconds(&board, 100000);
+        expect_bytes(0, "\x9e", 1);
+    }
+}
 
 static void characters_have_keys(void **state)
 {
@@ -379,6 +428,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(keys_wait_for_who_reads, setup, teardown),
         cmocka_unit_test_setup_teardown(the_mouse_answers, setup, teardown),
         cmocka_unit_test_setup_teardown(the_mouse_moves, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_button_is_let_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_wait_for_their_port, setup, teardown),
         cmocka_unit_test(characters_have_keys),
         cmocka_unit_test(keys_have_names),
     };

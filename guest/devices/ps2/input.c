@@ -9,6 +9,7 @@
 #include "guest/devices/keyboard.h"
 
 #define KEYS_PER_SECOND 100
+#define BUTTONS         (PS2_LEFT | PS2_RIGHT | PS2_MIDDLE)
 
 struct input {
     struct device dev; /* its lock is the controller's */
@@ -43,7 +44,7 @@ static void timer(struct device *d, unsigned number, uint64_t now)
     struct input *i = input_of(d);
 
     i->due = false;
-    /* When the guest wants it, it reads something before, and taken() comes. */
+    /* When the guest wants it, taken() comes. */
     if (i->count == 0 || !keyboard_is_on(i->controller) ||
         !ps2_keyboard_key(&i->ports.keyboard, i->typed[i->first]))
         return;
@@ -121,7 +122,7 @@ static void save(struct device *d, struct state_writer *w)
     const uint8_t bytes[] = {k->scanning, k->set,        k->leds,    k->rate,    k->command,
                              m->reports,  m->remote,     m->echoes,  m->scaled,  m->rate,
                              m->id,       m->resolution, m->buttons, m->command, m->knock[0],
-                             m->knock[1], i->due};
+                             m->knock[1], i->due,        m->told};
 
     save_queue(w, &k->out);
     save_queue(w, &m->out);
@@ -140,7 +141,7 @@ static int load(struct device *d, struct state_reader *r)
     struct ps2_keyboard *k = &i->ports.keyboard;
     struct ps2_mouse *m = &i->ports.mouse;
     int error = load_queue(r, &k->out) | load_queue(r, &m->out);
-    uint8_t bytes[17];
+    uint8_t bytes[18];
     uint16_t count;
 
     state_get(r, bytes, sizeof(bytes));
@@ -156,11 +157,12 @@ static int load(struct device *d, struct state_reader *r)
     m->rate = bytes[9];
     m->id = bytes[10];
     m->resolution = bytes[11];
-    m->buttons = bytes[12] & (PS2_LEFT | PS2_RIGHT | PS2_MIDDLE);
+    m->buttons = bytes[12] & BUTTONS;
     m->command = bytes[13];
     m->knock[0] = bytes[14];
     m->knock[1] = bytes[15];
     i->due = bytes[16] & 1;
+    m->told = bytes[17] & BUTTONS;
     m->x = (int32_t)state_get_u32(r);
     m->y = (int32_t)state_get_u32(r);
     m->z = (int32_t)state_get_u32(r);
@@ -174,7 +176,7 @@ static int load(struct device *d, struct state_reader *r)
 
 static const struct device_ops input_ops = {
     .name = "input",
-    .version = 1,
+    .version = 2,
     .timer = timer,
     .reset = reset,
     .save = save,

@@ -8,7 +8,7 @@
 struct ps2_ports {
     struct ps2_keyboard keyboard;
     struct ps2_mouse mouse;
-    /* The guest has read a byte of theirs. */
+    /* The guest has read a byte of theirs, or has switched the keyboard's port on. */
     void (*taken)(struct ps2_ports *p);
 };
 

@@ -33,6 +33,7 @@ static void set_defaults(struct ps2_mouse *m)
     m->rate = 100;
     m->resolution = 2;
     m->x = m->y = m->z = 0;
+    m->told = m->buttons;
     ps2_clear(&m->out);
 }
 
@@ -55,6 +56,7 @@ static void put_report(struct ps2_mouse *m)
 {
     int x = take(&m->x, MOST), y = -take(&m->y, MOST);
 
+    m->told = m->buttons;
     ps2_put(&m->out, (uint8_t)(m->buttons | 8 | (x < 0) << 4 | (y < 0) << 5));
     ps2_put(&m->out, (uint8_t)x);
     ps2_put(&m->out, (uint8_t)y);
@@ -99,6 +101,7 @@ static bool set(struct ps2_mouse *m, uint8_t byte)
     case ENABLE:
     case DISABLE:
         ps2_clear(&m->out);
+        m->told = m->buttons;
         m->reports = byte == ENABLE;
         return true;
     case SET_DEFAULTS:
@@ -174,7 +177,8 @@ static int32_t moved(int32_t before, int by)
 
 void ps2_mouse_report(struct ps2_mouse *m)
 {
-    if (m->reports && !m->remote && !m->command && !m->out.count && (m->x || m->y || m->z))
+    if (m->reports && !m->remote && !m->command && !m->out.count &&
+        (m->x || m->y || m->z || m->buttons != m->told))
         put_report(m);
 }
 

@@ -43,6 +43,7 @@ struct ps2_mouse {
     struct ps2_queue out;
     bool reports, remote, echoes, scaled;
     uint8_t rate, resolution, id, buttons;
+    uint8_t told; /* buttons, as the host knows them */
     uint8_t command;
     uint8_t knock[2]; /* rates set before this one */
     int32_t x, y, z;  /* since the last report */
