@@ -9,7 +9,8 @@
  * to be written. The guest does not wait for that. While a write is under way the next one waits
  * for it, in which more may change; so what is on the drive is always what stood here at one of
  * those moments. One begins WRITES_HZ times a second at most, whatever the guest does: the drive is
- * others', too. A VM that ends waits until the last one is there.
+ * others', too. A VM that ends waits until the last one is there; one that is reset, or loaded,
+ * does not.
  */
 #include "guest/devices/flash.h"
 
@@ -156,18 +157,19 @@ static void flash_timer(struct device *d, unsigned timer, uint64_t now)
         write_through(flash_of(d));
 }
 
-/* What stands there at the end is kept, whatever the guest was doing. Writes that are not this
- * chip's it does not wait for. */
-static bool flash_idle(struct device *d, bool over)
+/* Writes that are not this chip's are not waited for. */
+bool flash_kept(struct device *d)
 {
     struct flash *f = flash_of(d);
 
-    if (!over || (!f->waits && !f->handed_over))
-        return true;
+    device_lock(d);
     if (f->waits && store_area_idle(f->area))
         hand_over(f);
-    f->handed_over = !store_area_idle(f->area);
-    return !f->handed_over && !f->waits;
+    if (f->waits || f->handed_over)
+        f->handed_over = !store_area_idle(f->area);
+    bool kept = !f->waits && !f->handed_over;
+    device_unlock(d);
+    return kept;
 }
 
 /* --- commands --- */
@@ -292,11 +294,8 @@ static uint64_t flash_read(struct device *d, uint64_t offset, unsigned size)
 
 /* --- life --- */
 
-/* What it holds stays: that is what flash is for. */
-static void flash_reset(struct device *d)
+static void forget_command(struct flash *f)
 {
-    struct flash *f = flash_of(d);
-
     tell_status(f, false);
     f->status = 0;
     f->expects = EXPECT_COMMAND;
@@ -304,6 +303,15 @@ static void flash_reset(struct device *d)
     f->buffer_at = 0;
     f->buffer_begun = false;
     memset(f->buffer, 0, sizeof(f->buffer));
+}
+
+/* What it holds stays: that is what flash is for. */
+static void flash_reset(struct device *d)
+{
+    struct flash *f = flash_of(d);
+
+    forget_command(f);
+    write_through(f);
 }
 
 static bool differs(const struct flash *f, uint32_t block)
@@ -370,9 +378,11 @@ static int flash_load(struct device *d, struct state_reader *r)
     state_get(r, f->buffer, sizeof(f->buffer));
     if (f->expects > EXPECT_PROGRAM || f->left > BUFFER_SIZE ||
         (f->expects == EXPECT_FILL && f->left == 0) || load_blocks(f, r) < 0) {
-        flash_reset(d);
+        forget_command(f);
         return -EBADMSG;
     }
+    if (!f->tells_status)
+        write_through(f);
     return 0;
 }
 
@@ -382,7 +392,6 @@ static const struct device_ops flash_ops = {
     .mmio_read = flash_read,
     .mmio_write = flash_write,
     .timer = flash_timer,
-    .idle = flash_idle,
     .reset = flash_reset,
     .save = flash_save,
     .load = flash_load,

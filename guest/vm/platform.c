@@ -12,6 +12,7 @@
 #include "guest/config/disk.h"
 #include "guest/cpu/wires.h"
 #include "guest/devices/acpi_pm.h"
+#include "guest/devices/flash.h"
 #include "guest/devices/hotplug.h"
 #include "guest/run/run.h"
 #include "guest/vm/discs.h"
@@ -172,9 +173,17 @@ int platform_create(struct vm *vm)
     return -EINVAL;
 }
 
-bool platform_idle(struct vm *vm)
+bool platform_quiet(struct vm *vm)
 {
     return bus_idle(board_bus(vm->board), true);
+}
+
+bool platform_idle(struct vm *vm)
+{
+    struct device *flash = platform_device(vm, &flash_class);
+    bool kept = !flash || flash_kept(flash);
+
+    return platform_quiet(vm) && kept;
 }
 
 void platform_stop(struct vm *vm)

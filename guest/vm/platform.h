@@ -17,8 +17,10 @@ void platform_set_checks(void);
 
 /* Its board, and everything on it. 0, -ENOMEM, or -EINVAL with a line on the log. */
 int platform_create(struct vm *vm) MUST_CHECK;
-/* Whether none of its devices has anything in flight, now that its vCPUs have left and a reset or
- * its end follows: nothing new begins any more. Asked again and again it comes to a yes. */
+/* Whether none of its devices has anything in flight, now that its vCPUs have left and a reset
+ * follows: nothing new begins any more. Asked again and again it comes to a yes. */
+bool platform_quiet(struct vm *vm);
+/* The same where it may be its end that follows: and what outlasts it is kept. */
 bool platform_idle(struct vm *vm);
 /* The same, and waits for it; its devices call no vCPU any more. */
 void platform_stop(struct vm *vm);

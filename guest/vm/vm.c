@@ -137,7 +137,7 @@ failed:
 
 void vm_reset(struct vm *vm)
 {
-    while (!platform_idle(vm)) /* first: what comes back may interrupt */
+    while (!platform_quiet(vm)) /* first: what comes back may interrupt */
         cpu_pause();
     uint64_t tsc_offset = -rdtsc(); /* RESET clears the TSC; the devices' clock goes on */
 

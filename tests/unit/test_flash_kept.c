@@ -83,6 +83,13 @@ static void program(uint64_t offset, uint8_t value)
     write(offset, value);
 }
 
+/* The VM ends: whether that is over. */
+static bool kept(void)
+{
+    assert_true(bus_idle(&board.bus, true));
+    return flash_kept(device_list_find(&list, &flash_class, 0));
+}
+
 static void all_back(void)
 {
     while (holding)
@@ -175,7 +182,7 @@ static void a_guest_without_end_has_few_writes(void **state)
     program(0x1001, 0);
     write(0, 0xff);
     asked = 0;
-    assert_true(bus_idle(&board.bus, true));
+    assert_true(kept());
     assert_int_equal(asked, 6);
     start_again();
     assert_int_equal(read(0x1001), 0);
@@ -211,10 +218,30 @@ static void who_ends_waits(void **state)
     write(0, 0xff);
     program(0x1001, 0);
     assert_true(bus_idle(&board.bus, false)); /* that it is saved waits for nothing */
-    while (!bus_idle(&board.bus, true))
+    while (!kept())
         assert_true(++n < 1000);
     assert_true(n > 10);
     assert_int_equal(holding, 0);
+    start_again();
+    assert_int_equal(read(0x1000), 0);
+    assert_int_equal(read(0x1001), 0);
+}
+
+/* The chip stays, and so does the drive, which may take its time. */
+static void who_is_reset_does_not_wait(void **state)
+{
+    hold = true;
+    program(0x1000, 0);
+    write(0, 0xff);
+    program(0x1001, 0);
+    assert_true(bus_idle(&board.bus, true));
+    bus_reset(&board.bus);
+    assert_int_equal(holding, 1);
+    assert_int_equal(read(0x1001), 0);
+    all_back();
+    mock_microseconds(&board, 200000);
+    assert_int_equal(holding, 1);
+    all_back();
     start_again();
     assert_int_equal(read(0x1000), 0);
     assert_int_equal(read(0x1001), 0);
@@ -225,15 +252,15 @@ static void who_starts_does_not_wait(void **state)
 {
     program(0x1000, 0);
     write(0, 0xff);
-    assert_true(bus_idle(&board.bus, true));
+    assert_true(kept());
     hold = true;
     assert_int_equal(store_area_forget(area), 0);
-    assert_true(bus_idle(&board.bus, true));
+    assert_true(kept());
     assert_int_equal(holding, 1);
     device_list_destroy(&list);
     mock_destroy(&board);
     assert_int_equal(plug(SIZE, variables), 0);
-    assert_true(bus_idle(&board.bus, true));
+    assert_true(kept());
     bus_reset(&board.bus);
     assert_int_equal(holding, 1);
     assert_int_equal(read(0x1000), file[0x1000]);
@@ -246,7 +273,7 @@ static void a_drive_that_fails_keeps_nobody(void **state)
     program(0x1000, 0);
     write(0, 0xff);
     assert_true(area->failed);
-    assert_true(bus_idle(&board.bus, true));
+    assert_true(kept());
     assert_int_equal(read(0x1000), 0);
     program(0x2000, 0);
     write(0, 0xff);
@@ -270,12 +297,33 @@ static void what_is_loaded_is_kept(void **state)
     program(0x1000, 0);
     program(0x4000, 0);
     write(0, 0xff);
+    mock_microseconds(&board, 200000);
     assert_int_equal(bus_load(&board.bus, &r), 0);
     assert_int_equal(read(0x4000), file[0x4000]);
-    assert_true(bus_idle(&board.bus, true));
     start_again();
     assert_int_equal(read(0x1000), 0x80);
     assert_int_equal(read(0x4000), file[0x4000]);
+}
+
+/* What stands there then is neither the one nor the other. */
+static void what_cannot_be_loaded_is_not_kept(void **state)
+{
+    static uint8_t data[65536];
+    struct state_writer w = {.data = data, .capacity = sizeof(data)};
+    struct state_reader r = {.data = data};
+
+    program(0x1000, 0x80);
+    write(0, 0xff);
+    bus_save(&board.bus, &w);
+    data[w.used - STORE_BLOCK - 1] = 0xff; /* of its one block's number */
+    r.size = w.used;
+    asked = 0;
+    assert_int_equal(bus_load(&board.bus, &r), -EBADMSG);
+    assert_int_equal(asked, 0);
+    data[w.used - STORE_BLOCK - 1] = 0;
+    r = (struct state_reader){.data = data, .size = w.used};
+    assert_int_equal(bus_load(&board.bus, &r), 0);
+    assert_int_equal(asked, 0); /* it is there */
 }
 
 /* The firmware's own again, though the chip held more. */
@@ -300,9 +348,11 @@ int main(void)
         TEST(a_guest_without_end_has_few_writes),
         TEST(not_in_the_middle_of_a_command),
         TEST(who_ends_waits),
+        TEST(who_is_reset_does_not_wait),
         TEST(who_starts_does_not_wait),
         TEST(a_drive_that_fails_keeps_nobody),
         TEST(what_is_loaded_is_kept),
+        TEST(what_cannot_be_loaded_is_not_kept),
         TEST(what_is_forgotten_is_not_there),
     };
 
