@@ -275,6 +275,10 @@ static int carry_out(struct vm_slot *s, enum life_event event, enum life_action 
     case LIFE_FORCE:
         vm_request(s->vm, VM_REQUEST_POWEROFF, s->why);
         break;
+    case LIFE_SETTLE:
+        vm_request(s->vm, VM_REQUEST_POWEROFF, s->why);
+        vm_parked(s);
+        break;
     case LIFE_GO_ON:
         go_on(s, s->resumed);
         break;
@@ -312,8 +316,8 @@ static int happen(struct vm_slot *s, enum life_event event, const char *why, cha
 
     if (step.action == LIFE_REFUSE)
         return slot_refuse(error, -EBUSY, s, step.refusal);
-    if (why &&
-        (step.action == LIFE_FORCE || step.action == LIFE_DESTROY || step.action == LIFE_MAKE_ANEW))
+    if (why && (step.action == LIFE_FORCE || step.action == LIFE_SETTLE ||
+                step.action == LIFE_DESTROY || step.action == LIFE_MAKE_ANEW))
         format(s->why, sizeof(s->why), "%s", why);
     if (s->moments.work && step.next != SLOT_PAUSING && step.next != SLOT_KEEPING &&
         !life_stands_still(step.next))

@@ -64,13 +64,14 @@ enum life_action {
     LIFE_STAND,      /* it stands still from now on */
     LIFE_KEEP,       /* the same, at its end */
     LIFE_HOLD,       /* its restart waits */
-    LIFE_LEAVE, /* its vCPUs are to leave their processors: LIFE_STOOD or LIFE_ENDED... follows */
-    LIFE_FORCE, /* the same, for good */
-    LIFE_GO_ON, /* its clock and vCPUs go on */
-    LIFE_WORK,  /* it is kept, or put back: one of LIFE_KEPT... follows */
-    LIFE_STAY,  /* it goes on standing still */
-    LIFE_PRESS, /* its power button */
-    LIFE_WAKE,  /* GO_ON and PRESS */
+    LIFE_LEAVE,  /* its vCPUs are to leave their processors: LIFE_STOOD or LIFE_ENDED... follows */
+    LIFE_FORCE,  /* the same, for good */
+    LIFE_SETTLE, /* the same where they have left already: its disks may have something to answer */
+    LIFE_GO_ON,  /* its clock and vCPUs go on */
+    LIFE_WORK,   /* it is kept, or put back: one of LIFE_KEPT... follows */
+    LIFE_STAY,   /* it goes on standing still */
+    LIFE_PRESS,  /* its power button */
+    LIFE_WAKE,   /* GO_ON and PRESS */
     LIFE_TAKE_DOWN, /* it has ended: give back all that it has */
     LIFE_DESTROY,   /* the same, because somebody else ends it */
 };

@@ -101,6 +101,32 @@ static void test_disks_come_to_rest_first(void **state)
     assert_true(control_work() > now + HZ); /* there is nothing to look at any more */
 }
 
+/* Also when it stood still with that in flight. */
+static void test_disks_of_what_stands_still_come_to_rest(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_PAUSED, SLOT_PAUSED, SLOT_KEEPING};
+
+    build(in, CONFIG_START_TOGETHER);
+    for (unsigned i = 0; i < VMS; i++)
+        guests[i].in_flight = 50;
+    assert_true(type("kill a\r"));
+    assert_true(type("reset b\r"));
+    assert_true(type("kill c\r"));
+    for (unsigned i = 0; i < VMS; i++)
+        assert_int_equal(guests[i].in_flight, 49); /* it was looked at, and not waited for */
+    assert_int_equal(control_slot(0)->state, SLOT_KILLING);
+    assert_int_equal(control_slot(1)->state, SLOT_RESETTING);
+    assert_int_equal(control_slot(2)->state, SLOT_KILLING);
+    assert_null(control_slot(2)->moments.work);
+    assert_int_equal(dropped, 1);
+    assert_true(pass(60));
+    assert_int_equal(control_slot(0)->ended, SLOT_KILLED);
+    assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
+    assert_int_equal(guests[1].life.resets, 1);
+    assert_int_equal(control_slot(2)->ended, SLOT_KILLED);
+    assert_non_null(strstr(logged, "b: restarts: reset from the monitor"));
+}
+
 /* What the reload test has away goes on by itself, unless it is to stand still or to end. */
 static void test_reloaded(void **state)
 {
@@ -282,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_disks_come_to_rest_first),
+        cmocka_unit_test(test_disks_of_what_stands_still_come_to_rest),
         cmocka_unit_test(test_disks_is_typed),
         cmocka_unit_test(test_reloaded),
         cmocka_unit_test(test_what_is_made_slowly),

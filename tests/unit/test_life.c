@@ -122,7 +122,7 @@ static void test_what_is_kept_ends_too(void **state)
     assert_int_equal(life_step(SLOT_KEEPING, LIFE_DOWN, true).next, SLOT_KEEPING);
     assert_int_equal(life_step(SLOT_KEEPING, LIFE_KEPT, true).next, SLOT_PAUSED);
     assert_int_equal(life_step(SLOT_KEEPING, LIFE_KEPT, false).action, LIFE_GO_ON);
-    assert_int_equal(life_step(SLOT_KEEPING, LIFE_KILL, false).action, LIFE_DESTROY);
+    assert_int_equal(life_step(SLOT_KEEPING, LIFE_KILL, false).next, SLOT_KILLING);
 }
 
 int main(void)
