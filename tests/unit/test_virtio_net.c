@@ -390,6 +390,35 @@ static void test_cable(void **state)
     expect_plain(100);
 }
 
+/* What is loaded knows of a cable that was in, or out. */
+static void test_cable_since(void **state)
+{
+    static uint8_t data[65536];
+
+    start(&b, INDIRECT | CTRL_VQ);
+    for (unsigned in_then = 0; in_then < 2; in_then++) {
+        struct state_writer w = {.data = data, .capacity = sizeof(data)};
+        struct state_reader r = {.data = data};
+
+        virtio_net_plug(card(&b), in_then);
+        (void)in(&b, 0x1000, 1);
+        bus_save(&b.board.bus, &w);
+        virtio_net_plug(card(&b), !in_then);
+        (void)in(&b, 0x1000, 1);
+        bus_reset(&b.board.bus);
+        r.size = w.used;
+        assert_int_equal(bus_load(&b.board.bus, &r), 0);
+        assert_int_equal(in(&b, 0x2006, 2), in_then);
+        assert_int_equal(in(&b, 0x1000, 1), 0);
+        mock_ticks(&b.board, 1);
+        assert_int_equal(in(&b, 0x1000, 1), 2);
+        assert_int_equal(in(&b, 0x2006, 2), !in_then);
+        mock_ticks(&b.board, 1000);
+        assert_int_equal(in(&b, 0x1000, 1), 0);
+    }
+    virtio_net_plug(card(&b), true);
+}
+
 /* --- limits, locks, state --- */
 
 static void test_rate(void **state)
@@ -552,6 +581,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_many_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_address, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cable, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_cable_since, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_busy_receiver, setup, teardown),

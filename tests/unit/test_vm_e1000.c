@@ -566,6 +566,36 @@ static void test_interrupts(void **state)
     assert_true(board.irq[10] || board.irq[11]);
 }
 
+/* What is loaded knows of a cable that was in, or out. */
+static void test_cable_since(void **state)
+{
+    static uint8_t data[65536];
+
+    start(0x8002);
+    out(0xd8, 4, 0xffffffff);
+    out(0xd0, 4, 4);
+    for (unsigned in_then = 0; in_then < 2; in_then++) {
+        struct state_writer w = {.data = data, .capacity = sizeof(data)};
+        struct state_reader r = {.data = data};
+
+        e1000_plug(&nic()->dev, in_then);
+        (void)in(0xc0, 4);
+        bus_save(&board.bus, &w);
+        e1000_plug(&nic()->dev, !in_then);
+        (void)in(0xc0, 4);
+        bus_reset(&board.bus);
+        r.size = w.used;
+        assert_int_equal(bus_load(&board.bus, &r), 0);
+        assert_false(board.irq[10] || board.irq[11]);
+        mock_ticks(&board, 1);
+        assert_true(board.irq[10] || board.irq[11]);
+        assert_int_equal(in(0xc0, 4) & 4, 4);
+        assert_int_equal(in(0x08, 4), in_then ? 0x81 : 0x83);
+        mock_ticks(&board, 1000);
+        assert_int_equal(in(0xc0, 4) & 4, 0);
+    }
+}
+
 /* A thousand frames in one go: some now, the rest when others have had their turn. */
 static void test_takes_turns(void **state)
 {
@@ -699,13 +729,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
-        TEST(test_what_it_is), TEST(test_reset),
-        TEST(test_sends),      TEST(test_receives),
-        TEST(test_no_room),    TEST(test_what_is_wanted),
-        TEST(test_checksums),  TEST(test_segments),
-        TEST(test_tags),       TEST(test_interrupts),
-        TEST(test_state),      TEST(test_takes_turns),
-        TEST(test_lies),       TEST(test_rings_that_are_none),
+        TEST(test_what_it_is),  TEST(test_reset),    TEST(test_sends),
+        TEST(test_receives),    TEST(test_no_room),  TEST(test_what_is_wanted),
+        TEST(test_checksums),   TEST(test_segments), TEST(test_tags),
+        TEST(test_interrupts),  TEST(test_state),    TEST(test_cable_since),
+        TEST(test_takes_turns), TEST(test_lies),     TEST(test_rings_that_are_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,6 +75,17 @@ void nic_cause(struct nic *n, uint64_t causes)
     update(n);
 }
 
+/* Whether the cable is in: its driver is told where that is another than before. */
+static void follow_link(struct nic *n)
+{
+    bool in = net_port_plugged(n->port);
+
+    if (in == !!n->s.linked)
+        return;
+    n->s.linked = in;
+    nic_cause(n, ICR_LSC);
+}
+
 /* --- reading --- */
 
 static uint32_t *plain(struct nic *n, unsigned at)
@@ -249,6 +260,7 @@ static void reset_card(struct nic *n)
     s->out_ring = (struct nic_ring){0};
     s->context = (struct nic_context){0};
     memset(s->segment, 0, sizeof(s->segment));
+    s->linked = net_port_plugged(n->port);
     __atomic_store_n(&n->pending, 0, __ATOMIC_SEQ_CST);
     device_timer_set(&n->dev, NIC_TIMER_GO_ON, TIMER_OFF);
     device_timer_set(&n->dev, NIC_TIMER_TELL, TIMER_OFF);
@@ -373,6 +385,7 @@ static void timer(struct device *d, unsigned number, uint64_t now)
         return;
     }
     nic_tell(n);
+    follow_link(n);
     open_port(n); /* which is closed since idle() or load() */
 }
 
@@ -418,6 +431,7 @@ static int load(struct device *d, struct state_reader *r)
         reset(d);
         return -EBADMSG;
     }
+    s->linked &= 1;
     /* Frames come when the guest goes on: what is loaded behind this one takes interrupts away. */
     device_timer_soon(d, NIC_TIMER_TELL);
     return 0;
@@ -425,7 +439,7 @@ static int load(struct device *d, struct state_reader *r)
 
 static const struct device_ops device_ops = {
     .name = "e1000",
-    .version = 1,
+    .version = 2,
     .port_read = port_read,
     .port_write = port_write,
     .mmio_read = mmio_read,
@@ -444,7 +458,7 @@ void e1000_plug(struct device *d, bool in)
     device_lock(d);
     if (net_port_plugged(n->port) != in) {
         net_port_plug(n->port, in);
-        nic_cause(n, ICR_LSC);
+        follow_link(n);
     }
     device_unlock(d);
 }

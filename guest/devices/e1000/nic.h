@@ -82,7 +82,8 @@ struct nic_state {
     uint32_t rctl, strips; /* strips: CTRL.VME */
     struct nic_ring in_ring;
     uint32_t filter[NIC_ADDRESSES][2], groups[NIC_TABLE], vlans[NIC_TABLE];
-    uint32_t unused;
+
+    uint32_t linked; /* its cable is in, as its driver has been told */
 };
 
 struct nic {

@@ -184,6 +184,35 @@ static void go_on(struct card *n)
     look_again(n);
 }
 
+/* --- its cable --- */
+
+static uint8_t *link_of(struct card *n)
+{
+    return n->virtio.config + offsetof(struct card_config, status);
+}
+
+static void set_link(struct card *n, uint16_t status)
+{
+    memcpy(link_of(n), &status, sizeof(status));
+}
+
+/* Whether the cable is in, as its driver has been told. */
+static bool is_told(struct card *n)
+{
+    return (*link_of(n) & STATUS_LINK_UP) == (net_port_plugged(n->port) ? STATUS_LINK_UP : 0);
+}
+
+/* Whoever comes back may have been forgotten: "Gratuitous Packet Sending". */
+static void follow_link(struct card *n)
+{
+    bool announce = n->virtio.accepted & F_GUEST_ANNOUNCE;
+
+    if (is_told(n))
+        return;
+    set_link(n, net_port_plugged(n->port) ? STATUS_LINK_UP | (announce ? STATUS_ANNOUNCE : 0) : 0);
+    virtio_config_changed(&n->virtio);
+}
+
 static void timer(struct device *d, unsigned number, uint64_t now)
 {
     struct card *n = card_of(d);
@@ -193,12 +222,8 @@ static void timer(struct device *d, unsigned number, uint64_t now)
         return;
     }
     card_tell(n);
+    follow_link(n);
     open_port(n); /* which is closed since idle() or load() */
-}
-
-static void set_link(struct card *n, uint16_t status)
-{
-    memcpy(n->virtio.config + offsetof(struct card_config, status), &status, sizeof(status));
 }
 
 static void stop(struct virtio *v)
@@ -272,8 +297,7 @@ static int load(struct device *d, struct state_reader *r)
         memcpy(n->virtio.config, config, NET_MAC);
     else
         memcpy(f->mac, n->virtio.config, NET_MAC);
-    n->virtio.config[offsetof(struct card_config, status)] |=
-        config[offsetof(struct card_config, status)] & STATUS_ANNOUNCE;
+    set_link(n, config[offsetof(struct card_config, status)] & (STATUS_LINK_UP | STATUS_ANNOUNCE));
     n->waiting = state_get_u8(r) & 1; /* its timer is the bus's to load */
     /* Frames come when the guest goes on: what is loaded behind this one takes interrupts away. */
     if (error == 0)
@@ -300,11 +324,7 @@ void virtio_net_plug(struct device *d, bool in)
     device_lock(d);
     if (net_port_plugged(n->port) != in) {
         net_port_plug(n->port, in);
-        /* Whoever comes back may have been forgotten: "Gratuitous Packet Sending". */
-        set_link(n,
-                 in ? STATUS_LINK_UP | (n->virtio.accepted & F_GUEST_ANNOUNCE ? STATUS_ANNOUNCE : 0)
-                    : 0);
-        virtio_config_changed(&n->virtio);
+        follow_link(n);
     }
     device_unlock(d);
 }
