@@ -48,7 +48,8 @@ struct device_disk {
     struct block_device *block;
     void (*close)(struct block_device *block); /* when the VM has no more use for it */
     bool read_only;
-    char serial[DEVICE_SERIAL + 1]; /* may be empty */
+    /* May be empty; a disc has one of its own, with zeroes behind. */
+    char serial[DEVICE_SERIAL + 1];
     struct device_disk_counts *counts;
 };
 

@@ -1,6 +1,7 @@
 /* See discs.h. */
 #include "guest/vm/discs.h"
 
+#include "arch/x86/lib/crc32.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "guest/config/disk.h"
@@ -35,6 +36,7 @@ int disc_open(void *context, const char *text, size_t length, struct device_disk
     }
     out->block = ram_disk_of(virt_to_phys(file.data), file.size);
     out->close = ram_disk_destroy;
+    format(out->serial, sizeof(out->serial), "%08x", crc32(0, name.data, name.length));
     return out->block ? 0 : -ENOMEM;
 }
 

@@ -146,6 +146,7 @@ static int open_disc(void *context, const char *text, size_t length, struct devi
         return 0;
     out->block = &block;
     out->close = close_block;
+    memcpy(out->serial, "disc", 4);
     opened++;
     return 0;
 }

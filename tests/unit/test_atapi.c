@@ -502,6 +502,42 @@ static void test_saved(void **state)
     expect_failure("00", 2, 0x3a02);
 }
 
+/* What is loaded knows of another disc than the one that is there, or of none. */
+static void test_other_disc_since(void **state)
+{
+    static uint8_t data[2][262144];
+    struct device_disk other = {
+        .block = &block, .close = close_block, .read_only = true, .serial = "other"};
+    struct state_writer w[2] = {{.data = data[0], .capacity = sizeof(data[0])},
+                                {.data = data[1], .capacity = sizeof(data[1])}};
+
+    power_on();
+    for (unsigned i = 0; i < 2; i++) {
+        bus_save(&board.bus, &w[i]);
+        assert_true(w[i].used <= w[i].capacity);
+        if (i == 1)
+            break;
+        assert_int_equal(cdrom_eject(controller, true), 0);
+        opened++;
+        assert_int_equal(cdrom_insert(controller, &other), 0);
+        expect_failure("00", 6, 0x2800);
+        assert_int_equal(event(), 2);
+    }
+    for (unsigned i = 0; i < 4; i++) { /* it is the other one that is there */
+        struct state_reader r = {.data = data[i % 2], .size = w[i % 2].used};
+
+        bus_reset(&board.bus);
+        assert_int_equal(bus_load(&board.bus, &r), 0);
+        if (i % 2 == 0) {
+            assert_int_equal(event(), 2);
+            expect_failure("00", 6, 0x2800);
+        }
+        assert_int_equal(event(), 0);
+        expect_reply("00", 0);
+        assert_true(mock_round_trip(&board));
+    }
+}
+
 static void test_where_it_starts_from(void **state)
 {
     expect_boots(&devices, &ide_class, DEVICE_BOOT_DISK, 0, "/pci@i0cf8/ide@1/drive@0/disk@0");
@@ -527,6 +563,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_empty, setup_empty, teardown),
         cmocka_unit_test_setup_teardown(test_device_reset, setup_later, teardown),
         cmocka_unit_test_setup_teardown(test_saved, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_other_disc_since, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

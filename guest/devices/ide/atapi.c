@@ -208,11 +208,13 @@ static void save(const struct ide_drive *d, struct state_writer *w)
     state_put_u8(w, cd->by_dma);
     state_put_u8(w, cd->locked);
     state_put_u8(w, cd->open);
+    state_put(w, d->source.serial, DEVICE_SERIAL);
 }
 
 static bool load(struct ide_drive *d, struct state_reader *r)
 {
     struct ide_cd *cd = &d->cd;
+    char disc[DEVICE_SERIAL];
 
     d->transfer_mode = state_get_u8(r);
     cd->key = state_get_u8(r) & 0xf;
@@ -224,7 +226,10 @@ static bool load(struct ide_drive *d, struct state_reader *r)
     cd->by_dma = state_get_u8(r) & 1;
     cd->locked = state_get_u8(r) & 1;
     cd->open = state_get_u8(r) & 1;
+    state_get(r, disc, sizeof(disc));
     d->disk.block = cd->open ? NULL : d->source.block;
+    if (!cd->open && memcmp(disc, d->source.serial, sizeof(disc)) != 0)
+        ide_cd_changed(d);
     return d->mode != IDE_PIO_OUT && d->mode != IDE_DMA_OUT && d->mode != IDE_VERIFY &&
            (d->mode != IDE_PACKET || cd->in_packet) &&
            (!cd->in_packet || (cd->most >= 2 && cd->most % 2 == 0 && cd->most <= IDE_BUFFER)) &&

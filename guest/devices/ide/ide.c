@@ -254,7 +254,7 @@ static int load(struct device *d, struct state_reader *r)
 
 static const struct device_ops device_ops = {
     .name = "ide",
-    .version = 1,
+    .version = 2,
     .port_read = port_read,
     .port_write = port_write,
     .timer = timer,

@@ -245,6 +245,8 @@ void ide_cd_read(struct ide_drive *d, uint32_t block, uint32_t count);
 /* mmc.c */
 void ide_cd_packet(struct ide_drive *d, const uint8_t *packet);
 void ide_cd_unreadable(struct ide_drive *d);
+/* What is in the drive is another disc than the guest knows of, or none. */
+void ide_cd_changed(struct ide_drive *d);
 int ide_cd_eject(struct ide_drive *d, bool now) MUST_CHECK;
 int ide_cd_insert(struct ide_drive *d, const struct device_disk *disc,
                   struct device_disk *old) MUST_CHECK;

@@ -26,14 +26,18 @@ void ide_cd_unreadable(struct ide_drive *d)
         no_disc(d);
 }
 
+void ide_cd_changed(struct ide_drive *d)
+{
+    d->cd.attention = has_disc(d) ? NEW_DISC : 0;
+    d->cd.event = has_disc(d) ? EVENT_NEW : EVENT_REMOVED;
+}
+
 static void closed(struct ide_drive *d)
 {
     d->cd.open = false;
     d->disk.block = d->source.block;
-    if (has_disc(d)) {
-        d->cd.attention = NEW_DISC;
-        d->cd.event = EVENT_NEW;
-    }
+    if (has_disc(d))
+        ide_cd_changed(d);
 }
 
 static void opened(struct ide_drive *d)
