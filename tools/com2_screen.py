@@ -9,7 +9,7 @@ HEADER = struct.Struct("<2sBBHH")  # magic, kind, number of the picture, row, le
 BEGIN, ROW, END = 1, 2, 3
 DIFFERENT, ALIKE, AS_ABOVE = range(3)
 POINT = 3
-WIDTH_MAX, HEIGHT_MAX = 2560, 1600
+WIDTH_MAX, HEIGHT_MAX = 2560, 2048
 BODY_MAX = 4 * WIDTH_MAX
 
 

@@ -5,7 +5,7 @@
 
 #define SCREEN_COLUMNS 160u /* letters of a row of text, at most */
 #define SCREEN_WIDTH   2560u
-#define SCREEN_HEIGHT  1600u
+#define SCREEN_HEIGHT  2048u
 
 struct screen {
     enum { SCREEN_BLANK, SCREEN_TEXT, SCREEN_POINTS } kind;

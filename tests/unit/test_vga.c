@@ -503,7 +503,7 @@ static void the_display_says_what_it_can(void **state)
     assert_int_equal(dispi_get(DISPI_MEMORY), 256);
     dispi(DISPI_ENABLE, DISPI_MOST);
     assert_int_equal(dispi_get(DISPI_WIDTH), 2560);
-    assert_int_equal(dispi_get(DISPI_HEIGHT), 1600);
+    assert_int_equal(dispi_get(DISPI_HEIGHT), 2048);
     assert_int_equal(dispi_get(DISPI_BITS), 32);
     dispi(DISPI_ENABLE, 0);
     assert_int_equal(dispi_get(DISPI_WIDTH), 0);
@@ -593,20 +593,24 @@ static void what_cannot_be_is_brought_into_range(void **state)
     expect_shape(8, 1);
     assert_int_equal(dispi_get(DISPI_WIDTH), 8);
     mode(32000, 32000, 32, 0);
-    expect_shape(2560, 1600);
-    expect_point(2559, 1599, 0);
+    expect_shape(2560, VGA_MEMORY / (2560 * 4));
+    expect_point(2559, VGA_MEMORY / (2560 * 4) - 1, 0);
     dispi(DISPI_VIRTUAL_WIDTH, 0xffff); /* so wide that memory has few rows */
     expect_shape(2560, VGA_MEMORY / (16000 * 4));
     expect_point(2559, VGA_MEMORY / (16000 * 4) - 1, 0);
     for (unsigned bits = 0; bits < 40; bits++) {
+        unsigned rows = bits == 32 ? VGA_MEMORY / (2560 * 4) : 2048;
+
         mode(0xffff, 0xffff, bits, 0);
         dispi(DISPI_X, 0xffff);
         dispi(DISPI_Y, 0xffff);
-        expect_shape(2560, 1600);
-        expect_point(2559, 1599, 0);
+        expect_shape(2560, rows);
+        expect_point(2559, rows - 1, 0);
         dispi(DISPI_Y, 0);
-        expect_point(2559, 1599, 0);
+        expect_point(2559, rows - 1, 0);
     }
+    mode(2048, 2048, 32, 0); /* the largest of OVMF's */
+    expect_shape(2048, 2048);
     mode(0, 0, 0, 0);
     expect_shape(8, 1);
     memset(memory() + VGA_MEMORY - 64, 0x77, 64);

@@ -20,7 +20,7 @@
 #define VGA_TEXT   0x8000u /* one of the two windows for text */
 
 #define VGA_WIDTH_MAX  2560u
-#define VGA_HEIGHT_MAX 1600u
+#define VGA_HEIGHT_MAX 2048u /* OVMF has modes as far as memory goes: 2048 by 2048 */
 
 /* FreeVGA's names; only bits that something follows. */
 #define MISC_COLOUR           0x01 /* CRTC at 3D4h, not at 3B4h */
