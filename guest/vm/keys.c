@@ -19,6 +19,8 @@ static struct device *input_of(const struct vm_slot *slot, char *error)
 
     if (!slot->vm || slot->state == SLOT_MAKING)
         format(error, CONTROL_ERROR, "%s is not on", slot->name);
+    else if (slot->state == SLOT_KEEPING) /* it would be lost where the VM is put back */
+        format(error, CONTROL_ERROR, "%s is just being kept, or put back: try again", slot->name);
     else if (!(d = platform_device(slot->vm, &input_class)))
         format(error, CONTROL_ERROR,
                "%s has no keyboard: `display = vga` in its section gives it one", slot->name);

@@ -177,6 +177,9 @@ static void no_display_is_said(void **state)
                         "pc has no display: `display = vga` in its section gives it one\n");
     assert_string_equal(run(command_type, "type pc x"),
                         "pc has no keyboard: `display = vga` in its section gives it one\n");
+    slot.state = SLOT_KEEPING;
+    assert_string_equal(run(command_type, "type pc x"),
+                        "pc is just being kept, or put back: try again\n");
     slot.state = SLOT_MAKING;
     assert_string_equal(run(command_screenshot, "screenshot pc"), "pc is not on\n");
     slot.vm = NULL;
