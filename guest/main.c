@@ -12,6 +12,7 @@
 #include "drivers/processors_test.h"
 #include "drivers/serial.h"
 #include "guest/check.h"
+#include "guest/capture/capture.h"
 #include "guest/com2/com2.h"
 #include "guest/console/console.h"
 #include "drivers/disk.h"
@@ -157,8 +158,8 @@ static uint64_t serial_chore(void)
 
 /* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
  * its VM has ended. */
-static uint64_t (*const often[])(void) = {com2_pump,  gdb_pump,       console_pump, control_work,
-                                          disks_work, net_cards_work, serial_chore};
+static uint64_t (*const often[])(void) = {capture_pump, com2_pump,  gdb_pump,       console_pump,
+                                          control_work, disks_work, net_cards_work, serial_chore};
 static struct run_chores chores = {
     .often = often,
     .often_count = ARRAY_SIZE(often),
@@ -223,8 +224,8 @@ NORETURN void corbel_main(struct handover *h)
     if (serial_interrupts(&com1))
         chores.often_count--; /* serial_chore */
     if (!com2_framed()) {
-        chores.often++; /* com2_pump */
-        chores.often_count--;
+        chores.often += 2; /* capture_pump, com2_pump */
+        chores.often_count -= 2;
     }
     run_init(&chores);
     disks_begin(&config, vms);

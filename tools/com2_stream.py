@@ -8,8 +8,8 @@ SYNC = b"\xa5\xc2"
 HEADER = struct.Struct("<2sBHHB")  # sync, channel, sequence, length of the payload, check
 CRC_SIZE = 4
 PAYLOAD_MAX = 256
-CONTROL, GDB, TRACE, SCREEN = range(4)
-NAMES = ("control", "gdb", "trace", "screen")
+CONTROL, GDB, TRACE, SCREEN, CAPTURE = range(5)
+NAMES = ("control", "gdb", "trace", "screen", "capture")
 STATUS = HELLO = 1  # first byte of a control channel's payload, from Corbel and to it
 VERSION = 1
 STATUS_HEAD = struct.Struct("<BBQIII")
@@ -25,6 +25,13 @@ def pack(channel, sequence, payload):
     frame = SYNC + struct.pack("<BHH", channel, sequence & 0xffff, len(payload))
     frame += bytes([zlib.crc32(frame) & 0xff]) + payload
     return frame + zlib.crc32(frame).to_bytes(CRC_SIZE, "little")
+
+
+def status_began(frame):
+    """The number that this start of Corbel has, where the frame is a status; else None."""
+    if frame.channel != CONTROL or frame.payload[:1] != bytes([STATUS]) or len(frame.payload) < STATUS_HEAD.size:
+        return None
+    return STATUS_HEAD.unpack_from(frame.payload)[2]
 
 
 class Sender:

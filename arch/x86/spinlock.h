@@ -21,6 +21,7 @@
  *     RANK_DEVICE     guest/board            device    its model, unless RANK_BOARD does
  *     RANK_SWITCH     guest/net              switch    which address is at which port
  *     RANK_PORT       guest/net              port      what comes to it
+ *     RANK_CAPTURE    guest/capture          one       what is captured and not sent yet
  *     RANK_INTX       guest/board            VM        which functions of PCI drive which line
  *     RANK_BOARD      guest/board            VM        interrupt controllers and their timer, and
  *                                                      who drives which line
@@ -48,6 +49,7 @@ enum lock_rank {
     RANK_DEVICE,
     RANK_SWITCH,
     RANK_PORT,
+    RANK_CAPTURE,
     RANK_INTX,
     RANK_BOARD,
     RANK_BUS,

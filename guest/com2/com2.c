@@ -18,18 +18,20 @@
 
 /* Bytes of the queues. gdb's hold more than two of its packets on their way out, and one that
  * comes. */
-#define GDB_OUT    16384u
-#define GDB_IN     4096u
-#define TRACE_OUT  1024u
-#define SCREEN_OUT 12288u /* more than a row of points takes */
+#define GDB_OUT     16384u
+#define GDB_IN      4096u
+#define TRACE_OUT   1024u
+#define SCREEN_OUT  12288u /* more than a row of points takes */
+#define CAPTURE_OUT 2064u  /* eight whole frames */
 
 static const struct com2_kind kinds[COM2_USERS] = {
     [COM2_CONTROL] = COM2_CONTROL_KIND,
     [COM2_GDB] = {"gdb", COM2_URGENT, GDB_OUT, GDB_IN},
     [COM2_TRACE] = {"trace", COM2_BULK, TRACE_OUT, 0},
     [COM2_SCREEN] = {"screen", COM2_BULK, SCREEN_OUT, 0},
+    [COM2_CAPTURE] = {"capture", COM2_BULK, CAPTURE_OUT, 0},
 };
-static uint8_t memory[COM2_FRAME_MAX + GDB_OUT + GDB_IN + TRACE_OUT + SCREEN_OUT];
+static uint8_t memory[COM2_FRAME_MAX + GDB_OUT + GDB_IN + TRACE_OUT + SCREEN_OUT + CAPTURE_OUT];
 
 static bool framed;
 static unsigned owner;                               /* plain: whose it is */
@@ -192,6 +194,16 @@ uint64_t com2_pump(void)
 {
     com2_poll();
     return rdtsc() + tsc_hz / PUMP_HZ;
+}
+
+uint64_t com2_greetings(void)
+{
+    uint64_t greetings;
+
+    spin_lock(&lock);
+    greetings = mux.greetings;
+    spin_unlock(&lock);
+    return greetings;
 }
 
 /* Until everything is on its way, or the port is stuck. */

@@ -9,7 +9,7 @@
 
 #include "guest/com2/mux.h"
 
-enum com2_user { COM2_GDB = 1, COM2_TRACE, COM2_SCREEN, COM2_USERS };
+enum com2_user { COM2_GDB = 1, COM2_TRACE, COM2_SCREEN, COM2_CAPTURE, COM2_USERS };
 
 /* Before anybody else's call: whether there are frames. */
 void com2_init(bool framed);
@@ -32,6 +32,8 @@ int com2_read(enum com2_user u);
 void com2_poll(void);
 /* The same with frames, in processor 0's loop: the host TSC at which it is to be called again. */
 uint64_t com2_pump(void);
+/* With frames: how often somebody at the other end has begun to read. */
+uint64_t com2_greetings(void);
 /* Wait until all is sent that the machine must not go down without: what gdb was told; with frames,
  * everything. */
 void com2_flush(void);

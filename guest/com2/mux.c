@@ -215,6 +215,7 @@ static void hello(struct com2_mux *m)
     for (unsigned i = 0; i < m->count; i++)
         m->channel[i].heard = false;
     m->asked = true;
+    m->greetings++;
 }
 
 static void arrived(struct com2_mux *m, const struct com2_frame *f)

@@ -61,6 +61,7 @@ struct com2_mux {
     struct com2_channel channel[COM2_CHANNELS_MAX];
     struct com2_receiver receiver;
     uint64_t strangers; /* frames for channels that there are not */
+    uint64_t greetings; /* hellos */
     uint64_t second;    /* of the clock */
     uint64_t heard_at;  /* when the last byte came */
     uint64_t began;     /* another one for each start */

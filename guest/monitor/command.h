@@ -30,6 +30,7 @@ enum argument {
     ARGUMENT_TRACE,
     ARGUMENT_EVENT,
     ARGUMENT_POLICY,
+    ARGUMENT_CAPTURE,
     ARGUMENT_TEXT, /* the last one: the rest of the line */
     ARGUMENT_OTHER
 };

@@ -63,3 +63,6 @@ const char *moments_choice(const char *before, size_t length, unsigned n);
 bool command_nets(struct job *job); /* nets.c */
 bool command_switch(struct job *job);
 bool command_link(struct job *job);
+bool command_capture(struct job *job); /* capture.c */
+/* What its argument may be: number n, from 0; NULL: there are not so many. */
+const char *capture_choice(unsigned n);

@@ -77,6 +77,8 @@ static const char *choice(void *ctx, const char *before, size_t length, unsigned
         return moments_choice(before, length, n);
     case ARGUMENT_DISK:
         return disks_choice(n);
+    case ARGUMENT_CAPTURE:
+        return capture_choice(n);
     case ARGUMENT_SETTING:
         return setting(n);
     case ARGUMENT_TRACE:

@@ -32,6 +32,11 @@ void net_switch_init(struct net_switch *s, uint64_t seed)
     net_table_init(&s->table, seed, NET_AGE_SECONDS * s->hz);
 }
 
+void net_switch_watch(struct net_switch *s, net_watch_fn watch)
+{
+    __atomic_store_n(&s->watch, watch, __ATOMIC_RELEASE);
+}
+
 void net_switch_destroy(struct net_switch *s)
 {
     for (unsigned i = 0; i < s->count; i++)
@@ -246,6 +251,8 @@ static uint64_t bytes_of(const struct net_frame *f)
 struct passage {
     struct net_port *from, *to;
     const struct net_frame *frame;
+    bool (*hand_over)(void *context, const struct net_frame *f);
+    net_watch_fn watch; /* of who is told, if that is hand_over_watched() */
     uint64_t now, work;
     enum net_drop why; /* of the last one */
 };
@@ -265,6 +272,15 @@ static bool hand_over(void *context, const struct net_frame *f)
     add(&c->received, 1);
     add(&c->received_bytes, f->length);
     return true;
+}
+
+static bool hand_over_watched(void *context, const struct net_frame *f)
+{
+    struct passage *g = context;
+    bool taken = hand_over(g, f);
+
+    g->watch(g->to, f, false, g->why);
+    return taken;
 }
 
 /* With the port's lock held: it may have become another one's since it was found. */
@@ -296,9 +312,9 @@ static void give(struct passage *g)
     g->from->reached[to->number / 64] |= BIT(to->number % 64);
     if (needs(&f->offload) & ~to->can) {
         g->work += f->length;
-        net_finish(f, to->can, hand_over, g);
+        net_finish(f, to->can, g->hand_over, g);
     } else {
-        hand_over(g, f);
+        g->hand_over(g, f);
     }
 }
 
@@ -375,19 +391,45 @@ uint64_t net_port_wait(struct net_port *p)
     return bucket_wait(&p->out, p->on->now());
 }
 
-uint64_t net_port_send(struct net_port *p, const struct net_frame *f)
+/* What comes of it. */
+static enum net_drop send_frame(struct passage *g)
 {
-    struct passage g = {.from = p, .frame = f, .now = p->on->now()};
+    struct net_port *p = g->from;
     enum net_drop why;
 
-    (void)bucket_take(&p->out, bytes_of(f), g.now); /* who cares has asked net_port_wait() */
-    why = pass(&g);
+    (void)bucket_take(&p->out, bytes_of(g->frame),
+                      g->now); /* who cares has asked net_port_wait() */
+    why = pass(g);
     if (why != NET_TAKEN) {
         net_port_refuse(p, why);
-        return g.work;
+        return why;
     }
     add(&p->counts.sent, 1);
-    add(&p->counts.sent_bytes, f->length);
+    add(&p->counts.sent_bytes, g->frame->length);
+    return NET_TAKEN;
+}
+
+/* Out of line, so that nobody pays for it who is not watched. */
+static __attribute__((noinline)) uint64_t
+send_watched(struct net_port *p, const struct net_frame *f, net_watch_fn watch)
+{
+    struct passage g = {
+        .from = p, .frame = f, .hand_over = hand_over_watched, .watch = watch, .now = p->on->now()};
+    enum net_drop why = send_frame(&g);
+
+    watch(p, f, true, why);
+    return g.work;
+}
+
+uint64_t net_port_send(struct net_port *p, const struct net_frame *f)
+{
+    net_watch_fn watch = __atomic_load_n(&p->on->watch, __ATOMIC_ACQUIRE);
+
+    if (UNLIKELY(watch))
+        return send_watched(p, f, watch);
+    struct passage g = {.from = p, .frame = f, .hand_over = hand_over, .now = p->on->now()};
+
+    (void)send_frame(&g);
     return g.work;
 }
 

@@ -70,12 +70,20 @@ struct net_port {
     struct net_bucket in;
 };
 
+typedef void (*net_watch_fn)(const struct net_port *port, const struct net_frame *f, bool sent,
+                             enum net_drop why);
+
 struct net_switch {
     char name[NET_NAME + 1];
     unsigned mtu;
     bool vlans;
     uint64_t (*now)(void);
     uint64_t hz; /* of now() */
+
+    /* Atomic, NULL: nobody watches. Whoever does is told of each frame: as `port` has sent it, when
+     * that is done, and as it has been offered to `port`, whose lock is held; with what has come of
+     * it. Nothing of it is kept. */
+    net_watch_fn watch;
 
     struct spinlock lock; /* RANK_SWITCH, over what follows */
     struct net_table table;
@@ -85,6 +93,8 @@ struct net_switch {
 
 /* name, mtu, vlans, now and hz are set. */
 void net_switch_init(struct net_switch *s, uint64_t seed);
+/* watch: from now on, or NULL. Who is just sending may still tell the one before. */
+void net_switch_watch(struct net_switch *s, net_watch_fn watch);
 /* All its ports are detached. */
 void net_switch_destroy(struct net_switch *s);
 

@@ -70,6 +70,7 @@
     X(nets, LOOK)                                                                                  \
     X(switch, LOOK)                                                                                \
     X(link, ALL)                                                                                   \
+    X(capture, LOOK_BARE)                                                                          \
     X(cpus, LOOK)                                                                                  \
     X(memory, LOOK)                                                                                \
     X(disks, LOOK)                                                                                 \
@@ -185,6 +186,11 @@ struct vm_slot *control_find(const char *name, size_t length)
 }
 
 const char *moments_choice(const char *before, size_t length, unsigned n)
+{
+    return NULL;
+}
+
+const char *capture_choice(unsigned n)
 {
     return NULL;
 }
