@@ -199,6 +199,8 @@ static void say_datagram(unsigned length)
 
 static void obey(char c)
 {
+    static unsigned count;
+
     if (c == 'a')
         ask();
     else if (c == 'u')
@@ -210,7 +212,7 @@ static void obey(char c)
         ether(true, 77, 0x1234);
         send(60);
     }
-    say("did '%c', heard %u\n", c, heard);
+    say("%u: did '%c', heard %u\n", ++count, c, heard);
 }
 
 void test(void)

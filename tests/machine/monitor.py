@@ -94,7 +94,8 @@ def steer(p):
 def look(p):
     said = p.run("help")
     for name in ("list", "attach", "detach", "console", "start", "stop", "pause", "resume", "reset", "kill", "snapshot", "restore", "snapshots", "forget", "top", "stats",
-                 "cpus", "memory", "disks", "log", "show", "dump", "set", "balloon", "ports", "resize", "trace", "com2", "regs", "read",
+                 "cpus", "memory", "disks", "log", "show", "dump", "set", "balloon", "ports", "resize", "trace", "com2", "nets",
+                 "switch", "link", "capture", "regs", "read",
                  "write", "walk", "watch", "watches", "unwatch", "eject", "insert", "screenshot", "type", "keys", "mouse", "login", "logout",
                  "poweroff", "reboot", "help"):
         expect_in(rf"^  {name} .*\w$", said, "help")

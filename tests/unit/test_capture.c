@@ -763,13 +763,14 @@ static int make_stream(const char *path)
     say(0, 77, 60, 100);
     write_frames(f, at, 0, &lost);
     at = streamed;
-    for (unsigned i = 0; i < 1000; i++) { /* a second of a line that loses frames */
+    for (unsigned i = 0; i < 1000; i++) { /* on a line that loses frames */
         say(i % 3, (i + 1) % 3, 60 + i % 7 * 100, 200);
         ticks += HZ / 20;
         pump(1 << 20);
     }
-    write_frames(f, at, 50, &lost);
+    write_frames(f, at, 100, &lost);
     at = streamed;
+    greetings++; /* as somebody does who has lost something */
     for (unsigned i = 0; i < 1000; i++)
         say(1, 2, 1514, 201);
     capture_stop();

@@ -395,7 +395,9 @@ static void gaps_are_counted(void **state)
     say(GDB, 65535, "d", 1);
     say(GDB, 0, "e", 1);
     assert_int_equal(mux.channel[GDB].received.missing, 2 + 65535 - 40005);
+    assert_int_equal(mux.greetings, 0);
     say(COM2_CONTROL, 0, "\1", 1); /* another one has come to the other end */
+    assert_int_equal(mux.greetings, 1);
     say(GDB, 7, "f", 1);
     say(GDB, 9, "g", 1);
     assert_int_equal(mux.channel[GDB].received.missing, 3 + 65535 - 40005);
