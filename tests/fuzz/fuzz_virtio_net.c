@@ -72,7 +72,7 @@ static void write_bar(struct guest *g, uint32_t at, unsigned size, uint64_t valu
 static void start(struct guest *g, uint8_t how)
 {
     uint32_t low = 1u << 28 | (how & 1u) << 29 | (how & 2 ? 1u << 15 : 0) |
-                   (how & 4 ? 3u | 7u << 7 | 7u << 11 : 0) | (how & 8 ? 0xbfu << 16 : 0);
+                   (how & 4 ? 3u | 7u << 7 | 7u << 11 : 0) | (how & 8 ? 0xbfu << 16 | 4u : 0);
 
     bus_port_write(&g->board.bus, 0xcf8, 4, 0x80000804);
     bus_port_write(&g->board.bus, 0xcfc, 2, 6);

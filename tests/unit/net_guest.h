@@ -22,22 +22,23 @@
 #define REQUEST 0xe000
 #define OUT     0xb000 /* what is sent */
 
-#define V1          (UINT64_C(1) << 32)
-#define PACKED_RING (UINT64_C(1) << 34)
-#define INDIRECT    (UINT64_C(1) << 28)
-#define EVENT_INDEX (UINT64_C(1) << 29)
-#define CSUM        (UINT64_C(1) << 0)
-#define GUEST_CSUM  (UINT64_C(1) << 1)
-#define GUEST_TSO4  (UINT64_C(1) << 7)
-#define HOST_TSO4   (UINT64_C(1) << 11)
-#define MRG_RXBUF   (UINT64_C(1) << 15)
-#define CTRL_VQ     (UINT64_C(1) << 17)
-#define CTRL_RX     (UINT64_C(1) << 18)
-#define CTRL_VLAN   (UINT64_C(1) << 19)
-#define CTRL_EXTRA  (UINT64_C(1) << 20)
-#define ANNOUNCE    (UINT64_C(1) << 21)
-#define CTRL_MAC    (UINT64_C(1) << 23)
-#define HEADER_SIZE 12
+#define V1            (UINT64_C(1) << 32)
+#define PACKED_RING   (UINT64_C(1) << 34)
+#define INDIRECT      (UINT64_C(1) << 28)
+#define EVENT_INDEX   (UINT64_C(1) << 29)
+#define CSUM          (UINT64_C(1) << 0)
+#define GUEST_CSUM    (UINT64_C(1) << 1)
+#define CTRL_OFFLOADS (UINT64_C(1) << 2)
+#define GUEST_TSO4    (UINT64_C(1) << 7)
+#define HOST_TSO4     (UINT64_C(1) << 11)
+#define MRG_RXBUF     (UINT64_C(1) << 15)
+#define CTRL_VQ       (UINT64_C(1) << 17)
+#define CTRL_RX       (UINT64_C(1) << 18)
+#define CTRL_VLAN     (UINT64_C(1) << 19)
+#define CTRL_EXTRA    (UINT64_C(1) << 20)
+#define ANNOUNCE      (UINT64_C(1) << 21)
+#define CTRL_MAC      (UINT64_C(1) << 23)
+#define HEADER_SIZE   12
 
 struct guest {
     struct board board;

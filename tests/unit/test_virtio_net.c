@@ -267,6 +267,35 @@ static int ask(uint8_t class, uint8_t command, const void *data, uint32_t size)
     return b.board.memory[REQUEST + 0xff0];
 }
 
+/* What is left to the driver it may say anew at any time. */
+static void test_offloads(void **state)
+{
+    const uint8_t header[HEADER_SIZE] = {1, 0, [6] = 20, [8] = 6};
+    uint64_t none = 0, sum = GUEST_CSUM, more = GUEST_CSUM | GUEST_TSO4;
+    uint32_t half = 0;
+
+    start(&a, CSUM | INDIRECT);
+    start(&b, INDIRECT | CTRL_VQ | CTRL_OFFLOADS | GUEST_CSUM);
+    frame_to(&a, frame, b.what.mac, 100);
+    for (unsigned i = 0; i < 3; i++) {
+        refill(&b, 1, 200, false);
+        send_frame(header, 100, 1);
+        assert_int_equal(taken(&b, got), HEADER_SIZE + 100);
+        assert_int_equal(got[0], i != 1); /* whether a checksum is still to be computed */
+        assert_int_equal(ask(5, 0, i ? &sum : &none, 8), 0);
+    }
+    assert_int_equal(ask(5, 0, &more, 8), 1); /* it has not agreed on that */
+    assert_int_equal(ask(5, 1, &sum, 8), 1);
+    assert_int_equal(ask(5, 0, &half, 4), 1);
+    assert_int_equal(ask(5, 0, &none, 8), 0);
+    start(&b, INDIRECT | CTRL_VQ | GUEST_CSUM); /* begins with all of them */
+    assert_int_equal(ask(5, 0, &none, 8), 1);
+    refill(&b, 1, 200, false);
+    send_frame(header, 100, 1);
+    assert_int_equal(taken(&b, got), HEADER_SIZE + 100);
+    assert_int_equal(got[0], 1);
+}
+
 static bool hears(const uint8_t *to, unsigned vid)
 {
     int n;
@@ -577,6 +606,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_buffers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_checksum, setup, teardown),
         cmocka_unit_test_setup_teardown(test_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_address, setup, teardown),

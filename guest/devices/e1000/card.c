@@ -24,6 +24,7 @@ enum {
     EERD = 0x0014,
     MDIC = 0x0020,
     ICR = 0x00c0,
+    ITR = 0x00c4,
     ICS = 0x00c8,
     IMS = 0x00d0,
     IMC = 0x00d8,
@@ -34,6 +35,8 @@ enum {
     RDT = 0x2818,
     TDBAL = 0x3800,
     TDT = 0x3818,
+    STATISTICS = 0x4000,
+    STATISTICS_END = 0x4100,
     MTA = 0x5200,
     RAL = 0x5400,
     VFTA = 0x5600,
@@ -42,9 +45,9 @@ enum {
 /* Those that do nothing here, and are what the driver has written: flow control, LEDs, delays of
  * interrupts, thresholds, checksums, waking up, management. All others read 0. */
 static const uint16_t plain_at[NIC_PLAIN] = {
-    0x0018, 0x0028, 0x002c, 0x0030, 0x0038, 0x00c4, 0x0170, 0x0178, 0x0410,
-    0x0458, 0x0e00, PBA,    0x2160, 0x2168, 0x2820, 0x2828, 0x282c, 0x2c00,
-    0x3820, 0x3828, 0x382c, 0x3830, 0x5000, 0x5800, 0x5808, 0x5810, 0x5820,
+    0x0018, 0x0028, 0x002c, 0x0030, 0x0038, 0x0170, 0x0178, 0x0410, 0x0458,
+    0x0e00, PBA,    0x2160, 0x2168, 0x2820, 0x2828, 0x282c, 0x2c00, 0x3820,
+    0x3828, 0x382c, 0x3830, 0x5000, 0x5800, 0x5808, 0x5810, 0x5820,
 };
 #define PBA_VALUE 0x00100030u
 
@@ -57,23 +60,11 @@ static const uint16_t plain_at[NIC_PLAIN] = {
 #define RAH_AV      0x80000000u
 #define LENGTH_MASK 0xfff80u
 #define PLACE_MASK  0xffffu
+#define ITR_MASK    0xffffu
 
-_Static_assert(sizeof(struct nic_state) ==
-                   256 + 16 * NIC_SEGMENTS + 28 + 8 * NIC_ADDRESSES + 8 * NIC_TABLE + 4,
+_Static_assert(sizeof(struct nic_state) == 256 + 16 * NIC_SEGMENTS + 28 + 8 * NIC_ADDRESSES +
+                                               8 * NIC_TABLE + 4 + 8 + 8 * NIC_COUNTS,
                "no padding");
-
-/* --- interrupts --- */
-
-static void update(struct nic *n)
-{
-    pci_intx(&n->function, n->s.icr & n->s.ims);
-}
-
-void nic_cause(struct nic *n, uint64_t causes)
-{
-    n->s.icr |= (uint32_t)(causes & ICR_ALL);
-    update(n);
-}
 
 /* Whether the cable is in: its driver is told where that is another than before. */
 static void follow_link(struct nic *n)
@@ -141,7 +132,7 @@ static uint32_t read_and_clear_icr(struct nic *n)
     uint32_t icr = n->s.icr;
 
     n->s.icr = 0;
-    update(n);
+    nic_interrupt(n);
     return icr;
 }
 
@@ -164,11 +155,15 @@ static uint32_t read_register(struct nic *n, unsigned at)
         return read_and_clear_icr(n);
     case IMS:
         return n->s.ims;
+    case ITR:
+        return n->s.itr;
     case TCTL:
         return n->s.tctl;
     default:
         break;
     }
+    if (at >= STATISTICS && at < STATISTICS_END)
+        return nic_statistic(n, at);
     if (!simple)
         simple = receiver(n, at);
     if (!simple && at >= TDBAL && at <= TDT)
@@ -252,11 +247,13 @@ static void reset_card(struct nic *n)
     memset(s->plain, 0, sizeof(s->plain));
     *plain(n, PBA) = PBA_VALUE;
     s->ctrl = CTRL_VALUE;
-    s->icr = s->ims = s->tctl = s->address = s->mdic = s->eerd = s->eecd = 0;
+    s->icr = s->ims = s->itr = s->tctl = s->address = s->mdic = s->eerd = s->eecd = 0;
     s->shifted = s->out = s->bits = s->reading = 0;
     s->segments = s->begun = s->bad = s->options = s->tagged = s->waiting = 0;
     s->tag = s->sum_field = s->sum_start = 0;
-    s->command = 0;
+    s->command = s->raised = 0;
+    s->quiet = 0;
+    memset(s->count, 0, sizeof(s->count));
     s->out_ring = (struct nic_ring){0};
     s->context = (struct nic_context){0};
     memset(s->segment, 0, sizeof(s->segment));
@@ -319,6 +316,9 @@ static void write_register(struct nic *n, unsigned at, uint32_t value)
     case IMC:
         n->s.ims &= ~value;
         break;
+    case ITR:
+        n->s.itr = value & ITR_MASK;
+        break;
     case TCTL:
         n->s.tctl = value;
         nic_send(n);
@@ -331,7 +331,7 @@ static void write_register(struct nic *n, unsigned at, uint32_t value)
         else
             (void)write_receiver(n, at, value);
     }
-    update(n);
+    nic_interrupt(n);
 }
 
 /* All registers are dwords. */
@@ -386,7 +386,8 @@ static void timer(struct device *d, unsigned number, uint64_t now)
     }
     nic_tell(n);
     follow_link(n);
-    open_port(n); /* which is closed since idle() or load() */
+    nic_interrupt(n); /* which may have had to wait */
+    open_port(n);     /* which is closed since idle() or load() */
 }
 
 /* What others send goes on without the guest's processors: none of it comes until these go on. */
@@ -425,6 +426,8 @@ static int load(struct device *d, struct state_reader *r)
     state_get(r, s, sizeof(*s));
     s->icr &= ICR_ALL;
     s->ims &= ICR_ALL;
+    s->itr &= ITR_MASK;
+    s->raised &= 1;
     s->address &= REGISTERS - 4;
     s->waiting &= 1; /* its timer is the bus's to load */
     if (s->segments > NIC_SEGMENTS || s->bits > 9) {
@@ -439,7 +442,7 @@ static int load(struct device *d, struct state_reader *r)
 
 static const struct device_ops device_ops = {
     .name = "e1000",
-    .version = 2,
+    .version = 3,
     .port_read = port_read,
     .port_write = port_write,
     .mmio_read = mmio_read,

@@ -1,7 +1,8 @@
 /*
  * The 82540EM ("PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual"), for
  * systems that know no virtio: what its files share. card.c has its registers and its life, send.c
- * sends, receive.c takes what comes, chip.c has its EEPROM and its PHY.
+ * sends, receive.c takes what comes, interrupts.c tells of it, statistics.c counts it, chip.c has
+ * its EEPROM and its PHY.
  *
  * What receive.c uses is under the lock of the card's port, with which senders come; the rest is
  * under the card's own. Who has both has taken the port's last.
@@ -21,7 +22,7 @@
 #define NIC_TABLE      128u /* dwords of the tables of groups and of VLANs */
 #define NIC_WORDS      64u  /* of the EEPROM */
 #define NIC_PHY        32u
-#define NIC_PLAIN      27u
+#define NIC_PLAIN      26u
 #define NIC_DESCRIPTOR 16u
 
 /* Causes of interrupts. */
@@ -38,6 +39,29 @@
 
 #define RCTL_EN BIT(1)
 #define TCTL_EN BIT(1)
+
+/* What is counted: what comes, with the port's lock held; what is sent, with the card's. */
+enum nic_count {
+    NIC_IN_ALL,
+    NIC_IN_ALL_BYTES,
+    NIC_IN_GOOD,
+    NIC_IN_GOOD_BYTES,
+    NIC_IN_BROADCAST,
+    NIC_IN_MULTICAST,
+    NIC_IN_MISSED,
+    NIC_IN_NO_BUFFERS,
+    NIC_IN_LONG,
+    NIC_IN_SIZE, /* by length: 64 and less, 127, 255, 511, 1023, more */
+    NIC_OUT_ALL = NIC_IN_SIZE + 6,
+    NIC_OUT_ALL_BYTES,
+    NIC_OUT_GOOD,
+    NIC_OUT_GOOD_BYTES,
+    NIC_OUT_BROADCAST,
+    NIC_OUT_MULTICAST,
+    NIC_OUT_CUT, /* into segments */
+    NIC_OUT_SIZE,
+    NIC_COUNTS = NIC_OUT_SIZE + 6
+};
 
 /* A ring as the driver has described it. */
 struct nic_ring {
@@ -59,7 +83,7 @@ struct nic_segment {
 /* Saved as it is: no byte of it is padding. */
 struct nic_state {
     uint32_t plain[NIC_PLAIN]; /* registers that keep what is written, and are nothing more */
-    uint32_t ctrl, icr, ims, tctl, address, mdic, eerd, eecd;
+    uint32_t ctrl, icr, ims, itr, tctl, address, mdic, eerd, eecd;
     uint16_t phy[NIC_PHY];
 
     /* The EEPROM's serial line. */
@@ -83,7 +107,12 @@ struct nic_state {
     struct nic_ring in_ring;
     uint32_t filter[NIC_ADDRESSES][2], groups[NIC_TABLE], vlans[NIC_TABLE];
 
-    uint32_t linked; /* its cable is in, as its driver has been told */
+    /* The card's again. */
+    uint16_t linked; /* its cable is in, as its driver has been told */
+    uint16_t raised; /* the interrupt's line, */
+    uint64_t quiet;  /* not once more before that moment */
+
+    uint64_t count[NIC_COUNTS];
 };
 
 struct nic {
@@ -119,10 +148,22 @@ static inline uint64_t nic_descriptor(const struct nic_ring *r, uint32_t n)
     return ((uint64_t)r->base[1] << 32 | r->base[0]) + (uint64_t)n * NIC_DESCRIPTOR;
 }
 
-/* --- card.c --- */
+/* --- interrupts.c --- */
 
-/* These causes are there: whatever of that the driver wants to know. */
+/* Tell the driver what it wants to know of the causes that are there, now or as soon as it may be
+ * told again. */
+void nic_interrupt(struct nic *n);
+/* These causes are there, too. */
 void nic_cause(struct nic *n, uint64_t causes);
+
+/* --- statistics.c --- */
+
+/* What the driver reads there; 0 where nothing is counted. */
+uint32_t nic_statistic(struct nic *n, unsigned at);
+/* A frame has come to the card, which has done that with it; with the port's lock held. */
+void nic_count_in(struct nic *n, const struct net_frame *f, enum net_drop why);
+/* It has sent one. */
+void nic_count_out(struct nic *n, const struct net_frame *f);
 
 /* --- send.c --- */
 

@@ -186,8 +186,10 @@ static enum net_drop put_frame(struct nic *n, const struct net_frame *f)
 static enum net_drop receive(void *owner, const struct net_frame *f)
 {
     struct nic *n = owner;
+    enum net_drop why = wants(&n->s, f) ? put_frame(n, f) : NET_DROP_FILTERED;
 
-    return wants(&n->s, f) ? put_frame(n, f) : NET_DROP_FILTERED;
+    nic_count_in(n, f, why);
+    return why;
 }
 
 /* --- telling the driver --- */

@@ -176,6 +176,8 @@ static uint64_t send_good(struct nic *n, uint32_t length)
         net_port_refuse(n->port, NET_DROP_MALFORMED);
         return 0;
     }
+    if (net_port_plugged(n->port))
+        nic_count_out(n, &f);
     return net_port_send(n->port, &f);
 }
 

@@ -307,7 +307,7 @@ static int load(struct device *d, struct state_reader *r)
 
 static const struct device_ops device_ops = {
     .name = "virtio-net",
-    .version = 1,
+    .version = 2,
     .mmio_read = virtio_mmio_read,
     .mmio_write = virtio_mmio_write,
     .timer = timer,
@@ -340,7 +340,7 @@ static void fill_config(struct card *n, const struct net_switch *on,
                  VIRTIO_F_EVENT_IDX | F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO4 |
                  F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF |
                  F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_CTRL_RX_EXTRA |
-                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR;
+                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR | F_CTRL_OFFLOADS;
     memcpy(c.mac, what->mac, NET_MAC);
     memcpy(v->config, &c, sizeof(c));
     v->config_size = sizeof(c);

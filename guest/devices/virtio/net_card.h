@@ -16,6 +16,7 @@ enum { CARD_TIMER_GO_ON, CARD_TIMER_TELL };
 /* "Feature bits" */
 #define F_CSUM           BIT(0)
 #define F_GUEST_CSUM     BIT(1)
+#define F_CTRL_OFFLOADS  BIT(2)
 #define F_MTU            BIT(3)
 #define F_MAC            BIT(5)
 #define F_GUEST_TSO4     BIT(7)
@@ -32,6 +33,9 @@ enum { CARD_TIMER_GO_ON, CARD_TIMER_TELL };
 #define F_CTRL_RX_EXTRA  BIT(20)
 #define F_GUEST_ANNOUNCE BIT(21)
 #define F_CTRL_MAC_ADDR  BIT(23)
+
+/* What others may leave to the driver. */
+#define CARD_OFFLOADS (F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN)
 
 /* "Device configuration layout" */
 struct card_config {
@@ -63,6 +67,7 @@ struct card_header {
 
 /* Saved as it is: no byte of it is padding. */
 struct card_filter {
+    uint64_t offloads; /* of CARD_OFFLOADS, of those that were agreed on */
     uint64_t vlans[4096 / 64];
     uint8_t mac[NET_MAC];
     uint8_t how;                  /* HEAR_ */
@@ -71,7 +76,7 @@ struct card_filter {
     uint8_t unicast[CARD_UNICAST][NET_MAC], multicast[CARD_MULTICAST][NET_MAC];
     uint8_t unused[6];
 };
-_Static_assert(sizeof(struct card_filter) == 512 + 10 + 96 * NET_MAC + 6, "no padding");
+_Static_assert(sizeof(struct card_filter) == 8 + 512 + 10 + 96 * NET_MAC + 6, "no padding");
 
 struct card {
     struct virtio virtio; /* first */
@@ -106,7 +111,7 @@ static inline struct card *card_of(struct device *d)
 
 extern const struct net_port_ops card_port_ops;
 
-/* NET_CAN_ by the features that were agreed on. */
+/* NET_CAN_ by the features that were agreed on, and by what the driver wants of them. */
 unsigned card_can(const struct card *n);
 /* The driver has put buffers there. */
 void card_refilled(struct card *n);

@@ -3,10 +3,11 @@
 #include "guest/devices/virtio/net_card.h"
 
 enum { ACK_OK, ACK_ERR };
-enum { CLASS_RX, CLASS_MAC, CLASS_VLAN, CLASS_ANNOUNCE };
+enum { CLASS_RX, CLASS_MAC, CLASS_VLAN, CLASS_ANNOUNCE, CLASS_OFFLOADS = 5 };
 enum { MAC_TABLE_SET, MAC_ADDR_SET };
 enum { VLAN_ADD, VLAN_DEL };
 enum { ANNOUNCE_ACK };
+enum { OFFLOADS_SET };
 #define RX_COMMANDS 6u /* their bits are HEAR_, in this order */
 #define RX_PLAIN    2u /* so many without VIRTIO_NET_F_CTRL_RX_EXTRA */
 
@@ -27,7 +28,7 @@ static bool get(const struct card *n, uint64_t offset, void *data, size_t size)
 
 void card_filter_init(struct card *n)
 {
-    n->filter = (struct card_filter){.how = HEAR_ALL};
+    n->filter = (struct card_filter){.how = HEAR_ALL, .offloads = CARD_OFFLOADS};
     memcpy(n->filter.mac, n->virtio.config, NET_MAC);
 }
 
@@ -107,6 +108,19 @@ static bool announced(struct card *n)
     return true;
 }
 
+/* "Offloads State Configuration": what is left to the driver of what comes from now on. */
+static bool set_offloads(struct card *n, uint8_t command)
+{
+    uint64_t offloads;
+
+    if (command != OFFLOADS_SET || !get(n, 0, &offloads, sizeof(offloads)) ||
+        (offloads & ~(n->virtio.accepted & CARD_OFFLOADS)))
+        return false;
+    n->filter.offloads = offloads;
+    n->port->can = (uint8_t)card_can(n);
+    return true;
+}
+
 /* With the port's lock held, too, as frames come by what is set here. */
 static bool carry_out(struct card *n, const struct command *c)
 {
@@ -121,6 +135,8 @@ static bool carry_out(struct card *n, const struct command *c)
         return agreed(n, F_CTRL_VLAN) && set_vlan(n, c->command);
     case CLASS_ANNOUNCE:
         return agreed(n, F_GUEST_ANNOUNCE) && c->command == ANNOUNCE_ACK && announced(n);
+    case CLASS_OFFLOADS:
+        return agreed(n, F_CTRL_OFFLOADS) && set_offloads(n, c->command);
     default:
         return false;
     }

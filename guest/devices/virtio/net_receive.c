@@ -12,7 +12,7 @@
 
 unsigned card_can(const struct card *n)
 {
-    uint64_t f = n->virtio.accepted;
+    uint64_t f = n->virtio.accepted & n->filter.offloads;
 
     if (!(f & F_GUEST_CSUM))
         return 0;
