@@ -81,9 +81,9 @@ static void test_what_is_seen(void **state)
     assert_int_equal(bus_port_read(&a.board.bus, 0xcfc, 4) >> 8, 0x020000);
     out(&a, 0, 4, 0);
     offered = in(&a, 4, 4);
-    assert_int_equal(offered, 1 << 28 | 1 << 29 | 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 7 << 7 |
-                                  7 << 11 | 1 << 15 | 1 << 16 | 1 << 17 | 1 << 18 | 1 << 19 |
-                                  1 << 20 | 1 << 21 | 1 << 23);
+    assert_int_equal(offered, 1 << 28 | 1 << 29 | 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 |
+                                  7 << 7 | 7 << 11 | 1 << 15 | 1 << 16 | 1 << 17 | 1 << 18 |
+                                  1 << 19 | 1 << 20 | 1 << 21 | 1 << 23);
     assert_int_equal(in(&a, 0x12, 2), 3);
     for (unsigned i = 0; i < NET_MAC; i++)
         assert_int_equal(in(&a, 0x2000 + i, 1), a.what.mac[i]);
