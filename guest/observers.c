@@ -1,6 +1,7 @@
 /* Who looks on from outside, as vCPUs (guest/cpu/probe.h) and VMs know them. */
 #include "guest/observers.h"
 
+#include "guest/capture/capture.h"
 #include "guest/com2/com2.h"
 #include "guest/console/console.h"
 #include "guest/cpu/probe.h"
@@ -42,6 +43,12 @@ static const struct probes observers = {
 };
 
 /* What VMs' lives tell them (guest/vm/events.h). */
+static void finish(void)
+{
+    trace_finish();
+    capture_stop();
+}
+
 static void flush(void)
 {
     com2_flush();
@@ -59,9 +66,10 @@ static const struct vm_events events = {
     .stays_on = console_monitor,
     .ask_for_key = console_ask_for_key,
     .answer = console_answer,
-    .trace_finish = trace_finish,
+    .trace_finish = finish,
     .trace_pump = trace_pump,
     .trace_left = trace_left,
+    .capture_left = capture_left,
     .trace_off = trace_off,
     .flush = flush,
 };

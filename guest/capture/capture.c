@@ -31,6 +31,7 @@ static struct capture_what what;
 static uint64_t epoch; /* nanoseconds from 1970 to the TSC's 0 */
 
 static uint64_t greetings; /* that were answered */
+static uint64_t moved;     /* bytes that the port has taken */
 static unsigned number;    /* of captures that there have been */
 
 static uint64_t now(void)
@@ -176,8 +177,23 @@ uint64_t capture_pump(void)
 
         com2_write(COM2_CAPTURE, c->block + c->sent, piece);
         c->sent += piece;
+        moved += piece;
     }
     return UINT64_MAX; /* com2_pump() comes as often as the line takes something */
+}
+
+uint64_t capture_left(void)
+{
+    static uint64_t since, before;
+    uint64_t now_ticks = rdtsc();
+
+    if (moved != before || now_ticks - since > 2 * tsc_hz) {
+        before = moved;
+        since = now_ticks;
+    }
+    if (!capture || now_ticks - since > tsc_hz)
+        return 0;
+    return MAX(capture_state().held, 1u);
 }
 
 /* --- for the monitor --- */

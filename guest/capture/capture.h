@@ -27,6 +27,10 @@ void capture_stop(void);
 /* Gives the second serial port as much as it takes, in processor 0's loop, before com2_pump(). */
 uint64_t capture_pump(void);
 
+/* Packets that have yet to be sent, or one for what ends a file; 0, too, where the port takes
+ * nothing for a second. */
+uint64_t capture_left(void);
+
 struct capture_state {
     bool on;      /* it takes frames, */
     bool sending; /* or has some still to send */

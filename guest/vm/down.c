@@ -103,7 +103,10 @@ void down_text(char text[DOWN_TEXT])
     char who[DOWN_TEXT];
     unsigned left = vms_left(who, sizeof(who));
 
-    if (phase == TRACE)
+    if (phase == TRACE && vm_events->capture_left() && !vm_events->trace_left())
+        format(text, DOWN_TEXT, "%lu captured packets are left to be sent",
+               vm_events->capture_left());
+    else if (phase == TRACE)
         format(text, DOWN_TEXT, "%lu records of the trace are left to be sent",
                vm_events->trace_left());
     else if (!left)
@@ -158,11 +161,13 @@ static NORETURN void go(void)
 
 NORETURN void down_now(enum down_kind k)
 {
-    uint64_t left = vm_events->trace_left();
+    uint64_t left = vm_events->trace_left(), packets = vm_events->capture_left();
 
     vm_events->trace_off();
     if (left)
         log_warn("%lu records of the trace are not sent", left);
+    if (packets)
+        log_warn("%lu captured packets are not sent", packets);
     kind = k;
     reason = "now";
     go();
@@ -207,7 +212,7 @@ uint64_t down_work(void)
         wait_for_vms(now);
     if (phase == TRACE) {
         (void)vm_events->trace_pump();
-        if (!vm_events->trace_left())
+        if (!vm_events->trace_left() && !vm_events->capture_left())
             go();
         tell(now);
     }

@@ -45,12 +45,14 @@ struct vm_events {
 
     /* --- the machine goes down --- */
 
-    /* All VMs have ended: the trace records no more. */
+    /* All VMs have ended: the trace records no more, and nothing is captured. */
     void (*trace_finish)(void);
     /* Send as much of what it has recorded as the port takes without waiting. */
     uint64_t (*trace_pump)(void);
     /* How many records are left to be sent. */
     uint64_t (*trace_left)(void);
+    /* How many captured packets are. */
+    uint64_t (*capture_left)(void);
     /* The machine goes down at once: the trace records no more, and what it has is lost. */
     void (*trace_off)(void);
     /* The last thing: wait until all that was said to terminals and debuggers is sent. */

@@ -55,9 +55,10 @@ static struct guest {
 static struct config config;
 static struct vm_config vms[VMS];
 static uint64_t now;
-static unsigned starts;      /* VMs that were made, or made anew */
-static uint64_t trace_waits; /* records */
-static char said[65536];     /* at the terminal */
+static unsigned starts;        /* VMs that were made, or made anew */
+static uint64_t trace_waits;   /* records */
+static uint64_t capture_waits; /* packets */
+static char said[65536];       /* at the terminal */
 static char logged[65536];
 static enum { ON, OFF, REBOOTED } machine;
 static jmp_buf the_end;
@@ -374,6 +375,11 @@ static inline uint64_t left(void)
     return trace_waits;
 }
 
+static inline uint64_t packets_left(void)
+{
+    return capture_waits;
+}
+
 static const struct vm_events told = {
     .started = of_slot,
     .ended = of_end,
@@ -384,6 +390,7 @@ static const struct vm_events told = {
     .trace_finish = nothing,
     .trace_pump = pump_trace,
     .trace_left = left,
+    .capture_left = packets_left,
     .trace_off = nothing,
     .flush = nothing,
 };
@@ -490,7 +497,7 @@ static inline void build(const enum slot_state *in, enum config_start start)
     now = 100 * HZ;
     said[0] = logged[0] = '\0';
     machine = ON;
-    trace_waits = 0;
+    trace_waits = capture_waits = 0;
     config.vm_count = VMS;
     config.start = start;
     config.when_idle = CONFIG_IDLE_STAY;

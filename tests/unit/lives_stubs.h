@@ -139,6 +139,7 @@ NO_COMMAND(watch)
 NO_COMMAND(watches)
 NO_COMMAND(unwatch)
 NO_COMMAND(variables)
+NO_COMMAND(capture)
 NO_COMMAND(nets)
 NO_COMMAND(switch)
 NO_COMMAND(link)
@@ -171,6 +172,11 @@ bool command_disks(struct job *job)
     if (job->words.count > 1)
         job_line("disks of %.*s", (int)job->words.word[1].length, job->words.word[1].text);
     return false;
+}
+
+const char *capture_choice(unsigned n)
+{
+    return NULL;
 }
 
 const char *disks_choice(unsigned n)

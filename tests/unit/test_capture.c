@@ -564,6 +564,21 @@ static void test_stuck(void **state)
     capture_stop();
     assert_true(capture_state().sending);
     assert_false(capture_state().on);
+    /* Who waits for it does not wait for ever, */
+    assert_int_equal(capture_left(), capture_state().held);
+    for (unsigned i = 0; i < 20; i++, ticks += HZ / 20)
+        assert_true(capture_left() > 0);
+    ticks += HZ / 10;
+    assert_int_equal(capture_left(), 0);
+    for (unsigned i = 0; i < 100; i++, ticks += HZ / 10) { /* but as long as something goes */
+        pump(COM2_PAYLOAD);
+        assert_true(capture_left() > 0);
+    }
+    for (unsigned i = 0; i < 100 && capture_state().held; i++)
+        pump(8192);
+    assert_int_equal(capture_state().held, 0);
+    pump(1 << 20);
+    assert_int_equal(capture_left(), 0);
 }
 
 /* --- readers that come late, captures that come and go --- */

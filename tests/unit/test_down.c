@@ -111,6 +111,7 @@ static void test_now_is_now(void **state)
         assert_false(type("poweroff now\r"));
         assert_int_equal(machine, OFF);
         assert_non_null(strstr(logged, "23542 records of the trace are not sent"));
+        assert_null(strstr(logged, "captured"));
         build(in, CONFIG_START_TOGETHER);
         assert_true(type("poweroff\r"));
         assert_true(pass(1));
@@ -252,8 +253,16 @@ static void test_the_trace_is_sent(void **state)
     assert_true(type("poweroff\r"));
     assert_true(pass(2000));
     assert_non_null(strstr(said, "5000 records of the trace are left"));
+    capture_waits = 70;
     trace_waits = 0;
+    assert_true(pass(20));
+    assert_non_null(strstr(said, "70 captured packets are left"));
+    capture_waits = 0;
     assert_false(pass(20));
+    build(in, CONFIG_START_TOGETHER);
+    capture_waits = 7;
+    assert_false(type("poweroff now\r"));
+    assert_non_null(strstr(logged, "7 captured packets are not sent"));
     build(in, CONFIG_START_TOGETHER);
     trace_waits = 5000;
     assert_true(type("poweroff\r"));
