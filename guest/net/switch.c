@@ -397,8 +397,8 @@ static enum net_drop send_frame(struct passage *g)
     struct net_port *p = g->from;
     enum net_drop why;
 
-    (void)bucket_take(&p->out, bytes_of(g->frame),
-                      g->now); /* who cares has asked net_port_wait() */
+    /* Who cares has asked net_port_wait(). */
+    (void)bucket_take(&p->out, bytes_of(g->frame), g->now);
     why = pass(g);
     if (why != NET_TAKEN) {
         net_port_refuse(p, why);
