@@ -149,6 +149,8 @@ static bool read_keep(struct word *rest, uint32_t *keep)
     }
     *keep = (uint32_t)n;
     n = (size_t)(w.word[1].text + w.word[1].length - rest->text);
+    while (n < rest->length && rest->text[n] == ' ')
+        n++;
     *rest = (struct word){rest->text + n, rest->length - n};
     return true;
 }

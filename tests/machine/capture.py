@@ -158,7 +158,7 @@ def capture_small(lab):
                             ("off", r"^nothing is captured$")):
         expect_in(answer, p.run("capture " + command), command)
     p.m.send("capture l\t")
-    p.m.read_until(rb"corbel> capture l(?:\x1b\[K)?an ", COMMAND * PATIENCE)
+    p.m.read_until(rb"capture l(?:\x1b\[K)?an ", COMMAND * PATIENCE)
     p.m.send("not udp\r")
     p.m.read_until(rb"capture: lan, 128 bytes of each frame, not udp: on; `tools/com2 LINE --capture FILE`", COMMAND * PATIENCE)
     talk(p, "a", "aux")

@@ -168,6 +168,7 @@ static void test_how_much(void **state)
     expect_target("capture   lan  snap   9234   not  arp ", &switches[0], "");
     assert_int_equal(what.keep, 9234);
     assert_int_equal(what.filter.count, 1);
+    assert_string_equal(what.about, "lan, 9234 bytes of each frame, not  arp ");
     expect_target("capture lan tcp port 80 and host 10.0.0.1 or arp or icmp", &switches[0], "");
     assert_int_equal(what.filter.count, 4);
     assert_string_equal(what.about,
