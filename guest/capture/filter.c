@@ -61,15 +61,14 @@ static const struct word_alone {
 
 /* Those that something has to follow. */
 static const struct word_before {
-    const char *text;
+    const char *text, *what, *example;
     enum kind kind;
-    const char *what, *example;
     uint32_t most; /* of a number */
 } before[] = {
-    {"port", KIND_PORT, "a port", "port 80", 65535},
-    {"host", KIND_HOST, "an IPv4 address", "host 10.0.0.1", 0},
-    {"mac", KIND_MAC, "a card's address", "mac 52:00:00:00:00:01", 0},
-    {"vlan", KIND_VLAN, "a VLAN", "vlan 10", 4094},
+    {"port", "a port", "port 80", KIND_PORT, 65535},
+    {"host", "an IPv4 address", "host 10.0.0.1", KIND_HOST, 0},
+    {"mac", "a card's address", "mac 52:00:00:00:00:01", KIND_MAC, 0},
+    {"vlan", "a VLAN", "vlan 10", KIND_VLAN, 4094},
 };
 
 struct reader {
