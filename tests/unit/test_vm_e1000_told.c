@@ -134,6 +134,7 @@ static void test_throttled_state(void **state)
     assert_true(raised());
     (void)in(0xc0, 4);
     assert_false(raised());
+    mock_ticks(&board, 1);       /* from then on frames come */
     nic()->s.quiet = UINT64_MAX; /* as a state that lies has it */
     comes(NULL, 100, 1);
     assert_true(raised());

@@ -166,8 +166,10 @@ static enum net_drop put_frame(struct nic *n, const struct net_frame *f)
     if (count == 0 || r->head >= count || r->tail >= count)
         return NET_DROP_FULL;
     s.left = MAX(length, SHORTEST) + (n->s.rctl & RCTL_SECRC ? 0 : CHECKSUM);
-    if (f->length + CHECKSUM > NORMAL && !(n->s.rctl & (RCTL_LPE | RCTL_SBP)))
+    if (f->length + CHECKSUM > NORMAL && !(n->s.rctl & (RCTL_LPE | RCTL_SBP))) {
+        n->s.count[NIC_IN_LONG]++;
         return NET_DROP_FILTERED;
+    }
     room = (r->tail + count - r->head) % count;
     needs = (s.left + size - 1) / size;
     if (needs > room || needs > MOST) {

@@ -87,7 +87,6 @@ void nic_count_in(struct nic *n, const struct net_frame *f, enum net_drop why)
         count[NIC_IN_MISSED]++;
         count[NIC_IN_NO_BUFFERS]++;
     }
-    count[NIC_IN_LONG] += why == NET_DROP_LONG;
     if (why != NET_TAKEN)
         return;
     count[NIC_IN_GOOD]++;
