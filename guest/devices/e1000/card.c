@@ -385,9 +385,9 @@ static void timer(struct device *d, unsigned number, uint64_t now)
         return;
     }
     nic_tell(n);
-    follow_link(n);
     nic_interrupt(n); /* which may have had to wait */
-    open_port(n);     /* which is closed since idle() or load() */
+    follow_link(n);
+    open_port(n); /* which is closed since idle() or load() */
 }
 
 /* What others send goes on without the guest's processors: none of it comes until these go on. */
