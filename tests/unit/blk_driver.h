@@ -136,6 +136,7 @@ static inline void expect_done(int id, uint8_t status, uint32_t written)
 #define V1          (UINT64_C(1) << 32)
 #define PACKED_RING (UINT64_C(1) << 34)
 #define INDIRECT    (UINT64_C(1) << 28)
+#define EVENT_IDX   (UINT64_C(1) << 29)
 
 static inline int setup_disk(const char *disk)
 {

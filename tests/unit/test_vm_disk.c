@@ -294,6 +294,34 @@ static void test_who_looks_on(void **state)
     assert_int_equal(looks, 8);
 }
 
+static uint64_t flags[4]; /* of the device, as each request began */
+
+static void see_flags(const struct device_disk_counts *of, const struct device_disk_event *event)
+{
+    if (event->result == DEVICE_DISK_BEGINS) {
+        assert_true(looks < 4);
+        flags[looks++] = driver_get(&v, v.device + (v.packed ? 2 : 0), 2);
+    }
+}
+
+/* The driver need not notify while more is begun than one request, and has to afterwards. */
+static void test_silence(void **state)
+{
+    for (unsigned packed = 0; packed < 2; packed++) {
+        looks = 0;
+        start(V1 | INDIRECT | (packed ? PACKED_RING : 0));
+        disk_set_observer(see_flags);
+        for (unsigned i = 0; i < 3; i++)
+            assert_true(offer(0, i, false, DATA, 512, 0) >= 0);
+        kick();
+        assert_int_equal(looks, 3);
+        assert_int_equal(flags[0], 0);
+        assert_int_equal(flags[1], 1);
+        assert_int_equal(flags[2], 1);
+        assert_int_equal(driver_get(&v, v.device + (packed ? 2 : 0), 2), 0);
+    }
+}
+
 static int teardown_unseen(void **state)
 {
     disk_set_observer(NULL);
@@ -438,7 +466,7 @@ static void test_what_one_exit_may_ask(void **state)
 static void test_offered_and_taken_back(void **state)
 {
     for (unsigned packed = 0; packed < 2; packed++) {
-        start(V1 | INDIRECT | (packed ? PACKED_RING : 0));
+        start(V1 | INDIRECT | EVENT_IDX | (packed ? PACKED_RING : 0));
         board.flickers = packed ? v.descriptors + 14 : v.driver + 2;
         board.flicker = packed ? 0x80 : 1; /* a descriptor is available; the index */
         board.flicks = 0;
@@ -506,6 +534,7 @@ int main(void)
         TEST(test_errors),
         TEST(test_what_is_counted),
         cmocka_unit_test_setup_teardown(test_who_looks_on, setup, teardown_unseen),
+        cmocka_unit_test_setup_teardown(test_silence, setup, teardown_unseen),
         TEST(test_read_only),
         TEST(test_many),
         TEST(test_broken_rings),
