@@ -306,10 +306,27 @@ static const struct disk_ops ops = {start, collect, reset, cut};
 
 /* --- finding drives --- */
 
+static struct io port_registers(const struct ahci *a, unsigned n)
+{
+    return (struct io){.base = a->registers.base + PORTS + n * PORT_SIZE, .size = PORT_SIZE};
+}
+
+/* It takes no commands, and puts nothing of what the drive sends into memory. False: not so. */
+static bool silence(const struct io *port)
+{
+    bool stopped;
+
+    io_write32(port, CMD, io_read32(port, CMD) & ~(uint32_t)CMD_ST);
+    stopped = wait_clear(port, CMD, CMD_CR, 500);
+    io_write32(port, CMD, io_read32(port, CMD) & ~(uint32_t)CMD_FRE);
+    return wait_clear(port, CMD, CMD_FR, 500) && stopped;
+}
+
 int ahci_init(struct ahci *a)
 {
     const struct io *io = &a->registers;
     uint32_t cap = io_read32(io, CAP);
+    struct io port;
 
     if (cap == UINT32_MAX)
         return -ENODEV;
@@ -323,6 +340,11 @@ int ahci_init(struct ahci *a)
     a->slots = MIN((cap >> 8 & 31) + 1, AHCI_SLOTS);
     a->wide = cap & CAP_S64A;
     a->ports = io_read32(io, PI);
+    for (unsigned n = 0; n < AHCI_PORTS; n++) {
+        port = port_registers(a, n);
+        if ((a->ports >> n & 1) && PORTS + (n + 1) * PORT_SIZE <= io->size)
+            (void)silence(&port);
+    }
     return 0;
 }
 
@@ -365,11 +387,6 @@ static int bring_up(struct ahci_port *p)
     return error;
 }
 
-static struct io port_registers(const struct ahci *a, unsigned n)
-{
-    return (struct io){.base = a->registers.base + PORTS + n * PORT_SIZE, .size = PORT_SIZE};
-}
-
 bool ahci_port_there(const struct ahci *a, unsigned n)
 {
     struct ahci_port p = {.registers = port_registers(a, n)};
@@ -386,11 +403,7 @@ int ahci_port_init(struct ahci *a, unsigned n, struct ahci_port *p, const char *
 
     p->registers = port_registers(a, n);
     /* Firmware's lists go out of use before ours come in. */
-    put(p, CMD, get(p, CMD) & ~(uint32_t)CMD_ST);
-    if (!wait_clear(&p->registers, CMD, CMD_CR, 500))
-        p->hard = true;
-    put(p, CMD, get(p, CMD) & ~(uint32_t)CMD_FRE);
-    (void)wait_clear(&p->registers, CMD, CMD_FR, 500);
+    p->hard = !silence(&p->registers);
     io_write64(&p->registers, CLB, p->lists_at);
     io_write64(&p->registers, FB, p->lists_at + FIS_AT);
     error = bring_up(p);

@@ -29,7 +29,8 @@ struct ahci {
     struct ahci_port *port[AHCI_PORTS];
 };
 
-/* Take the controller over from firmware. 0; -ENODEV: it does not answer as it should. */
+/* Take the controller over from firmware, whose ports it stops. 0; -ENODEV: it does not answer as
+ * it should. */
 int ahci_init(struct ahci *a) MUST_CHECK;
 /* Whether a drive is at port n; where not, nothing goes on there any more. */
 bool ahci_port_there(const struct ahci *a, unsigned n);

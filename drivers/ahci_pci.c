@@ -4,7 +4,6 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
-#include "arch/x86/lib/string.h"
 #include "drivers/drives.h"
 #include "mm/heap.h"
 
@@ -14,42 +13,37 @@
 _Static_assert(AHCI_SLOTS *AHCI_TABLE == PAGE_SIZE << TABLES_ORDER, "AHCI");
 
 /* A port's memory; it is the controller's from now on. */
-static struct ahci_port *new_port(const struct ahci *a)
+static struct ahci_port *new_port(const struct ahci *a, struct dma *dma)
 {
     struct ahci_port *p = heap_alloc(sizeof(*p));
     paddr limit = a->wide ? UINT64_MAX : UINT32_MAX;
 
     if (!p)
         return NULL;
-    p->lists_at = frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, limit);
-    p->tables_at = frame_alloc_below(TABLES_ORDER, FRAME_KERNEL, limit);
-    if (p->lists_at == FRAME_NONE || p->tables_at == FRAME_NONE) {
-        if (p->lists_at != FRAME_NONE)
-            frame_free(p->lists_at, FRAME_ORDER_4K);
-        if (p->tables_at != FRAME_NONE)
-            frame_free(p->tables_at, TABLES_ORDER);
-        heap_free(p);
-        return NULL;
-    }
-    p->lists = phys_to_virt(p->lists_at);
-    p->tables = phys_to_virt(p->tables_at);
-    memset(p->lists, 0, PAGE_SIZE);
-    memset(p->tables, 0, PAGE_SIZE << TABLES_ORDER);
-    return p;
+    p->lists = dma_alloc(dma, FRAME_ORDER_4K, limit, &p->lists_at);
+    p->tables = dma_alloc(dma, TABLES_ORDER, limit, &p->tables_at);
+    if (p->lists && p->tables)
+        return p;
+    if (p->lists)
+        dma_free(dma, p->lists_at, FRAME_ORDER_4K);
+    if (p->tables)
+        dma_free(dma, p->tables_at, TABLES_ORDER);
+    heap_free(p);
+    return NULL;
 }
 
 /* Whether something touches its memory still, nobody knows for sure: so that is not given back. */
-static void add_port(struct ahci *a, unsigned n, const struct host_pci *pci)
+static void add_port(struct ahci *a, unsigned n, const struct host_pci *pci, struct dma *dma)
 {
     static unsigned number;
-    struct ahci_port *p = new_port(a);
+    struct ahci_port *p = new_port(a, dma);
     char name[16];
 
     if (!p) {
         log_error("no memory for an AHCI port's drive");
         return;
     }
-    drive_unit_of(pci, &p->unit);
+    drive_unit_of(pci, dma, &p->unit);
     format(name, sizeof(name), "sata%u", number);
     if (ahci_port_init(a, n, p, name) == 0)
         number++;
@@ -61,7 +55,7 @@ static void connect(struct ahci *a, const struct host_pci *p)
     int error = -ENODEV;
 
     if (host_pci_msix_begin(p, &table)) {
-        error = host_pci_msix_connect(&table, 0, ahci_interrupt, a, 0);
+        error = host_pci_msix_connect(p, &table, 0, ahci_interrupt, a, 0);
         if (error)
             host_pci_msix_enable(p, false);
     }
@@ -74,18 +68,20 @@ static void connect(struct ahci *a, const struct host_pci *p)
 
 void ahci_probe(const struct host_pci *p)
 {
-    struct ahci *a = heap_alloc(sizeof(*a));
+    struct dma *dma = dma_claim(p, "AHCI", disks_strayed);
+    struct ahci *a = dma ? heap_alloc(sizeof(*a)) : NULL;
 
     if (!a)
         return;
-    host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
+    host_pci_command(p, HOST_PCI_MEMORY, 0);
     if (!host_pci_map(p, BAR, 0x180, &a->registers) || ahci_init(a)) {
         log_warn("AHCI: the controller does not answer");
         heap_free(a);
         return;
     }
+    host_pci_command(p, HOST_PCI_MASTER, 0);
     for (unsigned n = 0; n < AHCI_PORTS; n++)
         if ((a->ports >> n & 1) && 0x180 + n * 0x80 <= a->registers.size && ahci_port_there(a, n))
-            add_port(a, n, p);
+            add_port(a, n, p, dma);
     connect(a, p);
 }

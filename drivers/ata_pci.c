@@ -9,7 +9,6 @@
 #include "drivers/drives.h"
 #include "drivers/ioapic.h"
 #include "drivers/pci.h"
-#include "mm/frame.h"
 #include "mm/heap.h"
 
 /* In the interface's byte; a channel that is not native is where a PC/AT has it. */
@@ -40,16 +39,16 @@ static bool find_ports(const struct host_pci *p, unsigned channel, struct ata_ch
 }
 
 /* In a table below 4 GiB, which the controller reads itself. */
-static void find_master(const struct host_pci *p, unsigned channel, struct ata_channel *c)
+static void find_master(const struct host_pci *p, struct dma *dma, unsigned channel,
+                        struct ata_channel *c)
 {
     struct host_pci_bar bar;
 
     if (!(p->interface & BUS_MASTER) || host_pci_bar(p, 4, &bar) || !bar.ports || bar.size < 16)
         return;
-    c->prds_at = frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, UINT32_MAX);
-    if (c->prds_at == FRAME_NONE)
+    c->prds = dma_alloc(dma, FRAME_ORDER_4K, UINT32_MAX, &c->prds_at);
+    if (!c->prds)
         return;
-    c->prds = phys_to_virt(c->prds_at);
     c->master = ports(bar.base + 8 * channel, 8);
 }
 
@@ -68,9 +67,12 @@ static void connect(const struct host_pci *p, unsigned channel, struct ata_chann
 
 void ata_probe(const struct host_pci *p)
 {
+    struct dma *dma = dma_claim(p, "IDE", disks_strayed);
     static unsigned number;
 
-    host_pci_command(p, HOST_PCI_IO | HOST_PCI_MASTER, 0);
+    if (!dma)
+        return;
+    host_pci_command(p, HOST_PCI_IO, 0);
     for (unsigned channel = 0; channel < 2; channel++, number++) {
         struct ata_channel *c = heap_alloc(sizeof(*c));
 
@@ -78,18 +80,19 @@ void ata_probe(const struct host_pci *p)
             log_error("no memory for an IDE channel's drives");
             return;
         }
-        drive_unit_of(p, &c->unit);
+        drive_unit_of(p, dma, &c->unit);
         if (!find_ports(p, channel, c)) {
             heap_free(c);
             continue;
         }
-        find_master(p, channel, c);
+        find_master(p, dma, channel, c);
         if (ata_channel_init(c, number) == 0) {
+            host_pci_command(p, HOST_PCI_MASTER, 0); /* only commands move anything */
             connect(p, channel, c);
             continue;
         }
         if (c->master.size)
-            frame_free(c->prds_at, FRAME_ORDER_4K);
+            dma_free(dma, c->prds_at, FRAME_ORDER_4K);
         heap_free(c);
     }
 }

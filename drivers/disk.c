@@ -120,6 +120,41 @@ static void again_in_doubt(struct disk_queue *q, struct block_request *r)
         again(q, r, -ETIMEDOUT);
 }
 
+/* What a request names is within the hardware's reach while that has it, and not longer. */
+static void withdraw(struct disk_queue *q, const struct block_request *r, unsigned count)
+{
+    if (r->op > BLOCK_WRITE)
+        return;
+    for (unsigned i = 0; i < count; i++)
+        dma_unmap(q->unit->dma, r->segments[i].address, r->segments[i].length);
+    q->unsettled = true;
+}
+
+static int lend(struct disk_queue *q, const struct block_request *r)
+{
+    unsigned rights = r->op == BLOCK_READ ? DMA_WRITE : DMA_READ;
+
+    for (unsigned i = 0; i < r->count && r->op <= BLOCK_WRITE; i++) {
+        int error = dma_map(q->unit->dma, r->segments[i].address, r->segments[i].length, rights);
+
+        if (error) {
+            withdraw(q, r, i);
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* The hardware has it no more. */
+static struct block_request *take_back(struct disk_queue *q, unsigned slot)
+{
+    struct block_request *r = q->slots[slot].request;
+
+    q->slots[slot].request = NULL;
+    withdraw(q, r, r->count);
+    return r;
+}
+
 void disk_finish(struct disk_queue *q, unsigned slot, int error)
 {
     struct block_request *r = slot < q->depth ? q->slots[slot].request : NULL;
@@ -128,7 +163,7 @@ void disk_finish(struct disk_queue *q, unsigned slot, int error)
         q->strays++;
         return;
     }
-    q->slots[slot].request = NULL;
+    (void)take_back(q, slot);
     q->busy--;
     __atomic_store_n(&q->unit->in_vain, 0, __ATOMIC_RELAXED);
     if (r->op == BLOCK_FLUSH)
@@ -161,6 +196,21 @@ static uint64_t patience(const struct block_request *r)
     return tsc_hz * (r->op == BLOCK_FLUSH ? FLUSH_SECONDS : DISK_SECONDS);
 }
 
+/* To the hardware, with all that it names; else the slot is free again. */
+static int give(struct disk_queue *q, unsigned slot)
+{
+    int error = lend(q, q->slots[slot].request);
+
+    if (error) {
+        q->slots[slot].request = NULL;
+        return error;
+    }
+    error = q->unit->ops->start(q, slot);
+    if (error)
+        (void)take_back(q, slot);
+    return error;
+}
+
 static void start_some(struct disk_queue *q)
 {
     for (unsigned slot = 0; slot < q->depth && q->first && !q->stopped; slot++) {
@@ -180,10 +230,9 @@ static void start_some(struct disk_queue *q)
         q->slots[slot].request = r;
         q->slots[slot].deadline = rdtsc() + patience(r);
         q->busy++;
-        error = q->unit->ops->start(q, slot);
+        error = give(q, slot);
         if (!error)
             continue;
-        q->slots[slot].request = NULL;
         q->busy--;
         if (error == -EAGAIN) {
             prepend(q, r);
@@ -199,10 +248,8 @@ static void start_some(struct disk_queue *q)
 static void fail_all(struct disk_queue *q, int error)
 {
     for (unsigned slot = 0; slot < q->depth; slot++)
-        if (q->slots[slot].request) {
-            give_back(q, q->slots[slot].request, error);
-            q->slots[slot].request = NULL;
-        }
+        if (q->slots[slot].request)
+            give_back(q, take_back(q, slot), error);
     q->busy = 0;
     while (q->first) {
         struct block_request *r = q->first;
@@ -230,6 +277,10 @@ static void unlock(struct disk_queue *q, const void *who)
     }
     q->back = others;
     q->back_to = others_to;
+    /* Whoever gets his request back may do with its memory what he likes. */
+    if (q->unsettled)
+        dma_settle(q->unit->dma);
+    q->unsettled = false;
     spin_unlock(&q->lock);
     for (struct block_request *r = mine; r; r = next) {
         next = r->next;
@@ -251,6 +302,16 @@ static void look(struct disk_queue *q, bool interrupt, const void *who)
         start_some(q);
     }
     unlock(q, who);
+}
+
+void disks_strayed(const struct host_pci *p)
+{
+    for (struct disk_unit *u = units; u; u = u->next)
+        if (u->pci == p) {
+            __atomic_store_n(&u->strayed, 1, __ATOMIC_RELEASE);
+            __atomic_store_n(&u->in_use, 1, __ATOMIC_RELEASE);
+        }
+    call_attention();
 }
 
 void disk_interrupt(void *queue)
@@ -392,9 +453,8 @@ static void end_reset(struct disk_unit *u, const void *who)
         spin_lock(&q->lock);
         q->stopped = false;
         for (unsigned slot = q->depth; slot--;) {
-            struct block_request *r = q->slots[slot].request;
+            struct block_request *r = q->slots[slot].request ? take_back(q, slot) : NULL;
 
-            q->slots[slot].request = NULL;
             if (r && doubt)
                 again_in_doubt(q, r);
             else if (r)
@@ -435,7 +495,7 @@ static void give_rest(struct disk_unit *u, const void *who)
 static bool look_after(struct disk_unit *u, const void *who)
 {
     struct lateness found = {false, false, false};
-    bool wanted, late, busy = false;
+    bool wanted, strayed, late, busy = false;
 
     if (state_of(u) == DISK_LOST) {
         give_rest(u, who);
@@ -456,9 +516,14 @@ static bool look_after(struct disk_unit *u, const void *who)
         unlock(q, who);
     }
     late = found.too_late || (found.late && !found.flushing);
-    wanted = __atomic_load_n(&u->wanted, __ATOMIC_ACQUIRE);
+    strayed = __atomic_exchange_n(&u->strayed, 0, __ATOMIC_ACQUIRE);
+    wanted = __atomic_load_n(&u->wanted, __ATOMIC_ACQUIRE) || strayed;
     if (!late && !wanted)
         return busy;
+    if (strayed) {
+        log_warn("%s: it reached for memory that is not its: it is reset", u->name);
+        __atomic_store_n(&u->doubt, true, __ATOMIC_RELAXED);
+    }
     if (late && !wanted) {
         log_warn("%s: no answer in time: it is reset", u->name);
         __atomic_store_n(&u->doubt, true, __ATOMIC_RELAXED);
@@ -548,6 +613,8 @@ int disk_add(struct disk_unit *u, struct disk *d)
     }
     d->unit = u;
     d->block.ops = &block_ops;
+    if (u->dma)
+        d->block.highest_address = MIN(d->block.highest_address, u->dma->highest);
     disks[disk_count++] = d;
     return 0;
 }

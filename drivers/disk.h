@@ -10,6 +10,7 @@
 
 #include "arch/x86/spinlock.h"
 #include "drivers/block.h"
+#include "drivers/dma.h"
 #include "drivers/io.h"
 
 #define DISK_SLOTS      64 /* of a queue */
@@ -57,6 +58,7 @@ struct disk_queue {
     unsigned busy;                        /* slots in use */
     unsigned alone;                       /* that many go one at a time, the first ones of all */
     bool stopped;                         /* nothing is given to the hardware now */
+    bool unsettled;                       /* memory was taken from it, which it may still know */
     struct block_request *first, *last;   /* wait, in this order */
     struct block_request *back, *back_to; /* have come back: done() is to be called */
     struct disk_slot slots[DISK_SLOTS];
@@ -68,6 +70,7 @@ enum disk_state { DISK_RUNS, DISK_RESETS, DISK_LOST };
 struct disk_unit {
     const struct disk_ops *ops;
     const struct host_pci *pci;                   /* several units may be one function's */
+    struct dma *dma;                              /* what that function may reach */
     void (*master_off)(const struct host_pci *p); /* it reaches no memory any more; or NULL */
     char name[BLOCK_NAME];
     struct disk_queue *queues; /* queue_count of them */
@@ -76,6 +79,7 @@ struct disk_unit {
     uint32_t attended;     /* atomic: somebody looks after it now: */
     enum disk_state state; /* atomic: his to change */
     uint32_t wanted;       /* atomic: a reset is wanted */
+    uint32_t strayed;      /* atomic: it has reached for memory that is not its */
     bool doubt;            /* atomic: at the next reset nobody knows what has been carried out */
     uint32_t in_vain;      /* atomic: resets since something came back */
     uint32_t in_use;       /* atomic: something has been submitted since it was looked after */
@@ -135,6 +139,8 @@ void disk_want_reset(struct disk_queue *q, bool has_begun);
  * behind the reset each of them goes alone. No FLUSH may be among them. The lock is held.
  */
 void disk_want_each_alone(struct disk_queue *q);
+/* That function has reached for memory that is not its: all its units are reset. */
+void disks_strayed(const struct host_pci *p);
 /* The interrupt of one queue. */
 void disk_interrupt(void *queue);
 

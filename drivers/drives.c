@@ -19,9 +19,10 @@ static void master_off(const struct host_pci *p)
     host_pci_command(p, 0, HOST_PCI_MASTER);
 }
 
-void drive_unit_of(const struct host_pci *p, struct disk_unit *u)
+void drive_unit_of(const struct host_pci *p, struct dma *dma, struct disk_unit *u)
 {
     u->pci = p;
+    u->dma = dma;
     u->master_off = master_off;
 }
 

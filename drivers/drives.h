@@ -19,4 +19,4 @@ void virtio_blk_probe(const struct host_pci *p);
 /* --- for them --- */
 
 /* The unit is that function's, which is bus master until the last of its units is lost. */
-void drive_unit_of(const struct host_pci *p, struct disk_unit *u);
+void drive_unit_of(const struct host_pci *p, struct dma *dma, struct disk_unit *u);

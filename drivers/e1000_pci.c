@@ -8,7 +8,6 @@
 #include "arch/x86/tsc.h"
 #include "drivers/ioapic.h"
 #include "drivers/net_cards.h"
-#include "mm/frame.h"
 #include "mm/heap.h"
 
 #define BAR       0
@@ -16,17 +15,15 @@
 #define TEST_MS   20 /* until an interrupt has arrived */
 
 /* Below 4 GiB: not all of them are right about addresses beyond, behind old bridges. */
-static bool new_ring(struct e1000_ring *r)
+static bool new_ring(struct dma *dma, struct e1000_ring *r)
 {
-    r->at = frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, UINT32_MAX);
-    if (r->at == FRAME_NONE)
+    r->descriptor = dma_alloc(dma, FRAME_ORDER_4K, UINT32_MAX, &r->at);
+    if (!r->descriptor)
         return false;
-    r->descriptor = phys_to_virt(r->at);
     for (unsigned i = 0; i < E1000_PAGES; i++) {
-        r->page_at[i] = frame_alloc_below(FRAME_ORDER_4K, FRAME_KERNEL, UINT32_MAX);
-        if (r->page_at[i] == FRAME_NONE)
+        r->page[i] = dma_alloc(dma, FRAME_ORDER_4K, UINT32_MAX, &r->page_at[i]);
+        if (!r->page[i])
             return false;
-        r->page[i] = phys_to_virt(r->page_at[i]);
     }
     return true;
 }
@@ -38,7 +35,7 @@ int e1000_prepare(struct net_card *c)
 
     if (e->out.page[E1000_PAGES - 1])
         return 0;
-    return new_ring(&e->in) && new_ring(&e->out) ? 0 : -ENOMEM;
+    return new_ring(c->dma, &e->in) && new_ring(c->dma, &e->out) ? 0 : -ENOMEM;
 }
 
 /* --- interrupts --- */
@@ -79,19 +76,21 @@ static void connect(struct net_card *c)
 void e1000_probe(const struct host_pci *p)
 {
     const struct e1000_model *model = e1000_find(p->device);
-    struct e1000 *e = model ? heap_alloc(sizeof(*e)) : NULL;
+    struct dma *dma = model ? dma_claim(p, model->name, net_cards_strayed) : NULL;
+    struct e1000 *e = dma ? heap_alloc(sizeof(*e)) : NULL;
 
     if (!e)
         return;
     e->model = model;
     e->card.pci = p;
-    host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
+    e->card.dma = dma;
+    host_pci_command(p, HOST_PCI_MEMORY, 0);
     if (!host_pci_map(p, BAR, REGISTERS, &e->registers) || e1000_init(e)) {
         log_warn("%s: the network card does not answer as it should", model->name);
-        host_pci_command(p, 0, HOST_PCI_MASTER);
         heap_free(e);
         return;
     }
+    host_pci_command(p, HOST_PCI_MASTER, 0); /* it has been reset */
     if (net_card_add(&e->card))
         heap_free(e);
     else

@@ -3,11 +3,14 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "drivers/acpi.h"
+#include "drivers/iommu.h"
 #include "mm/space.h"
 
 #define IOAPIC_DEFAULT 0xfec00000u
 #define IOAPIC_MAX     8
 #define PINS_MAX       240
+#define ISA_IRQS       16
+#define ID_MAX         0xfeu /* eight bits of destination: beyond is interrupt remapping */
 
 /* Registers are reached through a window: index at 0, data at 10h. */
 #define SELECT      0
@@ -27,12 +30,19 @@
 struct ioapic {
     volatile uint32_t *window;
     uint32_t gsi_base;
-    unsigned pins;
+    unsigned pins, id;
+};
+
+/* Of an ISA interrupt; vector 0: it has none. */
+struct route {
+    uint8_t vector;
+    uint32_t apic_id;
 };
 
 static struct ioapic ioapics[IOAPIC_MAX];
 static unsigned ioapic_count;
 static struct acpi_madt madt;
+static struct route routes[ISA_IRQS];
 
 static uint32_t read_register(const struct ioapic *io, unsigned index)
 {
@@ -46,7 +56,7 @@ static void write_register(const struct ioapic *io, unsigned index, uint32_t val
     io->window[WINDOW] = value;
 }
 
-static void add(uint32_t address, uint32_t gsi_base)
+static void add(uint32_t address, uint32_t gsi_base, unsigned id)
 {
     struct ioapic *io = &ioapics[ioapic_count];
     uint32_t version;
@@ -58,6 +68,7 @@ static void add(uint32_t address, uint32_t gsi_base)
         return;
     version = read_register(io, REG_VERSION);
     io->gsi_base = gsi_base;
+    io->id = id;
     io->pins = (version >> 16 & 0xff) + 1;
     if (version == UINT32_MAX || !(version & 0xff) || io->pins > PINS_MAX) {
         log_warn("no I/O APIC answers at %x", address);
@@ -72,9 +83,9 @@ int host_ioapic_init(void)
 {
     if (acpi_read_madt(&madt) == 0) {
         for (unsigned i = 0; i < madt.ioapic_count; i++)
-            add(madt.ioapics[i].address, madt.ioapics[i].gsi_base);
+            add(madt.ioapics[i].address, madt.ioapics[i].gsi_base, madt.ioapics[i].id);
     } else {
-        add(IOAPIC_DEFAULT, 0);
+        add(IOAPIC_DEFAULT, 0, 0);
     }
     return ioapic_count ? 0 : -ENODEV;
 }
@@ -109,19 +120,36 @@ int ioapic_route_isa(unsigned irq, unsigned vector, uint32_t apic_id)
     const struct ioapic *io;
     unsigned pin;
     uint32_t mode;
+    uint64_t entry = (uint64_t)apic_id << 56 | vector;
+    int error = 0;
 
-    if (irq > 15 || vector < 0x10 || vector > 0xfe)
-        return -EINVAL;
-    /* Eight bits of destination: processors beyond need interrupt remapping. */
-    if (apic_id > 0xfe)
+    if (irq >= ISA_IRQS || vector < 0x10 || vector > 0xfe)
         return -EINVAL;
     io = find_isa(irq, &pin, &mode);
     if (!io)
         return -ENODEV;
     write_register(io, REG_PIN(pin), PIN_MASKED);
-    write_register(io, REG_PIN(pin) + 1, apic_id << 24);
-    write_register(io, REG_PIN(pin), mode | vector);
+    if (!iommu_pin(io->id, vector, apic_id, mode & PIN_LEVEL, &entry, &error) && apic_id > ID_MAX)
+        error = -EINVAL;
+    if (error)
+        return error;
+    routes[irq] = (struct route){(uint8_t)vector, apic_id};
+    write_register(io, REG_PIN(pin) + 1, (uint32_t)(entry >> 32));
+    write_register(io, REG_PIN(pin), mode | (uint32_t)entry);
     return 0;
+}
+
+void ioapic_reroute(void)
+{
+    for (unsigned irq = 0; irq < ISA_IRQS; irq++)
+        if (routes[irq].vector && ioapic_route_isa(irq, routes[irq].vector, routes[irq].apic_id))
+            log_warn("ISA interrupt %u arrives no more", irq);
+}
+
+bool ioapic_id(unsigned n, unsigned *id)
+{
+    *id = n < ioapic_count ? ioapics[n].id : 0;
+    return n < ioapic_count;
 }
 
 void ioapic_mask_isa(unsigned irq)
@@ -130,7 +158,9 @@ void ioapic_mask_isa(unsigned irq)
     unsigned pin;
     uint32_t mode;
 
-    io = irq > 15 ? NULL : find_isa(irq, &pin, &mode);
-    if (io)
-        write_register(io, REG_PIN(pin), PIN_MASKED);
+    io = irq >= ISA_IRQS ? NULL : find_isa(irq, &pin, &mode);
+    if (!io)
+        return;
+    write_register(io, REG_PIN(pin), PIN_MASKED);
+    routes[irq].vector = 0;
 }

@@ -14,6 +14,7 @@
 #include "drivers/console.h"
 #include "drivers/framebuffer.h"
 #include "drivers/ioapic.h"
+#include "drivers/pci.h"
 #include "drivers/processors.h"
 #include "drivers/serial.h"
 #include "mm/heap.h"
@@ -96,6 +97,18 @@ static void bring_up_framebuffer(void)
         log_debug("no framebuffer");
 }
 
+/* What firmware left running writes into memory that is ours from here on. */
+static void stop_devices(void)
+{
+    unsigned stopped;
+
+    (void)host_pci_init(host_pci_by_ports());
+    stopped = host_pci_quiet();
+    if (stopped)
+        log_debug("PCI: firmware left %u functions able to reach memory: they are not any more",
+                  stopped);
+}
+
 __attribute__((no_stack_protector)) void kernel_start(struct handover *h)
 {
     early_cpu();
@@ -108,6 +121,7 @@ __attribute__((no_stack_protector)) void kernel_start(struct handover *h)
               h->version, HANDOVER_VERSION);
     handover = *h;
 
+    stop_devices();
     frame_init(&handover);
     space_init(&handover);
     cpu_setup();

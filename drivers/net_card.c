@@ -282,12 +282,17 @@ static bool is_deaf(struct net_card *c)
 
 static void look_after(struct net_card *c, uint64_t now)
 {
+    bool strayed = c->strayed;
+
+    c->strayed = false;
     if (c->ops->gone(c)) {
         lose(c);
         return;
     }
     set_link(c, c->ops->link(c));
-    if (c->ops->sick && c->ops->sick(c))
+    if (strayed)
+        reset(c, "it reached for memory that is not its");
+    else if (c->ops->sick && c->ops->sick(c))
         reset(c, "it does not work as it should");
     else if (c->for_nothing >= NET_CARD_STRAYS)
         reset(c, "it interrupts for nothing");
@@ -328,6 +333,17 @@ uint64_t net_cards_work(void)
         wake = MIN(wake, next);
     }
     return wake;
+}
+
+void net_cards_strayed(const struct host_pci *p)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (cards[i]->pci == p) {
+            cards[i]->strayed = true;
+            cards[i]->next_look = 0;
+        }
+    if (attention)
+        attention();
 }
 
 void net_cards_set_attention(void (*fn)(void))

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "arch/x86/spinlock.h"
+#include "drivers/dma.h"
 #include "drivers/io.h"
 #include "drivers/net_piece.h"
 
@@ -88,6 +89,7 @@ enum net_card_state { NET_CARD_IDLE, NET_CARD_RUNS, NET_CARD_RESETS, NET_CARD_LO
 struct net_card {
     const struct net_card_ops *ops;
     const struct host_pci *pci;
+    struct dma *dma;          /* what it may reach: what its prepare() has had from there */
     char name[NET_CARD_NAME]; /* for people: "net0" */
     const char *model;
     uint8_t mac[6];
@@ -110,6 +112,7 @@ struct net_card {
     uint64_t next_take; /* 0, or so much has come at once that it is quiet, and looked at then */
     uint64_t forgotten; /* when all resets will be */
     unsigned in_vain, for_nothing, deaf;
+    bool strayed;  /* it has reached for memory that is not its */
     bool overrun; /* since the last look */
     uint64_t came_before;
 };
@@ -118,6 +121,8 @@ struct net_card {
 
 /* The machine's next card, with ops, model, mac and longest set. -ENOSPC. */
 int net_card_add(struct net_card *c) MUST_CHECK;
+/* That function has reached for memory that is not its: its card is reset. */
+void net_cards_strayed(const struct host_pci *p);
 /* The interrupt's handler; arg is the card. */
 void net_card_interrupt(void *card);
 /* A frame's pieces behind one another, in buffers of so many bytes, of which the first has `skip`

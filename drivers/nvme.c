@@ -318,14 +318,18 @@ static int reset(struct disk_unit *u, bool begin)
     return step(n);
 }
 
-static void cut(struct disk_unit *u)
+void nvme_stop(const struct nvme *n)
 {
-    const struct nvme *n = CONTAINER_OF(u, struct nvme, unit);
     uint64_t until = rdtsc() + tsc_hz;
 
     io_write32(&n->registers, CC, io_read32(&n->registers, CC) & ~CC_ENABLE);
     while ((io_read32(&n->registers, CSTS) & CSTS_READY) && rdtsc() < until)
         ;
+}
+
+static void cut(struct disk_unit *u)
+{
+    nvme_stop(CONTAINER_OF(u, struct nvme, unit));
 }
 
 static const struct disk_ops ops = {start, collect, reset, cut};

@@ -45,6 +45,8 @@ struct nvme {
     uint8_t making; /* the queue that is being made; low bit: its submissions' half */
 };
 
+/* It does nothing any more, or does not answer. */
+void nvme_stop(const struct nvme *n);
 /*
  * Start the controller, with as many queues as it grants of those that the caller has provided
  * (queue[0] is the admin's), and find its namespaces: 0 or an error. namespace_of provides memory

@@ -3,7 +3,6 @@
 
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
-#include "arch/x86/lib/string.h"
 #include "arch/x86/smp.h"
 #include "drivers/drives.h"
 #include "mm/heap.h"
@@ -12,20 +11,11 @@
 
 _Static_assert(NVME_DEPTH *NVME_LIST == PAGE_SIZE << LISTS_ORDER, "NVMe");
 
-static void *new_frames(unsigned order, paddr *at)
+static bool new_queue(struct dma *dma, struct nvme_queue *q)
 {
-    *at = frame_alloc(order, FRAME_KERNEL);
-    if (*at == FRAME_NONE)
-        return NULL;
-    memset(phys_to_virt(*at), 0, PAGE_SIZE << order);
-    return phys_to_virt(*at);
-}
-
-static bool new_queue(struct nvme_queue *q)
-{
-    q->submissions = new_frames(FRAME_ORDER_4K, &q->submissions_at);
-    q->completions = new_frames(FRAME_ORDER_4K, &q->completions_at);
-    q->lists = new_frames(LISTS_ORDER, &q->lists_at);
+    q->submissions = dma_alloc(dma, FRAME_ORDER_4K, UINT64_MAX, &q->submissions_at);
+    q->completions = dma_alloc(dma, FRAME_ORDER_4K, UINT64_MAX, &q->completions_at);
+    q->lists = dma_alloc(dma, LISTS_ORDER, UINT64_MAX, &q->lists_at);
     return q->submissions && q->completions && q->lists;
 }
 
@@ -37,10 +27,12 @@ static struct nvme_namespace *new_namespace(void)
 /* The admin's queue and as many as there are processors, or memory for. */
 static bool new_queues(struct nvme *n, unsigned most)
 {
-    n->page = new_frames(FRAME_ORDER_4K, &n->page_at);
-    if (!n->page || !new_queue(&n->queue[0]))
+    struct dma *dma = n->unit.dma;
+
+    n->page = dma_alloc(dma, FRAME_ORDER_4K, UINT64_MAX, &n->page_at);
+    if (!n->page || !new_queue(dma, &n->queue[0]))
         return false;
-    while (n->queues < most && new_queue(&n->queue[n->queues + 1]))
+    while (n->queues < most && new_queue(dma, &n->queue[n->queues + 1]))
         n->queues++;
     return n->queues != 0;
 }
@@ -51,7 +43,7 @@ static void connect(struct nvme *n, const struct host_pci *p, const struct io *t
     struct disk_queue *queues = n->unit.queues;
 
     for (unsigned i = 0; i < n->queues && n->vectors; i++)
-        if (host_pci_msix_connect(table, i + 1, disk_interrupt, &queues[i], i))
+        if (host_pci_msix_connect(p, table, i + 1, disk_interrupt, &queues[i], i))
             return;
     if (!n->vectors && (n->queues > 1 || host_pci_msi_connect(p, disk_interrupt, &queues[0])))
         return;
@@ -61,7 +53,8 @@ static void connect(struct nvme *n, const struct host_pci *p, const struct io *t
 void nvme_probe(const struct host_pci *p)
 {
     static unsigned number;
-    struct nvme *n = heap_alloc(sizeof(*n));
+    struct dma *dma = dma_claim(p, "NVMe", disks_strayed);
+    struct nvme *n = dma ? heap_alloc(sizeof(*n)) : NULL;
     unsigned vectors;
     struct io table;
     char name[16];
@@ -69,13 +62,15 @@ void nvme_probe(const struct host_pci *p)
 
     if (!n)
         return;
-    drive_unit_of(p, &n->unit);
+    drive_unit_of(p, dma, &n->unit);
     format(name, sizeof(name), "nvme%u", number++);
-    host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
+    host_pci_command(p, HOST_PCI_MEMORY, 0);
     if (!host_pci_map(p, 0, 2 * PAGE_SIZE, &n->registers)) {
         log_warn("%s: its registers cannot be reached", name);
         return;
     }
+    nvme_stop(n); /* what firmware has left there names memory that is ours now */
+    host_pci_command(p, HOST_PCI_MASTER, 0);
     vectors = host_pci_msix_begin(p, &table);
     n->vectors = vectors > 1;
     /* What it may touch is its own for good, whatever becomes of it. */

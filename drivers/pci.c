@@ -11,12 +11,16 @@
 #define BRIDGE_DEPTH   16
 #define MULTI_FUNCTION 0x80u
 #define HEADER_BRIDGE  1
+#define CLASS_BRIDGE   6
 #define STATUS_LIST    BIT(4 + 16) /* in the command register's dword */
 #define CAPS_FIRST     0x40u
 
 #define BAR_IO        1u
 #define BAR_TYPE(bar) ((bar) >> 1 & 3)
 #define BAR_64        2u
+
+#define EXPRESS_TYPE(c) ((c) >> 20 & 0xf) /* of its capability's first dword */
+#define EXPRESS_TO_PCI  7u
 
 #define MSI_ENABLE    BIT(16) /* message control is the upper half of the first dword */
 #define MSI_COUNT     (7u << 20)
@@ -32,6 +36,13 @@ static const struct host_pci_access *config;
 static struct host_pci functions[HOST_PCI_MAX];
 static unsigned function_count, left_out;
 static bool bus_seen[BUSES];
+static uint16_t bus_speaker[BUSES];    /* whose address its functions have beyond; 0: their own */
+static uint8_t was_master[BUSES * 32]; /* a bit for each address */
+
+uint32_t host_pci_read_at(uint16_t address, unsigned offset)
+{
+    return config->read(address, offset);
+}
 
 uint32_t host_pci_read(const struct host_pci *p, unsigned offset)
 {
@@ -54,6 +65,20 @@ void host_pci_command(const struct host_pci *p, uint16_t set, uint16_t clear)
 
 static void scan_bus(unsigned bus, unsigned depth);
 
+/* "Transaction ID" of the PCI Express to PCI Bridge Specification: on a bus of conventional PCI
+ * nothing says whose a request is, so the bridge does. */
+static uint16_t speaker(const struct host_pci *p, unsigned secondary)
+{
+    unsigned express = host_pci_capability(p, HOST_PCI_CAP_EXPRESS, 0);
+
+    if (bus_speaker[p->address >> 8])
+        return bus_speaker[p->address >> 8];
+    if (!express)
+        return p->address;
+    return EXPRESS_TYPE(host_pci_read(p, express)) == EXPRESS_TO_PCI ? (uint16_t)(secondary << 8)
+                                                                     : 0;
+}
+
 static void scan_bridge(const struct host_pci *p, unsigned depth)
 {
     uint32_t buses = host_pci_read(p, HOST_PCI_BUSES);
@@ -62,6 +87,8 @@ static void scan_bridge(const struct host_pci *p, unsigned depth)
     /* Firmware left it unused, or it leads back. */
     if (secondary <= (p->address >> 8) || subordinate < secondary)
         return;
+    if (!bus_seen[secondary])
+        bus_speaker[secondary] = speaker(p, secondary);
     scan_bus(secondary, depth + 1);
 }
 
@@ -128,6 +155,7 @@ unsigned host_pci_init(const struct host_pci_access *access)
     config = access;
     function_count = left_out = 0;
     memset(bus_seen, 0, sizeof(bus_seen));
+    memset(bus_speaker, 0, sizeof(bus_speaker));
     scan_bus(0, 0);
     /* A large machine has several host bridges, and only AML knows their buses. */
     if (access->all_buses)
@@ -142,6 +170,38 @@ unsigned host_pci_init(const struct host_pci_access *access)
 struct host_pci *host_pci_get(unsigned index)
 {
     return index < function_count ? &functions[index] : NULL;
+}
+
+uint16_t host_pci_requester(const struct host_pci *p)
+{
+    uint16_t other = bus_speaker[p->address >> 8];
+
+    return other ? other : p->address;
+}
+
+/* --- what firmware left running --- */
+
+unsigned host_pci_quiet(void)
+{
+    unsigned stopped = 0;
+
+    for (unsigned i = 0; i < function_count; i++) {
+        const struct host_pci *p = &functions[i];
+
+        if (p->class == CLASS_BRIDGE || !(host_pci_read(p, HOST_PCI_COMMAND) & HOST_PCI_MASTER))
+            continue;
+        host_pci_command(p, 0, HOST_PCI_MASTER);
+        (void)host_pci_read(p, HOST_PCI_COMMAND); /* what it wrote before has arrived */
+        was_master[p->address / 8] |= (uint8_t)(1u << p->address % 8);
+        stopped++;
+    }
+    return stopped;
+}
+
+void host_pci_unquiet(const struct host_pci *p)
+{
+    if (was_master[p->address / 8] >> p->address % 8 & 1)
+        host_pci_command(p, HOST_PCI_MASTER, 0);
 }
 
 /* --- capabilities and BARs --- */

@@ -25,9 +25,10 @@ enum host_pci_register {
 #define HOST_PCI_MASTER   0x4u
 #define HOST_PCI_INTX_OFF 0x400u
 
-#define HOST_PCI_CAP_MSI    0x05
-#define HOST_PCI_CAP_VENDOR 0x09
-#define HOST_PCI_CAP_MSIX   0x11
+#define HOST_PCI_CAP_MSI     0x05
+#define HOST_PCI_CAP_VENDOR  0x09
+#define HOST_PCI_CAP_EXPRESS 0x10
+#define HOST_PCI_CAP_MSIX    0x11
 
 struct host_pci {
     uint16_t address; /* bus << 8 | device << 3 | function */
@@ -42,7 +43,9 @@ struct host_pci_access {
     bool all_buses; /* buses beside those that bridges lead to may be looked at */
 };
 
-/* Mechanism #1, or ECAM where the ACPI tables have an MCFG. */
+/* Mechanism #1, for as long as nothing is mapped yet. */
+const struct host_pci_access *host_pci_by_ports(void);
+/* The same, or ECAM where the ACPI tables have an MCFG. */
 const struct host_pci_access *host_pci_access_init(void);
 
 /* Find all functions: behind bridges, each bus once. Returns how many there are. */
@@ -50,6 +53,20 @@ unsigned host_pci_init(const struct host_pci_access *access);
 /* The functions in the order of their addresses; NULL from the last on. */
 struct host_pci *host_pci_get(unsigned index);
 
+/*
+ * Before a driver has claimed it no function reaches memory by itself: what firmware left running,
+ * and its own words, stops here. Bridges and host bridges pass on what others do, and stay as they
+ * are. Returns how many had been left so.
+ */
+unsigned host_pci_quiet(void);
+/* One that firmware wants to go on; where it was. */
+void host_pci_unquiet(const struct host_pci *p);
+/* The address by which what it does beyond the bridges above it is known: its own, or that of a
+ * bridge that speaks for it. */
+uint16_t host_pci_requester(const struct host_pci *p);
+
+/* Whatever is at that address; ones where there is nothing. */
+uint32_t host_pci_read_at(uint16_t address, unsigned offset);
 uint32_t host_pci_read(const struct host_pci *p, unsigned offset);
 void host_pci_write(const struct host_pci *p, unsigned offset, uint32_t value);
 /* Set and clear bits of the command register; clears none of the status bits beside it. */

@@ -87,10 +87,16 @@ static bool map_ecam(void)
     return false;
 }
 
+static const struct host_pci_access by_ports = {port_read, port_write, false},
+                                    by_memory = {ecam_read, ecam_write, true};
+
+const struct host_pci_access *host_pci_by_ports(void)
+{
+    return &by_ports;
+}
+
 const struct host_pci_access *host_pci_access_init(void)
 {
-    static const struct host_pci_access by_ports = {port_read, port_write, false},
-                                        by_memory = {ecam_read, ecam_write, true};
     uint32_t id = port_read(0, HOST_PCI_ID);
 
     if (!map_ecam())

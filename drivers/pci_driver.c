@@ -5,22 +5,28 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/trap.h"
+#include "drivers/iommu.h"
 #include "mm/space.h"
 
 #define VECTOR_END  0xc0
 #define MSI_ADDRESS 0xfee00000u
 #define MSIX_ENTRY  16
+#define ID_MAX      0xfeu /* eight bits of destination: beyond is interrupt remapping */
 
 /* --- finding them --- */
 
 unsigned host_pci_find(void)
 {
     static unsigned count;
+    unsigned stopped;
 
     if (count)
         return count;
     count = host_pci_init(host_pci_access_init());
     log_debug("PCI: %u functions", count);
+    stopped = host_pci_quiet();
+    if (stopped)
+        log_debug("PCI: %u of them could reach memory still, and cannot any more", stopped);
     for (unsigned i = 0; i < count; i++) {
         const struct host_pci *p = host_pci_get(i);
 
@@ -35,20 +41,38 @@ unsigned host_pci_find(void)
 
 static unsigned vector_next = VECTOR_PCI;
 
-/* A vector of its own for fn(arg) on a processor, and the message that raises it. */
-static int new_message(void (*fn)(void *), void *arg, unsigned cpu, struct host_pci_message *m)
+/* A vector of its own for fn(arg). */
+static int new_vector(void (*fn)(void *), void *arg)
 {
-    uint32_t id = cpu_by_number(cpu)->apic_id;
     int error;
 
     if (vector_next == VECTOR_END)
         return -ENOSPC;
-    if (id > 0xfe) /* eight bits of destination: beyond is interrupt remapping */
-        return -ENODEV;
     error = interrupt_register(vector_next, fn, arg);
-    if (error)
-        return error;
-    *m = (struct host_pci_message){MSI_ADDRESS | id << 12, vector_next++};
+    return error ? error : (int)vector_next++;
+}
+
+int host_interrupt_message(void (*fn)(void *), void *arg, struct host_pci_message *m)
+{
+    uint32_t id = cpu_by_number(0)->apic_id;
+    int vector = id > ID_MAX ? -ENODEV : new_vector(fn, arg);
+
+    *m = (struct host_pci_message){MSI_ADDRESS | id << 12, (uint32_t)vector};
+    return MIN(vector, 0);
+}
+
+/* The message by which p raises a vector of its own on a processor. */
+static int new_message(const struct host_pci *p, void (*fn)(void *), void *arg, unsigned cpu,
+                       struct host_pci_message *m)
+{
+    uint32_t id = cpu_by_number(cpu)->apic_id;
+    int error = 0, vector = new_vector(fn, arg);
+
+    if (vector < 0 || iommu_message(p, (unsigned)vector, id, m, &error))
+        return MIN(vector, error);
+    if (id > ID_MAX)
+        return -ENODEV;
+    *m = (struct host_pci_message){MSI_ADDRESS | id << 12, (uint32_t)vector};
     return 0;
 }
 
@@ -73,11 +97,11 @@ unsigned host_pci_msix_begin(const struct host_pci *p, struct io *table)
     return count;
 }
 
-int host_pci_msix_connect(const struct io *table, unsigned n, void (*fn)(void *), void *arg,
-                          unsigned cpu)
+int host_pci_msix_connect(const struct host_pci *p, const struct io *table, unsigned n,
+                          void (*fn)(void *), void *arg, unsigned cpu)
 {
     struct host_pci_message m;
-    int error = new_message(fn, arg, cpu, &m);
+    int error = new_message(p, fn, arg, cpu, &m);
 
     if (!error)
         host_pci_msix_set(table, n, &m);
@@ -91,7 +115,7 @@ int host_pci_msi_connect(const struct host_pci *p, void (*fn)(void *), void *arg
 
     if (!host_pci_capability(p, HOST_PCI_CAP_MSI, 0))
         return -ENODEV;
-    error = new_message(fn, arg, 0, &m);
+    error = new_message(p, fn, arg, 0, &m);
     return error ? error : host_pci_msi_enable(p, &m);
 }
 

@@ -170,6 +170,12 @@ static void interrupt(void *arg)
     }
 }
 
+void serial_missed(struct serial_port *p)
+{
+    if (p->interrupts)
+        interrupt(p);
+}
+
 bool serial_interrupts(const struct serial_port *p)
 {
     return p->interrupts;

@@ -34,6 +34,8 @@ bool serial_present(const struct serial_port *p);
 /* Use the port's IRQ by way of the I/O APIC. 0, or a negative errno: then serial_poll() must be
  * called now and then. */
 int serial_enable_interrupts(struct serial_port *p);
+/* An interrupt may have been lost. */
+void serial_missed(struct serial_port *p);
 /* Whether interrupts are in use. Without them serial_poll() must be called now and then. */
 bool serial_interrupts(const struct serial_port *p);
 

@@ -5,8 +5,8 @@
  */
 #pragma once
 
+#include "drivers/dma.h"
 #include "drivers/io.h"
-#include "mm/frame.h"
 
 #define VIRTIO_VENDOR 0x1af4
 #define VIRTIO_RING   256 /* descriptors of a queue at most; its three parts share two pages */
@@ -16,7 +16,7 @@
 #define VIRTIO_F_INDIRECT  BIT(28)
 #define VIRTIO_F_VERSION_1 BIT(32)
 #define VIRTIO_F_PLATFORM                                                                          \
-    BIT(33) /* addresses are the machine's; without an IOMMU ours are, too                         \
+    BIT(33) /* ACCESS_PLATFORM: it goes by the IOMMU like other devices; else past it               \
              */
 
 #define VIRTIO_D_NEXT     1u
@@ -88,4 +88,6 @@ void virtio_taken(struct virtio_queue *q, unsigned count);
 /* Map its structures; least: bytes of the device's own. false: it is no virtio 1.0. */
 bool virtio_pci_find(const struct host_pci *p, uint64_t least, struct virtio *v) MUST_CHECK;
 /* A queue's memory, once; false: there is none. */
-bool virtio_pci_ring(struct virtio_queue *q) MUST_CHECK;
+bool virtio_pci_ring(struct dma *dma, struct virtio_queue *q) MUST_CHECK;
+/* Where an IOMMU is in use, and the device has not said that it goes by it: say so. */
+void virtio_pci_warn(const struct virtio *v, const struct dma *dma, const char *name);

@@ -8,15 +8,14 @@
 
 #define CONFIG_LEAST 6 /* an address */
 
-static bool new_queue(struct virtio_net_queue *q)
+static bool new_queue(struct dma *dma, struct virtio_net_queue *q)
 {
-    if (!virtio_pci_ring(&q->ring))
+    if (!virtio_pci_ring(dma, &q->ring))
         return false;
     for (unsigned i = 0; i < VIRTIO_NET_PAGES; i++) {
-        q->page_at[i] = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
-        if (q->page_at[i] == FRAME_NONE)
+        q->page[i] = dma_alloc(dma, FRAME_ORDER_4K, UINT64_MAX, &q->page_at[i]);
+        if (!q->page[i])
             return false;
-        q->page[i] = phys_to_virt(q->page_at[i]);
     }
     return true;
 }
@@ -28,16 +27,16 @@ int virtio_net_prepare(struct net_card *c)
 
     if (v->out.page[VIRTIO_NET_PAGES - 1])
         return 0;
-    return new_queue(&v->in) && new_queue(&v->out) ? 0 : -ENOMEM;
+    return new_queue(c->dma, &v->in) && new_queue(c->dma, &v->out) ? 0 : -ENOMEM;
 }
 
 /* Nothing makes a device interrupt that does not work yet, so INTx cannot be tried: without MSI-X
  * it is polled. */
 static void connect(struct virtio_net *v, const struct io *table)
 {
-    if (v->vectors && host_pci_msix_connect(table, 0, net_card_interrupt, &v->card, 0))
+    if (v->vectors && host_pci_msix_connect(v->card.pci, table, 0, net_card_interrupt, &v->card, 0))
         v->vectors = 0;
-    if (v->vectors > 1 && host_pci_msix_connect(table, 1, virtio_net_changed, v, 0))
+    if (v->vectors > 1 && host_pci_msix_connect(v->card.pci, table, 1, virtio_net_changed, v, 0))
         v->vectors = 1;
     v->card.interrupting = v->vectors != 0;
     if (!v->vectors)
@@ -46,19 +45,20 @@ static void connect(struct virtio_net *v, const struct io *table)
 
 void virtio_net_probe(const struct host_pci *p)
 {
-    struct virtio_net *v = heap_alloc(sizeof(*v));
+    struct dma *dma = dma_claim(p, "virtio-net", net_cards_strayed);
+    struct virtio_net *v = dma ? heap_alloc(sizeof(*v)) : NULL;
     struct io table;
     int error = -ENOTSUP;
 
     if (!v)
         return;
     v->card.pci = p;
-    host_pci_command(p, HOST_PCI_MEMORY | HOST_PCI_MASTER, 0);
+    v->card.dma = dma;
+    host_pci_command(p, HOST_PCI_MEMORY, 0);
     if (virtio_pci_find(p, CONFIG_LEAST, &v->virtio))
         error = virtio_net_init(v);
     if (error) {
         log_warn("virtio-net: the network card does not answer as it should (error %d)", -error);
-        host_pci_command(p, 0, HOST_PCI_MASTER);
         heap_free(v);
         return;
     }
@@ -66,6 +66,8 @@ void virtio_net_probe(const struct host_pci *p)
         heap_free(v);
         return;
     }
+    virtio_pci_warn(&v->virtio, dma, v->card.name);
+    host_pci_command(p, HOST_PCI_MASTER, 0); /* it has been reset, and has no queues yet */
     v->vectors = host_pci_msix_begin(p, &table);
     connect(v, &table);
 }

@@ -1,4 +1,5 @@
 /* virtio on PCI: where a device's structures are ("Virtio Structure PCI Capabilities"). */
+#include "arch/x86/lib/log.h"
 #include "drivers/pci_driver.h"
 #include "drivers/virtio.h"
 #include "mm/space.h"
@@ -45,11 +46,16 @@ bool virtio_pci_find(const struct host_pci *p, uint64_t least, struct virtio *v)
     return true;
 }
 
-bool virtio_pci_ring(struct virtio_queue *q)
+bool virtio_pci_ring(struct dma *dma, struct virtio_queue *q)
 {
-    q->ring_at = frame_alloc(RING_ORDER, FRAME_KERNEL);
-    if (q->ring_at == FRAME_NONE)
-        return false;
-    q->ring = phys_to_virt(q->ring_at);
-    return true;
+    q->ring = dma_alloc(dma, RING_ORDER, UINT64_MAX, &q->ring_at);
+    return q->ring != NULL;
+}
+
+void virtio_pci_warn(const struct virtio *v, const struct dma *dma, const char *name)
+{
+    if (dma->ops && !(v->features & VIRTIO_F_PLATFORM))
+        log_warn("%s: the hypervisor below has it reach memory past the IOMMU "
+                 "(VIRTIO_F_ACCESS_PLATFORM is not offered)",
+                 name);
 }

@@ -72,7 +72,7 @@ void check_machine(const struct handover *h, uint32_t without)
         .tsc_confirmed = tsc_confirmed,
         .rsdp = h->rsdp != 0,
         .acpi = acpi_find("FACP") != NULL,
-        .iommu = acpi_find("DMAR") != NULL,
+        .iommu = iommu_state(),
         .serial = serial_present(&com1),
         .serial_interrupts = serial_interrupts(&com1),
         .screen_text = framebuffer_present(),

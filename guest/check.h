@@ -6,6 +6,7 @@
 
 #include "arch/x86/lib/cpu_id.h"
 #include "boot/handover.h"
+#include "drivers/iommu.h"
 #include "guest/config/config.h"
 #include "vmx/controls.h"
 
@@ -25,7 +26,7 @@ struct check_facts {
     uint64_t tsc_hz;
     const char *tsc_source, *tsc_confirmed; /* the latter NULL: by nothing */
     bool rsdp, acpi;                        /* firmware names ACPI tables; they can be read */
-    bool iommu;                             /* there is a DMAR table */
+    enum iommu_state iommu;
     bool serial, serial_interrupts;
     bool screen_text;                     /* Corbel shows text on it */
     uint32_t screen_width, screen_height; /* 0: no framebuffer */
@@ -50,8 +51,9 @@ void check_machine(const struct handover *h, uint32_t without);
 /*
  * Find the disks, list them and what lies on them, and test them: how is `read`, `write:NAME`, or
  * nothing. state: the partition that is Corbel's own, as the config says it, and not written to.
+ * stray: for tests, each drive is told to write to memory that is not mapped for it.
  */
-void check_disks(struct config_span how, struct config_span state);
+void check_disks(struct config_span how, struct config_span state, bool stray);
 
 /* List the network cards; and, with `ask`, speak ARP. */
 void check_nets(bool ask);

@@ -7,6 +7,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "drivers/drives.h"
+#include "drivers/iommu.h"
 #include "guest/board/wall_clock.h"
 #include "guest/storage/tables.h"
 #include "mm/frame.h"
@@ -329,6 +330,38 @@ static void write_and_verify(struct block_device *d)
         log_info("disk %s: what was written and flushed is there", job.name);
 }
 
+/*
+ * For tests: the drive is given an address that nobody has mapped for it. What lies there stays as
+ * it is where an IOMMU stands before it.
+ */
+static void let_stray(struct disk *d)
+{
+    struct piece *p = &job.pieces[0];
+    struct block_request r = {.op = BLOCK_READ,
+                              .sectors = d->block.logical_block / BLOCK_SECTOR,
+                              .count = 1,
+                              .segments = &p->segment};
+    uint64_t until;
+    bool changed = false;
+    int error;
+
+    if (!prepare(&d->block, d->block.name, 0, r.sectors))
+        return;
+    p->segment.length = d->block.logical_block;
+    memset(p->data, 0xdb, p->segment.length);
+    iommu_test_forget();
+    error = disk_do(&d->block, &r, drives_wait);
+    until = rdtsc() + tsc_hz / 10;
+    for (uint32_t i = 0; i < p->segment.length; i++)
+        changed |= ((const uint8_t *)p->data)[i] != 0xdb;
+    log_info("disk %s: test_dma: error %d; what lay there %s", d->block.name, -error,
+             changed ? "has changed" : "is as it was");
+    while (rdtsc() < until) {
+        (void)disks_work();
+        drives_wait();
+    }
+}
+
 /* What Corbel itself keeps: `state = part:NAME`, or nothing. */
 static bool is_state(const struct gpt_partition *p, struct config_span state)
 {
@@ -361,7 +394,7 @@ static void write_partition(const char *label, size_t length, struct config_span
     sum_up(d);
 }
 
-void check_disks(struct config_span how, struct config_span state)
+void check_disks(struct config_span how, struct config_span state, bool stray)
 {
     struct disk *d;
 
@@ -371,6 +404,8 @@ void check_disks(struct config_span how, struct config_span state)
         list(d, table_of(i));
     if (!disk_get(0))
         log_info("no disks: Corbel drives IDE, AHCI, NVMe and virtio-blk");
+    for (unsigned i = 0; stray && (d = disk_get(i)); i++)
+        let_stray(d);
     if (how.length == 4 && memcmp(how.data, "read", 4) == 0)
         read_all();
     else if (how.length > 6)

@@ -70,6 +70,14 @@ static void put_processor(struct report *r, const struct check_facts *f)
             f->processors, f->enabled, f->running);
 }
 
+static const char *const iommu_texts[] = {
+    [IOMMU_NONE] = "no: devices reach all memory",
+    [IOMMU_OFF] = "yes; off, as the config wants it: devices reach all memory",
+    [IOMMU_BAD] = "yes, but it cannot be used: the log says why",
+    [IOMMU_ON] = "yes, used; without interrupt remapping",
+    [IOMMU_ON_WITH_INTERRUPTS] = "yes, used; with interrupt remapping",
+};
+
 static void put_machine(struct report *r, const struct check_facts *f)
 {
     put(r, LABEL, "memory", "%lu MiB; firmware leaves %lu MiB, of which VMs can have %lu MiB",
@@ -91,9 +99,7 @@ static void put_machine(struct report *r, const struct check_facts *f)
     else
         put(r, LABEL, "screen", "%ux%u%s", f->screen_width, f->screen_height,
             f->screen_text ? "" : ", of a kind that Corbel shows no text on");
-    put(r, LABEL, "IOMMU", "%s",
-        f->iommu ? "VT-d (DMAR table): yes; not used yet"
-                 : "VT-d (DMAR table): no; not needed yet");
+    put(r, LABEL, "IOMMU", "VT-d (DMAR table): %s", iommu_texts[f->iommu]);
 }
 
 /* --- VT-x --- */

@@ -7,6 +7,7 @@
 #include "arch/x86/panic.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
+#include "drivers/iommu.h"
 #include "drivers/machine.h"
 #include "drivers/processors.h"
 #include "drivers/processors_test.h"
@@ -158,8 +159,16 @@ static uint64_t serial_chore(void)
 
 /* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
  * its VM has ended. */
-static uint64_t (*const often[])(void) = {capture_pump, com2_pump,  gdb_pump,       console_pump,
-                                          control_work, disks_work, net_cards_work, serial_chore};
+static uint64_t (*const often[])(void) = {capture_pump,   com2_pump,    gdb_pump,
+                                          console_pump,   control_work, disks_work,
+                                          net_cards_work, iommu_work,   serial_chore};
+
+/* IOMMUs are looked after on processor 0. */
+static void iommu_attention(void)
+{
+    run_attention(0);
+}
+
 static struct run_chores chores = {
     .often = often,
     .often_count = ARRAY_SIZE(often),
@@ -200,9 +209,11 @@ NORETURN void corbel_main(struct handover *h)
     frame_stats(&frames);
     log_info("Corbel on %u processor%s at %lu MHz, %lu MiB free", h->cpu_count,
              h->cpu_count == 1 ? "" : "s", tsc_hz / 1000000, frames.free / MIB);
+    iommu_init(!config.iommu);
+    serial_missed(&com1); /* while interrupts found their new way */
     if (config.mode == CONFIG_MODE_CHECK) {
         start_processors();
-        check_disks(config.check_disks, config.state);
+        check_disks(config.check_disks, config.state, config.test_dma);
         check_nets(config.check_net);
         check_machine(h, config.without);
         stay("the check is done", config.problems ? "corbel.conf has a problem, see above" : NULL);
@@ -228,6 +239,7 @@ NORETURN void corbel_main(struct handover *h)
         chores.often_count -= 2;
     }
     run_init(&chores);
+    iommu_set_attention(iommu_attention);
     disks_begin(&config, vms);
     variables_begin(&config, vms);
     nets_begin(&config);

@@ -138,6 +138,12 @@ static inline void wbinvd(void)
     __asm__ volatile("wbinvd" : : : "memory");
 }
 
+/* The line that holds this byte is in memory as it is in the caches, once a fence has passed. */
+static inline void clflush(const void *p)
+{
+    __asm__ volatile("clflush %0" : : "m"(*(const char *)p) : "memory");
+}
+
 static inline void cpu_pause(void)
 {
     __asm__ volatile("pause" : : : "memory");

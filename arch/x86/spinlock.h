@@ -33,6 +33,8 @@
  *     RANK_RANDOM     arch/x86/random        one       the pool, where there is no RDRAND
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
  *     RANK_NET_CARD   drivers/net_card       card      what it has to send, its registers
+ *     RANK_DMA        drivers/iommu          domain   what a device may reach
+ *     RANK_IOMMU      drivers/vtd            unit     what it is told, its tables of devices
  *     RANK_PCI        drivers/pci_access     one       the ports of configuration space
  *     RANK_SPACE      mm/space               one       the microkernel's page tables
  *     RANK_HEAP       mm/heap                one       slabs
@@ -60,6 +62,8 @@ enum lock_rank {
     RANK_RANDOM,
     RANK_DISK,
     RANK_NET_CARD,
+    RANK_DMA,
+    RANK_IOMMU,
     RANK_PCI,
     RANK_SPACE,
     RANK_HEAP,

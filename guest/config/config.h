@@ -104,6 +104,7 @@ enum config_host_key {
     CONFIG_HOST_MODE,
     CONFIG_HOST_CHECK_DISKS,
     CONFIG_HOST_CHECK_NET,
+    CONFIG_HOST_IOMMU,
     CONFIG_HOST_LOG,
     CONFIG_HOST_START,
     CONFIG_HOST_WHEN_IDLE,
@@ -123,6 +124,7 @@ enum config_host_key {
     CONFIG_HOST_TEST_MEMORY,
     CONFIG_HOST_TEST_SMP,
     CONFIG_HOST_TEST_PANIC,
+    CONFIG_HOST_TEST_DMA,
     CONFIG_HOST_KEYS
 };
 
@@ -262,6 +264,7 @@ struct config {
     /* "read", or "write:" and a partition's name or GUID */
     struct config_span check_disks;
     uint32_t check_net;        /* 0 or 1 */
+    uint32_t iommu;            /* 0: where there is one; 1: off */
     struct config_span attach; /* a VM's name, or "monitor" */
     struct config_span state;  /* "part:" and a partition's name or GUID */
     /* As password.h reads it. Where the file has the key and this is none, nobody can log in. */
@@ -277,6 +280,7 @@ struct config {
     uint32_t test_memory;  /* blocks for the start of a VM; 0: no limit */
     uint32_t test_smp;     /* rounds; 0: off */
     uint32_t test_panic;   /* which processor, from 1; 0: none */
+    uint32_t test_dma;     /* 0 or 1 */
     uint32_t without;      /* BIT(enum config_without) */
     uint32_t key_line[CONFIG_HOST_KEYS];
     uint32_t host_line; /* of [host]; 0 when there is none */

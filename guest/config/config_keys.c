@@ -10,6 +10,7 @@ static const char *const idle_names[] = {"poweroff", "stay", NULL};
 static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const gdb_names[] = {"off", "com2", NULL};
 static const char *const terminal_names[] = {"filtered", "raw", NULL};
+static const char *const iommu_names[] = {"auto", "off", NULL};
 static const char *const com2_names[] = {"plain", "framed", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
@@ -48,6 +49,13 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                .initial = "no",
                                .help = "with `mode = check`: send and answer ARP by all network "
                                        "cards, and say what was heard"},
+    [CONFIG_HOST_IOMMU] = {.name = "iommu",
+                           .type = CONFIG_CHOICE,
+                           .offset = offsetof(struct config, iommu),
+                           .choices = iommu_names,
+                           .initial = "auto",
+                           .help = "where there is VT-d, let devices reach nothing but what their "
+                                   "drivers map, or leave it off"},
     [CONFIG_HOST_LOG] = {.name = "log",
                          .type = CONFIG_CHOICE,
                          .offset = offsetof(struct config, log),
@@ -186,6 +194,13 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                 .initial = "0",
                                 .help = "for tests: panic on the processor of this number, from 1; "
                                         "0: none"},
+    [CONFIG_HOST_TEST_DMA] = {.name = "test_dma",
+                              .type = CONFIG_CHOICE,
+                              .offset = offsetof(struct config, test_dma),
+                              .choices = switch_names,
+                              .initial = "no",
+                              .help = "for tests: with `mode = check`, have each drive write to "
+                                      "memory that is not mapped for it"},
 };
 
 const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {

@@ -9,6 +9,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/tsc.h"
 #include "drivers/ahci.h"
+#include "tests/unit/dma_model.h"
 
 #define RAM       (1 * MIB)
 #define SECTORS   1024u
@@ -74,6 +75,8 @@ static bool carry_out(unsigned slot)
     bool write = flags >> 6 & 1;
 
     m.commands++;
+    (void)dma_reach(header, 32, DMA_READ | DMA_WRITE);
+    (void)dma_reach(table, 0x80 + 16 * prds, DMA_READ);
     assert_int_equal(fis[0], 0x27);
     assert_int_equal(fis[1], 0x80);
     assert_int_equal(flags & 0x1f, 5);
@@ -83,7 +86,7 @@ static bool carry_out(unsigned slot)
         return m.bad != 7;
     case ATA_IDENTIFY:
         assert_int_equal(get32(prd + 12) + 1, 512);
-        memcpy(ram + get32(prd), m.id, 512);
+        memcpy(ram + dma_reach(get32(prd), 512, DMA_WRITE), m.id, 512);
         return true;
     case ATA_READ_DMA_EXT:
     case ATA_WRITE_DMA_EXT:
@@ -109,9 +112,9 @@ static bool carry_out(unsigned slot)
                 prd += 16;
             }
             if (write)
-                memcpy(&m.medium[lba][i], ram + at, 2);
+                memcpy(&m.medium[lba][i], ram + dma_reach(at, 2, DMA_READ), 2);
             else
-                memcpy(ram + at, &m.medium[lba][i], 2);
+                memcpy(ram + dma_reach(at, 2, DMA_WRITE), &m.medium[lba][i], 2);
             at += 2;
             left -= 2;
         }
@@ -292,6 +295,10 @@ static int setup(void **state)
     p->lists_at = LISTS_AT;
     p->tables = ram + TABLES_AT;
     p->tables_at = TABLES_AT;
+    p->unit.dma = &dma_of_model;
+    dma_model_reset();
+    dma_model_own(LISTS_AT, 4096);
+    dma_model_own(TABLES_AT, 32768);
     return 0;
 }
 
@@ -314,10 +321,13 @@ static int run(unsigned op, uint64_t sector, const struct block_segment *segment
 {
     struct block_request r = {
         .op = (uint8_t)op, .sector = sector, .count = (uint16_t)count, .segments = segments};
+    int error;
 
     for (unsigned i = 0; i < count; i++)
         r.sectors += segments[i].length / 512;
-    return disk_do(&p->disk.block, &r, wait);
+    error = disk_do(&p->disk.block, &r, wait);
+    dma_model_is_idle();
+    return error;
 }
 
 static const struct block_segment pieces[] = {{0x20000, 1024}, {0x2fe00, 1024}, {0x40202, 512}};

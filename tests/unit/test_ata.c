@@ -10,6 +10,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/ata.h"
 #include "mm/heap.h"
+#include "tests/unit/dma_model.h"
 
 #define RAM     (1 * MIB)
 #define SECTORS 1024u
@@ -151,16 +152,16 @@ static void move_dma(struct drive *d)
         for (unsigned i = 0; i < 512; i += 2) {
             if (!in_prd) {
                 assert_false(prd >> 63);
-                memcpy(&prd, ram + at, 8);
+                memcpy(&prd, ram + dma_reach(at, 8, DMA_READ), 8);
                 at += 8;
                 in_prd = prd >> 32 & 0xffff;
                 in_prd = in_prd ? in_prd : 65536;
                 assert_int_equal((prd & 0xffff) + in_prd > 65536, 0);
             }
             if (writes(m.command))
-                memcpy(&d->medium[m.lba][i], ram + (uint32_t)prd, 2);
+                memcpy(&d->medium[m.lba][i], ram + dma_reach((uint32_t)prd, 2, DMA_READ), 2);
             else
-                memcpy(ram + (uint32_t)prd, &d->medium[m.lba][i], 2);
+                memcpy(ram + dma_reach((uint32_t)prd, 2, DMA_WRITE), &d->medium[m.lba][i], 2);
             prd += 2;
             in_prd -= 2;
         }
@@ -375,6 +376,9 @@ static int setup(void **state)
     c->master = (struct io){.base = 0xc000, .size = 8, .ports = true};
     c->prds = phys_to_virt(PRDS_AT);
     c->prds_at = PRDS_AT;
+    c->unit.dma = &dma_of_model;
+    dma_model_reset();
+    dma_model_own(PRDS_AT, PAGE_SIZE);
     for (first_disk = 0; disk_get(first_disk);)
         first_disk++;
     backs = 0;
@@ -406,10 +410,13 @@ static int run(unsigned drive, unsigned op, uint64_t sector, const struct block_
                               .count = (uint16_t)count,
                               .segments = segments,
                               .done = done};
+    int error;
 
     for (unsigned i = 0; i < count; i++)
         r.sectors += segments[i].length / 512;
-    return disk_do(&c->drives[drive].disk.block, &r, wait);
+    error = disk_do(&c->drives[drive].disk.block, &r, wait);
+    dma_model_is_idle();
+    return error;
 }
 
 /* Three pieces, one of them across 64 KiB and one at an odd word. */

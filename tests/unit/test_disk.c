@@ -10,6 +10,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/disk.h"
 #include "mm/heap.h"
+#include "tests/unit/dma_model.h"
 
 /* The clock, and a driver of a drive that answers when the test wants it to. */
 uint64_t tsc_hz = 1000000;
@@ -42,6 +43,9 @@ static int model_start(struct disk_queue *q, unsigned slot)
     assert_ptr_equal(disk_of(r), &m.disk);
     if (m.exclusive_flush && m.given && r->op == BLOCK_FLUSH)
         return -EAGAIN;
+    if (r->op <= BLOCK_WRITE)
+        (void)dma_reach(r->segments->address, r->segments->length,
+                        r->op == BLOCK_READ ? DMA_WRITE : DMA_READ);
     if (m.start_error)
         return m.start_error;
     if (m.never_ready) {
@@ -102,6 +106,7 @@ static void done(struct block_request *r, int error)
     for (unsigned i = 0; i < DISK_QUEUES && i < m.unit.queue_count; i++)
         assert_int_equal(m.unit.queues[i].lock.next, m.unit.queues[i].lock.owner);
     assert_int_equal(errors[r - requests], 1); /* once */
+    assert_int_equal(dma_model.unsettled, 0);  /* nor does the hardware know its memory */
     errors[r - requests] = error;
     backs++;
     if (then) {
@@ -157,6 +162,8 @@ static int setup(void **state)
     memset(&m, 0, sizeof(m));
     assert_int_equal(disk_unit_init(&m.unit, &ops, 1, 4), 0);
     m.unit.interrupting = true;
+    m.unit.dma = &dma_of_model;
+    dma_model_reset();
     m.disk = (struct disk){.unit = &m.unit,
                            .block = {.name = "model0",
                                      .sectors = 1000,
@@ -751,6 +758,83 @@ static void test_time_of_further_tries(void **state)
     assert_int_equal(stats().counts.longest, 1000);
 }
 
+/* A request's memory is the hardware's while that has it: not before, not behind. */
+static void test_lent_memory(void **state)
+{
+    static const struct block_segment two[] = {{0x5000, 2048}, {0x9000, 2048}};
+
+    for (unsigned i = 0; i < 6; i++)
+        submit(i, i % 2 ? BLOCK_WRITE : BLOCK_READ, 0);
+    assert_int_equal(dma_model.mapped, 4); /* two wait for a slot */
+    submit(6, BLOCK_FLUSH, 0);
+    for (unsigned i = 0; i < 6; i++) {
+        answer(i % 4, 0);
+        disk_interrupt(&m.unit.queues[0]);
+    }
+    assert_int_equal(backs, 6);
+    assert_int_equal(dma_model.mapped, 0);
+    for (unsigned slot = 0; slot < 4; slot++)
+        if (m.given >> slot & 1)
+            answer(slot, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(backs, 7);
+    dma_model_is_idle();
+    /* One that cannot be lent whole is not lent at all. */
+    m.disk.block.max_segments = 2;
+    ask(0, BLOCK_READ, 0)->segments = two;
+    requests[0].count = 2;
+    dma_model.error = -ENOMEM;
+    dma_model.before = 1;
+    block_submit(&m.disk.block, &requests[0]);
+    assert_int_equal(errors[0], -ENOMEM);
+    dma_model_is_idle();
+    /* Not now: later. */
+    ask(0, BLOCK_READ, 0)->segments = two;
+    requests[0].count = 2;
+    dma_model.error = -EAGAIN;
+    dma_model.before = 1;
+    block_submit(&m.disk.block, &requests[0]);
+    assert_int_equal(errors[0], 1);
+    assert_int_equal(m.given, 0);
+    assert_int_equal(dma_model.mapped, 0);
+    disks_work();
+    assert_int_equal(dma_model.mapped, 2);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[0], 0);
+    dma_model_is_idle();
+    m.start_error = -EINVAL;
+    submit(0, BLOCK_READ, 0);
+    assert_int_equal(errors[0], -EINVAL);
+    dma_model_is_idle();
+}
+
+static const struct host_pci *function = (const struct host_pci *)&m;
+
+/* What it was told before is lent once more behind the reset. */
+static void test_strayed(void **state)
+{
+    m.unit.pci = function;
+    submit(0, BLOCK_READ, 0);
+    disks_strayed((const struct host_pci *)&backs); /* another one */
+    disks_work();
+    assert_int_equal(m.resets, 0);
+    attentions = 0;
+    disks_strayed(function);
+    assert_int_equal(attentions, 1);
+    disks_work();
+    assert_int_equal(m.resets, 1);
+    assert_int_equal(m.starts, 2);
+    assert_int_equal(dma_model.mapped, 1);
+    answer(0, 0);
+    disk_interrupt(&m.unit.queues[0]);
+    assert_int_equal(errors[0], 0);
+    dma_model_is_idle();
+    disks_work();
+    assert_int_equal(m.resets, 1);
+    m.unit.pci = NULL;
+}
+
 /* Two drives of one channel, and two queues of one drive. */
 static void test_whose_counts(void **state)
 {
@@ -775,6 +859,7 @@ static void test_whose_counts(void **state)
     m.unit.queue_count = 2;
     for (unsigned i = 1; i < 3; i++) {
         ask(i, BLOCK_READ, 0)->note[0] = (uint64_t)&m.disk;
+        assert_int_equal(dma_map(&dma_of_model, segment.address, segment.length, DMA_WRITE), 0);
         requests[i].note[2] = now;
         two[1].slots[i].request = &requests[i];
         two[1].busy++;
@@ -843,6 +928,8 @@ int main(void)
         TEST(test_lost_while_another_polls),
         TEST(test_what_is_counted),
         TEST(test_time_of_further_tries),
+        TEST(test_lent_memory),
+        TEST(test_strayed),
         TEST(test_whose_counts),
         TEST(test_do),
     };

@@ -13,6 +13,7 @@
 #include "arch/x86/percpu.h"
 #include "arch/x86/tsc.h"
 #include "drivers/nvme.h"
+#include "tests/unit/dma_model.h"
 
 #define RAM     (4 * MIB)
 #define SECTORS 4096u
@@ -66,7 +67,7 @@ static struct {
 static void complete(unsigned n, uint16_t id, uint32_t result, uint32_t status)
 {
     struct model_queue *q = &m.queue[n];
-    uint32_t *at = (uint32_t *)(ram + q->cq + q->cq_tail * 16);
+    uint32_t *at = (uint32_t *)(ram + dma_reach(q->cq + q->cq_tail * 16, 16, DMA_WRITE));
 
     at[0] = result;
     at[2] = n << 16 | q->head;
@@ -115,7 +116,7 @@ static void admin(const uint32_t *c)
             complete(0, id, 0, 6);
             return;
         }
-        identify(c[10], c[1], ram + prp);
+        identify(c[10], c[1], ram + dma_reach(prp, 4096, DMA_WRITE));
         break;
     case 0x05:
         assert_true(n >= 1 && n <= QUEUES && c[10] >> 16 == NVME_DEPTH - 1);
@@ -141,13 +142,14 @@ static uint8_t *data_at(const uint32_t *c, uint64_t at, uint64_t size)
     uint64_t prp1 = c[6] | (uint64_t)c[7] << 32, prp2 = c[8] | (uint64_t)c[9] << 32;
     uint64_t offset = prp1 % 4096, page = (offset + at) / 4096,
              pages = (offset + size + 4095) / 4096;
+    unsigned rights = (c[0] & 0xff) == 1 ? DMA_READ : DMA_WRITE;
 
     if (!page)
-        return ram + prp1 + at;
+        return ram + dma_reach(prp1 + at, 4, rights);
     if (pages > 2)
-        memcpy(&prp2, ram + prp2 + 8 * (page - 1), 8);
+        memcpy(&prp2, ram + dma_reach(prp2 + 8 * (page - 1), 8, DMA_READ), 8);
     assert_int_equal(prp2 % 4096, 0);
-    return ram + prp2 + (offset + at) % 4096;
+    return ram + dma_reach(prp2 + (offset + at) % 4096, 4, rights);
 }
 
 static uint32_t transfer(const uint32_t *c)
@@ -205,7 +207,8 @@ static void work(void)
         struct model_queue *q = &m.queue[n];
 
         while (q->head != q->tail && !(m.waits && n)) {
-            const uint32_t *c = (const uint32_t *)(ram + q->sq + q->head * 64);
+            const uint32_t *c =
+                (const uint32_t *)(ram + dma_reach(q->sq + q->head * 64, 64, DMA_READ));
 
             q->head = (uint16_t)((q->head + 1) % NVME_DEPTH);
             if (n)
@@ -348,6 +351,9 @@ static int setup(void **state)
         n->queue[i].lists = pages(16, &n->queue[i].lists_at);
     }
     assert_true(next_page <= 0x200000);
+    n->unit.dma = &dma_of_model;
+    dma_model_reset();
+    dma_model_own(0x1000, next_page - 0x1000);
     return 0;
 }
 
@@ -371,10 +377,13 @@ static int run(unsigned op, uint64_t sector, const struct block_segment *segment
                               .sector = sector,
                               .count = (uint16_t)count,
                               .segments = segments};
+    int error;
 
     for (unsigned i = 0; i < count; i++)
         r.sectors += segments[i].length / 512;
-    return disk_do(device, &r, wait);
+    error = disk_do(device, &r, wait);
+    dma_model_is_idle();
+    return error;
 }
 
 /* From within a page, over two whole ones, to within one: a list. */

@@ -9,6 +9,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/tsc.h"
 #include "drivers/virtio_blk.h"
+#include "tests/unit/dma_model.h"
 
 #define RAM     (1 * MIB)
 #define SECTORS 1024u
@@ -60,7 +61,7 @@ static void give_back(uint16_t id)
 {
     uint32_t element[2] = {id, 1};
 
-    memcpy(ram + m.used_ring + 4 + m.used % m.size * 8, element, 8);
+    memcpy(ram + dma_reach(m.used_ring + 4 + m.used % m.size * 8, 8, DMA_WRITE), element, 8);
     m.used++;
     memcpy(ram + m.used_ring + 2, &m.used, 2);
 }
@@ -74,9 +75,9 @@ static uint8_t data(const struct descriptor *d, unsigned count, uint64_t sector,
                 return 1;
             assert_true(sector < SECTORS);
             if (write)
-                memcpy(m.medium[sector], ram + d[i].address + at, 512);
+                memcpy(m.medium[sector], ram + dma_reach(d[i].address + at, 512, DMA_READ), 512);
             else
-                memcpy(ram + d[i].address + at, m.medium[sector], 512);
+                memcpy(ram + dma_reach(d[i].address + at, 512, DMA_WRITE), m.medium[sector], 512);
         }
     }
     return 0;
@@ -93,7 +94,7 @@ static void carry_out(uint16_t id)
     assert_int_equal(ring.flags, 4);
     count = ring.length / 16;
     assert_true(count >= 2 && count <= 62);
-    memcpy(table, ram + ring.address, ring.length);
+    memcpy(table, ram + dma_reach(ring.address, ring.length, DMA_READ), ring.length);
     for (unsigned i = 0; i < count; i++) {
         assert_int_equal(table[i].flags & 1, i + 1 < count);
         if (i + 1 < count)
@@ -105,13 +106,13 @@ static void carry_out(uint16_t id)
     memcpy(&type, ram + table[0].address, 4);
     memcpy(&sector, ram + table[0].address + 8, 8);
     if (type == 8)
-        memcpy(ram + table[1].address, "SERIAL-7\0ignored....", 20);
+        memcpy(ram + dma_reach(table[1].address, 20, DMA_WRITE), "SERIAL-7\0ignored....", 20);
     else if (type == 4)
         m.flushes++, status = m.bad == 7;
     else
         status = data(table + 1, count - 2, sector, type == 1);
     if (!m.silent)
-        ram[table[count - 1].address] = status;
+        ram[dma_reach(table[count - 1].address, 1, DMA_WRITE)] = status;
     give_back(id);
     if (m.twice)
         give_back(id);
@@ -277,6 +278,10 @@ static int setup(void **state)
     v->queue[0].ring.ring_at = 0x2000;
     v->queue[0].tables = ram + 0x10000;
     v->queue[0].tables_at = 0x10000;
+    v->unit.dma = &dma_of_model;
+    dma_model_reset();
+    dma_model_own(0x2000, 2 * PAGE_SIZE);
+    dma_model_own(0x10000, DISK_SLOTS * VIRTIO_TABLE);
     return 0;
 }
 
@@ -295,10 +300,13 @@ static int run(unsigned op, uint64_t sector, const struct block_segment *segment
 {
     struct block_request r = {
         .op = (uint8_t)op, .sector = sector, .count = (uint16_t)count, .segments = segments};
+    int error;
 
     for (unsigned i = 0; i < count; i++)
         r.sectors += segments[i].length / 512;
-    return disk_do(&v->disk.block, &r, wait);
+    error = disk_do(&v->disk.block, &r, wait);
+    dma_model_is_idle();
+    return error;
 }
 
 static const struct block_segment pieces[] = {{0x30001, 1024}, {0x40203, 512}};
