@@ -54,7 +54,7 @@ static void machine(const char *name)
         .tsc_confirmed = "the 8254",
         .rsdp = true,
         .acpi = true,
-        .iommu = true,
+        .iommu = IOMMU_ON_WITH_INTERRUPTS,
         .serial = true,
         .serial_interrupts = true,
         .screen_text = true,
@@ -90,7 +90,7 @@ static void test_haswell_as_a_whole(void **state)
         "firmware      UEFI; ACPI tables: yes\n"
         "serial port   COM1 at 3F8h, 115200 baud, 8N1\n"
         "screen        800x600\n"
-        "IOMMU         VT-d (DMAR table): yes; not used yet\n"
+        "IOMMU         VT-d (DMAR table): yes, used; with interrupt remapping\n"
         "VT-x          there; firmware left the choice to Corbel; tried: VMXON works\n"
         "  EPT leaves up to                 1 GiB\n"
         "  virtual-processor identifiers    used\n"
@@ -193,12 +193,13 @@ static void test_a_poor_machine(void **state)
 {
     machine("corei5_arrandale_m520");
     facts.microcode = 0;
-    facts.acpi = facts.iommu = facts.serial = facts.screen_text = false;
+    facts.acpi = facts.serial = facts.screen_text = false;
+    facts.iommu = IOMMU_NONE;
     facts.tsc_confirmed = NULL;
     assert_true(make_report());
     expect_no("microcode");
     expect_text("ACPI tables: damaged");
-    expect_text("VT-d (DMAR table): no");
+    expect_text("VT-d (DMAR table): no: devices reach all memory\n");
     expect_text("serial port   none at 3F8h");
     expect_text("800x600, of a kind that Corbel shows no text on\n");
     expect_text("by CPUID leaf 15h\n");
@@ -228,7 +229,8 @@ static void test_fits_everywhere(void **state)
         facts.processors = facts.enabled = 4096;
         facts.running = 4095;
         facts.microcode = UINT32_MAX;
-        facts.serial = facts.acpi = facts.screen_text = facts.iommu = false;
+        facts.serial = facts.acpi = facts.screen_text = false;
+        facts.iommu = IOMMU_OFF;
         facts.screen_width = facts.screen_height = 16384;
         facts.tsc_source = "the hypervisor's CPUID leaf 40000010h";
         facts.without = UINT32_MAX;

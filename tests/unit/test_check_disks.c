@@ -60,6 +60,14 @@ static bool drops_writes, flush_fails;
 static uint64_t bad;     /* a sector: writing it fails, after all is on the medium; 0: none */
 static unsigned lost_at; /* the request with which it is lost; 0: never */
 
+/* Where there is an IOMMU, what is asked for next does not arrive. */
+static bool guarded, forgotten;
+
+void iommu_test_forget(void)
+{
+    forgotten = guarded;
+}
+
 static int carry_out(const struct block_request *r)
 {
     uint8_t *data = r->count ? phys_to_virt(r->segments[0].address) : NULL;
@@ -75,10 +83,13 @@ static int carry_out(const struct block_request *r)
     assert_int_equal(r->segments[0].length, r->sectors * 512);
     assert_true(r->sector + r->sectors <= disk.block.sectors);
     for (uint64_t s = r->sector; s < r->sector + r->sectors && s < SECTORS; s++, data += 512)
-        if (r->op == BLOCK_READ)
+        if (r->op == BLOCK_READ && forgotten)
+            continue;
+        else if (r->op == BLOCK_READ)
             memcpy(data, medium[s], 512);
         else if (!drops_writes)
             memcpy(medium[s], data, 512);
+    forgotten = false;
     return r->op == BLOCK_WRITE && bad && r->sector <= bad && bad < r->sector + r->sectors ? -EIO
                                                                                            : 0;
 }
@@ -142,6 +153,7 @@ const struct gpt_partition *tables_find(const char *text, size_t length, struct 
 
 static char said[1 << 14];
 static struct config_span own; /* `state` */
+static bool strays;            /* `test_dma` */
 
 static void keep(enum log_level level, const char *line, size_t length)
 {
@@ -155,7 +167,7 @@ static void check(const char *how)
     requests = 0;
     now = 0;
     wall_clock++;
-    check_disks((struct config_span){how, strlen(how)}, own);
+    check_disks((struct config_span){how, strlen(how)}, own, strays);
     assert_int_equal(waits, 0);
 }
 
@@ -191,7 +203,7 @@ static int setup(void **state)
     gpt.partitions[0] =
         (struct gpt_partition){.number = 1, .label = "scratch", .first = FIRST, .sectors = LENGTH};
     table.table = &gpt;
-    drops_writes = flush_fails = false;
+    drops_writes = flush_fails = strays = guarded = forgotten = false;
     bad = lost_at = 0;
     log_set_sink(keep);
     return 0;
@@ -207,6 +219,18 @@ static void test_what_is_corbels_own(void **state)
                 "`state` in [host] names it");
     expect_unsaid("writing to partition");
     assert_int_equal(requests, 0);
+}
+
+static void test_strays(void **state)
+{
+    check("");
+    expect_unsaid("test_dma");
+    strays = true;
+    check("");
+    expect_said("disk sata0: test_dma: error 0; what lay there has changed");
+    guarded = true;
+    check("");
+    expect_said("disk sata0: test_dma: error 0; what lay there is as it was");
 }
 
 static void test_write(void **state)
@@ -272,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_what_is_corbels_own, setup),
+        cmocka_unit_test_setup(test_strays, setup),
         cmocka_unit_test_setup(test_write, setup),
         cmocka_unit_test_setup(test_dropped_writes, setup),
         cmocka_unit_test_setup(test_errors, setup),

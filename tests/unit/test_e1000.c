@@ -691,6 +691,21 @@ static void a_hang(void **state)
     assert_int_equal(card->in_vain, 0);
 }
 
+/* It has reached for memory that is not its: at the next look, which is soon, it begins anew. */
+static void a_stray(void **state)
+{
+    start();
+    net_cards_strayed((const struct host_pci *)&heard); /* another one */
+    second(2);
+    assert_int_equal(card->counts.resets, 0);
+    net_cards_strayed(card->pci);
+    (void)net_cards_work();
+    assert_int_equal(card->counts.resets, 1);
+    second(2);
+    assert_int_equal(card->counts.resets, 1);
+    assert_true(send(300));
+}
+
 /* Without a link nothing goes, and that is no hang. */
 static void no_link(void **state)
 {
@@ -832,6 +847,7 @@ int main(void)
         TEST(somebody_elses_interrupt),
         TEST(interrupts_for_nothing),
         TEST(a_hang),
+        TEST(a_stray),
         TEST(no_link),
         TEST(deaf),
         TEST(hangs_for_good),

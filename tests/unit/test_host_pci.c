@@ -197,6 +197,54 @@ static void test_command(void **state)
     assert_int_equal(f->clears, 0);
 }
 
+/* What firmware left running stops, but for what passes on what others do. */
+static void test_quiet(void **state)
+{
+    struct function *host = add(0x0000, 0x12378086, 0x060000, 0),
+                    *bridge = add_bridge(0x0010, 3, 3), *usb = add(0x0018, 0x70208086, 0x0c0300, 0),
+                    *card = add(0x0300, 0x10000001, 0x020000, 0),
+                    *silent = add(0x0308, 0x10000002, 0x020000, 0);
+
+    silent->config[1] &= ~(uint32_t)HOST_PCI_MASTER;
+    host_pci_init(&access_by_test);
+    assert_int_equal(host_pci_quiet(), 2);
+    assert_int_equal(usb->config[1], 0xa2900003);
+    assert_int_equal(card->config[1], 0xa2900003);
+    assert_int_equal(host->config[1], 0xa2900007);
+    assert_int_equal(bridge->config[1], 0xa2900007);
+    assert_int_equal(host_pci_quiet(), 0);
+    host_pci_unquiet(host_pci_get(1));
+    assert_int_equal(usb->config[1], 0xa2900007);
+    host_pci_unquiet(host_pci_get(3)); /* it never was */
+    assert_int_equal(silent->config[1], 0xa2900003);
+}
+
+static void has_express(struct function *f, unsigned type)
+{
+    f->config[0x34 / 4] = 0x40;
+    f->config[0x40 / 4] = type << 20 | 0x10;
+}
+
+/* By which address memory controllers know what a function does. */
+static void test_requester(void **state)
+{
+    has_express(add_bridge(0x0010, 1, 3), 4); /* a root port */
+    add(0x0100, 0x10000001, 0x010802, 0);
+    has_express(add_bridge(0x0108, 2, 3), 7); /* from PCI Express to PCI */
+    add(0x0208, 0x10000002, 0x010601, 0);
+    add_bridge(0x0210, 3, 3); /* of PCI, behind that */
+    add(0x0308, 0x10000003, 0x010601, 0);
+    add_bridge(0x0018, 4, 4); /* of PCI, in the root complex */
+    add(0x0408, 0x10000004, 0x010601, 0);
+    assert_int_equal(host_pci_init(&access_by_test), 4);
+    assert_int_equal(host_pci_requester(host_pci_get(0)), 0x0100);
+    assert_int_equal(host_pci_requester(host_pci_get(1)), 0x0200);
+    assert_int_equal(host_pci_requester(host_pci_get(2)), 0x0200);
+    assert_int_equal(host_pci_requester(host_pci_get(3)), 0x0018);
+    assert_int_equal(host_pci_read_at(0x0408, 0), 0x10000004);
+    assert_int_equal(host_pci_read_at(0x0410, 0), UINT32_MAX);
+}
+
 static void test_capabilities(void **state)
 {
     struct function *f = add(0x0008, 0x10000001, 0x010802, 0);
@@ -362,6 +410,8 @@ int main(void)
         cmocka_unit_test_setup(test_other_roots, setup),
         cmocka_unit_test_setup(test_more_than_there_is_room_for, setup),
         cmocka_unit_test_setup(test_command, setup),
+        cmocka_unit_test_setup(test_quiet, setup),
+        cmocka_unit_test_setup(test_requester, setup),
         cmocka_unit_test_setup(test_capabilities, setup),
         cmocka_unit_test_setup(test_bars, setup),
         cmocka_unit_test_setup(test_bad_bars, setup),
