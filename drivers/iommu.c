@@ -1,7 +1,6 @@
 /* See iommu.h and dma.h. */
 #include "drivers/iommu_internal.h"
 
-#include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
@@ -24,13 +23,6 @@ static bool forget_next;
 enum iommu_state iommu_state(void)
 {
     return state;
-}
-
-void vtd_write_back(const void *from, size_t size)
-{
-    for (uint64_t line = ALIGN_DOWN((uint64_t)from, 64); line < (uint64_t)from + size; line += 64)
-        clflush((const void *)line);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
 /* --- domains --- */
@@ -181,6 +173,7 @@ void *dma_alloc(struct dma *d, unsigned order, paddr limit, paddr *at)
     memory = phys_to_virt(*at);
     memset(memory, 0, PAGE_SIZE << order);
     if (dma_map(d, *at, PAGE_SIZE << order, DMA_READ | DMA_WRITE)) {
+        dma_settle(d);
         frame_free(*at, order);
         *at = FRAME_NONE;
         return NULL;

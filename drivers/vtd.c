@@ -213,6 +213,8 @@ static void tell(struct vtd *v, uint64_t by_queue, unsigned reg, uint64_t by_reg
     bool dead = v->dead;
     int error;
 
+    if (!v->on)
+        return;
     if (v->cap & CAP_RWBF) {
         put(v, GCMD, (get(v, GSTS) & GSTS_KEPT) | G_WBF);
         (void)wait_for(v, GSTS, G_WBF, 0);
@@ -298,6 +300,7 @@ int vtd_start(struct vtd *v)
         error = start_queue(v);
     if (error)
         return error;
+    v->on = true;
     io_write64(&v->registers, RTADDR, v->root_at);
     error = command(v, G_SRTP, true);
     if (error)
@@ -319,25 +322,35 @@ int vtd_start(struct vtd *v)
 void vtd_stop(struct vtd *v)
 {
     (void)command(v, G_TE, false);
+    v->on = false;
+}
+
+/* The context entries of a bus; NULL: no memory for them. */
+static struct vtd_entry *contexts(struct vtd *v, unsigned bus)
+{
+    struct vtd_entry *table;
+    paddr at = v->root[bus].low & ~(PAGE_SIZE - 1);
+
+    if (at)
+        return phys_to_virt(at);
+    table = new_frames(FRAME_ORDER_4K, &at, v->coherent);
+    if (table)
+        vtd_set_entry(&v->root[bus], vtd_root_entry(at), v->coherent);
+    return table;
 }
 
 int vtd_attach(struct vtd *v, uint16_t address, const struct vtd_space *s, unsigned domain)
 {
-    struct vtd_entry **contexts = &v->contexts[address >> 8];
-    paddr at;
+    struct vtd_entry *table;
 
     spin_lock(&v->lock);
-    if (!*contexts) {
-        *contexts = new_frames(FRAME_ORDER_4K, &at, v->coherent);
-        if (*contexts)
-            vtd_set_entry(&v->root[address >> 8], vtd_root_entry(at), v->coherent);
-    }
-    if (*contexts) {
-        vtd_set_entry(&(*contexts)[address & 0xff], vtd_context_entry(s, domain), v->coherent);
+    table = contexts(v, address >> 8);
+    if (table) {
+        vtd_set_entry(&table[address & 0xff], vtd_context_entry(s, domain), v->coherent);
         forget_contexts(v); /* only where what is not there is remembered; it costs nothing else */
     }
     spin_unlock(&v->lock);
-    return *contexts ? 0 : -ENOMEM;
+    return table ? 0 : -ENOMEM;
 }
 
 /* --- interrupts --- */

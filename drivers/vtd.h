@@ -8,7 +8,6 @@
 #include "drivers/io.h"
 #include "drivers/vtd_tables.h"
 
-#define VTD_BUSES      256
 #define VTD_INTERRUPTS 256 /* entries of the interrupt-remapping table, which all units share */
 
 struct vtd {
@@ -17,11 +16,11 @@ struct vtd {
     unsigned levels; /* of its page tables */
     bool coherent;
     bool queued; /* it is told by a queue; else by registers */
+    bool on;     /* it knows something that it may have to forget */
     bool dead;   /* it has not done what it was told */
     unsigned domains, domain_last;
     struct vtd_entry *root;
     paddr root_at;
-    struct vtd_entry *contexts[VTD_BUSES];
     struct spinlock lock; /* RANK_IOMMU: its queue, its registers of commands, root and contexts */
     volatile struct vtd_entry *queue;
     paddr queue_at;

@@ -12,8 +12,8 @@
 /* Bits that the hardware ignores: how often a page is mapped; of a table, how many entries it has.
  */
 #define ONE       BIT(52)
-#define COUNT_MAX 0x3ffULL
-#define COUNT(e)  ((e) >> 52 & COUNT_MAX)
+#define TIMES_MAX 0x3ffULL
+#define TIMES(e)  ((e) >> 52 & TIMES_MAX)
 
 #define ENTRY_PRESENT       BIT(0)
 #define CONTEXT_WIDTH(l)    ((uint64_t)((l)-2)) /* in the upper half: 1 is 39 bits, three levels */
@@ -22,7 +22,7 @@
 #define INTERRUPT_VECTOR(v) ((uint64_t)(v) << 16)
 #define INTERRUPT_VERIFY    BIT(18) /* in the upper half: all bits of who sends it */
 
-_Static_assert(ENTRIES <= COUNT_MAX, "a table's entries can be counted");
+_Static_assert(ENTRIES <= TIMES_MAX, "a table's entries can be counted");
 
 /* --- entries --- */
 
@@ -158,7 +158,7 @@ static void prune(struct vtd_space *s, struct way *w)
 
         if (!entry || !(*entry & RIGHTS))
             continue;
-        if (COUNT(*entry))
+        if (TIMES(*entry))
             return;
         table = *entry & ADDRESS;
         set(s, entry, 0);
@@ -204,7 +204,7 @@ static int map_page(struct vtd_space *s, paddr at, unsigned rights)
         set(s, w.entry[1], *w.entry[1] + ONE);
         return 0;
     }
-    if (COUNT(*w.entry[0]) == COUNT_MAX)
+    if (TIMES(*w.entry[0]) == TIMES_MAX)
         return -EAGAIN;
     s->stale = s->stale || (rights & ~*w.entry[0]);
     set(s, w.entry[0], (*w.entry[0] | rights) + ONE);
@@ -218,7 +218,7 @@ static bool unmap_page(struct vtd_space *s, paddr at)
     walk(s, at, &w);
     if (!w.entry[0] || !(*w.entry[0] & RIGHTS))
         return false;
-    if (COUNT(*w.entry[0]) > 1) {
+    if (TIMES(*w.entry[0]) > 1) {
         set(s, w.entry[0], *w.entry[0] - ONE);
         return true;
     }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "arch/x86/cpu.h"
 #include "mm/frame.h"
 
 #define VTD_READ  BIT(0)
@@ -55,5 +56,14 @@ struct vtd_entry vtd_context_entry(const struct vtd_space *s, unsigned domain);
 struct vtd_entry vtd_interrupt_entry(unsigned vector, uint32_t apic_id, bool x2apic, bool level,
                                      uint16_t source);
 
-/* What the processor has written there is in memory (iommu.c's, or a unit test's). */
-void vtd_write_back(const void *from, size_t size);
+/* What the processor has written there is in memory. */
+#if __STDC_HOSTED__
+void vtd_write_back(const void *from, size_t size); /* a unit test's */
+#else
+static inline void vtd_write_back(const void *from, size_t size)
+{
+    for (uint64_t line = ALIGN_DOWN((uint64_t)from, 64); line < (uint64_t)from + size; line += 64)
+        clflush((const void *)line);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+#endif

@@ -55,10 +55,10 @@ class Peer:
                 self.arp(2, mac, ip)
 
 
-def check_card(lab, device, said, interrupts=True, **machine):
+def check_card(lab, device, said, interrupts=True, beside=(), **machine):
     peer = Peer()
     report(lab, lab.image(host(mode="check", log="debug", check_net="yes")), kind="qemu", model="Nehalem,-vmx",
-           extra=["-device", f"{device},netdev=wire,mac={CARD_MAC}", *peer.netdev()], **machine)
+           extra=[*beside, "-device", f"{device},netdev=wire,mac={CARD_MAC}", *peer.netdev()], **machine)
     text = lab.machines[-1].text()
     how = "with interrupts" if interrupts else "polled"
     expect_in(rf"^corbel: network card net0 at 00:0\d\.0: {said}, {CARD_MAC}, link (up|down); {how}$", text)

@@ -416,6 +416,22 @@ static void test_devices(void **state)
     assert_int_equal(vtd_new_domain(&v), 0);
 }
 
+/* What firmware wants devices to reach is there before the unit is on, which is not asked yet. */
+static void test_devices_before_the_start(void **state)
+{
+    struct vtd_space space = {.root = 0x777000, .levels = 4};
+
+    assert_null(vtd_probe(&v));
+    assert_int_equal(vtd_prepare(&v), 0);
+    assert_int_equal(vtd_attach(&v, 0x0010, &space, vtd_new_domain(&v)), 0);
+    vtd_forget(&v, 1);
+    assert_int_equal(m.context_all + m.iotlb_domain, 0);
+    assert_false(v.dead);
+    assert_int_equal(vtd_start(&v), 0);
+    assert_true(m.forgot_before_on);
+    assert_int_equal(entry(entry(m.root, 0).low & ~0xfffull, 0x10).low, 0x777001);
+}
+
 /* More than the queue has room for, one behind the other. */
 static void test_forgets(void **state)
 {
@@ -501,6 +517,7 @@ int main(void)
         cmocka_unit_test_setup(test_taken_over, setup),
         cmocka_unit_test_setup(test_does_not_start, setup),
         cmocka_unit_test_setup(test_devices, setup),
+        cmocka_unit_test_setup(test_devices_before_the_start, setup),
         cmocka_unit_test_setup(test_forgets, setup),
         cmocka_unit_test_setup(test_interrupts, setup),
         cmocka_unit_test_setup(test_faults, setup),
