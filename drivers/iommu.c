@@ -18,7 +18,7 @@ struct dmar iommu_table;
 
 static enum iommu_state state;
 static struct iommu_domain *domains;
-static bool forget_next;
+static bool forgets; /* see iommu_test_forget() */
 
 enum iommu_state iommu_state(void)
 {
@@ -53,7 +53,7 @@ static int map(struct dma *dma, paddr at, uint64_t size, unsigned rights)
     unsigned all = rights & DMA_WRITE && !vtd_zero_reads(d->unit) ? rights | DMA_READ : rights;
     int error;
 
-    if (UNLIKELY(forget_next))
+    if (UNLIKELY(forgets))
         return 0;
     spin_lock(&d->lock);
     error = vtd_map(&d->space, at, size, all);
@@ -68,10 +68,8 @@ static void unmap(struct dma *dma, paddr at, uint64_t size)
     struct iommu_domain *d = CONTAINER_OF(dma, struct iommu_domain, dma);
     bool was;
 
-    if (UNLIKELY(forget_next)) {
-        forget_next = false;
+    if (UNLIKELY(forgets))
         return;
-    }
     spin_lock(&d->lock);
     was = vtd_unmap(&d->space, at, size);
     spin_unlock(&d->lock);
@@ -335,7 +333,7 @@ void iommu_init(bool use)
              interrupts ? "are remapped" : "are not remapped");
 }
 
-void iommu_test_forget(void)
+void iommu_test_forget(bool on)
 {
-    forget_next = true;
+    forgets = on;
 }

@@ -349,8 +349,9 @@ static void let_stray(struct disk *d)
         return;
     p->segment.length = d->block.logical_block;
     memset(p->data, 0xdb, p->segment.length);
-    iommu_test_forget();
+    iommu_test_forget(true);
     error = disk_do(&d->block, &r, drives_wait);
+    iommu_test_forget(false);
     until = rdtsc() + tsc_hz / 10;
     for (uint32_t i = 0; i < p->segment.length; i++)
         changed |= ((const uint8_t *)p->data)[i] != 0xdb;

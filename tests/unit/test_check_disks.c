@@ -63,9 +63,9 @@ static unsigned lost_at; /* the request with which it is lost; 0: never */
 /* Where there is an IOMMU, what is asked for next does not arrive. */
 static bool guarded, forgotten;
 
-void iommu_test_forget(void)
+void iommu_test_forget(bool on)
 {
-    forgotten = guarded;
+    forgotten = on && guarded;
 }
 
 static int carry_out(const struct block_request *r)
@@ -89,7 +89,6 @@ static int carry_out(const struct block_request *r)
             memcpy(data, medium[s], 512);
         else if (!drops_writes)
             memcpy(medium[s], data, 512);
-    forgotten = false;
     return r->op == BLOCK_WRITE && bad && r->sector <= bad && bad < r->sector + r->sectors ? -EIO
                                                                                            : 0;
 }
