@@ -237,9 +237,12 @@ static void open_regions(void)
 /* NULL, or why this unit cannot be used. */
 static const char *prepare(const struct dmar_unit *u, struct vtd *v)
 {
-    void *mapped = map_mmio(u->registers, PAGE_SIZE, CACHE_UC);
+    void *mapped;
     uint64_t size;
 
+    if (frame_owner(u->registers) != FRAME_RESERVED)
+        return "its registers are in memory";
+    mapped = map_mmio(u->registers, PAGE_SIZE, CACHE_UC);
     if (!mapped)
         return "its registers cannot be mapped";
     v->registers = (struct io){.base = (uint64_t)mapped, .size = PAGE_SIZE};
@@ -316,6 +319,7 @@ void iommu_init(bool use)
     bool interrupts = false;
 
     (void)host_pci_find();
+    domains = NULL;
     state = bring_up(use);
     if (state != IOMMU_ON)
         return;

@@ -100,13 +100,8 @@ static void bring_up_framebuffer(void)
 /* What firmware left running writes into memory that is ours from here on. */
 static void stop_devices(void)
 {
-    unsigned stopped;
-
     (void)host_pci_init(host_pci_by_ports());
-    stopped = host_pci_quiet();
-    if (stopped)
-        log_debug("PCI: firmware left %u functions able to reach memory: they are not any more",
-                  stopped);
+    (void)host_pci_quiet();
 }
 
 __attribute__((no_stack_protector)) void kernel_start(struct handover *h)

@@ -183,7 +183,7 @@ uint16_t host_pci_requester(const struct host_pci *p)
 
 unsigned host_pci_quiet(void)
 {
-    unsigned stopped = 0;
+    static unsigned stopped;
 
     for (unsigned i = 0; i < function_count; i++) {
         const struct host_pci *p = &functions[i];

@@ -56,7 +56,7 @@ struct host_pci *host_pci_get(unsigned index);
 /*
  * Before a driver has claimed it no function reaches memory by itself: what firmware left running,
  * and its own words, stops here. Bridges and host bridges pass on what others do, and stay as they
- * are. Returns how many had been left so.
+ * are. Returns how many had been left so, in all.
  */
 unsigned host_pci_quiet(void);
 /* One that firmware wants to go on; where it was. */

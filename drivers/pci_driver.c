@@ -26,7 +26,8 @@ unsigned host_pci_find(void)
     log_debug("PCI: %u functions", count);
     stopped = host_pci_quiet();
     if (stopped)
-        log_debug("PCI: %u of them could reach memory still, and cannot any more", stopped);
+        log_debug("PCI: firmware left %u of them as bus masters, which they are not any more",
+                  stopped);
     for (unsigned i = 0; i < count; i++) {
         const struct host_pci *p = host_pci_get(i);
 

@@ -180,6 +180,10 @@ static void test_damaged(void **state)
     unit(0xfed90000, 0, true);
     put(0, 4); /* a structure without length */
     bad(-EBADMSG);
+    unit(0xfed90000, 0, true);
+    put(2 | 2 << 16, 4); /* one that ends within its header, and seems to be another one there */
+    put(4, 2);
+    bad(-EBADMSG);
     structure = length;
     put(0, 8); /* a unit without registers */
     close_structure();
@@ -298,6 +302,7 @@ static void test_whose_unit(void **state)
     assert_ptr_equal(dmar_unit_of(&d, config, 0x0400), &d.units[0]);
     assert_ptr_equal(dmar_unit_of(&d, config, 0x0030), &d.units[0]);
     assert_ptr_equal(dmar_unit_of(&d, config, 0x0008), &d.units[0]);
+    assert_ptr_equal(dmar_unit_of(&d, config, 0xff08), &d.units[0]); /* not by what is no bridge */
     assert_ptr_equal(dmar_unit_of_ioapic(&d, config, 2, &address), &d.units[0]);
     assert_int_equal(address, 0xf0ff);
     assert_null(dmar_unit_of_ioapic(&d, config, 3, &address));
