@@ -50,7 +50,7 @@ static inline uint16_t half(uint64_t at)
 {
     uint16_t v;
 
-    memcpy(&v, ram + at, 2);
+    memcpy(&v, reach(at, 2, DMA_READ), 2);
     return v;
 }
 
@@ -58,9 +58,9 @@ static inline void put_used(struct queue *q, uint32_t id, uint32_t written)
 {
     uint32_t element[2] = {id, written};
 
-    memcpy(ram + q->used_ring + 4 + q->used % q->size * 8, element, 8);
+    memcpy(reach(q->used_ring + 4 + q->used % q->size * 8, 8, DMA_WRITE), element, 8);
     q->used++;
-    memcpy(ram + q->used_ring + 2, &q->used, 2);
+    memcpy(reach(q->used_ring + 2, 2, DMA_WRITE), &q->used, 2);
 }
 
 /* The next chain that is there. */
@@ -76,7 +76,7 @@ static inline bool take_chain(struct queue *q, uint16_t *head)
 
 static inline void read_descriptor(const struct queue *q, unsigned n, struct virtio_descriptor *d)
 {
-    memcpy(d, ram + q->descriptors + n * 16, 16);
+    memcpy(d, reach(q->descriptors + n * 16, 16, DMA_READ), 16);
     assert_true(d->length > 0 && d->length <= BUFFER && d->address + d->length <= RAM);
 }
 
@@ -95,7 +95,7 @@ static inline void transmit(void)
             read_descriptor(&m.queue[1], n, &d);
             assert_int_equal(d.flags & ~1, 0);
             assert_true(s->length + d.length <= sizeof(s->data));
-            memcpy(s->data + s->length, ram + d.address, d.length);
+            memcpy(s->data + s->length, reach(d.address, d.length, DMA_READ), d.length);
             s->length += d.length;
             n = d.next;
         } while (d.flags & 1);
@@ -235,11 +235,11 @@ static inline bool put(const uint8_t *data, uint32_t size, unsigned buffers, uin
     read_descriptor(&m.queue[0], head, &d);
     assert_true(d.flags == 2 && d.length == BUFFER && skip + size <= BUFFER);
     if (buffers) {
-        memset(ram + d.address, 0xff, HEADER);
+        memset(reach(d.address, BUFFER, DMA_WRITE), 0xff, HEADER);
         memcpy(ram + d.address + 10, &count, 2);
     }
     if (data)
-        memcpy(ram + d.address + skip, data, size);
+        memcpy(reach(d.address + skip, size, DMA_WRITE), data, size);
     put_used(&m.queue[0], head, written);
     return true;
 }

@@ -14,6 +14,7 @@
 #include "arch/x86/tsc.h"
 #include "drivers/net_card.h"
 #include "drivers/pci.h"
+#include "tests/unit/dma_model.h"
 
 #define RAM   (4 * MIB)
 #define SENT  64
@@ -62,7 +63,14 @@ static inline uint8_t *new_page(paddr *at)
 {
     *at = next_page;
     next_page += PAGE_SIZE;
+    dma_model_own(*at, PAGE_SIZE);
     return ram + *at;
+}
+
+/* What the card reads or writes has to be in such a page. */
+static inline uint8_t *reach(paddr at, uint64_t size, unsigned rights)
+{
+    return ram + dma_reach(at, size, rights);
 }
 
 /* A frame comes; false: the card has no room. */
@@ -106,6 +114,7 @@ static inline void begin(struct net_card *c)
     memset(&heard, 0, sizeof(heard));
     wire.master = true;
     next_page = 16 * PAGE_SIZE;
+    dma_model_reset();
     now = 1;
     card = c;
 }

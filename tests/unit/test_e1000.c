@@ -52,7 +52,7 @@ static void power_on(void)
 
 static void *descriptor(unsigned base, unsigned n)
 {
-    return ram + REG(base) + 16 * (size_t)n;
+    return reach(REG(base) + 16 * (size_t)n, 16, DMA_READ | DMA_WRITE);
 }
 
 /* A descriptor of what is to be sent; whether it is a frame's last one. */
@@ -63,7 +63,7 @@ static bool send_legacy(struct sent *s)
     assert_true(d->length > 0 && d->address + d->length <= RAM);
     assert_int_equal(d->command & ~1, 2 | 8);
     assert_true(s->length + d->length <= sizeof(s->data));
-    memcpy(s->data + s->length, ram + d->address, d->length);
+    memcpy(s->data + s->length, reach(d->address, d->length, DMA_READ), d->length);
     s->length += d->length;
     d->status = 1;
     return d->command & 1;
@@ -78,7 +78,7 @@ static bool send_advanced(struct sent *s)
     assert_true(length > 0 && d->address + length <= RAM);
     assert_int_equal(d->command & 0xfeff0000, 0x2a300000);
     assert_true(s->length + length <= sizeof(s->data));
-    memcpy(s->data + s->length, ram + d->address, length);
+    memcpy(s->data + s->length, reach(d->address, length, DMA_READ), length);
     s->length += length;
     assert_true(ends ? d->status == s->length << 14 : d->status >> 14 > s->length);
     d->status |= 1;
@@ -222,7 +222,7 @@ static bool put(const uint8_t *data, uint16_t length, uint8_t status, uint8_t er
         return false;
     assert_true(d->address + E1000_BUFFER <= RAM && d->status == 0);
     if (data)
-        memcpy(ram + d->address, data, MIN(length, E1000_BUFFER));
+        memcpy(reach(d->address, E1000_BUFFER, DMA_WRITE), data, MIN(length, E1000_BUFFER));
     if (m.igb) {
         assert_int_equal(REG(0x280c), 0x02000002);
         *(struct advanced_in *)(void *)d = (struct advanced_in){
