@@ -38,6 +38,6 @@ uint64_t iommu_work(void);
 /* Called on processor 0 when iommu_work() has something to do earlier than it said. */
 void iommu_set_attention(void (*fn)(void));
 
-/* For tests: from now on, or no longer, what requests name is not mapped, though devices are told of
- * it. Nothing is under way at either moment. */
+/* For tests: from now on, or no longer, what requests name is not mapped, though devices are told
+ * of it. Nothing is under way at either moment. */
 void iommu_test_forget(bool on);

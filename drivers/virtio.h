@@ -15,9 +15,8 @@
 
 #define VIRTIO_F_INDIRECT  BIT(28)
 #define VIRTIO_F_VERSION_1 BIT(32)
-#define VIRTIO_F_PLATFORM                                                                          \
-    BIT(33) /* ACCESS_PLATFORM: it goes by the IOMMU like other devices; else past it               \
-             */
+/* ACCESS_PLATFORM: it goes by the IOMMU as other devices do; without it past that. */
+#define VIRTIO_F_PLATFORM BIT(33)
 
 #define VIRTIO_D_NEXT     1u
 #define VIRTIO_D_WRITE    2u
