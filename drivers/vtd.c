@@ -208,22 +208,21 @@ static int ask(struct vtd *v, uint64_t low)
     return 0;
 }
 
+/* One that has not done it once is not waited for again. */
 static void tell(struct vtd *v, uint64_t by_queue, unsigned reg, uint64_t by_register)
 {
-    bool dead = v->dead;
     int error;
 
-    if (!v->on)
+    if (!v->on || v->dead)
         return;
     if (v->cap & CAP_RWBF) {
         put(v, GCMD, (get(v, GSTS) & GSTS_KEPT) | G_WBF);
         (void)wait_for(v, GSTS, G_WBF, 0);
     }
     error = v->queued ? ask(v, by_queue) : ask_by_register(v, reg, by_register);
-    if (error && !dead)
-        log_error("VT-d: the unit at %lx does not do what it is told: what devices reach by it "
-                  "nobody knows any more",
-                  v->registers.base);
+    if (error)
+        log_error("VT-d: a unit does not do what it is told: what devices reach by it nobody knows "
+                  "any more");
 }
 
 static void forget_contexts(struct vtd *v)

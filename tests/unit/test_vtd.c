@@ -435,6 +435,8 @@ static void test_devices_before_the_start(void **state)
 /* More than the queue has room for, one behind the other. */
 static void test_forgets(void **state)
 {
+    uint64_t before;
+
     m.cap |= WBF;
     start();
     for (unsigned i = 1; i < 1000; i++) {
@@ -447,6 +449,9 @@ static void test_forgets(void **state)
     m.error = 0x10;
     vtd_forget(&v, 1);
     assert_true(v.dead);
+    before = now; /* it is not waited for once more */
+    vtd_forget(&v, 1);
+    assert_int_equal(now, before);
 }
 
 static void test_interrupts(void **state)
