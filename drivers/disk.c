@@ -123,7 +123,7 @@ static void again_in_doubt(struct disk_queue *q, struct block_request *r)
 /* What a request names is within the hardware's reach while that has it, and not longer. */
 static void withdraw(struct disk_queue *q, const struct block_request *r, unsigned count)
 {
-    if (r->op > BLOCK_WRITE)
+    if (r->op > BLOCK_WRITE || !dma_is_guarded(q->unit->dma))
         return;
     for (unsigned i = 0; i < count; i++)
         dma_unmap(q->unit->dma, r->segments[i].address, r->segments[i].length);
@@ -134,7 +134,9 @@ static int lend(struct disk_queue *q, const struct block_request *r)
 {
     unsigned rights = r->op == BLOCK_READ ? DMA_WRITE : DMA_READ;
 
-    for (unsigned i = 0; i < r->count && r->op <= BLOCK_WRITE; i++) {
+    if (r->op > BLOCK_WRITE || !dma_is_guarded(q->unit->dma))
+        return 0;
+    for (unsigned i = 0; i < r->count; i++) {
         int error = dma_map(q->unit->dma, r->segments[i].address, r->segments[i].length, rights);
 
         if (error) {

@@ -35,25 +35,31 @@ struct dma {
 struct dma *dma_claim(const struct host_pci *p, const char *driver,
                       void (*fault)(const struct host_pci *p)) MUST_CHECK;
 
+/* Whether an IOMMU stands between it and memory. */
+static inline bool dma_is_guarded(const struct dma *d)
+{
+    return d && UNLIKELY(d->ops != NULL);
+}
+
 /*
  * It may reach all pages that the range touches, until it is unmapped as often as it was mapped. 0;
  * -ENOMEM, -ERANGE; -EAGAIN: not now.
  */
 static inline int dma_map(struct dma *d, paddr at, uint64_t size, unsigned rights)
 {
-    return d && UNLIKELY(d->ops != NULL) ? d->ops->map(d, at, size, rights) : 0;
+    return dma_is_guarded(d) ? d->ops->map(d, at, size, rights) : 0;
 }
 
 static inline void dma_unmap(struct dma *d, paddr at, uint64_t size)
 {
-    if (d && UNLIKELY(d->ops != NULL))
+    if (dma_is_guarded(d))
         d->ops->unmap(d, at, size);
 }
 
 /* When it returns, nothing is within reach that was unmapped before. */
 static inline void dma_settle(struct dma *d)
 {
-    if (d && UNLIKELY(d->ops != NULL))
+    if (dma_is_guarded(d))
         d->ops->settle(d);
 }
 

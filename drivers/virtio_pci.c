@@ -54,7 +54,7 @@ bool virtio_pci_ring(struct dma *dma, struct virtio_queue *q)
 
 void virtio_pci_warn(const struct virtio *v, const struct dma *dma, const char *name)
 {
-    if (dma->ops && !(v->features & VIRTIO_F_PLATFORM))
+    if (dma_is_guarded(dma) && !(v->features & VIRTIO_F_PLATFORM))
         log_warn("%s: the hypervisor below has it reach memory past the IOMMU "
                  "(VIRTIO_F_ACCESS_PLATFORM is not offered)",
                  name);
