@@ -50,9 +50,12 @@ static void settle(struct iommu_domain *d)
 static int map(struct dma *dma, paddr at, uint64_t size, unsigned rights)
 {
     struct iommu_domain *d = CONTAINER_OF(dma, struct iommu_domain, dma);
-    unsigned all = rights & DMA_WRITE && !vtd_zero_reads(d->unit) ? rights | DMA_READ : rights;
+    unsigned all = rights & DMA_WRITE ? VTD_WRITE : 0;
     int error;
 
+    /* Some read nothing of where they write to. */
+    if ((rights & DMA_READ) || (all && !vtd_zero_reads(d->unit)))
+        all |= VTD_READ;
     if (UNLIKELY(forgets))
         return 0;
     spin_lock(&d->lock);
@@ -89,8 +92,6 @@ static void settle_dma(struct dma *dma)
 }
 
 static const struct dma_ops ops = {map, unmap, settle_dma};
-
-_Static_assert(DMA_READ == VTD_READ && DMA_WRITE == VTD_WRITE, "rights");
 
 static struct vtd *unit_for(uint16_t address)
 {

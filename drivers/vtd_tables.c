@@ -143,6 +143,7 @@ static void walk(const struct vtd_space *s, paddr at, struct way *w)
 {
     paddr table = s->root;
 
+    *w = (struct way){{NULL}};
     for (unsigned level = s->levels; level--;) {
         w->entry[level] = table ? entry_in(table, at, level) : NULL;
         table = table && (*w->entry[level] & RIGHTS) ? *w->entry[level] & ADDRESS : 0;
