@@ -112,7 +112,7 @@ struct net_card {
     uint64_t next_take; /* 0, or so much has come at once that it is quiet, and looked at then */
     uint64_t forgotten; /* when all resets will be */
     unsigned in_vain, for_nothing, deaf;
-    bool strayed;  /* it has reached for memory that is not its */
+    bool strayed; /* it has reached for memory that is not its */
     bool overrun; /* since the last look */
     uint64_t came_before;
 };
