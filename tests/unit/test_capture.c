@@ -171,7 +171,7 @@ static void received(void *owner)
 }
 
 static const struct net_port_ops ops = {receive, received};
-static const char *const names[CARDS] = {"a/0", "a/1", "b/0", "a/10", "aa/0"};
+static const char *names[CARDS] = {"a/0", "a/1", "b/0", "a/10", "aa/0"};
 
 static void plug_at(struct net_switch *s, unsigned n, unsigned vlan, unsigned can)
 {
@@ -706,9 +706,15 @@ static void test_cards_that_come_and_go(void **state)
     net_port_detach(cards[1].port);
     plug_at(&switches[0], 4, 0, 0);
     say(4, 2, 60, 5);
+    /* Another one with its address is another one. */
+    net_port_detach(cards[4].port);
+    names[4] = "c/0";
+    plug_at(&switches[0], 4, 0, 0);
+    names[4] = "aa/0";
+    say(4, 2, 60, 6);
     pump(1 << 20);
-    for (unsigned i = 0; i < 5; i++)
-        expect_packet((const unsigned[]){0, 1, 0, 1, 2}[i], 60, 60, (uint8_t)(i + 1),
+    for (unsigned i = 0; i < 6; i++)
+        expect_packet((const unsigned[]){0, 1, 0, 1, 2, 3}[i], 60, 60, (uint8_t)(i + 1),
                       PCAPNG_OUTBOUND, "");
 }
 
