@@ -77,9 +77,11 @@ int virtio_net_init(struct virtio_net *v)
     c->longest = LONGEST;
     if (!(v->virtio.features & F_MERGEABLE))
         c->longest = VIRTIO_NET_BUFFER - VIRTIO_NET_HEADER;
-    if (!error && (v->virtio.features & F_MTU))
-        c->longest =
-            MIN(c->longest, io_read16(&v->virtio.device, CONFIG_MTU) + (uint32_t)NET_CARD_HEADER);
+    if (!error && (v->virtio.features & F_MTU)) { /* read once: it may say something else next */
+        uint32_t says = io_read16(&v->virtio.device, CONFIG_MTU) + (uint32_t)NET_CARD_HEADER;
+
+        c->longest = MIN(c->longest, says);
+    }
     stop(c);
     return error;
 }

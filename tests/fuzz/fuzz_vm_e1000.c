@@ -153,7 +153,8 @@ static void make_tcp(void)
 static void comes(void)
 {
     static uint8_t data[2048];
-    uint32_t length = 14 + next32() % 1500, first = MIN(length, NET_HEAD + next() % 2000u);
+    uint32_t length = 14 + next32() % 1500, most = NET_HEAD + next() % 2000u,
+             first = MIN(length, most);
     struct net_piece piece[2] = {{data, first}, {data + first, length - first}};
     struct net_frame f = {.piece = piece, .count = first < length ? 2 : 1, .length = length};
 

@@ -32,7 +32,7 @@ static struct {
     struct queue queue[2];
     uint16_t number, config_vector, biggest;
     uint8_t mac[6];
-    uint16_t link, mtu;
+    uint16_t link, mtu, mtu_grows; /* with each look at it */
     unsigned resets, slow;
     bool refuses, no_reset, no_vectors;
 } m;
@@ -118,7 +118,10 @@ uint64_t model_read(const struct io *io, unsigned offset, unsigned size)
             return m.mac[offset];
         assert_int_equal(size, 2);
         assert_true(m.accepted & (offset == 6 ? F_STATUS : F_MTU));
-        return offset == 6 ? m.link : m.mtu;
+        if (offset == 6)
+            return m.link;
+        m.mtu = (uint16_t)(m.mtu + m.mtu_grows);
+        return m.mtu;
     }
     assert_int_equal(io->base, COMMON);
     switch (offset) {

@@ -66,6 +66,14 @@ static void cannot_be_used(void **state)
     assert_int_equal(virtio_net_init(v), -EIO);
 }
 
+static void says_its_mtu_once(void **state)
+{
+    m.offered |= F_MTU;
+    m.mtu_grows = 1500;
+    assert_int_equal(virtio_net_init(v), 0);
+    assert_int_equal(card->longest, 1518);
+}
+
 static void cannot_be_started(void **state)
 {
     m.offered &= ~F_MTU;
@@ -311,6 +319,7 @@ int main(void)
         TEST(what_it_is),
         TEST(what_it_takes),
         TEST(cannot_be_used),
+        TEST(says_its_mtu_once),
         TEST(cannot_be_started),
         TEST(sends),
         TEST(small_ring),
