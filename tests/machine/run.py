@@ -52,6 +52,7 @@ def main():
         print("no scenario has that name", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background has it ignored, and so would what is run
     try:
         return harness.Runner(names, max(1, a.j), a.keep).run()
     except KeyboardInterrupt:
