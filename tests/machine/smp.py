@@ -47,7 +47,7 @@ scenario(bound=150, processors=True, name="smp_4_on_2_without_all_but_preempt", 
 # (docs/CAVEATS.md): that is for 3.0 (bochs3.py).
 RELOADED = [g for g in SMP if g not in ("smp_ping", "smp_yield", "smp_nmi")]
 scenario(bound=100, name="smp_2_on_1_reloaded", row="reload")(smp_guests(2, 1, RELOADED, host="test_reload = 20"))
-scenario(bound=100, name="smp_2_on_1_reloaded_without_vid", row="reload")(
+scenario(bound=100, slow=True, name="smp_2_on_1_reloaded_without_vid", row="reload")(
     smp_guests(2, 1, RELOADED, host="test_reload = 20\nwithout = vid"))
 scenario(bound=200, soak=True, name="smp_4_on_2_reloaded", row="reload")(smp_guests(4, 2, RELOADED, host="test_reload = 20"))
 

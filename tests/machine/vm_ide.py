@@ -132,7 +132,7 @@ def look_for_disc(shell):
     shell.run("for i in 1 2 3 4 5 6 7 8 9 10; do [ -b /dev/sr0 ] && break; sleep 1; done")
 
 
-@scenario(bound=300)
+@scenario(bound=300, slow=True)
 def cdrom(lab):
     """A disk and a CD-ROM drive: an ISO 9660 is mounted and read; the monitor takes the disc out, in spite of a mounted one
     if it is told to, and puts another one in, which the guest notices."""
