@@ -109,9 +109,14 @@ struct disk {
     const char *how;      /* "AHCI" or the like, for people */
     uint32_t id;          /* the driver's: device on its channel, namespace */
     uint8_t sector_shift; /* of a logical block, in sectors of 512 bytes */
-    bool lost;
+    bool lost;            /* atomic */
     struct disk_counts counts[DISK_QUEUES];
 };
+
+static inline bool disk_is_lost(const struct disk *d)
+{
+    return __atomic_load_n(&d->lost, __ATOMIC_RELAXED);
+}
 
 /* --- for drivers --- */
 

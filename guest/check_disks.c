@@ -116,7 +116,7 @@ static void compare(const struct piece *p, uint32_t from, uint32_t sectors)
 
 static bool lost(void)
 {
-    return __atomic_load_n(&CONTAINER_OF(job.device, struct disk, block)->lost, __ATOMIC_RELAXED);
+    return disk_is_lost(CONTAINER_OF(job.device, struct disk, block));
 }
 
 static void done(struct block_request *r, int error)

@@ -82,14 +82,9 @@ static const char *arrival(const struct disk_unit *u)
     return u->interrupting ? "with interrupts" : "polled";
 }
 
-static bool is_lost(const struct disk *d)
-{
-    return __atomic_load_n(&d->lost, __ATOMIC_RELAXED);
-}
-
 static const char *state_text(const struct disk *d)
 {
-    if (is_lost(d))
+    if (disk_is_lost(d))
         return "lost: it does not answer, and all that is asked of it fails";
     return __atomic_load_n(&d->unit->state, __ATOMIC_RELAXED) == DISK_RESETS
                ? "it is being reset: what is asked of it waits"
@@ -114,7 +109,7 @@ static bool drive_line(const struct disk *d, unsigned n)
         disk_stats(d, &s);
         job_line("  %s, %s, %u queue%s; %lu retries, %lu resets%s", d->how, arrival(u),
                  u->queue_count, u->queue_count == 1 ? "" : "s", s.counts.retries, u->resets,
-                 is_lost(d) ? "; lost" : "");
+                 disk_is_lost(d) ? "; lost" : "");
         return true;
     default:
         return false;
@@ -374,7 +369,7 @@ static void disk_detail(const struct vm_disk *v)
              is_read_only(v) ? ", read-only" : "");
     if (v->drive)
         job_line("    lies on     drive %s%s, from %s on", v->drive->block.name,
-                 is_lost(v->drive) ? ", which is lost" : "", sectors_text(at, v->first));
+                 disk_is_lost(v->drive) ? ", which is lost" : "", sectors_text(at, v->first));
     else
         job_line("    lies in     memory: it is gone when the VM ends");
     job_line("    serial      %s", or_none(v->config.serial));

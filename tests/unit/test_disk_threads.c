@@ -1,4 +1,4 @@
-/* links: drivers/disk.c guest/storage/slice.c guest/devices/virtio/blk.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c guest/board/state.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: drivers/disk.c drivers/disk_queue.c guest/storage/slice.c guest/devices/virtio/blk.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c guest/board/state.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * Two VMs with a partition each of one drive, by threads that are processors: one runs each VM's
  * driver, two take the drive's interrupts, one looks after the drive. Requests come back wherever

@@ -1,4 +1,4 @@
-/* links: guest/monitor/disks.c guest/monitor/text.c guest/monitor/job.c guest/monitor/command.c drivers/disk.c guest/vm/disks.c guest/storage/sources.c guest/storage/slice.c guest/storage/gpt.c guest/config/disk.c guest/config/config_text.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/crc32.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/monitor/disks.c guest/monitor/text.c guest/monitor/job.c guest/monitor/command.c drivers/disk.c drivers/disk_queue.c guest/vm/disks.c guest/storage/sources.c guest/storage/slice.c guest/storage/gpt.c guest/config/disk.c guest/config/config_text.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/crc32.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /* The monitor's `disks`: two drives that a test counts for, and VMs that claim what is on them. */
 #include <stdarg.h>
 #include <stddef.h>

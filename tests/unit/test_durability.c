@@ -1,4 +1,4 @@
-/* links: drivers/disk.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: drivers/disk.c drivers/disk_queue.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * What was flushed is never lost: a drive with a volatile cache, which answers in any order, late,
  * with errors and through resets, has its power cut at any moment; of what is in its cache then it

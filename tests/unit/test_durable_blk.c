@@ -1,4 +1,4 @@
-/* links: guest/devices/virtio/blk.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/board/msix.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c arch/x86/lib/log.c drivers/disk.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/virtio/blk.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/board/msix.c guest/devices/disk.c guest/config/disk.c guest/config/config_text.c arch/x86/lib/format.c arch/x86/lib/log.c drivers/disk.c drivers/disk_queue.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* Durability and resets (durable.h) of virtio-blk: with and without VIRTIO_BLK_F_FLUSH, in rings of
  * either kind. */
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* links: drivers/nvme.c drivers/disk.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: drivers/nvme.c drivers/disk.c drivers/disk_queue.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
