@@ -91,6 +91,15 @@ static uint64_t deadline(void)
     return rdtsc() + tsc_hz / 1000 * PATIENCE_MS;
 }
 
+/* It has not done what it was told: that is said once, and it is not waited for again. */
+static void give_up(struct vtd *v)
+{
+    if (v->on && !v->dead)
+        log_error("VT-d: a unit does not do what it is told: what devices reach by it nobody knows "
+                  "any more");
+    v->dead = true;
+}
+
 /* Until these bits of a register are that. */
 static int wait_for(struct vtd *v, unsigned reg, uint64_t bits, uint64_t what)
 {
@@ -98,7 +107,7 @@ static int wait_for(struct vtd *v, unsigned reg, uint64_t bits, uint64_t what)
 
     while ((get(v, reg) & bits) != what)
         if (rdtsc() >= until) {
-            v->dead = true;
+            give_up(v);
             return -ETIMEDOUT;
         }
     return 0;
@@ -171,10 +180,10 @@ unsigned vtd_new_domain(struct vtd *v)
 
 /* --- what it is told; the lock is held --- */
 
-static int ask_by_register(struct vtd *v, unsigned reg, uint64_t value)
+static void ask_by_register(struct vtd *v, unsigned reg, uint64_t value)
 {
     io_write64(&v->registers, reg, value);
-    return wait_for(v, reg + 4, CCMD_GO >> 32, 0);
+    (void)wait_for(v, reg + 4, CCMD_GO >> 32, 0);
 }
 
 static void enqueue(struct vtd *v, uint64_t low, uint64_t high)
@@ -191,7 +200,7 @@ static volatile uint32_t *answer(const struct vtd *v)
 }
 
 /* So few at a time that the queue is never full. */
-static int ask(struct vtd *v, uint64_t low)
+static void ask(struct vtd *v, uint64_t low)
 {
     uint64_t until;
 
@@ -202,27 +211,24 @@ static int ask(struct vtd *v, uint64_t low)
     until = deadline();
     while (__atomic_load_n(answer(v), __ATOMIC_ACQUIRE) != v->ticket)
         if (rdtsc() >= until || (get(v, FSTS) & FSTS_QUEUE)) {
-            v->dead = true;
-            return -EIO;
+            give_up(v);
+            return;
         }
-    return 0;
 }
 
-/* One that has not done it once is not waited for again. */
 static void tell(struct vtd *v, uint64_t by_queue, unsigned reg, uint64_t by_register)
 {
-    int error;
-
     if (!v->on || v->dead)
         return;
     if (v->cap & CAP_RWBF) {
         put(v, GCMD, (get(v, GSTS) & GSTS_KEPT) | G_WBF);
-        (void)wait_for(v, GSTS, G_WBF, 0);
+        if (wait_for(v, GSTS, G_WBF, 0))
+            return;
     }
-    error = v->queued ? ask(v, by_queue) : ask_by_register(v, reg, by_register);
-    if (error)
-        log_error("VT-d: a unit does not do what it is told: what devices reach by it nobody knows "
-                  "any more");
+    if (v->queued)
+        ask(v, by_queue);
+    else
+        ask_by_register(v, reg, by_register);
 }
 
 static void forget_contexts(struct vtd *v)

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/lib/log.h"
 #include "arch/x86/tsc.h"
 #include "drivers/vtd.h"
 #include "tests/unit/mock_frames.h"
@@ -454,6 +455,30 @@ static void test_forgets(void **state)
     assert_int_equal(now, before);
 }
 
+static unsigned said;
+
+static void count_lines(enum log_level level, const char *line, size_t size)
+{
+    said++;
+}
+
+/* What processors have written does not come to memory: it is not asked to forget what it could
+ * read anew from there, and that is said. */
+static void test_write_buffer_stays(void **state)
+{
+    m.cap |= WBF;
+    start();
+    log_set_sink(count_lines);
+    said = 0;
+    m.gsts |= BIT(27);
+    vtd_forget(&v, 1);
+    vtd_forget(&v, 1);
+    log_set_sink(NULL);
+    assert_true(v.dead);
+    assert_int_equal(said, 1);
+    assert_int_equal(m.iotlb_domain, 0);
+}
+
 static void test_interrupts(void **state)
 {
     start();
@@ -524,6 +549,7 @@ int main(void)
         cmocka_unit_test_setup(test_devices, setup),
         cmocka_unit_test_setup(test_devices_before_the_start, setup),
         cmocka_unit_test_setup(test_forgets, setup),
+        cmocka_unit_test_setup(test_write_buffer_stays, setup),
         cmocka_unit_test_setup(test_interrupts, setup),
         cmocka_unit_test_setup(test_faults, setup),
     };
