@@ -408,8 +408,11 @@ static int serve_requests(struct vcpu *v)
         requests = take_requests(v);
         if (UNLIKELY(requests)) {
             become |= serve_more(v, requests);
-            if (become & REQUEST_LEAVE)
+            if (become & REQUEST_LEAVE) {
+                if (test)
+                    vcpu_ask(v, REQUEST_RELOAD); /* which is not among what serve() has put back */
                 return VCPU_REQUEST;
+            }
         }
     }
     if (UNLIKELY(test))
