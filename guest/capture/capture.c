@@ -186,6 +186,7 @@ uint64_t capture_left(void)
 {
     static uint64_t since, before;
     uint64_t now_ticks = rdtsc();
+    uint32_t held;
 
     if (moved != before || now_ticks - since > 2 * tsc_hz) {
         before = moved;
@@ -193,7 +194,8 @@ uint64_t capture_left(void)
     }
     if (!capture || now_ticks - since > tsc_hz)
         return 0;
-    return MAX(capture_state().held, 1u);
+    held = capture_state().held;
+    return MAX(held, 1u);
 }
 
 /* --- for the monitor --- */

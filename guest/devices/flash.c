@@ -110,9 +110,10 @@ _Static_assert(BLOCK == STORE_BLOCK, "a block of the chip is one of its area");
 
 static void change(struct flash *f, uint64_t offset)
 {
-    if (f->area)
-        f->changed[offset / BLOCK / 64] |= BIT(offset / BLOCK % 64);
-    f->waits = f->area != NULL;
+    if (!f->area)
+        return;
+    f->changed[offset / BLOCK / 64] |= BIT(offset / BLOCK % 64);
+    f->waits = true;
 }
 
 /* Hand over what has changed. The area is idle. */
@@ -351,7 +352,7 @@ static int load_blocks(struct flash *f, struct state_reader *r)
 
     f->next_write = 0; /* the device's time may be an earlier one now */
     memcpy(f->bytes, f->file, f->variables);
-    for (uint32_t i = 0; i < f->variables && f->area; i += BLOCK)
+    for (uint32_t i = 0; i < f->variables; i += BLOCK)
         change(f, i);
     if (count > f->variables / BLOCK)
         return -EBADMSG;

@@ -59,6 +59,14 @@ int moment_possible(const struct vm_slot *s, char *error)
 
 /* --- pages: those of RAM, then those of its disks in memory --- */
 
+/* 0: what is on it is no part of a moment. */
+static uint64_t disk_pages(const struct vm_disk *d)
+{
+    if (d->config.kind != CONFIG_DISK_RAM || d->config.read_only)
+        return 0;
+    return (d->block->sectors * BLOCK_SECTOR + PAGE_SIZE - 1) / PAGE_SIZE;
+}
+
 /* NULL: it has no frame, and reads as zeroes. False: there are not so many. */
 static bool page_at(const struct vm *vm, uint64_t number, uint64_t *gpa, void **page)
 {
@@ -69,12 +77,11 @@ static bool page_at(const struct vm *vm, uint64_t number, uint64_t *gpa, void **
         return guest_memory_page(&vm->memory, number, gpa, page);
     number -= ram;
     for (unsigned i = 0; (d = vm_disk(vm, i)); i++) {
-        if (d->config.kind != CONFIG_DISK_RAM || d->config.read_only)
-            continue;
-        *page = ram_disk_page(d->block, number);
-        if (*page)
+        if (number < disk_pages(d)) {
+            *page = ram_disk_page(d->block, number);
             return true;
-        number -= (d->block->sectors * BLOCK_SECTOR + PAGE_SIZE - 1) / PAGE_SIZE;
+        }
+        number -= disk_pages(d);
     }
     return false;
 }
@@ -85,8 +92,7 @@ static uint64_t count_pages(const struct vm *vm)
     const struct vm_disk *d;
 
     for (unsigned i = 0; (d = vm_disk(vm, i)); i++)
-        if (d->config.kind == CONFIG_DISK_RAM && !d->config.read_only)
-            count += (d->block->sectors * BLOCK_SECTOR + PAGE_SIZE - 1) / PAGE_SIZE;
+        count += disk_pages(d);
     return count;
 }
 
