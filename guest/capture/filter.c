@@ -5,13 +5,7 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 
-#define TYPE_IP4     0x0800u
-#define TYPE_ARP     0x0806u
-#define TYPE_IP6     0x86ddu
-#define TYPE_TAGGED  0x8100u
-#define TYPE_SERVICE 0x88a8u
-#define VID_MASK     0xfffu
-#define TAGS         2u
+#define TAGS 2u
 
 #define IP4_SIZE        20u
 #define IP4_FRAGMENT    6u
@@ -53,8 +47,8 @@ static const struct word_alone {
     uint16_t number;
     uint8_t version; /* of a protocol's IP */
 } alone[] = {
-    {"arp", KIND_TYPE, TYPE_ARP, 0},         {"ip", KIND_TYPE, TYPE_IP4, 0},
-    {"ip6", KIND_TYPE, TYPE_IP6, 0},         {"icmp", KIND_PROTOCOL, ICMP, ONLY_4},
+    {"arp", KIND_TYPE, NET_TYPE_ARP, 0},     {"ip", KIND_TYPE, NET_TYPE_IP4, 0},
+    {"ip6", KIND_TYPE, NET_TYPE_IP6, 0},     {"icmp", KIND_PROTOCOL, ICMP, ONLY_4},
     {"icmp6", KIND_PROTOCOL, ICMP6, ONLY_6}, {"tcp", KIND_PROTOCOL, TCP, ANY_IP},
     {"udp", KIND_PROTOCOL, UDP, ANY_IP},
 };
@@ -260,11 +254,6 @@ struct what {
     uint16_t from_port, to_port;
 };
 
-static uint16_t be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 static bool has(const struct what *w, uint32_t at, uint32_t size)
 {
     return at <= w->length && w->length - at >= size;
@@ -275,8 +264,8 @@ static void look_at_ports(struct what *w, uint32_t at)
     if ((w->protocol != TCP && w->protocol != UDP) || !has(w, at, 4))
         return;
     w->ports = true;
-    w->from_port = be16(w->head + at);
-    w->to_port = be16(w->head + at + 2);
+    w->from_port = net_get16(w->head + at);
+    w->to_port = net_get16(w->head + at + 2);
 }
 
 static void look_at_ip4(struct what *w, uint32_t at)
@@ -289,7 +278,7 @@ static void look_at_ip4(struct what *w, uint32_t at)
     w->protocol = ip[IP4_PROTOCOL];
     w->from = ip + IP4_SOURCE;
     w->to = ip + IP4_DESTINATION;
-    if ((be16(ip + IP4_FRAGMENT) & OFFSET_MASK) == 0)
+    if ((net_get16(ip + IP4_FRAGMENT) & OFFSET_MASK) == 0)
         look_at_ports(w, at + (ip[0] & 15) * 4u);
 }
 
@@ -315,7 +304,7 @@ static void look_at_ip6(struct what *w, uint32_t at)
         }
         if (!has(w, at, EXTENSION))
             return;
-        if (fragment && be16(e + FRAGMENT_AT) >> 3 != 0) {
+        if (fragment && net_get16(e + FRAGMENT_AT) >> 3 != 0) {
             w->protocol = e[0];
             return;
         }
@@ -326,7 +315,7 @@ static void look_at_ip6(struct what *w, uint32_t at)
 
 static void look_at_arp(struct what *w, uint32_t at)
 {
-    static const uint8_t ip_over_ethernet[] = {0, 1, TYPE_IP4 >> 8, 0, NET_MAC, 4};
+    static const uint8_t ip_over_ethernet[] = {0, 1, NET_TYPE_IP4 >> 8, 0, NET_MAC, 4};
 
     if (!has(w, at, ARP_SIZE) || memcmp(w->head + at, ip_over_ethernet, 6) != 0)
         return;
@@ -340,19 +329,19 @@ static void look(struct what *w)
 
     if (!has(w, 0, NET_ETHER))
         return;
-    w->type = be16(w->head + at - 2);
-    for (unsigned i = 0;
-         i < TAGS && (w->type == TYPE_TAGGED || w->type == TYPE_SERVICE) && has(w, at, NET_TAG);
+    w->type = net_get16(w->head + at - 2);
+    for (unsigned i = 0; i < TAGS && (w->type == NET_TYPE_TAGGED || w->type == NET_TYPE_SERVICE) &&
+                         has(w, at, NET_TAG);
          i++) {
-        w->vlan[w->vlans++] = be16(w->head + at) & VID_MASK;
+        w->vlan[w->vlans++] = net_get16(w->head + at) & NET_VID_MASK;
         at += NET_TAG;
-        w->type = be16(w->head + at - 2);
+        w->type = net_get16(w->head + at - 2);
     }
-    if (w->type == TYPE_IP4)
+    if (w->type == NET_TYPE_IP4)
         look_at_ip4(w, at);
-    else if (w->type == TYPE_IP6)
+    else if (w->type == NET_TYPE_IP6)
         look_at_ip6(w, at);
-    else if (w->type == TYPE_ARP)
+    else if (w->type == NET_TYPE_ARP)
         look_at_arp(w, at);
 }
 

@@ -3,10 +3,6 @@
 
 #include "arch/x86/lib/string.h"
 
-#define TYPE_IP4     0x0800u
-#define TYPE_IP6     0x86ddu
-#define TYPE_TAGGED  0x8100u
-#define TYPE_SERVICE 0x88a8u
 #define PROTOCOL_TCP 6u
 
 #define IP4_SIZE     20u
@@ -32,11 +28,6 @@
 
 #define MOST_SEGMENTS 128u /* all the 64 KiB there can be, with the smallest MTU */
 
-static uint16_t get16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 static void put16(uint8_t *p, uint32_t value)
 {
     p[0] = (uint8_t)(value >> 8);
@@ -45,7 +36,7 @@ static void put16(uint8_t *p, uint32_t value)
 
 static uint32_t get32(const uint8_t *p)
 {
-    return (uint32_t)get16(p) << 16 | get16(p + 2);
+    return (uint32_t)net_get16(p) << 16 | net_get16(p + 2);
 }
 
 static void put32(uint8_t *p, uint32_t value)
@@ -61,7 +52,7 @@ static uint64_t sum(const uint8_t *p, uint32_t length)
     uint64_t s = 0;
 
     for (; length >= 2; p += 2, length -= 2)
-        s += get16(p);
+        s += net_get16(p);
     return length ? s + ((uint32_t)*p << 8) : s;
 }
 
@@ -87,13 +78,13 @@ static void complete(uint8_t *data, uint32_t length, uint32_t start, uint32_t fi
 static uint32_t find_ip(const uint8_t *head, unsigned *version)
 {
     uint32_t at = NET_ETHER;
-    uint16_t type = get16(head + at - 2);
+    uint16_t type = net_get16(head + at - 2);
 
-    if (type == TYPE_TAGGED || type == TYPE_SERVICE) {
+    if (type == NET_TYPE_TAGGED || type == NET_TYPE_SERVICE) {
         at += NET_TAG;
-        type = get16(head + at - 2);
+        type = net_get16(head + at - 2);
     }
-    *version = type == TYPE_IP4 ? 4 : type == TYPE_IP6 ? 6 : 0;
+    *version = type == NET_TYPE_IP4 ? 4 : type == NET_TYPE_IP6 ? 6 : 0;
     return at;
 }
 
@@ -153,7 +144,7 @@ static void fix_headers(const struct net_offload *o, uint8_t *head, uint32_t num
 
     if (o->gso == NET_GSO_TCP4) {
         put16(ip + IP4_LENGTH, length);
-        put16(ip + IP4_ID, get16(ip + IP4_ID) + number);
+        put16(ip + IP4_ID, net_get16(ip + IP4_ID) + number);
         put16(ip + IP4_CHECKSUM, 0);
         complete(ip, o->start - at, 0, IP4_CHECKSUM);
     } else {

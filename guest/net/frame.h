@@ -14,6 +14,15 @@
 #define NET_HEAD      192u /* Ethernet, a tag, IP and TCP with all their options */
 #define NET_NAME      31
 
+/* What a frame's type says of what is behind it; a tag stands in front of another type. */
+#define NET_TYPE_IP4     0x0800u
+#define NET_TYPE_ARP     0x0806u
+#define NET_TYPE_TAGGED  0x8100u
+#define NET_TYPE_IP6     0x86ddu
+#define NET_TYPE_CONTROL 0x8808u /* IEEE 802.3, annex 31: pauses and the like */
+#define NET_TYPE_SERVICE 0x88a8u
+#define NET_VID_MASK     0xfffu /* of a tag: the VLAN */
+
 enum net_gso { NET_GSO_NONE, NET_GSO_TCP4, NET_GSO_TCP6 };
 
 /* What the sender has left to others: in bytes from the frame's start. */
@@ -73,4 +82,15 @@ enum net_drop {
 static inline bool net_mac_is_group(const uint8_t *mac)
 {
     return mac[0] & 1;
+}
+
+static inline bool net_mac_is_broadcast(const uint8_t *mac)
+{
+    return (mac[0] & mac[1] & mac[2] & mac[3] & mac[4] & mac[5]) == 0xff;
+}
+
+/* A field of 16 bits, as it is on the wire. */
+static inline uint16_t net_get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] << 8 | p[1]);
 }

@@ -6,11 +6,7 @@
 #include "guest/net/finish.h"
 #include "mm/heap.h"
 
-#define TYPE_TAGGED  0x8100u
-#define TYPE_SERVICE 0x88a8u
-#define TYPE_CONTROL 0x8808u /* IEEE 802.3, annex 31: pauses and the like */
-#define VID_MASK     0xfffu
-#define STORM_BYTES  2048u /* that many of one frame count as another one */
+#define STORM_BYTES 2048u /* that many of one frame count as another one */
 
 const char *net_drop_text(enum net_drop why)
 {
@@ -178,16 +174,11 @@ void net_port_refuse(struct net_port *p, enum net_drop why)
 
 /* --- what may be sent --- */
 
-static uint16_t be16(const uint8_t *p)
-{
-    return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 static bool has_tag(const uint8_t *head, uint32_t length)
 {
-    uint16_t type = be16(head + 2 * NET_MAC);
+    uint16_t type = net_get16(head + 2 * NET_MAC);
 
-    return (type == TYPE_TAGGED || type == TYPE_SERVICE) && length >= NET_ETHER + NET_TAG;
+    return (type == NET_TYPE_TAGGED || type == NET_TYPE_SERVICE) && length >= NET_ETHER + NET_TAG;
 }
 
 /* Its type, behind all tags that it has. */
@@ -195,7 +186,7 @@ static uint16_t type_of(const uint8_t *head, uint32_t length)
 {
     for (length = MIN(length, NET_HEAD); has_tag(head, length); length -= NET_TAG)
         head += NET_TAG;
-    return be16(head + 2 * NET_MAC);
+    return net_get16(head + 2 * NET_MAC);
 }
 
 /* "Bridge group addresses" of IEEE 802.1Q, and what one end of a cable says to the other: no bridge
@@ -205,7 +196,7 @@ static bool is_reserved(const uint8_t *head, uint32_t length)
     static const uint8_t reserved[] = {0x01, 0x80, 0xc2, 0x00, 0x00};
 
     return (memcmp(head, reserved, sizeof(reserved)) == 0 && head[5] < 16) ||
-           type_of(head, length) == TYPE_CONTROL;
+           type_of(head, length) == NET_TYPE_CONTROL;
 }
 
 /* Whether that port may send that frame at all. */
@@ -220,7 +211,7 @@ static enum net_drop check(const struct net_port *p, const struct net_frame *f)
     if (f->length < NET_ETHER)
         return NET_DROP_SHORT;
     if (has_tag(head, f->length)) {
-        if (p->on->vlans && ((be16(head + NET_ETHER) & VID_MASK) != 0 ||
+        if (p->on->vlans && ((net_get16(head + NET_ETHER) & NET_VID_MASK) != 0 ||
                              has_tag(head + NET_TAG, f->length - NET_TAG)))
             return NET_DROP_TAGGED; /* its VLAN is not for it to choose, nor behind a priority */
         most += NET_TAG;

@@ -6,16 +6,9 @@
 #include "arch/x86/lib/string.h"
 #include "mm/heap.h"
 
-#define ADDRESSES   (2u * NET_MAC)
-#define TYPE_TAGGED 0x8100u
-#define VID_MASK    0xfffu
+#define ADDRESSES (2u * NET_MAC)
 
 _Static_assert(NET_HEAD + NET_TAG <= NET_CARD_FIRST, "a frame's head is in its first piece");
-
-static unsigned be16(const uint8_t *p)
-{
-    return (unsigned)(p[0] << 8 | p[1]);
-}
 
 /* --- out: with the port's lock held, on any processor --- */
 
@@ -23,14 +16,15 @@ static unsigned be16(const uint8_t *p)
 static enum net_drop send_tagged(struct uplink_port *p, const struct net_frame *f)
 {
     const uint8_t *head = f->piece[0].data;
-    bool has_tag = f->length >= NET_ETHER + NET_TAG && be16(head + ADDRESSES) == TYPE_TAGGED;
-    unsigned tag = (has_tag ? be16(head + NET_ETHER) & ~VID_MASK : 0) | p->vlan, count = 2;
+    bool has_tag =
+        f->length >= NET_ETHER + NET_TAG && net_get16(head + ADDRESSES) == NET_TYPE_TAGGED;
+    unsigned tag = (has_tag ? net_get16(head + NET_ETHER) & ~NET_VID_MASK : 0) | p->vlan, count = 2;
     uint32_t skip = ADDRESSES + (has_tag ? NET_TAG : 0);
 
     if (f->count + 2 > UPLINK_PIECES)
         return NET_DROP_FULL;
-    p->tag[0] = TYPE_TAGGED >> 8;
-    p->tag[1] = TYPE_TAGGED & 0xff;
+    p->tag[0] = NET_TYPE_TAGGED >> 8;
+    p->tag[1] = NET_TYPE_TAGGED & 0xff;
     p->tag[2] = (uint8_t)(tag >> 8);
     p->tag[3] = (uint8_t)tag;
     p->piece[0] = (struct net_piece){head, ADDRESSES};
@@ -73,10 +67,10 @@ static struct uplink_port *find_port(const struct uplink *u, const struct net_pi
     *tag = u->on->vlans ? NET_TAG : 0;
     if (!u->on->vlans)
         return u->port[0];
-    if (first->length < NET_ETHER + NET_TAG || be16(head + ADDRESSES) != TYPE_TAGGED)
+    if (first->length < NET_ETHER + NET_TAG || net_get16(head + ADDRESSES) != NET_TYPE_TAGGED)
         return NULL;
     for (unsigned i = 0; i < u->count; i++)
-        if (u->port[i]->vlan == (be16(head + NET_ETHER) & VID_MASK))
+        if (u->port[i]->vlan == (net_get16(head + NET_ETHER) & NET_VID_MASK))
             return u->port[i];
     return NULL;
 }

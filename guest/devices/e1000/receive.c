@@ -16,12 +16,11 @@
 #define RX_IXSM BIT(2) /* nobody has looked at checksums */
 #define RX_VP   BIT(3)
 
-#define RAH_AV      BIT(31)
-#define TYPE_TAGGED 0x8100u
-#define SHORTEST    60u
-#define CHECKSUM    4u /* which nobody has computed */
-#define NORMAL      (1518u + NET_TAG)
-#define MOST        80u /* descriptors that one frame may take */
+#define RAH_AV   BIT(31)
+#define SHORTEST 60u
+#define CHECKSUM 4u /* which nobody has computed */
+#define NORMAL   (1518u + NET_TAG)
+#define MOST     80u /* descriptors that one frame may take */
 
 /* --- whether the driver wants it --- */
 
@@ -44,9 +43,7 @@ static bool is_group_wanted(const struct nic_state *s, const uint8_t *mac)
 
 static bool wants_address(const struct nic_state *s, const uint8_t *mac)
 {
-    static const uint8_t everybody[NET_MAC] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
-    if (is_filtered_in(s, mac) || (memcmp(mac, everybody, NET_MAC) == 0 && (s->rctl & RCTL_BAM)))
+    if (is_filtered_in(s, mac) || (net_mac_is_broadcast(mac) && (s->rctl & RCTL_BAM)))
         return true;
     if (net_mac_is_group(mac))
         return (s->rctl & RCTL_MPE) || is_group_wanted(s, mac);
@@ -57,19 +54,19 @@ static bool is_tagged(const struct net_frame *f)
 {
     const uint8_t *head = f->piece[0].data;
 
-    return f->length >= NET_ETHER + NET_TAG && (head[12] << 8 | head[13]) == TYPE_TAGGED;
+    return f->length >= NET_ETHER + NET_TAG && net_get16(head + 2 * NET_MAC) == NET_TYPE_TAGGED;
 }
 
 static uint16_t tag_of(const struct net_frame *f)
 {
     const uint8_t *head = f->piece[0].data;
 
-    return (uint16_t)(head[NET_ETHER] << 8 | head[NET_ETHER + 1]);
+    return net_get16(head + NET_ETHER);
 }
 
 static bool wants(const struct nic_state *s, const struct net_frame *f)
 {
-    unsigned vlan = is_tagged(f) ? tag_of(f) & 0xfffu : 0;
+    unsigned vlan = is_tagged(f) ? tag_of(f) & NET_VID_MASK : 0;
 
     return wants_address(s, f->piece[0].data) &&
            (!(s->rctl & RCTL_VFE) || !is_tagged(f) || (s->vlans[vlan / 32] >> vlan % 32 & 1));

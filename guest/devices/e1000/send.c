@@ -28,7 +28,6 @@
 #define IP4_CHECKSUM 10u
 #define IP6_SIZE     40u
 #define IP6_LENGTH   4u
-#define TYPE_TAGGED  0x8100u
 
 struct descriptor {
     uint64_t first; /* an address, or offsets */
@@ -37,11 +36,6 @@ struct descriptor {
 _Static_assert(sizeof(struct descriptor) == NIC_DESCRIPTOR, "a descriptor");
 
 /* --- headers: in the first bytes, which are ours --- */
-
-static uint32_t get16(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 8 | p[1];
-}
 
 static void put16(uint8_t *p, uint32_t value)
 {
@@ -66,7 +60,7 @@ static bool put_ip_sum(struct nic *n, uint32_t shift, uint32_t head)
         return false;
     put16(n->out.head + field, 0);
     for (uint32_t at = start; at < end; at += 2)
-        sum += get16(n->out.head + at);
+        sum += net_get16(n->out.head + at);
     put16(n->out.head + field, ~fold(sum));
     return true;
 }
@@ -90,7 +84,7 @@ static bool begin_segments(struct nic *n, uint32_t shift, uint32_t head, uint32_
     } else {
         put16(h + ip + IP6_LENGTH, length - ip - IP6_SIZE);
     }
-    put16(h + field, fold(get16(h + field) + length - tcp));
+    put16(h + field, fold(net_get16(h + field) + length - tcp));
     return true;
 }
 
@@ -154,7 +148,7 @@ static bool read_head(struct nic *n, uint32_t size)
 static void put_tag(struct nic *n, uint32_t size)
 {
     memmove(n->out.head + 2 * NET_MAC + NET_TAG, n->out.head + 2 * NET_MAC, size - 2 * NET_MAC);
-    put16(n->out.head + 2 * NET_MAC, TYPE_TAGGED);
+    put16(n->out.head + 2 * NET_MAC, NET_TYPE_TAGGED);
     put16(n->out.head + NET_ETHER, n->s.tag);
 }
 

@@ -70,11 +70,6 @@ static uint32_t on_the_wire(uint32_t length)
     return MAX(length + CHECKSUM, SHORTEST);
 }
 
-static bool is_broadcast(const uint8_t *mac)
-{
-    return (mac[0] & mac[1] & mac[2] & mac[3] & mac[4] & mac[5]) == 0xff;
-}
-
 void nic_count_in(struct nic *n, const struct net_frame *f, enum net_drop why)
 {
     const uint8_t *to = f->piece[0].data;
@@ -92,7 +87,7 @@ void nic_count_in(struct nic *n, const struct net_frame *f, enum net_drop why)
     count[NIC_IN_GOOD]++;
     count[NIC_IN_GOOD_BYTES] += length;
     count[NIC_IN_SIZE + size_class(length)]++;
-    if (is_broadcast(to))
+    if (net_mac_is_broadcast(to))
         count[NIC_IN_BROADCAST]++;
     else if (net_mac_is_group(to))
         count[NIC_IN_MULTICAST]++;
@@ -108,7 +103,7 @@ static void count_sent(uint64_t *count, const uint8_t *to, uint32_t frames, uint
     count[NIC_OUT_GOOD_BYTES] += bytes;
     count[NIC_OUT_ALL_BYTES] += bytes;
     count[NIC_OUT_SIZE + size_class(on_the_wire(length))] += frames;
-    if (is_broadcast(to))
+    if (net_mac_is_broadcast(to))
         count[NIC_OUT_BROADCAST] += frames;
     else if (net_mac_is_group(to))
         count[NIC_OUT_MULTICAST] += frames;

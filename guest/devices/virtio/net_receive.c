@@ -8,8 +8,6 @@
 #define MOST_CHAINS      64u
 #define MOST_DESCRIPTORS 256u
 
-#define TYPE_TAGGED 0x8100u
-
 unsigned card_can(const struct card *n)
 {
     uint64_t f = n->virtio.accepted & n->filter.offloads;
@@ -32,10 +30,9 @@ static bool is_in(const uint8_t (*table)[NET_MAC], unsigned count, const uint8_t
 
 static bool wants_address(const struct card_filter *f, const uint8_t *mac)
 {
-    static const uint8_t everybody[NET_MAC] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     uint8_t how = f->how | f->overflow;
 
-    if (memcmp(mac, everybody, NET_MAC) == 0)
+    if (net_mac_is_broadcast(mac))
         return !(how & HEAR_NO_BCAST);
     if (net_mac_is_group(mac))
         return !(how & HEAR_NO_MULTI) &&
@@ -49,9 +46,9 @@ static bool wants_vlan(const struct card *n, const uint8_t *head, uint32_t lengt
     unsigned vid;
 
     if (!(n->virtio.accepted & F_CTRL_VLAN) || length < NET_ETHER + NET_TAG ||
-        (head[12] << 8 | head[13]) != TYPE_TAGGED)
+        net_get16(head + 2 * NET_MAC) != NET_TYPE_TAGGED)
         return true;
-    vid = (head[NET_ETHER] << 8 | head[NET_ETHER + 1]) & 0xfffu;
+    vid = net_get16(head + NET_ETHER) & NET_VID_MASK;
     return vid == 0 || (n->filter.vlans[vid / 64] >> vid % 64 & 1);
 }
 
