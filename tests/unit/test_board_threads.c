@@ -27,6 +27,7 @@
 #include "guest/devices/rtc.h"
 #include "guest/devices/uart.h"
 #include "tests/unit/no_guest_memory.h"
+#include "tests/unit/threads.h"
 
 enum { THREADS = 8, STEPS = 500, CARD_SIZE = 0x1000, CARD_PORTS = 16 };
 
@@ -34,25 +35,9 @@ enum { THREADS = 8, STEPS = 500, CARD_SIZE = 0x1000, CARD_PORTS = 16 };
 #define CARD_BASE(n) (0xe0000000 + (n) * (CARD_SIZE / 2ULL))
 #define CARD_PORT(n) (uint16_t)(0xc010 + (n) * (CARD_PORTS / 2))
 
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
 /* --- what stands for the rest of Corbel --- */
 
 uint64_t tsc_hz = 2000000000;
-bool spin_forsaken;
-
-/* Threads may be more than processors: who waits lets others go on. */
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 void wall_clock_now(int64_t *seconds, uint32_t *microseconds)
 {

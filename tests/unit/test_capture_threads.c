@@ -22,24 +22,9 @@
 #include "guest/com2/com2.h"
 #include "guest/vm/nets.h"
 #include "tests/unit/pcapng_reader.h"
+#include "tests/unit/threads.h"
 
 enum { THREADS = 4, STEPS = 3000, SIZE = 300 };
-
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
-bool spin_forsaken;
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 uint64_t tsc_hz = 1000000;
 static uint64_t ticks; /* atomic */

@@ -20,28 +20,14 @@
 #include "drivers/serial.h"
 #include "guest/com2/com2.h"
 #include "guest/run/run.h"
+#include "tests/unit/threads.h"
 
 enum { TRACERS = 3, PACKETS = 200, QUESTIONS = 50, PACKET = 120 };
 
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
 struct serial_port com2;
-bool spin_forsaken;
 uint64_t tsc_hz = 1000000;
 static uint64_t ticks; /* atomic */
 static bool over;      /* atomic */
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 uint64_t test_tsc(void)
 {

@@ -23,6 +23,7 @@
 #include "drivers/disk.h"
 #include "guest/board/pci.h"
 #include "guest/storage/slice.h"
+#include "tests/unit/threads.h"
 #include "tests/unit/virtq_driver.h"
 
 enum { VMS = 2, QUEUES = 2, LIVES = 12, STEPS = 600, SECTORS = 64, DEPTH = 8 };
@@ -37,30 +38,15 @@ enum { CPU_WORK = VMS, CPU_INTERRUPTS, CPUS = CPU_INTERRUPTS + QUEUES };
 
 extern const struct device_class virtio_blk_class;
 
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
 /* --- processors --- */
 
 uint64_t tsc_hz = UINT64_C(1) << 50; /* nothing takes too long */
-bool spin_forsaken;
 static uint64_t tsc;
 static bool all_done; /* atomic */
 
 uint64_t test_tsc(void)
 {
     return __atomic_add_fetch(&tsc, 16, __ATOMIC_RELAXED);
-}
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
 }
 
 /* Threads may be more than processors; but who yields too often gets nowhere on a busy machine. */

@@ -19,6 +19,9 @@
 #include "guest/storage/block.h"
 #include "tests/unit/virtq_driver.h"
 
+#define SPIN_PAUSE() usleep(20)
+#include "tests/unit/threads.h"
+
 enum { CYCLES = 1000, VCPUS = 2, PLACES = 3, SECTORS = 64, HELD = 64 };
 
 #define ECAM   0xb0000000u
@@ -30,26 +33,11 @@ enum { CYCLES = 1000, VCPUS = 2, PLACES = 3, SECTORS = 64, HELD = 64 };
 
 extern const struct device_class virtio_blk_class;
 
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
 /* --- processors --- */
 
-bool spin_forsaken;
 static uint64_t tsc;              /* atomic */
 static bool all_done;             /* atomic */
 static unsigned elsewhere[VCPUS]; /* how often each has left all that it had in hand; atomic */
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        usleep(20);
-}
 
 static uint32_t next_random(uint64_t *seed)
 {

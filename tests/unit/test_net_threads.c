@@ -6,28 +6,12 @@
  * orders; what a frame holds is what one VM has sent.
  */
 #include <pthread.h>
-#include <sched.h>
 
 #include "arch/x86/tsc.h"
 #include "tests/unit/net_guest.h"
+#include "tests/unit/threads.h"
 
 enum { GUESTS = 3, LIVES = 8, STEPS = 500, SIZE = 200 };
-
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
-bool spin_forsaken;
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 static uint64_t ticks; /* atomic */
 

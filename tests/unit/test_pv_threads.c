@@ -16,25 +16,12 @@
 #include "guest/cpu/pv_page.h"
 #include "mm/guest_memory.h"
 #include "tests/unit/mock_frames.h"
+#include "tests/unit/threads.h"
 
 enum { READERS = 3, STEPS = 5000 };
 
 #define TIME  0x201000ULL
 #define STEAL 0x202000ULL
-
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 static struct guest_memory gm;
 static pthread_barrier_t together;

@@ -9,29 +9,13 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "guest/net/switch.h"
+#include "tests/unit/threads.h"
 
 enum { THREADS = 6, STEPS = 4000, SIZE = 300 };
-
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
-bool spin_forsaken;
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 static uint64_t ticks; /* atomic */
 

@@ -17,26 +17,12 @@
 #include "arch/x86/tsc.h"
 #include "drivers/pci.h"
 #include "guest/net/uplink.h"
+#include "tests/unit/threads.h"
 
 enum { VMS = 3, STEPS = 3000, SIZE = 300, ROOM = 20 };
 
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
-bool spin_forsaken;
 uint64_t tsc_hz = 100000;
 static uint64_t ticks; /* atomic */
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 uint64_t test_tsc(void)
 {
