@@ -5,9 +5,8 @@
 #include "drivers/virtio_net.h"
 #include "tests/unit/net_card_user.h"
 
-#define COMMON 1
-#define DEVICE 2
-#define NOTIFY 3
+#include "tests/unit/host_virtio.h"
+
 #define BUFFER VIRTIO_NET_BUFFER
 #define HEADER VIRTIO_NET_HEADER
 
@@ -20,31 +19,10 @@
 
 /* --- a model of the device --- */
 
-struct queue {
-    uint16_t size, vector, enabled, seen, used, notified;
-    uint64_t descriptors, available, used_ring;
-};
-
 static struct {
-    uint8_t status;
-    uint32_t select, driver_select;
-    uint64_t offered, accepted;
-    struct queue queue[2];
-    uint16_t number, config_vector, biggest;
     uint8_t mac[6];
     uint16_t link, mtu, mtu_grows; /* with each look at it */
-    unsigned resets, slow;
-    bool refuses, no_reset, no_vectors;
 } m;
-
-static inline void power_on(void)
-{
-    m.status = 0;
-    m.accepted = 0;
-    m.config_vector = VIRTIO_NO_VECTOR;
-    for (unsigned i = 0; i < 2; i++)
-        m.queue[i] = (struct queue){.size = m.biggest, .vector = VIRTIO_NO_VECTOR};
-}
 
 static inline uint16_t half(uint64_t at)
 {
@@ -66,7 +44,7 @@ static inline void put_used(struct queue *q, uint32_t id, uint32_t written)
 /* The next chain that is there. */
 static inline bool take_chain(struct queue *q, uint16_t *head)
 {
-    if (!(m.status & 4) || !q->enabled || q->seen == half(q->available + 2))
+    if (!(registers.status & 4) || !q->enabled || q->seen == half(q->available + 2))
         return false;
     *head = half(q->available + 4 + q->seen % q->size * 2);
     q->seen++;
@@ -86,13 +64,13 @@ static inline void transmit(void)
     struct virtio_descriptor d;
     uint16_t head;
 
-    while (!wire.mute && take_chain(&m.queue[1], &head)) {
+    while (!wire.mute && take_chain(&registers.queue[1], &head)) {
         struct sent *s = &wire.sent[wire.sent_count % SENT];
         unsigned n = head;
 
         s->length = 0;
         do {
-            read_descriptor(&m.queue[1], n, &d);
+            read_descriptor(&registers.queue[1], n, &d);
             assert_int_equal(d.flags & ~1, 0);
             assert_true(s->length + d.length <= sizeof(s->data));
             memcpy(s->data + s->length, reach(d.address, d.length, DMA_READ), d.length);
@@ -102,127 +80,40 @@ static inline void transmit(void)
         assert_true(s->length >= HEADER + 60);
         assert_memory_equal(s->data, zero, HEADER);
         wire.sent_count++;
-        put_used(&m.queue[1], head, 0);
+        put_used(&registers.queue[1], head, 0);
     }
 }
 
 uint64_t model_read(const struct io *io, unsigned offset, unsigned size)
 {
-    const struct queue *q = &m.queue[m.number & 1];
-
     if (wire.gone)
         return UINT64_MAX;
     if (io->base == DEVICE) {
-        assert_true(m.accepted & F_MAC);
+        assert_true(registers.accepted & F_MAC);
         if (offset < 6)
             return m.mac[offset];
         assert_int_equal(size, 2);
-        assert_true(m.accepted & (offset == 6 ? F_STATUS : F_MTU));
+        assert_true(registers.accepted & (offset == 6 ? F_STATUS : F_MTU));
         if (offset == 6)
             return m.link;
         m.mtu = (uint16_t)(m.mtu + m.mtu_grows);
         return m.mtu;
     }
     assert_int_equal(io->base, COMMON);
-    switch (offset) {
-    case 0x04:
-        return m.select < 2 ? (uint32_t)(m.offered >> (32 * m.select)) : 0;
-    case 0x14:
-        if (m.slow) {
-            m.slow--;
-            return 4;
-        }
-        return m.status;
-    case 0x18:
-        return q->size;
-    case 0x1a:
-        return q->vector;
-    case 0x1e:
-        return m.number + 3u;
-    default:
-        fail_msg("read of %x", offset);
-    }
-    return 0;
-}
-
-static inline void put_half(uint64_t *field, unsigned high, uint64_t value)
-{
-    *field = high ? (uint32_t)*field | value << 32 : (*field & ~0xffffffffull) | value;
-}
-
-static inline void set_status(uint8_t value)
-{
-    if (!value) {
-        if (!m.no_reset) {
-            power_on();
-            m.resets++;
-            m.slow = 3;
-        }
-        return;
-    }
-    assert_true((value & 15) == 1 || (value & 15) == 3 || (value & 15) == 11 || (value & 15) == 15);
-    m.status = value;
-    if (value & 8)
-        assert_int_equal(m.accepted & ~m.offered, 0);
-    if (m.refuses)
-        m.status &= (uint8_t)~8;
-    if (value & 4)
-        assert_true(m.queue[0].enabled && m.queue[1].enabled);
+    return read_common(offset);
 }
 
 void model_write(const struct io *io, unsigned offset, unsigned size, uint64_t value)
 {
-    struct queue *q = &m.queue[m.number & 1];
-
     if (wire.gone)
         return;
     if (io->base == NOTIFY) {
-        assert_true(size == 2 && value < 2 && offset == 4 * (value + 3));
-        assert_true(m.status & 4);
-        m.queue[value].notified++;
-        if (value == 1)
+        if (write_notify(offset, size, value) == &registers.queue[1])
             transmit();
         return;
     }
     assert_int_equal(io->base, COMMON);
-    switch (offset) {
-    case 0x00:
-        m.select = (uint32_t)value;
-        break;
-    case 0x08:
-        m.driver_select = (uint32_t)value;
-        break;
-    case 0x0c:
-        put_half(&m.accepted, m.driver_select, value);
-        break;
-    case 0x10:
-        m.config_vector = (uint16_t)value;
-        break;
-    case 0x14:
-        set_status((uint8_t)value);
-        break;
-    case 0x16:
-        assert_true(value < 2);
-        m.number = (uint16_t)value;
-        break;
-    case 0x18:
-        q->size = (uint16_t)value;
-        break;
-    case 0x1a:
-        q->vector = m.no_vectors ? VIRTIO_NO_VECTOR : (uint16_t)value;
-        break;
-    case 0x1c:
-        q->enabled = (uint16_t)value;
-        break;
-    default:
-        if (offset >= 0x20 && offset < 0x38) {
-            uint64_t *field[] = {&q->descriptors, &q->available, &q->used_ring};
-
-            put_half(field[(offset - 0x20) / 8], offset & 4, value);
-        } else {
-            fail_msg("write of %x", offset);
-        }
-    }
+    write_common(offset, value);
 }
 
 /* One buffer's worth, with a header that says that so many are of this frame, where there is one.
@@ -233,9 +124,9 @@ static inline bool put(const uint8_t *data, uint32_t size, unsigned buffers, uin
     uint16_t head, count = (uint16_t)buffers;
     uint32_t skip = buffers ? HEADER : 0;
 
-    if (!take_chain(&m.queue[0], &head))
+    if (!take_chain(&registers.queue[0], &head))
         return false;
-    read_descriptor(&m.queue[0], head, &d);
+    read_descriptor(&registers.queue[0], head, &d);
     assert_true(d.flags == 2 && d.length == BUFFER && skip + size <= BUFFER);
     if (buffers) {
         memset(reach(d.address, BUFFER, DMA_WRITE), 0xff, HEADER);
@@ -243,7 +134,7 @@ static inline bool put(const uint8_t *data, uint32_t size, unsigned buffers, uin
     }
     if (data)
         memcpy(reach(d.address + skip, size, DMA_WRITE), data, size);
-    put_used(&m.queue[0], head, written);
+    put_used(&registers.queue[0], head, written);
     return true;
 }
 
@@ -294,10 +185,7 @@ static inline void new_card(void)
 
     memset(v, 0, sizeof(*v));
     card->lock = lock;
-    v->virtio.common = (struct io){.base = COMMON, .size = 0x38};
-    v->virtio.device = (struct io){.base = DEVICE, .size = 0x18};
-    v->virtio.notify = (struct io){.base = NOTIFY, .size = 0x100};
-    v->virtio.notify_multiplier = 4;
+    host_virtio_place(&v->virtio, 0x18);
     v->vectors = 2;
     card->pci = &function;
 }
@@ -308,10 +196,7 @@ static inline int setup(void **state)
 
     memset(&m, 0, sizeof(m));
     begin(&the_card.card);
-    m.biggest = 256;
-    power_on();
-    m.status = 15; /* firmware has used it */
-    m.offered = F_ALL & ~F_MTU;
+    host_virtio_begin(2, F_ALL & ~F_MTU);
     m.link = 1;
     memcpy(m.mac, mac, 6);
     new_card();

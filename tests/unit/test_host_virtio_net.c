@@ -9,15 +9,15 @@ static void what_it_is(void **state)
     assert_int_equal(virtio_net_init(v), 0);
     assert_memory_equal(card->mac, mac, 6);
     assert_int_equal(card->longest, 9234);
-    assert_int_equal(m.status, 0);
-    m.offered = F_MTU | F_MAC | F_VERSION_1 | F_MERGEABLE;
+    assert_int_equal(registers.status, 0);
+    registers.offered = F_MTU | F_MAC | F_VERSION_1 | F_MERGEABLE;
     m.mtu = 1460;
     assert_int_equal(virtio_net_init(v), 0);
     assert_int_equal(card->longest, 1478);
-    m.offered = F_MAC | F_VERSION_1;
+    registers.offered = F_MAC | F_VERSION_1;
     assert_int_equal(virtio_net_init(v), 0);
     assert_int_equal(card->longest, 2036);
-    m.offered = F_ALL;
+    registers.offered = F_ALL;
     v->virtio.device.size = 8; /* it has no room for what it says that it has */
     assert_int_equal(virtio_net_init(v), 0);
     assert_int_equal(card->longest, 9234);
@@ -26,41 +26,41 @@ static void what_it_is(void **state)
 static void what_it_takes(void **state)
 {
     start();
-    assert_int_equal(m.accepted, F_MAC | F_MERGEABLE | F_STATUS | F_VERSION_1 | BIT(33));
-    assert_int_equal(m.queue[0].vector, 0);
-    assert_int_equal(m.queue[1].vector, VIRTIO_NO_VECTOR);
-    assert_int_equal(m.config_vector, 1);
-    assert_int_equal(half(m.queue[0].available + 2), 256);
+    assert_int_equal(registers.accepted, F_MAC | F_MERGEABLE | F_STATUS | F_VERSION_1 | BIT(33));
+    assert_int_equal(registers.queue[0].vector, 0);
+    assert_int_equal(registers.queue[1].vector, VIRTIO_NO_VECTOR);
+    assert_int_equal(registers.config_vector, 1);
+    assert_int_equal(half(registers.queue[0].available + 2), 256);
     net_card_stop(card);
-    assert_int_equal(m.status, 0);
+    assert_int_equal(registers.status, 0);
     v->vectors = 1;
     assert_int_equal(net_card_start(card, &user, &heard, 1518), 0);
-    assert_int_equal(m.queue[0].vector, 0);
-    assert_int_equal(m.config_vector, VIRTIO_NO_VECTOR);
+    assert_int_equal(registers.queue[0].vector, 0);
+    assert_int_equal(registers.config_vector, VIRTIO_NO_VECTOR);
     net_card_stop(card);
     v->vectors = 0;
     assert_int_equal(net_card_start(card, &user, &heard, 1518), 0);
-    assert_int_equal(m.queue[0].vector, VIRTIO_NO_VECTOR);
+    assert_int_equal(registers.queue[0].vector, VIRTIO_NO_VECTOR);
     assert_int_equal(net_card_start(card, &user, &heard, 1518), -EBUSY);
 }
 
 static void cannot_be_used(void **state)
 {
-    m.offered &= ~F_VERSION_1;
+    registers.offered &= ~F_VERSION_1;
     assert_int_equal(virtio_net_init(v), -ENOTSUP);
-    m.offered = F_ALL & ~F_MAC;
+    registers.offered = F_ALL & ~F_MAC;
     assert_int_equal(virtio_net_init(v), -ENOTSUP);
-    m.offered = F_ALL;
-    m.refuses = true;
+    registers.offered = F_ALL;
+    registers.refuses = true;
     assert_int_equal(virtio_net_init(v), -ENOTSUP);
-    m.refuses = false;
+    registers.refuses = false;
     m.mac[0] = 1; /* a group's */
     assert_int_equal(virtio_net_init(v), -EIO);
     memset(m.mac, 0, 6);
     assert_int_equal(virtio_net_init(v), -EIO);
     m.mac[5] = 1;
-    m.no_reset = true;
-    m.status = 15;
+    registers.no_reset = true;
+    registers.status = 15;
     assert_int_equal(virtio_net_init(v), -EIO);
     wire.gone = true;
     assert_int_equal(virtio_net_init(v), -EIO);
@@ -68,7 +68,7 @@ static void cannot_be_used(void **state)
 
 static void says_its_mtu_once(void **state)
 {
-    m.offered |= F_MTU;
+    registers.offered |= F_MTU;
     m.mtu_grows = 1500;
     assert_int_equal(virtio_net_init(v), 0);
     assert_int_equal(card->longest, 1518);
@@ -76,20 +76,20 @@ static void says_its_mtu_once(void **state)
 
 static void cannot_be_started(void **state)
 {
-    m.offered &= ~F_MTU;
+    registers.offered &= ~F_MTU;
     assert_int_equal(virtio_net_init(v), 0);
     assert_int_equal(net_card_start(card, &user, &heard, 9235), -EINVAL);
-    m.biggest = 8;
+    registers.biggest = 8;
     assert_int_equal(net_card_start(card, &user, &heard, 1518), -ENOTSUP);
-    m.biggest = 100;
+    registers.biggest = 100;
     assert_int_equal(net_card_start(card, &user, &heard, 1518), -ENOTSUP);
-    m.biggest = 256;
+    registers.biggest = 256;
     v->virtio.notify.size = 17; /* the second one's place is at 16 */
     assert_int_equal(net_card_start(card, &user, &heard, 1518), -EIO);
     v->virtio.notify.size = 0x100;
-    m.no_vectors = true;
+    registers.no_vectors = true;
     assert_int_equal(net_card_start(card, &user, &heard, 1518), -EIO);
-    assert_int_equal(m.status, 0);
+    assert_int_equal(registers.status, 0);
     assert_int_equal(card->state, NET_CARD_IDLE);
 }
 
@@ -120,9 +120,9 @@ static void sends(void **state)
 /* A ring of as many descriptors as the device wants. */
 static void small_ring(void **state)
 {
-    m.biggest = 16;
+    registers.biggest = 16;
     start_up_to(9234);
-    assert_int_equal(half(m.queue[0].available + 2), 16);
+    assert_int_equal(half(registers.queue[0].available + 2), 16);
     for (unsigned i = 0; i < 100; i++) {
         fill((uint8_t)i);
         assert_true(send(9234));
@@ -143,9 +143,9 @@ static void full(void **state)
     while (send(300))
         n++;
     assert_int_equal(n, 256);
-    assert_int_equal(m.queue[1].notified, 0);
+    assert_int_equal(registers.queue[1].notified, 0);
     net_card_sent(card);
-    assert_int_equal(m.queue[1].notified, 1);
+    assert_int_equal(registers.queue[1].notified, 1);
     wire.mute = false;
     net_card_sent(card); /* nothing new: no register is written */
     assert_int_equal(wire.sent_count, 0);
@@ -160,13 +160,13 @@ static void full(void **state)
 static void looks_by_itself(void **state)
 {
     start();
-    ram[m.queue[1].used_ring] = 1;
+    ram[registers.queue[1].used_ring] = 1;
     assert_true(send(300));
     net_card_sent(card);
-    assert_int_equal(m.queue[1].notified, 0);
+    assert_int_equal(registers.queue[1].notified, 0);
     transmit();
     assert_int_equal(wire.sent_count, 1);
-    ram[m.queue[1].used_ring] = 0;
+    ram[registers.queue[1].used_ring] = 0;
     assert_true(send(300));
     net_card_sent(card);
     assert_int_equal(wire.sent_count, 2);
@@ -183,7 +183,7 @@ static void out_of_order(void **state)
         assert_true(send(9234));
     net_card_sent(card);
     for (unsigned i = 0; i < 3; i++) {
-        put_used(&m.queue[1], order[i] * 5u, 0);
+        put_used(&registers.queue[1], order[i] * 5u, 0);
         second(1);
         assert_int_equal(card->gone, i == 0 ? 0 : i == 1 ? 1 : 3);
     }
@@ -211,7 +211,7 @@ static void a_flood(void **state)
     const uint16_t *flags;
 
     start();
-    flags = (const uint16_t *)(ram + m.queue[0].available);
+    flags = (const uint16_t *)(ram + registers.queue[0].available);
     fill(3);
     for (unsigned i = 0; i < 200; i++)
         assert_true(arrives(pattern, 60));
@@ -235,7 +235,7 @@ static void a_flood(void **state)
 /* Where each is in one buffer the header's number is nothing that counts. */
 static void not_mergeable(void **state)
 {
-    m.offered = F_MAC | F_VERSION_1;
+    registers.offered = F_MAC | F_VERSION_1;
     start();
     for (unsigned round = 0; round < 600; round++) {
         fill((uint8_t)round);

@@ -66,7 +66,7 @@ static void expect_reset(void)
 static void a_buffer_that_is_none(void **state)
 {
     start();
-    put_used(&m.queue[0], 256, 100);
+    put_used(&registers.queue[0], 256, 100);
     expect_reset();
 }
 
@@ -74,7 +74,7 @@ static void a_buffer_of_ours(void **state)
 {
     start();
     assert_true(put(pattern, 100, 1, 100 + HEADER));
-    put_used(&m.queue[0], 0, 100); /* once more, before it is given back */
+    put_used(&registers.queue[0], 0, 100); /* once more, before it is given back */
     net_card_interrupt(card);
     assert_int_equal(heard.frames, 1);
     heard.frames = 0;
@@ -85,7 +85,7 @@ static void the_same_buffer_twice(void **state)
 {
     start_up_to(9234);
     assert_true(put(pattern, 2036, 2, BUFFER));
-    put_used(&m.queue[0], 0, 100);
+    put_used(&registers.queue[0], 0, 100);
     expect_reset();
 }
 
@@ -99,8 +99,8 @@ static void more_buffers_than_there_are(void **state)
 static void an_index_that_is_none(void **state)
 {
     start();
-    m.queue[0].used = 257;
-    memcpy(ram + m.queue[0].used_ring + 2, &m.queue[0].used, 2);
+    registers.queue[0].used = 257;
+    memcpy(ram + registers.queue[0].used_ring + 2, &registers.queue[0].used, 2);
     expect_reset();
 }
 
@@ -114,7 +114,7 @@ static void a_frame_that_was_not_sent(void **state)
         wire.mute = true;
         assert_true(send(300));
         net_card_sent(card);
-        put_used(&m.queue[1], bad[i], 0);
+        put_used(&registers.queue[1], bad[i], 0);
         second(1);
         assert_int_equal(card->counts.resets, 1);
         net_card_stop(card);
@@ -128,8 +128,8 @@ static void the_same_frame_twice(void **state)
     assert_true(send(300));
     assert_true(send(300));
     net_card_sent(card);
-    put_used(&m.queue[1], 1, 0);
-    put_used(&m.queue[1], 1, 0);
+    put_used(&registers.queue[1], 1, 0);
+    put_used(&registers.queue[1], 1, 0);
     second(1);
     assert_int_equal(card->counts.resets, 1);
 }
@@ -137,10 +137,10 @@ static void the_same_frame_twice(void **state)
 static void says_that_it_is_sick(void **state)
 {
     start();
-    m.status |= 0x40;
+    registers.status |= 0x40;
     second(1);
     assert_int_equal(card->counts.resets, 1);
-    assert_int_equal(m.status, 15);
+    assert_int_equal(registers.status, 15);
     fill(1);
     hears(60);
 }
@@ -177,7 +177,7 @@ static void hangs_for_good(void **state)
     assert_int_equal(card->state, NET_CARD_LOST);
     assert_int_equal(card->counts.resets, NET_CARD_TRIES);
     assert_false(wire.master);
-    assert_int_equal(m.status, 0);
+    assert_int_equal(registers.status, 0);
     assert_int_equal(heard.downs, 1);
     assert_false(send(300));
 }
@@ -206,7 +206,7 @@ static void half_a_frame_for_good(void **state)
 static void is_sick(unsigned times, unsigned seconds)
 {
     for (unsigned i = 0; i < times && card->state == NET_CARD_RUNS; i++) {
-        m.status |= 0x40;
+        registers.status |= 0x40;
         second(1);
         assert_true(send(300) == (card->state == NET_CARD_RUNS));
         net_card_sent(card);
@@ -232,8 +232,8 @@ static void sick_again_and_again(void **state)
 static void is_not_reset(void **state)
 {
     start();
-    m.status |= 0x40;
-    m.no_reset = true;
+    registers.status |= 0x40;
+    registers.no_reset = true;
     second(1);
     assert_int_equal(card->state, NET_CARD_LOST);
     assert_false(wire.master);

@@ -10,12 +10,10 @@
 #include "arch/x86/tsc.h"
 #include "drivers/virtio_blk.h"
 #include "tests/unit/dma_model.h"
+#include "tests/unit/host_virtio.h"
 
 #define RAM     (1 * MIB)
 #define SECTORS 1024u
-#define COMMON  1
-#define DEVICE  2
-#define NOTIFY  3
 
 uint64_t tsc_hz = 1000000;
 static uint64_t now;
@@ -40,16 +38,15 @@ void *phys_to_virt(paddr pa)
 /* --- a model of the device --- */
 
 static struct {
-    uint8_t status;
-    uint32_t select, driver_select, block_size;
-    uint64_t offered, accepted, sectors;
-    uint16_t size, vector, enabled, seen, used;
-    uint64_t descriptors, available, used_ring;
+    uint32_t block_size;
+    uint64_t sectors;
     uint8_t medium[SECTORS][512];
     int64_t bad;
-    unsigned mute, resets, flushes, notified, slow;
-    bool refuses, gone, twice, stray, no_reset, waits, silent; /* silent: no status is written */
+    unsigned mute, flushes;
+    bool gone, twice, stray, waits, silent; /* silent: no status is written */
 } m;
+
+static struct queue *const q = &registers.queue[0];
 
 struct descriptor {
     uint64_t address;
@@ -61,9 +58,9 @@ static void give_back(uint16_t id)
 {
     uint32_t element[2] = {id, 1};
 
-    memcpy(ram + dma_reach(m.used_ring + 4 + m.used % m.size * 8, 8, DMA_WRITE), element, 8);
-    m.used++;
-    memcpy(ram + m.used_ring + 2, &m.used, 2);
+    memcpy(ram + dma_reach(q->used_ring + 4 + q->used % q->size * 8, 8, DMA_WRITE), element, 8);
+    q->used++;
+    memcpy(ram + q->used_ring + 2, &q->used, 2);
 }
 
 static uint8_t data(const struct descriptor *d, unsigned count, uint64_t sector, bool write)
@@ -90,7 +87,7 @@ static void carry_out(uint16_t id)
     uint64_t sector;
     uint8_t status = 0;
 
-    memcpy(&ring, ram + m.descriptors + id * 16, 16);
+    memcpy(&ring, ram + q->descriptors + id * 16, 16);
     assert_int_equal(ring.flags, 4);
     count = ring.length / 16;
     assert_true(count >= 2 && count <= 62);
@@ -122,13 +119,13 @@ static void work(void)
 {
     uint16_t index;
 
-    if (!(m.status & 4) || m.waits)
+    if (!(registers.status & 4) || m.waits)
         return;
-    memcpy(&index, ram + m.available + 2, 2);
-    for (; m.seen != index; m.seen++) {
+    memcpy(&index, ram + q->available + 2, 2);
+    for (; q->seen != index; q->seen++) {
         uint16_t id;
 
-        memcpy(&id, ram + m.available + 4 + m.seen % m.size * 2, 2);
+        memcpy(&id, ram + q->available + 4 + q->seen % q->size * 2, 2);
         if (m.mute) {
             m.mute--;
             continue;
@@ -152,41 +149,7 @@ uint64_t model_read(const struct io *io, unsigned offset, unsigned size)
                : offset == 34 ? 1
                               : 0;
     assert_int_equal(io->base, COMMON);
-    switch (offset) {
-    case 0x04:
-        return m.select < 2 ? (uint32_t)(m.offered >> (32 * m.select)) : 0;
-    case 0x14:
-        if (m.slow) {
-            m.slow--;
-            return 4;
-        }
-        return m.status;
-    case 0x18:
-        return m.size;
-    case 0x1a:
-        return m.vector;
-    case 0x1e:
-        return 3;
-    default:
-        fail_msg("read of %x", offset);
-    }
-    return 0;
-}
-
-static void put_half(uint64_t *field, unsigned high, uint64_t value)
-{
-    *field = high ? (uint32_t)*field | value << 32 : (*field & ~0xffffffffull) | value;
-}
-
-static void reset(void)
-{
-    if (m.no_reset)
-        return;
-    m.status = 0;
-    m.seen = m.used = m.enabled = 0;
-    m.size = 256;
-    m.resets++;
-    m.slow = 3;
+    return read_common(offset);
 }
 
 void model_write(const struct io *io, unsigned offset, unsigned size, uint64_t value)
@@ -194,60 +157,13 @@ void model_write(const struct io *io, unsigned offset, unsigned size, uint64_t v
     if (m.gone)
         return;
     if (io->base == NOTIFY) {
-        assert_int_equal(offset, 12);
-        assert_int_equal(value, 0);
-        assert_true(m.status & 4);
-        m.notified++;
+        (void)write_notify(offset, size, value);
         work();
         return;
     }
     assert_int_equal(io->base, COMMON);
-    switch (offset) {
-    case 0x00:
-        m.select = (uint32_t)value;
-        break;
-    case 0x08:
-        m.driver_select = (uint32_t)value;
-        break;
-    case 0x0c:
-        put_half(&m.accepted, m.driver_select, value);
-        break;
-    case 0x10:
-        assert_int_equal(value, 0xffff);
-        break;
-    case 0x14:
-        if (!value) {
-            reset();
-        } else {
-            m.status = (uint8_t)value;
-            assert_int_equal(m.accepted & ~m.offered, 0);
-            if (m.refuses)
-                m.status &= (uint8_t)~8;
-            if (value & 4)
-                assert_true(m.enabled);
-        }
-        break;
-    case 0x16:
-        assert_int_equal(value, 0);
-        break;
-    case 0x18:
-        m.size = (uint16_t)value;
-        break;
-    case 0x1a:
-        m.vector = (uint16_t)value;
-        break;
-    case 0x1c:
-        m.enabled = (uint16_t)value;
-        break;
-    default:
-        if (offset >= 0x20 && offset < 0x38) {
-            uint64_t *field[] = {&m.descriptors, &m.available, &m.used_ring};
-
-            put_half(field[(offset - 0x20) / 8], offset & 4, value);
-        } else {
-            fail_msg("write of %x", offset);
-        }
-    }
+    write_common(offset, value);
+    assert_int_equal(registers.config_vector, VIRTIO_NO_VECTOR);
 }
 
 /* --- the driver on it --- */
@@ -260,18 +176,14 @@ static int setup(void **state)
     memset(&m, 0, sizeof(m));
     memset(ram, 0xee, sizeof(ram));
     m.bad = -1;
-    m.size = 256;
-    m.status = 0xf; /* firmware has used it */
     m.sectors = SECTORS;
     m.block_size = 512;
-    m.offered = BIT(2) | BIT(6) | BIT(9) | BIT(12) | BIT(28) | BIT(29) | BIT(32) | BIT(34);
+    host_virtio_begin(1,
+                      BIT(2) | BIT(6) | BIT(9) | BIT(12) | BIT(28) | BIT(29) | BIT(32) | BIT(34));
     for (unsigned s = 0; s < SECTORS; s++)
         memset(m.medium[s], (int)(s * 3), 512);
     v = &devices[used++];
-    v->virtio.common = (struct io){.base = COMMON, .size = 0x38};
-    v->virtio.device = (struct io){.base = DEVICE, .size = 0x40};
-    v->virtio.notify = (struct io){.base = NOTIFY, .size = 0x100};
-    v->virtio.notify_multiplier = 4;
+    host_virtio_place(&v->virtio, 0x40);
     v->vectors = true;
     v->queues = 1;
     v->queue[0].ring.ring = ram + 0x2000;
@@ -288,7 +200,7 @@ static int setup(void **state)
 static void init(void)
 {
     assert_int_equal(virtio_blk_init(v, "virtio0"), 0);
-    m.resets = m.notified = 0;
+    registers.resets = 0;
 }
 
 static void wait(void)
@@ -319,8 +231,8 @@ static void test_what_it_is(void **state)
     assert_true(v->disk.block.has_flush);
     assert_false(v->disk.block.read_only);
     assert_int_equal(v->disk.block.max_segments, VIRTIO_SEGMENTS);
-    assert_int_equal(m.accepted, BIT(2) | BIT(6) | BIT(9) | BIT(12) | BIT(28) | BIT(32));
-    assert_int_equal(m.vector, 0);
+    assert_int_equal(registers.accepted, BIT(2) | BIT(6) | BIT(9) | BIT(12) | BIT(28) | BIT(32));
+    assert_int_equal(q->vector, 0);
 }
 
 static void test_reads_writes_flushes(void **state)
@@ -338,7 +250,7 @@ static void test_reads_writes_flushes(void **state)
     assert_int_equal(m.medium[103][0], (uint8_t)(103 * 3));
     assert_int_equal(run(BLOCK_FLUSH, 0, NULL, 0), 0);
     assert_int_equal(m.flushes, 1);
-    assert_int_equal(m.resets, 0);
+    assert_int_equal(registers.resets, 0);
 }
 
 static void test_errors(void **state)
@@ -350,7 +262,7 @@ static void test_errors(void **state)
     m.bad = -1;
     m.silent = true;
     assert_int_equal(run(BLOCK_READ, 6, pieces, 2), -EIO);
-    assert_int_equal(m.resets, 0);
+    assert_int_equal(registers.resets, 0);
 }
 
 static void test_answers_that_nobody_waits_for(void **state)
@@ -400,12 +312,12 @@ static void test_answers_late_or_never(void **state)
     init();
     m.mute = 1;
     assert_int_equal(run(BLOCK_READ, 20, pieces, 2), 0);
-    assert_int_equal(m.resets, 1);
+    assert_int_equal(registers.resets, 1);
     m.mute = 1000;
     assert_int_equal(run(BLOCK_READ, 20, pieces, 2), -ETIMEDOUT);
     assert_int_equal(run(BLOCK_READ, 20, pieces, 2), -EIO);
     assert_true(v->disk.lost);
-    assert_int_equal(m.status, 0);
+    assert_int_equal(registers.status, 0);
 }
 
 static void test_needs_reset(void **state)
@@ -415,9 +327,9 @@ static void test_needs_reset(void **state)
     init();
     before = now;
     m.mute = 1;
-    m.status |= 0x40;
+    registers.status |= 0x40;
     assert_int_equal(run(BLOCK_READ, 20, pieces, 2), 0);
-    assert_int_equal(m.resets, 1);
+    assert_int_equal(registers.resets, 1);
     assert_true(now - before < tsc_hz * 2);
 }
 
@@ -431,13 +343,13 @@ static void test_gone(void **state)
 
 static void test_devices_that_cannot_be_used(void **state)
 {
-    m.offered &= ~BIT(32);
+    registers.offered &= ~BIT(32);
     assert_int_equal(virtio_blk_init(v, "virtio0"), -ENOTSUP);
     setup(NULL);
-    m.refuses = true;
+    registers.refuses = true;
     assert_int_equal(virtio_blk_init(v, "virtio0"), -ENOTSUP);
     setup(NULL);
-    m.no_reset = true;
+    registers.no_reset = true;
     assert_int_equal(virtio_blk_init(v, "virtio0"), -EIO);
     setup(NULL);
     m.block_size = 1000;
@@ -448,11 +360,11 @@ static void test_devices_that_cannot_be_used(void **state)
     setup(NULL);
     m.mute = 1; /* not even its serial number: the first slot is the device's for good */
     assert_int_equal(virtio_blk_init(v, "virtio0"), -ETIMEDOUT);
-    assert_int_equal(m.status, 0);
+    assert_int_equal(registers.status, 0);
     setup(NULL);
     v->virtio.notify.size = 13; /* its place is at 12 */
     assert_int_equal(virtio_blk_init(v, "virtio0"), -EIO);
-    assert_int_equal(m.status, 0);
+    assert_int_equal(registers.status, 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup(name, setup)
