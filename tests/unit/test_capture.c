@@ -20,10 +20,12 @@
 #include "arch/x86/tsc.h"
 #include "guest/board/wall_clock.h"
 #include "guest/capture/capture.h"
-#include "guest/com2/com2.h"
 #include "guest/vm/nets.h"
 #include "mm/heap.h"
 #include "tests/unit/pcapng_reader.h"
+
+#define LINE_USER COM2_CAPTURE
+#include "tests/unit/com2_line.h"
 
 enum { CARDS = 5, HZ = 1000000, SWITCHES = 2 };
 #define BEGAN UINT64_C(1764547200) /* seconds since 1970 */
@@ -32,9 +34,8 @@ enum { CARDS = 5, HZ = 1000000, SWITCHES = 2 };
 
 uint64_t tsc_hz = HZ;
 static uint64_t ticks;
-static bool no_memory, framed;
+static bool no_memory;
 static unsigned allocated;
-static uint64_t greetings;
 static char logged[300];
 
 uint64_t test_tsc(void)
@@ -80,43 +81,6 @@ static void sink(enum log_level level, const char *line, size_t length)
 }
 
 /* --- the line --- */
-
-static size_t room; /* bytes that the port takes */
-static uint8_t stream[4 << 20];
-static size_t streamed;
-static bool begins[sizeof(stream)]; /* a frame of the line's */
-
-bool com2_framed(void)
-{
-    return framed;
-}
-
-int com2_open(enum com2_user u)
-{
-    assert_int_equal(u, COM2_CAPTURE);
-    return 0;
-}
-
-size_t com2_room(enum com2_user u)
-{
-    return room;
-}
-
-void com2_write(enum com2_user u, const void *data, size_t size)
-{
-    assert_int_equal(u, COM2_CAPTURE);
-    assert_true(size > 0 && size <= COM2_PAYLOAD && size <= room &&
-                streamed + size <= sizeof(stream));
-    memcpy(stream + streamed, data, size);
-    begins[streamed] = true;
-    streamed += size;
-    room -= size;
-}
-
-uint64_t com2_greetings(void)
-{
-    return greetings;
-}
 
 /* So much goes over the line. */
 static void pump(size_t bytes)
@@ -187,11 +151,9 @@ static void plug_at(struct net_switch *s, unsigned n, unsigned vlan, unsigned ca
 static int setup(void **state)
 {
     ticks = 5 * HZ;
-    framed = true;
+    line_begin();
+    most_at_once = COM2_PAYLOAD;
     no_memory = false;
-    greetings = 0;
-    streamed = 0;
-    memset(begins, 0, sizeof(begins));
     memset(&reader, 0, sizeof(reader));
     memset(cards, 0, sizeof(cards));
     logged[0] = '\0';

@@ -19,10 +19,12 @@
 #include "arch/x86/tsc.h"
 #include "guest/board/wall_clock.h"
 #include "guest/capture/capture.h"
-#include "guest/com2/com2.h"
 #include "guest/vm/nets.h"
 #include "tests/unit/pcapng_reader.h"
 #include "tests/unit/threads.h"
+
+#define LINE_USER COM2_CAPTURE
+#include "tests/unit/com2_line.h"
 
 enum { THREADS = 4, STEPS = 3000, SIZE = 300 };
 
@@ -57,38 +59,6 @@ struct net_switch *nets_get(unsigned index)
 }
 
 /* --- the line, which is processor 0's --- */
-
-static uint8_t stream[1 << 20];
-static size_t streamed, room;
-static uint64_t greetings;
-
-bool com2_framed(void)
-{
-    return true;
-}
-
-int com2_open(enum com2_user u)
-{
-    return 0;
-}
-
-size_t com2_room(enum com2_user u)
-{
-    return room;
-}
-
-void com2_write(enum com2_user u, const void *data, size_t size)
-{
-    assert_true(size <= room && streamed + size <= sizeof(stream));
-    memcpy(stream + streamed, data, size);
-    streamed += size;
-    room -= size;
-}
-
-uint64_t com2_greetings(void)
-{
-    return greetings;
-}
 
 static struct reader reader;
 static unsigned packets, wrong;

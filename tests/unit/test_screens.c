@@ -10,7 +10,6 @@
 
 #include "arch/x86/lib/crc32.h"
 #include "arch/x86/lib/errno.h"
-#include "guest/com2/com2.h"
 #include "guest/devices/keyboard.h"
 #include "guest/devices/ps2/input.h"
 #include "guest/devices/vga/vga.h"
@@ -21,6 +20,9 @@
 #include "tests/unit/shown.h"
 #include "tests/unit/vga_modes.h"
 #include "mm/heap.h"
+
+#define LINE_USER COM2_SCREEN
+#include "tests/unit/com2_line.h"
 
 static struct board board;
 static struct device_list list;
@@ -76,36 +78,6 @@ static int teardown(void **state)
     mock_destroy(&board);
     device_list_destroy(&list);
     return 0;
-}
-
-/* --- the second serial port --- */
-
-static bool framed;
-static uint8_t wire[1 << 21];
-static size_t sent, room;
-
-bool com2_framed(void)
-{
-    return framed;
-}
-
-int com2_open(enum com2_user u)
-{
-    assert_int_equal(u, COM2_SCREEN);
-    return 0;
-}
-
-size_t com2_room(enum com2_user u)
-{
-    return room;
-}
-
-void com2_write(enum com2_user u, const void *data, size_t size)
-{
-    assert_true(size <= room && sent + size <= sizeof(wire));
-    memcpy(wire + sent, data, size);
-    sent += size;
-    room -= size;
 }
 
 static void (*meanwhile)(void);
@@ -197,7 +169,7 @@ static uint8_t got[1 << 21];
 
 static unsigned word(size_t at)
 {
-    return wire[at] | (unsigned)wire[at + 1] << 8;
+    return stream[at] | (unsigned)stream[at + 1] << 8;
 }
 
 static void read_row(size_t at, size_t end)
@@ -213,7 +185,7 @@ static void read_row(size_t at, size_t end)
             if (kind == 2)
                 memcpy(row + 3 * x, got_rows ? row + 3 * x - 3 * got_width : (uint8_t[3]){0}, 3);
             else
-                memcpy(row + 3 * x, wire + at + 2 + (kind == 0 ? 3 * i : 0), 3);
+                memcpy(row + 3 * x, stream + at + 2 + (kind == 0 ? 3 * i : 0), 3);
         }
         at += kind == 0 ? 3 * count : kind == 1 ? 3 : 0;
     }
@@ -225,25 +197,25 @@ static void read_row(size_t at, size_t end)
 static void read_records(void)
 {
     size_t length;
-    uint8_t number = wire[3];
+    uint8_t number = stream[3];
 
     got_rows = 0;
     got_end = false;
-    for (size_t at = 0; at < sent; at += 8 + length) {
+    for (size_t at = 0; at < streamed; at += 8 + length) {
         length = word(at + 6);
         assert_int_equal(word(at), 0xc3d5);
-        assert_int_equal(wire[at + 3], number);
-        if (wire[at + 2] == 1) {
+        assert_int_equal(stream[at + 3], number);
+        if (stream[at + 2] == 1) {
             got_width = word(at + 8);
             got_height = word(at + 10);
             assert_int_equal(length, 6);
-            assert_memory_equal(wire + at + 12, "pc", 2);
-        } else if (wire[at + 2] == 2) {
+            assert_memory_equal(stream + at + 12, "pc", 2);
+        } else if (stream[at + 2] == 2) {
             assert_int_equal(word(at + 4), got_rows);
             read_row(at + 8, at + 8 + length);
         } else {
             uint32_t crc = crc32(0, got, (size_t)3 * got_width * got_height);
-            assert_int_equal(wire[at + 2], 3);
+            assert_int_equal(stream[at + 2], 3);
             assert_int_equal(word(at + 8) | word(at + 10) << 16, crc);
             got_end = true;
         }
@@ -264,7 +236,7 @@ static void set_points(unsigned width, unsigned height)
     dispi(DISPI_ENABLE, DISPI_ON);
     (void)mock_in(&board, 0x3ba);
     mock_out(&board, 0x3c0, 0x20);
-    sent = 0;
+    streamed = 0;
     room = 12000;
     meanwhile = NULL;
 }
@@ -279,7 +251,7 @@ static void points_are_sent(void **state)
     assert_string_equal(run(command_screenshot, "screenshot pc"),
                         "pc shows 640 by 480 points: with `com2 = framed` in [host] they are sent "
                         "to tools/com2, which makes a picture of them\n");
-    assert_int_equal(sent, 0);
+    assert_int_equal(streamed, 0);
     framed = true;
     memory = vga_chip_of(device_list_find(&list, &vga_class, 0))->memory;
     for (unsigned i = 0; i < 640 * 480; i++) { /* even, rows alike, noise, and some of each */
@@ -302,9 +274,9 @@ static void points_are_sent(void **state)
         assert_int_equal(got[3 * i + 2], memory[4 * i]);
     }
     memset(memory, 0, 640 * 480 * 4);
-    sent = 0;
+    streamed = 0;
     run(command_screenshot, "screenshot pc");
-    assert_true(sent < 480 * 12); /* what is alike is short */
+    assert_true(streamed < 480 * 12); /* what is alike is short */
     for (unsigned width = 8; width <= 2560; width = width * 5 / 4 / 8 * 8 + 8) { /* the worst */
         set_points(width, 9);
         for (unsigned i = 0; i < width * 9; i++)
