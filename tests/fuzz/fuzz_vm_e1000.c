@@ -8,37 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "guest/devices/e1000/e1000.h"
-#include "guest/devices/e1000/nic.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
-#include "tests/unit/mock_board.h"
+#include "tests/unit/nic_board.h"
 
-#define BAR      0xc0000000u
-#define PORTS_AT 0xc000u
-#define ACTIONS  300
-#define MTU      1500u
-
-static struct board board;
-static struct bus_view view;
-static struct device_list devices;
-static struct net_switch lan;
-static struct net_port *peer;
-
-void *phys_to_virt(paddr pa)
-{
-    return (void *)pa;
-}
-
-paddr virt_to_phys(const void *va)
-{
-    return (paddr)va;
-}
-
-static uint64_t net_clock(void)
-{
-    return board.now;
-}
+#define ACTIONS 300
+#define MTU     1500u
 
 static enum net_drop peer_receive(void *owner, const struct net_frame *f)
 {
@@ -58,36 +33,9 @@ static enum net_drop peer_receive(void *owner, const struct net_frame *f)
     return NET_TAKEN;
 }
 
-static void peer_received(void *owner)
-{
-}
-
-static int find(void *context, const char *text, size_t length, struct net_switch **on,
-                struct net_port_setup *what, char *error)
-{
-    static const uint8_t mac[NET_MAC] = {2, 0, 0, 0, 0, 1};
-
-    memcpy(what->mac, mac, NET_MAC);
-    *on = &lan;
-    return 0;
-}
-
-static const char *line(void *context, const char *key, unsigned index, size_t *length,
-                        uint32_t *number)
-{
-    *length = 15;
-    return index == 0 ? "lan,model=e1000" : NULL;
-}
-
 static void write_register(uint32_t at, uint32_t value)
 {
     (void)bus_mmio_write(&board.bus, &view, BAR + at, 4, value);
-}
-
-static void config_write(unsigned at, unsigned size, uint32_t value)
-{
-    bus_port_write(&board.bus, 0xcf8, 4, 0x80000800 | (at & 0xfc));
-    bus_port_write(&board.bus, (uint16_t)(0xcfc + (at & 3)), size, value);
 }
 
 /* Mostly one that does something. */
@@ -213,32 +161,15 @@ static void act(struct device *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct device_class *const classes[] = {&pci_class, &e1000_class};
-    static const struct device_host host = {.line = line, .net = find};
     static const struct net_port_ops peer_ops = {peer_receive, peer_received};
-    struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
-    struct net_port_setup what = {.mac = {2, 0, 0, 0, 0, 2}, .any_mac = true, .ops = &peer_ops};
     struct device *d;
 
     take_input(data, size);
-    mock_init(&board);
-    view = (struct bus_view){0};
-    devices = (struct device_list){0};
-    lan = (struct net_switch){.mtu = MTU, .now = net_clock, .hz = board.hz};
-    net_switch_init(&lan, 1);
-    REQUIRE(net_port_attach(&lan, &what, &peer) == 0);
-    REQUIRE(device_list_fill(&devices, classes, 2, &s) == 0);
-    net_port_open(peer, 0);
-    bus_reset(&board.bus);
-    config_write(PCI_BAR0 + 4, 4, PORTS_AT);
-    config_write(PCI_COMMAND, 2, 7);
+    REQUIRE(nic_board_init(MTU, &peer_ops) == 0);
     set_up();
     d = device_list_find(&devices, &e1000_class, 0);
     for (unsigned i = 0; i < ACTIONS && left > 0; i++)
         act(d);
-    mock_destroy(&board);
-    device_list_destroy(&devices);
-    net_port_detach(peer);
-    net_switch_destroy(&lan);
+    nic_board_destroy();
     return 0;
 }

@@ -1,12 +1,8 @@
-/*
- * A VM's 82540EM on a mock board, whose switch has one more port, the peer's; and a driver that
- * does as the manual says.
- */
+/* A driver of a VM's 82540EM (nic_board.h) that does as the manual says, and its peer. */
 #pragma once
 
 #include "arch/x86/lib/errno.h"
-#include "guest/devices/e1000/e1000.h"
-#include "guest/devices/e1000/nic.h"
+#include "tests/unit/nic_board.h"
 
 #include "tests/unit/function_io.h"
 
@@ -15,11 +11,7 @@
 #define RING     32u
 #define BUFFERS  0x4000 /* of 2 KiB, so many as RING / 2 */
 #define OUT      0xc000
-#define PORTS_AT 0xc000u
 
-static struct device_list devices;
-static struct net_switch lan;
-static struct net_port *peer;
 static unsigned in_next, out_next;
 
 static struct {
@@ -27,21 +19,6 @@ static struct {
     uint32_t length;
     uint8_t data[65536];
 } heard;
-
-void *phys_to_virt(paddr pa)
-{
-    return (void *)pa;
-}
-
-paddr virt_to_phys(const void *va)
-{
-    return (paddr)va;
-}
-
-static inline uint64_t net_clock(void)
-{
-    return board.now;
-}
 
 /* --- who is on the other end --- */
 
@@ -56,28 +33,7 @@ static inline enum net_drop peer_receive(void *owner, const struct net_frame *f)
     return NET_TAKEN;
 }
 
-static inline void peer_received(void *owner)
-{
-}
-
 static const struct net_port_ops peer_ops = {peer_receive, peer_received};
-
-static inline int find(void *context, const char *text, size_t length, struct net_switch **on,
-                       struct net_port_setup *what, char *error)
-{
-    static const uint8_t mac[NET_MAC] = {2, 0, 0, 0, 0, 1};
-
-    memcpy(what->mac, mac, NET_MAC);
-    *on = &lan;
-    return 0;
-}
-
-static const char *line(void *context, const char *key, unsigned index, size_t *length,
-                        uint32_t *number)
-{
-    *length = 15;
-    return index == 0 ? "lan,model=e1000" : NULL;
-}
 
 static inline struct nic *nic(void)
 {
@@ -86,34 +42,15 @@ static inline struct nic *nic(void)
 
 static inline int setup(void **state)
 {
-    static const struct device_class *const classes[] = {&pci_class, &e1000_class};
-    static const struct device_host host = {.line = line, .net = find};
-    struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
-    struct net_port_setup what = {.mac = {2, 0, 0, 0, 0, 2}, .any_mac = true, .ops = &peer_ops};
-
-    mock_init(&board);
-    view = (struct bus_view){0};
-    devices = (struct device_list){0};
     memset(&heard, 0, sizeof(heard));
-    lan = (struct net_switch){.mtu = 9000, .now = net_clock, .hz = board.hz};
-    net_switch_init(&lan, 1);
-    if (net_port_attach(&lan, &what, &peer) || device_list_fill(&devices, classes, 2, &s) < 0)
-        return -1;
-    net_port_open(peer, 0);
-    bus_reset(&board.bus);
-    config_write(PCI_BAR0 + 4, 4, PORTS_AT);
-    config_write(PCI_COMMAND, 2, 7);
-    return 0;
+    return nic_board_init(9000, &peer_ops);
 }
 
 static inline int teardown(void **state)
 {
     bool good = mock_round_trip(&board) && board.pins == 0;
 
-    mock_destroy(&board);
-    device_list_destroy(&devices);
-    net_port_detach(peer);
-    net_switch_destroy(&lan);
+    nic_board_destroy();
     return good ? 0 : -1;
 }
 
