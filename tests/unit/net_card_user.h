@@ -196,3 +196,40 @@ static inline void is_taken_away(void)
     assert_int_equal(heard.downs, 1);
     assert_false(wire.master);
 }
+
+/* It hangs, is reset, and is as good as before. */
+static inline void hangs_once(void)
+{
+    fill(2);
+    wire.mute = true;
+    assert_true(send(300));
+    net_card_sent(card);
+    second(1);
+    assert_int_equal(card->counts.resets, 0);
+    second(3);
+    assert_int_equal(card->counts.resets, 1);
+    wire.mute = false;
+    assert_true(send(300));
+    net_card_sent(card);
+    assert_int_equal(wire.sent_count, 1);
+    hears(60);
+    second(20);
+    assert_int_equal(card->counts.resets, 1);
+    assert_int_equal(card->in_vain, 0);
+}
+
+/* It hangs again whenever it has been reset, until it is given up. */
+static inline void hangs_until_lost(void)
+{
+    wire.mute = true;
+    for (unsigned i = 0; i < 30; i++) {
+        (void)send(300);
+        net_card_sent(card);
+        second(1);
+    }
+    assert_int_equal(card->state, NET_CARD_LOST);
+    assert_int_equal(card->counts.resets, NET_CARD_TRIES);
+    assert_false(wire.master);
+    assert_int_equal(heard.downs, 1);
+    assert_false(send(300));
+}

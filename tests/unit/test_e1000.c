@@ -669,26 +669,9 @@ static void a_hang(void **state)
     unsigned resets;
 
     start();
-    fill(2);
-    wire.mute = true;
-    assert_true(send(300));
-    net_card_sent(card);
-    second(1);
-    assert_int_equal(card->counts.resets, 0);
     resets = m.resets;
-    second(3);
-    assert_int_equal(card->counts.resets, 1);
+    hangs_once();
     assert_true(m.resets > resets);
-    wire.mute = false;
-    assert_true(send(300));
-    net_card_sent(card);
-    assert_int_equal(wire.sent_count, 1);
-    assert_true(arrives(pattern, 60));
-    net_card_interrupt(card);
-    assert_int_equal(heard.frames, 1);
-    second(20);
-    assert_int_equal(card->counts.resets, 1);
-    assert_int_equal(card->in_vain, 0);
 }
 
 /* It has reached for memory that is not its: at the next look, which is soon, it begins anew. */
@@ -725,18 +708,8 @@ static void no_link(void **state)
 static void hangs_for_good(void **state)
 {
     start();
-    wire.mute = true;
-    for (unsigned i = 0; i < 30; i++) {
-        (void)send(300);
-        net_card_sent(card);
-        second(1);
-    }
-    assert_int_equal(card->state, NET_CARD_LOST);
-    assert_int_equal(card->counts.resets, NET_CARD_TRIES);
-    assert_false(wire.master);
+    hangs_until_lost();
     assert_int_equal(REG(0x100) & 2, 0);
-    assert_int_equal(heard.downs, 1);
-    assert_false(send(300));
     assert_int_equal(net_card_start(card, &user, &heard, 1518), -EIO);
 }
 

@@ -148,38 +148,14 @@ static void says_that_it_is_sick(void **state)
 static void a_hang(void **state)
 {
     start();
-    fill(2);
-    wire.mute = true;
-    assert_true(send(300));
-    net_card_sent(card);
-    second(1);
-    assert_int_equal(card->counts.resets, 0);
-    second(3);
-    assert_int_equal(card->counts.resets, 1);
-    wire.mute = false;
-    assert_true(send(300));
-    net_card_sent(card);
-    assert_int_equal(wire.sent_count, 1);
-    hears(60);
-    second(20);
-    assert_int_equal(card->counts.resets, 1);
+    hangs_once();
 }
 
 static void hangs_for_good(void **state)
 {
     start();
-    wire.mute = true;
-    for (unsigned i = 0; i < 30; i++) {
-        (void)send(300);
-        net_card_sent(card);
-        second(1);
-    }
-    assert_int_equal(card->state, NET_CARD_LOST);
-    assert_int_equal(card->counts.resets, NET_CARD_TRIES);
-    assert_false(wire.master);
+    hangs_until_lost();
     assert_int_equal(registers.status, 0);
-    assert_int_equal(heard.downs, 1);
-    assert_false(send(300));
 }
 
 /* A number of buffers that never come: it would wait for them, and hear nothing, for ever. */
