@@ -91,8 +91,10 @@ class Capture:
             self.left_out += kind == PACKET
             return b""
         if kind == INTERFACE:
+            if self.place == INTERFACES_MAX:
+                return b""
             self.place += 1
-            if self.place <= len(self.interfaces) or self.place > INTERFACES_MAX:
+            if self.place <= len(self.interfaces):
                 return b""
             self.interfaces.append(block)
             return block

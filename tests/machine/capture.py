@@ -103,6 +103,8 @@ def check_line(lab):
     for n in range(1000):  # no more of them than there can be
         c.feed(n + 1, good[1])
     expect(len(c.interfaces) == com2_capture.INTERFACES_MAX, f"{len(c.interfaces)} interfaces")
+    beyond = packet[:8] + len(c.interfaces).to_bytes(4, "little") + packet[12:]
+    expect(c.feed(1001, packet) == packet and c.feed(1002, beyond) == b"", "a packet of an interface that the file has not")
     off = lab.file("off", cs.pack(cs.CONTROL, 0, status()))
     expect_in(r"none\.pcapng: 0 packets\n", tool(off, "--capture", lab.path("none.pcapng"))[1], "the tool")
 
