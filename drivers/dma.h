@@ -1,9 +1,9 @@
 /*
  * What the machine's devices may reach of its memory. A driver claims the function that it drives,
- * and gives it no address that it has not mapped, or had from dma_alloc(); drivers/disk_queue.c maps what
- * requests name, while the hardware has them. Where there is an IOMMU in use nothing else is within
- * reach; where there is none this costs a test, and holds nobody back. An address is the physical
- * one in either case.
+ * and gives it no address that it has not mapped, or had from dma_alloc(); drivers/disk_queue.c
+ * maps what requests name, while the hardware has them. Where there is an IOMMU in use nothing else
+ * is within reach; where there is none this costs a test, and holds nobody back. An address is the
+ * physical one in either case.
  */
 #pragma once
 

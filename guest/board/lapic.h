@@ -313,8 +313,8 @@ static inline int lapic_pending_vector(const struct lapic *l)
 void lapic_accept(struct lapic *l, uint8_t vector);
 /* Complete the highest vector in service. */
 void lapic_eoi(struct lapic *l);
-/* Whether that is all that an EOI would do now: the vector is edge-triggered, and none is requested.
- * Without virtual-interrupt delivery. */
+/* Whether that is all that an EOI would do now: the vector is edge-triggered, and none is
+ * requested. Without virtual-interrupt delivery. */
 bool lapic_eoi_is_plain(const struct lapic *l);
 /*
  * TPR threshold 0-15: the class below which TPR must fall for the highest request to become

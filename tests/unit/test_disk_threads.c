@@ -194,7 +194,8 @@ void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
     (void)bus_timer_set(&d->board->bus, d, timer, deadline);
 }
 
-/* Who calls this is about to leave the device, which may be taken from under him if nobody knows. */
+/* Who calls this is about to leave the device, which may be taken from under him if nobody knows.
+ */
 void device_timer_soon(struct device *d, unsigned timer)
 {
     for (unsigned i = 0; i < 20; i++)
