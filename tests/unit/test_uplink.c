@@ -484,6 +484,7 @@ static void vlans(void **state)
     frame[12] = 8;
     arrive(60);
     frame[12] = 0x81;
+    frame[15] = 10; /* a VLAN that is there, but the frame ends before */
     arrive(17);
     assert_int_equal(u.elsewhere, 4);
     assert_int_equal(a.heard + b.heard, 2);
