@@ -2,14 +2,28 @@
 /* A device that says what cannot be, hangs, or goes away. */
 #include "tests/unit/host_virtio_net.h"
 
+struct bad_frame {
+    unsigned buffers;
+    uint32_t first, rest;
+};
+
 /* Lengths that cannot be: such frames are counted and nobody hears them, and what follows is as
  * good as ever. */
+static void are_bad(const struct bad_frame *frames, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        assert_true(put(NULL, 0, frames[i].buffers, frames[i].first));
+        for (unsigned n = 1; n < frames[i].buffers; n++)
+            assert_true(put(NULL, 0, 0, frames[i].rest));
+        fill((uint8_t)i);
+        hears(77);
+        assert_int_equal(card->counts.bad, i + 1);
+    }
+}
+
 static void bad_frames(void **state)
 {
-    static const struct {
-        unsigned buffers;
-        uint32_t first, rest;
-    } cases[] = {
+    static const struct bad_frame frames[] = {
         {1, 0, 0},
         {1, 11, 0},
         {1, 12, 0},
@@ -29,19 +43,21 @@ static void bad_frames(void **state)
     };
 
     start();
-    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-        assert_true(put(NULL, 0, cases[i].buffers, cases[i].first));
-        for (unsigned n = 1; n < cases[i].buffers; n++)
-            assert_true(put(NULL, 0, 0, cases[i].rest));
-        fill((uint8_t)i);
-        hears(77);
-        assert_int_equal(card->counts.bad, i + 1);
-    }
+    are_bad(frames, ARRAY_SIZE(frames));
     assert_true(put(pattern, 77, 65536, 77 + HEADER)); /* of none: it is one */
     net_card_interrupt(card);
-    assert_int_equal(heard.frames, ARRAY_SIZE(cases) + 1);
+    assert_int_equal(heard.frames, ARRAY_SIZE(frames) + 1);
     second(1);
     assert_int_equal(card->counts.resets, 0);
+}
+
+/* No buffer has so much, though a frame may. */
+static void bad_long_frames(void **state)
+{
+    static const struct bad_frame frames[] = {{1, 2049, 0}, {1, 9000, 0}, {2, BUFFER, 2049}};
+
+    start_up_to(9234);
+    are_bad(frames, ARRAY_SIZE(frames));
 }
 
 /* What it says cannot be: nothing more is taken, and it is reset. */
@@ -99,6 +115,8 @@ static void more_buffers_than_there_are(void **state)
 static void an_index_that_is_none(void **state)
 {
     start();
+    for (unsigned i = 0; i < 256; i++) /* each of them is a good one */
+        assert_true(put(pattern, 100, 1, 100 + HEADER));
     registers.queue[0].used = 257;
     memcpy(ram + registers.queue[0].used_ring + 2, &registers.queue[0].used, 2);
     expect_reset();
@@ -226,6 +244,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     static const struct CMUnitTest tests[] = {
         TEST(bad_frames),
+        TEST(bad_long_frames),
         TEST(a_buffer_that_is_none),
         TEST(a_buffer_of_ours),
         TEST(the_same_buffer_twice),
