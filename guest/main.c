@@ -157,6 +157,14 @@ static uint64_t serial_chore(void)
     return rdtsc() + tsc_hz / SERIAL_POLL_HZ;
 }
 
+/* Interrupts come in between two pieces of clearing. */
+static uint64_t idle_chores(void)
+{
+    uint64_t next = trace_pump();
+
+    return frame_clear_ahead(this_cpu()->number) ? rdtsc() : next;
+}
+
 /* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
  * its VM has ended. */
 static uint64_t (*const often[])(void) = {capture_pump,   com2_pump,    gdb_pump,
@@ -172,7 +180,7 @@ static void iommu_attention(void)
 static struct run_chores chores = {
     .often = often,
     .often_count = ARRAY_SIZE(often),
-    .idle = trace_pump,
+    .idle = idle_chores,
     .flush = vmx_flush_all,
 };
 

@@ -1,8 +1,7 @@
-#include "mm/frame.h"
+#include "mm/frame_internal.h"
 
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
-#include "arch/x86/spinlock.h"
 #include "boot/handover.h"
 
 /* Low memory is for those who ask for a page of it by address; firmware and its leftovers live
@@ -17,49 +16,28 @@
 #define STATE_USED      0x40
 #define STATE_FREE      0x80
 
-struct frame {
-    uint16_t owner;
-    uint8_t pins;
-    uint8_t state;
-};
-_Static_assert(sizeof(struct frame) == 4, "metadata per frame");
-
 /* Lies in the free block itself. */
 struct free_block {
     paddr next, previous; /* FRAME_NONE at the ends */
 };
 
-/* Over all of the below; frame_count and where frames is do not change. */
-static struct spinlock lock = SPINLOCK(RANK_FRAMES);
-static struct frame *frames;
-static uint64_t frame_count;
+struct frame_pool frame_pool = {.lock = SPINLOCK(RANK_FRAMES)};
+static struct spinlock *const lock = &frame_pool.lock; /* over the lists, too */
+static struct frame_stats *const stats = &frame_pool.stats;
 static paddr free_lists[ORDER_COUNT];
-static struct frame_stats stats;
 static uint64_t blocks_left = UINT64_MAX; /* see frame_limit() */
-
-static struct frame *frame_at(paddr pa)
-{
-    uint64_t n = pa / PAGE_SIZE;
-
-    return n < frame_count ? &frames[n] : NULL;
-}
-
-static uint64_t block_size(unsigned order)
-{
-    return PAGE_SIZE << order;
-}
 
 static uint64_t *account(uint16_t owner)
 {
     switch (owner) {
     case FRAME_FREE:
-        return &stats.free;
+        return &stats->free;
     case FRAME_LOADER:
-        return &stats.loader;
+        return &stats->loader;
     case FRAME_KERNEL:
-        return &stats.kernel;
+        return &stats->kernel;
     default:
-        return owner >= FRAME_VM ? &stats.vm : NULL;
+        return owner >= FRAME_VM ? &stats->vm : NULL;
     }
 }
 
@@ -87,6 +65,12 @@ static void change_owner(uint16_t from, uint16_t to, uint64_t size)
         *account(to) += size;
 }
 
+/* How many blocks of 2 MiB there are in one of that order. */
+static uint64_t blocks_in(unsigned order)
+{
+    return order < FRAME_ORDER_2M ? 0 : 1ULL << (order - FRAME_ORDER_2M);
+}
+
 static void list_add(paddr pa, unsigned order)
 {
     struct free_block *b = phys_to_virt(pa);
@@ -96,6 +80,7 @@ static void list_add(paddr pa, unsigned order)
     if (b->next != FRAME_NONE)
         ((struct free_block *)phys_to_virt(b->next))->previous = pa;
     free_lists[order] = pa;
+    frame_pool.blocks += blocks_in(order);
     frame_at(pa)->state = (uint8_t)(STATE_FREE | order);
 }
 
@@ -109,14 +94,15 @@ static void list_remove(paddr pa, unsigned order)
         ((struct free_block *)phys_to_virt(b->previous))->next = b->next;
     else
         free_lists[order] = b->next;
+    frame_pool.blocks -= blocks_in(order);
     frame_at(pa)->state = 0;
 }
 
 /* Put a block into the lists, together with its buddy if that is free, and so on upwards. */
-static void insert(paddr pa, unsigned order)
+void frame_insert(paddr pa, unsigned order)
 {
     while (order < ORDER_MAX) {
-        paddr buddy = pa ^ block_size(order);
+        paddr buddy = pa ^ frame_block_size(order);
         struct frame *f = frame_at(buddy);
 
         if (!f || f->state != (STATE_FREE | order))
@@ -133,8 +119,8 @@ static unsigned fitting_order(paddr base, uint64_t size)
 {
     unsigned order = 0;
 
-    while (order < ORDER_MAX && IS_ALIGNED(base, block_size(order + 1)) &&
-           block_size(order + 1) <= size)
+    while (order < ORDER_MAX && IS_ALIGNED(base, frame_block_size(order + 1)) &&
+           frame_block_size(order + 1) <= size)
         order++;
     return order;
 }
@@ -144,9 +130,9 @@ static void insert_range(paddr base, uint64_t size)
     while (size) {
         unsigned order = fitting_order(base, size);
 
-        insert(base, order);
-        base += block_size(order);
-        size -= block_size(order);
+        frame_insert(base, order);
+        base += frame_block_size(order);
+        size -= frame_block_size(order);
     }
 }
 
@@ -155,46 +141,81 @@ static paddr first_below(unsigned order, unsigned least, paddr limit)
 {
     paddr pa = free_lists[order];
 
-    while (pa != FRAME_NONE && pa + block_size(least) - 1 > limit)
+    while (pa != FRAME_NONE && pa + frame_block_size(least) - 1 > limit)
         pa = ((struct free_block *)phys_to_virt(pa))->next;
     return pa;
 }
 
-static paddr take(unsigned order, uint16_t owner, paddr limit)
+/* Whether a block may be cut from one of a higher order, or the same, in the lists: what is
+ * promised stays. */
+static bool may_take(unsigned order, unsigned from, uint64_t keep)
+{
+    uint64_t lost = MAX(blocks_in(order), from >= FRAME_ORDER_2M ? 1 : 0);
+
+    return frames_unpromised() >= (1ULL << order) + keep &&
+           frame_pool.blocks >= frame_pool.promised_blocks + lost;
+}
+
+/* The order of the smallest block that will do, so that the large ones stay whole; more than
+ * ORDER_MAX: there is none. */
+static unsigned smallest(unsigned order, paddr limit, uint64_t keep)
 {
     unsigned from = order;
+
+    while (from < ORDER_COUNT && first_below(from, order, limit) == FRAME_NONE)
+        from++;
+    return from < ORDER_COUNT && may_take(order, from, keep) ? from : ORDER_COUNT;
+}
+
+paddr frame_take(unsigned order, uint16_t owner, paddr limit, uint64_t keep)
+{
+    unsigned from = smallest(order, limit, keep);
     struct frame *f;
     paddr pa;
 
-    if (UNLIKELY(blocks_left != UINT64_MAX) && blocks_left-- == 0) {
-        blocks_left = 0;
-        return FRAME_NONE;
-    }
-    /* The smallest block that will do, so that the large ones stay whole. */
-    while (from < ORDER_COUNT && first_below(from, order, limit) == FRAME_NONE)
-        from++;
-    if (order > ORDER_MAX || from > ORDER_MAX)
+    if (from > ORDER_MAX && frame_ahead_drain())
+        from = smallest(order, limit, keep);
+    if (from > ORDER_MAX)
         return FRAME_NONE;
     pa = first_below(from, order, limit);
     list_remove(pa, from);
     while (from > order) {
         from--;
-        list_add(pa + block_size(from), from);
+        list_add(pa + frame_block_size(from), from);
     }
     f = frame_at(pa);
     set_owner(f, 1ULL << order, owner);
     f->state = (uint8_t)(STATE_USED | order);
-    change_owner(FRAME_FREE, owner, block_size(order));
+    change_owner(FRAME_FREE, owner, frame_block_size(order));
     return pa;
+}
+
+void frame_change_owner(paddr base, unsigned order, uint16_t owner)
+{
+    struct frame *f = frame_at(base);
+
+    change_owner(f->owner, owner, frame_block_size(order));
+    set_owner(f, 1ULL << order, owner);
+    f->state = (uint8_t)(STATE_USED | order);
+}
+
+bool frame_limited(void)
+{
+    bool limited = blocks_left == 0;
+
+    if (UNLIKELY(blocks_left != UINT64_MAX) && !limited)
+        blocks_left--;
+    return limited;
 }
 
 paddr frame_alloc_below(unsigned order, uint16_t owner, paddr limit)
 {
-    paddr pa;
+    paddr pa = FRAME_NONE;
 
-    spin_lock(&lock);
-    pa = take(order, owner, limit);
-    spin_unlock(&lock);
+    spin_lock(lock);
+    if (!frame_limited())
+        pa = frame_take(order, owner, limit, 0);
+    spin_unlock(lock);
     return pa;
 }
 
@@ -224,7 +245,7 @@ static bool pinned(const struct frame *f, uint64_t count)
     return any & mask;
 }
 
-static void give_back(paddr base, unsigned order)
+bool frame_put(paddr base, unsigned order)
 {
     struct frame *f = frame_at(base);
     uint16_t owner;
@@ -233,34 +254,35 @@ static void give_back(paddr base, unsigned order)
         (f->state & ~STATE_CONTINUES) != (STATE_USED | order)) {
         log_error("frame %lx of order %u is freed but was not allocated so; it is left alone", base,
                   order);
-        return;
+        return false;
     }
     if (pinned(f, 1ULL << order)) {
         log_error("frame %lx of order %u is freed while pinned for DMA; it is not reused", base,
                   order);
-        return;
+        return false;
     }
     owner = f->owner;
     set_owner(f, 1ULL << order, FRAME_FREE);
-    change_owner(owner, FRAME_FREE, block_size(order));
-    insert(base, order);
+    change_owner(owner, FRAME_FREE, frame_block_size(order));
+    frame_insert(base, order);
+    return true;
 }
 
 void frame_free(paddr base, unsigned order)
 {
-    spin_lock(&lock);
-    give_back(base, order);
-    spin_unlock(&lock);
+    spin_lock(lock);
+    (void)!frame_put(base, order);
+    spin_unlock(lock);
 }
 
 void frame_split(paddr base, unsigned order, unsigned into)
 {
     struct frame *f = frame_at(base);
 
-    spin_lock(&lock);
+    spin_lock(lock);
     for (uint64_t i = 0; i < 1ULL << order; i += 1ULL << into)
         f[i].state = (uint8_t)(STATE_USED | into);
-    spin_unlock(&lock);
+    spin_unlock(lock);
 }
 
 /* Cut a block into the pieces of a run of pages, largest first, and give the rest back. */
@@ -276,9 +298,9 @@ static void cut(paddr base, unsigned order, uint64_t pages, uint16_t owner)
         rest -= 1ULL << piece;
         if (rest)
             f->state |= STATE_CONTINUES;
-        position += block_size(piece);
+        position += frame_block_size(piece);
     }
-    rest = base + block_size(order) - position;
+    rest = base + frame_block_size(order) - position;
     set_owner(frame_at(position), rest / PAGE_SIZE, FRAME_FREE);
     change_owner(owner, FRAME_FREE, rest);
     insert_range(position, rest);
@@ -291,11 +313,11 @@ paddr frame_run_alloc(uint64_t pages, uint16_t owner)
 
     while (order <= ORDER_MAX && (1ULL << order) < pages)
         order++;
-    spin_lock(&lock);
-    base = pages ? take(order, owner, UINT64_MAX) : FRAME_NONE;
+    spin_lock(lock);
+    base = pages && !frame_limited() ? frame_take(order, owner, UINT64_MAX, 0) : FRAME_NONE;
     if (base != FRAME_NONE && pages != 1ULL << order)
         cut(base, order, pages, owner);
-    spin_unlock(&lock);
+    spin_unlock(lock);
     return base;
 }
 
@@ -303,22 +325,22 @@ void frame_run_free(paddr base)
 {
     uint8_t state;
 
-    spin_lock(&lock);
+    spin_lock(lock);
     do {
         struct frame *f = frame_at(base);
 
         state = f ? f->state : 0;
-        give_back(base, state & STATE_ORDER);
-        base += block_size(state & STATE_ORDER);
+        (void)!frame_put(base, state & STATE_ORDER);
+        base += frame_block_size(state & STATE_ORDER);
     } while ((state & STATE_USED) && (state & STATE_CONTINUES));
-    spin_unlock(&lock);
+    spin_unlock(lock);
 }
 
 /* Frames of [base, base + size) that belong to owner go to the allocator, in as large pieces as
  * there are. */
 static void release_owned(paddr base, uint64_t size, uint16_t owner)
 {
-    paddr end = MIN(base + size, frame_count * PAGE_SIZE);
+    paddr end = MIN(base + size, frame_pool.frame_count * PAGE_SIZE);
 
     for (paddr pa = MAX(base, LOW_MEMORY); pa < end;) {
         paddr start = pa;
@@ -332,7 +354,7 @@ static void release_owned(paddr base, uint64_t size, uint16_t owner)
         set_owner(frame_at(start), (pa - start) / PAGE_SIZE, FRAME_FREE);
         change_owner(owner, FRAME_FREE, pa - start);
         if (owner == FRAME_RESERVED)
-            stats.total += pa - start;
+            stats->total += pa - start;
         insert_range(start, pa - start);
     }
 }
@@ -343,24 +365,24 @@ void frame_release(paddr base, uint64_t size)
         log_error("cannot release memory at %lx+%lx: not whole pages", base, size);
         return;
     }
-    spin_lock(&lock);
+    spin_lock(lock);
     release_owned(base, size, FRAME_LOADER);
     release_owned(base, size, FRAME_RESERVED);
-    spin_unlock(&lock);
+    spin_unlock(lock);
 }
 
 void frame_release_loader(void)
 {
-    spin_lock(&lock);
-    release_owned(0, frame_count * PAGE_SIZE, FRAME_LOADER);
-    spin_unlock(&lock);
+    spin_lock(lock);
+    release_owned(0, frame_pool.frame_count * PAGE_SIZE, FRAME_LOADER);
+    spin_unlock(lock);
 }
 
 void frame_limit(uint64_t blocks)
 {
-    spin_lock(&lock);
+    spin_lock(lock);
     blocks_left = blocks;
-    spin_unlock(&lock);
+    spin_unlock(lock);
 }
 
 uint16_t frame_owner(paddr frame)
@@ -403,9 +425,12 @@ bool frame_pinned(paddr frame)
 
 void frame_stats(struct frame_stats *out)
 {
-    spin_lock(&lock);
-    *out = stats;
-    spin_unlock(&lock);
+    spin_lock(lock);
+    *out = *stats;
+    out->promised =
+        (frame_pool.promised_blocks * BLOCK_FRAMES + frame_pool.promised_pages) * PAGE_SIZE;
+    out->free -= out->promised;
+    spin_unlock(lock);
 }
 
 static bool is_ram(const struct handover_mem *m)
@@ -435,11 +460,11 @@ static void add_range(const struct handover_mem *m, paddr table, uint64_t table_
     switch (m->type) {
     case HANDOVER_MEM_LOADER:
         set_owner(f, m->size / PAGE_SIZE, FRAME_LOADER);
-        stats.loader += m->size;
+        stats->loader += m->size;
         break;
     case HANDOVER_MEM_KERNEL:
         set_owner(f, m->size / PAGE_SIZE, FRAME_KERNEL);
-        stats.kernel += m->size;
+        stats->kernel += m->size;
         break;
     case HANDOVER_MEM_USABLE:
         if (table >= base && table < end)
@@ -447,12 +472,12 @@ static void add_range(const struct handover_mem *m, paddr table, uint64_t table_
         if (end <= base)
             break;
         set_owner(frame_at(base), (end - base) / PAGE_SIZE, FRAME_FREE);
-        stats.free += end - base;
+        stats->free += end - base;
         insert_range(base, end - base);
         break;
     }
     if (is_ram(m))
-        stats.total += m->size;
+        stats->total += m->size;
 }
 
 void frame_init(const struct handover *h)
@@ -461,25 +486,27 @@ void frame_init(const struct handover *h)
     uint64_t table_size;
     paddr table;
 
-    memset(&stats, 0, sizeof(stats));
-    frame_count = 0;
+    memset(stats, 0, sizeof(*stats));
+    frame_pool.frame_count = frame_pool.blocks = 0;
+    frame_pool.promised_blocks = frame_pool.promised_pages = frame_pool.ahead = 0;
     for (unsigned i = 0; i < ORDER_COUNT; i++)
         free_lists[i] = FRAME_NONE;
     for (unsigned i = 0; i < h->memory_count; i++)
         if (is_ram(&map[i]))
-            frame_count = MAX(frame_count, (map[i].base + map[i].size) / PAGE_SIZE);
+            frame_pool.frame_count =
+                MAX(frame_pool.frame_count, (map[i].base + map[i].size) / PAGE_SIZE);
 
-    table_size = ALIGN_UP(frame_count * sizeof(struct frame), PAGE_SIZE);
+    table_size = ALIGN_UP(frame_pool.frame_count * sizeof(struct frame), PAGE_SIZE);
     table = place_table(map, h->memory_count, table_size);
     if (table == FRAME_NONE) {
         log_error("no %lu KiB of memory in one piece for the table of frames", table_size >> 10);
-        frame_count = 0;
+        frame_pool.frame_count = 0;
         return;
     }
-    frames = phys_to_virt(table);
-    set_owner(frames, frame_count, FRAME_RESERVED);
+    frame_pool.frames = phys_to_virt(table);
+    set_owner(frame_pool.frames, frame_pool.frame_count, FRAME_RESERVED);
     set_owner(frame_at(table), table_size / PAGE_SIZE, FRAME_KERNEL);
-    stats.metadata = table_size;
+    stats->metadata = table_size;
     for (unsigned i = 0; i < h->memory_count; i++)
         add_range(&map[i], table, table_size);
 }

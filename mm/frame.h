@@ -40,6 +40,46 @@ void frame_run_free(paddr base);
 /* Hand a range that was FRAME_LOADER or FRAME_RESERVED over to the allocator. Page aligned. */
 void frame_release(paddr base, uint64_t size);
 
+/*
+ * --- memory that is promised (mm/frame_promise.c) ---
+ *
+ * It is free, and still nobody gets it but who has the promise, and he at any time: so memory can
+ * be taken late without ever failing.
+ */
+
+struct frame_promise {
+    uint64_t blocks; /* of 2 MiB, each in one piece */
+    uint64_t pages;
+};
+
+/*
+ * Promise so much instead of what *p promises so far. Where there are not so many blocks in one
+ * piece, more pages take their places: 512 and `extra` for each. False: there is not so much, or
+ * frame_limit() is reached; *p is what it was.
+ */
+bool frame_promise(struct frame_promise *p, uint64_t blocks, uint64_t pages,
+                   uint64_t extra) MUST_CHECK;
+/* Nobody keeps it free any more. */
+void frame_promise_end(struct frame_promise *p);
+/* So many of its pages are not wanted. */
+void frame_promise_less(struct frame_promise *p, uint64_t pages);
+/* One of its blocks is to come as pages. */
+void frame_promise_split(struct frame_promise *p);
+/* A block (FRAME_ORDER_2M) or a page (FRAME_ORDER_4K) of what is promised, contents undefined. A
+ * block may come for 512 pages. FRAME_NONE: not promised. */
+paddr frame_redeem(struct frame_promise *p, unsigned order, uint16_t owner) MUST_CHECK;
+/* frame_free(), and it is promised again. */
+void frame_return(struct frame_promise *p, paddr base, unsigned order);
+/* frame_alloc() that leaves so many bytes to others. */
+paddr frame_alloc_keeping(unsigned order, uint16_t owner, uint64_t keep) MUST_CHECK;
+
+/* Clear some memory ahead, for a few microseconds: by a processor that has nothing else to do.
+ * False: there is enough of it. */
+bool frame_clear_ahead(unsigned cpu);
+/* A block of 2 MiB that has been cleared, of what is promised; or, p NULL, as
+ * frame_alloc_keeping(). FRAME_NONE: there is none just now. */
+paddr frame_cleared(struct frame_promise *p, uint16_t owner, uint64_t keep) MUST_CHECK;
+
 /* For tests: only so many more blocks and runs are handed out; UINT64_MAX: as many as there are. */
 void frame_limit(uint64_t blocks);
 
@@ -61,7 +101,8 @@ bool frame_pinned(paddr frame);
 
 struct frame_stats {
     uint64_t total;    /* RAM that firmware left us, in bytes like the others */
-    uint64_t free;     /* free */
+    uint64_t free;     /* free, and promised to nobody */
+    uint64_t promised; /* free, but promised */
     uint64_t kernel;   /* Corbel's own: image, heap, stacks, tables */
     uint64_t metadata; /* Corbel's own: the table of frames */
     uint64_t loader;   /* files and hand-over not released yet */

@@ -1,4 +1,4 @@
-/* links: mm/frame.c arch/x86/lib/log.c arch/x86/lib/format.c arch/x86/spinlock.c */
+/* links: mm/frame.c mm/frame_promise.c arch/x86/lib/log.c arch/x86/lib/format.c arch/x86/spinlock.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -64,6 +64,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
+    (void)!frame_alloc(FRAME_ORDER_1G, FRAME_KERNEL); /* what was cleared ahead is wanted */
     free(ram);
     return 0;
 }
@@ -74,7 +75,8 @@ static void check_sum(void)
 
     frame_stats(&s);
     /* Low memory counts in the total but is not handed out. */
-    assert_int_equal(s.total - 0xa0000, s.free + s.kernel + s.metadata + s.loader + s.vm);
+    assert_int_equal(s.total - 0xa0000,
+                     s.free + s.promised + s.kernel + s.metadata + s.loader + s.vm);
 }
 
 static void test_init(void **state)
@@ -378,6 +380,204 @@ static void test_limit(void **state)
     assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) != FRAME_NONE);
 }
 
+/* --- promises --- */
+
+static uint64_t free_pages(void)
+{
+    struct frame_stats s;
+
+    frame_stats(&s);
+    check_sum();
+    return s.free / PAGE_SIZE;
+}
+
+static void test_promise(void **state)
+{
+    struct frame_promise p = {0}, q = {0};
+    uint64_t all = free_pages(), pages = 0;
+    paddr blocks[4];
+
+    assert_false(frame_promise(&p, 0, all + 1, 0));
+    assert_true(frame_promise(&p, 0, all, 0));
+    assert_int_equal(free_pages(), 0);
+    assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) == FRAME_NONE);
+    assert_false(frame_promise(&q, 0, 1, 0));
+    assert_false(frame_promise(&p, 1, all, 0)); /* more, instead of it */
+    assert_int_equal(p.pages, all);
+    assert_true(frame_promise(&p, 4, 7, 0));
+    assert_int_equal(free_pages(), all - 4 * 512 - 7);
+    /* Nobody else gets one of these blocks, be it for a page. */
+    while (frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) != FRAME_NONE)
+        pages++;
+    assert_int_equal(pages, all - 4 * 512 - 7);
+    assert_true(frame_run_alloc(3, FRAME_KERNEL) == FRAME_NONE);
+    assert_false(frame_promise(&q, 0, 1, 0));
+    for (unsigned i = 0; i < 4; i++)
+        assert_true((blocks[i] = frame_redeem(&p, FRAME_ORDER_2M, FRAME_VM)) != FRAME_NONE);
+    assert_true(frame_redeem(&p, FRAME_ORDER_2M, FRAME_VM) == FRAME_NONE);
+    for (unsigned i = 0; i < 7; i++)
+        assert_true(frame_redeem(&p, FRAME_ORDER_4K, FRAME_VM) != FRAME_NONE);
+    assert_true(frame_redeem(&p, FRAME_ORDER_4K, FRAME_VM) == FRAME_NONE);
+    /* It comes back to who has had it, in pages if he likes. */
+    frame_return(&p, blocks[0], FRAME_ORDER_2M);
+    frame_return(&p, blocks[1], FRAME_ORDER_2M);
+    assert_int_equal(p.blocks, 2);
+    assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) == FRAME_NONE);
+    frame_promise_split(&p);
+    for (unsigned i = 0; i < 512; i++)
+        assert_true(frame_redeem(&p, FRAME_ORDER_4K, FRAME_VM) != FRAME_NONE);
+    assert_int_equal(p.blocks, 1);
+    assert_true(frame_redeem(&p, FRAME_ORDER_4K, FRAME_VM) != FRAME_NONE); /* of the other block */
+    assert_int_equal(p.blocks, 0);
+    frame_promise_less(&p, 11);
+    assert_int_equal(p.pages, 500);
+    assert_int_equal(free_pages(), 11);
+    frame_promise_end(&p);
+    assert_int_equal(p.pages, 0);
+    assert_int_equal(free_pages(), 511);
+    assert_true(frame_alloc_keeping(FRAME_ORDER_4K, FRAME_VM, 511 * PAGE_SIZE) == FRAME_NONE);
+    assert_true(frame_alloc_keeping(FRAME_ORDER_4K, FRAME_VM, 510 * PAGE_SIZE) != FRAME_NONE);
+}
+
+/* Blocks that are in pieces are promised as pages, with more for the tables that those take. */
+static void test_promise_in_pieces(void **state)
+{
+    struct frame_promise p = {0};
+    paddr page[200];
+    unsigned count = 0;
+
+    while (count < 200 && (page[count] = frame_alloc(FRAME_ORDER_2M, FRAME_KERNEL)) != FRAME_NONE)
+        frame_split(page[count++], FRAME_ORDER_2M, FRAME_ORDER_4K);
+    uint64_t small = free_pages();
+    for (unsigned i = 2; i < count; i++)
+        for (unsigned n = 1; n < 512; n++)
+            frame_free(page[i] + n * PAGE_SIZE, FRAME_ORDER_4K);
+    for (unsigned i = 0; i < 2; i++)
+        for (unsigned n = 0; n < 512; n++)
+            frame_free(page[i] + n * PAGE_SIZE, FRAME_ORDER_4K);
+    assert_true(frame_promise(&p, 3, 0, 2));
+    assert_int_equal(p.blocks, 2);
+    assert_int_equal(p.pages, 514);
+    assert_true(frame_redeem(&p, FRAME_ORDER_2M, FRAME_VM) != FRAME_NONE);
+    assert_true(frame_redeem(&p, FRAME_ORDER_2M, FRAME_VM) != FRAME_NONE);
+    assert_true(frame_redeem(&p, FRAME_ORDER_2M, FRAME_VM) == FRAME_NONE);
+    assert_int_equal(p.pages, 514);
+    frame_free(page[2], FRAME_ORDER_4K); /* now there is a third */
+    assert_true(frame_redeem(&p, FRAME_ORDER_2M, FRAME_VM) != FRAME_NONE);
+    assert_int_equal(p.pages, 2);
+    assert_int_equal(free_pages(), small + (count - 3) * 511 - 2);
+    frame_promise_end(&p);
+}
+
+/* Whatever others take and give back meanwhile, who has a promise gets what it says. */
+static void test_promise_random(void **state)
+{
+    enum { HELD = 400, PROMISES = 3 };
+    struct {
+        paddr base;
+        unsigned order;
+        struct frame_promise *of;
+    } held[HELD];
+    struct frame_promise p[PROMISES] = {0};
+    unsigned count = 0;
+    uint64_t all = free_pages();
+
+    srand(5);
+    for (int i = 0; i < 30000; i++) {
+        unsigned what = (unsigned)rand() % 8, which = count ? (unsigned)rand() % count : 0;
+        struct frame_promise *of = &p[rand() % PROMISES];
+
+        if (what == 0)
+            (void)!frame_promise(of, (uint64_t)rand() % 8, (uint64_t)rand() % 600, 2);
+        if (what == 1 && rand() % 20 == 0)
+            frame_promise_split(of);
+        if (what == 2)
+            (void)!frame_clear_ahead((unsigned)rand() % 2);
+        if (what < 3)
+            continue;
+        if (count == HELD || (count && what < 6)) {
+            if (held[which].of)
+                frame_return(held[which].of, held[which].base, held[which].order);
+            else
+                frame_free(held[which].base, held[which].order);
+            held[which] = held[--count];
+        } else if (what == 6) {
+            unsigned order = rand() % 2 ? FRAME_ORDER_2M : FRAME_ORDER_4K;
+            bool must = order ? of->blocks : of->blocks || of->pages;
+            paddr base = order && rand() % 2 ? frame_cleared(of, FRAME_VM, 0) : FRAME_NONE;
+
+            if (base == FRAME_NONE)
+                base = frame_redeem(of, order, FRAME_VM);
+            assert_true(!must || base != FRAME_NONE);
+            if (base == FRAME_NONE)
+                continue;
+            held[count].base = base;
+            held[count].of = of;
+            held[count++].order = order;
+        } else {
+            unsigned order = (unsigned)rand() % 11;
+            paddr base = frame_alloc(order, FRAME_VM + 1);
+
+            if (base == FRAME_NONE)
+                continue;
+            held[count].base = base;
+            held[count].of = NULL;
+            held[count++].order = order;
+        }
+        if (i % 16 == 0)
+            (void)free_pages();
+    }
+    while (count--)
+        frame_free(held[count].base, held[count].order);
+    for (unsigned i = 0; i < PROMISES; i++)
+        frame_promise_end(&p[i]);
+    for (unsigned cpu = 0; cpu < 2; cpu++)
+        while (frame_clear_ahead(cpu))
+            ;
+    assert_int_equal(free_pages(), all);
+    assert_int_equal(errors, 0);
+}
+
+/* --- cleared ahead --- */
+
+static void test_clear_ahead(void **state)
+{
+    uint64_t all = free_pages(), steps = 0, blocks = 0;
+    struct frame_promise p = {0};
+
+    for (bool more = true; more; steps++) {
+        more = frame_clear_ahead(0);
+        more |= frame_clear_ahead(1);
+    }
+    assert_uint_in_range(steps, 4 * 128, 4 * 128 + 2);
+    assert_int_equal(free_pages(), all); /* it is free */
+    paddr block = frame_cleared(NULL, FRAME_VM, 16 * MIB);
+    assert_true(block != FRAME_NONE && frame_owner(block + 511 * PAGE_SIZE) == FRAME_VM);
+    for (unsigned i = 0; i < 2 * MIB; i += 8)
+        assert_true(*(uint64_t *)(ram + block + i) == 0);
+    assert_int_equal(free_pages(), all - 512);
+    assert_true(frame_cleared(NULL, FRAME_VM, all * PAGE_SIZE) == FRAME_NONE);
+    frame_free(block, FRAME_ORDER_2M);
+    /* Of what was promised. */
+    assert_true(frame_cleared(&p, FRAME_VM, 0) == FRAME_NONE);
+    assert_true(frame_promise(&p, 1, 0, 0));
+    assert_true(frame_cleared(&p, FRAME_VM, 0) == FRAME_NONE); /* for which it was put back */
+    while (frame_clear_ahead(0))
+        ;
+    block = frame_cleared(&p, FRAME_VM + 1, 0);
+    assert_true(block != FRAME_NONE && p.blocks == 0);
+    assert_int_equal(free_pages(), all - 512);
+    /* Who wants memory has all of it, and what is half cleared. */
+    assert_true(frame_clear_ahead(1));
+    while (frame_alloc(FRAME_ORDER_2M, FRAME_KERNEL) != FRAME_NONE)
+        blocks++;
+    while (frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) != FRAME_NONE)
+        ;
+    assert_int_equal(free_pages(), 0);
+    assert_true(blocks > 20);
+    assert_false(frame_clear_ahead(0)); /* nothing to clear */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +593,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_split, setup, teardown),
         cmocka_unit_test_setup_teardown(test_below, setup, teardown),
         cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_promise, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_promise_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_promise_random, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_clear_ahead, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

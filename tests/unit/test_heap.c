@@ -1,4 +1,4 @@
-/* links: mm/heap.c mm/frame.c arch/x86/lib/log.c arch/x86/lib/format.c arch/x86/spinlock.c */
+/* links: mm/heap.c mm/frame.c mm/frame_promise.c arch/x86/lib/log.c arch/x86/lib/format.c arch/x86/spinlock.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
