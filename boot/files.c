@@ -198,6 +198,22 @@ static int find_files(struct handover *h, struct config_file **files, size_t *co
     return 0;
 }
 
+/* A file that is the same as one before it, by another name, need not be there twice: nobody writes
+ * to either. */
+static void share(struct handover_file *files, size_t number)
+{
+    struct handover_file *f = &files[number];
+
+    for (size_t i = 0; i < number && f->status == 0; i++) {
+        if (files[i].status || !f->size || files[i].size != f->size || files[i].base == f->base ||
+            memcmp((void *)(uintptr_t)files[i].base, (void *)(uintptr_t)f->base, f->size) != 0)
+            continue;
+        memory_free((void *)(uintptr_t)f->base, f->size);
+        f->base = files[i].base;
+        return;
+    }
+}
+
 int files_load(struct handover *h)
 {
     struct config_file *files;
@@ -216,6 +232,7 @@ int files_load(struct handover *h)
         out[i].path_length = (uint32_t)files[i].path.length;
         out[i].status = read_file(files[i].path.data, files[i].path.length, UINT64_MAX - PAGE_SIZE,
                                   &out[i].base, &out[i].size);
+        share(out, i);
     }
     memory_free(files, room * sizeof(*files));
     h->files = (uintptr_t)out;
