@@ -144,10 +144,12 @@ bool guest_memory_page(const struct guest_memory *gm, uint64_t number, uint64_t 
             continue;
         }
         *gpa = r->gpa + number * PAGE_SIZE;
-        uint64_t word = plain(__atomic_load_n(&r->chunks[chunk_index(r, *gpa)], __ATOMIC_RELAXED));
+        uint64_t word = plain(chunk_word(r, *gpa));
         paddr base = ALIGN_DOWN(word, PAGE_SIZE), frame = base + *gpa % GUEST_CHUNK;
-        if ((word & KIND_MASK) == KIND_TABLE)
-            frame = *table_entry(base, *gpa);
+        if (word == UNTOUCHED)
+            frame = 0;
+        else if ((word & KIND_MASK) == KIND_TABLE)
+            frame = frame_of(*table_entry(base, *gpa));
         *page = frame ? phys_to_virt(frame) : NULL;
         return true;
     }

@@ -30,7 +30,7 @@ void page_store_get(const struct page_store *s, uint64_t number, void *page);
 
 /*
  * The pages of a VM's RAM by number, from 0 on without gaps: where the one stands that a guest
- * finds at *gpa where nothing lies over it, or NULL: it has been given back, and reads as zeroes.
+ * finds at *gpa where nothing lies over it, or NULL: it has no frame, and reads as zeroes.
  * False: there are not so many.
  */
 bool guest_memory_page(const struct guest_memory *gm, uint64_t number, uint64_t *gpa, void **page);

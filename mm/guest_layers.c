@@ -49,14 +49,6 @@ bool guest_memory_find_layer(const struct guest_memory *gm, uint64_t gpa, bool i
     return found;
 }
 
-/* A chunk's word with a layer over a part of it. */
-static uint64_t layered_word(uint64_t chunk)
-{
-    uint64_t real = plain(chunk);
-
-    return ALIGN_DOWN(real, PAGE_SIZE) | (real & KIND_MASK) << KIND_REAL | LAYERED | KIND_TABLE;
-}
-
 static bool touches(const struct guest_memory_layer *l, uint64_t gpa)
 {
     return l->over_ram && l->gpa < ALIGN_DOWN(gpa, GUEST_CHUNK) + GUEST_CHUNK &&
@@ -75,13 +67,14 @@ static void mark_chunks(struct guest_memory *gm, const struct guest_memory_layer
             uint64_t *chunk = &r->chunks[chunk_index(r, from)];
             uint64_t word = __atomic_load_n(chunk, __ATOMIC_RELAXED);
             bool touched = false;
+            uint64_t is;
 
             for (unsigned n = 0; n < count && !touched; n++)
                 touched = touches(&layers[n], from);
-            while (!__atomic_compare_exchange_n(chunk, &word,
-                                                touched ? layered_word(word) : plain(word), false,
-                                                __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-                ; /* a page was given back */
+            do /* a page may just be given back, or the first of it is touched */
+                is = (touched ? layered_word(plain(word)) : plain(word)) | (word & BUSY);
+            while (!__atomic_compare_exchange_n(chunk, &word, is, false, __ATOMIC_RELAXED,
+                                                __ATOMIC_RELAXED));
         }
     }
 }

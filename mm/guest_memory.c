@@ -3,194 +3,15 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "mm/guest_memory_internal.h"
-#include "mm/heap.h"
 
-#define GPA_MAX GUEST_MEMORY_END
-
-static int regions_valid(const struct guest_memory_region *regions, unsigned count)
-{
-    uint64_t end = 0;
-
-    if (count == 0 || count > GUEST_MEMORY_RANGES)
-        return -EINVAL;
-    for (unsigned i = 0; i < count; i++) {
-        uint64_t gpa = regions[i].gpa, size = regions[i].size;
-        if (size == 0 || !IS_ALIGNED(gpa | size, PAGE_SIZE) || gpa < end || gpa > GPA_MAX ||
-            size > GPA_MAX - gpa)
-            return -EINVAL;
-        end = gpa + size;
-    }
-    return 0;
-}
-
-/* Back the part [from, to) of one chunk with single pages. */
-static int back_with_pages(struct guest_memory *gm, uint64_t *chunk, uint64_t from, uint64_t to)
-{
-    paddr table = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
-
-    if (table == FRAME_NONE)
-        return -ENOMEM;
-    gm->metadata += PAGE_SIZE;
-    uint64_t *entries = phys_to_virt(table);
-    memset(entries, 0, PAGE_SIZE);
-    *chunk = table | KIND_TABLE;
-    for (uint64_t gpa = from; gpa < to; gpa += PAGE_SIZE) {
-        paddr page = frame_alloc(FRAME_ORDER_4K, gm->owner);
-        if (page == FRAME_NONE)
-            return -ENOMEM;
-        entries[gpa / PAGE_SIZE % TABLE_ENTRIES] = page;
-    }
-    return 0;
-}
-
-static int back_range(struct guest_memory *gm, struct guest_memory_range *r)
-{
-    uint64_t end = r->gpa + r->size;
-    bool try_1g = true;
-
-    for (uint64_t gpa = r->gpa; gpa < end;) {
-        uint64_t *chunk = &r->chunks[chunk_index(r, gpa)];
-        uint64_t next = MIN(ALIGN_DOWN(gpa, GUEST_CHUNK) + GUEST_CHUNK, end);
-        paddr block;
-
-        if (try_1g && IS_ALIGNED(gpa, GIB) && end - gpa >= GIB) {
-            block = frame_alloc(FRAME_ORDER_1G, gm->owner);
-            if (block != FRAME_NONE) {
-                for (uint32_t i = 0; i < GIB / GUEST_CHUNK; i++)
-                    chunk[i] = (block + i * GUEST_CHUNK) | KIND_1G;
-                gpa += GIB;
-                continue;
-            }
-            try_1g = false;
-        }
-        block = next - gpa == GUEST_CHUNK ? frame_alloc(FRAME_ORDER_2M, gm->owner) : FRAME_NONE;
-        if (block != FRAME_NONE) {
-            *chunk = block | KIND_2M;
-        } else {
-            int rc = back_with_pages(gm, chunk, gpa, next);
-            if (rc < 0)
-                return rc;
-        }
-        gpa = next;
-    }
-    return 0;
-}
-
-int guest_memory_create(struct guest_memory *gm, uint16_t owner,
-                        const struct guest_memory_region *regions, unsigned count)
-{
-    *gm = (struct guest_memory){.owner = owner};
-    int rc = regions_valid(regions, count);
-
-    for (unsigned i = 0; rc == 0 && i < count; i++) {
-        struct guest_memory_range *r = &gm->ranges[i];
-        r->gpa = regions[i].gpa;
-        r->size = regions[i].size;
-        uint32_t chunks = chunk_index(r, r->gpa + r->size - 1) + 1;
-        r->chunks = heap_alloc(chunks * sizeof(r->chunks[0]));
-        if (!r->chunks) {
-            rc = -ENOMEM;
-            break;
-        }
-        r->count = chunks;
-        gm->range_count++;
-        gm->metadata += chunks * sizeof(r->chunks[0]);
-        gm->size += r->size;
-        rc = back_range(gm, r);
-    }
-    if (rc < 0)
-        guest_memory_destroy(gm);
-    return rc;
-}
-
-static void free_chunk(uint64_t word)
-{
-    uint64_t chunk = plain(word);
-    paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
-
-    switch (chunk & KIND_MASK) {
-    case KIND_2M:
-        frame_free(base, FRAME_ORDER_2M);
-        break;
-    case KIND_1G:
-        if (IS_ALIGNED(base, GIB))
-            frame_free(base, FRAME_ORDER_1G);
-        break;
-    case KIND_TABLE:
-        for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
-            paddr page = ((const uint64_t *)phys_to_virt(base))[i];
-            if (page)
-                frame_free(page, FRAME_ORDER_4K);
-        }
-        frame_free(base, FRAME_ORDER_4K);
-        break;
-    }
-}
-
-void guest_memory_destroy(struct guest_memory *gm)
-{
-    for (uint32_t i = 0; i < GUEST_MEMORY_RANGES && gm->ranges[i].chunks; i++) {
-        for (uint32_t c = 0; c < gm->ranges[i].count; c++)
-            free_chunk(gm->ranges[i].chunks[c]);
-        heap_free(gm->ranges[i].chunks);
-    }
-    heap_free(gm->layers);
-    guest_balloon_destroy(gm->balloon);
-    *gm = (struct guest_memory){0};
-}
-
-static void zero_bytes(void *p, size_t size)
-{
-    size_t words = size / 8, rest = size % 8;
-
-    __asm__ volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(0UL) : "memory");
-    memset(p, 0, rest);
-}
-
-static void clear_chunk(uint64_t word)
-{
-    uint64_t chunk = plain(word);
-    void *p = phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE));
-
-    if ((chunk & KIND_MASK) != KIND_TABLE) {
-        zero_bytes(p, GUEST_CHUNK);
-        return;
-    }
-    for (unsigned page = 0; page < TABLE_ENTRIES; page++)
-        if (((uint64_t *)p)[page])
-            zero_bytes(phys_to_virt(((uint64_t *)p)[page]), PAGE_SIZE);
-}
-
-/* Pages that were given back are there again, as far as there is memory. */
-static void back_chunk(const struct guest_memory *gm, const struct guest_memory_range *r,
-                       uint32_t number)
-{
-    uint64_t gpa = ALIGN_DOWN(r->gpa, GUEST_CHUNK) + number * GUEST_CHUNK;
-    uint64_t end = MIN(gpa + GUEST_CHUNK, r->gpa + r->size);
-
-    for (gpa = MAX(gpa, r->gpa); gpa < end && guest_memory_given(gm); gpa += PAGE_SIZE)
-        (void)!guest_memory_back(gm, gpa);
-}
-
-bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)
-{
-    uint32_t before = 0; /* chunks of the ranges before */
-
-    for (uint32_t i = 0; i < gm->range_count; before += gm->ranges[i++].count) {
-        if (*done - before >= gm->ranges[i].count)
-            continue;
-        clear_chunk(gm->ranges[i].chunks[*done - before]);
-        if (gm->balloon)
-            back_chunk(gm, &gm->ranges[i], *done - before);
-        (*done)++;
-        return true;
-    }
-    return false;
-}
+/* What RAM that was promised to nobody takes leaves so much of the machine's memory to Corbel, and
+ * so much more to what devices and Corbel itself write for guests, which cannot wait. */
+#define LEFT_TO_CORBEL  (4 * MIB)
+#define LEFT_TO_DEVICES (16 * MIB)
 
 /* What stands at an address, and how far that goes in one piece of host memory. */
 struct stand {
-    paddr hpa; /* FRAME_NONE: no memory, or given back */
+    paddr hpa; /* FRAME_NONE: no memory, or without a frame */
     uint64_t size;
     uint64_t ram; /* the gpa of the RAM that it is */
     unsigned kind;
@@ -207,7 +28,7 @@ static uint64_t until_ram(const struct guest_memory *gm, uint64_t gpa)
 }
 
 /* RAM without a frame. */
-static inline bool is_given(const struct stand *s)
+static inline bool is_absent(const struct stand *s)
 {
     return s->kind == KIND_TABLE && s->hpa == FRAME_NONE;
 }
@@ -218,15 +39,19 @@ static struct stand ram_at(const struct guest_memory *gm, uint64_t gpa)
 
     if (!r)
         return (struct stand){.hpa = FRAME_NONE, .size = until_ram(gm, gpa)};
-    uint64_t chunk = plain(__atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED));
+    uint64_t chunk = plain(chunk_word(r, gpa));
     paddr base = ALIGN_DOWN(chunk, PAGE_SIZE);
     uint64_t offset = gpa % GUEST_CHUNK, page = gpa % PAGE_SIZE;
     struct stand s = {.kind = chunk & KIND_MASK, .ram = gpa, .writable = true};
-    if (s.kind != KIND_TABLE) {
+    if (chunk == UNTOUCHED) {
+        s.kind = KIND_TABLE;
+        s.hpa = FRAME_NONE;
+        s.size = MIN(GUEST_CHUNK - offset, r->size - (gpa - r->gpa));
+    } else if (s.kind != KIND_TABLE) {
         s.hpa = base + offset;
-        s.size = s.kind == KIND_1G ? GIB - gpa % GIB : GUEST_CHUNK - offset;
+        s.size = GUEST_CHUNK - offset;
     } else {
-        paddr frame = __atomic_load_n(table_entry(base, gpa), __ATOMIC_RELAXED);
+        paddr frame = frame_of(__atomic_load_n(table_entry(base, gpa), __ATOMIC_ACQUIRE));
         s.hpa = frame ? frame + page : FRAME_NONE;
         s.size = PAGE_SIZE - page;
     }
@@ -254,6 +79,18 @@ static __attribute__((noinline)) struct stand stands_at(const struct guest_memor
     return s;
 }
 
+/* What Corbel or a device wants to write to gets its frame. */
+static int back_for_write(const struct guest_memory *gm, uint64_t ram)
+{
+    int result = guest_ram_back(gm, ram, LEFT_TO_CORBEL + LEFT_TO_DEVICES);
+
+    if (result != -ENOMEM)
+        return result;
+    if (gm->scarce)
+        gm->scarce(gm->context);
+    return guest_ram_back(gm, ram, LEFT_TO_CORBEL);
+}
+
 /* The host address of the byte at gpa, and how many bytes of its block follow from there;
  * FRAME_NONE: no memory, or none that could be written. frame: one of its own, not zeroes in its
  * place. */
@@ -264,8 +101,8 @@ static inline paddr translate(const struct guest_memory *gm, uint64_t gpa, bool 
     uint64_t chunk = 0;
 
     if (LIKELY(r)) {
-        chunk = __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED);
-        if (LIKELY((chunk & KIND_MASK) != KIND_TABLE)) {
+        chunk = chunk_word(r, gpa);
+        if (LIKELY((chunk & KIND_MASK) == KIND_2M)) {
             uint64_t offset = gpa % GUEST_CHUNK;
             *available = GUEST_CHUNK - offset;
             return ALIGN_DOWN(chunk, PAGE_SIZE) + offset;
@@ -273,17 +110,26 @@ static inline paddr translate(const struct guest_memory *gm, uint64_t gpa, bool 
     } else if (LIKELY(!gm->layers)) {
         return FRAME_NONE;
     }
-    const struct stand s = stands_at(gm, gpa);
-    *available = s.size;
+    struct stand s = stands_at(gm, gpa);
     if (write && !s.writable)
         return FRAME_NONE;
-    return UNLIKELY(is_given(&s)) ? guest_balloon_page(gm, s.ram, frame) : s.hpa;
+    if (UNLIKELY(is_absent(&s))) {
+        if (!frame) {
+            *available = PAGE_SIZE - gpa % PAGE_SIZE;
+            return gm->ram->zero + gpa % PAGE_SIZE;
+        }
+        if (back_for_write(gm, s.ram) < 0)
+            return FRAME_NONE;
+        s = stands_at(gm, gpa); /* a page may be given again meanwhile */
+    }
+    *available = s.size;
+    return s.hpa;
 }
 
 int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa, struct guest_frame *out)
 {
     const struct guest_memory_range *r = guest_memory_range(gm, gpa);
-    uint64_t chunk = r ? __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED) : 0;
+    uint64_t chunk = r ? chunk_word(r, gpa) : 0;
 
     if (LIKELY((chunk & KIND_MASK) == KIND_2M)) { /* which no layer touches */
         out->hpa = ALIGN_DOWN(chunk, PAGE_SIZE) + gpa % GUEST_CHUNK;
@@ -293,17 +139,29 @@ int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa, struct gues
         return 0;
     }
     const struct stand s = stands_at(gm, gpa);
-    if (s.hpa == FRAME_NONE && !is_given(&s))
+    if (s.hpa == FRAME_NONE && !is_absent(&s))
         return -EFAULT;
     *out = (struct guest_frame){
         .hpa = s.hpa,
         .contiguous = s.size,
-        .level = s.kind == KIND_TABLE ? 1
-                 : s.kind == KIND_2M  ? 2
-                                      : 3,
+        .level = s.kind == KIND_TABLE ? 1 : 2,
         .writable = s.writable,
     };
     return 0;
+}
+
+int guest_memory_touch(const struct guest_memory *gm, uint64_t gpa)
+{
+    const struct stand s = stands_at(gm, gpa);
+
+    if (!is_absent(&s))
+        return s.hpa == FRAME_NONE ? -EFAULT : 0;
+    return guest_ram_back(gm, s.ram, LEFT_TO_CORBEL + LEFT_TO_DEVICES);
+}
+
+int guest_memory_back(const struct guest_memory *gm, uint64_t gpa)
+{
+    return guest_ram_back(gm, gpa, LEFT_TO_CORBEL + LEFT_TO_DEVICES);
 }
 
 uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa)
@@ -325,11 +183,16 @@ static inline void *piece(const struct guest_memory *gm, uint64_t gpa, bool writ
     return phys_to_virt(pa);
 }
 
+/* To be written, all of it gets frames for that. */
 static bool allowed(const struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write)
 {
     for (uint64_t n; size > 0; gpa += n, size -= n) {
-        n = size;
-        if (!piece(gm, gpa, write, &n))
+        const struct stand s = stands_at(gm, gpa);
+
+        if (s.hpa == FRAME_NONE && !is_absent(&s))
+            return false;
+        n = MIN(size, s.size);
+        if (write && !piece(gm, gpa, true, &n))
             return false;
     }
     return true;
@@ -380,8 +243,8 @@ static inline bool in_block(const struct guest_memory *gm, uint64_t gpa, uint64_
         if (!r)
             return false;
     }
-    chunk = __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_RELAXED);
-    if (UNLIKELY((chunk & KIND_MASK) == KIND_TABLE || size > GUEST_CHUNK - offset))
+    chunk = chunk_word(r, gpa);
+    if (UNLIKELY((chunk & KIND_MASK) != KIND_2M || size > GUEST_CHUNK - offset))
         return false;
     *p = phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE) + offset);
     return true;
@@ -451,18 +314,28 @@ int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data, 
     return 0;
 }
 
+static void zero_bytes(void *p, size_t size)
+{
+    size_t words = size / 8, rest = size % 8;
+
+    __asm__ volatile("rep stosq" : "+D"(p), "+c"(words) : "a"(0UL) : "memory");
+    memset(p, 0, rest);
+}
+
+/* What has no frame reads as zeroes as it is. */
 int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size)
 {
-    uint64_t n;
+    struct stand s;
 
-    if (!allowed(gm, gpa, size, true))
-        return -EFAULT;
-    for (uint64_t done = 0; done < size; done += n) {
-        n = size - done;
-        void *p = piece(gm, gpa + done, true, &n);
-        if (!p)
+    for (uint64_t done = 0; done < size; done += MIN(s.size, size - done)) {
+        s = stands_at(gm, gpa + done);
+        if (!s.writable || (s.hpa == FRAME_NONE && !is_absent(&s)))
             return -EFAULT;
-        zero_bytes(p, n);
+    }
+    for (uint64_t done = 0; done < size; done += MIN(s.size, size - done)) {
+        s = stands_at(gm, gpa + done);
+        if (s.hpa != FRAME_NONE && s.writable)
+            zero_bytes(phys_to_virt(s.hpa), MIN(s.size, size - done));
     }
     return 0;
 }
@@ -503,17 +376,18 @@ int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *da
     if (!r || size > r->size - (gpa - r->gpa))
         return -EFAULT;
     for (size_t done = 0; done < size;) {
+        if (back_for_write(gm, gpa + done) < 0)
+            return -EFAULT;
         const struct stand s = ram_at(gm, gpa + done);
-        paddr at = is_given(&s) ? guest_balloon_page(gm, gpa + done, true) : s.hpa;
         size_t n = MIN(size - done, s.size);
-        if (at == FRAME_NONE)
+        if (s.hpa == FRAME_NONE)
             return -EFAULT;
         if (is_word(gpa, size)) {
             uint64_t value = 0;
             memcpy(&value, data, size);
-            store_word(phys_to_virt(at), (unsigned)size, value);
+            store_word(phys_to_virt(s.hpa), (unsigned)size, value);
         } else {
-            memcpy(phys_to_virt(at), (const char *)data + done, n);
+            memcpy(phys_to_virt(s.hpa), (const char *)data + done, n);
         }
         done += n;
     }

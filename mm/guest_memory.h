@@ -14,7 +14,7 @@
 #define GUEST_CHUNK         (2 * MIB)
 /* A chunk's word: an address, and in its low bits what is there; see guest_memory.c. */
 #define GUEST_CHUNK_KIND  3u
-#define GUEST_CHUNK_TABLE 3u
+#define GUEST_CHUNK_BLOCK 1u
 
 struct guest_memory_range {
     uint64_t gpa, size;
@@ -24,15 +24,20 @@ struct guest_memory_range {
 
 struct guest_layers;
 struct guest_balloon;
+struct guest_ram;
 
 struct guest_memory {
     struct guest_memory_range ranges[GUEST_MEMORY_RANGES]; /* ascending, none overlaps */
     struct guest_layers *layers;   /* NULL: there have never been any, nor room for them; atomic */
     struct guest_balloon *balloon; /* NULL: none of its pages can be given back */
+    struct guest_ram *ram;         /* what its frames come from */
     uint32_t range_count;
-    uint16_t owner;    /* FRAME_VM + id */
-    uint64_t size;     /* bytes of RAM */
-    uint64_t metadata; /* bytes of heap and frames beside the RAM itself */
+    uint16_t owner; /* FRAME_VM + id */
+    uint64_t size;  /* bytes of RAM */
+    /* Called where Corbel or a device writes to RAM and little memory is left: its owner is to see
+     * to it that the guest wants no more. On any processor, any lock may be held. NULL: nobody. */
+    void (*scarce)(void *context);
+    void *context;
 };
 
 struct guest_memory_region {
@@ -41,15 +46,21 @@ struct guest_memory_region {
 
 /*
  * RAM for a VM: count regions (1 to GUEST_MEMORY_RANGES), page aligned, ascending, not overlapping,
- * below 2^46. Backed by the largest frames there are, which hold whatever they held before:
- * guest_memory_clear_some() comes next. -EINVAL, or -ENOMEM with everything given back.
+ * below 2^46. It is all zeroes, and takes no frames before it is touched: then 2 MiB at a time
+ * where there are so many in one piece. -EINVAL, or -ENOMEM with everything given back.
  */
 int guest_memory_create(struct guest_memory *gm, uint16_t owner,
                         const struct guest_memory_region *regions, unsigned count) MUST_CHECK;
+/* Promise it all of its RAM, and so many frames for tables of others': from now on no touch of it
+ * can fail. Without that it gets what is left when it comes to that. -ENOMEM: there is not so much.
+ */
+int guest_memory_promise(struct guest_memory *gm, uint64_t tables) MUST_CHECK;
+struct frame_promise *guest_memory_promised(const struct guest_memory *gm);
 /* Give everything back; no EPT may map it any more and nothing may be pinned. Safe on a zeroed
  * struct. */
 void guest_memory_destroy(struct guest_memory *gm);
-/* The next 2 MiB of RAM to zero; *done counts them, from 0 on. false: that was all of it. */
+/* All of it is zeroes again, as if nobody had touched it: the next 2 MiB that somebody has; *done
+ * is where to go on, from 0. No EPT may map them, and nobody else use them. false: that was all. */
 bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done);
 
 enum guest_layer_shows {
@@ -84,14 +95,20 @@ bool guest_memory_set_layers(struct guest_memory *gm, const struct guest_memory_
 uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa);
 
 struct guest_frame {
-    paddr hpa;           /* of the byte at gpa; FRAME_NONE: it has been given back */
+    paddr hpa;           /* of the byte at gpa; FRAME_NONE: it has no frame */
     uint64_t contiguous; /* bytes from gpa to the end of its block, contiguous in host memory */
-    uint8_t level;       /* largest leaf the backing allows: 1 4K, 2 2M, 3 1G */
+    uint8_t level;       /* largest leaf the backing allows: 1 4K, 2 2M */
     bool writable;
 };
 /* What stands behind gpa: 0, or -EFAULT when it is no memory. */
 int guest_memory_lookup(const struct guest_memory *gm, uint64_t gpa,
                         struct guest_frame *out) MUST_CHECK;
+/* What stands at gpa has a frame: a vCPU wants it. -EFAULT: it is no memory; -ENOMEM: it was not
+ * promised, and too little is left. */
+int guest_memory_touch(const struct guest_memory *gm, uint64_t gpa) MUST_CHECK;
+/* How many pages have frames; and the next address from gpa on where one does, UINT64_MAX: none. */
+uint64_t guest_memory_there(const struct guest_memory *gm);
+uint64_t guest_memory_next_there(const struct guest_memory *gm, uint64_t gpa);
 
 /*
  * Where the byte at gpa lies in host memory, for the fastest readers: good to the end of its 4 KiB
@@ -105,8 +122,8 @@ static inline const void *guest_memory_view(const struct guest_memory *gm, uint6
 
     if (UNLIKELY(gpa >= low->size || low->gpa != 0))
         return NULL;
-    chunk = low->chunks[gpa / GUEST_CHUNK];
-    if (UNLIKELY((chunk & GUEST_CHUNK_KIND) == GUEST_CHUNK_TABLE))
+    chunk = __atomic_load_n(&low->chunks[gpa / GUEST_CHUNK], __ATOMIC_ACQUIRE);
+    if (UNLIKELY((chunk & GUEST_CHUNK_KIND) != GUEST_CHUNK_BLOCK))
         return NULL;
     return (const char *)phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE)) + gpa % GUEST_CHUNK;
 }
@@ -155,20 +172,28 @@ int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool 
 void guest_memory_unpin(paddr address, uint64_t length);
 
 /*
- * --- pages that the guest gives back (mm/guest_balloon.c) ---
+ * --- pages without frames ---
  *
- * A page of RAM may stand there without a frame. It is RAM all the same: what is read of it is
- * zero, and before something is written there, or pinned, it gets a frame; without one in the
- * machine that is -EFAULT. EPT has no leaf for it, and who touches it asks guest_memory_back().
+ * Of RAM a page may stand there without a frame: nobody has touched it yet, or the guest has given
+ * it back. It is RAM all the same: what is read of it is zero, and before something is written
+ * there, or pinned, it gets a frame; without one in the machine that is -EFAULT. EPT has no leaf
+ * for it, and who touches it asks guest_memory_touch().
  */
+
+/* The page of RAM at gpa has a frame, a zeroed one if it had none, whatever lies over it. -EFAULT:
+ * it is no RAM; -ENOMEM. */
+int guest_memory_back(const struct guest_memory *gm, uint64_t gpa) MUST_CHECK;
+
+/* --- and those that the guest gives back (mm/guest_balloon.c) --- */
 
 /* From now on pages may be given. -ENOMEM. */
 int guest_memory_balloon(struct guest_memory *gm) MUST_CHECK;
 /*
  * The page at gpa has no frame any more: *frame. Processors may still use that: EPT has to forget
  * it, then guest_memory_leave() gets it; both by one caller at a time. -EFAULT: it is no RAM;
- * -ENOENT: it has none; -EBUSY: it is pinned, or a layer lies close by; -ENOMEM: no memory to note
- * it; -EAGAIN: too many are leaving.
+ * -ENOENT: it has none, and if it was promised one that is so no more; -EBUSY: it is pinned, or a
+ * layer lies close by; -ENOMEM: no memory to note it; -EAGAIN: too many are leaving, or it is just
+ * touched.
  */
 int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame) MUST_CHECK;
 void guest_memory_leave(struct guest_memory *gm, paddr frame);
@@ -177,7 +202,5 @@ void guest_memory_leave(struct guest_memory *gm, paddr frame);
  * those that are pinned. */
 uint64_t guest_memory_leaving(const struct guest_memory *gm);
 void guest_memory_let_go(struct guest_memory *gm, uint64_t leaving);
-/* The page at gpa has a frame, a zeroed one if it had none. -EFAULT: it is no RAM; -ENOMEM. */
-int guest_memory_back(const struct guest_memory *gm, uint64_t gpa) MUST_CHECK;
-/* How many pages have none. */
+/* How many pages the guest has given, and has not used again. */
 uint64_t guest_memory_given(const struct guest_memory *gm);

@@ -1,37 +1,60 @@
-/* What guest_memory.c and guest_layers.c share. */
+/* What guest_memory.c, guest_ram.c, guest_balloon.c and guest_layers.c share. */
 #pragma once
 
 #include "mm/guest_memory.h"
 
 /*
- * One word for each 2 MiB of guest-physical space that a range touches: an address, and in its low
- * bits what is there. A 1 GiB block is 512 such words, the first of which gives it back. While a
- * layer lies over a part of it, the word claims to be a table, so that nobody takes the short way,
- * and its kind stands beside that.
+ * One word for each 2 MiB of guest-physical space that a range touches, a chunk: an address, and in
+ * its low bits what is there. While a layer lies over a part of it, the word claims to be a table,
+ * so that nobody takes the short way, and its kind stands beside that.
  */
-#define KIND_NONE 0u
-#define KIND_2M   1u /* a 2 MiB block */
-#define KIND_1G   2u /* this chunk's part of a 1 GiB block */
-#define KIND_TABLE                                                                                 \
-    GUEST_CHUNK_TABLE /* a frame with one word per page: 0, or the page's address                  \
-                       */
-#define KIND_MASK GUEST_CHUNK_KIND
-#define LAYERED   BIT(2)
-#define KIND_REAL 3 /* shift of the kind of a chunk that is layered */
+#define KIND_NONE  0u                /* no RAM; as a word: see UNTOUCHED */
+#define KIND_2M    GUEST_CHUNK_BLOCK /* a 2 MiB block */
+#define KIND_TABLE 3u                /* a frame with one word per page */
+#define KIND_MASK  GUEST_CHUNK_KIND
+#define LAYERED    BIT(2)
+#define KIND_REAL  3      /* shift of the kind of a chunk that is layered */
+#define BUSY       BIT(5) /* somebody is just making its first frames */
+
+#define UNTOUCHED 0u /* a chunk's word, plain: nobody has touched it, and it has no frame */
 
 #define TABLE_ENTRIES 512u
+/* A page's word is its frame's address; without a frame, that it has been given back, or: */
+#define PAGE_LATER 1u /* it has been promised its first one */
+
+struct guest_ram {
+    struct spinlock lock; /* RANK_MEMORY: over changes of which page of a table has a frame */
+    struct frame_promise promise; /* what is left of it */
+    uint64_t tables;              /* frames of it for others' tables */
+    bool promised;                /* else it is nobody's business but the machine's what is left */
+    paddr zero;                   /* a frame of zeroes: what is read where there is none */
+    uint64_t begun;               /* chunks that are not untouched; atomic, as: */
+    uint64_t there;               /* pages that have frames */
+    uint64_t given;               /* pages that had been promised one, and were given back */
+};
 
 /* A chunk's word as it is without layers. */
 static inline uint64_t plain(uint64_t chunk)
 {
     if (LIKELY(!(chunk & LAYERED)))
-        return chunk;
+        return chunk & ~(uint64_t)BUSY;
     return ALIGN_DOWN(chunk, PAGE_SIZE) | (chunk >> KIND_REAL & KIND_MASK);
+}
+
+/* The word of a chunk that is so, with a layer over a part of it. */
+static inline uint64_t layered_word(uint64_t real)
+{
+    return ALIGN_DOWN(real, PAGE_SIZE) | (real & KIND_MASK) << KIND_REAL | LAYERED | KIND_TABLE;
 }
 
 static inline uint32_t chunk_index(const struct guest_memory_range *r, uint64_t gpa)
 {
     return (uint32_t)(gpa / GUEST_CHUNK - r->gpa / GUEST_CHUNK);
+}
+
+static inline uint64_t chunk_word(const struct guest_memory_range *r, uint64_t gpa)
+{
+    return __atomic_load_n(&r->chunks[chunk_index(r, gpa)], __ATOMIC_ACQUIRE);
 }
 
 /* The layer that shows at gpa, if one does; is_ram: RAM stands there. *end, until when what stands
@@ -48,14 +71,23 @@ static inline const struct guest_memory_range *guest_memory_range(const struct g
     return NULL;
 }
 
-/* The word of the page at gpa in a chunk's table: its frame's address; 0: it has none, or is no
- * RAM. */
+/* The word of the page at gpa in a chunk's table, and the frame of which it tells: 0, none. */
 static inline uint64_t *table_entry(paddr table, uint64_t gpa)
 {
     return (uint64_t *)phys_to_virt(table) + gpa / PAGE_SIZE % TABLE_ENTRIES;
 }
 
-/* What stands for a byte of RAM that has no frame: to be read, zeroes; to be written, its new one;
- * FRAME_NONE: there is none. */
-paddr guest_balloon_page(const struct guest_memory *gm, uint64_t gpa, bool write);
+static inline paddr frame_of(uint64_t entry)
+{
+    return ALIGN_DOWN(entry, PAGE_SIZE);
+}
+
+/* --- guest_ram.c --- */
+
+/* The page of RAM at gpa has a frame; so many bytes of the machine's memory are left to others
+ * where it was not promised. -EFAULT: it is no RAM; -ENOMEM. */
+int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep) MUST_CHECK;
+/* A chunk's table in which no page has a frame yet. FRAME_NONE. */
+paddr guest_ram_table(struct guest_ram *ram, uint64_t keep) MUST_CHECK;
+
 void guest_balloon_destroy(struct guest_balloon *b);

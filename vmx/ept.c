@@ -50,6 +50,8 @@ static paddr new_table(struct ept *ept)
 {
     paddr table = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
 
+    if (table == FRAME_NONE && ept->promise)
+        table = frame_redeem(ept->promise, FRAME_ORDER_4K, FRAME_KERNEL);
     if (table != FRAME_NONE) {
         memset(phys_to_virt(table), 0, PAGE_SIZE);
         ept->frames++;

@@ -147,6 +147,7 @@ enum config_vm_key {
     CONFIG_VM_MODULE,
     CONFIG_VM_CMDLINE,
     CONFIG_VM_MEMORY,
+    CONFIG_VM_OVERCOMMIT,
     CONFIG_VM_CPUS,
     CONFIG_VM_HOLE,
     CONFIG_VM_WEIGHT,
@@ -220,6 +221,7 @@ struct vm_config {
     struct config_lines watches;
     uint64_t memory;           /* bytes; a multiple of 4 KiB */
     uint64_t hole;             /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
+    uint32_t overcommit;       /* 0 or 1 */
     uint32_t cpus;             /* 1..CONFIG_MAX_CPUS */
     uint32_t weight;           /* of its share of the processors */
     uint32_t cap;              /* percent of one processor; 0: none */

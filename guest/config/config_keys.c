@@ -259,6 +259,13 @@ const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {
                           .multiple = PAGE_SIZE,
                           .initial = "256M",
                           .help = "the VM's memory"},
+    [CONFIG_VM_OVERCOMMIT] = {.name = "overcommit",
+                              .type = CONFIG_CHOICE,
+                              .offset = offsetof(struct vm_config, overcommit),
+                              .choices = switch_names,
+                              .initial = "no",
+                              .help = "whether the VM starts where the machine has less than its "
+                                      "`memory`, and stands still when that runs out"},
     [CONFIG_VM_CPUS] = {.name = "cpus",
                         .type = CONFIG_NUMBER,
                         .offset = offsetof(struct vm_config, cpus),

@@ -16,6 +16,12 @@ void vm_request(struct vm *vm, enum vm_request request, const char *why)
     run_leave(&vm->tasks);
 }
 
+void vm_starve(struct vm *vm)
+{
+    if (!__atomic_exchange_n(&vm->starved, true, __ATOMIC_SEQ_CST))
+        run_leave(&vm->tasks);
+}
+
 void vm_kill(struct vcpu *v, const char *why, ...)
 {
     struct ending *e = &v->vm->ending;

@@ -19,6 +19,9 @@ struct ending {
 
 /* End the VM or restart it, when its vCPUs have left their processors. From any processor. */
 void vm_request(struct vm *vm, enum vm_request request, const char *why);
+/* It wants memory that it was not promised, and too little is left: its vCPUs are to leave, and it
+ * stands still until somebody lets it go on. From any processor, with locks below RANK_SCHED. */
+void vm_starve(struct vm *vm);
 /* The guest did what cannot be carried on with: log why, with the state of the vCPU, which is
  * loaded, and end the VM, whatever the guest had asked for. */
 void vm_kill(struct vcpu *v, const char *why, ...) PRINTF(2, 3);

@@ -1,7 +1,7 @@
 /*
- * EPT violations and APIC-page accesses. RAM whose mapping was dropped comes back; a device's page
- * means decoding the instruction: MOV by the short way, everything else by the emulator; nobody's
- * address reads ones.
+ * EPT violations and APIC-page accesses. RAM that was not there, or whose mapping was dropped,
+ * comes; a device's page means decoding the instruction: MOV by the short way, everything else by
+ * the emulator; nobody's address reads ones.
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
@@ -233,39 +233,32 @@ static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
     return EXIT_RESUME;
 }
 
-/* Without memory; or, but for what others will be asked, RAM without a frame: its driver has told
- * nobody that it uses it again. */
-static __attribute__((noinline)) void refused(struct vcpu *v, uint64_t gpa,
-                                              const struct guest_frame *frame, int result)
-{
-    if (result == -ENOMEM)
-        vm_kill(v, "no memory left for the page tables of guest-physical %lx", gpa);
-    else if (frame->hpa == FRAME_NONE && guest_memory_back(&v->vm->memory, gpa) < 0)
-        vm_kill(v,
-                "uses guest-physical %lx, which it had given back by its balloon, and no memory is "
-                "left for it",
-                gpa);
-}
-
-/* Not where the last device access was: RAM whose mapping is gone or of which somebody has taken
- * rights, another device, or nobody's. */
+/*
+ * Not where the last device access was: RAM that has no frame yet, whose mapping is gone or of
+ * which somebody has taken rights, another device, or nobody's. Where no memory is left for it, the
+ * VM stands still, and tries again when it goes on.
+ */
 static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct vm_exit *e)
 {
+    struct rights *rights = &v->vm->rights;
     uint64_t gpa = e->gpa;
-    struct guest_frame frame;
+    int result;
 
     if (lapic_claims(&v->lapic, gpa))
         return false;
     if (v->vm->watches && probes->ept_violation(v, e))
         return true;
-    if (guest_memory_lookup(&v->vm->memory, gpa, &frame) < 0)
-        return false;
-    int result = rights_fault(&v->vm->rights, gpa, e->qualification & EPT_RWX);
+    result = guest_memory_touch(&v->vm->memory, gpa);
+    if (result == 0)
+        result = rights_fault(rights, gpa, e->qualification & EPT_RWX);
     if (result == -EFAULT)
         return false;
-    if (UNLIKELY(result < 0))
-        refused(v, gpa, &frame, result);
-    vcpu_refresh_view(v);
+    if (UNLIKELY(result == -ENOMEM))
+        vm_starve(v->vm);
+    if (UNLIKELY(v->watch.open)) /* for the instruction that is being stepped */
+        (void)!rights_open(rights, &v->watch.window, gpa, 0);
+    else
+        vcpu_refresh_view(v);
     vcpu_no_progress(v, gpa);
     return true;
 }

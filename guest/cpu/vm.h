@@ -29,6 +29,7 @@ struct vm {
     struct task_group tasks;   /* its vCPUs, as the processors' loops see them */
 
     struct guest_memory memory;
+    bool starved;         /* its vCPUs have left since it wants more than there is; atomic */
     struct rights rights; /* its EPT */
     paddr apic_access_page;
 

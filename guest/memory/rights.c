@@ -338,19 +338,44 @@ int rights_move(struct rights *r, struct ept_window *w, uint64_t from, uint64_t 
 int rights_init(struct rights *r, const struct guest_memory *memory,
                 const struct vmx_features *features, const struct mtrr *mtrr)
 {
-    int result;
-
     memset(r, 0, sizeof(*r));
     spin_init(&r->lock, RANK_GUEST);
     r->memory = memory;
-    result = ept_create(&r->ept, features, mtrr, 0);
-    struct piece p;
-    for (uint64_t gpa = 0; gpa < MARKS_END && result == 0; gpa += p.size) {
-        p = look(r, gpa, MARKS_END);
-        if (prot_of(r, &p)) /* else nothing stands there, as in the tables */
-            result = map(r, gpa, &p);
-    }
+    int result = ept_create(&r->ept, features, mtrr, 0);
+    r->ept.promise = guest_memory_promised(memory);
     return result;
+}
+
+uint64_t rights_tables(const struct guest_memory *memory, const struct vmx_features *features)
+{
+    uint64_t tables = 0;
+
+    for (uint32_t i = 0; i < memory->range_count; i++) {
+        const struct guest_memory_range *range = &memory->ranges[i];
+
+        for (unsigned level = features->ept_2m ? 3 : 2; level <= EPT_LEVELS; level++) {
+            uint64_t span = marks_span(level);
+            tables += ALIGN_UP(range->gpa + range->size, span) / span - range->gpa / span;
+        }
+    }
+    return tables;
+}
+
+void rights_fill(struct rights *r)
+{
+    uint64_t left = guest_memory_there(r->memory), gpa = 0;
+    struct piece p;
+
+    spin_lock(&r->lock);
+    for (; left; left -= MIN(left, p.size / PAGE_SIZE), gpa += p.size) {
+        gpa = guest_memory_next_there(r->memory, gpa);
+        if (gpa >= MARKS_END)
+            break;
+        p = look(r, gpa, MARKS_END);
+        if (map(r, gpa, &p) < 0)
+            break;
+    }
+    spin_unlock(&r->lock);
 }
 
 void rights_destroy(struct rights *r)

@@ -59,9 +59,15 @@ struct rights {
     struct ept ept;
 };
 
-/* All RAM, with all rights. memory and mtrr (NULL: all is write-back) stay in place. -ENOMEM. */
+/* All RAM, with all rights; EPT says nothing of it yet. memory and mtrr (NULL: all is write-back)
+ * stay in place. -ENOMEM. */
 int rights_init(struct rights *r, const struct guest_memory *memory,
                 const struct vmx_features *features, const struct mtrr *mtrr) MUST_CHECK;
+/* How many tables EPT takes for all of that RAM in blocks of 2 MiB. */
+uint64_t rights_tables(const struct guest_memory *memory, const struct vmx_features *features);
+/* EPT has leaves for all RAM that has frames, as far as there is memory: what is going to be used
+ * is not missed. */
+void rights_fill(struct rights *r);
 /* No processor may use the EPT any more. Safe on a zeroed struct. */
 void rights_destroy(struct rights *r);
 

@@ -254,10 +254,13 @@ static void show_memory(const struct vm_slot *slot)
 {
     const struct vm *vm = slot->vm;
     uint64_t given = guest_memory_given(&vm->memory) * PAGE_SIZE;
-    char size[TEXT_CELL], back[TEXT_CELL], tables[TEXT_CELL];
+    char size[TEXT_CELL], there[TEXT_CELL], back[TEXT_CELL], tables[TEXT_CELL];
 
-    job_line("  %s: %s of RAM%s%s, %s of page tables", slot->name, text_size(size, vm->memory.size),
-             given ? ", of which it has given back " : "", given ? text_size(back, given) : "",
+    job_line("  %s: %s of RAM%s%s, %s in use%s, %s of page tables", slot->name,
+             text_size(size, vm->memory.size), given ? ", of which it has given back " : "",
+             given ? text_size(back, given) : "",
+             text_size(there, guest_memory_there(&vm->memory) * PAGE_SIZE),
+             vm->starved ? ", and it waits for more" : "",
              text_size(tables, rights_frames(&vm->rights) * PAGE_SIZE));
 }
 
@@ -272,6 +275,7 @@ bool command_memory(struct job *job)
                  s.free / PAGE_SIZE);
         memory_line("free", s.free, s.total);
         memory_line("VMs", s.vm, s.total);
+        memory_line("promised to VMs", s.promised, s.total);
         memory_line("Corbel", s.kernel, s.total);
         memory_line("Corbel's frame table", s.metadata, s.total);
         memory_line("files of the boot disk", s.loader, s.total);

@@ -157,6 +157,7 @@ static void enter(struct vm_slot *s, uint64_t vcpus)
 {
     struct vm *vm = s->vm;
 
+    vm->starved = false;
     vm->tasks.active = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vm->tasks.active += vcpus >> i & 1;
@@ -170,11 +171,23 @@ static void go_on(struct vm_slot *s, uint64_t vcpus)
     enter(s, vcpus);
 }
 
+static void say_starved(const struct vm_slot *s)
+{
+    struct frame_stats f;
+
+    frame_stats(&f);
+    log_warn("%s: paused: it wants more memory than this machine has left for it, of which %lu MiB "
+             "are free: `resume %s` when there is more",
+             s->name, f.free / MIB, s->name);
+}
+
 static void stand(struct vm_slot *s)
 {
     s->paused_at = rdtsc();
     if (s->state == SLOT_AT_START)
         log_info("%s: paused before its first instruction", s->name);
+    else if (s->vm->starved)
+        say_starved(s);
 }
 
 static void press(struct vm_slot *s)

@@ -17,6 +17,8 @@ const char *control_state_text(const struct vm_slot *slot)
                                        [SLOT_KILLED] = "killed",
                                        [SLOT_FAILED] = "did not start"};
 
+    if (slot->state == SLOT_PAUSED && slot->vm->starved)
+        return "out of memory";
     return slot->state == SLOT_OFF ? ends[slot->ended] : states[slot->state];
 }
 

@@ -31,6 +31,11 @@ static int no_memory(struct vm *vm, const char *what)
     return -ENOMEM;
 }
 
+static void scarce(void *context)
+{
+    vm_starve(context);
+}
+
 static int create_memory(struct vm *vm)
 {
     struct guest_memory_region regions[GPA_RAM_RANGES];
@@ -52,6 +57,11 @@ static int create_memory(struct vm *vm)
             regions[count++] = (struct guest_memory_region){.gpa = r->base, .size = r->size};
     }
     if (guest_memory_create(&vm->memory, (uint16_t)(FRAME_VM + vm->id), regions, count) < 0)
+        return no_memory(vm, "its RAM");
+    vm->memory.scarce = scarce;
+    vm->memory.context = vm;
+    if (!vm->config->overcommit &&
+        guest_memory_promise(&vm->memory, rights_tables(&vm->memory, &vmx_features)) < 0)
         return no_memory(vm, "its RAM");
     if (vm->config->balloon && guest_memory_balloon(&vm->memory) < 0)
         return no_memory(vm, "its balloon");
@@ -142,6 +152,7 @@ void vm_reset(struct vm *vm)
     uint64_t tsc_offset = -rdtsc(); /* RESET clears the TSC; the devices' clock goes on */
 
     vm->ending = (struct ending){0};
+    vm->starved = false;
     vm->tasks.dead = 0;
     vm->pv.clock_start = board_front(vm->board)->tsc_offset - tsc_offset;
     vm->life->cleared = 0;
@@ -159,6 +170,10 @@ bool vm_clear_some(struct vm *vm, uint64_t until)
     do {
         more = guest_memory_clear_some(&vm->memory, &vm->life->cleared);
     } while (more && rdtsc() < until);
+    if (!more && vm->life->cleared) { /* no processor runs it: none walks there */
+        rights_drop(&vm->rights);
+        rights_reap(&vm->rights, rights_retired(&vm->rights));
+    }
     vm->life->clear_ticks += rdtsc() - start;
     return more;
 }
@@ -259,10 +274,13 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
         return no_memory(vm, "its ACPI tables");
     if (!has_firmware) {
         result = load_kernel(vm, files, &start);
+        if (result < 0 && vm->starved)
+            no_memory(vm, "what it is started from");
         if (result < 0)
             return result;
         vcpu_start_at(vm->vcpu[0], &start);
     }
+    rights_fill(&vm->rights);
     vm->life->load_ticks = rdtsc() - from;
     return 0;
 }

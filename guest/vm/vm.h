@@ -15,7 +15,7 @@ struct vm_life {
     struct cpu_work *eject; /* that looks at them, on processor 0 */
     paddr ioapic_page;      /* what reads of the I/O APIC give: mapped read-only */
 
-    uint32_t cleared; /* how many 2 MiB blocks of its RAM have been cleared since the last reset */
+    uint32_t cleared; /* how far clearing its RAM has come since the last reset, in 2 MiB blocks */
     uint64_t started; /* host TSC at its first instruction; 0: it has not come to that */
     /* Host TSC ticks: from the loader's hand-over to its first instruction, and of these what it
      * took to clear its RAM and to load its files. */

@@ -1,4 +1,4 @@
-/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/cpu/pv_call.c guest/cpu/pv_eoi.c guest/cpu/pv_exit.c guest/cpu/msr_policy.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
+/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/cpu/pv_call.c guest/cpu/pv_eoi.c guest/cpu/pv_exit.c guest/cpu/msr_policy.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c */
 /*
  * A guest that uses KVM's paravirtual interfaces in any way: MSRs with any values, calls with any
  * registers, pages full of junk and pages that go away, vCPUs that come and go meanwhile. Nothing
@@ -175,6 +175,7 @@ static void begin(uint8_t pv)
         REQUIRE(guest_memory_create(&vm.memory, FRAME_VM, &(struct guest_memory_region){0, RAM},
                                     1) == 0);
         REQUIRE(guest_memory_make_room(&vm.memory) == 0);
+        REQUIRE(guest_memory_touch(&vm.memory, RAM - 1) == 0);
         made = true;
     }
     guest_memory_set_layers(&vm.memory, NULL, 0);

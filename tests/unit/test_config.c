@@ -144,8 +144,8 @@ static void test_names(void **state)
 }
 
 #define VM_KEYS                                                                                    \
-    "kernel, firmware, display, boot, initrd, module, cmdline, memory, cpus, hole, weight, cap, "  \
-    "affinity, pv, "                                                                               \
+    "kernel, firmware, display, boot, initrd, module, cmdline, memory, overcommit, cpus, hole, "   \
+    "weight, cap, affinity, pv, "                                                                  \
     "autostart, "                                                                                  \
     "paused, disk, allow_whole_disk, net, rng, balloon, console, terminal, cdrom, watch, "         \
     "on_crash, "                                                                                   \

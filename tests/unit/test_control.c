@@ -127,6 +127,41 @@ static void test_disks_of_what_stands_still_come_to_rest(void **state)
     assert_non_null(strstr(logged, "b: restarts: reset from the monitor"));
 }
 
+/* One that wants more memory than there is stands still, and says so each time; `resume` has it try
+ * again, and a reset begins anew. */
+static void test_out_of_memory(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_RUNNING, SLOT_PAUSED};
+    static const char sentence[] =
+        "a: paused: it wants more memory than this machine has left for it, "
+        "of which 20 MiB are free: `resume a` when there is more";
+
+    build(in, CONFIG_START_TOGETHER);
+    for (unsigned i = 0; i < 2; i++) {
+        logged[0] = '\0';
+        guests[0].vm.starved = true;
+        run_leave(&guests[0].vm.tasks);
+        assert_true(pass(2));
+        assert_int_equal(control_slot(0)->state, SLOT_PAUSED);
+        assert_non_null(strstr(logged, sentence));
+        assert_string_equal(control_state_text(control_slot(0)), "out of memory");
+        assert_string_equal(control_state_text(control_slot(2)), "paused");
+        assert_true(type("resume a\r"));
+        assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+        assert_false(guests[0].vm.starved);
+    }
+    logged[0] = '\0';
+    assert_true(type("pause a\r"));
+    assert_true(pass(2));
+    assert_int_equal(control_slot(0)->state, SLOT_PAUSED);
+    assert_null(strstr(logged, "memory"));
+    assert_string_equal(control_state_text(control_slot(0)), "paused");
+    guests[0].vm.starved = true; /* as a device may do meanwhile */
+    assert_true(type("kill a\r"));
+    assert_int_equal(control_slot(0)->state, SLOT_OFF);
+    assert_string_equal(control_state_text(control_slot(0)), "killed");
+}
+
 /* What the reload test has away goes on by itself, unless it is to stand still or to end. */
 static void test_reloaded(void **state)
 {
@@ -310,6 +345,7 @@ int main(void)
         cmocka_unit_test(test_disks_come_to_rest_first),
         cmocka_unit_test(test_disks_of_what_stands_still_come_to_rest),
         cmocka_unit_test(test_disks_is_typed),
+        cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_reloaded),
         cmocka_unit_test(test_what_is_made_slowly),
         cmocka_unit_test(test_what_is_made_quickly),

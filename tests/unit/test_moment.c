@@ -1,4 +1,4 @@
-/* links: guest/vm/moment.c mm/guest_copy.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c guest/storage/ram.c arch/x86/lib/format.c */
+/* links: guest/vm/moment.c mm/guest_copy.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c guest/storage/ram.c arch/x86/lib/format.c */
 /* A VM's RAM and its disk in memory, kept and put back in pieces: every byte, whatever was written
  * and given back meanwhile; and what happens where memory is out. */
 #include <stdarg.h>
@@ -420,6 +420,41 @@ static void balloon(void **state)
     assert_uint_in_range(guest_memory_given(&vm.memory), 1, 3);
 }
 
+static void untouch(void)
+{
+    uint32_t done = 0;
+
+    while (guest_memory_clear_some(&vm.memory, &done))
+        ;
+    assert_int_equal(guest_memory_there(&vm.memory), 0);
+}
+
+/* Memory that nobody has touched when it is kept, or when it is put back. */
+static void untouched(void **state)
+{
+    uint8_t zero[PAGE_SIZE] = {0};
+
+    keep(); /* all of it is there */
+    untouch();
+    uint64_t used = mock_used;
+    assert_int_equal(guest_memory_write(&vm.memory, MIB, "x", 1), 0);
+    remember(was, was_on_disk);
+    keep();
+    assert_uint_in_range(number(1)->pages.frames, 1, 10);
+    scribble();
+    assert_int_equal(put_back(number(1)), MOMENT_OVER);
+    memset(was, 0, RAM);
+    was[MIB] = 'x';
+    as_it_was();
+    untouch();
+    assert_int_equal(put_back(number(1)), MOMENT_OVER);
+    as_it_was();
+    assert_int_equal(guest_memory_there(&vm.memory), 512); /* what was zeroes takes nothing */
+    assert_true(mock_used > used);
+    assert_int_equal(guest_memory_read(&vm.memory, 0, zero, 1), 0);
+    assert_int_equal(put_back(number(0)), MOMENT_OVER);
+}
+
 static void no_memory(void **state)
 {
     uint64_t used = mock_used;
@@ -577,6 +612,7 @@ int main(void)
         TEST(all_comes_back),
         TEST(in_common),
         TEST(forgotten_meanwhile),
+        TEST(untouched),
         TEST(balloon),
         TEST(no_memory),
         TEST(others_have_memory_left),

@@ -1,4 +1,4 @@
-/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
+/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c */
 /* KVM's paravirtual clock, with a model of the guest's side, which reads its pages; and the state
  * of all its interfaces. */
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* links: guest/cpu/pv_exit.c guest/cpu/pv_eoi.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
+/* links: guest/cpu/pv_exit.c guest/cpu/pv_eoi.c guest/board/lapic.c guest/board/lapic_ipi.c guest/board/lapic_irq.c guest/board/lapic_registers.c guest/board/lapic_timer.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c */
 /* EOIs by a byte of the guest's, with a model of its handlers: whatever interrupts arrive when,
  * each is completed once, and in root mode the local APIC is up to date. */
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
+/* links: guest/cpu/pv.c guest/cpu/pv_page.c guest/cpu/pv_state.c guest/board/state.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c */
 /* KVM's steal time, the flushes that are left for vCPUs that are away, and kicks. */
 #include <stdarg.h>
 #include <stddef.h>

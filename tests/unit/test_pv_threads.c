@@ -1,4 +1,4 @@
-/* links: guest/cpu/pv_page.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c */
+/* links: guest/cpu/pv_page.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c */
 /*
  * A guest's vCPUs as threads, which read what Corbel writes into their pages meanwhile: what they
  * take for one version is one, steal time never goes back, and whoever leaves a flush for a vCPU
@@ -34,7 +34,7 @@ static void begin(unsigned threads)
     memset(&gm, 0, sizeof(gm));
     assert_int_equal(
         guest_memory_create(&gm, FRAME_VM, &(struct guest_memory_region){0, 4 * MIB}, 1), 0);
-    assert_int_equal(guest_memory_zero(&gm, TIME, 0x2000), 0);
+    assert_int_equal(guest_memory_touch(&gm, TIME), 0);
     pthread_barrier_init(&together, NULL, threads);
     __atomic_store_n(&over, false, __ATOMIC_SEQ_CST);
 }

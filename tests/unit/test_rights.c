@@ -1,4 +1,4 @@
-/* links: guest/memory/rights.c guest/memory/marks.c vmx/ept.c mm/guest_memory.c mm/guest_layers.c mm/guest_balloon.c mm/mtrr.c */
+/* links: guest/memory/rights.c guest/memory/marks.c vmx/ept.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c mm/mtrr.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,13 +40,18 @@ static int all_back(void **state)
     return 0;
 }
 
+/* All of it has frames. */
 static void make(const struct vmx_features *f, const struct guest_memory_region *regions,
                  unsigned count)
 {
     mock_first = 32 * MIB / PAGE_SIZE; /* what is below stays for tables, whose contents count */
     assert_int_equal(guest_memory_create(&gm, FRAME_VM, regions, count), 0);
+    for (unsigned i = 0; i < count; i++)
+        for (uint64_t at = 0; at < regions[i].size; at += PAGE_SIZE)
+            assert_int_equal(guest_memory_touch(&gm, regions[i].gpa + at), 0);
     mock_first = 1;
     assert_int_equal(rights_init(&r, &gm, f, NULL), 0);
+    rights_fill(&r);
 }
 
 static paddr behind(uint64_t gpa)
@@ -71,25 +76,21 @@ static void expect_none(uint64_t gpa)
     assert_int_equal(rights_lookup(&r, gpa, &leaf), -ENOENT);
 }
 
-static const struct guest_memory_region two[] = {{0, 6 * MIB}, {GIB, GIB + 2 * MIB}};
+static const struct guest_memory_region two[] = {{0, 6 * MIB}, {GIB, 80 * MIB}};
 
 static void all_of_it(void **state)
 {
     static const struct guest_memory_region three[] = {
-        {0, 0xa0000}, {0x100000, GIB + 2 * MIB}, {4 * GIB, GIB}};
+        {0, 0xa0000}, {0x100000, 34 * MIB}, {4 * GIB, 32 * MIB}};
 
     make(&large, three, 3);
     for (unsigned i = 0; i < 3; i++)
         for (uint64_t gpa = three[i].gpa; gpa < three[i].gpa + three[i].size; gpa += 0x31000)
-            expect(gpa, behind(gpa),
-                   gpa >= 4 * GIB                         ? 3
-                   : gpa < 2 * MIB || gpa > GIB + 2 * MIB ? 1
-                                                          : 2,
-                   7);
+            expect(gpa, behind(gpa), gpa < 2 * MIB || gpa - 34 * MIB < 2 * MIB ? 1 : 2, 7);
     expect_none(0xa0000);
-    expect_none(0x100000 + GIB + 2 * MIB);
+    expect_none(0x100000 + 34 * MIB);
     expect_none(4 * GIB - 1);
-    expect_none(5 * GIB);
+    expect_none(4 * GIB + 32 * MIB);
     assert_int_equal(r.ept.generation, 0);
 }
 
@@ -99,7 +100,7 @@ static void split_and_merge(void **state)
     const uint64_t page = GIB + 10 * MIB + 4096;
 
     make(&large, two, 2);
-    expect(page, behind(page), 3, 7);
+    expect(page, behind(page), 2, 7);
     uint64_t tables = r.ept.frames;
     assert_int_equal(rights_change(&r, page, 4096, REASON_WATCH_WRITE, REASONS_WATCH), 0);
     assert_int_equal(r.ept.generation, 1);
@@ -114,8 +115,8 @@ static void split_and_merge(void **state)
     assert_int_equal(rights_change(&r, page, 4096, 0, REASONS_WATCH), 0);
     expect(page, behind(page), 1, EPT_READ | EPT_EXECUTE);
     assert_int_equal(rights_change(&r, page, 4096, 0, REASON_CLEAN), 0);
-    expect(page, behind(page), 3, 7);
-    expect(GIB, behind(GIB), 3, 7);
+    expect(page, behind(page), 2, 7);
+    expect(GIB, behind(GIB), 2, 7);
     rights_reap(&r, rights_retired(&r));
     assert_int_equal(r.ept.frames, tables);
     assert_int_equal(r.reasons.frames, 0);
@@ -123,11 +124,11 @@ static void split_and_merge(void **state)
     assert_int_equal(rights_change(&r, GIB + 2 * MIB, 2 * MIB, REASON_CLEAN, 0), 0);
     expect(GIB + 2 * MIB, behind(GIB + 2 * MIB), 2, EPT_READ | EPT_EXECUTE);
     assert_int_equal(rights_change(&r, 0, MARKS_END, REASON_CLEAN, 0), 0);
-    expect(GIB + 2 * MIB, behind(GIB + 2 * MIB), 3, EPT_READ | EPT_EXECUTE);
+    expect(GIB + 2 * MIB, behind(GIB + 2 * MIB), 2, EPT_READ | EPT_EXECUTE);
     expect(0, behind(0), 2, EPT_READ | EPT_EXECUTE);
     assert_int_equal(r.reasons.frames, 0);
     assert_int_equal(rights_change(&r, 0, MARKS_END, 0, REASON_CLEAN), 0);
-    expect(GIB, behind(GIB), 3, 7);
+    expect(GIB, behind(GIB), 2, 7);
 }
 
 static void what_each_takes(void **state)
@@ -148,6 +149,8 @@ static void what_each_takes(void **state)
     rights_destroy(&r);
     /* a CPU without execute-only pages can give nothing there */
     assert_int_equal(rights_init(&r, &gm, &small, NULL), 0);
+    rights_fill(&r);
+    expect(0, behind(0), 1, 7);
     assert_int_equal(rights_change(&r, 0, 4096, REASON_WATCH_READ, 0), 0);
     expect_none(0);
     assert_int_equal(rights_fault(&r, 0, EPT_EXECUTE), -EAGAIN);
@@ -220,9 +223,8 @@ static void dropped(void **state)
     expect_none(4 * MIB);
     expect_none(0);
     assert_int_equal(rights_fault(&r, GIB + 77 * MIB, EPT_READ), 0);
-    expect(GIB, behind(GIB), 3, 7);
-    assert_int_equal(rights_fault(&r, 2 * GIB + 3000, EPT_READ), 0);
-    expect(2 * GIB, behind(2 * GIB), 2, 7);
+    expect(GIB + 76 * MIB, behind(GIB + 76 * MIB), 2, 7);
+    expect_none(GIB);
     assert_int_equal(rights_change(&r, 2 * MIB, 4096, 0, REASON_WATCH_WRITE), 0);
     rights_drop(&r);
     assert_int_equal(rights_fault(&r, 5 * MIB, EPT_READ), 0); /* no more than its own block */
@@ -235,14 +237,13 @@ static void dropped(void **state)
 /* What lies over RAM and beside it: leaves split for it, and are whole again without it. */
 static void layers(void **state)
 {
-    const struct guest_memory_region region = {0, 2 * GIB};
     struct guest_memory_layer l[] = {
         {0xe0000, 0x10000, 0x2000000, GUEST_LAYER_FRAMES, false, true},
         {0xf0000, 0x10000, GIB + 0xf0000, GUEST_LAYER_RAM, false, true},
         {3 * GIB, 4 * MIB, 0x2000000, GUEST_LAYER_FRAMES, true, false}};
 
-    make(&large, &region, 1);
-    expect(0xe0000, behind(0xe0000), 3, 7);
+    make(&large, two, 2);
+    expect(0xe0000, behind(0xe0000), 2, 7);
     lay(l, 3, 0xe0000, 0x100000);
     rights_refresh(&r, 3 * GIB, 4 * MIB);
     expect(0xdf000, behind(0xdf000), 1, 7);
@@ -250,7 +251,7 @@ static void layers(void **state)
     expect(0xf0000, behind(GIB + 0xf0000), 1, 5);
     expect(0x100000, behind(0x100000), 1, 7);
     expect(2 * MIB, behind(2 * MIB), 2, 7);
-    expect(GIB + 0xf0000, behind(GIB + 0xf0000), 3, 7);
+    expect(GIB + 0xf0000, behind(GIB + 0xf0000), 2, 7);
     expect(3 * GIB + 2 * MIB, 0x2200000, 2, 7);
     expect_none(3 * GIB + 4 * MIB);
     assert_int_equal(rights_fault(&r, 0xe0000, EPT_WRITE), -EFAULT);
@@ -268,7 +269,7 @@ static void layers(void **state)
     assert_int_equal(rights_change(&r, 0xf0000, 4096, REASON_WATCH_EXECUTE, 0), 0);
     expect(0xf0000, behind(GIB + 0xf0000), 1, 1);
     assert_int_equal(rights_fault(&r, GIB + 0xf0000, EPT_WRITE), 0);
-    expect(GIB + 0xf0000, behind(GIB + 0xf0000), 3, 7); /* the address's, not the frame's */
+    expect(GIB + 0xf0000, behind(GIB + 0xf0000), 2, 7); /* the address's, not the frame's */
     assert_int_equal(rights_fault(&r, 0xf0000, EPT_EXECUTE), -EAGAIN);
     assert_int_equal(rights_fault(&r, 0xf0000, EPT_WRITE), -EFAULT);
     assert_int_equal(rights_change(&r, 0xf0000, 4096, 0, REASON_WATCH_EXECUTE), 0);
@@ -286,7 +287,7 @@ static void layers(void **state)
     expect(3 * GIB + 6 * MIB, 0x2200000, 2, 7);
     lay(NULL, 0, 0xe0000, 0x100000);
     rights_refresh(&r, 3 * GIB + 4 * MIB, 4 * MIB);
-    expect(0xe0000, behind(0xe0000), 3, 7);
+    expect(0xe0000, behind(0xe0000), 2, 7);
     expect_none(3 * GIB + 4 * MIB);
     rights_reap(&r, rights_retired(&r));
 }
@@ -514,7 +515,7 @@ static void views(void **state)
     assert_int_equal(seen(&w, 0xfee00000), 0);
     assert_int_equal(seen(&w, GIB + 0x5000), 0x7000000 | 0x73);
     assert_int_equal(seen(&w, GIB + 0x4000), behind(GIB + 0x4000) | 0x37);
-    expect(GIB + 0x5000, behind(GIB + 0x5000), 3, 7);
+    expect(GIB + 0x5000, behind(GIB + 0x5000), 2, 7);
     ept_window_close(&w);
     assert_int_equal(rights_move(&r, &w, 0xfed00000, GIB + 0x5000), 0); /* nothing stands there */
     assert_int_equal(seen(&w, GIB + 0x5000), 0);
@@ -527,33 +528,109 @@ static void exhaustion(void **state)
     make(&large, two, 2);
     uint64_t used = mock_used;
 
-    for (unsigned more = 0; more < 7; more++) {
+    for (unsigned more = 0; more < 6; more++) {
         mock_limit = used + more;
         int result = rights_change(&r, GIB + 4096, 4096, REASON_WATCH_WRITE, 0);
-        assert_int_equal(result, more < 6 ? -ENOMEM : 0); /* 4 for reasons, 2 for leaves */
+        assert_int_equal(result, more < 5 ? -ENOMEM : 0); /* 4 for reasons, 1 for leaves */
         if (more >= 4) {
             assert_true(rights_lookup(&r, GIB + 4096, &leaf) < 0 || !(leaf.entry & EPT_WRITE));
             assert_int_equal(rights_reasons(&r, GIB + 4096), REASON_WATCH_WRITE);
             assert_int_equal(rights_fault(&r, GIB + 4096, EPT_WRITE), -EAGAIN);
-            assert_int_equal(rights_fault(&r, GIB, EPT_WRITE), more < 6 ? -ENOMEM : 0);
+            assert_int_equal(rights_fault(&r, GIB, EPT_WRITE), more < 5 ? -ENOMEM : 0);
         } else {
-            expect(GIB + 4096, behind(GIB + 4096), 3, 7);
+            expect(GIB + 4096, behind(GIB + 4096), 2, 7);
         }
         mock_limit = MOCK_FRAMES;
         assert_int_equal(rights_fault(&r, GIB, EPT_WRITE), 0);
         assert_int_equal(rights_change(&r, GIB + 4096, 4096, 0, REASON_WATCH_WRITE), 0);
         rights_reap(&r, rights_retired(&r));
         assert_int_equal(mock_used, used);
-        expect(GIB + 4096, behind(GIB + 4096), 3, 7);
+        expect(GIB + 4096, behind(GIB + 4096), 2, 7);
     }
     rights_destroy(&r);
-    for (unsigned limit = 0; limit < 5; limit++) {
+    mock_limit = mock_used;
+    assert_int_equal(rights_init(&r, &gm, &large, NULL), -ENOMEM);
+    /* What there is no memory for is missed. */
+    for (unsigned limit = 1; limit < 6; limit++) {
         mock_limit = mock_used + limit;
-        assert_int_equal(rights_init(&r, &gm, &large, NULL), limit < 4 ? -ENOMEM : 0);
+        assert_int_equal(rights_init(&r, &gm, &large, NULL), 0);
+        rights_fill(&r);
+        assert_int_equal(rights_lookup(&r, 0, &leaf), limit < 3 ? -ENOENT : 0);
+        assert_int_equal(rights_lookup(&r, GIB, &leaf), limit < 4 ? -ENOENT : 0);
         rights_destroy(&r);
     }
     mock_limit = MOCK_FRAMES;
     assert_int_equal(rights_init(&r, &gm, &large, NULL), 0);
+}
+
+/* RAM that is not there yet: no leaf, whoever asks; with its frames it has one, and so have those
+ * that came with it. */
+static void not_there_yet(void **state)
+{
+    const struct guest_memory_region region = {0, 6 * GIB};
+
+    assert_int_equal(guest_memory_create(&gm, FRAME_VM, &region, 1), 0);
+    assert_int_equal(rights_init(&r, &gm, &large, NULL), 0);
+    rights_fill(&r);
+    expect_none(0);
+    assert_int_equal(rights_fault(&r, 5 * GIB, EPT_READ), -EAGAIN);
+    assert_int_equal(rights_fault(&r, 6 * GIB, EPT_READ), -EFAULT);
+    assert_int_equal(guest_memory_touch(&gm, 5 * GIB + 4096), 0);
+    expect_none(5 * GIB);
+    assert_int_equal(rights_fault(&r, 5 * GIB + 4096, EPT_WRITE), 0);
+    expect(5 * GIB, behind(5 * GIB), 2, 7);
+    expect_none(5 * GIB + 2 * MIB);
+    /* Reasons are there before. */
+    assert_int_equal(rights_change(&r, 8 * MIB, 4096, REASON_WATCH_WRITE, 0), 0);
+    assert_false(rights_blames(&r, 8 * MIB, EPT_WRITE, REASONS_WATCH));
+    assert_int_equal(guest_memory_touch(&gm, 8 * MIB), 0);
+    assert_true(rights_blames(&r, 8 * MIB, EPT_WRITE, REASONS_WATCH));
+    assert_int_equal(rights_fault(&r, 8 * MIB, EPT_READ), 0);
+    expect(8 * MIB, behind(8 * MIB), 1, EPT_READ | EPT_EXECUTE);
+    expect(8 * MIB + 4096, behind(8 * MIB + 4096), 1, 7);
+    /* What came while EPT was not asked. */
+    mock_max_order = 0;
+    assert_int_equal(guest_memory_write(&gm, 3 * GIB + 4096, "a", 1), 0);
+    rights_fill(&r);
+    expect(3 * GIB + 4096, behind(3 * GIB + 4096), 1, 7);
+    expect_none(3 * GIB);
+    /* Cleared, nothing is left of it. */
+    uint32_t done = 0;
+    while (guest_memory_clear_some(&gm, &done))
+        ;
+    rights_drop(&r);
+    rights_fill(&r);
+    expect_none(3 * GIB + 4096);
+    expect_none(5 * GIB);
+}
+
+/* A touch that has been promised finds its tables, too, when nothing else is left. */
+static void tables_are_promised(void **state)
+{
+    static const struct guest_memory_region regions[] = {
+        {0, 6 * MIB}, {GIB, MIB}, {5 * GIB, 4 * MIB}};
+    const struct vmx_features *const features[] = {&large, &small};
+
+    for (unsigned i = 0; i < 4; i++) {
+        mock_reset();
+        mock_max_order = i & 1 ? 0 : FRAME_ORDER_2M;
+        mock_first = 8 * MIB / PAGE_SIZE;
+        assert_int_equal(guest_memory_create(&gm, FRAME_VM, regions, 3), 0);
+        assert_int_equal(rights_tables(&gm, features[i / 2]), i / 2 ? 3 + 1 + 2 + 6 : 6);
+        assert_int_equal(guest_memory_promise(&gm, rights_tables(&gm, features[i / 2])), 0);
+        mock_first = 1;
+        assert_int_equal(rights_init(&r, &gm, features[i / 2], NULL), 0);
+        mock_limit = mock_used + mock_promised;
+        for (unsigned n = 0; n < 3; n++) {
+            for (uint64_t at = 0; at < regions[n].size; at += PAGE_SIZE) {
+                assert_int_equal(guest_memory_touch(&gm, regions[n].gpa + at), 0);
+                assert_int_equal(rights_fault(&r, regions[n].gpa + at, EPT_WRITE), 0);
+            }
+        }
+        assert_int_equal(guest_memory_there(&gm), 11 * MIB / PAGE_SIZE);
+        rights_destroy(&r);
+        guest_memory_destroy(&gm);
+    }
 }
 
 /* --- against an array --- */
@@ -712,6 +789,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(layers_and_views, fresh, all_back),
         cmocka_unit_test_setup_teardown(views, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
+        cmocka_unit_test_setup_teardown(not_there_yet, fresh, all_back),
+        cmocka_unit_test_setup_teardown(tables_are_promised, fresh, all_back),
         cmocka_unit_test_setup_teardown(like_an_array, fresh, all_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
