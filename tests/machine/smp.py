@@ -12,7 +12,7 @@ from monitor import PROMPT, Monitor
 from shell import prove, random_initrd
 
 SLOW, SOAK = {"slow": True}, {"soak": True}
-SMP = ["smp_topology", "smp_ping", "smp_yield", "smp_lock", "smp_tsc", "smp_init", "smp_absent", "smp_self_init",
+SMP = ["smp_topology", "smp_ping", "smp_yield", "smp_lock", "smp_touch", "smp_tsc", "smp_init", "smp_absent", "smp_self_init",
        "smp_eip_wrap", "smp_reset",
        "smp_nmi", "smp_broadcast", "smp_state", "smp_pic", "smp_apic_base", "smp_former_boot", "smp_devices"]
 
