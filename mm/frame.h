@@ -61,6 +61,8 @@ bool frame_promise(struct frame_promise *p, uint64_t blocks, uint64_t pages,
                    uint64_t extra) MUST_CHECK;
 /* Nobody keeps it free any more. */
 void frame_promise_end(struct frame_promise *p);
+/* So many pages more. False: there are not so many. */
+bool frame_promise_more(struct frame_promise *p, uint64_t pages) MUST_CHECK;
 /* So many of its pages are not wanted. */
 void frame_promise_less(struct frame_promise *p, uint64_t pages);
 /* One of its blocks is to come as pages. */

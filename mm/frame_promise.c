@@ -53,6 +53,16 @@ void frame_promise_end(struct frame_promise *p)
     spin_unlock(&pool->lock);
 }
 
+bool frame_promise_more(struct frame_promise *p, uint64_t pages)
+{
+    spin_lock(&pool->lock);
+    bool there = frames_unpromised() >= pages;
+    if (there)
+        add(p, 0, pages);
+    spin_unlock(&pool->lock);
+    return there;
+}
+
 void frame_promise_less(struct frame_promise *p, uint64_t pages)
 {
     spin_lock(&pool->lock);

@@ -8,9 +8,16 @@
 
 /* Under the lock of struct guest_ram. */
 struct guest_balloon {
-    uint64_t left, gone; /* frames that have left, and those of them that are nobody's; atomic */
-    paddr leaving[LEAVING];
+    uint64_t left, gone;    /* frames that have left, and those of them that are nobody's; atomic */
+    paddr leaving[LEAVING]; /* with WHOLE, a block of 2 MiB */
 };
+
+#define WHOLE BIT(0)
+
+static unsigned order_of(paddr leaving)
+{
+    return leaving & WHOLE ? FRAME_ORDER_2M : FRAME_ORDER_4K;
+}
 
 int guest_memory_balloon(struct guest_memory *gm)
 {
@@ -18,39 +25,57 @@ int guest_memory_balloon(struct guest_memory *gm)
     return gm->balloon ? 0 : -ENOMEM;
 }
 
+static void free_leaving(paddr leaving)
+{
+    frame_free(frame_of(leaving), order_of(leaving));
+}
+
 void guest_balloon_destroy(struct guest_balloon *b)
 {
     if (!b)
         return;
     for (; b->gone < b->left; b->gone++)
-        frame_free(b->leaving[b->gone % LEAVING], FRAME_ORDER_4K);
+        free_leaving(b->leaving[b->gone % LEAVING]);
     heap_free(b);
 }
 
 /* --- one word for each page --- */
 
-/* A 2 MiB block becomes pages, in place; or what nobody has touched, without any. word: as it is.
+/* A chunk becomes pages: a block in place, or what nobody has touched, without any. word: as it is.
  */
-static int split_chunk(struct guest_memory *gm, uint64_t *chunk, uint64_t word)
+static int split_chunk(uint64_t *chunk, uint64_t word)
 {
-    paddr table = guest_ram_table(gm->ram, 0), base = ALIGN_DOWN(word, PAGE_SIZE);
-    bool untouched = word == UNTOUCHED;
+    paddr table = guest_ram_table(0), base = ALIGN_DOWN(word, PAGE_SIZE);
+    uint64_t was = word;
 
     if (table == FRAME_NONE)
         return -ENOMEM;
-    for (unsigned i = 0; i < TABLE_ENTRIES && !untouched; i++)
+    for (unsigned i = 0; i < TABLE_ENTRIES && word != UNTOUCHED; i++)
         ((uint64_t *)phys_to_virt(table))[i] = base + i * PAGE_SIZE;
-    if (!__atomic_compare_exchange_n(chunk, &word, table | KIND_TABLE, false, __ATOMIC_RELEASE,
+    if (!__atomic_compare_exchange_n(chunk, &was, table | KIND_TABLE, false, __ATOMIC_RELEASE,
                                      __ATOMIC_RELAXED)) {
         frame_free(table, FRAME_ORDER_4K);
-        return word & BUSY ? -EAGAIN : -EBUSY; /* it is touched, or a layer has come */
+        return was & BUSY ? -EAGAIN : -EBUSY; /* it is touched, or a layer has come */
     }
-    if (untouched) {
-        frame_promise_split(&gm->ram->promise);
-        __atomic_fetch_add(&gm->ram->begun, 1, __ATOMIC_RELAXED);
-    } else {
+    if (word != UNTOUCHED)
         frame_split(base, FRAME_ORDER_2M, FRAME_ORDER_4K);
-    }
+    return 0;
+}
+
+/* The same of what nobody has touched: it was promised as a block, and now is as pages, with a
+ * table of EPT for them. */
+static int split_promise(struct guest_ram *ram, uint64_t *chunk, bool whole)
+{
+    if (whole && !frame_promise_more(&ram->tables, 1))
+        return -ENOMEM;
+    int result = split_chunk(chunk, UNTOUCHED);
+    if (result < 0 && whole)
+        frame_promise_less(&ram->tables, 1);
+    if (result < 0)
+        return result;
+    if (whole)
+        frame_promise_split(&ram->promise);
+    __atomic_fetch_add(&ram->begun, 1, __ATOMIC_RELAXED);
     return 0;
 }
 
@@ -67,14 +92,17 @@ static int page_entry(struct guest_memory *gm, const struct guest_memory_range *
         return -EAGAIN;
     if (word == UNTOUCHED && !gm->ram->promised)
         return -ENOENT; /* and nothing would come of it */
-    if (word == UNTOUCHED || (word & KIND_MASK) != KIND_TABLE) {
-        if (word != UNTOUCHED && frame_pinned(ALIGN_DOWN(word, PAGE_SIZE) + gpa % GUEST_CHUNK))
+    int result = 0;
+    if (word == UNTOUCHED) {
+        result = split_promise(gm->ram, chunk, guest_ram_whole(r, gpa));
+    } else if ((word & KIND_MASK) != KIND_TABLE) {
+        if (frame_pinned(ALIGN_DOWN(word, PAGE_SIZE) + gpa % GUEST_CHUNK))
             return -EBUSY;
-        int result = split_chunk(gm, chunk, word);
-        if (result < 0)
-            return result;
-        word = *chunk;
+        result = split_chunk(chunk, word);
     }
+    if (result < 0)
+        return result;
+    word = *chunk;
     *entry = table_entry(ALIGN_DOWN(word, PAGE_SIZE), gpa);
     return 0;
 }
@@ -119,12 +147,57 @@ int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame)
     return result;
 }
 
-void guest_memory_leave(struct guest_memory *gm, paddr frame)
+static bool any_pinned(paddr base, uint64_t pages)
+{
+    bool pinned = false;
+
+    for (uint64_t i = 0; i < pages && !pinned; i++)
+        pinned = frame_pinned(base + i * PAGE_SIZE);
+    return pinned;
+}
+
+static int give_block(struct guest_memory *gm, uint64_t gpa, paddr *block)
+{
+    const struct guest_memory_range *r = guest_memory_range(gm, gpa);
+    struct guest_ram *ram = gm->ram;
+
+    if (!r || !IS_ALIGNED(gpa, GUEST_CHUNK) || ram->promised)
+        return r ? -EINVAL : -EFAULT;
+    if (gm->balloon->left - gm->balloon->gone == LEAVING)
+        return -EAGAIN;
+    uint64_t *chunk = &r->chunks[chunk_index(r, gpa)];
+    uint64_t word = __atomic_load_n(chunk, __ATOMIC_RELAXED);
+    if (word & BUSY)
+        return -EAGAIN;
+    if (plain(word) == UNTOUCHED)
+        return -ENOENT;
+    *block = ALIGN_DOWN(word, PAGE_SIZE);
+    if (word & LAYERED || ((word & KIND_MASK) == KIND_2M && any_pinned(*block, TABLE_ENTRIES)))
+        return -EBUSY;
+    if ((word & KIND_MASK) != KIND_2M)
+        return -EINVAL;
+    if (!__atomic_compare_exchange_n(chunk, &word, UNTOUCHED, false, __ATOMIC_RELAXED,
+                                     __ATOMIC_RELAXED))
+        return -EBUSY; /* a layer has come */
+    __atomic_fetch_sub(&ram->begun, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_sub(&ram->there, TABLE_ENTRIES, __ATOMIC_RELAXED);
+    return 0;
+}
+
+int guest_memory_give_block(struct guest_memory *gm, uint64_t gpa, paddr *block)
+{
+    spin_lock(&gm->ram->lock);
+    int result = give_block(gm, gpa, block);
+    spin_unlock(&gm->ram->lock);
+    return result;
+}
+
+void guest_memory_leave(struct guest_memory *gm, paddr base, uint64_t size)
 {
     struct guest_balloon *b = gm->balloon;
 
     spin_lock(&gm->ram->lock);
-    b->leaving[b->left % LEAVING] = frame;
+    b->leaving[b->left % LEAVING] = base | (size == GUEST_CHUNK ? WHOLE : 0);
     __atomic_store_n(&b->left, b->left + 1, __ATOMIC_RELEASE);
     spin_unlock(&gm->ram->lock);
 }
@@ -140,20 +213,25 @@ uint64_t guest_memory_leaving(const struct guest_memory *gm)
     return left == __atomic_load_n(&b->gone, __ATOMIC_RELAXED) ? 0 : left;
 }
 
+bool guest_memory_settled(const struct guest_memory *gm, uint64_t leaving)
+{
+    return __atomic_load_n(&gm->balloon->gone, __ATOMIC_ACQUIRE) >= leaving;
+}
+
 /* Who had found out before it left where the page is may have pinned it since. */
 void guest_memory_let_go(struct guest_memory *gm, uint64_t leaving)
 {
     struct guest_balloon *b = gm->balloon;
 
     spin_lock(&gm->ram->lock);
-    for (; b->gone < leaving; __atomic_store_n(&b->gone, b->gone + 1, __ATOMIC_RELAXED)) {
+    for (; b->gone < leaving; __atomic_store_n(&b->gone, b->gone + 1, __ATOMIC_RELEASE)) {
         paddr frame = b->leaving[b->gone % LEAVING];
 
-        if (frame_pinned(frame)) { /* its turn comes again */
+        if (any_pinned(frame_of(frame), 1ULL << order_of(frame))) { /* its turn comes again */
             b->leaving[b->left % LEAVING] = frame;
             __atomic_store_n(&b->left, b->left + 1, __ATOMIC_RELEASE);
         } else {
-            frame_free(frame, FRAME_ORDER_4K);
+            free_leaving(frame);
         }
     }
     spin_unlock(&gm->ram->lock);

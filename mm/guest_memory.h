@@ -55,7 +55,7 @@ int guest_memory_create(struct guest_memory *gm, uint16_t owner,
  * can fail. Without that it gets what is left when it comes to that. -ENOMEM: there is not so much.
  */
 int guest_memory_promise(struct guest_memory *gm, uint64_t tables) MUST_CHECK;
-struct frame_promise *guest_memory_promised(const struct guest_memory *gm);
+struct frame_promise *guest_memory_tables(const struct guest_memory *gm);
 /* Give everything back; no EPT may map it any more and nothing may be pinned. Safe on a zeroed
  * struct. */
 void guest_memory_destroy(struct guest_memory *gm);
@@ -196,11 +196,18 @@ int guest_memory_balloon(struct guest_memory *gm) MUST_CHECK;
  * touched.
  */
 int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame) MUST_CHECK;
-void guest_memory_leave(struct guest_memory *gm, paddr frame);
+/*
+ * The same of the 2 MiB at gpa, which are as if nobody had touched them then. -EINVAL: they are
+ * promised, so that nothing would come of it, or there is no such block.
+ */
+int guest_memory_give_block(struct guest_memory *gm, uint64_t gpa, paddr *block) MUST_CHECK;
+void guest_memory_leave(struct guest_memory *gm, paddr base, uint64_t size);
 /* How many have left so far; 0: none of them is there yet. When every processor has done INVEPT,
  * and has looked for work, since then: guest_memory_let_go() gives them to the allocator, but for
  * those that are pinned. */
 uint64_t guest_memory_leaving(const struct guest_memory *gm);
+/* Whether that is so for all that had left when guest_memory_leaving() said this. */
+bool guest_memory_settled(const struct guest_memory *gm, uint64_t leaving);
 void guest_memory_let_go(struct guest_memory *gm, uint64_t leaving);
 /* How many pages the guest has given, and has not used again. */
 uint64_t guest_memory_given(const struct guest_memory *gm);

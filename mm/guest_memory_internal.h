@@ -25,7 +25,8 @@
 struct guest_ram {
     struct spinlock lock; /* RANK_MEMORY: over changes of which page of a table has a frame */
     struct frame_promise promise; /* what is left of it */
-    uint64_t tables;              /* frames of it for others' tables */
+    struct frame_promise tables;  /* and for tables of EPT, */
+    uint64_t fixed_tables;        /* which takes so many in any case */
     bool promised;                /* else it is nobody's business but the machine's what is left */
     paddr zero;                   /* a frame of zeroes: what is read where there is none */
     uint64_t begun;               /* chunks that are not untouched; atomic, as: */
@@ -87,7 +88,10 @@ static inline paddr frame_of(uint64_t entry)
 /* The page of RAM at gpa has a frame; so many bytes of the machine's memory are left to others
  * where it was not promised. -EFAULT: it is no RAM; -ENOMEM. */
 int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep) MUST_CHECK;
-/* A chunk's table in which no page has a frame yet. FRAME_NONE. */
-paddr guest_ram_table(struct guest_ram *ram, uint64_t keep) MUST_CHECK;
+/* A chunk's table in which no page has a frame yet. FRAME_NONE: there is no memory for it, or as
+ * much as is to be left to others. */
+paddr guest_ram_table(uint64_t keep) MUST_CHECK;
+/* Whether all of the chunk around gpa is RAM. */
+bool guest_ram_whole(const struct guest_memory_range *r, uint64_t gpa);
 
 void guest_balloon_destroy(struct guest_balloon *b);

@@ -9,9 +9,6 @@
 
 #define GPA_MAX GUEST_MEMORY_END
 
-/* Frames for tables that a chunk in pages takes: its own, and one of EPT. */
-#define CHUNK_TABLES 2u
-
 /* --- making it --- */
 
 static int regions_valid(const struct guest_memory_region *regions, unsigned count)
@@ -76,34 +73,50 @@ int guest_memory_create(struct guest_memory *gm, uint16_t owner,
 
 /* --- what is promised --- */
 
-/* All of its RAM, and what tables it takes. */
-static bool promise_all(const struct guest_memory *gm)
+/* How many chunks it has, and how many of them are RAM as a whole. */
+static uint64_t count_chunks(const struct guest_memory *gm, uint64_t *whole)
 {
-    uint64_t blocks = 0, chunks = 0;
+    uint64_t chunks = 0;
 
+    *whole = 0;
     for (uint32_t i = 0; i < gm->range_count; i++) {
         const struct guest_memory_range *r = &gm->ranges[i];
         uint64_t from = ALIGN_UP(r->gpa, GUEST_CHUNK);
         uint64_t to = ALIGN_DOWN(r->gpa + r->size, GUEST_CHUNK);
 
-        blocks += to > from ? (to - from) / GUEST_CHUNK : 0;
+        *whole += to > from ? (to - from) / GUEST_CHUNK : 0;
         chunks += r->count;
     }
-    uint64_t pages = gm->size / PAGE_SIZE - blocks * TABLE_ENTRIES;
-    return frame_promise(&gm->ram->promise, blocks,
-                         pages + (chunks - blocks) * CHUNK_TABLES + gm->ram->tables, CHUNK_TABLES);
+    return chunks;
+}
+
+/* All of its RAM, with a table for each chunk that will have to be one. */
+static bool promise_all(const struct guest_memory *gm)
+{
+    uint64_t whole, chunks = count_chunks(gm, &whole);
+    uint64_t pages = gm->size / PAGE_SIZE - whole * TABLE_ENTRIES;
+
+    return frame_promise(&gm->ram->promise, whole, pages + chunks - whole, 1);
+}
+
+/* EPT has a table for each of these, too. */
+static bool promise_tables(const struct guest_memory *gm)
+{
+    uint64_t whole, in_pages = count_chunks(gm, &whole) - gm->ram->promise.blocks;
+
+    return frame_promise(&gm->ram->tables, 0, gm->ram->fixed_tables + in_pages, 0);
 }
 
 int guest_memory_promise(struct guest_memory *gm, uint64_t tables)
 {
-    gm->ram->tables = tables;
-    gm->ram->promised = promise_all(gm);
+    gm->ram->fixed_tables = tables;
+    gm->ram->promised = promise_all(gm) && promise_tables(gm);
     return gm->ram->promised ? 0 : -ENOMEM;
 }
 
-struct frame_promise *guest_memory_promised(const struct guest_memory *gm)
+struct frame_promise *guest_memory_tables(const struct guest_memory *gm)
 {
-    return &gm->ram->promise;
+    return &gm->ram->tables;
 }
 
 /* --- frames come --- */
@@ -113,13 +126,23 @@ static void tally(uint64_t *what, uint64_t n)
     __atomic_fetch_add(what, n, __ATOMIC_RELAXED);
 }
 
-paddr guest_ram_table(struct guest_ram *ram, uint64_t keep)
+paddr guest_ram_table(uint64_t keep)
 {
-    paddr table = ram->promised ? frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL)
-                                : frame_alloc_keeping(FRAME_ORDER_4K, FRAME_KERNEL, keep);
+    paddr table = frame_alloc_keeping(FRAME_ORDER_4K, FRAME_KERNEL, keep);
 
-    if (table == FRAME_NONE)
-        table = frame_redeem(&ram->promise, FRAME_ORDER_4K, FRAME_KERNEL);
+    if (table != FRAME_NONE)
+        fill64(phys_to_virt(table), PAGE_LATER, TABLE_ENTRIES);
+    return table;
+}
+
+/* The same, and where nothing else is left, of what is promised. */
+static paddr new_table(struct guest_ram *ram, uint64_t keep)
+{
+    paddr table = guest_ram_table(ram->promised ? 0 : keep);
+
+    if (table != FRAME_NONE)
+        return table;
+    table = frame_redeem(&ram->promise, FRAME_ORDER_4K, FRAME_KERNEL);
     if (table != FRAME_NONE)
         fill64(phys_to_virt(table), PAGE_LATER, TABLE_ENTRIES);
     return table;
@@ -149,7 +172,7 @@ static uint64_t new_chunk(const struct guest_memory *gm, bool whole, uint64_t ke
         tally(&gm->ram->there, TABLE_ENTRIES);
         return base | KIND_2M;
     }
-    base = guest_ram_table(gm->ram, keep);
+    base = new_table(gm->ram, keep);
     return base == FRAME_NONE ? UNTOUCHED : base | KIND_TABLE;
 }
 
@@ -213,16 +236,23 @@ static int back_page(const struct guest_memory *gm, uint64_t *entry, uint64_t ke
     return result;
 }
 
+bool guest_ram_whole(const struct guest_memory_range *r, uint64_t gpa)
+{
+    uint64_t from = ALIGN_DOWN(gpa, GUEST_CHUNK);
+
+    return from >= r->gpa && r->size - (from - r->gpa) >= GUEST_CHUNK;
+}
+
 int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep)
 {
     const struct guest_memory_range *r = guest_memory_range(gm, gpa);
 
     if (!r)
         return -EFAULT;
-    uint64_t word = plain(chunk_word(r, gpa)), from = ALIGN_DOWN(gpa, GUEST_CHUNK);
+    uint64_t word = plain(chunk_word(r, gpa));
     if (word == UNTOUCHED) {
-        bool whole = from >= r->gpa && r->size - (from - r->gpa) >= GUEST_CHUNK;
-        int result = begin_chunk(gm, &r->chunks[chunk_index(r, gpa)], whole, keep);
+        int result =
+            begin_chunk(gm, &r->chunks[chunk_index(r, gpa)], guest_ram_whole(r, gpa), keep);
         if (result < 0)
             return result;
         word = plain(chunk_word(r, gpa));
@@ -314,7 +344,7 @@ bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)
             end_chunk(ram, word, false);
             ram->begun--;
             /* What had been given back is wanted again, and what came in pages, in blocks. */
-            if (!ram->begun && (!ram->promised || promise_all(gm)))
+            if (!ram->begun && (!ram->promised || (promise_all(gm) && promise_tables(gm))))
                 ram->given = 0;
             return true;
         }
@@ -338,6 +368,7 @@ void guest_memory_destroy(struct guest_memory *gm)
     }
     if (ram) {
         frame_promise_end(&ram->promise);
+        frame_promise_end(&ram->tables);
         frame_free(ram->zero, FRAME_ORDER_4K);
     }
     heap_free(ram);

@@ -114,7 +114,22 @@ void device_memory_unpin(struct device *d, paddr address, uint64_t length)
 
 int device_memory_give(struct device *d, uint64_t gpa)
 {
-    return d->board->cpus->give(d->board->owner, gpa);
+    return d->board->cpus->give(d->board->owner, gpa, PAGE_SIZE);
+}
+
+int device_memory_give_block(struct device *d, uint64_t gpa)
+{
+    return d->board->cpus->give(d->board->owner, gpa, DEVICE_BLOCK);
+}
+
+uint64_t device_memory_leaving(struct device *d)
+{
+    return guest_memory_leaving(d->board->memory);
+}
+
+bool device_memory_settled(struct device *d, uint64_t leaving)
+{
+    return guest_memory_settled(d->board->memory, leaving);
 }
 
 void device_memory_given(struct device *d)

@@ -28,9 +28,9 @@ struct board_cpus {
     void (*eoi)(void *owner);
     /* Something else stands in that range of guest-physical memory. With the bus's lock held. */
     void (*memory)(void *owner, uint64_t gpa, uint64_t size);
-    /* The guest gives a page back: as device_memory_give(); and device_memory_given(). With a
-     * device's lock held. */
-    int (*give)(void *owner, uint64_t gpa);
+    /* The guest gives a page back, or 2 MiB: as device_memory_give(); and device_memory_given().
+     * With a device's lock held. */
+    int (*give)(void *owner, uint64_t gpa, uint64_t size);
     void (*given)(void *owner);
     /* End or restart the VM once the running instruction has completed. */
     void (*request)(void *owner, enum vm_request request, const char *why);

@@ -62,6 +62,7 @@ struct device_host {
     /* NULL: the guest does not run. Or: when this returns, all processors that run it have left
      * whatever they were doing with devices. Without locks. */
     void (*settle)(void *context);
+    bool overcommits; /* no RAM is promised to the VM: what it does not use is others' */
     uint64_t memory_below_4g, memory_above_4g; /* bytes of RAM, as firmware counts them */
     const void *firmware; /* the file's bytes, which stay in place; NULL: it has none */
     uint64_t firmware_size;

@@ -125,6 +125,14 @@ void device_memory_unpin(struct device *d, paddr address, uint64_t length);
  */
 int device_memory_give(struct device *d, uint64_t gpa) MUST_CHECK;
 void device_memory_given(struct device *d);
+/* The same of the 2 MiB at gpa, which are as if nobody had touched them then. -EINVAL: these cannot
+ * be given as one. */
+#define DEVICE_BLOCK GUEST_CHUNK
+int device_memory_give_block(struct device *d, uint64_t gpa) MUST_CHECK;
+/* How much has been given so far whose frames are still in some processor's hands, 0: nothing; and
+ * whether that is over. */
+uint64_t device_memory_leaving(struct device *d);
+bool device_memory_settled(struct device *d, uint64_t leaving);
 /* The page at gpa has a frame again, a zeroed one if it had none. -EFAULT: it is no RAM; -ENOMEM:
  * no frame is left. */
 int device_memory_back(struct device *d, uint64_t gpa) MUST_CHECK;

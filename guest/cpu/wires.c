@@ -93,18 +93,19 @@ static void memory(void *owner, uint64_t gpa, uint64_t size)
 }
 
 /* Whoever looks on keeps it where it is. */
-static int give(void *owner, uint64_t gpa)
+static int give(void *owner, uint64_t gpa, uint64_t size)
 {
     struct vm *vm = owner;
-    paddr frame;
+    paddr base;
 
-    if (vm->debugged || rights_reasons(&vm->rights, gpa))
+    if (vm->debugged || rights_reasons(&vm->rights, gpa, size))
         return -EBUSY;
-    int result = guest_memory_give(&vm->memory, gpa, &frame);
+    int result = size == PAGE_SIZE ? guest_memory_give(&vm->memory, gpa, &base)
+                                   : guest_memory_give_block(&vm->memory, gpa, &base);
     if (result < 0)
         return result;
-    rights_withdraw(&vm->rights, gpa);
-    guest_memory_leave(&vm->memory, frame);
+    rights_withdraw(&vm->rights, gpa, size);
+    guest_memory_leave(&vm->memory, base, size);
     return 0;
 }
 

@@ -185,12 +185,10 @@ void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size)
     spin_unlock(&r->lock);
 }
 
-void rights_withdraw(struct rights *r, uint64_t gpa)
+void rights_withdraw(struct rights *r, uint64_t gpa, uint64_t size)
 {
-    uint64_t page = ALIGN_DOWN(gpa, PAGE_SIZE);
-
     spin_lock(&r->lock);
-    (void)!update(r, page, page + PAGE_SIZE);
+    (void)!update(r, gpa, gpa + size);
     spin_unlock(&r->lock);
 }
 
@@ -225,13 +223,14 @@ int rights_change(struct rights *r, uint64_t gpa, uint64_t size, unsigned add, u
     return result;
 }
 
-unsigned rights_reasons(struct rights *r, uint64_t gpa)
+unsigned rights_reasons(struct rights *r, uint64_t gpa, uint64_t size)
 {
+    uint64_t end = MIN(gpa + size, MARKS_END);
     unsigned level, reasons = 0;
 
     spin_lock(&r->lock);
-    if (gpa < MARKS_END)
-        reasons = marks_at(&r->reasons, gpa, &level);
+    for (; gpa < end; gpa = ALIGN_DOWN(gpa, marks_span(level)) + marks_span(level))
+        reasons |= marks_at(&r->reasons, gpa, &level);
     spin_unlock(&r->lock);
     return reasons;
 }
@@ -342,7 +341,7 @@ int rights_init(struct rights *r, const struct guest_memory *memory,
     spin_init(&r->lock, RANK_GUEST);
     r->memory = memory;
     int result = ept_create(&r->ept, features, mtrr, 0);
-    r->ept.promise = guest_memory_promised(memory);
+    r->ept.promise = guest_memory_tables(memory);
     return result;
 }
 

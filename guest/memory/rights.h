@@ -82,10 +82,11 @@ int rights_change(struct rights *r, uint64_t gpa, uint64_t size, unsigned add,
 /* What guest_memory_lookup() says of a range (page aligned, below 2^48) is not what it was. Without
  * memory for tables the leaves come back by faults. */
 void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size);
-/* The page at gpa has been given back (guest_memory_give()): EPT has no leaf for it any more. */
-void rights_withdraw(struct rights *r, uint64_t gpa);
-/* Those of the page at gpa. */
-unsigned rights_reasons(struct rights *r, uint64_t gpa);
+/* What was at gpa (page aligned, as size) has been given back (guest_memory_give()): EPT has no
+ * leaf for it any more. */
+void rights_withdraw(struct rights *r, uint64_t gpa, uint64_t size);
+/* Those of the page at gpa; or of any page up to gpa + size. */
+unsigned rights_reasons(struct rights *r, uint64_t gpa, uint64_t size);
 /* Whether these reasons refuse an access that wants these rights, and nothing else does. */
 bool rights_blames(struct rights *r, uint64_t gpa, unsigned access, unsigned reasons);
 /* The rights that these reasons leave of all. */

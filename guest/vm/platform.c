@@ -144,6 +144,7 @@ static struct device_host host_of(struct vm *vm)
         .port_put = vm_events->port_output,
         .log = log_text,
         .random = random_numbers,
+        .overcommits = vm->config->overcommit,
         .line = line,
         .disk = disk_open,
         .net = net_open,

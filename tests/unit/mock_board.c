@@ -200,7 +200,41 @@ int device_memory_give(struct device *d, uint64_t gpa)
     board->given[page] = true;
     board->all_given++;
     board->leaving++;
+    board->left++;
     return 0;
+}
+
+int device_memory_give_block(struct device *d, uint64_t gpa)
+{
+    struct board *board = d->board;
+    uint64_t first = gpa / PAGE_SIZE;
+
+    if (gpa % DEVICE_BLOCK)
+        abort();
+    if (first >= MOCK_PAGES)
+        return -EFAULT;
+    if (board->give_error)
+        return board->give_error;
+    if (board->leaving_most && board->leaving == board->leaving_most)
+        return -EAGAIN;
+    if (board->given[first])
+        return -ENOENT;
+    for (uint64_t i = first; i < first + DEVICE_BLOCK / PAGE_SIZE; i++)
+        board->given[i] = true;
+    board->all_given += DEVICE_BLOCK / PAGE_SIZE;
+    board->leaving++;
+    board->left++;
+    return 0;
+}
+
+uint64_t device_memory_leaving(struct device *d)
+{
+    return d->board->left == d->board->gone ? 0 : d->board->left;
+}
+
+bool device_memory_settled(struct device *d, uint64_t leaving)
+{
+    return d->board->gone >= leaving;
 }
 
 void device_memory_given(struct device *d)
@@ -208,6 +242,8 @@ void device_memory_given(struct device *d)
     d->board->frames += d->board->leaving;
     d->board->leaving = 0;
     d->board->told++;
+    if (!d->board->unsettled)
+        d->board->gone = d->board->left;
 }
 
 int device_memory_back(struct device *d, uint64_t gpa)

@@ -33,6 +33,8 @@ struct board {
     bool given[MOCK_PAGES]; /* pages that were given back, */
     unsigned all_given;     /* how many, */
     unsigned leaving;       /* and of these not told by device_memory_given() yet, */
+    uint64_t left, gone;    /* of all that has left, and of these settled: */
+    bool unsettled;         /* not by device_memory_given() alone */
     unsigned told;          /* which was called so often */
     unsigned leaving_most;  /* 0: as many as there are */
     int give_error;         /* what device_memory_give() says, if it is not 0 */

@@ -133,6 +133,16 @@ bool frame_promise(struct frame_promise *p, uint64_t blocks, uint64_t pages, uin
     return kept;
 }
 
+bool frame_promise_more(struct frame_promise *p, uint64_t pages)
+{
+    MOCK_GUARD
+    bool there = mock_used + mock_promised + pages <= mock_limit;
+
+    if (there)
+        mock_promise(p, 0, pages);
+    return there;
+}
+
 void frame_promise_less(struct frame_promise *p, uint64_t pages)
 {
     MOCK_GUARD

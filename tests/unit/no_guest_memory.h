@@ -51,6 +51,16 @@ int guest_memory_back(const struct guest_memory *gm, uint64_t gpa)
     return -EFAULT;
 }
 
+uint64_t guest_memory_leaving(const struct guest_memory *gm)
+{
+    return 0;
+}
+
+bool guest_memory_settled(const struct guest_memory *gm, uint64_t leaving)
+{
+    return true;
+}
+
 void guest_memory_unpin(paddr address, uint64_t length)
 {
 }

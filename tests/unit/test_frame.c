@@ -429,7 +429,12 @@ static void test_promise(void **state)
     assert_int_equal(p.blocks, 1);
     assert_true(frame_redeem(&p, FRAME_ORDER_4K, FRAME_VM) != FRAME_NONE); /* of the other block */
     assert_int_equal(p.blocks, 0);
-    frame_promise_less(&p, 11);
+    assert_false(frame_promise_more(&p, 1));
+    frame_promise_less(&p, 12);
+    assert_int_equal(p.pages, 499);
+    assert_int_equal(free_pages(), 12);
+    assert_false(frame_promise_more(&p, 13));
+    assert_true(frame_promise_more(&p, 1));
     assert_int_equal(p.pages, 500);
     assert_int_equal(free_pages(), 11);
     frame_promise_end(&p);
@@ -467,6 +472,35 @@ static void test_promise_in_pieces(void **state)
     assert_int_equal(p.pages, 2);
     assert_int_equal(free_pages(), small + (count - 3) * 511 - 2);
     frame_promise_end(&p);
+}
+
+/* Who wants more than a page in one piece does not get it from a block that is promised, be there
+ * as many pages apart. */
+static void test_promise_among_crumbs(void **state)
+{
+    struct frame_promise p = {0};
+    paddr block[64];
+    unsigned count = 0;
+
+    while (count < 64 && (block[count] = frame_alloc(FRAME_ORDER_2M, FRAME_KERNEL)) != FRAME_NONE)
+        count++;
+    for (unsigned order = 8; order < 9; order--)
+        while (frame_alloc(order, FRAME_KERNEL) != FRAME_NONE)
+            ;
+    frame_split(block[0], FRAME_ORDER_2M, FRAME_ORDER_4K);
+    for (unsigned i = 0; i < 512; i += 2)
+        frame_free(block[0] + i * PAGE_SIZE, FRAME_ORDER_4K);
+    for (unsigned i = 1; i < count; i++)
+        frame_free(block[i], FRAME_ORDER_2M);
+    assert_true(frame_promise(&p, count - 1, 0, 0));
+    assert_int_equal(free_pages(), 256);
+    for (unsigned order = 1; order < 9; order++)
+        assert_true(frame_alloc(order, FRAME_KERNEL) == FRAME_NONE);
+    for (unsigned i = 0; i < 256; i++)
+        assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) != FRAME_NONE);
+    for (unsigned i = 1; i < count; i++)
+        assert_true(frame_redeem(&p, FRAME_ORDER_2M, FRAME_VM) != FRAME_NONE);
+    assert_int_equal(free_pages(), 0);
 }
 
 /* Whatever others take and give back meanwhile, who has a promise gets what it says. */
@@ -595,6 +629,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promise, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promise_in_pieces, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_promise_among_crumbs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promise_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clear_ahead, setup, teardown),
     };

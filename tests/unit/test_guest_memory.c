@@ -497,7 +497,7 @@ static int give(uint64_t gpa)
     int result = guest_memory_give(&gm, gpa, &frame);
 
     if (result == 0)
-        guest_memory_leave(&gm, frame);
+        guest_memory_leave(&gm, frame, PAGE_SIZE);
     return result;
 }
 
@@ -640,7 +640,7 @@ static void given_and_pinned(void **state)
     uint64_t used = mock_used;
     assert_int_equal(guest_memory_give(&gm, GIB, &frame), 0);
     assert_true(frame_pin(frame)); /* by who had found it just before */
-    guest_memory_leave(&gm, frame);
+    guest_memory_leave(&gm, frame, PAGE_SIZE);
     guest_memory_let_go(&gm, guest_memory_leaving(&gm));
     assert_int_equal(mock_used, used);
     assert_true(guest_memory_leaving(&gm) > 0);

@@ -199,7 +199,7 @@ static void promised_tables(void **state)
     while (guest_memory_clear_some(&gm, &done))
         ;
     assert_int_equal(mock_promised, 512 + 7);
-    struct frame_promise *p = guest_memory_promised(&gm);
+    struct frame_promise *p = guest_memory_tables(&gm);
     for (unsigned i = 0; i < 7; i++) {
         paddr table = frame_redeem(p, FRAME_ORDER_4K, FRAME_KERNEL);
         assert_true(table != FRAME_NONE);
@@ -259,7 +259,7 @@ static int give(uint64_t gpa)
     int result = guest_memory_give(&gm, gpa, &frame);
 
     if (result == 0) {
-        guest_memory_leave(&gm, frame);
+        guest_memory_leave(&gm, frame, PAGE_SIZE);
         guest_memory_let_go(&gm, guest_memory_leaving(&gm));
     }
     return result;
@@ -272,10 +272,10 @@ static void given_untouched(void **state)
     assert_int_equal(guest_memory_balloon(&gm), 0);
     assert_int_equal(give(PAGE_SIZE), -ENOENT);
     assert_int_equal(guest_memory_given(&gm), 1);
-    assert_int_equal(mock_promised, 1023);
+    assert_int_equal(mock_promised, 1023 + 1); /* EPT has another table for it */
     assert_int_equal(give(PAGE_SIZE), -ENOENT);
     assert_int_equal(guest_memory_given(&gm), 1);
-    assert_int_equal(mock_promised, 1023);
+    assert_int_equal(mock_promised, 1023 + 1);
     /* Its neighbour still is. */
     mock_limit = mock_used + mock_promised;
     assert_int_equal(guest_memory_touch(&gm, 0), 0);
@@ -290,7 +290,22 @@ static void given_untouched(void **state)
     assert_int_equal(guest_memory_given(&gm), 2);
     for (uint64_t gpa = 3 * PAGE_SIZE; gpa < 4 * MIB; gpa += PAGE_SIZE)
         assert_int_equal(guest_memory_touch(&gm, gpa), 0);
-    assert_int_equal(mock_promised, 0);
+    assert_int_equal(mock_promised, 1);
+}
+
+/* Where nothing is left a page that nobody has touched stays promised, and can be touched. */
+static void given_without_memory(void **state)
+{
+    create(4 * MIB, true);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    for (unsigned left = 0; left < 2; left++) {
+        mock_limit = mock_used + mock_promised + left;
+        assert_int_equal(give(PAGE_SIZE), -ENOMEM);
+        assert_int_equal(guest_memory_given(&gm), 0);
+        assert_int_equal(mock_promised, 1024);
+    }
+    assert_int_equal(guest_memory_touch(&gm, PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_there(&gm), 512);
 }
 
 static void given_without_promise(void **state)
@@ -309,6 +324,77 @@ static void given_without_promise(void **state)
     assert_int_equal(guest_memory_there(&gm), 0);
     assert_int_equal(guest_memory_touch(&gm, PAGE_SIZE), 0);
     assert_int_equal(guest_memory_given(&gm), 0);
+}
+
+static int give_block(uint64_t gpa, paddr *block)
+{
+    int result = guest_memory_give_block(&gm, gpa, block);
+
+    if (result == 0)
+        guest_memory_leave(&gm, *block, 2 * MIB);
+    return result;
+}
+
+/* A whole block that is free in the guest: as if nobody had touched it. */
+static void given_as_a_block(void **state)
+{
+    const struct guest_memory_layer l = {4 * MIB, PAGE_SIZE, 0, GUEST_LAYER_NOTHING, true, true};
+    paddr block, at;
+    uint64_t length;
+
+    create(9 * MIB, false);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(give_block(2 * MIB, &block), -ENOENT);
+    assert_int_equal(give_block(2 * MIB + PAGE_SIZE, &block), -EINVAL);
+    assert_int_equal(give_block(10 * MIB, &block), -EFAULT);
+    for (uint64_t gpa = 0; gpa < 9 * MIB; gpa += PAGE_SIZE)
+        assert_int_equal(put(gpa, 1), 0);
+    uint64_t used = mock_used;
+    assert_int_equal(give_block(8 * MIB, &block), -EINVAL); /* it is no block */
+    assert_int_equal(give_block(2 * MIB, &block), 0);
+    assert_int_equal(byte_at(2 * MIB), 0);
+    assert_int_equal(guest_memory_there(&gm), 9 * 256 - 512);
+    assert_int_equal(mock_used, used);
+    uint64_t leaving = guest_memory_leaving(&gm);
+    assert_false(guest_memory_settled(&gm, leaving));
+    /* Used again before that: another one. */
+    assert_int_equal(put(2 * MIB, 2), 0);
+    struct guest_frame fr;
+    assert_int_equal(guest_memory_lookup(&gm, 2 * MIB, &fr), 0);
+    assert_true(fr.hpa != block);
+    assert_int_equal(byte_at(2 * MIB + PAGE_SIZE), 0);
+    guest_memory_let_go(&gm, leaving);
+    assert_true(guest_memory_settled(&gm, leaving));
+    assert_int_equal(guest_memory_leaving(&gm), 0);
+    assert_int_equal(mock_used, used);
+    /* Not while hardware has a page of it, nor where layers lie; nor if one comes in between. */
+    assert_int_equal(guest_memory_pin(&gm, 3 * MIB, 8, true, &at, &length), 0);
+    assert_int_equal(give_block(2 * MIB, &block), -EBUSY);
+    guest_memory_unpin(at, length);
+    set(&l, 1);
+    assert_int_equal(give_block(4 * MIB, &block), -EBUSY);
+    assert_int_equal(give_block(2 * MIB, &block), 0);
+    assert_true(frame_pin(block + 77 * PAGE_SIZE)); /* by who had found it just before */
+    leaving = guest_memory_leaving(&gm);
+    guest_memory_let_go(&gm, leaving);
+    assert_true(guest_memory_settled(&gm, leaving));
+    assert_true(guest_memory_leaving(&gm) > 0);
+    assert_int_equal(mock_used, used);
+    frame_unpin(block + 77 * PAGE_SIZE);
+    guest_memory_let_go(&gm, guest_memory_leaving(&gm));
+    assert_int_equal(mock_used, used - 512);
+    assert_int_equal(give_block(0, &block), 0); /* and the VM ends with it */
+}
+
+static void given_block_of_a_promise(void **state)
+{
+    paddr block;
+
+    create(4 * MIB, true);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(guest_memory_touch(&gm, 0), 0);
+    assert_int_equal(give_block(0, &block), -EINVAL);
+    assert_int_equal(guest_memory_there(&gm), 512);
 }
 
 /* --- layers over what is not there --- */
@@ -458,7 +544,7 @@ static void like_an_array(void **state)
         assert_int_equal(guest_memory_there(&gm), counts[THERE]);
         assert_int_equal(guest_memory_given(&gm), counts[GIVEN]);
         /* What has not come yet is promised, and not much beside it: tables. */
-        assert_uint_in_range(mock_promised, counts[LATER], counts[LATER] + 2 * 5);
+        assert_uint_in_range(mock_promised, counts[LATER], counts[LATER] + 3 * 5);
         assert_uint_in_range(mock_used, counts[THERE] + 1, counts[THERE] + 1 + 5);
     }
 }
@@ -474,7 +560,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(promised_tables, fresh, all_back),
         cmocka_unit_test_setup_teardown(overcommitted, fresh, all_back),
         cmocka_unit_test_setup_teardown(given_untouched, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_without_memory, fresh, all_back),
         cmocka_unit_test_setup_teardown(given_without_promise, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_as_a_block, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_block_of_a_promise, fresh, all_back),
         cmocka_unit_test_setup_teardown(under_layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(like_an_array, fresh, all_back),
     };

@@ -32,9 +32,9 @@ static void mock_unlock(int *taken)
 #include "mm/guest_memory.h"
 #include "tests/unit/mock_frames.h"
 
-enum { THREADS = 4, ROUNDS = 12 };
+enum { THREADS = 4, ROUNDS = 6 };
 
-#define RAM   (13 * MIB) /* with a chunk that is not whole */
+#define RAM   (11 * MIB) /* with a chunk that is not whole */
 #define PAGES (RAM / PAGE_SIZE)
 
 static unsigned reports; /* of the sanitizer; atomic */

@@ -403,7 +403,7 @@ static void balloon(void **state)
 
     for (unsigned i = 0; i < 2; i++) {
         assert_int_equal(guest_memory_give(&vm.memory, given[i], &frame), 0);
-        guest_memory_leave(&vm.memory, frame);
+        guest_memory_leave(&vm.memory, frame, PAGE_SIZE);
     }
     remember(was, was_on_disk);
     keep();
@@ -412,7 +412,7 @@ static void balloon(void **state)
     for (unsigned i = 2; i < 4; i++) {
         assert_int_equal(guest_memory_write(&vm.memory, given[i], "x", 1), 0);
         assert_int_equal(guest_memory_give(&vm.memory, given[i], &frame), 0);
-        guest_memory_leave(&vm.memory, frame);
+        guest_memory_leave(&vm.memory, frame, PAGE_SIZE);
     }
     assert_int_equal(guest_memory_given(&vm.memory), 3);
     assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
@@ -508,14 +508,14 @@ static void put_back_for_want_of_memory(void **state)
     keep();
     for (unsigned i = 0; i < 10; i++) {
         assert_int_equal(guest_memory_give(&vm.memory, MIB + i * PAGE_SIZE, &frame), 0);
-        guest_memory_leave(&vm.memory, frame);
+        guest_memory_leave(&vm.memory, frame, PAGE_SIZE);
     }
     scribble();
     remember(was, was_on_disk);
     for (unsigned i = 0; i < 10; i++) { /* scribbling has brought them back */
         assert_int_equal(guest_memory_write(&vm.memory, MIB + i * PAGE_SIZE, was, 1), 0);
         assert_int_equal(guest_memory_give(&vm.memory, MIB + i * PAGE_SIZE, &frame), 0);
-        guest_memory_leave(&vm.memory, frame);
+        guest_memory_leave(&vm.memory, frame, PAGE_SIZE);
     }
     remember(was, was_on_disk);
     mock_limit = mock_used + 2;

@@ -107,8 +107,8 @@ static void split_and_merge(void **state)
     expect(page, behind(page), 1, EPT_READ | EPT_EXECUTE);
     expect(page + 4096, behind(page + 4096), 1, 7);
     expect(GIB, behind(GIB), 2, 7);
-    assert_int_equal(rights_reasons(&r, page + 4095), REASON_WATCH_WRITE);
-    assert_int_equal(rights_reasons(&r, page + 4096), 0);
+    assert_int_equal(rights_reasons(&r, page + 4095, 1), REASON_WATCH_WRITE);
+    assert_int_equal(rights_reasons(&r, page + 4096, 1), 0);
     /* two reasons on one page: the second one going leaves what the first takes */
     assert_int_equal(rights_change(&r, page, 4096, REASON_CLEAN | REASON_WATCH_EXECUTE, 0), 0);
     expect(page, behind(page), 1, EPT_READ);
@@ -360,16 +360,16 @@ static void given_back(void **state)
     assert_int_equal(guest_memory_give(&gm, page, &frame), 0);
     expect(page, frame, 2, 7); /* not yet */
     uint64_t generation = r.ept.generation;
-    rights_withdraw(&r, page + 7);
+    rights_withdraw(&r, page, 4096);
     assert_int_not_equal(r.ept.generation, generation);
-    guest_memory_leave(&gm, frame);
+    guest_memory_leave(&gm, frame, 4096);
     expect_none(page);
     expect(page - 4096, behind(page - 4096), 1, 7);
     expect(page + 4096, frame + 4096, 1, 7);
     assert_int_equal(rights_fault(&r, page, EPT_READ), -EAGAIN);
     assert_int_equal(rights_fault(&r, page - 4096, EPT_WRITE), 0); /* fills what is around it */
     expect_none(page);
-    assert_int_equal(rights_reasons(&r, page), 0); /* nobody has any */
+    assert_int_equal(rights_reasons(&r, page, 1), 0); /* nobody has any */
     assert_false(rights_blames(&r, page, EPT_WRITE, REASONS_WATCH));
     assert_int_equal(rights_open(&r, &w, page, REASONS_WATCH), 0);
     assert_int_equal(guest_memory_back(&gm, page), 0);
@@ -377,8 +377,8 @@ static void given_back(void **state)
     expect(page, behind(page), 1, 7);
     /* One that is watched since: who watches is asked, when it has a frame. */
     assert_int_equal(guest_memory_give(&gm, page, &frame), 0);
-    rights_withdraw(&r, page);
-    guest_memory_leave(&gm, frame);
+    rights_withdraw(&r, page, 4096);
+    guest_memory_leave(&gm, frame, 4096);
     assert_int_equal(rights_change(&r, page, 4096, REASON_WATCH_WRITE, 0), 0);
     assert_false(rights_blames(&r, page, EPT_WRITE, REASONS_WATCH));
     assert_int_equal(guest_memory_back(&gm, page), 0);
@@ -389,8 +389,8 @@ static void given_back(void **state)
     /* Without memory for the tables that are smaller, the whole leaf goes, and comes back. */
     mock_limit = mock_used + 1;
     assert_int_equal(guest_memory_give(&gm, 4 * MIB, &frame), 0);
-    rights_withdraw(&r, 4 * MIB);
-    guest_memory_leave(&gm, frame);
+    rights_withdraw(&r, 4 * MIB, 4096);
+    guest_memory_leave(&gm, frame, 4096);
     expect_none(4 * MIB);
     mock_limit = MOCK_FRAMES;
     assert_int_equal(rights_fault(&r, 4 * MIB + 4096, EPT_READ), 0);
@@ -534,7 +534,7 @@ static void exhaustion(void **state)
         assert_int_equal(result, more < 5 ? -ENOMEM : 0); /* 4 for reasons, 1 for leaves */
         if (more >= 4) {
             assert_true(rights_lookup(&r, GIB + 4096, &leaf) < 0 || !(leaf.entry & EPT_WRITE));
-            assert_int_equal(rights_reasons(&r, GIB + 4096), REASON_WATCH_WRITE);
+            assert_int_equal(rights_reasons(&r, GIB + 4096, 1), REASON_WATCH_WRITE);
             assert_int_equal(rights_fault(&r, GIB + 4096, EPT_WRITE), -EAGAIN);
             assert_int_equal(rights_fault(&r, GIB, EPT_WRITE), more < 5 ? -ENOMEM : 0);
         } else {
@@ -672,7 +672,7 @@ static void compare(bool exact)
         uint64_t gpa = i * PAGE_SIZE;
         unsigned first = i & ~511u, alike = 1;
 
-        assert_int_equal(rights_reasons(&r, gpa), model[i]);
+        assert_int_equal(rights_reasons(&r, gpa, 1), model[i]);
         if (rights_lookup(&r, gpa, &leaf) < 0) {
             assert_true(!exact || !allowed(i));
             continue;

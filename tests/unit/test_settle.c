@@ -74,6 +74,7 @@ enum { HERE, GIVEN, WITHDRAWN, LEAVING, GONE };
 
 static unsigned page, reasons, passed;
 static int refusal;
+static uint64_t given_size;
 unsigned smp_cpus = 2;
 
 int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame)
@@ -87,15 +88,23 @@ int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame)
     return 0;
 }
 
-void rights_withdraw(struct rights *r, uint64_t gpa)
+int guest_memory_give_block(struct guest_memory *gm, uint64_t gpa, paddr *block)
+{
+    given_size = GUEST_CHUNK;
+    return guest_memory_give(gm, gpa, block);
+}
+
+void rights_withdraw(struct rights *r, uint64_t gpa, uint64_t size)
 {
     assert_int_equal(gpa, PAGE);
+    assert_int_equal(size, given_size);
     assert_int_equal(page, GIVEN);
     page = WITHDRAWN;
 }
 
-void guest_memory_leave(struct guest_memory *gm, paddr frame)
+void guest_memory_leave(struct guest_memory *gm, paddr frame, uint64_t size)
 {
+    assert_int_equal(size, given_size);
     assert_int_equal(frame, FRAME);
     assert_int_equal(page, WITHDRAWN);
     page = LEAVING;
@@ -121,7 +130,7 @@ void guest_memory_let_go(struct guest_memory *gm, uint64_t leaving)
     page = GONE;
 }
 
-unsigned rights_reasons(struct rights *r, uint64_t gpa)
+unsigned rights_reasons(struct rights *r, uint64_t gpa, uint64_t size)
 {
     return reasons;
 }
@@ -241,6 +250,7 @@ static int setup(void **state)
     page = HERE;
     reasons = passed = 0;
     refusal = 0;
+    given_size = PAGE_SIZE;
     vm.debugged = false;
     refreshes = flushes = views = kicks = synchronized = reaped = told = 0;
     deliveries = askers = 0;
@@ -305,7 +315,7 @@ static void nobodys_access(void **state)
 static void a_page_that_is_given(void **state)
 {
     cpu.current = a;
-    assert_int_equal(vcpu_wires.give(&vm, PAGE), 0);
+    assert_int_equal(vcpu_wires.give(&vm, PAGE, PAGE_SIZE), 0);
     assert_int_equal(page, LEAVING);
     assert_int_equal(a->task.requests & REQUEST_MEMORY, 0);
     vcpu_wires.given(&vm);
@@ -321,16 +331,26 @@ static void a_page_that_is_given(void **state)
     assert_int_equal(a->task.requests & REQUEST_MEMORY, 0);
 }
 
+static void two_mib_that_are_given(void **state)
+{
+    cpu.current = a;
+    assert_int_equal(vcpu_wires.give(&vm, PAGE, GUEST_CHUNK), 0);
+    assert_int_equal(page, LEAVING);
+    vcpu_wires.given(&vm);
+    assert_int_equal(vcpu_prepare(a), VCPU_PREEMPTED);
+    assert_int_equal(page, GONE);
+}
+
 static void a_page_that_is_kept(void **state)
 {
     reasons = REASON_WATCH_WRITE;
-    assert_int_equal(vcpu_wires.give(&vm, PAGE), -EBUSY);
+    assert_int_equal(vcpu_wires.give(&vm, PAGE, PAGE_SIZE), -EBUSY);
     reasons = 0;
     vm.debugged = true;
-    assert_int_equal(vcpu_wires.give(&vm, PAGE), -EBUSY);
+    assert_int_equal(vcpu_wires.give(&vm, PAGE, PAGE_SIZE), -EBUSY);
     vm.debugged = false;
     refusal = -EAGAIN;
-    assert_int_equal(vcpu_wires.give(&vm, PAGE), -EAGAIN);
+    assert_int_equal(vcpu_wires.give(&vm, PAGE, PAGE_SIZE), -EAGAIN);
     assert_int_equal(page, HERE);
 }
 
@@ -378,6 +398,7 @@ int main(void)
         cmocka_unit_test_setup(the_one_who_did_it_waits_for_all, setup),
         cmocka_unit_test_setup(also_when_it_has_to_leave, setup),
         cmocka_unit_test_setup(nobodys_access, setup),
+        cmocka_unit_test_setup(two_mib_that_are_given, setup),
         cmocka_unit_test_setup(a_page_that_is_given, setup),
         cmocka_unit_test_setup(a_page_that_is_kept, setup),
         cmocka_unit_test_setup(others_that_ask_for_ever, setup),

@@ -13,19 +13,21 @@
 #include "tests/unit/virtio_function.h"
 
 #define RINGS(q) (0x1000u + 0x3000u * (q)) /* rings, and tables */
-#define DATA     0xa000u
+#define DATA     (overcommits ? 0xd000u : 0xa000u)
 #define LOW      256u /* pages below 1 MiB */
 #define AT_ONCE  1024u
 #define RETRY    12000000u /* ticks of the mock's TSC: a two-hundredth of a second */
 
-enum { INFLATE, DEFLATE, STATS, QUEUES };
+enum { INFLATE, DEFLATE, STATS, REPORT, ALL_QUEUES };
+#define QUEUES    (overcommits ? ALL_QUEUES : REPORT)
+#define REPORTING 32u /* feature */
 
 extern const struct device_class virtio_balloon_class;
 
 static struct device_list devices;
 static struct device *balloon;
-static struct driver v[QUEUES];
-static bool wanted;
+static struct driver v[ALL_QUEUES];
+static bool wanted, overcommits;
 
 static const char *line(void *context, const char *key, unsigned index, size_t *length,
                         uint32_t *number)
@@ -115,7 +117,7 @@ static int setup_with(bool yes)
     static struct device_host host;
     struct device_setup s = {.board = &board, .bus = &board.bus, .host = &host};
 
-    host = (struct device_host){.line = line};
+    host = (struct device_host){.line = line, .overcommits = overcommits};
     wanted = yes;
     mock_init(&board);
     view = (struct bus_view){0};
@@ -129,6 +131,13 @@ static int setup_with(bool yes)
 
 static int setup(void **state)
 {
+    overcommits = false;
+    return setup_with(true);
+}
+
+static int setup_without_promise(void **state)
+{
+    overcommits = true;
     return setup_with(true);
 }
 
@@ -507,14 +516,124 @@ static void reset_in_between(void **state)
     bus_reset(&board.bus);
 }
 
+/* --- what is free in the guest --- */
+
+static void expect_blocks(unsigned mask)
+{
+    for (unsigned i = 0; i < MOCK_PAGES; i++)
+        assert_int_equal(board.given[i], mask >> (i / 512) & 1);
+}
+
+static void forget_given(void)
+{
+    memset(board.given, 0, sizeof(board.given));
+    board.all_given = 0;
+}
+
+/* Whole blocks in it are given; it comes back when no processor has them, and not before. */
+static void reported(void **state)
+{
+    struct driver_segment s[] = {{0x200000, 0x400000, true},
+                                 {0x600000 + 4096, 0x400000, true}, /* one that is whole */
+                                 {0xc00000, 0x1fffff, true},
+                                 {0xe00000, 0x200000, false}};
+
+    start(V1 | INDIRECT); /* who does not know of it */
+    for (unsigned kind = 0; kind < 4; kind++) {
+        start(V1 | INDIRECT | REPORTING | (kind & 1 ? PACKED_RING : 0));
+        forget_given();
+        board.unsettled = true;
+        int id = driver_offer(&v[REPORT], s, 3, kind & 2);
+        kick(REPORT);
+        expect_blocks(0x16);
+        assert_false(is_back(REPORT, id));
+        assert_int_equal(mock_ticks(&board, 3 * RETRY), 3);
+        assert_false(is_back(REPORT, id));
+        assert_true(mock_round_trip(&board));
+        board.unsettled = false;
+        unsigned told = board.told;
+        mock_ticks(&board, 2 * RETRY);
+        assert_true(is_back(REPORT, id));
+        assert_true(board.told > told);
+        assert_int_equal(mock_ticks(&board, 10 * RETRY), 0);
+        expect_blocks(0x16);
+    }
+    /* What is free already, or none at all, waits for nothing. */
+    int id = driver_offer(&v[REPORT], s, 3, false);
+    kick(REPORT);
+    assert_true(is_back(REPORT, id));
+    id = driver_offer(&v[REPORT], &s[2], 1, false);
+    kick(REPORT);
+    assert_true(is_back(REPORT, id));
+    assert_int_equal(look().kept, 0);
+    /* Below 1 MiB nothing is; and what hardware has just then stays. */
+    struct driver_segment low = {0, 0x200000, true};
+    forget_given();
+    id = driver_offer(&v[REPORT], &low, 1, false);
+    kick(REPORT);
+    assert_true(is_back(REPORT, id));
+    board.give_error = -EBUSY;
+    id = driver_offer(&v[REPORT], s, 1, false);
+    kick(REPORT);
+    assert_true(is_back(REPORT, id));
+    expect_blocks(0);
+}
+
+static void reported_a_lot(void **state)
+{
+    struct driver_segment huge[3] = {
+        {0x200000, 0xffe00000, true}, {0, 0xffffffff, true}, {0x12345678, 0xffffffff, true}};
+
+    start(V1 | REPORTING);
+    board.leaving_most = 3;
+    int id = driver_offer(&v[REPORT], huge, 3, false);
+    kick(REPORT);
+    assert_int_equal(board.all_given, 3 * 512);
+    unsigned steps = 0;
+    while (!is_back(REPORT, id)) {
+        steps += mock_ticks(&board, RETRY);
+        assert_true(steps < 20);
+    }
+    assert_true(steps > 5); /* some six thousand blocks, a thousand at a time */
+    expect_blocks(0xfe);
+    /* A reset ends it in the middle. */
+    forget_given();
+    board.unsettled = true;
+    id = driver_offer(&v[REPORT], huge, 1, false);
+    kick(REPORT);
+    assert_false(is_back(REPORT, id));
+    out(0x14, 1, 0);
+    assert_int_equal(mock_ticks(&board, 10 * RETRY), 0);
+    board.unsettled = false;
+    start(V1 | REPORTING);
+    struct driver_segment one = {0xe00000, 0x200000, true};
+    forget_given();
+    id = driver_offer(&v[REPORT], &one, 1, false);
+    kick(REPORT);
+    mock_ticks(&board, 2 * RETRY);
+    assert_true(is_back(REPORT, id));
+    expect_blocks(0x80);
+}
+
+static void reporting_is_seen(void **state)
+{
+    config_write(PCI_COMMAND, 2, 2);
+    out(0, 4, 0);
+    assert_int_equal(in(4, 4), INDIRECT | EVENT | REPORTING | 7);
+    assert_int_equal(in(0x12, 2), 4);
+}
+
 int main(void)
 {
-#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define TEST(t)    cmocka_unit_test_setup_teardown(t, setup, teardown)
+#define REPORTS(t) cmocka_unit_test_setup_teardown(t, setup_without_promise, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(what_is_seen), TEST(there_and_back),  TEST(of_any_shape),
-        TEST(what_stays),   TEST(so_many_at_once), TEST(no_place_to_leave),
-        TEST(no_memory),    TEST(resized),         TEST(statistics),
-        TEST(broken),       TEST(flickers),        TEST(reset_in_between),
+        TEST(what_is_seen), TEST(there_and_back),    TEST(of_any_shape),
+        TEST(what_stays),   TEST(so_many_at_once),   TEST(no_place_to_leave),
+        TEST(no_memory),    TEST(resized),           TEST(statistics),
+        TEST(broken),       TEST(flickers),          TEST(reset_in_between),
+        REPORTS(reported),  REPORTS(reported_a_lot), REPORTS(reporting_is_seen),
+
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

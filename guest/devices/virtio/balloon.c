@@ -1,5 +1,5 @@
 /* virtio-balloon (Virtio 1.2, "Traditional Memory Balloon Device"): pages that the guest does not
- * use go back to Corbel, and come again. */
+ * use go back to Corbel, and come again; with `overcommit`, also those that it reports as free. */
 #include "guest/devices/virtio/balloon.h"
 
 #include "arch/x86/lib/errno.h"
@@ -13,8 +13,10 @@
 #define F_MUST_TELL_HOST BIT(0)
 #define F_STATS_VQ       BIT(1)
 #define F_DEFLATE_ON_OOM BIT(2)
+#define F_REPORTING      BIT(5)
 
-enum { INFLATE, DEFLATE, STATS, QUEUES };
+/* REPORT follows at once, since the queue of free-page hints is not there. */
+enum { INFLATE, DEFLATE, STATS, REPORT, QUEUES };
 
 struct config {
     uint32_t num_pages, actual;
@@ -37,10 +39,12 @@ struct stat {
 #define RETRY_HZ 200   /* how often it tries where there is no memory, or no place to leave */
 
 struct balloon {
-    struct virtio virtio; /* first */
-    uint32_t done[2];     /* pages of the chain that is the next one of INFLATE and DEFLATE */
-    uint32_t waiting;     /* queues that are to be looked at again: a bit each */
-    uint32_t left;        /* of AT_ONCE */
+    struct virtio virtio;  /* first */
+    uint32_t done[QUEUES]; /* pages, or blocks, of the chain that is the next one */
+    bool reported;         /* all of REPORT's, and when this is so is it the guest's again: */
+    uint64_t settles;      /* device_memory_settled() */
+    uint32_t waiting;      /* queues that are to be looked at again: a bit each */
+    uint32_t left;         /* of AT_ONCE */
     bool starved;
     bool read; /* the next chain of STATS has been read; it is given back for another */
     uint64_t kept;
@@ -104,6 +108,45 @@ static bool carry_out(struct balloon *b, unsigned queue)
     return true;
 }
 
+/* The block of 2 MiB with that number, of those that lie in the chain's buffers. */
+static bool block_at(const struct virtq_chain *c, uint32_t number, uint64_t *gpa)
+{
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct virtq_segment *s = &c->segment[i];
+        uint64_t skip = -s->gpa % DEVICE_BLOCK;
+        uint64_t count = s->length > skip ? (s->length - skip) / DEVICE_BLOCK : 0;
+
+        if (number < count) {
+            *gpa = s->gpa + skip + number * DEVICE_BLOCK;
+            return true;
+        }
+        number -= (uint32_t)count;
+    }
+    return false;
+}
+
+/*
+ * Memory that is free in the guest. When the chain is back the guest may use it again at any
+ * moment, on any vCPU, without telling; so it waits until no processor knows any more what stood
+ * there.
+ */
+static bool report(struct balloon *b)
+{
+    struct device *d = &b->virtio.dev;
+    uint64_t gpa;
+
+    while (!b->reported && block_at(&b->chain, b->done[REPORT], &gpa)) {
+        if (b->left == 0 || (gpa >= LOW_MEMORY && device_memory_give_block(d, gpa) == -EAGAIN))
+            return false;
+        b->left--;
+        b->done[REPORT]++;
+    }
+    if (!b->reported)
+        b->settles = device_memory_leaving(d);
+    b->reported = true;
+    return !b->settles || device_memory_settled(d, b->settles);
+}
+
 /* What can be done now; the rest when the timer comes. */
 static void process(struct balloon *b, unsigned queue)
 {
@@ -114,12 +157,13 @@ static void process(struct balloon *b, unsigned queue)
     do {
         while (b->left > 0 && (result = virtq_next(q, &b->chain)) > 0) {
             b->left--;
-            if (!carry_out(b, queue)) {
+            if (!(queue == REPORT ? report(b) : carry_out(b, queue))) {
                 virtq_put_back(q, &b->chain);
                 b->waiting |= 1u << queue;
                 return;
             }
             b->done[queue] = 0;
+            b->reported &= queue != REPORT;
             virtq_return(q, &b->chain, 0);
         }
         if (result < 0)
@@ -204,7 +248,7 @@ static void process_some(struct balloon *b, uint32_t queues)
         virtio_returned(&b->virtio, i);
     }
     /* Also for pages that came back: what they were before is nobody's then. */
-    if (queues & (1u << INFLATE | 1u << DEFLATE))
+    if (queues & (1u << INFLATE | 1u << DEFLATE | 1u << REPORT))
         device_memory_given(d);
     if (b->waiting)
         device_timer_set(d, 0, device_now(d) + (b->left ? device_tsc_hz(d) / RETRY_HZ : 0));
@@ -239,9 +283,9 @@ static void stop(struct virtio *v)
     struct balloon *b = balloon_of(&v->dev);
 
     config_of(b)->actual = 0;
-    b->done[INFLATE] = b->done[DEFLATE] = 0;
+    b->done[INFLATE] = b->done[DEFLATE] = b->done[REPORT] = 0;
     b->waiting = b->known = 0;
-    b->starved = b->read = false;
+    b->starved = b->read = b->reported = false;
     device_timer_set(&v->dev, 0, TIMER_OFF);
 }
 
@@ -310,6 +354,8 @@ static void save(struct device *d, struct state_writer *w)
     state_put_u32(w, b->left);
     state_put_u8(w, (uint8_t)b->waiting);
     state_put_u8(w, b->read);
+    state_put_u32(w, b->done[REPORT]);
+    state_put_u8(w, b->reported);
 }
 
 static int load(struct device *d, struct state_reader *r)
@@ -323,14 +369,17 @@ static int load(struct device *d, struct state_reader *r)
     b->done[DEFLATE] = state_get_u32(r);
     b->left = state_get_u32(r);
     b->left = MIN(b->left, AT_ONCE);
-    b->waiting = state_get_u8(r) & (1u << INFLATE | 1u << DEFLATE);
+    b->waiting = state_get_u8(r) & (1u << INFLATE | 1u << DEFLATE | 1u << REPORT);
     b->read = state_get_u8(r) & 1;
-    return error; /* the timer that queues wait for is kept by the bus */
+    b->done[REPORT] = state_get_u32(r);
+    b->reported = state_get_u8(r) & 1;
+    b->settles = 0; /* all of the VM's vCPUs begin with no translation */
+    return error;   /* the timer that queues wait for is kept by the bus */
 }
 
 static const struct device_ops device_ops = {
     .name = "virtio-balloon",
-    .version = 1,
+    .version = 2,
     .mmio_read = virtio_mmio_read,
     .mmio_write = virtio_mmio_write,
     .timer = timer,
@@ -346,9 +395,10 @@ static int create(struct device *d, struct device_setup *s)
 
     b->left = AT_ONCE;
     b->virtio.ops = &balloon_ops;
-    b->virtio.queue_count = QUEUES;
+    b->virtio.queue_count = s->host->overcommits ? QUEUES : REPORT;
     b->virtio.offered = VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_INDIRECT_DESC |
-                        VIRTIO_F_EVENT_IDX | F_MUST_TELL_HOST | F_STATS_VQ | F_DEFLATE_ON_OOM;
+                        VIRTIO_F_EVENT_IDX | F_MUST_TELL_HOST | F_STATS_VQ | F_DEFLATE_ON_OOM |
+                        (s->host->overcommits ? F_REPORTING : 0);
     b->virtio.config_size = sizeof(struct config);
     return virtio_attach(&b->virtio, s->pci);
 }
