@@ -183,17 +183,14 @@ static inline void *piece(const struct guest_memory *gm, uint64_t gpa, bool writ
     return phys_to_virt(pa);
 }
 
-/* To be written, all of it gets frames for that. */
 static bool allowed(const struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write)
 {
     for (uint64_t n; size > 0; gpa += n, size -= n) {
         const struct stand s = stands_at(gm, gpa);
 
-        if (s.hpa == FRAME_NONE && !is_absent(&s))
+        if ((s.hpa == FRAME_NONE && !is_absent(&s)) || (write && !s.writable))
             return false;
         n = MIN(size, s.size);
-        if (write && !piece(gm, gpa, true, &n))
-            return false;
     }
     return true;
 }
@@ -295,11 +292,17 @@ static __attribute__((noinline)) int write_pieces(struct guest_memory *gm, uint6
     if (!allowed(gm, gpa, size, true))
         return -EFAULT;
     for (uint64_t n, done = 0; done < size; done += n) {
+        const char *from = (const char *)data + done;
         n = size - done;
+        if (n >= GUEST_CHUNK &&
+            guest_ram_write_block(gm, gpa + done, from, LEFT_TO_CORBEL + LEFT_TO_DEVICES)) {
+            n = GUEST_CHUNK;
+            continue;
+        }
         void *p = piece(gm, gpa + done, true, &n);
         if (!p)
             return -EFAULT;
-        memcpy(p, (const char *)data + done, n);
+        memcpy(p, from, n);
     }
     return 0;
 }
@@ -327,11 +330,8 @@ int guest_memory_zero(struct guest_memory *gm, uint64_t gpa, uint64_t size)
 {
     struct stand s;
 
-    for (uint64_t done = 0; done < size; done += MIN(s.size, size - done)) {
-        s = stands_at(gm, gpa + done);
-        if (!s.writable || (s.hpa == FRAME_NONE && !is_absent(&s)))
-            return -EFAULT;
-    }
+    if (!allowed(gm, gpa, size, true))
+        return -EFAULT;
     for (uint64_t done = 0; done < size; done += MIN(s.size, size - done)) {
         s = stands_at(gm, gpa + done);
         if (s.hpa != FRAME_NONE && s.writable)

@@ -131,7 +131,7 @@ static inline const void *guest_memory_view(const struct guest_memory *gm, uint6
 /* Whether every byte of [gpa, gpa + size) is memory. True for size 0. */
 bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size);
 /* Copies: 0, or -EFAULT with nothing copied when any byte is no memory, or to be written and
- * read-only. */
+ * read-only; or where not all of it was copied since no memory is left. */
 int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data,
                       size_t size) MUST_CHECK;
 int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data,

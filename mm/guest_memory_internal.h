@@ -88,6 +88,10 @@ static inline paddr frame_of(uint64_t entry)
 /* The page of RAM at gpa has a frame; so many bytes of the machine's memory are left to others
  * where it was not promised. -EFAULT: it is no RAM; -ENOMEM. */
 int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep) MUST_CHECK;
+/* The 2 MiB at gpa, if nobody has touched them and nothing lies over them, get a block that is made
+ * with that content. False: it was not so. */
+bool guest_ram_write_block(const struct guest_memory *gm, uint64_t gpa, const void *content,
+                           uint64_t keep) MUST_CHECK;
 /* A chunk's table in which no page has a frame yet. FRAME_NONE: there is no memory for it, or as
  * much as is to be left to others. */
 paddr guest_ram_table(uint64_t keep) MUST_CHECK;

@@ -148,25 +148,40 @@ static paddr new_table(struct guest_ram *ram, uint64_t keep)
     return table;
 }
 
-static paddr new_block(const struct guest_memory *gm, uint64_t keep)
+bool guest_ram_whole(const struct guest_memory_range *r, uint64_t gpa)
+{
+    uint64_t from = ALIGN_DOWN(gpa, GUEST_CHUNK);
+
+    return from >= r->gpa && r->size - (from - r->gpa) >= GUEST_CHUNK;
+}
+
+/* Filled with what is there, or zeroes. */
+static paddr new_block(const struct guest_memory *gm, const void *content, uint64_t keep)
 {
     struct guest_ram *ram = gm->ram;
-    paddr block = frame_cleared(ram->promised ? &ram->promise : NULL, gm->owner, keep);
+    paddr block = FRAME_NONE;
 
+    if (!content)
+        block = frame_cleared(ram->promised ? &ram->promise : NULL, gm->owner, keep);
     if (block != FRAME_NONE)
         return block;
     block = ram->promised ? frame_redeem(&ram->promise, FRAME_ORDER_2M, gm->owner)
                           : frame_alloc_keeping(FRAME_ORDER_2M, gm->owner, keep);
-    if (block != FRAME_NONE)
+    if (block == FRAME_NONE)
+        return FRAME_NONE;
+    if (content)
+        memcpy(phys_to_virt(block), content, GUEST_CHUNK);
+    else
         fill64(phys_to_virt(block), 0, GUEST_CHUNK / 8);
     return block;
 }
 
 /* What a chunk that nobody has touched becomes: a block where there is one, or else a table of
  * pages that come one by one. UNTOUCHED: there is no memory for either. */
-static uint64_t new_chunk(const struct guest_memory *gm, bool whole, uint64_t keep)
+static uint64_t new_chunk(const struct guest_memory *gm, bool whole, const void *content,
+                          uint64_t keep)
 {
-    paddr base = whole ? new_block(gm, keep) : FRAME_NONE;
+    paddr base = whole ? new_block(gm, content, keep) : FRAME_NONE;
 
     if (base != FRAME_NONE) {
         tally(&gm->ram->there, TABLE_ENTRIES);
@@ -177,8 +192,9 @@ static uint64_t new_chunk(const struct guest_memory *gm, bool whole, uint64_t ke
 }
 
 /* Who comes first to a chunk makes it, and others wait: they would clear as much for nothing, and
- * that has been promised once. */
-static int begin_chunk(const struct guest_memory *gm, uint64_t *chunk, bool whole, uint64_t keep)
+ * that has been promised once. 1: it is a block that holds `content`. */
+static int begin_chunk(const struct guest_memory *gm, uint64_t *chunk, bool whole,
+                       const void *content, uint64_t keep)
 {
     uint64_t word = __atomic_load_n(chunk, __ATOMIC_ACQUIRE), made;
 
@@ -191,14 +207,25 @@ static int begin_chunk(const struct guest_memory *gm, uint64_t *chunk, bool whol
             return 0;
     } while (!__atomic_compare_exchange_n(chunk, &word, word | BUSY, false, __ATOMIC_ACQUIRE,
                                           __ATOMIC_ACQUIRE));
-    made = new_chunk(gm, whole, keep);
+    made = new_chunk(gm, whole, content, keep);
     if (made != UNTOUCHED)
         tally(&gm->ram->begun, 1);
     word |= BUSY;
     while (!__atomic_compare_exchange_n(chunk, &word, word & LAYERED ? layered_word(made) : made,
                                         false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
         ; /* a layer has come or gone */
-    return made == UNTOUCHED ? -ENOMEM : 0;
+    return made == UNTOUCHED ? -ENOMEM : content && (made & KIND_MASK) == KIND_2M;
+}
+
+bool guest_ram_write_block(const struct guest_memory *gm, uint64_t gpa, const void *content,
+                           uint64_t keep)
+{
+    const struct guest_memory_range *r = guest_memory_range(gm, gpa);
+
+    if (!r || !IS_ALIGNED(gpa, GUEST_CHUNK) || !guest_ram_whole(r, gpa) ||
+        chunk_word(r, gpa) != UNTOUCHED)
+        return false;
+    return begin_chunk(gm, &r->chunks[chunk_index(r, gpa)], true, content, keep) == 1;
 }
 
 static paddr new_page(const struct guest_memory *gm, bool given, uint64_t keep)
@@ -236,13 +263,6 @@ static int back_page(const struct guest_memory *gm, uint64_t *entry, uint64_t ke
     return result;
 }
 
-bool guest_ram_whole(const struct guest_memory_range *r, uint64_t gpa)
-{
-    uint64_t from = ALIGN_DOWN(gpa, GUEST_CHUNK);
-
-    return from >= r->gpa && r->size - (from - r->gpa) >= GUEST_CHUNK;
-}
-
 int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep)
 {
     const struct guest_memory_range *r = guest_memory_range(gm, gpa);
@@ -252,7 +272,7 @@ int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep)
     uint64_t word = plain(chunk_word(r, gpa));
     if (word == UNTOUCHED) {
         int result =
-            begin_chunk(gm, &r->chunks[chunk_index(r, gpa)], guest_ram_whole(r, gpa), keep);
+            begin_chunk(gm, &r->chunks[chunk_index(r, gpa)], guest_ram_whole(r, gpa), NULL, keep);
         if (result < 0)
             return result;
         word = plain(chunk_word(r, gpa));

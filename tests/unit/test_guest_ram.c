@@ -115,10 +115,44 @@ static void written(void **state)
     /* Over the end of a chunk: both. */
     assert_int_equal(guest_memory_write(&gm, 14 * MIB - 1, "ab", 2), 0);
     assert_int_equal(guest_memory_there(&gm), 7 * 512);
-    /* Nothing is taken for what is no memory; but in front of it. */
+    /* Nothing is taken for what is no memory, nor in front of it. */
     assert_int_equal(guest_memory_write(&gm, 16 * MIB, "a", 1), -EFAULT);
     assert_int_equal(guest_memory_write(&gm, 16 * MIB - 1, "ab", 2), -EFAULT);
     assert_int_equal(byte_at(16 * MIB - 1), 0);
+    assert_int_equal(guest_memory_there(&gm), 7 * 512);
+}
+
+/* What is written as a whole is not cleared before: it holds that when others find it. */
+static void written_in_blocks(void **state)
+{
+    static uint8_t in[5 * MIB], out[5 * MIB];
+    const struct guest_memory_layer l = {8 * MIB, PAGE_SIZE, 0, GUEST_LAYER_RAM, true, true};
+
+    for (unsigned order = 0; order <= FRAME_ORDER_2M; order += FRAME_ORDER_2M) {
+        mock_reset();
+        mock_max_order = order;
+        create(16 * MIB, true);
+        for (size_t i = 0; i < sizeof(in); i++)
+            in[i] = (uint8_t)(i * 3 + (i >> 12));
+        assert_int_equal(guest_memory_write(&gm, MIB + 123, in, sizeof(in)), 0);
+        assert_int_equal(guest_memory_read(&gm, MIB + 123, out, sizeof(out)), 0);
+        assert_memory_equal(in, out, sizeof(in));
+        assert_int_equal(byte_at(MIB + 122), 0);
+        assert_int_equal(byte_at(6 * MIB + 123), 0);
+        assert_int_equal(guest_memory_there(&gm), order ? 4 * 512 : 5 * 256 + 1);
+        /* What is there already, and what lies over it. */
+        assert_int_equal(guest_memory_write(&gm, 2 * MIB, in + 1, 4 * MIB), 0);
+        assert_int_equal(guest_memory_read(&gm, 2 * MIB, out, 4 * MIB), 0);
+        assert_memory_equal(in + 1, out, 4 * MIB);
+        set(&l, 1);
+        assert_int_equal(guest_memory_write(&gm, 12 * MIB, in, sizeof(in)), -EFAULT);
+        assert_int_equal(guest_memory_there(&gm), order ? 4 * 512 : 5 * 256 + 1);
+        assert_int_equal(guest_memory_write(&gm, 8 * MIB, in + 7, 2 * MIB), 0);
+        assert_int_equal(guest_memory_read(&gm, 8 * MIB, out, 2 * MIB), 0);
+        assert_memory_equal(in + 7, out, 2 * MIB);
+        assert_int_equal(byte_at(0), in[7]);
+        guest_memory_destroy(&gm);
+    }
 }
 
 /* What was cleared ahead is not cleared again. */
@@ -554,6 +588,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(looked_at, fresh, all_back),
         cmocka_unit_test_setup_teardown(written, fresh, all_back),
+        cmocka_unit_test_setup_teardown(written_in_blocks, fresh, all_back),
         cmocka_unit_test_setup_teardown(cleared_ahead, fresh, all_back),
         cmocka_unit_test_setup_teardown(pinned, fresh, all_back),
         cmocka_unit_test_setup_teardown(promised, fresh, all_back),
