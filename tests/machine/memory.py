@@ -40,7 +40,7 @@ def out_of_memory(lab):
     for _ in range(2):
         expect_in(r"^hungry: starts", p.run("start hungry"), "start")
         p.wait_for(r"^hungry +out of memory", bound=4 * COMMAND)
-        expect_in(r"^corbel: warning: hungry: paused: it wants more memory than this machine has left for it, of which \d+ MiB "
+        expect_in(r"corbel: warning: hungry: paused: it wants more memory than this machine has left for it, of which \d+ MiB "
                   r"are free: `resume hungry` when there is more", p.m.text())
         before = in_use(p)
         p.reach("guard", "hog")
