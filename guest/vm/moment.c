@@ -298,8 +298,10 @@ static enum moment_result next_phase(struct vm_slot *s)
         w->phase = MOMENT_PAGES;
         return try_state(s);
     }
-    if (w->back)
+    if (w->back) {
         result = load(s, vm_stream_load_again);
+        rights_fill(&s->vm->rights); /* what had no frame before */
+    }
     if (result == MOMENT_MORE)
         return succeeds(s);
     return MOMENT_RUINED;

@@ -22,6 +22,10 @@ MEMORY = ["mode_switch", "segments", "paging_bits", "smap_smep", "caches", "memo
 TIME = ["tsc", "tsc_deadline", "apic_timer", "two_timers", "apic_modes", "apic_base", "ipi_priority", "ioapic", "pic", "pit"]
 DEVICES = ["rtc", "uart", "uart_flood"]
 HOSTILE = ["msr_all", "port_all", "cli_loop", "triple_fault", "keyboard_reset", "garbage", "idt_in_mmio", "hlt_forever"]
+# Deliver events onto stacks that nobody has touched: an EPT violation, of which Bochs tells the wrong event where interrupts
+# are delivered by the processor (docs/CAVEATS.md). So they are for models, and keys of [host], without that.
+DELIVERED = ["event_delivery"]
+NO_VID = ("corei5_arrandale_m520", "corei7_sandy_bridge_2600k", "corei7_ivy_bridge_3770k")
 EVERY = CPU + EVENTS + MEMORY + TIME + DEVICES + HOSTILE
 
 
@@ -44,7 +48,8 @@ def verdict_of(guest, text):
 
 def run_guests(lab, guests, variant="", host="", memory="16M", machine=256, each=25, more="", **options):
     """Boot them all in one go; one that hangs is left out of a second boot with the rest."""
-    left = list(guests)
+    without = re.search(r"without *=.*\b(vid|tpr|apicv)\b", host) or options.get("model") in NO_VID
+    left = [g for g in guests if without or g not in DELIVERED]
     while left:
         config = f"[host]\nlog = info\nstart = in-turn\n{host}\n" + "".join(
             f"[vm {g}]\nkernel = {lab.guest(g)}\nmemory = {memory}\n{more}\n" for g in left)

@@ -420,6 +420,14 @@ static void balloon(void **state)
     assert_uint_in_range(guest_memory_given(&vm.memory), 1, 3);
 }
 
+static unsigned filled;
+
+void rights_fill(struct rights *r)
+{
+    assert_ptr_equal(r, &vm.rights);
+    filled++;
+}
+
 static void untouch(void)
 {
     uint32_t done = 0;
@@ -447,7 +455,9 @@ static void untouched(void **state)
     was[MIB] = 'x';
     as_it_was();
     untouch();
+    filled = 0;
     assert_int_equal(put_back(number(1)), MOMENT_OVER);
+    assert_int_equal(filled, 1); /* its guest finds it in EPT, too */
     as_it_was();
     assert_int_equal(guest_memory_there(&vm.memory), 512); /* what was zeroes takes nothing */
     assert_true(mock_used > used);
