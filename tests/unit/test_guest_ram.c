@@ -120,6 +120,10 @@ static void written(void **state)
     assert_int_equal(guest_memory_write(&gm, 16 * MIB - 1, "ab", 2), -EFAULT);
     assert_int_equal(byte_at(16 * MIB - 1), 0);
     assert_int_equal(guest_memory_there(&gm), 7 * 512);
+    /* What is cleared is promised again at once. */
+    uint32_t done = 0;
+    assert_true(guest_memory_clear_some(&gm, &done));
+    assert_int_equal(mock_promised, 2 * 512);
 }
 
 /* What is written as a whole is not cleared before: it holds that when others find it. */
@@ -263,6 +267,8 @@ static void overcommitted(void **state)
         ; /* the last ones one by one */
     assert_int_equal(mock_used, 10 * MIB / PAGE_SIZE);
     assert_int_equal(guest_memory_back(&gm, there), -ENOMEM);
+    assert_int_equal(guest_memory_touch(&gm, 32 * GIB), -ENOMEM);
+    assert_int_equal(mock_used, 10 * MIB / PAGE_SIZE); /* nor a table for that */
     assert_int_equal(scarce, 0);
     assert_int_equal(put(there, 1), 0);
     assert_int_equal(scarce, 1);
@@ -377,6 +383,8 @@ static void given_as_a_block(void **state)
     uint64_t length;
 
     create(9 * MIB, false);
+    assert_true(guest_memory_valid(&gm, 8 * MIB, MIB));
+    assert_false(guest_memory_valid(&gm, 8 * MIB, MIB + 1));
     assert_int_equal(guest_memory_balloon(&gm), 0);
     assert_int_equal(give_block(2 * MIB, &block), -ENOENT);
     assert_int_equal(give_block(2 * MIB + PAGE_SIZE, &block), -EINVAL);
