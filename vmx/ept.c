@@ -50,13 +50,27 @@ static paddr new_table(struct ept *ept)
 {
     paddr table = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL);
 
-    if (table == FRAME_NONE && ept->promise)
+    if (table == FRAME_NONE && ept->promise) {
         table = frame_redeem(ept->promise, FRAME_ORDER_4K, FRAME_KERNEL);
+        ept->redeemed += table != FRAME_NONE;
+    }
     if (table != FRAME_NONE) {
         memset(phys_to_virt(table), 0, PAGE_SIZE);
         ept->frames++;
     }
     return table;
+}
+
+/* As many go back to the promise as have come out of it. */
+static void free_table(struct ept *ept, paddr table)
+{
+    ept->frames--;
+    if (ept->redeemed) {
+        ept->redeemed--;
+        frame_return(ept->promise, table, FRAME_ORDER_4K);
+    } else {
+        frame_free(table, FRAME_ORDER_4K);
+    }
 }
 
 int ept_create(struct ept *ept, const struct vmx_features *features, const struct mtrr *mtrr,
@@ -114,8 +128,7 @@ void ept_reap(struct ept *ept, paddr retired)
     while (retired) {
         paddr table = retired;
         retired = *(const uint64_t *)phys_to_virt(table);
-        frame_free(table, FRAME_ORDER_4K);
-        ept->frames--;
+        free_table(ept, table);
     }
 }
 

@@ -28,6 +28,7 @@ struct ept {
     const struct mtrr *mtrr; /* NULL: all host memory is WB */
     /* Where tables come from when nothing else is left; NULL: nowhere. Its owner sets it. */
     struct frame_promise *promise;
+    uint32_t redeemed;      /* tables from there that have not gone back */
     uint32_t frames;        /* in use for tables, root and retired ones included */
     uint8_t max_level;      /* largest leaf: 1 4K, 2 2M, 3 1G */
     uint8_t max_exec_level; /* the same for executable ones */

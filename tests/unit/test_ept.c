@@ -379,6 +379,29 @@ static void exhaustion(void **state)
     }
 }
 
+/* What has come out of a promise goes back to it, and no more. */
+static void tables_of_a_promise(void **state)
+{
+    struct frame_promise p = {0};
+
+    make(&large);
+    assert_true(frame_promise(&p, 0, 3, 0));
+    ept.promise = &p;
+    for (unsigned round = 0; round < 4; round++) {
+        mock_limit = mock_used + mock_promised + round; /* so many are anybody's */
+        assert_int_equal(ept_map(&ept, 0x1000, 0x1000, 4096, EPT_RWX), 0);
+        expect(0x1000, 0x1000, 1, 7);
+        assert_int_equal(p.pages, round);
+        assert_int_equal(mock_used, 4);
+        ept_clear(&ept);
+        ept_reap(&ept, ept.retired);
+        ept.retired = 0;
+        assert_int_equal(p.pages, 3);
+        assert_int_equal(mock_used, 1);
+    }
+    frame_promise_end(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -395,6 +418,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(refused, fresh, all_back),
         cmocka_unit_test_setup_teardown(memory_types, fresh, all_back),
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
+        cmocka_unit_test_setup_teardown(tables_of_a_promise, fresh, all_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
