@@ -124,6 +124,13 @@ bool page_store_has(const struct page_store *s, uint64_t number)
     return word_of(s, number) != 0;
 }
 
+uint64_t page_store_next(const struct page_store *s, uint64_t number)
+{
+    while (number < s->pages && !word_of(s, number))
+        number += s->table[number / TABLE_ENTRIES] ? 1 : TABLE_ENTRIES - number % TABLE_ENTRIES;
+    return number;
+}
+
 void page_store_get(const struct page_store *s, uint64_t number, void *page)
 {
     uint64_t word = word_of(s, number);
@@ -154,4 +161,23 @@ bool guest_memory_page(const struct guest_memory *gm, uint64_t number, uint64_t 
         return true;
     }
     return false;
+}
+
+uint64_t guest_memory_next_page(const struct guest_memory *gm, uint64_t number)
+{
+    uint64_t first = 0; /* of the range */
+
+    for (uint32_t i = 0; i < gm->range_count; i++) {
+        const struct guest_memory_range *r = &gm->ranges[i];
+        uint64_t pages = r->size / PAGE_SIZE;
+
+        if (number < first + pages) {
+            uint64_t from = r->gpa + (MAX(number, first) - first) * PAGE_SIZE;
+            uint64_t next = guest_memory_next_there(gm, from);
+            if (next < r->gpa + r->size)
+                return first + (next - r->gpa) / PAGE_SIZE;
+        }
+        first += pages;
+    }
+    return first;
 }

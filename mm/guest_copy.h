@@ -25,6 +25,8 @@ int page_store_put(struct page_store *s, uint64_t number, const void *page,
 void page_store_hand_over(struct page_store *s, struct page_store *to);
 /* Whether it is anything but zeroes. */
 bool page_store_has(const struct page_store *s, uint64_t number);
+/* The first from that one on that is; `pages` or more: none. */
+uint64_t page_store_next(const struct page_store *s, uint64_t number);
 /* Copy it back. */
 void page_store_get(const struct page_store *s, uint64_t number, void *page);
 
@@ -34,3 +36,5 @@ void page_store_get(const struct page_store *s, uint64_t number, void *page);
  * False: there are not so many.
  */
 bool guest_memory_page(const struct guest_memory *gm, uint64_t number, uint64_t *gpa, void **page);
+/* The first from that one on that has a frame; how many there are: none. */
+uint64_t guest_memory_next_page(const struct guest_memory *gm, uint64_t number);

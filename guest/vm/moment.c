@@ -235,6 +235,20 @@ static const struct page_store *newest(const struct slot_moments *w)
     return m ? &m->pages : NULL;
 }
 
+/* From the one on whose turn it is, the first page with which something is to be done: what nobody
+ * has touched costs nothing. */
+static uint64_t next_page(const struct vm_slot *s)
+{
+    const struct slot_moments *w = &s->moments;
+    uint64_t ram = s->vm->memory.size / PAGE_SIZE;
+
+    if (w->page >= ram)
+        return w->page;
+    if (w->back && w->phase == MOMENT_ROOM)
+        return MIN(page_store_next(&w->work->pages, w->page), ram);
+    return guest_memory_next_page(&s->vm->memory, w->page);
+}
+
 /* page: NULL, it has no frame. */
 static int one_page(struct vm_slot *s, uint64_t gpa, void *page)
 {
@@ -270,6 +284,7 @@ static enum moment_result some_pages(struct vm_slot *s)
         if (takes_too_much(w))
             return no_memory(s);
         for (unsigned i = 0; i < AT_ONCE; i++, w->page++) {
+            w->page = next_page(s);
             if (!page_at(s->vm, w->page, &gpa, &page))
                 return MOMENT_OVER;
             if (one_page(s, gpa, page) < 0)

@@ -292,6 +292,39 @@ static void all_comes_back(void **state)
     assert_null(slot.moments.kept->next);
 }
 
+/* Of RAM that nobody has touched nothing is looked at, nothing kept, and nothing put back. */
+static void looked_at_no_more(void **state)
+{
+    static const uint64_t at[] = {0, 40 * GIB, 64 * GIB - PAGE_SIZE};
+    const struct guest_memory_region region = {0, 64 * GIB};
+    uint8_t byte;
+
+    guest_memory_destroy(&vm.memory);
+    assert_int_equal(guest_memory_create(&vm.memory, FRAME_VM, &region, 1), 0);
+    assert_int_equal(guest_memory_balloon(&vm.memory), 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(at); i++)
+        assert_int_equal(guest_memory_write(&vm.memory, at[i], "x", 1), 0);
+    assert_uint_in_range(keep(), 1, 12);
+    assert_string_equal(slot.moments.said, "");
+    assert_uint_in_range(slot.moments.kept->pages.frames, 2 * 3,
+                         2 * 3 + 4 + 1); /* with the disk's */
+    assert_int_equal(guest_memory_write(&vm.memory, 20 * GIB, "y", 1), 0);
+    assert_int_equal(guest_memory_write(&vm.memory, 40 * GIB, "z", 1), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(put_back(slot.moments.kept), MOMENT_OVER);
+        for (unsigned n = 0; n < ARRAY_SIZE(at); n++) {
+            assert_int_equal(guest_memory_read(&vm.memory, at[n], &byte, 1), 0);
+            assert_int_equal(byte, 'x');
+        }
+        assert_int_equal(guest_memory_read(&vm.memory, 20 * GIB, &byte, 1), 0);
+        assert_int_equal(byte, 0);
+        assert_int_equal(guest_memory_there(&vm.memory), (i ? 3 : 4) * 512);
+        uint32_t done = 0; /* a reset */
+        while (guest_memory_clear_some(&vm.memory, &done))
+            ;
+    }
+}
+
 /* --- several moments: what they have in common is there once --- */
 
 static struct moment *number(unsigned n)
@@ -623,6 +656,7 @@ int main(void)
         TEST(in_common),
         TEST(forgotten_meanwhile),
         TEST(untouched),
+        TEST(looked_at_no_more),
         TEST(balloon),
         TEST(no_memory),
         TEST(others_have_memory_left),
