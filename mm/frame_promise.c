@@ -56,6 +56,8 @@ void frame_promise_end(struct frame_promise *p)
 bool frame_promise_more(struct frame_promise *p, uint64_t pages)
 {
     spin_lock(&pool->lock);
+    if (frames_unpromised() < pages)
+        (void)!frame_ahead_drain();
     bool there = frames_unpromised() >= pages;
     if (there)
         add(p, 0, pages);

@@ -62,16 +62,18 @@ static int split_chunk(uint64_t *chunk, uint64_t word)
     return 0;
 }
 
-/* The same of what nobody has touched: it was promised as a block, and now is as pages, with a
- * table of EPT for them. */
-static int split_promise(struct guest_ram *ram, uint64_t *chunk, bool whole)
+/* The same, with a table of EPT where those of the others are promised. What nobody has touched was
+ * promised as a block, and now is as pages. */
+static int split_promised(struct guest_ram *ram, uint64_t *chunk, uint64_t word, bool whole)
 {
-    if (whole && !frame_promise_more(&ram->tables, 1))
+    bool more = whole && ram->promised;
+
+    if (more && !frame_promise_more(&ram->tables, 1))
         return -ENOMEM;
-    int result = split_chunk(chunk, UNTOUCHED);
-    if (result < 0 && whole)
+    int result = split_chunk(chunk, word);
+    if (result < 0 && more)
         frame_promise_less(&ram->tables, 1);
-    if (result < 0)
+    if (result < 0 || word != UNTOUCHED)
         return result;
     if (whole)
         frame_promise_split(&ram->promise);
@@ -92,17 +94,15 @@ static int page_entry(struct guest_memory *gm, const struct guest_memory_range *
         return -EAGAIN;
     if (word == UNTOUCHED && !gm->ram->promised)
         return -ENOENT; /* and nothing would come of it */
-    int result = 0;
-    if (word == UNTOUCHED) {
-        result = split_promise(gm->ram, chunk, guest_ram_whole(r, gpa));
-    } else if ((word & KIND_MASK) != KIND_TABLE) {
-        if (frame_pinned(ALIGN_DOWN(word, PAGE_SIZE) + gpa % GUEST_CHUNK))
-            return -EBUSY;
-        result = split_chunk(chunk, word);
+    if ((word & KIND_MASK) == KIND_2M &&
+        frame_pinned(ALIGN_DOWN(word, PAGE_SIZE) + gpa % GUEST_CHUNK))
+        return -EBUSY;
+    if ((word & KIND_MASK) != KIND_TABLE) {
+        int result = split_promised(gm->ram, chunk, word, guest_ram_whole(r, gpa));
+        if (result < 0)
+            return result;
+        word = *chunk;
     }
-    if (result < 0)
-        return result;
-    word = *chunk;
     *entry = table_entry(ALIGN_DOWN(word, PAGE_SIZE), gpa);
     return 0;
 }

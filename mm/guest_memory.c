@@ -79,16 +79,17 @@ static __attribute__((noinline)) struct stand stands_at(const struct guest_memor
     return s;
 }
 
-/* What Corbel or a device wants to write to gets its frame. */
+/* What Corbel or a device wants to write to gets its frame. What is left when little is goes by
+ * pages, so that it is enough for many such. */
 static int back_for_write(const struct guest_memory *gm, uint64_t ram)
 {
-    int result = guest_ram_back(gm, ram, LEFT_TO_CORBEL + LEFT_TO_DEVICES);
+    int result = guest_ram_back(gm, ram, LEFT_TO_CORBEL + LEFT_TO_DEVICES, false);
 
     if (result != -ENOMEM)
         return result;
     if (gm->scarce)
         gm->scarce(gm->context);
-    return guest_ram_back(gm, ram, LEFT_TO_CORBEL);
+    return guest_ram_back(gm, ram, LEFT_TO_CORBEL, true);
 }
 
 /* The host address of the byte at gpa, and how many bytes of its block follow from there;
@@ -156,12 +157,12 @@ int guest_memory_touch(const struct guest_memory *gm, uint64_t gpa)
 
     if (!is_absent(&s))
         return s.hpa == FRAME_NONE ? -EFAULT : 0;
-    return guest_ram_back(gm, s.ram, LEFT_TO_CORBEL + LEFT_TO_DEVICES);
+    return guest_ram_back(gm, s.ram, LEFT_TO_CORBEL + LEFT_TO_DEVICES, false);
 }
 
 int guest_memory_back(const struct guest_memory *gm, uint64_t gpa)
 {
-    return guest_ram_back(gm, gpa, LEFT_TO_CORBEL + LEFT_TO_DEVICES);
+    return guest_ram_back(gm, gpa, LEFT_TO_CORBEL + LEFT_TO_DEVICES, false);
 }
 
 uint64_t guest_memory_next(const struct guest_memory *gm, uint64_t gpa)
@@ -193,6 +194,12 @@ static bool allowed(const struct guest_memory *gm, uint64_t gpa, uint64_t size, 
         n = MIN(size, s.size);
     }
     return true;
+}
+
+/* Why nothing could be written there. */
+static __attribute__((noinline)) int refusal(const struct guest_memory *gm, uint64_t gpa)
+{
+    return allowed(gm, gpa, 1, true) ? -ENOMEM : -EFAULT;
 }
 
 /* --- words, each in one load or store --- */
@@ -301,7 +308,7 @@ static __attribute__((noinline)) int write_pieces(struct guest_memory *gm, uint6
         }
         void *p = piece(gm, gpa + done, true, &n);
         if (!p)
-            return -EFAULT;
+            return refusal(gm, gpa + done);
         memcpy(p, from, n);
     }
     return 0;
@@ -362,7 +369,7 @@ int guest_memory_write_operand(struct guest_memory *gm, uint64_t gpa, unsigned s
     void *p = piece(gm, gpa, true, &n);
 
     if (!p)
-        return -EFAULT;
+        return refusal(gm, gpa);
     if (!is_word(gpa, size))
         return guest_memory_write(gm, gpa, &value, size);
     store_word(p, size, value);
@@ -376,8 +383,9 @@ int guest_memory_write_ram(struct guest_memory *gm, uint64_t gpa, const void *da
     if (!r || size > r->size - (gpa - r->gpa))
         return -EFAULT;
     for (size_t done = 0; done < size;) {
-        if (back_for_write(gm, gpa + done) < 0)
-            return -EFAULT;
+        int result = back_for_write(gm, gpa + done);
+        if (result < 0)
+            return result;
         const struct stand s = ram_at(gm, gpa + done);
         size_t n = MIN(size - done, s.size);
         if (s.hpa == FRAME_NONE)
@@ -433,7 +441,9 @@ static __attribute__((noinline)) int store_piece(struct guest_memory *gm, uint64
     uint64_t n = size;
     void *p = piece(gm, gpa, true, &n);
 
-    if (!p || !IS_ALIGNED(gpa, size))
+    if (!p)
+        return refusal(gm, gpa);
+    if (!IS_ALIGNED(gpa, size))
         return -EFAULT;
     store_word(p, size, value);
     return 0;
@@ -455,7 +465,7 @@ int guest_memory_exchange(struct guest_memory *gm, uint64_t gpa, uint8_t value, 
     uint8_t *p = piece(gm, gpa, true, &n);
 
     if (!p)
-        return -EFAULT;
+        return refusal(gm, gpa);
     *old = __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST);
     return 0;
 }

@@ -12,6 +12,7 @@
 #define GUEST_MEMORY_LAYERS 192
 #define GUEST_MEMORY_END    BIT(46) /* of all RAM and layers */
 #define GUEST_CHUNK         (2 * MIB)
+#define GUEST_TOGETHER      (64 * KIB) /* where pages come one by one: those around the one touched */
 /* A chunk's word: an address, and in its low bits what is there; see guest_memory.c. */
 #define GUEST_CHUNK_KIND  3u
 #define GUEST_CHUNK_BLOCK 1u
@@ -122,7 +123,9 @@ static inline const void *guest_memory_view(const struct guest_memory *gm, uint6
 
     if (UNLIKELY(gpa >= low->size || low->gpa != 0))
         return NULL;
-    chunk = __atomic_load_n(&low->chunks[gpa / GUEST_CHUNK], __ATOMIC_ACQUIRE);
+    /* What is behind it depends on it, and so comes later; more order would cost each level of a
+     * page walk some instructions. */
+    chunk = __atomic_load_n(&low->chunks[gpa / GUEST_CHUNK], __ATOMIC_RELAXED);
     if (UNLIKELY((chunk & GUEST_CHUNK_KIND) != GUEST_CHUNK_BLOCK))
         return NULL;
     return (const char *)phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE)) + gpa % GUEST_CHUNK;
@@ -131,7 +134,7 @@ static inline const void *guest_memory_view(const struct guest_memory *gm, uint6
 /* Whether every byte of [gpa, gpa + size) is memory. True for size 0. */
 bool guest_memory_valid(const struct guest_memory *gm, uint64_t gpa, uint64_t size);
 /* Copies: 0, or -EFAULT with nothing copied when any byte is no memory, or to be written and
- * read-only; or where not all of it was copied since no memory is left. */
+ * read-only. Who writes: -ENOMEM, no memory is left for all of it. */
 int guest_memory_read(const struct guest_memory *gm, uint64_t gpa, void *data,
                       size_t size) MUST_CHECK;
 int guest_memory_write(struct guest_memory *gm, uint64_t gpa, const void *data,
@@ -164,8 +167,9 @@ int guest_memory_exchange(struct guest_memory *gm, uint64_t gpa, uint8_t value,
 /*
  * Pin for DMA the memory from gpa on, as far as it is in one piece of the host's and at most size
  * bytes: where it is, and how long. write: the device is to write it. -EFAULT: that is no memory,
- * or to be written and read-only; -EAGAIN: a frame of it is pinned as often as can be.
- * guest_memory_unpin() gets the same address and length. What lies there meanwhile does not count.
+ * or to be written and read-only, or none is left for it; -EAGAIN: a frame of it is pinned as often
+ * as can be. guest_memory_unpin() gets the same address and length. What lies there meanwhile does
+ * not count.
  */
 int guest_memory_pin(struct guest_memory *gm, uint64_t gpa, uint64_t size, bool write,
                      paddr *address, uint64_t *length) MUST_CHECK;
@@ -176,8 +180,8 @@ void guest_memory_unpin(paddr address, uint64_t length);
  *
  * Of RAM a page may stand there without a frame: nobody has touched it yet, or the guest has given
  * it back. It is RAM all the same: what is read of it is zero, and before something is written
- * there, or pinned, it gets a frame; without one in the machine that is -EFAULT. EPT has no leaf
- * for it, and who touches it asks guest_memory_touch().
+ * there, or pinned, it gets a frame. EPT has no leaf for it, and who touches it asks
+ * guest_memory_touch().
  */
 
 /* The page of RAM at gpa has a frame, a zeroed one if it had none, whatever lies over it. -EFAULT:

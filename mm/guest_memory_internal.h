@@ -86,8 +86,10 @@ static inline paddr frame_of(uint64_t entry)
 /* --- guest_ram.c --- */
 
 /* The page of RAM at gpa has a frame; so many bytes of the machine's memory are left to others
- * where it was not promised. -EFAULT: it is no RAM; -ENOMEM. */
-int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep) MUST_CHECK;
+ * where it was not promised. sparing: that page, and nothing beside it. -EFAULT: it is no RAM;
+ * -ENOMEM. */
+int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep,
+                   bool sparing) MUST_CHECK;
 /* The 2 MiB at gpa, if nobody has touched them and nothing lies over them, get a block that is made
  * with that content. False: it was not so. */
 bool guest_ram_write_block(const struct guest_memory *gm, uint64_t gpa, const void *content,

@@ -238,32 +238,45 @@ static paddr new_page(const struct guest_memory *gm, bool given, uint64_t keep)
                  : frame_redeem(&ram->promise, FRAME_ORDER_4K, gm->owner);
 }
 
-/* All of it with the lock held: who comes second finds the frame, and not that none is left. */
+/* Of a page that has no frame. */
 static int back_page(const struct guest_memory *gm, uint64_t *entry, uint64_t keep)
 {
     struct guest_ram *ram = gm->ram;
-    paddr frame;
+    bool given = !*entry;
+    paddr frame = new_page(gm, given, keep);
+
+    if (frame == FRAME_NONE)
+        return -ENOMEM;
+    fill64(phys_to_virt(frame), 0, PAGE_SIZE / 8);
+    __atomic_store_n(entry, frame, __ATOMIC_RELEASE);
+    __atomic_store_n(&ram->given, ram->given - given, __ATOMIC_RELAXED);
+    tally(&ram->there, 1);
+    return 0;
+}
+
+/* The page at gpa, and those around it that never had a frame: each would be missed by itself. All
+ * of it with the lock held: who comes second finds the frame, and not that none is left. */
+static int back_pages(const struct guest_memory *gm, const struct guest_memory_range *r,
+                      paddr table, uint64_t gpa, uint64_t keep, bool sparing)
+{
+    uint64_t at = ALIGN_DOWN(gpa, GUEST_TOGETHER);
+    uint64_t end = MIN(at + GUEST_TOGETHER, r->gpa + r->size), *entry = table_entry(table, gpa);
     int result = 0;
 
-    spin_lock(&ram->lock);
+    spin_lock(&gm->ram->lock);
     if (!frame_of(*entry)) {
-        bool given = !*entry;
-
-        frame = new_page(gm, given, keep);
-        if (frame != FRAME_NONE) {
-            fill64(phys_to_virt(frame), 0, PAGE_SIZE / 8);
-            __atomic_store_n(entry, frame, __ATOMIC_RELEASE);
-            __atomic_store_n(&ram->given, ram->given - given, __ATOMIC_RELAXED);
-            tally(&ram->there, 1);
-        } else {
-            result = -ENOMEM;
+        result = back_page(gm, entry, keep);
+        for (at = MAX(at, r->gpa); result == 0 && !sparing && at < end; at += PAGE_SIZE) {
+            entry = table_entry(table, at);
+            if (*entry == PAGE_LATER && back_page(gm, entry, keep) < 0)
+                break;
         }
     }
-    spin_unlock(&ram->lock);
+    spin_unlock(&gm->ram->lock);
     return result;
 }
 
-int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep)
+int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep, bool sparing)
 {
     const struct guest_memory_range *r = guest_memory_range(gm, gpa);
 
@@ -271,15 +284,15 @@ int guest_ram_back(const struct guest_memory *gm, uint64_t gpa, uint64_t keep)
         return -EFAULT;
     uint64_t word = plain(chunk_word(r, gpa));
     if (word == UNTOUCHED) {
-        int result =
-            begin_chunk(gm, &r->chunks[chunk_index(r, gpa)], guest_ram_whole(r, gpa), NULL, keep);
+        int result = begin_chunk(gm, &r->chunks[chunk_index(r, gpa)],
+                                 !sparing && guest_ram_whole(r, gpa), NULL, keep);
         if (result < 0)
             return result;
         word = plain(chunk_word(r, gpa));
     }
     if ((word & KIND_MASK) != KIND_TABLE)
         return 0;
-    return back_page(gm, table_entry(ALIGN_DOWN(word, PAGE_SIZE), gpa), keep);
+    return back_pages(gm, r, ALIGN_DOWN(word, PAGE_SIZE), gpa, keep, sparing);
 }
 
 /* --- which there are --- */

@@ -98,7 +98,7 @@ void device_timer_set(struct device *d, unsigned timer, uint64_t deadline);
  * itself sets no other way. */
 void device_timer_soon(struct device *d, unsigned timer);
 /* Copy from or to guest-physical memory: 0, or -EFAULT with nothing copied when any byte is no
- * memory, or to be written and read-only. */
+ * memory, or to be written and read-only. Who writes: -ENOMEM, no memory is left for all of it. */
 int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size) MUST_CHECK;
 int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t size) MUST_CHECK;
 /* To RAM, whatever lies over it: for who traps writes to it. -EFAULT when it is not all RAM. */

@@ -18,8 +18,8 @@ void vm_request(struct vm *vm, enum vm_request request, const char *why)
 
 void vm_starve(struct vm *vm)
 {
-    if (!__atomic_exchange_n(&vm->starved, true, __ATOMIC_SEQ_CST))
-        run_leave(&vm->tasks);
+    __atomic_store_n(&vm->starved, true, __ATOMIC_SEQ_CST);
+    run_leave(&vm->tasks); /* also again: who lets it go on may just have taken that back */
 }
 
 void vm_kill(struct vcpu *v, const char *why, ...)

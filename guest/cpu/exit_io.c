@@ -1,6 +1,7 @@
 /* Port I/O: IN and OUT straight to the bus; INS and OUTS element by element through the guest's
  * memory. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/lib/errno.h"
 #include "arch/x86/tsc.h"
 #include "guest/insn/string_io.h"
 #include "guest/cpu/exit.h"
@@ -125,8 +126,13 @@ static __attribute__((noinline)) enum exit_result string_io(struct vcpu *v, stru
             if (linear_writable(v, linear, s.size) < 0)
                 return EXIT_RESUME;
             value = bus_port_read(board_bus(v->board), IO_PORT(e->qualification), s.size);
-            if (linear_write(v, linear, &value, s.size) < 0)
+            int result = linear_write(v, linear, &value, s.size);
+            if (result < 0) {
+                if (result == -ENOMEM)
+                    vm_kill(v, "no memory is left for what it has read from port %x",
+                            IO_PORT(e->qualification));
                 return EXIT_RESUME;
+            }
         } else {
             if (linear_read(v, linear, &value, s.size) < 0)
                 return EXIT_RESUME;

@@ -110,9 +110,16 @@ static int emulated_write(void *opaque, uint64_t linear, unsigned size, uint64_t
         return -EFAULT;
     if (UNLIKELY(v->vm->watches))
         probes->touched(v, linear, gpa, size, true);
-    if (lapic_claims(&v->lapic, gpa) ||
-        guest_memory_write_operand(&v->vm->memory, gpa, size, value) < 0)
-        device_write(v, gpa, size, value);
+    if (!lapic_claims(&v->lapic, gpa)) {
+        int result = guest_memory_write_operand(&v->vm->memory, gpa, size, value);
+        if (result == 0)
+            return 0;
+        if (UNLIKELY(result == -ENOMEM)) { /* it is carried out again when the VM goes on */
+            vm_starve(v->vm);
+            return -EFAULT;
+        }
+    }
+    device_write(v, gpa, size, value);
     return 0;
 }
 

@@ -160,9 +160,11 @@ static int copy(struct vcpu *v, uint64_t linear, void *in, const void *out, size
             result = out ? guest_memory_write(&v->vm->memory, gpa, (const char *)out + done, piece)
                          : guest_memory_read(&v->vm->memory, gpa, (char *)in + done, piece);
         if (result < 0) {
-            /* Not RAM: a device there is not a sensible source or target of such a copy. */
-            vcpu_exception(v, VECTOR_GP, 0);
-            return -EFAULT;
+            if (result == -ENOMEM)
+                vm_starve(v->vm);
+            else /* not RAM: a device there is not a sensible source or target of such a copy */
+                vcpu_exception(v, VECTOR_GP, 0);
+            return result;
         }
         done += piece;
     }

@@ -11,7 +11,8 @@ size_t linear_fetch(struct vcpu *v, uint64_t linear, void *data, size_t size);
 /* Translate; -EFAULT with the page fault's error code. access: WALK_* of guest/cpu/walk.h. */
 int linear_translate(struct vcpu *v, uint64_t linear, unsigned access, uint64_t *gpa,
                      uint32_t *error) MUST_CHECK;
-/* Copy, a #PF noted in the vCPU and -EFAULT when the guest's tables forbid it. */
+/* Copy, a #PF noted in the vCPU and -EFAULT when the guest's tables forbid it. -ENOMEM: the VM is
+ * to stand still until there is memory for that. */
 int linear_read(struct vcpu *v, uint64_t linear, void *data, size_t size) MUST_CHECK;
 int linear_write(struct vcpu *v, uint64_t linear, const void *data, size_t size) MUST_CHECK;
 /* Whether size bytes (1 to 8) could be written; else as linear_write(). */

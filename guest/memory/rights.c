@@ -155,13 +155,14 @@ int rights_lookup(struct rights *r, uint64_t gpa, struct ept_leaf *leaf)
     return result;
 }
 
-/* A page was missed: map the leaf that it is part of, and its neighbours, which come next. */
+/* A page was missed: map the leaf that it is part of, and its neighbours, which come next. Of RAM
+ * in pages those are no more than have come together. */
 static int fill(struct rights *r, uint64_t page, const struct piece *p)
 {
     uint64_t around = MIN(block_span(r, page), marks_span(p->level)), from;
     int result;
 
-    around = MAX(around, marks_span(2));
+    around = MAX(around, p->level > 1 ? marks_span(2) : GUEST_TOGETHER);
     from = ALIGN_DOWN(page, around);
     result = update(r, from, from + around);
     return result < 0 ? update(r, page, page + PAGE_SIZE) : 0;
@@ -334,6 +335,9 @@ int rights_move(struct rights *r, struct ept_window *w, uint64_t from, uint64_t 
 
 /* --- life --- */
 
+/* For what is placed, or shows, elsewhere than in RAM, and for leaves that split. */
+#define TABLES_BESIDE 16
+
 int rights_init(struct rights *r, const struct guest_memory *memory,
                 const struct vmx_features *features, const struct mtrr *mtrr)
 {
@@ -347,7 +351,7 @@ int rights_init(struct rights *r, const struct guest_memory *memory,
 
 uint64_t rights_tables(const struct guest_memory *memory, const struct vmx_features *features)
 {
-    uint64_t tables = 0;
+    uint64_t tables = TABLES_BESIDE;
 
     for (uint32_t i = 0; i < memory->range_count; i++) {
         const struct guest_memory_range *range = &memory->ranges[i];

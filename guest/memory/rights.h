@@ -63,7 +63,8 @@ struct rights {
  * stay in place. -ENOMEM. */
 int rights_init(struct rights *r, const struct guest_memory *memory,
                 const struct vmx_features *features, const struct mtrr *mtrr) MUST_CHECK;
-/* How many tables EPT takes for all of that RAM in blocks of 2 MiB. */
+/* How many tables EPT takes for all of that RAM in blocks of 2 MiB, with some for what stands
+ * beside it. */
 uint64_t rights_tables(const struct guest_memory *memory, const struct vmx_features *features);
 /* EPT has leaves for all RAM that has frames, as far as there is memory: what is going to be used
  * is not missed. */

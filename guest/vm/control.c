@@ -186,7 +186,7 @@ static void stand(struct vm_slot *s)
     s->paused_at = rdtsc();
     if (s->state == SLOT_AT_START)
         log_info("%s: paused before its first instruction", s->name);
-    else if (s->vm->starved)
+    else if (s->vm->starved && !down_wanted()) /* which has it try again and again */
         say_starved(s);
 }
 

@@ -160,6 +160,15 @@ static void test_out_of_memory(void **state)
     assert_true(type("kill a\r"));
     assert_int_equal(control_slot(0)->state, SLOT_OFF);
     assert_string_equal(control_state_text(control_slot(0)), "killed");
+    /* Going down the machine has it try again and again: that is not said each time. */
+    build(in, CONFIG_START_TOGETHER);
+    assert_true(type("poweroff\r"));
+    assert_true(down_wanted());
+    guests[0].vm.starved = true;
+    run_leave(&guests[0].vm.tasks);
+    assert_true(pass(1));
+    assert_int_equal(control_slot(0)->state, SLOT_PAUSED);
+    assert_null(strstr(logged, "more memory"));
 }
 
 /* What the reload test has away goes on by itself, unless it is to stand still or to end. */

@@ -26,6 +26,8 @@ static uint8_t memory[0x4000];
 static uint64_t now, each; /* ticks that the device takes for an element */
 static unsigned done, repetitions;
 static uint64_t readable; /* memory from here on is not */
+static uint64_t there;    /* memory from here on finds no frames any more */
+static unsigned killed;
 
 struct vmx_features vmx_features = {.ins_outs = true};
 uint64_t tsc_hz = 1000000;
@@ -67,8 +69,16 @@ int linear_read(struct vcpu *of, uint64_t linear, void *data, size_t size)
 
 int linear_write(struct vcpu *of, uint64_t linear, const void *data, size_t size)
 {
+    if (linear + size > there)
+        return -ENOMEM;
     memcpy(memory + linear, data, size);
     return 0;
+}
+
+void vm_kill(struct vcpu *of, const char *why, ...)
+{
+    assert_ptr_equal(of, v);
+    killed++;
 }
 
 int linear_writable(struct vcpu *of, uint64_t linear, size_t size)
@@ -109,7 +119,8 @@ static int setup(void **state)
     v->hw.gpr[RSI] = v->hw.gpr[RDI] = AT;
     v->hw.gpr[RCX] = ELEMENTS;
     fields[VMCS_EXIT_INSTRUCTION_INFO] = 2 << 7 | 3 << 15; /* 64 bits, DS */
-    readable = sizeof(memory);
+    readable = there = sizeof(memory);
+    killed = 0;
     now = each = 0;
     done = repetitions = 0;
     return 0;
@@ -164,10 +175,21 @@ static void a_fault_leaves_what_is_done(void **state)
         assert_int_equal(memory[AT + 2 * i], i);
 }
 
+/* What the device has given away is lost: that is said, and not passed over. */
+static void out_of_memory(void **state)
+{
+    there = AT + 20;
+    assert_int_equal(repeated(IO_IN), EXIT_RESUME);
+    assert_int_equal(done, 11);
+    assert_int_equal(killed, 1);
+    assert_int_equal(v->hw.gpr[RDI], AT + 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(in_pieces, setup),
+        cmocka_unit_test_setup(out_of_memory, setup),
         cmocka_unit_test_setup(a_slow_device_ends_a_piece, setup),
         cmocka_unit_test_setup(a_fault_leaves_what_is_done, setup),
     };

@@ -574,6 +574,26 @@ static void test_promise_random(void **state)
 
 /* --- cleared ahead --- */
 
+/* Who wants one page more promised has it of that. */
+static void test_promise_of_what_is_ahead(void **state)
+{
+    struct frame_promise p = {0};
+
+    for (bool more = true; more;) {
+        more = frame_clear_ahead(0);
+        more |= frame_clear_ahead(1);
+    }
+    uint64_t left = free_pages();
+    for (unsigned order = FRAME_ORDER_1G; order <= FRAME_ORDER_1G; order--) /* all beside that */
+        while (left >= 4 * 512 + (1ULL << order) && frame_alloc(order, FRAME_KERNEL) != FRAME_NONE)
+            left -= 1ULL << order;
+    assert_int_equal(free_pages(), 4 * 512);
+    assert_true(frame_promise_more(&p, 4 * 512));
+    assert_false(frame_promise_more(&p, 1));
+    assert_int_equal(free_pages(), 0);
+    frame_promise_end(&p);
+}
+
 static void test_clear_ahead(void **state)
 {
     uint64_t all = free_pages(), steps = 0, blocks = 0;
@@ -632,6 +652,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_promise_among_crumbs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promise_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clear_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_promise_of_what_is_ahead, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -143,14 +143,14 @@ static void written_in_blocks(void **state)
         assert_memory_equal(in, out, sizeof(in));
         assert_int_equal(byte_at(MIB + 122), 0);
         assert_int_equal(byte_at(6 * MIB + 123), 0);
-        assert_int_equal(guest_memory_there(&gm), order ? 4 * 512 : 5 * 256 + 1);
+        assert_int_equal(guest_memory_there(&gm), order ? 4 * 512 : 5 * 256 + 16);
         /* What is there already, and what lies over it. */
         assert_int_equal(guest_memory_write(&gm, 2 * MIB, in + 1, 4 * MIB), 0);
         assert_int_equal(guest_memory_read(&gm, 2 * MIB, out, 4 * MIB), 0);
         assert_memory_equal(in + 1, out, 4 * MIB);
         set(&l, 1);
         assert_int_equal(guest_memory_write(&gm, 12 * MIB, in, sizeof(in)), -EFAULT);
-        assert_int_equal(guest_memory_there(&gm), order ? 4 * 512 : 5 * 256 + 1);
+        assert_int_equal(guest_memory_there(&gm), order ? 4 * 512 : 5 * 256 + 16);
         assert_int_equal(guest_memory_write(&gm, 8 * MIB, in + 7, 2 * MIB), 0);
         assert_int_equal(guest_memory_read(&gm, 8 * MIB, out, 2 * MIB), 0);
         assert_memory_equal(in + 7, out, 2 * MIB);
@@ -274,10 +274,27 @@ static void overcommitted(void **state)
     assert_int_equal(scarce, 1);
     assert_int_equal(byte_at(there), 1);
     assert_int_equal(guest_memory_touch(&gm, there), 0);
+    /* Of that each takes no more than its page, with a table where it is the first in its 2 MiB. */
+    uint64_t used = mock_used, old, far = 40 * GIB;
+    for (unsigned i = 0; i < 1000; i++, far += 2 * MIB) {
+        assert_int_equal(guest_memory_pin(&gm, far, 1, true, &at, &length), 0);
+        guest_memory_unpin(at, length);
+    }
+    assert_int_equal(mock_used, used + 2 * 1000);
+    assert_int_equal(scarce, 1001);
     while (guest_memory_pin(&gm, there += PAGE_SIZE, 1, true, &at, &length) == 0)
         guest_memory_unpin(at, length);
     assert_uint_in_range(mock_used, 26 * MIB / PAGE_SIZE - 1, 26 * MIB / PAGE_SIZE + 1);
-    assert_int_equal(put(there, 1), -EFAULT);
+    /* And then who writes hears what it is that is not there. */
+    assert_int_equal(put(there, 1), -ENOMEM);
+    assert_int_equal(guest_memory_store(&gm, there, 4, 1), -ENOMEM);
+    assert_int_equal(guest_memory_write_operand(&gm, there + 5, 3, 1), -ENOMEM);
+    assert_int_equal(guest_memory_write_ram(&gm, there, "a", 1), -ENOMEM);
+    assert_int_equal(guest_memory_exchange(&gm, there, 1, (uint8_t *)&old), -ENOMEM);
+    assert_int_equal(put(64 * GIB, 1), -EFAULT);
+    assert_int_equal(guest_memory_store(&gm, 64 * GIB, 4, 1), -EFAULT);
+    assert_int_equal(guest_memory_write_operand(&gm, 64 * GIB, 3, 1), -EFAULT);
+    assert_int_equal(guest_memory_exchange(&gm, 64 * GIB, 1, (uint8_t *)&old), -EFAULT);
     assert_int_equal(byte_at(there), 0);
     /* More has come. */
     mock_limit += 100 * MIB / PAGE_SIZE;
@@ -319,17 +336,18 @@ static void given_untouched(void **state)
     /* Its neighbour still is. */
     mock_limit = mock_used + mock_promised;
     assert_int_equal(guest_memory_touch(&gm, 0), 0);
-    assert_int_equal(guest_memory_there(&gm), 1);
+    assert_int_equal(guest_memory_there(&gm), 15); /* with those around it, but the one */
     assert_int_equal(guest_memory_touch(&gm, PAGE_SIZE), -ENOMEM);
     assert_int_equal(byte_at(PAGE_SIZE), 0);
     mock_limit++;
     assert_int_equal(put(PAGE_SIZE, 3), 0);
     assert_int_equal(guest_memory_given(&gm), 0);
-    assert_int_equal(give(2 * PAGE_SIZE), -ENOENT);
+    assert_int_equal(give(20 * PAGE_SIZE), -ENOENT);
     assert_int_equal(give(0), 0);
     assert_int_equal(guest_memory_given(&gm), 2);
     for (uint64_t gpa = 3 * PAGE_SIZE; gpa < 4 * MIB; gpa += PAGE_SIZE)
-        assert_int_equal(guest_memory_touch(&gm, gpa), 0);
+        if (gpa != 20 * PAGE_SIZE)
+            assert_int_equal(guest_memory_touch(&gm, gpa), 0);
     assert_int_equal(mock_promised, 1);
 }
 
@@ -357,11 +375,11 @@ static void given_without_promise(void **state)
     assert_int_equal(mock_used, 1); /* no table for that */
     mock_max_order = 0;
     assert_int_equal(guest_memory_touch(&gm, PAGE_SIZE), 0);
-    assert_int_equal(give(0), -ENOENT);
+    assert_int_equal(give(GUEST_TOGETHER), -ENOENT);
     assert_int_equal(guest_memory_given(&gm), 0);
     assert_int_equal(give(PAGE_SIZE), 0);
     assert_int_equal(guest_memory_given(&gm), 1);
-    assert_int_equal(guest_memory_there(&gm), 0);
+    assert_int_equal(guest_memory_there(&gm), 15);
     assert_int_equal(guest_memory_touch(&gm, PAGE_SIZE), 0);
     assert_int_equal(guest_memory_given(&gm), 0);
 }
@@ -437,6 +455,47 @@ static void given_block_of_a_promise(void **state)
     assert_int_equal(guest_memory_touch(&gm, 0), 0);
     assert_int_equal(give_block(0, &block), -EINVAL);
     assert_int_equal(guest_memory_there(&gm), 512);
+}
+
+/* A block of which a page is given is in pages in EPT, too, for whose table there is memory. */
+static void given_of_a_block(void **state)
+{
+    create(4 * MIB, true);
+    assert_int_equal(guest_memory_balloon(&gm), 0);
+    assert_int_equal(guest_memory_touch(&gm, 0), 0);
+    uint64_t promised = mock_promised;
+    for (unsigned left = 0; left < 2; left++) {
+        mock_limit = mock_used + mock_promised + left;
+        assert_int_equal(give(PAGE_SIZE), -ENOMEM);
+        assert_int_equal(mock_promised, promised);
+        assert_int_equal(guest_memory_there(&gm), 512);
+    }
+    mock_limit++;
+    assert_int_equal(give(PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_there(&gm), 511);
+    assert_int_equal(mock_promised, promised + 1);
+    assert_int_equal(guest_memory_tables(&gm)->pages, 1);
+    assert_int_equal(give(2 * PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_tables(&gm)->pages, 1);
+}
+
+/* Those around it, of the same 64 KiB and of what is RAM, as far as there is memory. */
+static void together(void **state)
+{
+    const struct guest_memory_region region = {5 * PAGE_SIZE, 60 * PAGE_SIZE};
+
+    assert_int_equal(guest_memory_create(&gm, VM0, &region, 1), 0);
+    assert_int_equal(guest_memory_touch(&gm, 9 * PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_there(&gm), 11);
+    assert_int_equal(guest_memory_next_there(&gm, 0), 5 * PAGE_SIZE);
+    assert_int_equal(guest_memory_touch(&gm, 64 * PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_there(&gm), 12);
+    mock_limit = mock_used + 20 * MIB / PAGE_SIZE + 3;
+    assert_int_equal(guest_memory_touch(&gm, 40 * PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_there(&gm), 15);
+    assert_int_equal(guest_memory_touch(&gm, 40 * PAGE_SIZE), 0);
+    assert_int_equal(guest_memory_touch(&gm, 60 * PAGE_SIZE), -ENOMEM);
+    assert_int_equal(guest_memory_there(&gm), 15);
 }
 
 /* --- layers over what is not there --- */
@@ -607,6 +666,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(given_without_promise, fresh, all_back),
         cmocka_unit_test_setup_teardown(given_as_a_block, fresh, all_back),
         cmocka_unit_test_setup_teardown(given_block_of_a_promise, fresh, all_back),
+        cmocka_unit_test_setup_teardown(given_of_a_block, fresh, all_back),
+        cmocka_unit_test_setup_teardown(together, fresh, all_back),
         cmocka_unit_test_setup_teardown(under_layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(like_an_array, fresh, all_back),
     };

@@ -31,25 +31,12 @@ static void mock_unlock(int *taken)
 
 #include "mm/guest_memory.h"
 #include "tests/unit/mock_frames.h"
+#include "tests/unit/threads.h"
 
 enum { THREADS = 4, ROUNDS = 3 };
 
 #define RAM   (5 * MIB) /* with a chunk that is not whole */
 #define PAGES (RAM / PAGE_SIZE)
-
-static unsigned reports; /* of the sanitizer; atomic */
-
-void __tsan_on_report(void *report);
-void __tsan_on_report(void *report)
-{
-    __atomic_fetch_add(&reports, 1, __ATOMIC_SEQ_CST);
-}
-
-void spin_wait(struct spinlock *l, uint16_t ticket)
-{
-    while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
-        sched_yield();
-}
 
 static struct guest_memory gm;
 static pthread_barrier_t together;

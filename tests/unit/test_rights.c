@@ -593,7 +593,7 @@ static void not_there_yet(void **state)
     assert_int_equal(guest_memory_write(&gm, 3 * GIB + 4096, "a", 1), 0);
     rights_fill(&r);
     expect(3 * GIB + 4096, behind(3 * GIB + 4096), 1, 7);
-    expect_none(3 * GIB);
+    expect_none(3 * GIB + GUEST_TOGETHER);
     /* Cleared, nothing is left of it. */
     uint32_t done = 0;
     while (guest_memory_clear_some(&gm, &done))
@@ -616,7 +616,7 @@ static void tables_are_promised(void **state)
         mock_max_order = i & 1 ? 0 : FRAME_ORDER_2M;
         mock_first = 8 * MIB / PAGE_SIZE;
         assert_int_equal(guest_memory_create(&gm, FRAME_VM, regions, 3), 0);
-        assert_int_equal(rights_tables(&gm, features[i / 2]), i / 2 ? 3 + 1 + 2 + 6 : 6);
+        assert_int_equal(rights_tables(&gm, features[i / 2]), i / 2 ? 16 + 3 + 1 + 2 + 6 : 16 + 6);
         assert_int_equal(guest_memory_promise(&gm, rights_tables(&gm, features[i / 2])), 0);
         mock_first = 1;
         assert_int_equal(rights_init(&r, &gm, features[i / 2], NULL), 0);
@@ -631,6 +631,53 @@ static void tables_are_promised(void **state)
         rights_destroy(&r);
         guest_memory_destroy(&gm);
     }
+}
+
+/* And again after each reset, whoever takes meanwhile what is nobody's. */
+static void tables_are_promised_again(void **state)
+{
+    static const struct guest_memory_region regions[] = {{0, 6 * MIB}, {5 * GIB, 4 * MIB}};
+
+    mock_first = 12 * MIB / PAGE_SIZE;
+    assert_int_equal(guest_memory_create(&gm, FRAME_VM, regions, 2), 0);
+    assert_int_equal(guest_memory_promise(&gm, rights_tables(&gm, &large)), 0);
+    mock_first = 1;
+    assert_int_equal(rights_init(&r, &gm, &large, NULL), 0);
+    assert_int_equal(rights_place(&r, 0xfee00000, 0x7000000, 4096, EPT_READ), 0);
+    uint64_t others = mock_used + mock_promised; /* and so much is anybody's */
+    for (unsigned i = 0; i < 4; i++) {
+        mock_limit = mock_used + mock_promised;
+        assert_int_equal(mock_limit, others);
+        for (unsigned n = 0; n < 2; n++) {
+            for (uint64_t at = 0; at < regions[n].size; at += 2 * MIB) {
+                assert_int_equal(guest_memory_touch(&gm, regions[n].gpa + at), 0);
+                assert_int_equal(rights_fault(&r, regions[n].gpa + at, EPT_WRITE), 0);
+            }
+        }
+        mock_limit = MOCK_FRAMES;
+        uint32_t done = 0;
+        rights_drop(&r);
+        rights_reap(&r, rights_retired(&r));
+        while (guest_memory_clear_some(&gm, &done))
+            ;
+        assert_int_equal(guest_memory_there(&gm), 0);
+    }
+}
+
+/* RAM that comes in pages: those that have come together are mapped together. */
+static void in_pages(void **state)
+{
+    const struct guest_memory_region region = {MIB, 2 * MIB};
+
+    mock_first = 16 * MIB / PAGE_SIZE;
+    assert_int_equal(guest_memory_create(&gm, FRAME_VM, &region, 1), 0);
+    assert_int_equal(rights_init(&r, &gm, &large, NULL), 0);
+    assert_int_equal(guest_memory_touch(&gm, MIB + 0x25123), 0);
+    assert_int_equal(rights_fault(&r, MIB + 0x25123, EPT_READ), 0);
+    expect_none(MIB + 0x1f000);
+    for (uint64_t gpa = MIB + 0x20000; gpa < MIB + 0x30000; gpa += PAGE_SIZE)
+        expect(gpa, behind(gpa), 1, 7);
+    expect_none(MIB + 0x30000);
 }
 
 /* --- against an array --- */
@@ -791,6 +838,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(exhaustion, fresh, all_back),
         cmocka_unit_test_setup_teardown(not_there_yet, fresh, all_back),
         cmocka_unit_test_setup_teardown(tables_are_promised, fresh, all_back),
+        cmocka_unit_test_setup_teardown(tables_are_promised_again, fresh, all_back),
+        cmocka_unit_test_setup_teardown(in_pages, fresh, all_back),
         cmocka_unit_test_setup_teardown(like_an_array, fresh, all_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
