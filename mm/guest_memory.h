@@ -123,9 +123,10 @@ static inline const void *guest_memory_view(const struct guest_memory *gm, uint6
 
     if (UNLIKELY(gpa >= low->size || low->gpa != 0))
         return NULL;
-    /* What is behind it depends on it, and so comes later; more order would cost each level of a
-     * page walk some instructions. */
-    chunk = __atomic_load_n(&low->chunks[gpa / GUEST_CHUNK], __ATOMIC_RELAXED);
+    /* One load, on which those of what is behind it depend. An atomic one would have the compiler
+     * read all of *gm anew at each level of a page walk. */
+    chunk = low->chunks[gpa / GUEST_CHUNK];
+    __asm__("" : "+r"(chunk));
     if (UNLIKELY((chunk & GUEST_CHUNK_KIND) != GUEST_CHUNK_BLOCK))
         return NULL;
     return (const char *)phys_to_virt(ALIGN_DOWN(chunk, PAGE_SIZE)) + gpa % GUEST_CHUNK;

@@ -167,7 +167,7 @@ static void test_out_of_memory(void **state)
     guests[0].vm.starved = true;
     run_leave(&guests[0].vm.tasks);
     assert_true(pass(1));
-    assert_int_equal(control_slot(0)->state, SLOT_PAUSED);
+    assert_false(guests[0].vm.starved); /* again already */
     assert_null(strstr(logged, "more memory"));
 }
 
