@@ -20,6 +20,7 @@
 #define MSR_ARCH_CAPABILITIES     0x10au
 #define MSR_FLUSH_CMD             0x10bu
 #define MSR_TSX_CTRL              0x122u
+#define MSR_MCU_OPT_CTRL          0x123u
 #define MSR_MISC_FEATURES_ENABLES 0x140u
 #define MSR_SYSENTER_CS           0x174u
 #define MSR_SYSENTER_ESP          0x175u
