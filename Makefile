@@ -44,10 +44,14 @@ KERNEL_CFLAGS := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -fno-pic -mcmodel=
         -fno-asynchronous-unwind-tables -fcf-protection=none -fno-common -fno-delete-null-pointer-checks \
         -fno-strict-aliasing -ffunction-sections -fdata-sections -fmacro-prefix-map=$(CURDIR)/= $(COUNT)
 
-$(B)/kernel/%.o: %.c | $(B)/kernel/offsets.inc
+# Indirect branches get room for others in their place: $(call assemble,from), behind a compiler's -S.
+assemble = sed -E -f tools/branches.sed $(1) | as --64 -o $@ -
+
+$(B)/kernel/%.o: %.c tools/branches.sed | $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(CC) $(KERNEL_CFLAGS) $(LIBRARY_CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(KERNEL_CFLAGS) $(LIBRARY_CFLAGS) -MMD -MP -MT $@ -MF $(@:.o=.d) -S $< -o $(@:.o=.s)
+	$(Q)$(call assemble,$(@:.o=.s))
 
 $(B)/kernel/%.asm.o: %.asm $(B)/kernel/offsets.inc
 	@mkdir -p $(@D)
@@ -77,13 +81,16 @@ $(EXIT_PATH:%=$(B)/kernel/guest/%.o): KERNEL_CFLAGS += -fomit-frame-pointer
 
 KERNEL_OBJ := $(filter-out $(B)/kernel/vmx/offsets.o,$(KERNEL_OBJ))
 
-# Linked twice: the second time with the table of its own symbols, for backtraces.
-$(B)/corbel.elf: $(KERNEL_OBJ) $(LIBRARIES) linker.ld tools/symbols.py
+# Linked twice: the second time with the tables of its own symbols, for backtraces, and of its indirect branches.
+$(B)/corbel.elf: $(KERNEL_OBJ) $(LIBRARIES) linker.ld tools/symbols.py tools/branches.py
 	$(call say,LD  )
 	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@.1 $(KERNEL_OBJ) $(LIBRARIES)
 	$(Q)nm -n $@.1 | python3 tools/symbols.py > $(B)/symbols.asm
 	$(Q)$(NASM) -f elf64 $(B)/symbols.asm -o $(B)/symbols.o
-	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(B)/symbols.o $(LIBRARIES)
+	$(Q)set -o pipefail; objdump -d -j .text $@.1 | python3 tools/branches.py > $(B)/branches.asm
+	$(Q)$(NASM) -f elf64 $(B)/branches.asm -o $(B)/branches.o
+	$(Q)$(LD) -nostdlib -static --gc-sections -z max-page-size=4096 -T linker.ld -o $@ $(KERNEL_OBJ) $(B)/symbols.o $(B)/branches.o \
+	    $(LIBRARIES)
 
 kernel: $(B)/corbel.elf
 

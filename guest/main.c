@@ -86,6 +86,12 @@ static void read_config(void)
     _Static_assert(BIT(CONFIG_WITHOUT_##symbol) == VMX_WITHOUT_##symbol, name);
 CONFIG_WITHOUT_LIST(SAME_BIT)
 
+/* And arch/x86 what is done against speculation. */
+#define SAME_STEP(symbol, name, what)                                                              \
+    _Static_assert((unsigned)CONFIG_STEP_##symbol == (unsigned)MITIGATION_##symbol, name);
+CONFIG_STEP_LIST(SAME_STEP)
+_Static_assert((unsigned)CONFIG_STEP_COUNT == (unsigned)MITIGATION_COUNT, "steps");
+
 /* --- processors --- */
 
 static void start_vmx(void *result)
@@ -120,6 +126,8 @@ static int bring_up_processors(void)
         if (result < 0 || (result = run_join(n)) < 0)
             log_warn("processor %u runs no VM (error %d)", n, -result);
     }
+    if (speculation_begin(config.mitigations, config.test_mitigations) < 0)
+        config.problems++;
     return 0;
 }
 
@@ -230,6 +238,7 @@ NORETURN void corbel_main(struct handover *h)
         stay("no VM is left", "no VM can run on this machine");
     }
     vmx_log_features();
+    speculation_log();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,
               NULL);
     com2_init(config.com2);

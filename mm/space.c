@@ -23,6 +23,7 @@ extern uint8_t boot_stack_guard[], boot_stack_base[], boot_stack_top[];
 
 static struct spinlock lock = SPINLOCK(RANK_SPACE);
 static struct paging space;
+static paddr kernel_base; /* where the microkernel's image lies */
 static uint64_t mmio_next = SPACE_MMIO, stack_next = SPACE_STACKS;
 
 /* What the direct map covers. Ranges beyond the array's end are mapped all the same, but not known
@@ -92,6 +93,7 @@ void space_init(const struct handover *h)
     bool pages_1g = cpuid(0x80000000, 0).eax >= CPUID_EXTENDED &&
                     (cpuid(CPUID_EXTENDED, 0).edx & CPUID_PAGES_1G);
 
+    kernel_base = h->kernel_base;
     if (paging_init(&space, read_cr4() & CR4_LA57 ? 5 : 4, pages_1g))
         panic("no memory for page tables");
     map_image(h);
@@ -165,6 +167,24 @@ const void *map_table(paddr base, uint64_t size)
     if (direct_map_covers(base, size))
         return phys_to_virt(base);
     return map_window(base, size, PTE_GLOBAL | PTE_NX);
+}
+
+int space_change_text(void (*change)(void *ctx, uint8_t *text, size_t size), void *ctx)
+{
+    size_t size = (size_t)(kernel_text_end - kernel_text_start);
+    paddr base = kernel_base + (uint64_t)(kernel_text_start - kernel_image_start);
+    uint8_t *text = map_window(base, size, RAM_FLAGS);
+    bool gone = true;
+
+    if (!text)
+        return -ENOMEM;
+    change(ctx, text, size);
+    spin_lock(&lock);
+    for (size_t at = 0; at < size; at += PAGE_SIZE)
+        gone &= paging_unmap(&space, (uint64_t)text + at);
+    spin_unlock(&lock);
+    cpu_forget_all();
+    return gone ? 0 : -EINVAL;
 }
 
 int stack_alloc(uint64_t size, struct stack *out)

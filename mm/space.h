@@ -29,6 +29,14 @@ const void *map_table(paddr base, uint64_t size);
 /* Whether the direct map covers the range. */
 bool direct_map_covers(paddr base, uint64_t size);
 
+/*
+ * Have the microkernel's text changed, by a second mapping of it that is writable, not executable,
+ * and gone when this returns. Who runs meanwhile must not run into what changes, and calls
+ * cpu_forget_all() behind it; the calling CPU has. 0 or -ENOMEM; -EINVAL: the mapping is still
+ * there.
+ */
+int space_change_text(void (*change)(void *ctx, uint8_t *text, size_t size), void *ctx) MUST_CHECK;
+
 /* A stack of size bytes (whole pages) with an unmapped page on either side. 0 or -ENOMEM. */
 int stack_alloc(uint64_t size, struct stack *out) MUST_CHECK;
 

@@ -20,7 +20,8 @@ $(BLAKE2_FETCHED): tools/fetch-debian.sh
 
 $(BLAKE2_LIB): $(BLAKE2_FETCHED) tools/blake2.mk
 	$(call say,CC  )
-	$(Q)$(CC) -O2 $(LIBRARY_KERNEL_FLAGS) $(BLAKE2_DEFINES) -I$(BLAKE2_DIR)/configured -c $(BLAKE2_SOURCE)/blake2s-ref.c -o $@
+	$(Q)$(CC) -O2 $(LIBRARY_KERNEL_FLAGS) $(BLAKE2_DEFINES) -I$(BLAKE2_DIR)/configured -S $(BLAKE2_SOURCE)/blake2s-ref.c -o $(@:.o=.s)
+	$(Q)$(call assemble,$(@:.o=.s))
 
 $(BLAKE2_HOST_LIB): $(BLAKE2_FETCHED) tools/blake2.mk
 	$(call say,CC  )

@@ -14,7 +14,7 @@ def main():
         if len(fields) != 3 or fields[1] not in "tTwW":
             continue
         address, name = int(fields[0], 16), fields[2]
-        if address >> 31 != 0x1FFFFFFFF:
+        if address >> 31 != 0x1FFFFFFFF or name.startswith("..@"):  # nasm's, of a macro
             continue
         if symbols and symbols[-1][0] == address:
             continue

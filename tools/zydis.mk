@@ -33,7 +33,8 @@ $(ZYDIS_FETCHED): tools/fetch-debian.sh
 $(ZYDIS_PARTS:%=$(ZYDIS_DIR)/kernel/%.o): $(ZYDIS_DIR)/kernel/%.o: $(ZYDIS_FETCHED) tools/zydis.mk
 	@mkdir -p $(@D)
 	$(call say,CC  )
-	$(Q)$(CC) -O2 $(LIBRARY_KERNEL_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_SOURCE)/src -c $(ZYDIS_SOURCE)/src/$*.c -o $@
+	$(Q)$(CC) -O2 $(LIBRARY_KERNEL_FLAGS) $(ZYDIS_CFLAGS) -I$(ZYDIS_SOURCE)/src -S $(ZYDIS_SOURCE)/src/$*.c -o $(@:.o=.s)
+	$(Q)$(call assemble,$(@:.o=.s))
 
 $(ZYDIS_HOST_PARTS:%=$(ZYDIS_DIR)/host/%.o): $(ZYDIS_DIR)/host/%.o: $(ZYDIS_FETCHED) tools/zydis.mk
 	@mkdir -p $(@D)

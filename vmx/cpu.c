@@ -156,6 +156,7 @@ int vmx_cpu_start(struct vmx_cpu *cpu)
         cpu->host_xss = rdmsr(MSR_XSS);
     if (read_cr4() & CR4_OSXSAVE)
         cpu->host_xcr0 = xgetbv(0);
+    speculation_look(&cpu->speculation, cpu_microcode(vmx_caps.intel));
     this_cpu()->vmx = cpu;
     smp_leave = leave;
     vmx_flush_all();

@@ -6,12 +6,15 @@
 
 #include "arch/x86/percpu.h"
 #include "vmx/controls.h"
+#include "vmx/speculation.h"
 #include "vmx/vcpu.h"
 
 struct vmx_cpu {
     paddr vmxon_region;
     struct vmx_vcpu *current;
     uint64_t host_xcr0, host_xss;
+    struct vmx_speculation speculation;
+    uint64_t domain; /* whose guest ran here last: speculation_part() */
 };
 
 static inline struct vmx_cpu *vmx_this_cpu(void)

@@ -1,5 +1,9 @@
 ; The road into the guest and back. vmx_run keeps its frame for the whole stay, so one trip costs the guest's fifteen
 ; registers each way and one call: vcpu_exit decides, 0 goes straight back in.
+;
+; There are two such roads. The guarded one is for processors with errata of speculation that ask for something at each exit
+; or entry, and for guests that have written IA32_SPEC_CTRL; who needs neither does not pass it: where it can be needed,
+; vmx/speculation.c makes the first five bytes of vmx_run a jump to vmx_run_guarded, and HOST_RIP says which way an exit goes.
 
 %include "offsets.inc"
 
@@ -14,6 +18,13 @@ global vmx_run
 global vmx_exit_entry
 global vmx_exit_entry_watched
 global vmx_exit_entry_wrapped
+global vmx_run_guarded
+global vmx_guarded_entry
+global vmx_guarded_entry_watched
+global vmx_guarded_entry_wrapped
+global vmx_fill_returns
+global vmx_steps
+global vmx_steps_end
 
 ; The guest's general registers from the vCPU at RDI.
 %macro LOAD_GUEST 0
@@ -68,8 +79,8 @@ failed:                                 ; no VM exit happened: registers are sti
         mov     eax, -1
         jmp     leave_guest
 
-; VM exit: RSP is [VMCS_HOST_RSP], every other general register the guest's. %1 decides what follows.
-%macro VM_EXIT 1
+; VM exit: RSP is [VMCS_HOST_RSP], every other general register the guest's.
+%macro SAVE_GUEST 0
         push    rdi
         mov     rdi, [rsp + 8]
         mov     [rdi + VCPU_RAX], rax
@@ -100,6 +111,10 @@ failed:                                 ; no VM exit happened: registers are sti
         xor     r14d, r14d
         xor     r15d, r15d
         lea     rbp, [rsp + 48]         ; our frame pointer again, for backtraces
+%endmacro
+
+; %1 decides what follows.
+%macro VM_EXIT 1
         rdtsc
         shl     rdx, 32
         or      rdx, rax
@@ -107,19 +122,24 @@ failed:                                 ; no VM exit happened: registers are sti
         vmread  rsi, rsi
         call    %1                      ; (v, exit reason, the exit's TSC)
         test    eax, eax
-        jz      resume
 %endmacro
 
 vmx_exit_entry_watched:
+        SAVE_GUEST
         VM_EXIT vcpu_exit_watched
+        jz      resume
         jmp     leave_guest
 
 vmx_exit_entry_wrapped:
+        SAVE_GUEST
         VM_EXIT vcpu_exit_wrapped
+        jz      resume
         jmp     leave_guest
 
 vmx_exit_entry:
+        SAVE_GUEST
         VM_EXIT vcpu_exit
+        jz      resume
 
 leave_guest:
         pop     rdi
@@ -130,5 +150,209 @@ leave_guest:
         pop     rbx
         pop     rbp
         ret
+
+; --- the guarded road ---
+
+section .rodata.steps progbits alloc noexec nowrite align=8
+vmx_steps:
+section .text
+
+; From here to ENDSTEP is jumped over unless BIT(%1) is among the steps: then a NOP of five bytes stands here.
+%macro STEP 1
+%push step
+section .rodata.steps
+        dq      %$site, %1
+section .text
+%$site: jmp     strict near %$end
+%endmacro
+%macro ENDSTEP 0
+%$end:
+%pop
+%endmacro
+
+; Returns that the guest has left in the stack of returns are pushed out of it: 32 calls, none of which comes back by itself.
+%macro FILL_RETURNS 0
+        mov     ecx, 16
+%%two:  call    %%one
+%%here: pause
+        lfence
+        jmp     %%here
+%%one:  call    %%other
+%%there: pause
+        lfence
+        jmp     %%there
+%%other: dec    ecx
+        jnz     %%two
+        add     rsp, 32 * 8
+        lfence
+%endmacro
+
+; Five times five pairs of taken branches, in calls inside each other: what Intel's guidance on Branch History Injection
+; (software sequence for processors before Alder Lake) says overwrites the history. Each part begins a line.
+%macro CLEAR_HISTORY 0
+        mov     ecx, 5
+        call    %%nest
+        jmp     %%done
+        align   64, int3
+%%nest: call    %%turns
+        ret
+        align   64, int3
+%%turns: mov    eax, 5
+%%turn: jmp     %%back
+        nop
+%%back: dec     eax
+        jnz     %%turn
+        dec     ecx
+        jnz     %%nest
+        ret
+%%done: lfence
+%endmacro
+
+; IA32_SPEC_CTRL becomes root mode's. [VCPU_SPEC_SWITCH] 0: it is; 1: the guest writes it as it likes, and it is kept for
+; the guest; 2: it has to be written at each exit, and if [VCPU_SPEC_PASSED] that is kept, too. A prediction that it need not
+; be written ends at the LFENCE.
+%macro TAKE_SPEC_CTRL 0
+        cmp     byte [rdi + VCPU_SPEC_SWITCH], 1
+        jb      %%same
+        mov     ecx, NUMBER_SPEC_CTRL
+        cmp     byte [rdi + VCPU_SPEC_PASSED], 0
+        je      %%write
+        rdmsr
+        shl     rdx, 32
+        or      rdx, rax
+        mov     [rdi + VCPU_SPEC_CTRL], rdx
+        cmp     byte [rdi + VCPU_SPEC_SWITCH], 1
+        ja      %%write
+        cmp     rdx, [rdi + VCPU_HOST_SPEC_CTRL]
+        je      %%same
+%%write:
+        mov     rax, [rdi + VCPU_HOST_SPEC_CTRL]
+        mov     rdx, rax
+        shr     rdx, 32
+        wrmsr
+%%same: lfence
+%endmacro
+
+; And the guest's, the last thing before its registers.
+%macro GIVE_SPEC_CTRL 0
+        cmp     byte [rdi + VCPU_SPEC_SWITCH], 1
+        jb      %%same
+        mov     rax, [rdi + VCPU_SPEC_CTRL]
+        ja      %%write
+        cmp     rax, [rdi + VCPU_HOST_SPEC_CTRL]
+        je      %%same
+%%write:
+        mov     ecx, NUMBER_SPEC_CTRL
+        mov     rdx, rax
+        shr     rdx, 32
+        wrmsr
+%%same:
+%endmacro
+
+; Before the first return or indirect branch.
+%macro GUARD_EXIT 0
+        STEP    STEP_RSB_FILL
+        FILL_RETURNS
+        ENDSTEP
+        STEP    STEP_RSB_ONE
+        call    %%one                   ; a return behind the exit that matches no call of ours would go where the
+        int3                            ; guest likes: so here is one that does
+%%one:  add     rsp, 8
+        lfence
+        ENDSTEP
+        TAKE_SPEC_CTRL
+        STEP    STEP_BHI_CLEAR
+        CLEAR_HISTORY
+        ENDSTEP
+        xor     ecx, ecx
+%endmacro
+
+%macro GUARD_ENTRY 0
+        STEP    STEP_L1D
+        mov     ecx, NUMBER_FLUSH_CMD
+        mov     eax, 1
+        xor     edx, edx
+        wrmsr
+        ENDSTEP
+        GIVE_SPEC_CTRL
+        LOAD_GUEST
+        STEP    STEP_VERW
+        verw    [data_selector]         ; behind it nothing of ours is loaded
+        ENDSTEP
+%endmacro
+
+; void vmx_fill_returns(void): so that nobody returns where another VM's guest has called from.
+vmx_fill_returns:
+        FILL_RETURNS
+        ret
+
+; int vmx_run(struct vmx_vcpu *v), which jumps here.
+vmx_run_guarded:
+        cmp     byte [rdi + VCPU_GUARDED], 0
+        je      run_plain
+        push    rbp
+        mov     rbp, rsp
+        push    rbx
+        push    r12
+        push    r13
+        push    r14
+        push    r15
+        push    rdi
+        cmp     rsp, [rdi + VCPU_HOST_RSP]
+        je      .host_rsp_is_set
+        mov     [rdi + VCPU_HOST_RSP], rsp
+        mov     eax, FIELD_HOST_RSP
+        vmwrite rax, rsp
+.host_rsp_is_set:
+        cmp     qword [rdi + VCPU_LAUNCHED], 0
+        jne     resume_guarded
+        mov     qword [rdi + VCPU_LAUNCHED], 1
+        GUARD_ENTRY
+        vmlaunch
+        mov     rdi, [rsp]
+        mov     qword [rdi + VCPU_LAUNCHED], 0
+        jmp     failed_guarded
+
+run_plain:                              ; what stood in place of the jump
+        push    rbp
+        mov     rbp, rsp
+        push    rbx
+        jmp     vmx_run + 5
+
+resume_guarded:
+        mov     rdi, [rsp]
+        GUARD_ENTRY
+        vmresume
+
+failed_guarded:
+        mov     rdi, [rsp]
+        TAKE_SPEC_CTRL
+        jmp     failed
+
+vmx_guarded_entry_watched:
+        SAVE_GUEST
+        GUARD_EXIT
+        VM_EXIT vcpu_exit_watched
+        jz      resume_guarded
+        jmp     leave_guest
+
+vmx_guarded_entry_wrapped:
+        SAVE_GUEST
+        GUARD_EXIT
+        VM_EXIT vcpu_exit_wrapped
+        jz      resume_guarded
+        jmp     leave_guest
+
+vmx_guarded_entry:
+        SAVE_GUEST
+        GUARD_EXIT
+        VM_EXIT vcpu_exit
+        jz      resume_guarded
+        jmp     leave_guest
+
+section .rodata.steps
+vmx_steps_end:
+data_selector:
+        dw      SELECTOR_DATA
 
 section .note.GNU-stack noalloc noexec nowrite progbits

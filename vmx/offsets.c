@@ -1,5 +1,9 @@
 /* Structure offsets for the assembly, generated: never written as literals there. Compiled to text,
  * not linked. */
+#include "arch/x86/branches.h"
+#include "arch/x86/mitigations.h"
+#include "arch/x86/msr.h"
+#include "arch/x86/percpu.h"
 #include "arch/x86/trampoline.h"
 #include "vmx/vcpu.h"
 
@@ -26,6 +30,20 @@ void offsets(void)
     DEFINE(VCPU_R15, offsetof(struct vmx_vcpu, gpr[R15]));
     DEFINE(VCPU_HOST_RSP, offsetof(struct vmx_vcpu, host_rsp));
     DEFINE(VCPU_LAUNCHED, offsetof(struct vmx_vcpu, launched));
+    DEFINE(VCPU_GUARDED, offsetof(struct vmx_vcpu, guarded));
+    DEFINE(VCPU_SPEC_SWITCH, offsetof(struct vmx_vcpu, spec_switch));
+    DEFINE(VCPU_SPEC_PASSED, offsetof(struct vmx_vcpu, spec_passed));
+    DEFINE(VCPU_SPEC_CTRL, offsetof(struct vmx_vcpu, spec_ctrl));
+    DEFINE(VCPU_HOST_SPEC_CTRL, offsetof(struct vmx_vcpu, host_spec_ctrl));
+    DEFINE(STEP_RSB_FILL, MITIGATION_RSB_FILL);
+    DEFINE(STEP_RSB_ONE, MITIGATION_RSB_ONE);
+    DEFINE(STEP_BHI_CLEAR, MITIGATION_BHI_CLEAR);
+    DEFINE(STEP_L1D, MITIGATION_L1D);
+    DEFINE(STEP_VERW, MITIGATION_VERW);
+    DEFINE(NUMBER_SPEC_CTRL, MSR_SPEC_CTRL);
+    DEFINE(NUMBER_FLUSH_CMD, MSR_FLUSH_CMD);
+    DEFINE(SELECTOR_DATA, SELECTOR_DATA);
+    DEFINE(STUBS_SIZE, BRANCH_STUBS * BRANCH_STUB);
     DEFINE(TRAMPOLINE_TOKEN, offsetof(struct trampoline_data, token));
     DEFINE(TRAMPOLINE_CR3, offsetof(struct trampoline_data, cr3));
     DEFINE(TRAMPOLINE_CR4, offsetof(struct trampoline_data, cr4));

@@ -8,7 +8,7 @@
 #include "vmx/fpu.h"
 
 #define SECTION "vmx-vcpu"
-#define VERSION 1
+#define VERSION 2
 
 /* Guest state beside the eight segments, which follow one another, and what of the controls belongs
  * to the guest. */
@@ -53,6 +53,8 @@ void vmx_vcpu_save(struct vmx_vcpu *v, struct state_writer *w)
     state_put_u64(w, read_dr2());
     state_put_u64(w, read_dr3());
     state_put_u64(w, read_dr6());
+    state_put_u64(w, v->spec_ctrl);
+    state_put_u8(w, v->spec_passed);
     fpu_save(v);
     fpu_load(v);
     state_put_u64(w, v->xcr0);
@@ -88,6 +90,9 @@ int vmx_vcpu_restore(struct vmx_vcpu *v, struct state_reader *r)
     write_dr2(state_get_u64(r));
     write_dr3(state_get_u64(r));
     write_dr6((uint32_t)state_get_u64(r)); /* bits 63:32 fault */
+    uint64_t spec_ctrl = state_get_u64(r);
+    bool spec_passed = state_get_u8(r);
+    bad |= spec_ctrl & ~spec_guest.spec_ctrl || (spec_passed && !spec_guest.spec_ctrl);
     v->xcr0 = state_get_u64(r);
     v->xss = state_get_u64(r);
     bad |= state_get_u32(r) != fpu_size();
@@ -99,6 +104,8 @@ int vmx_vcpu_restore(struct vmx_vcpu *v, struct state_reader *r)
         return -EBADMSG;
     }
     fpu_load(v);
+    v->spec_ctrl = spec_ctrl;
+    vmx_pass_spec_ctrl(v, spec_passed);
     vmx_set_efer(v, vmx_get_efer()); /* the entry control that goes with LMA */
     vmx_flush_linear(v);
     return 0;

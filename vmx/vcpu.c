@@ -22,6 +22,9 @@
 void vmx_exit_entry(void);
 void vmx_exit_entry_watched(void);
 void vmx_exit_entry_wrapped(void);
+void vmx_guarded_entry(void);
+void vmx_guarded_entry_watched(void);
+void vmx_guarded_entry_wrapped(void);
 
 /* PAUSEs at most so many TSC ticks apart are a loop; one that goes on for so many exits: longer
  * than most locks are held. */
@@ -168,9 +171,14 @@ void vmx_vcpu_destroy(struct vmx_vcpu *v)
 
 static void write_host_rip(const struct vmx_vcpu *v)
 {
-    vmwrite_natural(VMCS_HOST_RIP, (uint64_t)(v->wrapped   ? vmx_exit_entry_wrapped
-                                              : v->watched ? vmx_exit_entry_watched
-                                                           : vmx_exit_entry));
+    static void (*const entry[2][3])(void) = {
+        {vmx_exit_entry, vmx_exit_entry_watched, vmx_exit_entry_wrapped},
+        {vmx_guarded_entry, vmx_guarded_entry_watched, vmx_guarded_entry_wrapped},
+    };
+
+    vmwrite_natural(VMCS_HOST_RIP, (uint64_t)entry[v->guarded][v->wrapped   ? 2
+                                                               : v->watched ? 1
+                                                                            : 0]);
 }
 
 /* Host state that differs from CPU to CPU; the rest of it never changes after vmx_cpu_start(). */
@@ -198,7 +206,6 @@ static void write_host_state(const struct vmx_vcpu *v)
     vmwrite_natural(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
     vmwrite_natural(VMCS_HOST_GDTR_BASE, read_gdtr().base);
     vmwrite_natural(VMCS_HOST_IDTR_BASE, read_idtr().base);
-    write_host_rip(v);
 }
 
 void vmx_watch_exits(struct vmx_vcpu *v, bool on)
@@ -214,6 +221,13 @@ void vmx_wrap_exits(struct vmx_vcpu *v, bool on)
     if (v->wrapped == on)
         return;
     v->wrapped = on;
+    write_host_rip(v);
+}
+
+void vmx_pass_spec_ctrl(struct vmx_vcpu *v, bool pass)
+{
+    v->spec_passed = pass;
+    speculation_guard(v);
     write_host_rip(v);
 }
 
@@ -246,6 +260,8 @@ void vmx_vcpu_load(struct vmx_vcpu *v)
     v->host_rsp = 0;
     if (v->last_cpu != cpu) {
         write_host_state(v);
+        speculation_guard(v);
+        write_host_rip(v);
         vmx_flush_linear(v);
         if (UNLIKELY(v->own_ept))
             vmx_flush_eptp(v->own_ept);
@@ -282,6 +298,8 @@ void vmx_vcpu_reset(struct vmx_vcpu *v, enum vmx_reset kind)
     load_debug_registers(v);
     if (kind == VMX_INIT)
         return;
+    v->spec_ctrl = 0;
+    vmx_pass_spec_ctrl(v, false);
     load_shared_msrs(v);
     fpu_reset(v);
     fpu_load(v);

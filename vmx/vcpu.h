@@ -70,10 +70,14 @@ struct vmx_vcpu {
     bool watched;        /* VM exits lead to vcpu_exit_watched() */
     bool wrapped;        /* to vcpu_exit_wrapped() rather */
     bool x2apic_virtual; /* "virtualize x2APIC mode" rather than "virtualize APIC accesses" */
+    bool guarded;        /* it takes the guarded road through entry.asm */
+    bool spec_passed;    /* the guest reads and writes IA32_SPEC_CTRL without an exit */
+    uint8_t spec_switch; /* what entry.asm does with it: TAKE_SPEC_CTRL */
 
     uint64_t shared_msr[SHARED_MSR_COUNT];
     uint64_t cr2, dr[4], dr6;
     uint64_t xcr0, xss;
+    uint64_t spec_ctrl, host_spec_ctrl; /* the guest's, while it does not run; root mode's */
     void *
         fpu; /* XSAVE area, 64-byte aligned; holds the guest's state while the vCPU is not loaded */
     uint64_t cr_mask[2];  /* CR0's and CR4's guest/host mask while writes are watched (watch.h) */
@@ -197,6 +201,10 @@ void vmx_set_pdptes(const uint64_t pdpte[4]);
  * or a value that the CPU would refuse. */
 int vmx_read_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t *value);
 int vmx_write_msr(struct vmx_vcpu *v, uint32_t msr, uint64_t value);
+
+/* The guest reads and writes IA32_SPEC_CTRL itself from the next entry on, which has to be
+ * vmx_run()'s; or it does not any more. */
+void vmx_pass_spec_ctrl(struct vmx_vcpu *v, bool pass);
 
 /* Of the loaded vCPU; setting one that the CPU refuses returns false. */
 uint64_t vmx_get_shared_msr(enum vmx_shared_msr i);

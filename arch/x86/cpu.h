@@ -128,6 +128,16 @@ static inline void outl(uint16_t port, uint32_t v)
     __asm__ volatile("outl %0, %1" : : "a"(v), "Nd"(port) : "memory");
 }
 
+/* Forget all translations, also global ones, and what was decoded ahead of code that has changed:
+ * MOV to CR4 serialises. */
+static inline void cpu_forget_all(void)
+{
+    uint64_t cr4 = read_cr4();
+
+    write_cr4(cr4 & ~(uint64_t)CR4_PGE);
+    write_cr4(cr4);
+}
+
 static inline void invlpg(const void *va)
 {
     __asm__ volatile("invlpg (%0)" : : "r"(va) : "memory");

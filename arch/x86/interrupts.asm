@@ -79,6 +79,7 @@ trap_try_run:
         mov     [rdx], rsp
         mov     rax, rdi
         mov     rdi, rsi
+        db      0x2e, 0x2e, 0x2e        ; room for another branch: arch/x86/branches.h
         call    rax
         mov     eax, 1
         jmp     done

@@ -42,7 +42,16 @@ struct percpu_stacks {
     struct stack ist[IST_COUNT];
 };
 
-struct cpu_work;
+/*
+ * One thing to be done on another CPU, in the caller's storage: zeroed, fn and arg filled in. It
+ * belongs to the target's queue until fn begins; fn may free it or queue it again.
+ */
+struct cpu_work {
+    struct cpu_work *next;
+    void (*fn)(void *arg);
+    void *arg;
+    uint32_t queued; /* atomic */
+};
 
 struct percpu {
     struct percpu *self; /* first: this_cpu() reads it at %gs:0 */
@@ -61,9 +70,10 @@ struct percpu {
     struct cpu_work *calls; /* what other CPUs want done here, newest first: arch/x86/smp.h */
     uint64_t kicks;         /* VECTOR_KICK interrupts taken */
     uint64_t calls_served;
-    int64_t tsc_skew;    /* of this CPU's TSC against the boot processor's, as last measured */
-    uint64_t lock_ranks; /* held now: two bits each, in a debug build */
-    uint32_t stopped;    /* 1: halted for good */
+    struct cpu_work hold; /* smp_hold()'s */
+    int64_t tsc_skew;     /* of this CPU's TSC against the boot processor's, as last measured */
+    uint64_t lock_ranks;  /* held now: two bits each, in a debug build */
+    uint32_t stopped;     /* 1: halted for good */
     struct tss tss __attribute__((aligned(16)));
     uint64_t gdt[GDT_ENTRIES] __attribute__((aligned(16)));
 };

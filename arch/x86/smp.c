@@ -175,6 +175,47 @@ void cpu_call(unsigned n, void (*fn)(void *), void *arg)
     put_back(this_cpu(), kept, last);
 }
 
+/* --- all at once --- */
+
+static struct {
+    void (*each)(void *arg);
+    void *arg;
+    uint32_t held, gone, go; /* atomic */
+} hold;
+
+/* What it is called by may have changed when it returns: `each` makes the CPU forget what it has
+ * decoded of that. */
+static void stand_still(void *arg)
+{
+    __atomic_fetch_add(&hold.held, 1, __ATOMIC_ACQ_REL);
+    while (!__atomic_load_n(&hold.go, __ATOMIC_ACQUIRE))
+        cpu_pause();
+    hold.each(hold.arg);
+    __atomic_fetch_add(&hold.gone, 1, __ATOMIC_ACQ_REL);
+}
+
+static void wait_for(const uint32_t *count)
+{
+    while (__atomic_load_n(count, __ATOMIC_ACQUIRE) != smp_cpus - 1)
+        cpu_pause();
+}
+
+void smp_hold(void (*alone)(void *arg), void (*each)(void *arg), void *arg)
+{
+    hold.each = each;
+    hold.arg = arg;
+    hold.held = hold.gone = hold.go = 0;
+    for (unsigned n = 1; n < smp_cpus; n++) {
+        cpus[n]->hold = (struct cpu_work){.fn = stand_still};
+        (void)cpu_call_async(n, &cpus[n]->hold);
+    }
+    wait_for(&hold.held);
+    alone(arg);
+    each(arg);
+    __atomic_store_n(&hold.go, 1, __ATOMIC_RELEASE);
+    wait_for(&hold.gone);
+}
+
 /* --- the end --- */
 
 static uint32_t stopper; /* number + 1 of the CPU that stops the others; atomic */

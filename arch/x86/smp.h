@@ -23,17 +23,6 @@ void smp_add_cpu(struct percpu *cpu);
 /* --- cross-CPU work --- */
 
 /*
- * One thing to be done on another CPU, in the caller's storage: zeroed, fn and arg filled in. It
- * belongs to the target's queue until fn begins; fn may free it or queue it again.
- */
-struct cpu_work {
-    struct cpu_work *next;
-    void (*fn)(void *arg);
-    void *arg;
-    uint32_t queued; /* atomic */
-};
-
-/*
  * Make CPU n leave its guest or its HLT, and look at what it has to do: a fixed IPI (VECTOR_KICK)
  * whose handler does nothing. A CPU in root mode leaves its next guest stay, or HLT, at once. Does
  * nothing when n is the calling CPU.
@@ -56,6 +45,13 @@ bool cpu_call_async(unsigned n, struct cpu_work *work);
  * each millisecond. No lock may be held.
  */
 void cpu_call(unsigned n, void (*fn)(void *arg), void *arg);
+
+/*
+ * Run alone(arg) while all other CPUs stand still in a loop with their interrupts off, and then
+ * each(arg) on every CPU, before it does anything else. While the machine comes up: the boot
+ * processor calls it, no other CPU is waiting for another, and no lock may be held.
+ */
+void smp_hold(void (*alone)(void *arg), void (*each)(void *arg), void *arg);
 
 /*
  * Do what others have queued for this CPU. To be called with IF=0 and no lock held, after each exit

@@ -67,6 +67,31 @@ enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
     X(PML, "pml", "page-modification logging")                                                     \
     X(INS_OUTS, "ins-outs", "what VM exits by INS and OUTS tell of the instruction")
 
+/* Steps against errata of speculation that `test_mitigations` in [host] can ask for: X(symbol, name
+ * in the config, what it does). */
+#define CONFIG_STEP_LIST(X)                                                                        \
+    X(RETPOLINE, "retpoline", "indirect branches of Corbel's own go by retpolines")                \
+    X(ALIGNED, "aligned", "or from the upper half of a cache line")                                \
+    X(IBRS, "ibrs",                                                                                \
+      "IA32_SPEC_CTRL.IBRS set behind each VM exit, the guest's value before each "                \
+      "VM entry")                                                                                  \
+    X(EIBRS, "eibrs", "IBRS set once, on each processor")                                          \
+    X(BHI_DIS, "bhi-dis", "BHI_DIS_S set once, on each processor")                                 \
+    X(BHI_CLEAR, "bhi-clear", "branch history overwritten behind each VM exit")                    \
+    X(RSB_FILL, "rsb-fill", "the stack of returns filled behind each VM exit")                     \
+    X(RSB_ONE, "rsb-one", "one entry of it behind each VM exit")                                   \
+    X(IBPB, "ibpb", "IBPB where another VM's vCPU is loaded on a processor")                       \
+    X(TSX_OFF, "tsx-off", "transactions (TSX) switched off")                                       \
+    X(L1D, "l1d", "the L1 data cache flushed before each VM entry")                                \
+    X(VERW, "verw", "VERW, which clears buffers, before each VM entry")
+
+enum config_step {
+#define CONFIG_STEP_ENUM(symbol, name, what) CONFIG_STEP_##symbol,
+    CONFIG_STEP_LIST(CONFIG_STEP_ENUM)
+#undef CONFIG_STEP_ENUM
+        CONFIG_STEP_COUNT
+};
+
 /* What `pv` in [vm NAME] offers (docs/PARAVIRT.md): X(symbol, name in the config). */
 #define CONFIG_PV_LIST(X)                                                                          \
     X(CLOCK, "clock")                                                                              \
@@ -105,6 +130,7 @@ enum config_host_key {
     CONFIG_HOST_CHECK_DISKS,
     CONFIG_HOST_CHECK_NET,
     CONFIG_HOST_IOMMU,
+    CONFIG_HOST_MITIGATIONS,
     CONFIG_HOST_LOG,
     CONFIG_HOST_START,
     CONFIG_HOST_WHEN_IDLE,
@@ -125,6 +151,7 @@ enum config_host_key {
     CONFIG_HOST_TEST_SMP,
     CONFIG_HOST_TEST_PANIC,
     CONFIG_HOST_TEST_DMA,
+    CONFIG_HOST_TEST_MITIGATIONS,
     CONFIG_HOST_KEYS
 };
 
@@ -267,23 +294,25 @@ struct config {
     struct config_span check_disks;
     uint32_t check_net;        /* 0 or 1 */
     uint32_t iommu;            /* 0: where there is one; 1: off */
+    uint32_t mitigations;      /* 0: what each processor needs; 1: off */
     struct config_span attach; /* a VM's name, or "monitor" */
     struct config_span state;  /* "part:" and a partition's name or GUID */
     /* As password.h reads it. Where the file has the key and this is none, nobody can log in. */
     struct config_span password;
-    uint32_t logout;       /* seconds; 0: never */
-    uint32_t on_panic;     /* enum config_panic */
-    uint32_t trace;        /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
-    uint64_t trace_memory; /* bytes per processor */
-    uint32_t gdb;          /* 0: off, 1: on the second serial port */
-    uint32_t com2;         /* 0: one user's alone, 1: frames */
-    uint32_t test_reload;  /* exits; 0: off */
-    uint32_t test_invalid; /* which VM, from 1; 0: none */
-    uint32_t test_memory;  /* blocks for the start of a VM; 0: no limit */
-    uint32_t test_smp;     /* rounds; 0: off */
-    uint32_t test_panic;   /* which processor, from 1; 0: none */
-    uint32_t test_dma;     /* 0 or 1 */
-    uint32_t without;      /* BIT(enum config_without) */
+    uint32_t logout;           /* seconds; 0: never */
+    uint32_t on_panic;         /* enum config_panic */
+    uint32_t trace;            /* BIT(enum trace_class), BIT(CONFIG_TRACE_ALL), ..._OFF */
+    uint64_t trace_memory;     /* bytes per processor */
+    uint32_t gdb;              /* 0: off, 1: on the second serial port */
+    uint32_t com2;             /* 0: one user's alone, 1: frames */
+    uint32_t test_reload;      /* exits; 0: off */
+    uint32_t test_invalid;     /* which VM, from 1; 0: none */
+    uint32_t test_memory;      /* blocks for the start of a VM; 0: no limit */
+    uint32_t test_smp;         /* rounds; 0: off */
+    uint32_t test_panic;       /* which processor, from 1; 0: none */
+    uint32_t test_dma;         /* 0 or 1 */
+    uint32_t test_mitigations; /* BIT(enum config_step) */
+    uint32_t without;          /* BIT(enum config_without) */
     uint32_t key_line[CONFIG_HOST_KEYS];
     uint32_t host_line; /* of [host]; 0 when there is none */
     uint32_t problems;  /* found, reported one by one or not */

@@ -10,7 +10,7 @@ static const char *const idle_names[] = {"poweroff", "stay", NULL};
 static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const gdb_names[] = {"off", "com2", NULL};
 static const char *const terminal_names[] = {"filtered", "raw", NULL};
-static const char *const iommu_names[] = {"auto", "off", NULL};
+static const char *const auto_names[] = {"auto", "off", NULL};
 static const char *const com2_names[] = {"plain", "framed", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
@@ -24,6 +24,9 @@ static const char *const pv_names[] = {CONFIG_PV_LIST(PV_NAME) "all", "none", NU
 #define WITHOUT_NAME(symbol, name, what) name,
 const char *const config_without_names[CONFIG_WITHOUT_COUNT + 1] = {
     CONFIG_WITHOUT_LIST(WITHOUT_NAME)};
+
+#define STEP_NAME(symbol, name, what) name,
+static const char *const step_names[] = {CONFIG_STEP_LIST(STEP_NAME) NULL};
 
 _Static_assert(CONFIG_WITHOUT_COUNT <= 32, "struct config holds one bit per feature");
 
@@ -52,10 +55,17 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
     [CONFIG_HOST_IOMMU] = {.name = "iommu",
                            .type = CONFIG_CHOICE,
                            .offset = offsetof(struct config, iommu),
-                           .choices = iommu_names,
+                           .choices = auto_names,
                            .initial = "auto",
                            .help = "where there is VT-d, let devices reach nothing but what their "
                                    "drivers map, or leave it off"},
+    [CONFIG_HOST_MITIGATIONS] = {.name = "mitigations",
+                                 .type = CONFIG_CHOICE,
+                                 .offset = offsetof(struct config, mitigations),
+                                 .choices = auto_names,
+                                 .initial = "auto",
+                                 .help = "do what each processor's errata of speculation need, or "
+                                         "nothing"},
     [CONFIG_HOST_LOG] = {.name = "log",
                          .type = CONFIG_CHOICE,
                          .offset = offsetof(struct config, log),
@@ -201,6 +211,12 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                               .initial = "no",
                               .help = "for tests: with `mode = check`, have each drive write to "
                                       "memory that is not mapped for it"},
+    [CONFIG_HOST_TEST_MITIGATIONS] = {.name = "test_mitigations",
+                                      .type = CONFIG_FLAGS,
+                                      .offset = offsetof(struct config, test_mitigations),
+                                      .choices = step_names,
+                                      .help = "for tests: steps against errata of speculation to "
+                                              "take in any case, separated by commas"},
 };
 
 const struct config_key config_vm_keys[CONFIG_VM_KEYS] = {

@@ -205,6 +205,17 @@ static const char *loaded_text(char *text, size_t size, const struct percpu *cpu
     return text;
 }
 
+/* What is done about the errata of each kind of processor. */
+static void print_speculation(void)
+{
+    char text[TEXT_ROW];
+    struct speculation_kind kind;
+
+    for (unsigned n = 0; speculation_next_kind(&n, &kind);)
+        for (unsigned line = 0; speculation_text(text, sizeof(text), &kind, line); line++)
+            job_line("%s", text);
+}
+
 bool command_cpus(struct job *job)
 {
     static const struct column columns[] = {{"CPU", 3, true},         {"APIC", 4, true},
@@ -228,6 +239,8 @@ bool command_cpus(struct job *job)
                                  skew,
                                  loaded_text(loaded, sizeof(loaded), cpu)};
     print_row(columns, ARRAY_SIZE(columns), cells);
+    if (job->step == smp_cpus)
+        print_speculation();
     return job->step < smp_cpus;
 }
 

@@ -143,6 +143,7 @@ static void test_kick_and_call_oneself(void **state)
 
 static uint32_t stop, storming; /* atomic */
 static uint64_t answered[CPUS];
+static uint32_t turns[CPUS];        /* atomic */
 static unsigned rounds, deaf_until; /* NMIs */
 
 static void answer(void *arg)
@@ -154,6 +155,7 @@ static void *serve(void *arg)
 {
     become((unsigned)(uintptr_t)arg);
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        __atomic_fetch_add(&turns[this_cpu()->number], 1, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&nmis[this_cpu()->number], __ATOMIC_SEQ_CST) >= deaf_until)
             cpu_serve_calls();
         sched_yield();
@@ -286,6 +288,53 @@ static void test_storm(void **state)
         assert_int_equal(answered[n], rounds * (STORM - 1));
 }
 
+#define HELD 6
+
+static unsigned sum_of_turns(void)
+{
+    unsigned sum = 0;
+
+    for (unsigned n = 0; n < HELD; n++)
+        sum += __atomic_load_n(&turns[n], __ATOMIC_SEQ_CST);
+    return sum;
+}
+
+/* Nobody else gets any further, and nobody has come to what is done behind it. */
+static void alone(void *arg)
+{
+    unsigned before = sum_of_turns();
+
+    for (unsigned i = 0; i < 200; i++)
+        sched_yield();
+    assert_int_equal(sum_of_turns(), before);
+    for (unsigned n = 0; n < HELD; n++)
+        assert_int_equal(answered[n], 10 * (uintptr_t)arg);
+}
+
+static void test_hold(void **state)
+{
+    pthread_t threads[CPUS];
+
+    memset(answered, 0, sizeof(answered));
+    smp_cpus = HELD;
+    start(threads, 1, HELD, serve);
+    smp_hold(alone, answer, (void *)0);
+    memset(answered, 0, sizeof(answered));
+    for (unsigned i = 0; i < 3; i++) {
+        for (unsigned n = 0; n < HELD; n++)
+            answered[n] = 10; /* everybody has answered the call before, and rests */
+        smp_hold(alone, answer, (void *)1);
+        for (unsigned n = 0; n < HELD; n++)
+            assert_int_equal(answered[n], 11);
+    }
+    finish(threads, 1, HELD);
+    smp_cpus = 1; /* alone it waits for nobody */
+    for (unsigned n = 0; n < HELD; n++)
+        answered[n] = 10;
+    smp_hold(alone, answer, (void *)1);
+    assert_int_equal(answered[0], 11);
+}
+
 /* --- locks --- */
 
 static struct spinlock lock = SPINLOCK(RANK_HEAP);
@@ -356,6 +405,7 @@ int main(void)
         cmocka_unit_test_setup(test_work_keeps, setup),
         cmocka_unit_test_setup(test_work_keeps_its_turn, setup),
         cmocka_unit_test_setup(test_storm, setup),
+        cmocka_unit_test_setup(test_hold, setup),
         cmocka_unit_test(test_lock),
         cmocka_unit_test(test_tickets_wrap),
         cmocka_unit_test(test_forsaken),
