@@ -6,18 +6,19 @@ enum reg { EAX, EBX, ECX, EDX };
 
 /* What happens to feature bits. Bits in no row are unknown to Corbel, and masked. */
 enum treatment {
-    PASSED,   /* as the host has it: needs nothing but the CPU and state that is switched */
-    SET,      /* always there: Corbel emulates it */
-    MASKED,   /* never there */
-    XSAVE,    /* passed when XSAVE state can be managed at all */
-    AVX,      /* passed when the guest may enable AVX state */
-    AVX512,   /* passed when the guest may enable AVX-512 state */
-    PKRU,     /* passed when the guest may enable PKRU state */
-    RDTSCP,   /* passed when its VMX control is set: else the instruction is #UD in a guest */
-    INVPCID,  /* likewise */
-    XSAVES,   /* likewise */
-    XSAVEC,   /* passed when it has been tried */
-    USER_WAIT /* likewise */
+    PASSED,     /* as the host has it: needs nothing but the CPU and state that is switched */
+    SET,        /* always there: Corbel emulates it */
+    MASKED,     /* never there */
+    XSAVE,      /* passed when XSAVE state can be managed at all */
+    AVX,        /* passed when the guest may enable AVX state */
+    AVX512,     /* passed when the guest may enable AVX-512 state */
+    PKRU,       /* passed when the guest may enable PKRU state */
+    RDTSCP,     /* passed when its VMX control is set: else the instruction is #UD in a guest */
+    INVPCID,    /* likewise */
+    XSAVES,     /* likewise */
+    XSAVEC,     /* passed when it has been tried */
+    USER_WAIT,  /* likewise */
+    SPECULATION /* passed as far as its registers are offered */
 };
 
 struct feature_row {
@@ -99,12 +100,18 @@ static const struct feature_row features[] = {
     {7, 0, EDX, MASKED, B(5) | B(15) | B(16) | B(18) | B(19) | B(20),
      "UINTR, hybrid, TSXLDTRK, PCONFIG, LBR, CET-IBT: not virtualised"},
     {7, 0, EDX, MASKED, B(22) | B(24) | B(25), "AMX: 8 KiB of state not switched"},
-    {7, 0, EDX, MASKED, B(26) | B(27) | B(28) | B(29) | B(30) | B(31),
-     "IBRS/IBPB, STIBP, L1D_FLUSH, ARCH_CAPABILITIES, CORE_CAPABILITIES, SSBD: MSRs not "
-     "virtualised"},
+    {7, 0, EDX, SPECULATION, B(26) | B(27) | B(31),
+     "IBRS/IBPB, STIBP, SSBD: SPEC_CTRL is switched at exits once the guest has written it"},
+    {7, 0, EDX, SPECULATION, B(28), "L1D_FLUSH: FLUSH_CMD is passed"},
+    {7, 0, EDX, SPECULATION, B(29), "ARCH_CAPABILITIES: what of it is so in a VM"},
+    {7, 0, EDX, MASKED, B(30), "CORE_CAPABILITIES: MSR not virtualised"},
     {7, 1, EAX, AVX, B(4) | B(23), "AVX-VNNI, AVX-IFMA"},
     {7, 1, EAX, AVX512, B(5), "AVX-512 BF16"},
     {7, 1, EAX, PASSED, B(10) | B(11) | B(12), "fast short REP MOVSB, STOSB, CMPSB"},
+
+    {7, 2, EDX, SPECULATION, B(0) | B(1) | B(2) | B(3) | B(4),
+     "PSFD, IPRED_CTRL, RRSBA_CTRL, DDPD_U, BHI_CTRL: bits of SPEC_CTRL"},
+    {7, 2, EDX, SPECULATION, B(5), "MCDT_NO: true of the host"},
 
     {0xd, 1, EAX, XSAVE, B(0) | B(2), "XSAVEOPT, XGETBV with ECX=1"},
     {0xd, 1, EAX, XSAVEC, B(1), "XSAVEC: unless it is wrong, as in Bochs 2.7"},
@@ -184,6 +191,8 @@ static struct cpuid_regs filtered_leaf(const struct builder *b, uint32_t leaf, u
             continue;
         if (f->treatment == SET)
             set[f->reg] |= f->bits;
+        else if (f->treatment == SPECULATION)
+            passed[f->reg] |= f->bits & (subleaf ? b->in->spec_controls : b->in->spec_features);
         else if (treatment_allows(b, f->treatment))
             passed[f->reg] |= f->bits;
     }
@@ -270,15 +279,20 @@ static void leaf_caches(struct builder *b, uint32_t leaf)
     add_leaf(b, leaf, (struct cpuid_regs){0});
 }
 
-/* Leaf 7: the highest subleaf is 1 where that has anything to say. */
+/* Leaf 7: the highest subleaf is the last one that has anything to say. */
 static void leaf_extended_features(struct builder *b, uint32_t leaf)
 {
-    struct cpuid_regs r = filtered_leaf(b, leaf, 0), next = {0};
-    if (host_leaf(b, leaf, 0).eax >= 1)
+    struct cpuid_regs r = filtered_leaf(b, leaf, 0), next = {0}, third = {0};
+    uint32_t max = host_leaf(b, leaf, 0).eax;
+    if (max >= 1)
         next = filtered_leaf(b, leaf, 1);
-    r.eax = next.eax != 0;
+    if (max >= 2)
+        third = filtered_leaf(b, leaf, 2);
+    r.eax = third.edx ? 2 : next.eax != 0;
     add_leaf(b, leaf, r);
     add_leaf(b, leaf, next);
+    if (third.edx)
+        add_leaf(b, leaf, third);
     add_leaf(b, leaf, (struct cpuid_regs){0});
 }
 

@@ -33,6 +33,8 @@ struct cpuid_inputs {
     bool xsavec;            /* it does what the SDM says */
     bool user_wait;         /* VMX control "enable user wait and pause" is set */
     uint32_t pv;            /* KVM's feature bits that are offered */
+    uint32_t spec_features; /* bits of leaf 7, EDX, about speculation that may be shown */
+    uint32_t spec_controls; /* the same of its subleaf 2 */
 };
 
 struct cpuid_slot {

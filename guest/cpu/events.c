@@ -168,6 +168,14 @@ bool vcpu_wakes(struct vcpu *v)
     return lapic_pending_vector(&v->lapic) >= 0;
 }
 
+void vcpu_build_msr_bitmap(struct vcpu *v)
+{
+    v->msr_env.features.spec_passed = v->hw.spec_passed;
+    msr_bitmap_build(phys_to_virt(v->msr_bitmap), &v->msr_env.features);
+    if (UNLIKELY(v->vm->watches))
+        probes->msr_bitmap(v);
+}
+
 void vcpu_apic_mode(struct vcpu *v)
 {
     const struct vmx_features *f = &vmx_features;
@@ -186,9 +194,7 @@ void vcpu_apic_mode(struct vcpu *v)
     m->x2apic_mode = mode == VMX_APIC_X2APIC && f->virtualize_x2apic;
     m->apic_register = f->apic_register;
     m->virtual_interrupt = v->virtual_delivery;
-    msr_bitmap_build(phys_to_virt(v->msr_bitmap), m);
-    if (UNLIKELY(v->vm->watches))
-        probes->msr_bitmap(v);
+    vcpu_build_msr_bitmap(v);
     cpuid_set_apic_enabled(&v->cpuid, lapic_enabled(&v->lapic));
     if (f->vid) {
         vmx_set_interrupt_status(v->virtual_delivery ? lapic_interrupt_status(&v->lapic) : 0);

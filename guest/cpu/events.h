@@ -10,6 +10,8 @@ void vcpu_nmi(struct vcpu *v);
 bool vcpu_wakes(struct vcpu *v);
 /* The APIC's mode changed: VMX controls, MSR bitmap and CPUID follow. */
 void vcpu_apic_mode(struct vcpu *v);
+/* By what the guest may read and write without an exit now. */
+void vcpu_build_msr_bitmap(struct vcpu *v);
 void vcpu_write_eoi_bitmap(struct vcpu *v);
 
 /* --- apic_page.c: where the local APIC's page is --- */

@@ -90,6 +90,23 @@ static int fault(struct msr_state *s, const struct msr_env *env, uint32_t msr, b
     return -EINVAL;
 }
 
+/* Out of line, so that the others' way is what it was. */
+static __attribute__((noinline)) int read_rare(struct msr_state *s, const struct msr_env *env,
+                                               const struct msr_row *row, uint32_t msr,
+                                               uint64_t *value)
+{
+    switch (row ? row->read : MSR_FAULT) {
+    case MSR_SPECULATION:
+        *value = env->spec_ctrl(env->context);
+        return 0;
+    case MSR_CAPABILITIES:
+        *value = env->features.capabilities;
+        return 0;
+    default:
+        return fault(s, env, msr, false, 0);
+    }
+}
+
 int msr_read(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint64_t *value)
 {
     const struct msr_row *row = msr_find(&env->features, msr);
@@ -126,7 +143,7 @@ int msr_read(struct msr_state *s, const struct msr_env *env, uint32_t msr, uint6
     case MSR_PV:
         return env->pv_read(env->context, msr, value);
     default:
-        return fault(s, env, msr, false, 0);
+        return read_rare(s, env, row, msr, value);
     }
 }
 
@@ -173,6 +190,17 @@ static int write_misc_enable(struct msr_state *s, const struct msr_env *env, uin
     return 0;
 }
 
+/* The row is looked for again, so that the others' way is what it was. */
+static __attribute__((noinline)) int write_rare(const struct msr_env *env, uint32_t msr,
+                                                uint64_t value)
+{
+    if (msr_find(&env->features, msr)->write != MSR_SPECULATION)
+        return -EINVAL;
+    if (msr == MSR_SPEC_CTRL && (value & ~env->features.spec_ctrl))
+        return -EINVAL;
+    return env->spec_write(env->context, msr, value);
+}
+
 static int write_row(struct msr_state *s, const struct msr_env *env, const struct msr_row *row,
                      uint32_t msr, uint64_t value)
 {
@@ -210,7 +238,7 @@ static int write_row(struct msr_state *s, const struct msr_env *env, const struc
     case MSR_PV:
         return env->pv_write(env->context, msr, value);
     default:
-        return -EINVAL;
+        return write_rare(env, msr, value);
     }
 }
 

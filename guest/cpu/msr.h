@@ -40,6 +40,11 @@ struct msr_features {
     unsigned physical_bits; /* from struct cpuid_table */
     uint32_t microcode;     /* the host's revision, IA32_BIOS_SIGN_ID[63:32] */
     uint32_t pv;            /* what is offered of KVM's paravirtual interfaces (pv_state.h) */
+    uint64_t spec_ctrl;     /* bits of SPEC_CTRL that are not reserved; 0: it is not there */
+    bool spec_passed;       /* the guest has written it */
+    bool flush;             /* FLUSH_CMD is there */
+    bool has_capabilities;  /* ARCH_CAPABILITIES is */
+    uint64_t capabilities;
 };
 
 /* The vCPU as the MSR model sees it. */
@@ -68,6 +73,9 @@ struct msr_env {
     /* The MSRs of KVM's paravirtual interfaces that are offered: 0, or -EINVAL for #GP. */
     int (*pv_read)(void *context, uint32_t msr, uint64_t *value);
     int (*pv_write)(void *context, uint32_t msr, uint64_t value);
+    /* SPEC_CTRL; and writes of it, which have been checked, and of PRED_CMD and FLUSH_CMD. */
+    uint64_t (*spec_ctrl)(void *context);
+    int (*spec_write)(void *context, uint32_t msr, uint64_t value);
 };
 
 /* Bits of IA32_MISC_ENABLE that change what CPUID shows. */

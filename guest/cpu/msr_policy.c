@@ -51,7 +51,7 @@ const struct msr_row msr_rows[] = {
     {MSR_KERNEL_GS_BASE, MSR_KERNEL_GS_BASE, MSR_PASS, MSR_PASS, 0, 0, "switched with the vCPU"},
     {MSR_TSC_AUX, MSR_TSC_AUX, MSR_PASS, MSR_PASS, NEED_RDTSCP, 0, "switched with the vCPU"},
     /*
-     * Not here, and so #GP: SPEC_CTRL, PRED_CMD, ARCH_CAPABILITIES, FLUSH_CMD (CPUID hides them),
+     * Not here, and so #GP: TSX_CTRL, MCU_OPT_CTRL (the host's; ARCH_CAPABILITIES hides them),
      * performance monitoring and P-states (no PMU, no EIST), RAPL and thermal (the host's), VMX
      * capabilities (not nested), MISC_FEATURES_ENABLES (no CPUID faulting), AMD's.
      */
@@ -69,13 +69,43 @@ const struct msr_row msr_pv_rows[] = {
 };
 const unsigned msr_pv_row_count = ARRAY_SIZE(msr_pv_rows);
 
+const struct msr_row msr_spec_rows[] = {
+    {MSR_SPEC_CTRL, MSR_SPEC_CTRL, MSR_SPECULATION, MSR_SPECULATION, NEED_SPEC_CTRL, 0,
+     "switched at exits, and passed, once the guest has written it"},
+    {MSR_PRED_CMD, MSR_PRED_CMD, MSR_FAULT, MSR_SPECULATION, NEED_SPEC_CTRL, 0,
+     "passed: a command to the processor, of which it keeps nothing"},
+    {MSR_ARCH_CAPABILITIES, MSR_ARCH_CAPABILITIES, MSR_CAPABILITIES, MSR_FAULT, NEED_CAPABILITIES,
+     0, "what of the host's is so in a VM"},
+    {MSR_FLUSH_CMD, MSR_FLUSH_CMD, MSR_FAULT, MSR_SPECULATION, NEED_FLUSH, 0,
+     "passed: a command to the processor, of which it keeps nothing"},
+};
+const unsigned msr_spec_row_count = ARRAY_SIZE(msr_spec_rows);
+
+static __attribute__((noinline)) const struct msr_row *find_spec(const struct msr_features *f,
+                                                                 uint32_t msr)
+{
+    const struct msr_row *row = msr_spec_rows;
+
+    while (row->first != msr)
+        if (++row == msr_spec_rows + ARRAY_SIZE(msr_spec_rows))
+            return NULL;
+    switch (row->need) {
+    case NEED_SPEC_CTRL:
+        return f->spec_ctrl ? row : NULL;
+    case NEED_FLUSH:
+        return f->flush ? row : NULL;
+    default:
+        return f->has_capabilities ? row : NULL;
+    }
+}
+
 /* Looked up last, so that who has none of them looks no longer for the others. */
 static const struct msr_row *find_pv(const struct msr_features *f, uint32_t msr)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(msr_pv_rows); i++)
         if (msr >= msr_pv_rows[i].first && msr <= msr_pv_rows[i].last)
             return f->pv & msr_pv_rows[i].value ? &msr_pv_rows[i] : NULL;
-    return NULL;
+    return find_spec(f, msr);
 }
 
 const struct msr_row *msr_find(const struct msr_features *f, uint32_t msr)
@@ -139,6 +169,20 @@ static void pass_x2apic(uint8_t *bitmap, const struct msr_features *f)
     }
 }
 
+static void pass_speculation(uint8_t *bitmap, const struct msr_features *f)
+{
+    uint8_t *write = bitmap + WRITE_BITMAP;
+
+    if (f->spec_ctrl)
+        pass(write, MSR_PRED_CMD);
+    if (f->flush)
+        pass(write, MSR_FLUSH_CMD);
+    if (f->spec_passed) {
+        pass(bitmap, MSR_SPEC_CTRL);
+        pass(write, MSR_SPEC_CTRL);
+    }
+}
+
 void msr_bitmap_build(uint8_t bitmap[4096], const struct msr_features *f)
 {
     memset(bitmap, 0xff, 4096);
@@ -153,6 +197,7 @@ void msr_bitmap_build(uint8_t bitmap[4096], const struct msr_features *f)
                 pass(bitmap + WRITE_BITMAP, msr);
         }
     }
+    pass_speculation(bitmap, f);
     if (f->x2apic_mode)
         pass_x2apic(bitmap, f);
 }

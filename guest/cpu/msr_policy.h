@@ -20,9 +20,20 @@ enum msr_action {
     MSR_DEBUG,        /* DEBUGCTL */
     MSR_XSAVE_STATES, /* XSS */
     MSR_PV,           /* KVM's: kept, checked, and acted upon */
+    MSR_SPECULATION,  /* SPEC_CTRL, checked; a command to the processor */
+    MSR_CAPABILITIES, /* ARCH_CAPABILITIES */
 };
 
-enum msr_need { NEED_NOTHING, NEED_RDTSCP, NEED_XSAVES, NEED_WAITPKG };
+enum msr_need {
+    NEED_NOTHING,
+    NEED_RDTSCP,
+    NEED_XSAVES,
+    NEED_WAITPKG,
+    /* of msr_spec_rows */
+    NEED_SPEC_CTRL,
+    NEED_FLUSH,
+    NEED_CAPABILITIES
+};
 
 struct msr_row {
     uint32_t first, last;
@@ -38,6 +49,9 @@ extern const unsigned msr_row_count;
 /* The same of KVM's paravirtual interfaces; value: which of them (PV_ bits) has to be offered. */
 extern const struct msr_row msr_pv_rows[];
 extern const unsigned msr_pv_row_count;
+/* And of those by which a guest protects itself against speculation. */
+extern const struct msr_row msr_spec_rows[];
+extern const unsigned msr_spec_row_count;
 
 /* The row for an MSR, or NULL when there is no such MSR in this VM. */
 const struct msr_row *msr_find(const struct msr_features *f, uint32_t msr);

@@ -1,12 +1,13 @@
 /* See needs.h. */
 #include "guest/cpu/needs.h"
 
+#include "arch/x86/errata.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
 
 #define SECTION "cpu"
-#define VERSION 1
+#define VERSION 2
 
 #define FEATURES_MAX 256u /* words of features in a stream */
 #define COMPONENTS   64u  /* of XCR0 */
@@ -27,6 +28,7 @@ void needs_save(const struct cpu_has *has, struct state_writer *w)
     state_put_u64(w, t->xcr0_mask);
     state_put_u64(w, t->cr4_valid);
     state_put_u64(w, t->efer_valid);
+    state_put_u64(w, has->capabilities);
     state_put_u32(w, count);
     for (unsigned n = 0; cpuid_next_feature(t, &n, &f);) {
         state_put_u32(w, f.leaf);
@@ -135,7 +137,7 @@ static void check_layout(const struct cpuid_table *t, uint64_t xcr0, struct stat
 int needs_check(const struct cpu_has *has, struct state_reader *r, char *error)
 {
     const struct cpuid_table *t = has->cpuid;
-    uint64_t hz, xcr0, cr4, efer, apart;
+    uint64_t hz, xcr0, cr4, efer, capabilities, apart;
     uint32_t fpu, bits;
 
     error[0] = '\0';
@@ -147,10 +149,15 @@ int needs_check(const struct cpu_has *has, struct state_reader *r, char *error)
     xcr0 = state_get_u64(r);
     cr4 = state_get_u64(r);
     efer = state_get_u64(r);
+    capabilities = state_get_u64(r);
     check_features(t, r, error);
     check_bits("XCR0", xcr0, t->xcr0_mask, error);
     check_bits("CR4", cr4, t->cr4_valid, error);
     check_bits("EFER", efer, t->efer_valid, error);
+    /* Two of them are no promises but warnings. */
+    check_bits("IA32_ARCH_CAPABILITIES",
+               capabilities & ~(uint64_t)(CAPABILITY_RSBA | CAPABILITY_RRSBA), has->capabilities,
+               error);
     check_layout(t, xcr0, r, error);
     if (bits > t->physical_bits)
         (void)lacks(error, "needs physical addresses of %u bits, and this processor has %u", bits,

@@ -15,6 +15,7 @@ struct cpu_has {
     uint64_t tsc_hz;
     size_t fpu_size; /* bytes of its FPU's state */
     const struct cpuid_table *cpuid;
+    uint64_t capabilities; /* IA32_ARCH_CAPABILITIES as its guest reads it */
 };
 
 /* As one section. */

@@ -1,5 +1,6 @@
 /* One virtual CPU: making it, its stay in the guest, and how others look at it. */
 #include "guest/cpu/exit.h"
+#include "guest/cpu/events.h"
 #include "guest/cpu/timers.h"
 
 #include "arch/x86/apic.h"
@@ -7,6 +8,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/trap.h"
 #include "arch/x86/tsc.h"
 #include "guest/cpu/probe.h"
 #include "guest/cpu/pv.h"
@@ -40,6 +42,8 @@ static void build_cpuid(struct vcpu *v)
         .xsavec = vmx_features.xsavec,
         .user_wait = false,
         .pv = v->pv.offered,
+        .spec_features = spec_guest.features,
+        .spec_controls = spec_guest.controls,
     };
 
     cpuid_build(&v->cpuid, &in, host_cpuid, NULL);
@@ -106,6 +110,27 @@ static int env_cpu_write(void *context, uint32_t msr, uint64_t value)
     return vmx_write_msr(&v->hw, msr, value);
 }
 
+static uint64_t env_spec_ctrl(void *context)
+{
+    return ((struct vcpu *)context)->hw.spec_ctrl;
+}
+
+/* The first write of SPEC_CTRL comes here, later ones only where somebody looks on. */
+static int env_spec_write(void *context, uint32_t msr, uint64_t value)
+{
+    struct vcpu *v = context;
+
+    if (msr != MSR_SPEC_CTRL)
+        return wrmsr_safe(msr, value) ? 0 : -EINVAL;
+    v->hw.spec_ctrl = value;
+    if (!v->hw.spec_passed) {
+        vmx_pass_spec_ctrl(&v->hw, true);
+        vcpu_build_msr_bitmap(v);
+        vcpu_ask(v, REQUEST_RESCHEDULE); /* back by way of vmx_run() */
+    }
+    return 0;
+}
+
 static bool env_paging(void *context)
 {
     return vmx_get_cr0() & CR0_PG;
@@ -129,6 +154,10 @@ static void build_msr_env(struct vcpu *v)
                 .physical_bits = v->cpuid.physical_bits,
                 .microcode = cpu_microcode(true),
                 .pv = v->pv.offered,
+                .spec_ctrl = spec_guest.spec_ctrl,
+                .flush = spec_guest.features & FEATURE_L1D_FLUSH,
+                .has_capabilities = spec_guest.features & FEATURE_ARCH_CAPABILITIES,
+                .capabilities = spec_guest.capabilities,
             },
         .lapic_read = env_lapic_read,
         .lapic_write = env_lapic_write,
@@ -140,6 +169,8 @@ static void build_msr_env(struct vcpu *v)
         .misc_enable = env_misc_enable,
         .pv_read = env_pv_read,
         .pv_write = env_pv_write,
+        .spec_ctrl = env_spec_ctrl,
+        .spec_write = env_spec_write,
     };
 }
 
@@ -180,15 +211,7 @@ static uint64_t task_deadline(struct task *t, bool *dead)
     return vcpu_sleeps_until(vcpu_of_task(t), dead);
 }
 
-static const struct task_ops vcpu_task_ops = {
-    .load = task_load,
-    .put = task_put,
-    .run = task_run,
-    .deadline = task_deadline,
-    .quiet = REQUEST_RELOAD,
-};
-
-/* In place of these where the guest is offered to be told when its vCPUs are away, or to end their
+/* In place of that where the guest is offered to be told when its vCPUs are away, or to end their
  * HLT: who is not does not pay for it. */
 static enum task_end task_run_pv(struct task *t)
 {
@@ -200,13 +223,27 @@ static enum task_end task_run_pv(struct task *t)
     return end == TASK_BLOCKED && pv_unhalts(v) ? TASK_PREEMPTED : end;
 }
 
-static const struct task_ops vcpu_pv_task_ops = {
-    .load = task_load,
-    .put = task_put,
-    .run = task_run_pv,
-    .deadline = task_deadline,
-    .quiet = REQUEST_RELOAD,
-};
+/* Where the processor has to forget what the last VM's guest has taught it. */
+static void task_load_apart(struct task *t)
+{
+    speculation_part(vcpu_of_task(t)->vm->id + 1);
+    task_load(t);
+}
+
+static const struct task_ops *task_ops(bool pv)
+{
+#define OPS(load_, run_)                                                                           \
+    {                                                                                              \
+        .load = load_, .put = task_put, .run = run_, .deadline = task_deadline,                    \
+        .quiet = REQUEST_RELOAD                                                                    \
+    }
+    static const struct task_ops ops[2][2] = {
+        {OPS(task_load, task_run), OPS(task_load, task_run_pv)},
+        {OPS(task_load_apart, task_run), OPS(task_load_apart, task_run_pv)},
+    };
+
+    return &ops[speculation_parts()][pv];
+}
 
 /* --- life --- */
 
@@ -229,7 +266,7 @@ int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id)
     memset(phys_to_virt(v->lapic_page), 0, PAGE_SIZE);
     build_cpuid(v);
     pv_init(v);
-    v->task.ops = v->pv.offered & (PV_STEAL | PV_UNHALT) ? &vcpu_pv_task_ops : &vcpu_task_ops;
+    v->task.ops = task_ops(v->pv.offered & (PV_STEAL | PV_UNHALT));
     build_msr_env(v);
     msr_bitmap_build(phys_to_virt(v->msr_bitmap), &v->msr_env.features);
     const struct vmx_vcpu_setup setup = {

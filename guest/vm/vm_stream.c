@@ -137,7 +137,10 @@ static int check_made(const struct vm *vm, struct state_reader *r, char *error)
 
 static struct cpu_has has(const struct vm *vm)
 {
-    return (struct cpu_has){.tsc_hz = tsc_hz, .fpu_size = fpu_size(), .cpuid = &vm->vcpu[0]->cpuid};
+    return (struct cpu_has){.tsc_hz = tsc_hz,
+                            .fpu_size = fpu_size(),
+                            .cpuid = &vm->vcpu[0]->cpuid,
+                            .capabilities = vm->vcpu[0]->msr_env.features.capabilities};
 }
 
 static void write_all(struct vm *vm, struct state_writer *w)

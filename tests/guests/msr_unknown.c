@@ -7,6 +7,9 @@ void test(void)
                                        0x606,      0x1fff,     0x2000,     0x3fffffff, 0x4b564d00,
                                        0xbfffffff, 0xc0000007, 0xc0002000, 0xffffffff, 0x480};
     for (unsigned i = 0; i < ARRAY_SIZE(unknown); i++) {
+        if ((unknown[i] == 0x48 && cpuid(7, 0).edx >> 26 & 1) ||
+            (unknown[i] == 0x10a && cpuid(7, 0).edx >> 29 & 1))
+            continue; /* known where CPUID shows it: the guest speculation */
         uint32_t low = 0x11111111, high = 0x22222222;
         int vector = TRY("rdmsr", : "+a"(low), "+d"(high) : "c"(unknown[i]) : "memory");
         CHECK(vector == GP && caught.error == 0, "RDMSR %x gave vector %d error %lx", unknown[i],

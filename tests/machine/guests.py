@@ -13,7 +13,7 @@ SURVIVED = {
     "garbage": r"(ended|killed) after",
 }
 CPU = ["cpuid_features", "cpuid_signature", "cpuid_topology", "xsetbv", "msr_unknown", "misc_enable", "vmx_undefined", "cr_bits",
-       "tsc_aux", "registers", "privilege"]
+       "tsc_aux", "registers", "privilege", "speculation"]
 EVENTS = ["sti_shadow", "mov_ss", "single_step", "step_interrupt", "software_interrupts", "fault_in_emulation",
           "fault_flags", "event_delivery", "nmi", "hlt_timer", "hlt_nmi", "debug_registers", "xsave_state", "xsavec",
           "eip_wrap"]

@@ -243,6 +243,42 @@ static void test_unknown_bits_stay_hidden(void **state)
     assert_int_equal(cpuid_lookup(&t, 0x80000008, 0).eax, 0x3030);
 }
 
+/* About speculation the guest is shown what is offered, where the processor has it. */
+static void test_speculation(void **state)
+{
+    static struct recorded m;
+    struct cpuid_table t;
+    struct cpuid_inputs in = {.tsc_hz = 3000000000, .vcpus = 1, .physical_bits = 48};
+
+    in.spec_features = in.spec_controls = ~0u;
+    cpuid_build(&t, &in, all_ones, NULL);
+    assert_true(t.used <= CPUID_ENTRIES);
+    assert_int_equal(cpuid_lookup(&t, 7, 0).edx >> 24, 0xbc); /* not CORE_CAPABILITIES */
+    assert_int_equal(cpuid_lookup(&t, 7, 0).eax, 2);
+    assert_int_equal(cpuid_lookup(&t, 7, 2).edx, 0x3f);
+    assert_int_equal(cpuid_lookup(&t, 7, 2).eax | cpuid_lookup(&t, 7, 2).ebx, 0);
+    assert_int_equal(cpuid_lookup(&t, 7, 3).edx, 0);
+    in.spec_features = 1u << 29;
+    in.spec_controls = 0;
+    cpuid_build(&t, &in, all_ones, NULL);
+    assert_int_equal(cpuid_lookup(&t, 7, 0).edx >> 24, 0x20);
+    assert_int_equal(cpuid_lookup(&t, 7, 0).eax, 1);
+    assert_int_equal(cpuid_lookup(&t, 7, 2).edx, 0);
+    /* Nothing is invented: Haswell has none, Sapphire Rapids its own. */
+    read_model("corei7_haswell_4770", &m);
+    in = inputs(&m);
+    in.spec_features = in.spec_controls = ~0u;
+    cpuid_build(&t, &in, host_cpuid, &m);
+    assert_int_equal(cpuid_lookup(&t, 7, 0).edx >> 26, 0);
+    read_model("sapphire_rapids_bochs31", &m);
+    in = inputs(&m);
+    in.spec_features = in.spec_controls = ~0u;
+    cpuid_build(&t, &in, host_cpuid, &m);
+    struct cpuid_regs h, g = cpuid_lookup(&t, 7, 2);
+    host_cpuid(&m, 7, 2, &h);
+    assert_int_equal(g.edx, h.edx & 0x3f);
+}
+
 /* --- leaves that Corbel makes
  * ------------------------------------------------------------------------------------- */
 
@@ -470,6 +506,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_model_is_coherent),
         cmocka_unit_test(test_unknown_bits_stay_hidden),
+        cmocka_unit_test(test_speculation),
         cmocka_unit_test_setup(test_signatures, build_haswell),
         cmocka_unit_test_setup(test_paravirtual_features, build_haswell),
         cmocka_unit_test_setup(test_out_of_range_gives_the_highest_basic_leaf, build_haswell),

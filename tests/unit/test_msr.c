@@ -23,6 +23,8 @@ struct fake {
     unsigned log_lines;
 };
 
+#define SPEC_CTRL_BITS 0x407ULL
+
 static struct fake fake;
 static struct msr_state state;
 static struct msr_env env;
@@ -95,6 +97,11 @@ static int pv_put(void *context, uint32_t msr, uint64_t value)
     return 0;
 }
 
+static uint64_t spec_ctrl(void *context)
+{
+    return *cpu_slot(context, MSR_SPEC_CTRL);
+}
+
 static bool paging(void *context)
 {
     return ((struct fake *)context)->paging;
@@ -123,6 +130,8 @@ static int fresh(void **unused)
         .misc_enable = misc_enable,
         .pv_read = pv_get,
         .pv_write = pv_put,
+        .spec_ctrl = spec_ctrl,
+        .spec_write = cpu_put,
     };
     return 0;
 }
@@ -156,6 +165,13 @@ static void get_faults(uint32_t msr)
 /* --- the table
  * ----------------------------------------------------------------------------------------------------
  */
+
+static void show_speculation(void)
+{
+    env.features.spec_ctrl = SPEC_CTRL_BITS;
+    env.features.flush = env.features.has_capabilities = true;
+    env.features.capabilities = 0x2b;
+}
 
 static void test_rows_are_sorted_and_give_reasons(void **unused)
 {
@@ -382,6 +398,38 @@ static void test_others(void **unused)
     get_faults(MSR_UMWAIT_CONTROL);
 }
 
+/* Each is there where CPUID shows it; what is reserved in the processor faults here, too. */
+static void test_speculation(void **unused)
+{
+    show_speculation();
+    for (unsigned i = 0; i < msr_spec_row_count; i++) {
+        const struct msr_row *row = &msr_spec_rows[i];
+        assert_int_equal(row->first, row->last);
+        assert_true(strlen(row->reason) > 3);
+        assert_ptr_equal(msr_find(&env.features, row->first), row);
+    }
+    fresh(NULL);
+    env.features.spec_ctrl = SPEC_CTRL_BITS;
+    put(MSR_SPEC_CTRL, SPEC_CTRL_BITS);
+    assert_int_equal(fake.cpu_msr, MSR_SPEC_CTRL);
+    assert_int_equal(get(MSR_SPEC_CTRL), SPEC_CTRL_BITS);
+    for (unsigned bit = 0; bit < 64; bit++)
+        if (!(SPEC_CTRL_BITS >> bit & 1))
+            put_faults(MSR_SPEC_CTRL, BIT(bit));
+    assert_int_equal(fake.other, SPEC_CTRL_BITS);
+    put(MSR_PRED_CMD, 1);
+    assert_int_equal(fake.cpu_msr, MSR_PRED_CMD);
+    get_faults(MSR_PRED_CMD);
+    put_faults(MSR_FLUSH_CMD, 1);
+    get_faults(MSR_ARCH_CAPABILITIES);
+    show_speculation();
+    put(MSR_FLUSH_CMD, 1);
+    assert_int_equal(fake.cpu_msr, MSR_FLUSH_CMD);
+    get_faults(MSR_FLUSH_CMD);
+    assert_int_equal(get(MSR_ARCH_CAPABILITIES), 0x2b);
+    put_faults(MSR_ARCH_CAPABILITIES, 0x2b);
+}
+
 /* KVM's: each is there where its interface is offered, and never without an exit. */
 static void test_paravirtual_msrs(void **unused)
 {
@@ -475,6 +523,31 @@ static void test_bitmap_passes_what_the_rows_pass(void **unused)
     msr_bitmap_build(bitmap, &env.features);
     assert_true(exits(MSR_TSC_AUX, false));
     assert_true(exits(MSR_TSC_AUX, true));
+}
+
+/* Commands pass; SPEC_CTRL does when it has been written, and in x2APIC mode as well. */
+static void test_bitmap_of_speculation(void **unused)
+{
+    unsigned without;
+
+    msr_bitmap_build(bitmap, &env.features);
+    without = passed();
+    show_speculation();
+    for (unsigned i = 0; i < 2; i++) {
+        msr_bitmap_build(bitmap, &env.features);
+        assert_true(exits(MSR_PRED_CMD, false));
+        assert_false(exits(MSR_PRED_CMD, true));
+        assert_true(exits(MSR_FLUSH_CMD, false));
+        assert_false(exits(MSR_FLUSH_CMD, true));
+        assert_true(exits(MSR_ARCH_CAPABILITIES, false));
+        assert_int_equal(exits(MSR_SPEC_CTRL, false), i == 0);
+        assert_int_equal(exits(MSR_SPEC_CTRL, true), i == 0);
+        assert_int_equal(passed(), without + 2 + 2 * i);
+        env.features.spec_passed = true;
+    }
+    env.features.x2apic_mode = true;
+    msr_bitmap_build(bitmap, &env.features);
+    assert_false(exits(MSR_SPEC_CTRL, true));
 }
 
 static void test_bitmap_in_x2apic_mode(void **unused)
@@ -578,6 +651,8 @@ int main(void)
         cmocka_unit_test_setup(test_debugctl, fresh),
         cmocka_unit_test_setup(test_mtrrs, fresh),
         cmocka_unit_test_setup(test_others, fresh),
+        cmocka_unit_test_setup(test_speculation, fresh),
+        cmocka_unit_test_setup(test_bitmap_of_speculation, fresh),
         cmocka_unit_test_setup(test_paravirtual_msrs, fresh),
         cmocka_unit_test_setup(test_local_apic_msrs_reach_it, fresh),
         cmocka_unit_test_setup(test_bitmap_passes_what_the_rows_pass, fresh),

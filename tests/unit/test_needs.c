@@ -149,6 +149,17 @@ static void all_else(void **state)
     tables[1].regs[cpuid_slot(&tables[1], 0xd)->first + 2].ebx += 64;
     refused(&other, size, "has state 2 of the FPU with 256 bytes at 576");
     other = has;
+    other.capabilities = 0x21;
+    assert_int_equal(check(&other, size), 0); /* more promises than it knew of */
+    size = save(&other);
+    other.capabilities = 0x1;
+    refused(&other, size, "bits of IA32_ARCH_CAPABILITIES that this processor does not have: 20");
+    other.capabilities = 0x80004 | 0x21; /* RSBA and RRSBA promise nothing */
+    size = save(&other);
+    other.capabilities = 0x21;
+    assert_int_equal(check(&other, size), 0);
+    size = save(&has);
+    other = has;
     other.fpu_size = 1024;
     refused(&other, size, "has 832 bytes of FPU, and this processor's has 1024");
     other = has;

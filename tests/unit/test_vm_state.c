@@ -43,7 +43,7 @@ static const struct part not_saved[] = {
     PART(hw.host_rsp), PART(hw.launched), PART(hw.cpu), PART(hw.last_cpu), PART(hw.vmcs),
     PART(hw.msr_bitmap), PART(hw.primary), PART(hw.secondary), PART(hw.entry_controls),
     PART(hw.own_ept), PART(hw.vpid), PART(hw.watched), PART(hw.wrapped),
-    PART(hw.x2apic_virtual), PART(hw.fpu),
+    PART(hw.x2apic_virtual), PART(hw.guarded), PART(hw.spec_switch), PART(hw.host_spec_ctrl), PART(hw.fpu),
     PART(tpr_shadow), PART(tpr_threshold), PART(vm), PART(board), PART(id),
     PART(lapic_page), PART(msr_bitmap), PART(lapic.board), PART(lapic.page),
     PART(lapic.posted.ndst), PART(lapic.posted.reserved),
@@ -62,7 +62,7 @@ static const struct part not_saved[] = {
     PART(pv.flushes), PART(pv.eoi_left), PART(pv.eois), PART(pv.ipis), PART(pv.kicks), PART(pv.yields),
     /* looked at by itself, since the clock is what stays */
     PART(lapic.tsc_offset),
-    GAP(hw.entry_controls, hw.own_ept), GAP(hw.x2apic_virtual, hw.shared_msr),
+    GAP(hw.entry_controls, hw.own_ept), GAP(hw.spec_switch, hw.shared_msr),
     GAP(hw.debug_taken, hw.guest_dr), GAP(accepts_startup, next_exit), GAP(event, vm),
     GAP(id, lapic), GAP(lapic.bsp, cpuid), GAP(msr.reported_count, msr_env),
     GAP(pv.eoi_left, pv.wall_clock),
@@ -258,6 +258,8 @@ static void fill_vcpu(unsigned id)
     v->hw.fpu = all->fpu[id];
     randomize(all->fpu[id], FPU);
     v->hw.dr6 &= ~0U; /* the upper half reads 0 */
+    v->hw.spec_ctrl &= spec_guest.spec_ctrl;
+    v->hw.spec_passed = one_in(2);
     v->vm = vm;
     v->board = vm->board;
     v->id = id;

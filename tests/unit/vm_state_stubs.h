@@ -216,6 +216,13 @@ void vmx_wrap_exits(struct vmx_vcpu *hw, bool on)
     hw->wrapped = on;
 }
 
+struct spec_guest spec_guest = {.spec_ctrl = 0x5ff};
+
+void vmx_pass_spec_ctrl(struct vmx_vcpu *hw, bool pass)
+{
+    hw->spec_passed = pass;
+}
+
 void vmx_vcpu_reset(struct vmx_vcpu *hw, enum vmx_reset kind)
 {
 }
