@@ -127,7 +127,8 @@ def state_partition(lab):
     m.read_until(PROMPT, FIRMWARE * PATIENCE)
     p = Monitor(m)
     expect_in(r"^other does not start: the log says why$", p.run("start other"), "start other")
-    expect_in(r"\[vm other\]: disk = part:state: Corbel keeps its own things there: `state` in \[host\] names it$", m.text())
+    m.read_until(rb"\[vm other\]: disk = part:state: Corbel keeps its own things there: `state` in \[host\] names it\r\n",
+                 COMMAND * PATIENCE)
     expect_in(r"^ +2 +state +4M +Corbel: `state` in \[host\]$", p.run("disks"), "disks")
     expect_in(r"^  counter +4 KiB$", p.run("variables"), "variables")
     expect_in(r"^other has no variables there$", p.run("variables other forget"), "variables")
