@@ -382,6 +382,10 @@ static void given_without_promise(void **state)
     assert_int_equal(guest_memory_there(&gm), 15);
     assert_int_equal(guest_memory_touch(&gm, PAGE_SIZE), 0);
     assert_int_equal(guest_memory_given(&gm), 0);
+    mock_max_order = FRAME_ORDER_2M;
+    assert_int_equal(guest_memory_touch(&gm, 2 * MIB), 0);
+    assert_int_equal(give(2 * MIB), 0);
+    assert_int_equal(mock_promised, 0);
 }
 
 static int give_block(uint64_t gpa, paddr *block)
