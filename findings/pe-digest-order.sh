@@ -1,10 +1,10 @@
 #!/bin/bash
-# What: pesign computes another digest of a PE file than everybody else where two sections lie in the file in another order
+# What: pesign computes another digest of a PE file than efitools where two sections lie in the file in another order
 # than in the section table.
 #
 # The table goes by addresses; where in the file a section lies it is free to choose. Authenticode's digest takes the sections
-# sorted by PointerToRawData, and so do EDK2, osslsigncode, sbsigntool and efitools. What pesign signs, or what `pesign -h`
-# names to be enrolled, the others compute differently, for no visible reason.
+# sorted by PointerToRawData, as efitools does. What `pesign -h` names to be enrolled, others compute differently, for no visible
+# reason.
 #
 # Versions: Debian 12: pesign 0.112-6, efitools 1.9.2-3, NASM 2.16.01-1.
 # Expected before it was run: the digest of the file from both, as all of it is header or section.
