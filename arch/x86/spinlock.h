@@ -31,6 +31,7 @@
  *     RANK_GUEST      guest/memory           VM        what its EPT says, and why
  *     RANK_MEMORY     mm/guest_memory        VM        what lies over its RAM; pages without frames
  *     RANK_RANDOM     arch/x86/random        one       the pool, where there is no RDRAND
+ *     RANK_LAYER      guest/storage          disk      what its snapshots keep; writes that wait
  *     RANK_DISK       drivers/disk           queue     what a drive has to do, its registers
  *     RANK_NET_CARD   drivers/net_card       card      what it has to send, its registers
  *     RANK_DMA        drivers/iommu          domain   what a device may reach
@@ -60,6 +61,7 @@ enum lock_rank {
     RANK_GUEST,
     RANK_MEMORY,
     RANK_RANDOM,
+    RANK_LAYER,
     RANK_DISK,
     RANK_NET_CARD,
     RANK_DMA,
