@@ -185,6 +185,7 @@ enum config_vm_key {
     CONFIG_VM_PAUSED,
     CONFIG_VM_DISK,
     CONFIG_VM_ALLOW_WHOLE_DISK,
+    CONFIG_VM_SNAPSHOT_MEMORY,
     CONFIG_VM_NET,
     CONFIG_VM_RNG,
     CONFIG_VM_BALLOON,
@@ -247,6 +248,7 @@ struct vm_config {
     struct config_lines cdroms;
     struct config_lines watches;
     uint64_t memory;           /* bytes; a multiple of 4 KiB */
+    uint64_t snapshot_memory;  /* bytes: of old contents of disks */
     uint64_t hole;             /* where RAM below 4 GiB ends at the latest; a multiple of 2 MiB */
     uint32_t overcommit;       /* 0 or 1 */
     uint32_t cpus;             /* 1..CONFIG_MAX_CPUS */

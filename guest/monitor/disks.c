@@ -218,7 +218,10 @@ static const struct source_claim *claim(const struct disk *d, uint64_t first, ui
 static void who_text(char *text, size_t size, const struct source_claim *c)
 {
     if (c->owner)
-        format(text, size, "%s %s", c->owner, c->writes ? "writes" : "reads");
+        format(text, size, "%s %s", c->owner,
+               c->kept     ? "has snapshots"
+               : c->writes ? "writes"
+                           : "reads");
     else
         format(text, size, "Corbel: `state` in [host]");
 }

@@ -61,7 +61,7 @@ bool command_snapshot(struct job *job)
 bool command_restore(struct job *job)
 {
     if (job->step > 0)
-        return wait(job, "its memory is put back", "is what was kept as");
+        return wait(job, "it is put back", "is what was kept as");
     return ask(job, moments_put_back) != NULL;
 }
 

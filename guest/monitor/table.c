@@ -102,7 +102,7 @@ const struct command commands[] = {
      2,
      RIGHT_ALL,
      {VM, ARGUMENT_OTHER},
-     "keep it as it is now, memory and all, in memory",
+     "keep it as it is now, memory, disks and all, in memory",
      "snapshot debian clean",
      command_snapshot},
     {"restore",

@@ -54,7 +54,9 @@ static int take(const struct source_wish *wish, struct source_claim *claim, stru
     if (other && !other->owner)
         return refuse(why, -EBUSY, "Corbel keeps its own things there: `state` in [host] names it");
     if (other) {
-        format(why, SOURCE_MESSAGE, "VM %s writes to it", other->owner);
+        format(why, SOURCE_MESSAGE,
+               other->kept ? "VM %s has snapshots of it: forget those first" : "VM %s writes to it",
+               other->owner);
         return -EBUSY;
     }
     format(name, sizeof(name), "%.*s", (int)MIN(wish->length, sizeof(name) - 1), wish->text);

@@ -15,6 +15,7 @@ struct source_claim {
     const struct disk *disk;
     const char *owner; /* the VM's name, which lasts as long as the claim; NULL: Corbel */
     bool writes;
+    bool kept; /* its VM has let go of it, but its snapshots have something of it */
     struct source_claim *next;
 };
 

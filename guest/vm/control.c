@@ -15,6 +15,7 @@
 #include "guest/vm/events.h"
 #include "guest/vm/hotplug.h"
 #include "guest/vm/idle.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/making.h"
 #include "guest/vm/platform.h"
 #include "guest/run/run.h"
@@ -158,6 +159,7 @@ static void enter(struct vm_slot *s, uint64_t vcpus)
     struct vm *vm = s->vm;
 
     vm->starved = false;
+    vm_layers_go_on(vm);
     vm->tasks.active = 0;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vm->tasks.active += vcpus >> i & 1;
@@ -433,6 +435,30 @@ static uint64_t settle(uint64_t now)
     return vms_settling ? now + tsc_hz / SETTLE_HZ : UINT64_MAX;
 }
 
+/*
+ * What a guest writes waits until there is memory for what its snapshots have of its disk: so it
+ * stands still, until somebody has forgotten one. Where the machine goes down all of them are as
+ * good as forgotten.
+ */
+static void stop_starving(void)
+{
+    char said[CONTROL_ERROR], error[CONTROL_ERROR];
+
+    vm_layers_heard();
+    for (unsigned i = 0; i < count; i++) {
+        struct vm_slot *s = &slots[i];
+
+        if (!s->vm || !vm_layers_starve(s->vm, said))
+            continue;
+        if (down_wanted()) {
+            vm_layers_lose(s->vm);
+            continue;
+        }
+        log_error("%s", said);
+        (void)!happen(s, LIFE_PAUSE, NULL, error); /* else it does so already, or ends */
+    }
+}
+
 /* --- what a person may ask for --- */
 
 int control_start(struct vm_slot *s, char *error)
@@ -573,7 +599,8 @@ static bool nothing_to_do(void)
     bool starts = !all_begun && (all_off || config->start != CONFIG_START_IN_TURN);
 
     return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] &&
-           !standing[SLOT_KEEPING] && !vms_settling && !(all_off && all_begun && !idle_told);
+           !standing[SLOT_KEEPING] && !vms_settling && !vm_layers_ask() &&
+           !(all_off && all_begun && !idle_told);
 }
 
 static __attribute__((noinline)) uint64_t work(uint64_t next)
@@ -581,6 +608,8 @@ static __attribute__((noinline)) uint64_t work(uint64_t next)
     uint64_t now = rdtsc();
     char error[CONTROL_ERROR];
 
+    if (vm_layers_ask())
+        stop_starving();
     if (vms_settling)
         next = MIN(next, settle(now));
     for (unsigned i = 0; i < count && standing[SLOT_KEEPING]; i++) {

@@ -11,6 +11,7 @@
 #include "guest/storage/ram.h"
 #include "guest/storage/sources.h"
 #include "guest/vm/files.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/vm.h"
 #include "mm/heap.h"
 
@@ -19,7 +20,8 @@ struct open_disk {
     struct vm_disk disk;
     const struct vm *vm;
     unsigned number;           /* among those of its VM, as long as it is open */
-    struct source_claim claim; /* of a drive's */
+    struct source_claim claim; /* of a drive's that is only read */
+    struct vm_layer *layer;    /* of one that is written to */
     void (*close)(struct open_disk *o);
     struct open_disk *next;
     char text[]; /* that disk.config is of: it may have been typed */
@@ -100,7 +102,10 @@ void disks_begin(const struct config *config, const struct vm_config *vms)
 
 static void close_drive(struct open_disk *o)
 {
-    source_release(&o->claim);
+    if (o->layer)
+        vm_layer_close(o->layer);
+    else
+        source_release(&o->claim);
 }
 
 static int open_drive(struct open_disk *o, char *error)
@@ -111,6 +116,7 @@ static int open_drive(struct open_disk *o, char *error)
                                      .read_only = o->disk.config.read_only,
                                      .whole_allowed = o->vm->config->allow_whole_disk};
     char why[SOURCE_MESSAGE];
+    int result;
 
     if (!wanted) {
         format(
@@ -120,14 +126,19 @@ static int open_drive(struct open_disk *o, char *error)
             (int)MIN(wish.length, (size_t)60), wish.text);
         return -EINVAL;
     }
-    if (source_claim(&wish, &o->claim, why)) {
+    if (wish.read_only)
+        result = source_claim(&wish, &o->claim, why);
+    else
+        result = vm_layer_open(o->vm, &wish, &o->layer, why);
+    if (result < 0 && result != -ENOMEM)
         format(error, DEVICE_ERROR, "disk = %.*s: %s", (int)MIN(wish.length, (size_t)60), wish.text,
                why);
-        return -EINVAL;
-    }
-    o->disk.block = &o->claim.slice.device;
-    o->disk.drive = o->claim.disk;
-    o->disk.first = o->claim.slice.first;
+    if (result < 0)
+        return result == -ENOMEM ? result : -EINVAL;
+    const struct source_claim *claim = o->layer ? vm_layer_claim(o->layer) : &o->claim;
+    o->disk.block = o->layer ? vm_layer_device(o->layer) : &o->claim.slice.device;
+    o->disk.drive = claim->disk;
+    o->disk.first = claim->slice.first;
     o->close = close_drive;
     return 0;
 }

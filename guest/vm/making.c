@@ -11,6 +11,7 @@
 #include "guest/vm/events.h"
 #include "guest/vm/files.h"
 #include "guest/vm/hotplug.h"
+#include "guest/vm/layers.h"
 #include "guest/run/run.h"
 
 #define CLEAR_MS 5 /* of one piece of clearing, in which processor 0 does nothing else */
@@ -113,6 +114,7 @@ void slot_make_anew(struct vm_slot *s)
 
     run_unload();
     run_flush(&vm->tasks); /* no processor looks at its tasks any more when this returns */
+    vm_layers_give_up(vm);
     hotplug_reset(s);
     vm->life->resets++;
     vm_reset(vm);

@@ -4,18 +4,22 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "guest/cpu/vcpu.h"
 #include "guest/run/run.h"
 #include "guest/storage/ram.h"
 #include "guest/vm/disks.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/making.h"
 #include "mm/heap.h"
 
 #define PIECE_MS 5         /* in which processor 0 does nothing else */
 #define AT_ONCE  64u       /* pages between two looks at the clock, and at what is free */
 #define RESERVE  (4 * MIB) /* of the machine's memory, which is left to others */
+
+_Static_assert(MOMENT_ERROR >= LAYERS_ERROR && CONTROL_ERROR >= LAYERS_ERROR, "their sentences");
 
 /* --- whether it can be --- */
 
@@ -29,22 +33,6 @@ static bool is_watched(const struct vm *vm)
     return watched;
 }
 
-static int check_disks(const struct vm_slot *s, char *error)
-{
-    const struct vm_disk *d;
-
-    for (unsigned i = 0; (d = vm_disk(s->vm, i)); i++) {
-        if (d->config.read_only || d->config.kind == CONFIG_DISK_RAM)
-            continue;
-        format(error, MOMENT_ERROR,
-               "%s writes to %.*s, whose contents are no part of what is kept: memory that is "
-               "older than its disk destroys file systems",
-               s->name, (int)MIN(d->config.source.length, (size_t)60), d->config.source.data);
-        return -EINVAL;
-    }
-    return 0;
-}
-
 int moment_possible(const struct vm_slot *s, char *error)
 {
     if (s->vm->debugged)
@@ -54,7 +42,7 @@ int moment_possible(const struct vm_slot *s, char *error)
                            "has its control registers or system calls watched: unwatch them first");
     if (s->leaving)
         return slot_refuse(error, -EBUSY, s, "has a device that is just leaving: try again");
-    return check_disks(s, error);
+    return vm_layers_possible(s->vm, error);
 }
 
 /* --- pages: those of RAM, then those of its disks in memory --- */
@@ -106,6 +94,7 @@ void moment_destroy(struct vm_slot *s, struct moment *m)
         page_store_hand_over(&m->pages, &other->pages);
     if (w->work && w->work != m)
         page_store_hand_over(&m->pages, &w->work->pages);
+    vm_layers_forget(m);
     vm_stream_free(&m->state);
     page_store_destroy(&m->pages);
     heap_free(m);
@@ -124,7 +113,13 @@ static void end(struct vm_slot *s)
 
 void moment_drop(struct vm_slot *s, const char *why)
 {
-    format(s->moments.said, sizeof(s->moments.said), "%s %s", s->name, why);
+    struct slot_moments *w = &s->moments;
+
+    format(w->said, sizeof(w->said), "%s %s", s->name, why);
+    if (w->back && s->vm && vm_layers_stop(s->vm))
+        log_error("%s: its disks are of two moments, as they were just being put back to '%s': "
+                  "restore that once more",
+                  s->name, w->work->name);
     end(s);
 }
 
@@ -169,6 +164,8 @@ void moment_begin(struct vm_slot *s)
     s->vm->life->held = true;
     w->phase = MOMENT_DRAINS;
     w->page = 0;
+    if (w->back)
+        vm_layers_give_up(s->vm); /* it will have written nothing */
 }
 
 /* Its clock has stood still until now. */
@@ -187,7 +184,8 @@ static enum moment_result keep_state(struct vm_slot *s)
 
     keep_time(s);
     if (vm_stream_save(s->vm, &m->state) < 0 ||
-        page_store_create(&m->pages, count_pages(s->vm), s->vm->memory.owner) < 0)
+        page_store_create(&m->pages, count_pages(s->vm), s->vm->memory.owner) < 0 ||
+        vm_layers_keep(s->vm, m) < 0)
         return no_memory(s);
     m->taken = s->paused_at;
     return MOMENT_MORE;
@@ -218,6 +216,10 @@ static enum moment_result try_state(struct vm_slot *s)
 
     if (count_pages(s->vm) != s->moments.work->pages.pages)
         return fails(s, "has other disks in memory than it had then");
+    if (vm_layers_fit(s->vm, s->moments.work, s->moments.said) < 0) {
+        end(s);
+        return MOMENT_OVER;
+    }
     keep_time(s);
     result = load(s, vm_stream_load);
     if (result == MOMENT_MORE)
@@ -317,9 +319,36 @@ static enum moment_result next_phase(struct vm_slot *s)
         result = load(s, vm_stream_load_again);
         rights_fill(&s->vm->rights); /* what had no frame before */
     }
-    if (result == MOMENT_MORE)
+    if (result != MOMENT_MORE)
+        return MOMENT_RUINED;
+    w->phase = MOMENT_DISKS;
+    return w->back ? MOMENT_MORE : succeeds(s);
+}
+
+/* Where that fails nothing may go on that believes in its disks. */
+static enum moment_result put_disks_back(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+    int result = vm_layers_restore(s->vm, w->work, w->said);
+
+    if (result == -EAGAIN)
+        return MOMENT_LATER;
+    if (result == 0)
         return succeeds(s);
-    return MOMENT_RUINED;
+    log_error("%s", w->said);
+    w->at_end = true;
+    end(s);
+    return MOMENT_OVER;
+}
+
+/* What is in flight has come back, or will not. */
+static enum moment_result drain(struct vm_slot *s)
+{
+    if (bus_idle(board_bus(s->vm->board), false))
+        return next_phase(s);
+    if (!s->moments.back && vm_layers_wait(s->vm))
+        return fails(s, "waits for memory to keep what is on its disk: forget a snapshot first");
+    return MOMENT_LATER;
 }
 
 enum moment_result moment_step(struct vm_slot *s)
@@ -330,7 +359,9 @@ enum moment_result moment_step(struct vm_slot *s)
     if (w->given_up && !w->back)
         return fails(s, "is not kept: that was given up");
     if (w->phase == MOMENT_DRAINS)
-        return bus_idle(board_bus(s->vm->board), false) ? next_phase(s) : MOMENT_LATER;
+        return drain(s);
+    if (w->phase == MOMENT_DISKS)
+        return put_disks_back(s);
     result = some_pages(s);
     return result == MOMENT_OVER && w->work ? next_phase(s) : result;
 }
@@ -340,5 +371,5 @@ unsigned moment_progress(const struct vm_slot *s)
     const struct slot_moments *w = &s->moments;
     uint64_t all = w->work && w->phase == MOMENT_PAGES ? w->work->pages.pages : 0;
 
-    return all ? (unsigned)(w->page * 100 / all) : 0;
+    return all ? (unsigned)(w->page * 100 / all) : w->phase == MOMENT_DISKS ? 100 : 0;
 }

@@ -1,6 +1,6 @@
 /*
  * A moment of a VM that is kept in memory: its devices' and vCPUs' state, its RAM, and what its
- * disks in memory hold. While one is kept, or put back, the VM stands still (SLOT_KEEPING): its
+ * disks in memory hold; of disks of drives what is overwritten from then on (layers.h). While one is kept, or put back, the VM stands still (SLOT_KEEPING): its
  * disks have answered, its network cards are deaf, and what is typed waits. It is done in pieces,
  * by control.c, between which processor 0 does other things.
  */
@@ -26,6 +26,7 @@ enum moment_phase {
     MOMENT_DRAINS, /* what is in flight comes back */
     MOMENT_ROOM,   /* pages that had been given back get frames: to be put back */
     MOMENT_PAGES,
+    MOMENT_DISKS, /* those of drives are put back */
 };
 
 /* Of a slot: what is kept of it, and what is being done. Processor 0's. */

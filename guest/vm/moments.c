@@ -4,6 +4,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/making.h"
 #include "mm/heap.h"
 
@@ -118,8 +119,8 @@ int moments_forget(struct vm_slot *s, const char *name, size_t length, char *err
 
     if (!m)
         return none(s, name, length, error);
-    if (s->moments.work == m)
-        return slot_refuse(error, -EBUSY, s, "is just being put back to it: try again");
+    if (s->moments.work && s->moments.back)
+        return slot_refuse(error, -EBUSY, s, "is just being put back: try again");
     *at = m->next;
     moment_destroy(s, m);
     return 0;
@@ -132,5 +133,5 @@ const struct moment *moments_next(const struct vm_slot *s, const struct moment *
 
 uint64_t moments_size(const struct moment *m)
 {
-    return ALIGN_UP(m->state.size, PAGE_SIZE) + m->pages.frames * PAGE_SIZE;
+    return ALIGN_UP(m->state.size, PAGE_SIZE) + m->pages.frames * PAGE_SIZE + vm_layers_size(m);
 }

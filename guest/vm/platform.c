@@ -19,6 +19,7 @@
 #include "guest/vm/disks.h"
 #include "guest/vm/events.h"
 #include "guest/vm/files.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/nets.h"
 #include "guest/vm/variables.h"
 #include "guest/vm/vm.h"
@@ -176,6 +177,7 @@ int platform_create(struct vm *vm)
 
 bool platform_quiet(struct vm *vm)
 {
+    vm_layers_give_up(vm);
     return bus_idle(board_bus(vm->board), true);
 }
 

@@ -5,6 +5,7 @@
 #include "arch/x86/smp.h"
 #include "guest/cpu/exit.h"
 #include "guest/run/run.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/vm_stream.h"
 #include "vmx/cpu.h"
 
@@ -29,7 +30,8 @@ static void reload(struct vm *vm)
     struct vm_stream s;
     char error[VM_STREAM_ERROR];
 
-    if (vm_stream_save(vm, &s) < 0)
+    /* What a disk has in flight may wait for somebody at the monitor. */
+    if (vm_layers_any(vm) || vm_stream_save(vm, &s) < 0)
         return;
     if (vm_stream_load(vm, &s, error) < 0)
         kill(vm, error);

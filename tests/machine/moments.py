@@ -1,9 +1,11 @@
 """VMs that are kept as they are and put back: each time they go on from there, and nobody in them can tell."""
+import os
 import re
 import string
 import time
 
-from harness import COMMAND, PATIENCE, Shell, expect, expect_in, host, linux, scenario
+from disks import contents
+from harness import COMMAND, FIRMWARE, PATIENCE, Shell, expect, expect_in, host, linux, scenario
 from monitor import LEAVE, PROMPT, Monitor
 from shell import prove, random_initrd
 from smp import Host, tiny
@@ -130,6 +132,95 @@ def moments_refused(lab):
     p.step("a")
     p.quit("a")
     p.end()
+
+
+# --- disks of drives ---
+
+
+class Writing(Host):
+    """A VM that runs tests/guests/disk_writer.c, on a disk in memory and on a partition of the boot disk, by Bochs' IDE."""
+
+    def __init__(self, lab, **keys):
+        lab.file("scratch.img", os.urandom(300 * 512))
+        config = tiny(lab, "a", "disk_writer", memory="4M", **keys)
+        config += "disk = ram:scratch.img,bus=ide\ndisk = part:data,bus=ide\n"
+        config += f"[disk data]\nfrom = {lab.file('from', os.urandom(1 << 20))}\n"
+        self.beside = os.urandom(1 << 20)
+        config += f"[disk beside]\nfrom = {lab.file('sevens', self.beside)}\n"
+        self.image = lab.image(host(attach="monitor", when_idle="stay") + config)
+        Monitor.__init__(self, lab.start(self.image))
+        self.m.read_until(PROMPT, FIRMWARE * PATIENCE)
+        self.wait_for("^a +running")
+
+    def key(self, key, turn):
+        """It writes, or reads and compares with its memory."""
+        self.console("a", key, rb"%s: turn %d\r\n" % (key.encode(), turn))
+
+    def stalls(self):
+        """It writes, and stands still in the middle of that."""
+        self.m.send("console a\r")
+        self.m.read_until(rb"corbel: console of a: Ctrl-\] for the monitor\r\n", COMMAND * PATIENCE)
+        self.m.send("w")
+        self.m.read_until(rb"a stands still: it writes to part:data, and no memory is left", COMMAND * PATIENCE)
+        self.enter()
+        self.wait_for("^a +paused")
+
+    def over(self):
+        self.m.send("console a\r")
+        self.m.send("q")
+        self.m.read_until(rb"PASS disk_writer", COMMAND * PATIENCE)
+        self.m.read_until(PROMPT, COMMAND * PATIENCE)
+        self.end()
+        expect(contents(self.image, "beside") == self.beside, "the partition beside it has changed")
+
+
+@scenario(bound=100)
+def moments_disks(lab):
+    """Memory and disks, in memory and of a drive, are of one moment: two snapshots, put back in any order, one forgotten,
+    one put back into another life of the VM."""
+    p = Writing(lab)
+    p.key("w", 1)
+    p.key("w", 2)
+    expect_in(r"^a: is kept as 'one'$", p.run("snapshot a one"), "snapshot")
+    p.key("w", 3)
+    p.key("w", 4)
+    p.key("r", 4)
+    expect_in(r"^a: is kept as 'two'$", p.run("snapshot a two"), "snapshot")
+    p.key("w", 5)
+    for name, turn in (("one", 2), ("two", 4), ("one", 2)):
+        expect_in(rf"^a: is what was kept as '{name}'$", p.run(f"restore a {name}"), "restore")
+        p.key("r", turn)
+        p.key("w", turn + 1)
+        p.key("r", turn + 1)
+    expect_in(r"^a: 'two' is forgotten$", p.run("forget a two"), "forget")
+    p.key("w", 4)
+    expect_in(r"^a: is killed", p.run("kill a"), "kill")
+    p.wait_for("^a +killed")
+    expect_in(r"^ +\d+ +data +1M +a has snapshots$", p.run("disks"), "disks")
+    expect_in(r"^a: starts", p.run("start a"), "start")
+    expect_in(r"^a: is what was kept as 'one'$", p.run("restore a one"), "restore")
+    p.key("r", 2)
+    p.over()
+
+
+@scenario(bound=100)
+def moments_disks_memory(lab):
+    """There is no memory for what a disk held: the VM stands still in its write, until a snapshot is forgotten, or put back."""
+    p = Writing(lab, snapshot_memory="64K")
+    p.key("w", 1)
+    expect_in(r"^a: is kept as 'one'$", p.run("snapshot a one"), "snapshot")
+    p.stalls()
+    expect_in(r"^a waits for memory to keep what is on its disk", p.run("snapshot a two"), "snapshot")
+    expect_in(r"^a: goes on", p.run("resume a"), "resume")  # there is not more of it
+    p.wait_for("^a +paused")
+    expect_in(r"^a: is what was kept as 'one'; it stands still$", p.run("restore a one"), "restore")
+    expect_in(r"^a: goes on", p.run("resume a"), "resume")
+    p.key("r", 1)
+    p.stalls()
+    expect_in(r"^a: 'one' is forgotten$", p.run("forget a one"), "forget")
+    expect_in(r"^a: goes on", p.run("resume a"), "resume")
+    p.key("r", 2)
+    p.over()
 
 
 @scenario(bound=500, slow=True)

@@ -46,6 +46,7 @@ static struct guest {
     bool in_between;    /* it comes to a breakpoint now and then */
     unsigned pieces;    /* in which it is kept, or put back */
     bool fails, ruined; /* that */
+    bool torn;          /* its disks cannot be put back */
     bool debugged;      /* so that it cannot be */
     unsigned in_flight; /* of its disks' requests when it ends; one comes back at each look */
     unsigned presses;
@@ -320,6 +321,12 @@ enum moment_result moment_step(struct vm_slot *s)
     if (g->fails || g->ruined) {
         moment_drop(s, "cannot");
         return g->ruined ? MOMENT_RUINED : MOMENT_OVER;
+    }
+    if (m->back && g->torn) {
+        m->at_end = true;
+        m->work = NULL;
+        strcpy(m->said, "its disk is not put back");
+        return MOMENT_OVER;
     }
     if (m->back) {
         put_back++;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
@@ -10,6 +11,7 @@
 #include "guest/monitor/users.h"
 #include "guest/run/run.h"
 #include "guest/vm/hotplug.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/making.h"
 #include "guest/vm/summary.h"
 #include "guest/vm/vm.h"
@@ -29,6 +31,44 @@ bool hotplug_settle(struct vm_slot *slot)
 
 void hotplug_end(struct vm_slot *slot)
 {
+}
+
+/* A VM whose disk waits for memory; NULL: there is none. */
+static const struct vm *starving;
+static unsigned starved_heard, disks_lost, went_on;
+
+bool vm_layers_ask(void)
+{
+    return starving != NULL;
+}
+
+void vm_layers_heard(void)
+{
+    starved_heard++;
+}
+
+bool vm_layers_starve(const struct vm *vm, char *said)
+{
+    if (starving != vm)
+        return false;
+    strcpy(said, "no memory is left to keep for its snapshots what is there");
+    starving = NULL;
+    return true;
+}
+
+void vm_layers_lose(const struct vm *vm)
+{
+    disks_lost++;
+}
+
+void vm_layers_go_on(const struct vm *vm)
+{
+    went_on++;
+}
+
+uint64_t vm_layers_size(const void *of)
+{
+    return 0;
 }
 
 void spin_wait(struct spinlock *l, uint16_t ticket)

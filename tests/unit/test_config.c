@@ -147,8 +147,8 @@ static void test_names(void **state)
     "kernel, firmware, display, boot, initrd, module, cmdline, memory, overcommit, cpus, hole, "   \
     "weight, cap, affinity, pv, "                                                                  \
     "autostart, "                                                                                  \
-    "paused, disk, allow_whole_disk, net, rng, balloon, console, terminal, cdrom, watch, "         \
-    "on_crash, "                                                                                   \
+    "paused, disk, allow_whole_disk, snapshot_memory, net, rng, balloon, console, terminal, "      \
+    "cdrom, watch, on_crash, "                                                                     \
     "on_reboot or on_poweroff"
 
 static void test_keys(void **state)

@@ -1,4 +1,4 @@
-/* links: guest/monitor/disks.c guest/monitor/text.c guest/monitor/job.c guest/monitor/command.c drivers/disk.c drivers/disk_queue.c guest/vm/disks.c guest/storage/sources.c guest/storage/slice.c guest/storage/gpt.c guest/config/disk.c guest/config/config_text.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/crc32.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/monitor/disks.c guest/monitor/text.c guest/monitor/job.c guest/monitor/command.c drivers/disk.c drivers/disk_queue.c guest/vm/disks.c guest/vm/layers.c guest/storage/layer.c guest/storage/layer_restore.c guest/storage/past.c guest/storage/sources.c guest/storage/slice.c guest/storage/gpt.c guest/config/disk.c guest/config/config_text.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/crc32.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /* The monitor's `disks`: two drives that a test counts for, and VMs that claim what is on them. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,6 +19,7 @@
 #include "guest/vm/control.h"
 #include "guest/vm/disks.h"
 #include "guest/vm/files.h"
+#include "guest/vm/layers.h"
 #include "mm/heap.h"
 
 uint64_t tsc_hz = 1000000;
@@ -218,6 +219,25 @@ struct block_device *ram_disk_create(const void *file, uint64_t size, uint16_t o
 void ram_disk_destroy(struct block_device *d)
 {
     assert_ptr_equal(d, &ram);
+}
+
+void frame_stats(struct frame_stats *out)
+{
+    *out = (struct frame_stats){0};
+}
+
+paddr frame_alloc_below(unsigned order, uint16_t owner, paddr limit)
+{
+    return FRAME_NONE;
+}
+
+void frame_free(paddr base, unsigned order)
+{
+}
+
+void *phys_to_virt(paddr pa)
+{
+    return NULL;
 }
 
 static disk_observer controllers; /* tell it what happens */
@@ -458,6 +478,21 @@ static void test_a_drive(void **state)
     units[0].resets = 0;
 }
 
+/* Snapshots have something of a disk whose VM is off. */
+static void test_what_is_kept(void **state)
+{
+    static const char one;
+
+    count = VMS;
+    open(0, 0, "part:data");
+    assert_int_equal(vm_layers_keep(slots[0].vm, &one), 0);
+    assert_non_null(strstr(type("disks"), "data                    24M  debian writes\n"));
+    close_all();
+    assert_non_null(strstr(type("disks"), "data                    24M  debian has snapshots\n"));
+    vm_layers_forget(&one);
+    assert_null(strstr(type("disks"), "has snapshots"));
+}
+
 /* Who has all of it is told with its partitions, or where there are none. */
 static void test_whole_drives(void **state)
 {
@@ -650,6 +685,7 @@ int main(void)
         TEST(test_without_drives), /* then there are some */
         TEST(test_all),
         TEST(test_a_drive),
+        TEST(test_what_is_kept),
         TEST(test_whole_drives),
         TEST(test_how_a_drive_is),
         TEST(test_a_vm),

@@ -1,4 +1,4 @@
-/* links: guest/vm/moment.c mm/guest_copy.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c guest/storage/ram.c arch/x86/lib/format.c */
+/* links: guest/vm/moment.c mm/guest_copy.c mm/guest_memory.c mm/guest_layers.c mm/guest_ram.c mm/guest_balloon.c guest/storage/ram.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /* A VM's RAM and its disk in memory, kept and put back in pieces: every byte, whatever was written
  * and given back meanwhile; and what happens where memory is out. */
 #include <stdarg.h>
@@ -15,6 +15,7 @@
 #include "guest/storage/ram.h"
 #include "guest/vm/control.h"
 #include "guest/vm/disks.h"
+#include "guest/vm/layers.h"
 #include "guest/vm/making.h"
 #include "guest/vm/vm.h"
 #include "tests/unit/mock_frames.h"
@@ -140,6 +141,86 @@ int vm_stream_load_again(struct vm *v, const struct vm_stream *s, char *error)
     return vm_stream_load(v, s, error);
 }
 
+/* --- layers of disks of drives: what each has been asked for --- */
+
+static struct {
+    const void *kept[8]; /* of which there is something */
+    unsigned given_up, stops;
+    int possible, keeps, fits;
+    bool waits;
+    int answers[4]; /* of vm_layers_restore(), the next one first; 0 from the last on */
+    bool writing;
+    unsigned loads_before; /* of all else */
+} layers;
+
+static const void **kept_by(const void *of)
+{
+    unsigned i = 0;
+
+    while (i < 7 && layers.kept[i] != of)
+        i++;
+    return &layers.kept[i];
+}
+
+int vm_layers_possible(const struct vm *v, char *error)
+{
+    snprintf(error, LAYERS_ERROR, "blocks are too large");
+    return layers.possible;
+}
+
+int vm_layers_keep(const struct vm *v, const void *of)
+{
+    assert_int_equal(in_flight, 0);
+    if (!layers.keeps)
+        *kept_by(NULL) = of;
+    return layers.keeps;
+}
+
+void vm_layers_forget(const void *of)
+{
+    *kept_by(of) = NULL;
+}
+
+int vm_layers_fit(const struct vm *v, const void *of, char *error)
+{
+    snprintf(error, LAYERS_ERROR, "a has other disks");
+    return layers.fits;
+}
+
+int vm_layers_restore(const struct vm *v, const void *of, char *error)
+{
+    int result = layers.answers[0];
+
+    assert_true(life.held);
+    assert_ptr_equal(*kept_by(of), of);
+    layers.loads_before = loads;
+    memmove(layers.answers, layers.answers + 1, sizeof(int) * 3);
+    layers.answers[3] = 0;
+    layers.writing = result == -EAGAIN;
+    if (result == -EIO)
+        snprintf(error, LAYERS_ERROR, "a: part:data is not put back");
+    return result;
+}
+
+bool vm_layers_stop(const struct vm *v)
+{
+    bool wrote = layers.writing;
+
+    layers.writing = false;
+    layers.stops++;
+    return wrote;
+}
+
+void vm_layers_give_up(const struct vm *v)
+{
+    layers.given_up++;
+}
+
+bool vm_layers_wait(const struct vm *v)
+{
+    return layers.waits;
+}
+
 /* --- the VM --- */
 
 static uint64_t any(void)
@@ -202,6 +283,7 @@ static int fresh(void **state)
     assert_non_null(disks[0].block);
     disk_count = 1;
     in_flight = saves = loads = resets = moved = 0;
+    memset(&layers, 0, sizeof(layers));
     load_result = 0;
     tsc_step = 1000;
     free_memory = GIB;
@@ -221,6 +303,8 @@ static int all_back(void **state)
     guest_memory_destroy(&vm.memory);
     assert_int_equal(mock_used, 0);
     assert_int_equal(mock_heap_blocks, 0);
+    for (unsigned i = 0; i < 8; i++)
+        assert_null(layers.kept[i]);
     return 0;
 }
 
@@ -606,14 +690,10 @@ static void not_possible(void **state)
     char error[MOMENT_ERROR];
 
     assert_int_equal(moment_possible(&slot, error), 0);
-    disks[1] = (struct vm_disk){
-        .config = {.kind = CONFIG_DISK_PARTITION, .source = {"part:root", 9}, .read_only = true}};
-    disk_count = 2;
-    assert_int_equal(moment_possible(&slot, error), 0);
-    disks[1].config.read_only = false;
+    layers.possible = -EINVAL;
     assert_int_equal(moment_possible(&slot, error), -EINVAL);
-    assert_non_null(strstr(error, "a writes to part:root, whose contents are no part"));
-    disk_count = 1;
+    assert_string_equal(error, "blocks are too large");
+    layers.possible = 0;
     vm.debugged = true;
     assert_int_equal(moment_possible(&slot, error), -EBUSY);
     vm.debugged = false;
@@ -648,6 +728,89 @@ static void not_possible_any_more(void **state)
     assert_null(slot.moments.kept->next);
 }
 
+static void forget_all(void)
+{
+    while (slot.moments.kept)
+        forget(0);
+}
+
+/* Disks of drives: from the moment on that all else is of, and put back behind all else. */
+static void disks_of_drives(void **state)
+{
+    static const int takes_its_time[4] = {-EAGAIN, -EAGAIN};
+    struct moment *m;
+
+    keep();
+    m = slot.moments.kept;
+    assert_ptr_equal(layers.kept[0], m);
+    assert_int_equal(layers.given_up, 0);
+    memcpy(layers.answers, takes_its_time, sizeof(layers.answers));
+    assert_int_equal(put_back(m), MOMENT_OVER);
+    assert_string_equal(slot.moments.said, "");
+    assert_false(layers.writing);
+    assert_int_equal(layers.loads_before, 2);
+    assert_int_equal(layers.given_up, 1);
+    /* They are others, or memory is out: all is as it was. */
+    loads = resets = 0;
+    layers.fits = -EINVAL;
+    assert_int_equal(put_back(m), MOMENT_OVER);
+    assert_string_equal(slot.moments.said, "a has other disks");
+    assert_int_equal(loads + resets, 0);
+    layers.fits = 0;
+    /* Nothing may believe in them when the drive fails, until they have been put back. */
+    slot.moments.at_end = false;
+    layers.answers[0] = -EAGAIN;
+    layers.answers[1] = -EIO;
+    assert_int_equal(put_back(m), MOMENT_OVER);
+    assert_string_equal(slot.moments.said, "a: part:data is not put back");
+    assert_true(slot.moments.at_end);
+    assert_ptr_equal(layers.kept[0], m);
+    loads = resets = 0;
+    assert_int_equal(put_back(m), MOMENT_OVER);
+    assert_string_equal(slot.moments.said, "");
+    forget_all();
+    assert_null(layers.kept[0]);
+    layers.keeps = -ENOMEM;
+    keep();
+    assert_non_null(strstr(slot.moments.said, "there is no memory for it"));
+    assert_null(slot.moments.kept);
+}
+
+/* What is in flight will not come back before there is memory. */
+static void disks_that_wait(void **state)
+{
+    enum moment_result result;
+
+    in_flight = 1000000;
+    layers.waits = true;
+    slot.moments.work = heap_alloc(sizeof(struct moment));
+    slot.moments.back = false;
+    go(&result);
+    assert_int_equal(result, MOMENT_OVER);
+    assert_non_null(strstr(slot.moments.said, "waits for memory"));
+    in_flight = 0;
+}
+
+/* Its VM ends meanwhile. */
+static void dropped_while_disks_are_written(void **state)
+{
+    keep();
+    slot.moments.work = slot.moments.kept;
+    slot.moments.back = true;
+    for (unsigned i = 0; i < 4; i++)
+        layers.answers[i] = -EAGAIN;
+    moment_begin(&slot);
+    while (!layers.writing)
+        (void)moment_step(&slot);
+    assert_int_equal(moment_step(&slot), MOMENT_LATER);
+    assert_int_equal(moment_progress(&slot), 100);
+    moment_drop(&slot, "ends");
+    assert_string_equal(slot.moments.said, "a ends");
+    assert_int_equal(layers.stops, 1);
+    assert_null(slot.moments.work);
+    assert_ptr_equal(layers.kept[0], slot.moments.kept);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, all_back)
@@ -664,6 +827,9 @@ int main(void)
         TEST(given_up),
         TEST(not_possible),
         TEST(not_possible_any_more),
+        TEST(disks_of_drives),
+        TEST(disks_that_wait),
+        TEST(dropped_while_disks_are_written),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

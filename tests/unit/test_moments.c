@@ -148,6 +148,60 @@ static void test_kept_while_the_machine_goes_down(void **state)
     forget_all();
 }
 
+/* What it has on its disks is of two moments: it cannot go on, but be put back once more. */
+static void test_disks_that_are_not_put_back(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    shows("snapshot a one\r", 5, "a: is kept as 'one'");
+    guests[0].torn = true;
+    shows("restore a one\r", 5, "its disk is not put back");
+    is(0, SLOT_AT_END);
+    shows("resume a\r", 2, "a has come to its end: reset or kill it");
+    shows("restore a one\r", 5, "its disk is not put back");
+    is(0, SLOT_AT_END);
+    guests[0].torn = false;
+    shows("restore a one\r", 5, "a: is what was kept as 'one'; it stands still");
+    is(0, SLOT_PAUSED);
+    shows("resume a\r", 2, "a: goes on");
+    is(0, SLOT_RUNNING);
+    forget_all();
+}
+
+/* It stands still until there is memory for what its snapshots have of its disks. */
+static void test_memory_for_disks_is_out(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_PAUSED, SLOT_OFF};
+    unsigned before;
+
+    build(in, CONFIG_START_TOGETHER);
+    starved_heard = 0;
+    starving = &guests[0].vm;
+    assert_true(pass(3));
+    is(0, SLOT_PAUSED);
+    assert_int_equal(starved_heard, 1);
+    assert_non_null(strstr(logged, "no memory is left to keep"));
+    before = went_on;
+    shows("resume a\r", 2, "a: goes on");
+    is(0, SLOT_RUNNING);
+    assert_int_equal(went_on, before + 1);
+    starving = &guests[1].vm; /* which stands still already */
+    assert_true(pass(3));
+    is(1, SLOT_PAUSED);
+    /* While the machine goes down they need not be put back any more. */
+    guests[0].listens = guests[1].listens = true;
+    assert_true(type("poweroff\r"));
+    assert_true(pass(2));
+    starving = &guests[0].vm;
+    disks_lost = 0;
+    assert_true(pass(2));
+    assert_int_equal(disks_lost, 1);
+    is(0, SLOT_RUNNING);
+    assert_false(pass((LISTENS + 1) * 100 + 50));
+    assert_int_equal(machine, OFF);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +209,8 @@ int main(void)
         cmocka_unit_test(test_kept_takes_its_time),
         cmocka_unit_test(test_put_back_at_its_end),
         cmocka_unit_test(test_kept_while_the_machine_goes_down),
+        cmocka_unit_test(test_disks_that_are_not_put_back),
+        cmocka_unit_test(test_memory_for_disks_is_out),
     };
 
     return cmocka_run_group_tests(tests, setup, NULL);

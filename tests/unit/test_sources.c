@@ -303,6 +303,9 @@ static void test_one_writes(void **state)
     assert_int_equal(want(&b, "disk:DATA", "second", 2), 0);
     assert_int_equal(want(&a, "part:home", "first", 0), -EBUSY);
     assert_string_equal(why, "VM second writes to it");
+    b.kept = true;
+    assert_int_equal(want(&a, "part:home", "first", 0), -EBUSY);
+    assert_string_equal(why, "VM second has snapshots of it: forget those first");
     assert_int_equal(want(&a, "part:swap", "first", 0), 0); /* of another disk, at the same place */
     source_release(&b);
     source_release(&b);
