@@ -1,8 +1,9 @@
-/* links: drivers/disk.c drivers/disk_queue.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: drivers/disk.c drivers/disk_queue.c guest/storage/layer.c guest/storage/past.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * What was flushed is never lost: a drive with a volatile cache, which answers in any order, late,
  * with errors and through resets, has its power cut at any moment; of what is in its cache then it
- * keeps what it likes. CORBEL_CUTS cuts, 100,000 where that is not set.
+ * keeps what it likes. And again with a layer above it, of which snapshots are made and forgotten.
+ * CORBEL_CUTS cuts of each, 100,000 where that is not set.
  */
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/tsc.h"
 #include "drivers/disk.h"
+#include "guest/storage/layer.h"
 #include "mm/heap.h"
 
 #define SECTORS 16u
@@ -36,6 +38,48 @@ static unsigned chance(unsigned n)
     return (unsigned)(seed >> 33) % n;
 }
 
+/* --- memory: all of it is given back at a power cut --- */
+
+#define FRAMES 200u
+#define HEAP   (256 * 1024u)
+
+static uint8_t frames[FRAMES][PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+static uint8_t heap[HEAP] __attribute__((aligned(16)));
+static unsigned frames_used;
+static size_t heap_used, heap_first; /* heap_first: of what stays */
+
+void *heap_alloc(size_t size)
+{
+    void *p = heap + heap_used;
+
+    heap_used += ALIGN_UP(size, 16);
+    assert_true(heap_used <= HEAP);
+    return memset(p, 0, size);
+}
+
+void heap_free(void *p)
+{
+}
+
+void *phys_to_virt(paddr pa)
+{
+    return (void *)pa;
+}
+
+void frame_stats(struct frame_stats *out)
+{
+    *out = (struct frame_stats){.free = GIB};
+}
+
+paddr frame_alloc_below(unsigned order, uint16_t owner, paddr limit)
+{
+    return frames_used < FRAMES ? (paddr)frames[frames_used++] : FRAME_NONE;
+}
+
+void frame_free(paddr frame, unsigned order)
+{
+}
+
 /* --- the drive: a medium, and versions of sectors in its cache, the oldest first --- */
 
 static struct {
@@ -52,6 +96,8 @@ static struct {
 
 static struct disk_unit unit;
 static struct disk disk;
+static struct block_layer layer;
+static struct block_device *device; /* the disk, or the layer */
 
 static uint32_t version_of(const struct block_request *r)
 {
@@ -172,7 +218,7 @@ static void write_some(void)
                                                   .count = 1,
                                                   .segments = &user.segment[sector],
                                                   .done = written};
-    block_submit(&disk.block, &user.request[sector]);
+    block_submit(device, &user.request[sector]);
 }
 
 static void flush(void)
@@ -182,13 +228,42 @@ static void flush(void)
     user.flushing = true;
     memcpy(user.at_flush, user.written, sizeof(user.written));
     user.flush = (struct block_request){.op = BLOCK_FLUSH, .done = flushed};
-    block_submit(&disk.block, &user.flush);
+    block_submit(device, &user.flush);
+}
+
+/* --- snapshots --- */
+
+static struct past_memory kept;
+static char snapshots[3];
+static unsigned long snapshots_made, copies;
+
+static void starves(struct block_layer *l)
+{
+}
+
+static void snapshot(void)
+{
+    const char *of = &snapshots[chance(3)];
+    bool busy = user.flushing;
+
+    for (unsigned i = 0; i < SECTORS; i++)
+        busy |= user.busy[i];
+    if (layer_has(&layer, of)) {
+        copies += layer_size(&layer, of) != 0;
+        layer_forget(&layer, of);
+    } else if (!busy) {
+        assert_true(layer_idle(&layer));
+        assert_int_equal(layer_keep(&layer, of), 0);
+        snapshots_made++;
+    }
 }
 
 /* --- a life of the drive, until its power goes --- */
 
 static void step(void)
 {
+    if (device == &layer.device && !chance(4))
+        snapshot();
     switch (chance(8)) {
     case 0:
         flush();
@@ -230,20 +305,45 @@ static void check(void)
                      now_on[i]);
 }
 
-static void test_what_was_flushed_is_there(void **state)
+static void make_drive(void)
 {
-    const char *wish = getenv("CORBEL_CUTS");
-    unsigned long cuts = wish ? strtoul(wish, NULL, 10) : 100000, good = 0, resets = 0;
-
     disk.block.logical_block = 512;
     assert_int_equal(disk_unit_init(&unit, &ops, 1, DEPTH), 0);
     unit.interrupting = true;
     disk_unit_add(&unit);
     disk.block.sectors = SECTORS;
-    disk.block.max_sectors = disk.block.max_segments = 1;
+    disk.block.max_sectors = 8;
+    disk.block.max_segments = 1;
+    disk.block.highest_address = UINT64_MAX;
     disk.block.has_flush = disk.block.has_fua = true;
     assert_int_equal(disk_add(&unit, &disk), 0);
+    heap_first = heap_used;
+}
+
+/* Nothing of the old one comes back. */
+static void new_drive(void)
+{
+    memset(unit.queues[0].slots, 0, sizeof(unit.queues[0].slots));
+    unit.queues[0].first = unit.queues[0].back = NULL;
+    unit.queues[0].busy = 0;
+    unit.queues[0].stopped = false;
+    unit.state = DISK_RUNS;
+    unit.wanted = unit.in_vain = 0;
+    unit.doubt = disk.lost = false;
+    heap_used = heap_first;
+    frames_used = 0;
+    kept = (struct past_memory){.limit = MIB};
+    assert_int_equal(layer_init(&layer, &disk.block, &kept, starves), 0);
+}
+
+static void cut_many(struct block_device *d)
+{
+    const char *wish = getenv("CORBEL_CUTS");
+    unsigned long cuts = wish ? strtoul(wish, NULL, 10) : 100000, good = 0, resets = 0;
+
+    device = d;
     for (unsigned long n = 0; n < cuts; n++) {
+        new_drive();
         memset(&drive, 0, sizeof(drive));
         memset(&user, 0, sizeof(user));
         for (unsigned i = 0, most = chance(STEPS); i < most; i++)
@@ -251,24 +351,29 @@ static void test_what_was_flushed_is_there(void **state)
         check();
         good += user.flushes;
         resets += drive.resets;
-        /* A new drive: nothing of the old one comes back. */
-        memset(unit.queues[0].slots, 0, sizeof(unit.queues[0].slots));
-        unit.queues[0].first = unit.queues[0].back = NULL;
-        unit.queues[0].busy = 0;
-        unit.queues[0].stopped = false;
-        unit.state = DISK_RUNS;
-        unit.wanted = unit.in_vain = 0;
-        unit.doubt = disk.lost = false;
     }
     assert_true(good > cuts / 2);
     assert_true(resets > cuts / 100);
-    heap_free(unit.queues);
+}
+
+static void test_what_was_flushed_is_there(void **state)
+{
+    make_drive();
+    cut_many(&disk.block);
+}
+
+static void test_what_was_flushed_through_a_layer(void **state)
+{
+    cut_many(&layer.device);
+    assert_true(snapshots_made > 1000);
+    assert_true(copies > 1000);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_was_flushed_is_there),
+        cmocka_unit_test(test_what_was_flushed_is_there), /* the first makes the drive */
+        cmocka_unit_test(test_what_was_flushed_through_a_layer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
