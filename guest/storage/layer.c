@@ -13,6 +13,9 @@
 /* Sectors of one WRITE_ZEROES, all of whose blocks are looked at at once. */
 #define MOST_ZEROES (16 * MIB / BLOCK_SECTOR)
 
+/* Requests that one processor sees to in one piece, however many the others bring meanwhile. */
+#define PUMP_AT_ONCE 64u
+
 /* While a write waits: */
 #define NOTE_ERROR 0 /* what keeping its blocks has come to, */
 #define NOTE_BLOCK 1 /* and the first block that is not known to be kept */
@@ -92,7 +95,7 @@ static bool add_block(struct block_layer *l, struct layer_copy *c)
 
     if (past_place(&l->newest->map, l->memory, block) < 0)
         return false;
-    frame = past_take(l->memory, l->under->highest_address);
+    frame = past_take(l->memory, l->device->highest_address);
     if (frame == FRAME_NONE)
         return false;
     if (bytes < PAST_SIZE)
@@ -158,53 +161,69 @@ static struct layer_copy *next_copy(struct block_layer *l, bool *starves)
 
 /* --- doing it --- */
 
-/* Nothing more can be done now. */
-static void rest(struct block_layer *l)
+/* To whoever had the device's requests before. */
+static void hand_down(struct block_layer *l, struct block_request *r)
 {
+    l->under->submit(l->device, r);
+}
+
+/* The first one that waits, if it need not any more; or NULL. */
+static struct block_request *take_ready(struct block_layer *l)
+{
+    struct block_request *r = l->first;
+
+    if (!r || !is_ready(l, r))
+        return NULL;
+    l->first = r->next;
+    return r;
+}
+
+/* The next thing, for which the lock is released. False: there is none. */
+static bool pump_once(struct block_layer *l)
+{
+    struct block_request *r = take_ready(l);
+    struct layer_copy *c = NULL;
+    bool starves = false;
+
+    if (!r)
+        c = next_copy(l, &starves);
+    if (!r && !c)
+        r = take_ready(l); /* it has just failed */
+    l->pumping = r || c || starves;
+    if (!l->pumping) {
+        __atomic_store_n(&l->at_work, l->newest || l->first, __ATOMIC_RELAXED);
+        return false;
+    }
+    spin_unlock(&l->lock);
+    if (r && has_failed(r))
+        r->done(r, (int)(int64_t)r->note[NOTE_ERROR]);
+    else if (r)
+        hand_down(l, r);
+    else if (c)
+        hand_down(l, &c->request);
+    else
+        l->attention(l);
+    spin_lock(&l->lock);
     l->pumping = false;
-    __atomic_store_n(&l->at_work, l->newest || l->first, __ATOMIC_RELAXED);
+    return true;
 }
 
 /*
- * All that can be done now. One processor at a time is at it: others put down what is new and go,
- * and so does what comes back from inside submit().
+ * All that can be done now. With the lock held, which is released: nothing of the layer is looked
+ * at any more then, as it may be gone. One processor at a time is at it: others put down what is
+ * new and go, and so does what comes back from inside submit(). A guest with a quick drive could
+ * keep it there for ever: so it goes after a while, and whoever comes next goes on, or processor 0.
  */
 static void pump(struct block_layer *l)
 {
-    bool more = true;
+    layer_attention attention = l->attention;
+    unsigned n = 0;
 
-    spin_lock(&l->lock);
-    if (l->pumping) {
-        spin_unlock(&l->lock);
-        return;
-    }
-    l->pumping = true;
-    while (more) {
-        struct block_request *r = l->first;
-        struct layer_copy *c = NULL;
-        bool starves = false;
-
-        if (r && is_ready(l, r))
-            l->first = r->next;
-        else
-            r = NULL;
-        if (!r)
-            c = next_copy(l, &starves);
-        more = r || c || starves || (l->first && is_ready(l, l->first));
-        if (!more)
-            rest(l);
-        spin_unlock(&l->lock);
-        if (r && has_failed(r))
-            r->done(r, (int)(int64_t)r->note[NOTE_ERROR]);
-        else if (r)
-            block_submit(l->under, r);
-        else if (c)
-            block_submit(l->under, &c->request);
-        else if (starves)
-            l->starves(l);
-        if (more)
-            spin_lock(&l->lock);
-    }
+    while (!l->pumping && n < PUMP_AT_ONCE && pump_once(l))
+        n++;
+    spin_unlock(&l->lock);
+    if (n == PUMP_AT_ONCE)
+        attention(NULL);
 }
 
 /* On any processor: that many blocks are in memory. */
@@ -229,7 +248,6 @@ static void copied(struct block_request *request, int error)
     if (error)
         set_failed(c->wanted_by, error);
     c->wanted_by = NULL;
-    spin_unlock(&l->lock);
     pump(l);
 }
 
@@ -237,12 +255,12 @@ static void copied(struct block_request *request, int error)
 
 static void submit(struct block_device *device, struct block_request *r)
 {
-    struct block_layer *l = CONTAINER_OF(device, struct block_layer, device);
+    struct block_layer *l = CONTAINER_OF(device->ops, struct block_layer, ops);
     int error;
 
-    if (LIKELY(!__atomic_load_n(&l->at_work, __ATOMIC_RELAXED)) || r->op == BLOCK_READ ||
+    if (!__atomic_load_n(&l->at_work, __ATOMIC_RELAXED) || r->op == BLOCK_READ ||
         r->op == BLOCK_FLUSH) {
-        block_submit(l->under, r);
+        hand_down(l, r);
         return;
     }
     error = block_check(device, r);
@@ -259,33 +277,33 @@ static void submit(struct block_device *device, struct block_request *r)
     else
         l->first = r;
     l->last = r;
-    spin_unlock(&l->lock);
     pump(l);
 }
 
 static void poll(struct block_device *device, const void *owner)
 {
-    struct block_layer *l = CONTAINER_OF(device, struct block_layer, device);
+    struct block_layer *l = CONTAINER_OF(device->ops, struct block_layer, ops);
 
-    if (__atomic_load_n(&l->at_work, __ATOMIC_RELAXED))
-        l->under->ops->poll(l->under, l);
-    l->under->ops->poll(l->under, owner);
+    if (__atomic_load_n(&l->at_work, __ATOMIC_RELAXED)) {
+        l->under->poll(device, l);
+        layer_work(l);
+    }
+    l->under->poll(device, owner);
 }
 
-static const struct block_ops polled = {.submit = submit, .poll = poll};
-static const struct block_ops not_polled = {.submit = submit};
-
-int layer_init(struct block_layer *l, struct block_device *under, struct past_memory *memory,
-               void (*starves)(struct block_layer *l))
+int layer_init(struct block_layer *l, struct block_device *device, struct past_memory *memory,
+               layer_attention attention)
 {
-    *l = (struct block_layer){
-        .device = *under, .under = under, .memory = memory, .starves = starves};
-    l->device.ops = under->ops->poll ? &polled : &not_polled;
-    l->device.write_zeroes_sectors = MIN(under->write_zeroes_sectors, MOST_ZEROES);
+    *l = (struct block_layer){.device = device,
+                              .under = device->ops,
+                              .ops = {.submit = submit, .poll = device->ops->poll ? poll : NULL},
+                              .memory = memory,
+                              .attention = attention};
+    device->write_zeroes_sectors = MIN(device->write_zeroes_sectors, MOST_ZEROES);
     spin_init(&l->lock, RANK_LAYER);
     for (unsigned i = 0; i < LAYER_COPIES; i++)
         l->copies[i].layer = l;
-    return under->logical_block > PAST_SIZE || under->sectors / LAYER_SECTORS >= PAST_BLOCKS
+    return device->logical_block > PAST_SIZE || device->sectors / LAYER_SECTORS >= PAST_BLOCKS
                ? -EINVAL
                : 0;
 }
@@ -311,6 +329,7 @@ int layer_keep(struct block_layer *l, const void *of)
     spin_lock(&l->lock);
     new->older = l->newest;
     l->newest = new;
+    l->device->ops = &l->ops;
     __atomic_store_n(&l->at_work, true, __ATOMIC_RELAXED);
     spin_unlock(&l->lock);
     return 0;
@@ -333,7 +352,7 @@ void layer_forget(struct block_layer *l, const void *of)
         spin_unlock(&l->lock);
     past_clear(&gone->map, l->memory);
     heap_free(gone);
-    pump(l);
+    layer_work(l);
 }
 
 bool layer_has(const struct block_layer *l, const void *of)
@@ -348,14 +367,19 @@ uint64_t layer_size(const struct block_layer *l, const void *of)
     return link ? link->map.bytes : 0;
 }
 
-/* --- memory that is out --- */
+/* --- going on --- */
+
+void layer_work(struct block_layer *l)
+{
+    spin_lock(&l->lock);
+    pump(l);
+}
 
 static void set_giving_up(struct block_layer *l, bool giving_up)
 {
     spin_lock(&l->lock);
     l->giving_up = giving_up;
     l->starved = false;
-    spin_unlock(&l->lock);
     pump(l);
 }
 

@@ -1,7 +1,8 @@
 /*
  * A layer below a VM's disk, for its snapshots: from the moment that one is made on, what a block
  * held is kept in memory before it is written to for the first time. What the guest writes and
- * flushes is on the drive as ever. What was kept can be written back.
+ * flushes is on the drive as ever. What was kept can be written back. Until the first snapshot is
+ * made the layer is not in the way.
  *
  * Snapshots of a disk are a chain: each has what was overwritten since it was made, until the next
  * one was; so a block is, at a snapshot's moment, what the oldest from there on has of it, or else
@@ -41,13 +42,16 @@ struct layer_copy {
     struct block_segment segments[LAYER_RUN];
 };
 
+/* No memory is left for what a guest wants to write to that layer, so that it waits; or NULL:
+ * layer_work() of all is to be called. Called on any processor, with none of their locks held. */
+typedef void (*layer_attention)(struct block_layer *starved);
+
 struct block_layer {
-    struct block_device device;
-    struct block_device *under;
+    struct block_device *device;   /* whose ops are the layer's own from the first snapshot on */
+    const struct block_ops *under; /* what these were */
+    struct block_ops ops;
     struct past_memory *memory;
-    /* No memory is left for what a guest wants to write: that waits. Called on any processor, with
-     * none of the layer's locks held. */
-    void (*starves)(struct block_layer *l);
+    layer_attention attention;
     bool at_work;              /* atomic; false: no snapshot, and nothing waits */
     struct layer_link *newest; /* NULL: there is no snapshot */
     struct spinlock lock;
@@ -59,9 +63,9 @@ struct block_layer {
     struct layer_restore *restore;
 };
 
-/* 0, or -EINVAL: a device with such blocks cannot have one. Whose memory that is outlasts it. */
-int layer_init(struct block_layer *l, struct block_device *under, struct past_memory *memory,
-               void (*starves)(struct block_layer *l)) MUST_CHECK;
+/* 0, or -EINVAL: a device with such blocks cannot have one. The memory outlasts it. */
+int layer_init(struct block_layer *l, struct block_device *device, struct past_memory *memory,
+               layer_attention attention) MUST_CHECK;
 
 /* --- processor 0's; nothing of the guest's is under way where a snapshot is made or put back ---
  */
@@ -75,6 +79,8 @@ bool layer_has(const struct block_layer *l, const void *of);
 /* How much memory it takes. */
 uint64_t layer_size(const struct block_layer *l, const void *of);
 
+/* What a processor has left to this one, as it had done enough. */
+void layer_work(struct block_layer *l);
 /* What has waited for memory is tried again. */
 void layer_go_on(struct block_layer *l);
 /* From now on until layer_go_on() nothing waits for memory. */
@@ -92,7 +98,7 @@ struct layer_failure {
     uint32_t sectors; /* 0: a FLUSH has failed */
 };
 
-/* About how many bytes of memory it takes to write that back, for newer snapshots' sake. */
+/* How many bytes of memory it takes at most to write that back, for newer snapshots' sake. */
 uint64_t layer_restore_cost(const struct block_layer *l, const void *of);
 /* Begin. 0, -ENOMEM. */
 int layer_restore_begin(struct block_layer *l, const void *of) MUST_CHECK;
@@ -102,5 +108,6 @@ int layer_restore_begin(struct block_layer *l, const void *of) MUST_CHECK;
  * then. -ENOMEM: newer snapshots take memory that is not there.
  */
 int layer_restore_step(struct block_layer *l, struct layer_failure *where) MUST_CHECK;
-/* Nobody wants it any more: whether it is over. False: ask again. */
+/* Nobody wants it any more, and nothing more is begun: whether it is over. False: ask again, and
+ * let nobody forget the snapshot before. */
 bool layer_restore_stop(struct block_layer *l) MUST_CHECK;

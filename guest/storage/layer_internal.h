@@ -10,7 +10,7 @@ static inline uint32_t layer_sectors_of(const struct block_layer *l, uint64_t bl
 {
     uint64_t sector = block * LAYER_SECTORS;
 
-    return (uint32_t)MIN((uint64_t)count * LAYER_SECTORS, l->device.sectors - sector);
+    return (uint32_t)MIN((uint64_t)count * LAYER_SECTORS, l->device->sectors - sector);
 }
 
 static inline uint32_t layer_bytes_of(const struct block_layer *l, uint64_t block)
@@ -21,7 +21,7 @@ static inline uint32_t layer_bytes_of(const struct block_layer *l, uint64_t bloc
 /* How many blocks one request may have. */
 static inline unsigned layer_run(const struct block_layer *l)
 {
-    unsigned most = MIN(l->under->max_sectors / LAYER_SECTORS, (uint32_t)l->under->max_segments);
+    unsigned most = MIN(l->device->max_sectors / LAYER_SECTORS, (uint32_t)l->device->max_segments);
 
     return MIN(most, LAYER_RUN);
 }

@@ -61,11 +61,13 @@ static const struct layer_link *before_newest(const struct block_layer *l, const
 uint64_t layer_restore_cost(const struct block_layer *l, const void *of)
 {
     const struct layer_link *before = before_newest(l, of);
-    uint64_t bytes = 0, block = 0;
+    uint64_t bytes = 0, block = 0, last = PAST_NONE;
 
     while (before && (block = next_held(before, of, block)) != PAST_NONE) {
-        if (!past_get(&l->newest->map, block))
-            bytes += PAST_SIZE + sizeof(paddr);
+        if (!past_get(&l->newest->map, block)) {
+            bytes += past_cost(last, block);
+            last = block;
+        }
         block++;
     }
     return bytes;
@@ -105,28 +107,41 @@ static void begin(struct block_layer *l, struct piece *p, unsigned op, unsigned 
                                         .done = back,
                                         .owner = l->restore};
     p->state = PIECE_BUSY;
-    block_submit(&l->device, &p->request);
+    block_submit(l->device, &p->request);
+}
+
+/* How many blocks are next, and where they are kept; 0: none is left. With the layer's lock held:
+ * what is being written is kept meanwhile, by whatever processor. */
+static unsigned next_run(const struct block_layer *l, struct block_segment *segments)
+{
+    struct layer_restore *w = l->restore;
+    unsigned count = 0;
+    paddr what;
+
+    w->next = next_held(l->newest, w->of, w->next);
+    while (w->next != PAST_NONE && count < layer_run(l) &&
+           (what = held(l->newest, w->of, w->next + count))) {
+        segments[count] = (struct block_segment){what == PAST_ZEROES ? w->zeroes : what,
+                                                 layer_bytes_of(l, w->next + count)};
+        count++;
+    }
+    return count;
 }
 
 /* False: there is nothing left to write. */
 static bool write_next(struct block_layer *l, struct piece *p)
 {
     struct layer_restore *w = l->restore;
-    uint64_t block = next_held(l->newest, w->of, w->next);
-    unsigned count = 0;
-    paddr what;
+    unsigned count;
 
-    w->next = block;
-    if (block == PAST_NONE)
+    spin_lock(&l->lock);
+    count = next_run(l, p->segments);
+    spin_unlock(&l->lock);
+    if (count == 0)
         return false;
-    while (count < layer_run(l) && (what = held(l->newest, w->of, block + count))) {
-        p->segments[count] = (struct block_segment){what == PAST_ZEROES ? w->zeroes : what,
-                                                    layer_bytes_of(l, block + count)};
-        count++;
-    }
-    w->next = block + count;
-    p->what.sector = block * LAYER_SECTORS;
-    p->what.sectors = layer_sectors_of(l, block, count);
+    p->what.sector = w->next * LAYER_SECTORS;
+    p->what.sectors = layer_sectors_of(l, w->next, count);
+    w->next += count;
     begin(l, p, BLOCK_WRITE, count);
     return true;
 }
@@ -165,7 +180,7 @@ int layer_restore_begin(struct block_layer *l, const void *of)
 
     if (!w)
         return -ENOMEM;
-    w->zeroes = frame_alloc_below(FRAME_ORDER_4K, l->memory->owner, l->under->highest_address);
+    w->zeroes = frame_alloc_below(FRAME_ORDER_4K, l->memory->owner, l->device->highest_address);
     if (w->zeroes == FRAME_NONE) {
         heap_free(w);
         return -ENOMEM;
@@ -213,8 +228,8 @@ bool layer_restore_stop(struct block_layer *l)
 {
     if (!l->restore)
         return true;
-    if (l->device.ops->poll)
-        l->device.ops->poll(&l->device, l->restore);
+    if (l->device->ops->poll)
+        l->device->ops->poll(l->device, l->restore);
     if (look(l->restore))
         return false;
     end(l);

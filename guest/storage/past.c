@@ -92,6 +92,16 @@ static void free_block(struct past_map *m, struct past_memory *memory, paddr wha
 
 /* --- one block --- */
 
+uint64_t past_cost(uint64_t before, uint64_t number)
+{
+    uint64_t bytes = PAST_SIZE;
+
+    for (unsigned level = 1; level <= LEVELS; level++)
+        if (before == PAST_NONE || before >> NODE_SHIFT * level != number >> NODE_SHIFT * level)
+            bytes += sizeof(struct past_node);
+    return bytes;
+}
+
 int past_place(struct past_map *m, struct past_memory *memory, uint64_t number)
 {
     struct past_node **at = &m->root;

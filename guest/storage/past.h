@@ -29,6 +29,9 @@ struct past_map {
 paddr past_take(struct past_memory *memory, paddr highest) MUST_CHECK;
 void past_give(struct past_memory *memory, paddr frame);
 
+/* How many bytes a block takes at most where `before`, which is below it, has a place already;
+ * PAST_NONE: none has. */
+uint64_t past_cost(uint64_t before, uint64_t number);
 /* See that block `number` has a place. 0, -ENOMEM. */
 int past_place(struct past_map *m, struct past_memory *memory, uint64_t number) MUST_CHECK;
 /* Put the frame, or PAST_ZEROES, into its place; false, and nothing changes: it has one, or no

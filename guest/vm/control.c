@@ -17,6 +17,7 @@
 #include "guest/vm/idle.h"
 #include "guest/vm/layers.h"
 #include "guest/vm/making.h"
+#include "guest/vm/moments.h"
 #include "guest/vm/platform.h"
 #include "guest/run/run.h"
 #include "guest/vm/reload.h"
@@ -27,6 +28,10 @@
 /* A VM that restarts sooner than this after its start is held back until then. */
 #define RESTART_MIN_MS 1000
 #define SETTLE_HZ      1000 /* how often a VM that ends is looked at until nothing is in flight */
+
+#define TORN                                                                                       \
+    "has disks that are of two moments: restore it, or forget all of its snapshots, before it "    \
+    "runs"
 
 static const struct config *config;
 static struct vm_slot *slots;
@@ -50,6 +55,7 @@ int control_init(const struct config *c, struct vm_config *vms, uint64_t handove
     next_start = 0;
     idle_told = false;
     vms_settling = 0;
+    vm_layers_set_attention(moments_starved);
     for (unsigned i = 0; i < count; i++) {
         struct vm_slot *s = &slots[i];
         s->config = &vms[i];
@@ -87,6 +93,8 @@ static int happen(struct vm_slot *s, enum life_event event, const char *why, cha
  * decides. */
 static bool stands_first(struct vm_slot *s, bool forced)
 {
+    if (vm_layers_torn(s->vm))
+        return true;
     if (s->vm->life->resets && s->vm->debugged)
         return vm_events->stands_still(s->vm, forced) || s->stops_short;
     return s->config->paused || s->stops_short;
@@ -187,7 +195,8 @@ static void stand(struct vm_slot *s)
 {
     s->paused_at = rdtsc();
     if (s->state == SLOT_AT_START)
-        log_info("%s: paused before its first instruction", s->name);
+        log_info("%s: paused before its first instruction%s%s", s->name,
+                 vm_layers_torn(s->vm) ? ": it " : "", vm_layers_torn(s->vm) ? TORN : "");
     else if (s->vm->starved && !down_wanted()) /* which has it try again and again */
         say_starved(s);
 }
@@ -435,30 +444,6 @@ static uint64_t settle(uint64_t now)
     return vms_settling ? now + tsc_hz / SETTLE_HZ : UINT64_MAX;
 }
 
-/*
- * What a guest writes waits until there is memory for what its snapshots have of its disk: so it
- * stands still, until somebody has forgotten one. Where the machine goes down all of them are as
- * good as forgotten.
- */
-static void stop_starving(void)
-{
-    char said[CONTROL_ERROR], error[CONTROL_ERROR];
-
-    vm_layers_heard();
-    for (unsigned i = 0; i < count; i++) {
-        struct vm_slot *s = &slots[i];
-
-        if (!s->vm || !vm_layers_starve(s->vm, said))
-            continue;
-        if (down_wanted()) {
-            vm_layers_lose(s->vm);
-            continue;
-        }
-        log_error("%s", said);
-        (void)!happen(s, LIFE_PAUSE, NULL, error); /* else it does so already, or ends */
-    }
-}
-
 /* --- what a person may ask for --- */
 
 int control_start(struct vm_slot *s, char *error)
@@ -487,6 +472,8 @@ int control_pause(struct vm_slot *s, char *error)
 
 int control_resume_some(struct vm_slot *s, uint64_t vcpus, char *error)
 {
+    if (s->vm && life_stands_still(s->state) && vm_layers_torn(s->vm))
+        return slot_refuse(error, -EBUSY, s, TORN);
     s->resumed = vcpus;
     return happen(s, LIFE_RESUME, NULL, error);
 }
@@ -514,11 +501,13 @@ int control_keep(struct vm_slot *s, char *error)
     return happen(s, s->moments.back ? LIFE_RESTORE : LIFE_SNAPSHOT, NULL, error);
 }
 
+/* Nobody in it can be asked where nothing may run. */
 void control_go_down(struct vm_slot *s)
 {
+    bool torn = s->state == SLOT_PAUSED && vm_layers_torn(s->vm);
     char error[CONTROL_ERROR];
 
-    (void)!happen(s, LIFE_DOWN, "the machine goes down", error);
+    (void)!happen(s, torn ? LIFE_KILL : LIFE_DOWN, "the machine goes down", error);
 }
 
 /* --- what the loop of processor 0 calls --- */
@@ -599,8 +588,7 @@ static bool nothing_to_do(void)
     bool starts = !all_begun && (all_off || config->start != CONFIG_START_IN_TURN);
 
     return !starts && !standing[SLOT_WAITING] && !standing[SLOT_MAKING] &&
-           !standing[SLOT_KEEPING] && !vms_settling && !vm_layers_ask() &&
-           !(all_off && all_begun && !idle_told);
+           !standing[SLOT_KEEPING] && !vms_settling && !(all_off && all_begun && !idle_told);
 }
 
 static __attribute__((noinline)) uint64_t work(uint64_t next)
@@ -608,8 +596,6 @@ static __attribute__((noinline)) uint64_t work(uint64_t next)
     uint64_t now = rdtsc();
     char error[CONTROL_ERROR];
 
-    if (vm_layers_ask())
-        stop_starving();
     if (vms_settling)
         next = MIN(next, settle(now));
     for (unsigned i = 0; i < count && standing[SLOT_KEEPING]; i++) {

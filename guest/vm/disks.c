@@ -135,8 +135,8 @@ static int open_drive(struct open_disk *o, char *error)
                why);
     if (result < 0)
         return result == -ENOMEM ? result : -EINVAL;
-    const struct source_claim *claim = o->layer ? vm_layer_claim(o->layer) : &o->claim;
-    o->disk.block = o->layer ? vm_layer_device(o->layer) : &o->claim.slice.device;
+    struct source_claim *claim = o->layer ? vm_layer_claim(o->layer) : &o->claim;
+    o->disk.block = &claim->slice.device;
     o->disk.drive = claim->disk;
     o->disk.first = claim->slice.first;
     o->close = close_drive;

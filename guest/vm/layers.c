@@ -5,6 +5,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/smp.h"
 #include "guest/run/run.h"
 #include "guest/storage/layer.h"
 #include "guest/storage/sources.h"
@@ -18,6 +19,7 @@
 struct keeper {
     char name[CONFIG_MAX_NAME + 1];
     struct past_memory memory;
+    bool torn; /* its disks are, see layers.h */
     struct keeper *next;
 };
 
@@ -35,16 +37,24 @@ struct vm_layer {
 
 static struct keeper *keepers;
 static struct vm_layer *layers; /* the oldest first */
-static bool asking;             /* atomic: one of them has begun to wait */
+static void (*attention)(void);
 
 /* --- coming and going --- */
 
-static struct keeper *keeper_of(const struct vm *vm)
+static struct keeper *find_keeper(const struct vm *vm)
 {
     struct keeper *k = keepers;
 
     while (k && strcmp(k->name, vm->name) != 0)
         k = k->next;
+    return k;
+}
+
+/* NULL: memory is out. */
+static struct keeper *keeper_of(const struct vm *vm)
+{
+    struct keeper *k = find_keeper(vm);
+
     if (!k) {
         k = heap_alloc(sizeof(*k));
         if (!k)
@@ -59,12 +69,22 @@ static struct keeper *keeper_of(const struct vm *vm)
     return k;
 }
 
-static void starves(struct block_layer *layer)
+static void look_after(void *arg)
 {
-    struct vm_layer *l = CONTAINER_OF(layer, struct vm_layer, layer);
+    for (struct vm_layer *l = layers; l; l = l->next)
+        layer_work(&l->layer);
+    if (attention)
+        attention();
+}
 
-    __atomic_store_n(&l->told, false, __ATOMIC_RELAXED);
-    __atomic_store_n(&asking, true, __ATOMIC_RELEASE);
+static void call(struct block_layer *starved)
+{
+    static struct cpu_work work = {.fn = look_after};
+
+    if (starved)
+        __atomic_store_n(&CONTAINER_OF(starved, struct vm_layer, layer)->told, false,
+                         __ATOMIC_RELEASE);
+    (void)cpu_call_async(0, &work);
     run_attention(0);
 }
 
@@ -93,7 +113,7 @@ static int make(struct keeper *k, const struct source_wish *wish, struct vm_laye
     memcpy(l->text, wish->text, wish->length);
     l->keeper = k;
     l->told = true;
-    l->can = layer_init(&l->layer, &l->claim.slice.device, &k->memory, starves) == 0;
+    l->can = layer_init(&l->layer, &l->claim.slice.device, &k->memory, call) == 0;
     while (*end)
         end = &(*end)->next;
     *end = *out = l;
@@ -143,12 +163,7 @@ void vm_layer_close(struct vm_layer *l)
     free_unused(l);
 }
 
-struct block_device *vm_layer_device(struct vm_layer *l)
-{
-    return l->can ? &l->layer.device : l->layer.under;
-}
-
-const struct source_claim *vm_layer_claim(const struct vm_layer *l)
+struct source_claim *vm_layer_claim(struct vm_layer *l)
 {
     return &l->claim;
 }
@@ -180,7 +195,7 @@ int vm_layers_possible(const struct vm *vm, char *error)
         format(error, LAYERS_ERROR,
                "%s writes to %.*s, whose blocks of %u bytes are too large to be kept: memory that "
                "is older than its disk destroys file systems",
-               vm->name, text_length(l), l->text, l->layer.under->logical_block);
+               vm->name, text_length(l), l->text, l->layer.device->logical_block);
         return -EINVAL;
     }
     return 0;
@@ -209,6 +224,15 @@ int vm_layers_keep(const struct vm *vm, const void *of)
     return 0;
 }
 
+static bool has_snapshots(const struct keeper *k)
+{
+    bool found = false;
+
+    for (const struct vm_layer *l = layers; l; l = l->next)
+        found |= l->keeper == k && l->layer.newest;
+    return found;
+}
+
 void vm_layers_forget(const void *of)
 {
     for (struct vm_layer *l = layers, *next; l; l = next) {
@@ -216,6 +240,8 @@ void vm_layers_forget(const void *of)
         layer_forget(&l->layer, of);
         free_unused(l);
     }
+    for (struct keeper *k = keepers; k; k = k->next)
+        k->torn = k->torn && has_snapshots(k);
 }
 
 uint64_t vm_layers_size(const void *of)
@@ -264,14 +290,9 @@ bool vm_layers_any(const struct vm *vm)
     return any;
 }
 
-bool vm_layers_ask(void)
+void vm_layers_set_attention(void (*fn)(void))
 {
-    return __atomic_load_n(&asking, __ATOMIC_ACQUIRE);
-}
-
-void vm_layers_heard(void)
-{
-    __atomic_store_n(&asking, false, __ATOMIC_SEQ_CST);
+    attention = fn;
 }
 
 bool vm_layers_starve(const struct vm *vm, char *said)
@@ -351,9 +372,10 @@ static void tell_failure(const struct vm_layer *l, int result, const struct laye
         format(what, sizeof(what), "the drive failed at sectors %lu to %lu", where->sector,
                where->sector + where->sectors - 1);
     format(error, LAYERS_ERROR,
-           "%s: %.*s is not put back: %s. It is of two moments now; nothing of the snapshot is "
-           "lost: restore it again",
-           l->vm->name, text_length(l), l->text, what);
+           "%s: %.*s is not put back: %s. %s; nothing of the snapshot is lost: restore it again",
+           l->vm->name, text_length(l), l->text, what,
+           l->keeper->torn ? "The VM's disks are of two moments now"
+                           : "Nothing was written to the VM's disks");
 }
 
 static void begin_anew(const struct vm *vm)
@@ -364,24 +386,34 @@ static void begin_anew(const struct vm *vm)
     }
 }
 
+/* The next piece of one disk. */
+static int restore_some(struct vm_layer *l, const void *of, struct layer_failure *where)
+{
+    int result = l->restoring ? 0 : layer_restore_begin(&l->layer, of);
+
+    if (result < 0)
+        return result;
+    l->keeper->torn = true;
+    result = layer_restore_step(&l->layer, where);
+    l->restoring = result == -EAGAIN;
+    return result;
+}
+
 /* One disk after the other. */
 int vm_layers_restore(const struct vm *vm, const void *of, char *error)
 {
     struct layer_failure where = {0, 0};
+    struct keeper *k = NULL;
     int result = 0;
 
     FOR_EACH_OF(vm, l)
     {
+        k = l->keeper;
         if (l->restored)
             continue;
-        if (!l->restoring)
-            result = layer_restore_begin(&l->layer, of);
-        l->restoring = result == 0;
-        if (result == 0)
-            result = layer_restore_step(&l->layer, &where);
+        result = restore_some(l, of, &where);
         if (result == -EAGAIN)
             return result;
-        l->restoring = false;
         l->restored = true;
         if (result < 0) {
             tell_failure(l, result, &where, error);
@@ -389,6 +421,8 @@ int vm_layers_restore(const struct vm *vm, const void *of, char *error)
         }
     }
     begin_anew(vm);
+    if (k && result == 0)
+        k->torn = false;
     return result;
 }
 
@@ -399,10 +433,27 @@ bool vm_layers_stop(const struct vm *vm)
     FOR_EACH_OF(vm, l)
     {
         begun |= l->restoring || l->restored;
-        while (!layer_restore_stop(&l->layer))
-            cpu_pause();
-        l->restoring = false;
     }
     begin_anew(vm);
+    (void)vm_layers_quiet(vm);
     return begun;
+}
+
+bool vm_layers_quiet(const struct vm *vm)
+{
+    bool quiet = true;
+
+    FOR_EACH_OF(vm, l)
+    {
+        l->restoring = !layer_restore_stop(&l->layer);
+        quiet &= !l->restoring;
+    }
+    return quiet;
+}
+
+bool vm_layers_torn(const struct vm *vm)
+{
+    const struct keeper *k = find_keeper(vm);
+
+    return k && k->torn;
 }

@@ -22,8 +22,8 @@ int vm_layer_open(const struct vm *vm, const struct source_wish *wish, struct vm
                   char *why) MUST_CHECK;
 /* Nothing of it is under way any more. */
 void vm_layer_close(struct vm_layer *l);
-struct block_device *vm_layer_device(struct vm_layer *l);
-const struct source_claim *vm_layer_claim(const struct vm_layer *l);
+/* What is claimed, and its block device. */
+struct source_claim *vm_layer_claim(struct vm_layer *l);
 
 /* --- for snapshots, which `of` stands for; sentences are in error[LAYERS_ERROR] --- */
 
@@ -32,7 +32,7 @@ int vm_layers_possible(const struct vm *vm, char *error) MUST_CHECK;
 /* The VM stands still, nothing of it is in flight: its disks' contents are kept from now on. 0,
  * -ENOMEM. */
 int vm_layers_keep(const struct vm *vm, const void *of) MUST_CHECK;
-/* No VM is just being put back to anything. */
+/* Nothing is just being put back to it, see vm_layers_quiet(). */
 void vm_layers_forget(const void *of);
 /* Bytes of memory that it takes. */
 uint64_t vm_layers_size(const void *of);
@@ -41,8 +41,16 @@ int vm_layers_fit(const struct vm *vm, const void *of, char *error) MUST_CHECK;
 /* Put them back, in pieces: -EAGAIN: call again soon; 0: all is written and flushed. Else something
  * has failed: what is on the disks is of two moments. */
 int vm_layers_restore(const struct vm *vm, const void *of, char *error) MUST_CHECK;
-/* Nobody wants it any more: wait until nothing of it is under way. Whether it had begun. */
+/* Nobody wants that any more, and nothing more of it is begun. Whether it had begun. */
 bool vm_layers_stop(const struct vm *vm);
+/* Whether nothing is under way any more of what was stopped. */
+bool vm_layers_quiet(const struct vm *vm);
+/*
+ * Whether its disks are not of one moment, as they were being put back and that came to nothing:
+ * until they are put back, to whatever snapshot, or none is left that they could be put back to. It
+ * outlasts the VM.
+ */
+bool vm_layers_torn(const struct vm *vm);
 
 /* --- memory that is out: what the guest writes waits --- */
 
@@ -52,9 +60,9 @@ void vm_layers_go_on(const struct vm *vm);
 void vm_layers_give_up(const struct vm *vm);
 /* Snapshots have nothing of its disks any more, and nothing waits. */
 void vm_layers_lose(const struct vm *vm);
-/* Whether a disk of somebody's has begun to wait since vm_layers_heard(). */
-bool vm_layers_ask(void);
-void vm_layers_heard(void);
+/* What processor 0 is to do when a disk of somebody's has begun to wait; vm_layers_starve() tells
+ * which. */
+void vm_layers_set_attention(void (*fn)(void));
 /* Whether one of the VM's has, since this was asked last, and what there is to say of that. */
 bool vm_layers_starve(const struct vm *vm, char *said);
 /* Whether what its guest writes waits for memory. */

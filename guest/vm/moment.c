@@ -111,6 +111,12 @@ static void end(struct vm_slot *s)
         s->vm->life->held = false;
 }
 
+static enum moment_result ends(struct vm_slot *s)
+{
+    end(s);
+    return MOMENT_OVER;
+}
+
 void moment_drop(struct vm_slot *s, const char *why)
 {
     struct slot_moments *w = &s->moments;
@@ -139,8 +145,7 @@ static enum moment_result succeeds(struct vm_slot *s)
         last = &(*last)->next;
     if (!w->back)
         *last = w->work;
-    end(s);
-    return MOMENT_OVER;
+    return ends(s);
 }
 
 static enum moment_result no_memory(struct vm_slot *s)
@@ -151,8 +156,7 @@ static enum moment_result no_memory(struct vm_slot *s)
     format(s->moments.said, sizeof(s->moments.said),
            "%s: there is no memory for it: %lu MiB were wanted so far, %lu MiB are free", s->name,
            s->moments.work->pages.frames * PAGE_SIZE / MIB, f.free / MIB);
-    end(s);
-    return MOMENT_OVER;
+    return ends(s);
 }
 
 /* --- the steps --- */
@@ -164,8 +168,6 @@ void moment_begin(struct vm_slot *s)
     s->vm->life->held = true;
     w->phase = MOMENT_DRAINS;
     w->page = 0;
-    if (w->back)
-        vm_layers_give_up(s->vm); /* it will have written nothing */
 }
 
 /* Its clock has stood still until now. */
@@ -208,18 +210,25 @@ load(struct vm_slot *s, int (*how)(struct vm *vm, const struct vm_stream *state,
     return result == -EIO ? MOMENT_RUINED : MOMENT_OVER;
 }
 
+/* Whether its disks are those that it had, and there is memory for putting them back. */
+static bool disks_fit(struct vm_slot *s)
+{
+    struct slot_moments *w = &s->moments;
+
+    if (count_pages(s->vm) == w->work->pages.pages)
+        return vm_layers_fit(s->vm, w->work, w->said) == 0;
+    (void)slot_refuse(w->said, 0, s, "has other disks in memory than it had then");
+    return false;
+}
+
 /* The last moment at which it can be refused. Then RAM, and its state once more: so no device
  * touches what is there before all of it is. */
 static enum moment_result try_state(struct vm_slot *s)
 {
     enum moment_result result;
 
-    if (count_pages(s->vm) != s->moments.work->pages.pages)
-        return fails(s, "has other disks in memory than it had then");
-    if (vm_layers_fit(s->vm, s->moments.work, s->moments.said) < 0) {
-        end(s);
-        return MOMENT_OVER;
-    }
+    if (!disks_fit(s))
+        return ends(s);
     keep_time(s);
     result = load(s, vm_stream_load);
     if (result == MOMENT_MORE)
@@ -303,10 +312,8 @@ static enum moment_result next_phase(struct vm_slot *s)
 
     w->page = 0;
     /* Its vCPUs were on their way out when that was asked first. */
-    if (w->phase == MOMENT_DRAINS && moment_possible(s, w->said) < 0) {
-        end(s);
-        return MOMENT_OVER;
-    }
+    if (w->phase == MOMENT_DRAINS && moment_possible(s, w->said) < 0)
+        return ends(s);
     if (w->phase == MOMENT_DRAINS) {
         w->phase = w->back ? MOMENT_ROOM : MOMENT_PAGES;
         return w->back ? MOMENT_MORE : keep_state(s);
@@ -337,17 +344,22 @@ static enum moment_result put_disks_back(struct vm_slot *s)
         return succeeds(s);
     log_error("%s", w->said);
     w->at_end = true;
-    end(s);
-    return MOMENT_OVER;
+    return ends(s);
 }
 
-/* What is in flight has come back, or will not. */
+/* What is in flight has come back, or will not: of what is put back no write needs to be made, if
+ * it can be put back. */
 static enum moment_result drain(struct vm_slot *s)
 {
     if (bus_idle(board_bus(s->vm->board), false))
         return next_phase(s);
-    if (!s->moments.back && vm_layers_wait(s->vm))
+    if (!vm_layers_wait(s->vm))
+        return MOMENT_LATER;
+    if (!s->moments.back)
         return fails(s, "waits for memory to keep what is on its disk: forget a snapshot first");
+    if (moment_possible(s, s->moments.said) < 0 || !disks_fit(s))
+        return ends(s);
+    vm_layers_give_up(s->vm);
     return MOMENT_LATER;
 }
 

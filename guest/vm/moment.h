@@ -1,8 +1,9 @@
 /*
  * A moment of a VM that is kept in memory: its devices' and vCPUs' state, its RAM, and what its
- * disks in memory hold; of disks of drives what is overwritten from then on (layers.h). While one is kept, or put back, the VM stands still (SLOT_KEEPING): its
- * disks have answered, its network cards are deaf, and what is typed waits. It is done in pieces,
- * by control.c, between which processor 0 does other things.
+ * disks in memory hold; of disks of drives what is overwritten from then on (layers.h). While one
+ * is kept, or put back, the VM stands still (SLOT_KEEPING): its disks have answered, its network
+ * cards are deaf, and what is typed waits. It is done in pieces, by control.c, between which
+ * processor 0 does other things.
  */
 #pragma once
 

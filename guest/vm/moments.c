@@ -3,7 +3,9 @@
 
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
+#include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "guest/vm/down.h"
 #include "guest/vm/layers.h"
 #include "guest/vm/making.h"
 #include "mm/heap.h"
@@ -58,6 +60,8 @@ int moments_keep(struct vm_slot *s, const char *name, size_t length, char *error
 
     if (result < 0)
         return result;
+    if (s->vm && vm_layers_torn(s->vm))
+        return slot_refuse(error, -EBUSY, s, "has disks that are of two moments: restore it first");
     if (!is_name(name, length)) {
         format(error, CONTROL_ERROR,
                "'%.*s' is no name: it has 1 to %u letters, digits, and -_. between them",
@@ -119,7 +123,7 @@ int moments_forget(struct vm_slot *s, const char *name, size_t length, char *err
 
     if (!m)
         return none(s, name, length, error);
-    if (s->moments.work && s->moments.back)
+    if ((s->moments.work && s->moments.back) || (s->vm && !vm_layers_quiet(s->vm)))
         return slot_refuse(error, -EBUSY, s, "is just being put back: try again");
     *at = m->next;
     moment_destroy(s, m);
@@ -134,4 +138,27 @@ const struct moment *moments_next(const struct vm_slot *s, const struct moment *
 uint64_t moments_size(const struct moment *m)
 {
     return ALIGN_UP(m->state.size, PAGE_SIZE) + m->pages.frames * PAGE_SIZE + vm_layers_size(m);
+}
+
+/*
+ * What a guest writes waits until there is memory for what its snapshots have of its disk: so it
+ * stands still, until somebody has forgotten one. Where the machine goes down all of them are as
+ * good as forgotten.
+ */
+void moments_starved(void)
+{
+    char said[CONTROL_ERROR], error[CONTROL_ERROR];
+
+    for (unsigned i = 0; i < control_count(); i++) {
+        struct vm_slot *s = control_slot(i);
+
+        if (!s->vm || !vm_layers_starve(s->vm, said))
+            continue;
+        if (down_wanted()) {
+            vm_layers_lose(s->vm);
+            continue;
+        }
+        log_error("%s", said);
+        (void)!control_pause(s, error); /* else it does so already, or ends */
+    }
 }

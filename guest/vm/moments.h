@@ -22,5 +22,7 @@ void moments_give_up(struct vm_slot *slot);
 int moments_forget(struct vm_slot *slot, const char *name, size_t length, char *error) MUST_CHECK;
 /* The next one behind m, NULL: the first; NULL: there is none. */
 const struct moment *moments_next(const struct vm_slot *slot, const struct moment *m);
+/* For vm_layers_set_attention(). */
+void moments_starved(void);
 /* Bytes that it takes: what several have in common is counted once. */
 uint64_t moments_size(const struct moment *m);

@@ -177,8 +177,10 @@ int platform_create(struct vm *vm)
 
 bool platform_quiet(struct vm *vm)
 {
+    bool put_back = vm_layers_quiet(vm);
+
     vm_layers_give_up(vm);
-    return bus_idle(board_bus(vm->board), true);
+    return bus_idle(board_bus(vm->board), true) && put_back;
 }
 
 bool platform_idle(struct vm *vm)

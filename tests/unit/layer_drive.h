@@ -106,6 +106,7 @@ static struct {
     unsigned reads, writes, flushes; /* carried out */
     uint64_t broken; /* a sector that cannot be written; UINT64_MAX: there is none */
     bool at_once;
+    void (*submitted_to)(struct block_request *r); /* NULL; or it is told */
 } drive;
 
 static struct block_device under;
@@ -122,6 +123,12 @@ struct asked {
 
 static struct asked asked[REQUESTS];
 static struct block_layer layer;
+
+/* Sectors of one of its blocks. */
+static uint32_t per_block(void)
+{
+    return under.logical_block / 512;
+}
 
 static struct asked *asked_by(const struct block_request *r)
 {
@@ -181,6 +188,8 @@ static void check_request(const struct block_request *r)
 
     assert_int_equal(block_check(&under, r), 0);
     assert_true(r->count <= under.max_segments);
+    if (r->op != BLOCK_FLUSH)
+        assert_int_equal((r->sector | r->sectors) % per_block(), 0);
     for (unsigned i = 0; i < r->count && r->op <= BLOCK_WRITE; i++) {
         bytes += r->segments[i].length;
         if (!asked_by(r))
@@ -203,6 +212,8 @@ static void drive_submit(struct block_device *d, struct block_request *r)
         assert_true(a->number > drive.submitted[r->sector + i]); /* overlapping ones in order */
         drive.submitted[r->sector + i] = a->number;
     }
+    if (drive.submitted_to)
+        drive.submitted_to(r);
     assert_true(drive.holding < HELD);
     drive.held[drive.holding++] = r;
     if (drive.at_once)
@@ -231,13 +242,26 @@ static struct {
 } guest;
 
 static struct past_memory kept;
-static unsigned starves;
+static unsigned starves, left_over;
 
-static void out_of_memory(struct block_layer *l)
+static void attention(struct block_layer *starved)
 {
-    assert_ptr_equal(l, &layer);
-    assert_true(layer_is_starved(l));
+    if (!starved) {
+        left_over++;
+        return;
+    }
+    assert_ptr_equal(starved, &layer);
+    assert_true(layer_is_starved(starved));
     starves++;
+}
+
+/* What processor 0 does. */
+static void look_after(void)
+{
+    while (left_over) {
+        left_over--;
+        layer_work(&layer);
+    }
 }
 
 static bool overlaps(const struct asked *a, const struct asked *b)
@@ -348,6 +372,7 @@ static void settle(void)
 {
     for (unsigned n = 0; !layer_idle(&layer) || drive.holding; n++) {
         assert_true(n < 10000);
+        look_after();
         if (drive.holding)
             give_back(chance(drive.holding));
         else if (layer_is_starved(&layer))
@@ -375,6 +400,7 @@ static int restore_once(unsigned n, struct layer_failure *where)
         return -ENOMEM;
     while ((result = layer_restore_step(&layer, where)) == -EAGAIN) {
         assert_true(++steps < 10000);
+        look_after();
         for (unsigned i = chance(4); i && drive.holding; i--)
             give_back(chance(drive.holding));
         if (chance(500) == 0) { /* it is stopped, and asked for again */
@@ -399,6 +425,7 @@ static void begin(uint64_t number)
     drive.broken = UINT64_MAX;
     drive.errors = chance(3) ? 0 : 20;
     drive.at_once = !chance(10);
+    bool large_blocks = !chance(4);
     highest = chance(2) ? UINT64_MAX : UINT32_MAX;
     frames_left = FRAMES;
     for (unsigned s = 0; s < SECTORS; s++)
@@ -407,9 +434,9 @@ static void begin(uint64_t number)
         memset(drive.now + 8 * chance(BLOCKS - 1), 0, 8 * sizeof(drive.now[0]));
     memcpy(drive.medium, drive.now, sizeof(drive.now));
     under = (struct block_device){.ops = &drive_ops,
-                                  .sectors = SECTORS,
-                                  .logical_block = 512,
-                                  .physical_block = 512,
+                                  .sectors = large_blocks ? SECTORS / 8 * 8 : SECTORS,
+                                  .logical_block = large_blocks ? 4096 : 512,
+                                  .physical_block = 4096,
                                   .max_sectors = chance(2) ? 64 : 24,
                                   .max_segments = chance(2) ? 2 : 20,
                                   .segment_align = 1,
@@ -421,5 +448,5 @@ static void begin(uint64_t number)
     kept = (struct past_memory){.owner = FRAME_VM,
                                 .limit = chance(3) ? MIB : chance(100) * 1024,
                                 .spare = chance(3) ? 0 : (FRAMES - chance(40)) * PAGE_SIZE};
-    assert_int_equal(layer_init(&layer, &under, &kept, out_of_memory), 0);
+    assert_int_equal(layer_init(&layer, &under, &kept, attention), 0);
 }

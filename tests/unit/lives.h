@@ -323,6 +323,7 @@ enum moment_result moment_step(struct vm_slot *s)
         return g->ruined ? MOMENT_RUINED : MOMENT_OVER;
     }
     if (m->back && g->torn) {
+        torn_vms |= BIT(s->id);
         m->at_end = true;
         m->work = NULL;
         strcpy(m->said, "its disk is not put back");
@@ -330,6 +331,7 @@ enum moment_result moment_step(struct vm_slot *s)
     }
     if (m->back) {
         put_back++;
+        torn_vms &= ~BIT(s->id);
         s->vm->ending.wanted = s->vm->ending.killed = false;
     } else {
         m->work->next = m->kept;

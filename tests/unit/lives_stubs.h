@@ -35,16 +35,24 @@ void hotplug_end(struct vm_slot *slot)
 
 /* A VM whose disk waits for memory; NULL: there is none. */
 static const struct vm *starving;
-static unsigned starved_heard, disks_lost, went_on;
+static void (*tell_starving)(void);
+static unsigned disks_lost, went_on;
+static uint64_t torn_vms;  /* by number: their disks are of two moments */
+static bool still_written; /* what is not to be put back any more */
 
-bool vm_layers_ask(void)
+void vm_layers_set_attention(void (*fn)(void))
 {
-    return starving != NULL;
+    tell_starving = fn;
 }
 
-void vm_layers_heard(void)
+bool vm_layers_torn(const struct vm *vm)
 {
-    starved_heard++;
+    return torn_vms >> vm->id & 1;
+}
+
+bool vm_layers_quiet(const struct vm *vm)
+{
+    return !still_written;
 }
 
 bool vm_layers_starve(const struct vm *vm, char *said)

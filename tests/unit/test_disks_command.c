@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "drivers/drives.h"
 #include "guest/devices/disk.h"
@@ -192,6 +193,11 @@ struct vm_slot *control_find(const char *name, size_t length)
         if (strlen(slots[i].name) == length && memcmp(slots[i].name, name, length) == 0)
             return &slots[i];
     return NULL;
+}
+
+bool cpu_call_async(unsigned cpu, struct cpu_work *work)
+{
+    return true;
 }
 
 void run_attention(unsigned cpu)

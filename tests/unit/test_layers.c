@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/smp.h"
 #include "guest/run/run.h"
 #include "guest/storage/layer.h"
 #include "guest/storage/sources.h"
@@ -20,10 +21,11 @@ static struct vm vms[2];
 static struct vm_config configs[2];
 static uint8_t media[2][SECTORS][512];
 static struct block_device drives[2];
-static unsigned claims, attentions;
+static unsigned claims, attentions, calls;
+static struct cpu_work *called; /* for processor 0 */
 static uint64_t free_memory;
 static uint64_t broken; /* a sector that cannot be written */
-static bool flush_fails, holds;
+static bool flush_fails, holds, deaf;
 static struct block_request *held[16];
 static unsigned holding;
 
@@ -36,6 +38,27 @@ void run_attention(unsigned cpu)
 {
     assert_int_equal(cpu, 0);
     attentions++;
+}
+
+bool cpu_call_async(unsigned cpu, struct cpu_work *work)
+{
+    assert_int_equal(cpu, 0);
+    called = work;
+    return true;
+}
+
+static void serve(void)
+{
+    struct cpu_work *work = called;
+
+    called = NULL;
+    if (work)
+        work->fn(work->arg);
+}
+
+static void is_called(void)
+{
+    calls++;
 }
 
 void frame_stats(struct frame_stats *out)
@@ -79,7 +102,7 @@ static void submit(struct block_device *d, struct block_request *r)
 
 static void poll(struct block_device *d, const void *owner)
 {
-    while (holding && held[0]->owner == owner) {
+    while (!deaf && holding && held[0]->owner == owner) {
         struct block_request *r = held[0];
 
         memmove(held, held + 1, --holding * sizeof(held[0]));
@@ -141,7 +164,7 @@ static struct block_request *write(unsigned disk, unsigned n, uint64_t sector, u
                                          .count = 1,
                                          .done = done,
                                          .owner = requests};
-    block_submit(vm_layer_device(opened[disk]), &requests[n]);
+    block_submit(&vm_layer_claim(opened[disk])->slice.device, &requests[n]);
     return &requests[n];
 }
 
@@ -180,8 +203,10 @@ static int setup(void **state)
     }
     free_memory = GIB;
     broken = UINT64_MAX;
-    flush_fails = holds = false;
-    attentions = 0;
+    flush_fails = holds = deaf = false;
+    attentions = calls = 0;
+    called = NULL;
+    vm_layers_set_attention(is_called);
     errors = 0;
     page = frame_alloc(0, FRAME_KERNEL);
     segment = (struct block_segment){page, 512};
@@ -302,13 +327,11 @@ static void test_memory_is_out(void **state)
     for (unsigned i = 0; i < 11; i++)
         assert_true(is_over(write(0, 0, i * 8, 0x77)));
     assert_int_equal(vm_layers_keep(&vms[0], &two), 0);
-    assert_false(vm_layers_ask());
     for (unsigned i = 0; is_over(r = write(1, 0, i * 8, 0x78)); i++)
         assert_true(i < 5);
     assert_int_equal(attentions, 1);
-    assert_true(vm_layers_ask());
-    vm_layers_heard();
-    assert_false(vm_layers_ask());
+    serve();
+    assert_int_equal(calls, 1);
     assert_true(vm_layers_wait(&vms[0]));
     assert_false(vm_layers_starve(&vms[1], said));
     assert_true(vm_layers_starve(&vms[0], said));
@@ -355,8 +378,8 @@ static void test_a_drive_that_fails(void **state)
     broken = 300;
     assert_int_equal(put_back(&one), -EIO);
     assert_string_equal(said, "a: part:1 is not put back: the drive failed at sectors 296 to 303. "
-                              "It is of two moments now; nothing of the snapshot is lost: restore "
-                              "it again");
+                              "The VM's disks are of two moments now; nothing of the snapshot is "
+                              "lost: restore it again");
     broken = UINT64_MAX;
     flush_fails = true;
     assert_int_equal(put_back(&one), -EIO);
@@ -372,7 +395,39 @@ static void test_a_drive_that_fails(void **state)
     vm_layers_forget(&one);
 }
 
-/* Its VM is killed meanwhile. */
+/* Whoever has one disk of then and another of now has neither, whatever becomes of its VM. */
+static void test_torn_disks(void **state)
+{
+    static const char one, two;
+
+    assert_int_equal(vm_layers_keep(&vms[0], &one), 0);
+    write(0, 0, 8, 0x77);
+    write(1, 0, 8, 0x77);
+    assert_int_equal(vm_layers_keep(&vms[0], &two), 0);
+    mock_limit = mock_used;
+    assert_int_equal(put_back(&one), -ENOMEM);
+    assert_non_null(strstr(said, "Nothing was written to the VM's disks; nothing of"));
+    assert_false(vm_layers_torn(&vms[0]));
+    mock_limit = MOCK_FRAMES;
+    broken = 8;
+    assert_int_equal(put_back(&one), -EIO);
+    assert_true(vm_layers_torn(&vms[0]));
+    assert_false(vm_layers_torn(&vms[1]));
+    broken = UINT64_MAX;
+    assert_int_equal(put_back(&two), 0);
+    assert_false(vm_layers_torn(&vms[0]));
+    broken = 8;
+    assert_int_equal(put_back(&one), -EIO);
+    vm_layers_forget(&one);
+    for (unsigned i = 0; i < 2; i++)
+        vm_layer_close(opened[i]);
+    assert_true(vm_layers_torn(&vms[0])); /* it is another one of its name */
+    vm_layers_forget(&two);
+    assert_false(vm_layers_torn(&vms[0]));
+    opened[0] = opened[1] = NULL;
+}
+
+/* Its VM is killed meanwhile: nobody waits for a drive that does not answer. */
 static void test_stopped(void **state)
 {
     static const char one;
@@ -380,12 +435,17 @@ static void test_stopped(void **state)
     assert_int_equal(vm_layers_keep(&vms[0], &one), 0);
     assert_false(vm_layers_stop(&vms[0]));
     write(0, 0, 8, 0x77);
-    holds = true;
+    holds = deaf = true;
     assert_int_equal(vm_layers_restore(&vms[0], &one, said), -EAGAIN);
     assert_int_equal(holding, 1);
     assert_true(vm_layers_stop(&vms[0]));
+    assert_int_equal(holding, 1);
+    assert_false(vm_layers_quiet(&vms[0]));
+    deaf = false;
+    assert_true(vm_layers_quiet(&vms[0]));
     assert_int_equal(holding, 0);
     assert_false(vm_layers_stop(&vms[0]));
+    assert_true(vm_layers_torn(&vms[0]));
     holds = false;
     vm_layer_close(opened[0]);
     assert_int_equal(open(0, "part:0", &opened[0]), 0);
@@ -403,6 +463,7 @@ int main(void)
         TEST(test_large_blocks),
         TEST(test_memory_is_out),
         TEST(test_a_drive_that_fails),
+        TEST(test_torn_disks),
         TEST(test_stopped),
     };
 

@@ -148,7 +148,8 @@ static void test_kept_while_the_machine_goes_down(void **state)
     forget_all();
 }
 
-/* What it has on its disks is of two moments: it cannot go on, but be put back once more. */
+/* What it has on its disks is of two moments: it does not run, whatever is asked for, before they
+ * are put back. */
 static void test_disks_that_are_not_put_back(void **state)
 {
     const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_OFF};
@@ -158,15 +159,63 @@ static void test_disks_that_are_not_put_back(void **state)
     guests[0].torn = true;
     shows("restore a one\r", 5, "its disk is not put back");
     is(0, SLOT_AT_END);
-    shows("resume a\r", 2, "a has come to its end: reset or kill it");
+    shows("resume a\r", 2, "a has disks that are of two moments: restore it, or forget all of");
     shows("restore a one\r", 5, "its disk is not put back");
     is(0, SLOT_AT_END);
-    guests[0].torn = false;
+    shows("reset a\r", 3, "");
+    is(0, SLOT_AT_START);
+    assert_non_null(
+        strstr(logged, "a: paused before its first instruction: it has disks that are"));
+    shows("resume a\r", 2, "a has disks that are of two moments");
+    shows("snapshot a two\r", 2, "a has disks that are of two moments: restore it first");
+    shows("kill a\r", 3, "a: is killed");
+    shows("start a\r", 3, "a: ");
+    is(0, SLOT_AT_START);
+    guests[0].fails = true;
+    shows("restore a one\r", 5, "a cannot");
+    is(0, SLOT_PAUSED);
+    shows("resume a\r", 2, "a has disks that are of two moments");
+    guests[0].fails = guests[0].torn = false;
     shows("restore a one\r", 5, "a: is what was kept as 'one'; it stands still");
     is(0, SLOT_PAUSED);
     shows("resume a\r", 2, "a: goes on");
     is(0, SLOT_RUNNING);
     forget_all();
+}
+
+/* Nor when the machine goes down, for which a VM that stands still is woken otherwise. */
+static void test_going_down_with_torn_disks(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_PAUSED, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    torn_vms = 1;
+    guests[0].listens = true;
+    assert_true(type("poweroff\r"));
+    assert_false(pass(20));
+    assert_int_equal(guests[0].presses, 0);
+    assert_int_equal(machine, OFF);
+    torn_vms = 0;
+}
+
+/* A drive has something of the snapshot in hand, though nobody wants it to be put back any more. */
+static void test_forgotten_too_soon(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_RUNNING, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    shows("snapshot a one\r", 5, "a: is kept as 'one'");
+    still_written = true;
+    shows("forget a one\r", 1, "a is just being put back: try again");
+    still_written = false;
+    shows("forget a one\r", 1, "a: 'one' is forgotten");
+}
+
+static void starve(unsigned n)
+{
+    starving = &guests[n].vm;
+    tell_starving();
+    assert_true(pass(3));
 }
 
 /* It stands still until there is memory for what its snapshots have of its disks. */
@@ -176,26 +225,21 @@ static void test_memory_for_disks_is_out(void **state)
     unsigned before;
 
     build(in, CONFIG_START_TOGETHER);
-    starved_heard = 0;
-    starving = &guests[0].vm;
-    assert_true(pass(3));
+    starve(0);
     is(0, SLOT_PAUSED);
-    assert_int_equal(starved_heard, 1);
     assert_non_null(strstr(logged, "no memory is left to keep"));
     before = went_on;
     shows("resume a\r", 2, "a: goes on");
     is(0, SLOT_RUNNING);
     assert_int_equal(went_on, before + 1);
-    starving = &guests[1].vm; /* which stands still already */
-    assert_true(pass(3));
+    starve(1); /* which stands still already */
     is(1, SLOT_PAUSED);
     /* While the machine goes down they need not be put back any more. */
     guests[0].listens = guests[1].listens = true;
     assert_true(type("poweroff\r"));
     assert_true(pass(2));
-    starving = &guests[0].vm;
     disks_lost = 0;
-    assert_true(pass(2));
+    starve(0);
     assert_int_equal(disks_lost, 1);
     is(0, SLOT_RUNNING);
     assert_false(pass((LISTENS + 1) * 100 + 50));
@@ -210,6 +254,8 @@ int main(void)
         cmocka_unit_test(test_put_back_at_its_end),
         cmocka_unit_test(test_kept_while_the_machine_goes_down),
         cmocka_unit_test(test_disks_that_are_not_put_back),
+        cmocka_unit_test(test_going_down_with_torn_disks),
+        cmocka_unit_test(test_forgotten_too_soon),
         cmocka_unit_test(test_memory_for_disks_is_out),
     };
 
