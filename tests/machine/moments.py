@@ -167,6 +167,7 @@ class Writing(Host):
 
     def over(self):
         self.m.send("console a\r")
+        self.m.read_until(rb"corbel: console of a: Ctrl-\] for the monitor\r\n", COMMAND * PATIENCE)
         self.m.send("q")
         self.m.read_until(rb"PASS disk_writer", COMMAND * PATIENCE)
         self.m.read_until(PROMPT, COMMAND * PATIENCE)
