@@ -18,7 +18,7 @@ struct store_area;
 struct device_class;
 
 #define DEVICE_PORTS 4
-#define DEVICE_ERROR 320 /* a sentence fits into this: as long as CONFIG_MESSAGE */
+#define DEVICE_ERROR 352 /* a sentence fits into this: as long as CONFIG_MESSAGE */
 
 #define DEVICE_SERIAL 20
 

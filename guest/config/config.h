@@ -33,7 +33,7 @@
 #define CONFIG_MAX_WATCH       200 /* bytes of one */
 #define CONFIG_MAX_REPORTS                                                                         \
     100                    /* problems told one by one; then one line says that there are more */
-#define CONFIG_MESSAGE 320 /* a report's sentence, with its terminator, fits into this */
+#define CONFIG_MESSAGE 352 /* a report's sentence, with its terminator, fits into this */
 
 /* A piece of the config's text; data is NULL where the config does not give the value. Not
  * terminated. */

@@ -12,7 +12,7 @@ struct source_claim;
 struct source_wish;
 struct vm;
 
-#define LAYERS_ERROR 320 /* as MOMENT_ERROR */
+#define LAYERS_ERROR 352 /* as MOMENT_ERROR */
 
 struct vm_layer;
 

@@ -11,7 +11,7 @@
 #include "mm/guest_copy.h"
 
 #define MOMENT_NAME  31
-#define MOMENT_ERROR 320 /* as CONTROL_ERROR */
+#define MOMENT_ERROR 352 /* as CONTROL_ERROR */
 
 struct vm_slot;
 
