@@ -248,6 +248,15 @@ static void test_segments(void **state)
                          heard.data[34 + 7],
                      2 * 1460);
     assert_memory_equal(heard.data + 54, board.memory + OUT + 54 + 2 * 1460, 1080);
+    /* Who cuts it himself has lengths of the whole, also in the sum that TCP's begins with. */
+    net_port_open(peer, NET_CAN_CHECKSUM | NET_CAN_TCP4);
+    describe(OUT, 0x26100000 | 54, 0x300);
+    describe(OUT + 54, 0x2f100000 | 4000, 0x300);
+    kick();
+    assert_int_equal(heard.frames, 4);
+    assert_int_equal(heard.length, 4054);
+    assert_int_equal(heard.data[16] << 8 | heard.data[17], 4040);
+    assert_int_equal(heard.data[50] << 8 | heard.data[51], sum(heard.data + 26, 8, 6 + 4020));
 }
 
 static void test_tags(void **state)
