@@ -169,7 +169,7 @@ $(B)/threaded/%.o: %.c
 .PRECIOUS: $(B)/hosted/%.o $(B)/fuzzed/%.o $(B)/threaded/%.o
 
 .SECONDEXPANSION:
-$(B)/unit/test_board_threads $(B)/unit/test_disk_threads $(B)/unit/test_layer_threads $(B)/unit/test_hotplug_threads $(B)/unit/test_switch_threads $(B)/unit/test_net_threads $(B)/unit/test_uplink_threads $(B)/unit/test_com2_threads $(B)/unit/test_capture_threads $(B)/unit/test_pv_threads $(B)/unit/test_memory_threads: $$(call objects,threaded,tests/unit/$$(@F).c)
+$(B)/unit/test_board_threads $(B)/unit/test_disk_threads $(B)/unit/test_layer_threads $(B)/unit/test_hotplug_threads $(B)/unit/test_switch_threads $(B)/unit/test_net_threads $(B)/unit/test_net_pairs_threads $(B)/unit/test_uplink_threads $(B)/unit/test_com2_threads $(B)/unit/test_capture_threads $(B)/unit/test_pv_threads $(B)/unit/test_memory_threads: $$(call objects,threaded,tests/unit/$$(@F).c)
 	@mkdir -p $(@D)
 	$(call say,LD  )
 	$(Q)$(CC) $(THREAD_CFLAGS) $(filter %.o,$^) -lcmocka -o $@

@@ -20,7 +20,8 @@
  *     RANK_CONFIG     guest/board            VM        PCI's configuration space
  *     RANK_DEVICE     guest/board            device    its model, unless RANK_BOARD does
  *     RANK_SWITCH     guest/net              switch    which address is at which port
- *     RANK_PORT       guest/net              port      what comes to it
+ *     RANK_PORT       guest/net              port,     what comes to it
+ *                                            lane
  *     RANK_CAPTURE    guest/capture          one       what is captured and not sent yet
  *     RANK_INTX       guest/board            VM        which functions of PCI drive which line
  *     RANK_BOARD      guest/board            VM        interrupt controllers and their timer, and

@@ -83,6 +83,20 @@ static int parse_vlan(struct config_span value, struct config_net *out, char *er
     return 0;
 }
 
+static int parse_queues(struct config_span value, struct config_net *out, char *error)
+{
+    struct config_quote q;
+    uint64_t n;
+
+    if (!config_parse_number(value, &n) || n < 1 || n > CONFIG_PAIRS) {
+        format(error, CONFIG_MESSAGE, "queues=%s must be from 1 to %u", config_quote(&q, value),
+               CONFIG_PAIRS);
+        return -EINVAL;
+    }
+    out->queues = (uint8_t)n;
+    return 0;
+}
+
 static int parse_rate(struct config_span value, struct config_net *out, char *error)
 {
     static const char *const units[] = {"Kbit", "Mbit", "Gbit", NULL};
@@ -145,6 +159,8 @@ static int parse_option(struct config_span option, struct config_net *out, char 
         return parse_vlan(value, out, error);
     if (is_option(option, "rate=", &value))
         return parse_rate(value, out, error);
+    if (is_option(option, "queues=", &value))
+        return parse_queues(value, out, error);
     if (is_option(option, "model=", &value))
         return parse_model(value, out, error);
     if (config_span_is(option, "isolated")) {
@@ -154,7 +170,7 @@ static int parse_option(struct config_span option, struct config_net *out, char 
     } else {
         format(error, CONFIG_MESSAGE,
                "'%s' of a network card is not known; known are mac=MAC, vlan=N, rate=RATE, "
-               "isolated, any-mac and model=MODEL",
+               "queues=N, isolated, any-mac and model=MODEL",
                config_quote(&q, option));
         return -EINVAL;
     }
@@ -176,6 +192,11 @@ int config_net_parse(const char *text, size_t length, struct config_net *out, ch
 
         rest = config_cut(&option, ',');
         result = parse_option(config_trim(option), out, error);
+    }
+    if (result == 0 && out->e1000 && out->queues > 1) {
+        format(error, CONFIG_MESSAGE, "queues=%u needs model=virtio: an e1000 has one pair",
+               out->queues);
+        return -EINVAL;
     }
     return result;
 }

@@ -1,11 +1,12 @@
-/* What a `net = SWITCH[,mac=MAC][,vlan=N][,rate=RATE][,isolated][,any-mac][,model=virtio|e1000]`
- * says. */
+/* What a `net = SWITCH[,mac=MAC][,vlan=N][,rate=RATE][,isolated][,any-mac][,queues=N]
+ * [,model=virtio|e1000]` says. */
 #pragma once
 
 #include "guest/config/config.h"
 
 #define CONFIG_MAC      6
 #define CONFIG_VLAN_MAX 4094u
+#define CONFIG_PAIRS    16u /* of queues */
 /* Bits per second, in the config as Kbit, Mbit or Gbit. */
 #define CONFIG_RATE_MIN 64000u
 #define CONFIG_RATE_MAX 100000000000u
@@ -14,8 +15,9 @@ struct config_net {
     struct config_span on; /* the switch */
     bool has_mac, isolated, any_mac, e1000;
     uint8_t mac[CONFIG_MAC];
-    uint16_t vlan; /* 0: none */
-    uint64_t rate; /* bits per second; 0: as fast as can be */
+    uint8_t queues; /* pairs of them; 0: not said */
+    uint16_t vlan;  /* 0: none */
+    uint64_t rate;  /* bits per second; 0: as fast as can be */
 };
 
 /* 0, or -EINVAL with a sentence in error[CONFIG_MESSAGE]. */

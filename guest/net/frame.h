@@ -54,6 +54,16 @@ struct net_frame {
     uint8_t *scratch; /* NET_MAX_FRAME bytes of the sender's, for who has to finish it */
 };
 
+/* Bytes that a rate counts: of what is to be cut each segment has the headers. */
+static inline uint64_t net_frame_bytes(const struct net_frame *f)
+{
+    const struct net_offload *o = &f->offload;
+
+    if (!o->gso)
+        return f->length;
+    return f->length + (uint64_t)((f->length - o->headers - 1) / o->segment) * o->headers;
+}
+
 /* Why a frame came to nothing: X(symbol, in words). Those from CLOSED on are the receiver's. */
 #define NET_DROP_LIST(X)                                                                           \
     X(SHORT, "too short")                                                                          \

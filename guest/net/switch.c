@@ -4,6 +4,7 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 #include "guest/net/finish.h"
+#include "guest/net/lane.h"
 #include "mm/heap.h"
 
 #define STORM_BYTES 2048u /* that many of one frame count as another one */
@@ -78,6 +79,10 @@ static void find_ways_out(struct net_switch *s, uint16_t vlan)
         if (p->attached && p->what.vlan == vlan) {
             p->ways_out = count - p->what.any_mac;
             p->way_out = way[way[0] == i];
+            for (struct net_port *l = p->lanes; l; l = l->lanes) {
+                l->ways_out = p->ways_out;
+                l->way_out = p->way_out;
+            }
         }
     }
 }
@@ -119,8 +124,10 @@ void net_port_detach(struct net_port *p)
     net_table_forget(&s->table, p->number);
     spin_lock(&p->lock);
     p->open = p->attached = false;
+    p->closed++;
     spin_unlock(&p->lock);
     find_ways_out(s, p->what.vlan);
+    net_lanes_free(p);
     spin_unlock(&s->lock);
 }
 
@@ -136,6 +143,7 @@ void net_port_close(struct net_port *p)
 {
     spin_lock(&p->lock);
     p->open = false;
+    p->closed++;
     spin_unlock(&p->lock);
 }
 
@@ -151,7 +159,8 @@ void net_port_unlock(struct net_port *p)
 
 void net_port_plug(struct net_port *p, bool in)
 {
-    __atomic_store_n(&p->unplugged, !in, __ATOMIC_RELAXED);
+    for (; p; p = p->lanes)
+        __atomic_store_n(&p->unplugged, !in, __ATOMIC_RELAXED);
 }
 
 bool net_port_plugged(const struct net_port *p)
@@ -227,16 +236,6 @@ static enum net_drop check(const struct net_port *p, const struct net_frame *f)
     return is_reserved(head, f->length) ? NET_DROP_RESERVED : NET_TAKEN;
 }
 
-/* Bytes that a rate counts: of what is to be cut each segment has the headers. */
-static uint64_t bytes_of(const struct net_frame *f)
-{
-    const struct net_offload *o = &f->offload;
-
-    if (!o->gso)
-        return f->length;
-    return f->length + (uint64_t)((f->length - o->headers - 1) / o->segment) * o->headers;
-}
-
 /* --- to whom --- */
 
 struct passage {
@@ -275,9 +274,9 @@ static bool hand_over_watched(void *context, const struct net_frame *f)
 }
 
 /* With the port's lock held: it may have become another one's since it was found. */
-static bool may_hear(const struct net_port *from, const struct net_port *to)
+static bool may_hear(const struct net_port *from, const struct net_port *to, unsigned number)
 {
-    return to->attached && to != from && to->what.vlan == from->what.vlan &&
+    return to->attached && number != from->number && to->what.vlan == from->what.vlan &&
            !(to->what.isolated && from->what.isolated);
 }
 
@@ -296,7 +295,7 @@ static void give(struct passage *g)
         add(&to->counts.dropped[NET_DROP_CLOSED], 1);
         return;
     }
-    if (!bucket_take(&to->in, bytes_of(f), g->now)) {
+    if (!bucket_take(&to->in, net_frame_bytes(f), g->now)) {
         add(&to->counts.dropped[NET_DROP_RATE], 1);
         return;
     }
@@ -317,7 +316,7 @@ static bool pass_to(struct passage *g, unsigned number, bool only_any_mac)
     g->to = g->from->on->port[number];
     g->work += NET_PORT_WORK;
     spin_lock(&g->to->lock);
-    heard = may_hear(g->from, g->to) && (g->to->what.any_mac || !only_any_mac);
+    heard = may_hear(g->from, g->to, number) && (g->to->what.any_mac || !only_any_mac);
     if (heard)
         give(g);
     spin_unlock(&g->to->lock);
@@ -360,6 +359,14 @@ static enum net_drop look_up(const struct passage *g, unsigned *number)
     return why;
 }
 
+/* A lane has no limit of its own. */
+static bool storm_allows(struct net_port *p, uint64_t units, uint64_t now)
+{
+    if (UNLIKELY(!p->storm.price))
+        return net_lane_storm(p, units, now);
+    return bucket_take(&p->storm, units, now);
+}
+
 static enum net_drop pass(struct passage *g)
 {
     struct net_port *p = g->from;
@@ -372,7 +379,7 @@ static enum net_drop pass(struct passage *g)
         return why;
     if (number != NET_NOWHERE)
         return pass_to(g, number, false) ? NET_TAKEN : NET_DROP_NOBODY;
-    if (!bucket_take(&p->storm, 1 + g->frame->length / STORM_BYTES, g->now))
+    if (!storm_allows(p, 1 + g->frame->length / STORM_BYTES, g->now))
         return NET_DROP_STORM;
     return flood(g, !net_mac_is_group(g->frame->piece[0].data)) ? NET_TAKEN : NET_DROP_NOBODY;
 }
@@ -389,7 +396,7 @@ static enum net_drop send_frame(struct passage *g)
     enum net_drop why;
 
     /* Who cares has asked net_port_wait(). */
-    (void)bucket_take(&p->out, bytes_of(g->frame), g->now);
+    (void)bucket_take(&p->out, net_frame_bytes(g->frame), g->now);
     why = pass(g);
     if (why != NET_TAKEN) {
         net_port_refuse(p, why);
@@ -441,6 +448,15 @@ void net_port_sent(struct net_port *p)
 
 /* --- for people --- */
 
+static void add_counts(struct net_counts *sum, const struct net_counts *more)
+{
+    const uint64_t *from = (const uint64_t *)more;
+    uint64_t *to = (uint64_t *)sum;
+
+    for (unsigned i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+        to[i] += __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+}
+
 int net_switch_look(struct net_switch *s, unsigned index, struct net_port_view *out)
 {
     struct net_port *p;
@@ -450,9 +466,6 @@ int net_switch_look(struct net_switch *s, unsigned index, struct net_port_view *
     if (index >= s->count) {
         result = -ENOENT;
     } else if ((p = s->port[index])->attached) {
-        const uint64_t *from = (const uint64_t *)&p->counts;
-        uint64_t *to = (uint64_t *)&out->counts;
-
         result = 1;
         spin_lock(&p->lock);
         memcpy(out->name, p->what.name, sizeof(out->name));
@@ -464,8 +477,9 @@ int net_switch_look(struct net_switch *s, unsigned index, struct net_port_view *
         out->plugged = net_port_plugged(p);
         out->open = p->open;
         out->learned = s->table.learned_at[index];
-        for (unsigned i = 0; i < sizeof(p->counts) / sizeof(*from); i++)
-            to[i] = __atomic_load_n(&from[i], __ATOMIC_RELAXED);
+        out->counts = (struct net_counts){0};
+        for (const struct net_port *l = p; l; l = l->lanes)
+            add_counts(&out->counts, &l->counts);
         spin_unlock(&p->lock);
     }
     spin_unlock(&s->lock);

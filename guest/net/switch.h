@@ -26,10 +26,12 @@
 #define NET_MTU_MIN     576u
 #define NET_MTU_MAX     9216u
 
-/* What a port does for its switch: with the port's lock held, on any processor. */
+/* What a port does for its switch: with the port's lock held, on any processor. They may let go of
+ * it for a while. */
 struct net_port_ops {
     /* A frame: NET_TAKEN, or why not. Nothing of it is kept. It has nothing left to do that the
-     * port has not said it can. */
+     * port has not said it can. NET_DROP_CLOSED: the port was closed while its lock was free, and
+     * is perhaps another one's since. */
     enum net_drop (*receive)(void *owner, const struct net_frame *frame);
     /* No more frames come for now: it may be worth an interrupt. Waits for no device's lock. */
     void (*received)(void *owner);
@@ -40,6 +42,7 @@ struct net_port_setup {
     uint8_t mac[NET_MAC];
     uint16_t vlan; /* of all its frames, which have no tag; 0: there are none */
     bool isolated, any_mac;
+    uint8_t pairs; /* of queues that its card has, if it can; 0: one */
     uint64_t rate; /* bytes per second in each direction; 0: as fast as can be */
     const struct net_port_ops *ops;
     void *owner;
@@ -50,6 +53,7 @@ struct net_counts {
     uint64_t dropped[NET_DROPS];
 };
 
+/* A lane is one, too, as far as it sends: see lane.h. */
 struct net_port {
     struct net_switch *on;
     unsigned number;
@@ -58,15 +62,19 @@ struct net_port {
     unsigned ways_out, way_out;
     bool unplugged;           /* atomic */
     struct net_counts counts; /* atomic, of one writer each: the sender, or who has the lock */
+    struct net_port *lanes;   /* the first; or the next. Its owner changes it, and with the lock */
+    struct net_port *lane_of; /* of a lane */
+    uint32_t inside;          /* whom `receive` has let in without the lock; atomic */
 
-    /* The sender's. */
+    /* The sender's; where there are lanes, with the switch's lock. */
     struct net_bucket out, storm;
     uint64_t reached[NET_PORTS / 64]; /* ports whose `received` has to be called */
 
     struct spinlock lock; /* RANK_PORT, over what follows */
     bool attached;
-    bool open;   /* it takes frames */
-    uint8_t can; /* NET_CAN_ */
+    bool open;       /* it takes frames */
+    uint8_t can;     /* NET_CAN_ */
+    uint32_t closed; /* so often: who lets go of the lock meanwhile knows by that */
     struct net_bucket in;
 };
 

@@ -17,7 +17,8 @@
 #include "mm/heap.h"
 
 _Static_assert(CONFIG_MAC == NET_MAC && CONFIG_VLAN_MAX == NET_VLAN_MAX &&
-                   CONFIG_MAX_NAME <= NET_NAME && CONFIG_RATE_MIN / 8 >= BUCKET_RATE_MIN,
+                   CONFIG_MAX_NAME <= NET_NAME && CONFIG_RATE_MIN / 8 >= BUCKET_RATE_MIN &&
+                   CONFIG_PAIRS == VIRTIO_NET_PAIRS,
                "what the config allows is what a switch can");
 
 static struct net_switch *switches[CONFIG_MAX_SWITCHES];
@@ -187,6 +188,7 @@ int net_open(void *context, const char *text, size_t length, struct net_switch *
     what->isolated = net.isolated;
     what->any_mac = net.any_mac;
     what->rate = net.rate / 8;
+    what->pairs = net.queues ? net.queues : (uint8_t)MIN(vm->config->cpus, CONFIG_PAIRS);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-/* links: guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * A filter of any text, and frames of any contents, in any pieces, at cards that come and go, on a
  * line of any speed. Whatever comes out is a capture file; each packet in it is a frame that was

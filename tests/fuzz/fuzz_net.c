@@ -1,4 +1,4 @@
-/* links: guest/net/switch.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c tests/unit/mock_heap.c */
+/* links: guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c tests/unit/mock_heap.c */
 /*
  * A switch whose ports say anything: frames of any contents and length, from any address, with any
  * lies about what is left to do. Nobody hears what is not for him, nothing that he cannot take, nor
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "guest/net/finish.h"
-#include "guest/net/switch.h"
+#include "guest/net/lane.h"
 #include "tests/fuzz/input.h"
 #include "tests/fuzz/require.h"
 
@@ -20,9 +20,11 @@ static struct net_switch sw;
 
 static struct card {
     struct net_port *port;
+    struct net_port *lane[2]; /* by which it sends: the port, if it has none */
     struct net_port_setup what;
     unsigned can;
     uint8_t answer;
+    uint8_t leaves; /* its lock: 1; 2: and is closed and opened meanwhile */
 } cards[PORTS];
 static struct card *sender;
 static uint32_t said; /* bytes of what is being sent */
@@ -62,6 +64,19 @@ static enum net_drop receive(void *owner, const struct net_frame *f)
                     memcmp(cards[i].what.mac, head + NET_MAC, NET_MAC) != 0);
     else
         REQUIRE(memcmp(sender->what.mac, head + NET_MAC, NET_MAC) == 0);
+    if (c->leaves) {
+        uint32_t closed = net_port_leave(c->port);
+
+        if (c->leaves > 1) {
+            net_port_close(c->port);
+            net_port_open(c->port, c->can);
+        }
+        if (!net_port_return(c->port, closed)) {
+            REQUIRE(c->leaves > 1);
+            return NET_DROP_CLOSED;
+        }
+        REQUIRE(c->leaves == 1);
+    }
     if (c->answer)
         return (enum net_drop)(1 + c->answer % (NET_DROPS - 1));
     heard += sum;
@@ -105,6 +120,10 @@ static void attach(struct card *c)
     REQUIRE(error == 0);
     c->can = next() & 15;
     c->answer = 0;
+    c->leaves = next() % 8 < 6 ? 0 : 1 + next() % 2;
+    c->lane[0] = c->lane[1] = c->port;
+    for (unsigned i = 0; i < 2 && (how & 32); i++)
+        REQUIRE(net_lane_add(c->port, &c->lane[i]) == 0);
     net_port_open(c->port, c->can);
 }
 
@@ -115,6 +134,7 @@ static void send_frame(struct card *c)
     struct net_piece piece[4];
     struct net_frame f = {.piece = piece, .length = length, .scratch = scratch};
     uint8_t how = next();
+    struct net_port *by = c->lane[next() & 1];
 
     memset(data, 0, MIN(length, 2 * NET_HEAD));
     mac(data, next());
@@ -150,12 +170,12 @@ static void send_frame(struct card *c)
     }
     if (length < NET_ETHER || !net_offload_good(&f)) {
         f.offload = (struct net_offload){0};
-        net_port_refuse(c->port, NET_DROP_MALFORMED);
+        net_port_refuse(by, NET_DROP_MALFORMED);
     }
     sender = c;
     said = length;
     heard = 0;
-    uint64_t work = net_port_send(c->port, &f);
+    uint64_t work = by == c->port ? net_port_send(by, &f) : net_lane_send(by, &f);
     REQUIRE(work >= heard && work <= PORTS * (NET_PORT_WORK + 2 * (uint64_t)said + 130 * NET_HEAD));
     /* Each segment brings its headers. */
     REQUIRE(heard <= (uint64_t)PORTS * (said + 130 * NET_HEAD));
@@ -183,7 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         else if (what < 30)
             send_frame(c);
         else if (what < 32)
-            net_port_sent(c->port);
+            net_port_sent(c->lane[what & 1]);
         else if (what < 34)
             now += next16() * (what & 1 ? 1 : 100000u);
         else if (what < 36)

@@ -1,8 +1,9 @@
-/* links: guest/devices/virtio/net.c guest/devices/network.c guest/devices/virtio/net_receive.c guest/devices/virtio/net_control.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/net/switch.c guest/net/table.c guest/net/finish.c guest/config/net.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/virtio/net.c guest/devices/virtio/net_pairs.c guest/net/flow.c guest/devices/network.c guest/devices/virtio/net_receive.c guest/devices/virtio/net_control.c guest/devices/virtio/pci.c guest/devices/virtio/queue.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c guest/config/net.c guest/config/config_text.c arch/x86/lib/format.c guest/board/msix.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /*
- * Two network cards at one switch under hostile drivers: any access to their BARs and to config
- * space, rings, headers and control requests of any shape, resets, cables pulled, saved state in
- * between. Nothing stays pinned, and a card that nobody has touched is as it was.
+ * Two network cards at one switch, with one pair of queues or three, under hostile drivers: any
+ * access to their BARs and to config space, rings, headers and control requests of any shape,
+ * resets, cables pulled, saved state in between. Nothing stays pinned, and a card that nobody has
+ * touched is as it was.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,12 @@
 #define ACTIONS 400
 #define BAR     0xc0000000u
 #define GUESTS  2
+#define PAIRS   3
+
+/* Of queue n: descriptors, and what the driver and the device write. */
+#define RINGS(n)  (0x1000 + 0x800 * (n))
+#define DRIVER(n) (RINGS(n) + 0x200)
+#define DEVICE(n) (RINGS(n) + 0x400)
 
 static struct guest {
     struct board board;
@@ -51,6 +58,7 @@ static int find(void *context, const char *text, size_t length, struct net_switc
     what->mac[5] = (uint8_t)n;
     what->any_mac = how_ports >> n & 1;
     what->rate = how_ports & 4 ? 100000 : 0;
+    what->pairs = how_ports >> (3 + n) & 1 ? PAIRS : 1;
     *on = &lan;
     return 0;
 }
@@ -67,12 +75,12 @@ static void write_bar(struct guest *g, uint32_t at, unsigned size, uint64_t valu
     bus_mmio_write(&g->board.bus, &g->view, BAR + at, size, value);
 }
 
-/* A driver that gets as far as DRIVER_OK, so that what comes next finds queues: those of queue n
- * are at 1000h + 3000h n. */
+/* A driver that gets as far as DRIVER_OK, so that what comes next finds queues. */
 static void start(struct guest *g, uint8_t how)
 {
     uint32_t low = 1u << 28 | (how & 1u) << 29 | (how & 2 ? 1u << 15 : 0) |
-                   (how & 4 ? 3u | 7u << 7 | 7u << 11 : 0) | (how & 8 ? 0xbfu << 16 | 4u : 0);
+                   (how & 4 ? 3u | 7u << 7 | 7u << 11 : 0) | (how & 8 ? 0xbfu << 16 | 4u : 0) |
+                   (how & 32 ? 1u << 22 : 0);
 
     bus_port_write(&g->board.bus, 0xcf8, 4, 0x80000804);
     bus_port_write(&g->board.bus, 0xcfc, 2, 6);
@@ -83,12 +91,12 @@ static void start(struct guest *g, uint8_t how)
     write_bar(g, 8, 4, 1);
     write_bar(g, 12, 4, how & 16 ? 5 : 1);
     write_bar(g, 0x14, 1, 0xb);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i <= 2 * PAIRS; i++) {
         write_bar(g, 0x16, 2, i);
         write_bar(g, 0x18, 2, 8);
-        write_bar(g, 0x20, 8, 0x1000 + 0x3000 * i);
-        write_bar(g, 0x28, 8, 0x2000 + 0x3000 * i);
-        write_bar(g, 0x30, 8, 0x3000 + 0x3000 * i);
+        write_bar(g, 0x20, 8, RINGS(i));
+        write_bar(g, 0x28, 8, DRIVER(i));
+        write_bar(g, 0x30, 8, DEVICE(i));
         write_bar(g, 0x1c, 2, 1);
     }
     write_bar(g, 0x14, 1, 0xf);
@@ -99,10 +107,16 @@ static void put(struct guest *g, uint64_t at, uint64_t value, unsigned size)
     memcpy(g->board.memory + at % (MOCK_MEMORY - 8), &value, size);
 }
 
+/* Whether the driver gives the device buffers there, where it knows what it does. */
+static bool is_for_buffers(const struct guest *g, unsigned queue)
+{
+    return queue % 2 == 0 && queue < (how_ports >> (3 + (g - guests)) & 1 ? 2 * PAIRS : 2);
+}
+
 /* A chain of up to three descriptors in a split ring, and the index that offers it. */
 static void offer(struct guest *g, unsigned queue)
 {
-    uint64_t base = 0x1000 + 0x3000 * queue;
+    uint64_t base = RINGS(queue), index = DRIVER(queue) + 2;
     uint8_t shape = next();
     unsigned first = next() & 7, at = first;
 
@@ -111,12 +125,14 @@ static void offer(struct guest *g, unsigned queue)
         put(g, base + 16 * at, 0xa000 + next() * 64u, 8);
         put(g, base + 16 * at + 8, shape & 4 ? next() : next() * 16u, 4);
         put(g, base + 16 * at + 12,
-            (queue == 0 || (shape & 8 && i > 0) ? 2u : 0) | (i < (shape & 3u) % 3 ? 1u : 0), 2);
+            (is_for_buffers(g, queue) || (shape & 8 && i > 0) ? 2u : 0) |
+                (i < (shape & 3u) % 3 ? 1u : 0),
+            2);
         put(g, base + 16 * at + 14, follows, 2);
         at = follows;
     }
-    put(g, base + 0x1004 + 2 * (g->board.memory[base + 0x1002] & 7), first, 2);
-    put(g, base + 0x1002, (uint64_t)g->board.memory[base + 0x1002] + 1, 2);
+    put(g, index + 2 + 2 * (g->board.memory[index] & 7), first, 2);
+    put(g, index, (uint64_t)g->board.memory[index] + 1, 2);
     if (shape & 0x40)
         write_bar(g, 0x3000 + 4 * queue, 2, 0);
 }
@@ -128,9 +144,9 @@ static void fill(struct guest *g)
     unsigned n = (unsigned)(g - guests), kind = next();
 
     if (kind & 1) {
-        put(g, at, next() % 5, 1);
+        put(g, at, next() % 6, 1);
         put(g, at + 1, next() % 8, 1);
-        put(g, at + 2, next32(), 4);
+        put(g, at + 2, kind & 2 ? next() % (PAIRS + 2) : next32(), 4);
         return;
     }
     put(g, at, kind >> 1 & 1, 1);
@@ -176,7 +192,7 @@ static void act(void)
     case 5:
     case 6:
     case 7:
-        offer(g, next() % 3);
+        offer(g, next() % (2 * PAIRS + 1));
         break;
     case 8:
     case 9:
@@ -184,7 +200,7 @@ static void act(void)
         break;
     case 10:
     case 11:
-        write_bar(g, 0x3000 + 4 * (next() % 4), 2, 0);
+        write_bar(g, 0x3000 + 4 * (next() % (2 * PAIRS + 2)), 2, 0);
         break;
     case 12:
         now += next() * 100u;

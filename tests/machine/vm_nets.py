@@ -39,13 +39,13 @@ def initrd(lab, name, folder=FOLDER, modules=MODULES, **more):
     return out
 
 
-def config_of_two(lab, settings, folder=FOLDER, modules=MODULES, net="lan"):
+def config_of_two(lab, settings, folder=FOLDER, modules=MODULES, net="lan", **keys):
     serve = lab.file("serve", SERVE.encode())
     os.chmod(serve, 0o755)
     kernel = os.path.join(FOLDER, "vmlinuz")
-    config = settings + linux("client", kernel=os.path.join(folder, "vmlinuz"), initrd=initrd(lab, "initrd", folder, modules), net=net)
+    config = settings + linux("client", kernel=os.path.join(folder, "vmlinuz"), initrd=initrd(lab, "initrd", folder, modules), net=net, **keys)
     config += linux("server", kernel=kernel, initrd=initrd(lab, "initrd.serve", serve=serve), net="lan",
-                    cmdline="console=ttyS0 quiet rdinit=/serve")
+                    cmdline="console=ttyS0 quiet rdinit=/serve", **keys)
     return config + "[switch lan]\n"
 
 
@@ -109,6 +109,33 @@ def net_two(lab):
     expect_in(r"^1$", said, "the link that is up again")
     expect_in(r" 1 packets received", said, "ping")
     end(m, shell, monitor)
+
+
+def told(shell):
+    """How many interrupts each queue of what comes has had, on all processors."""
+    said = shell.run("grep virtio0-input /proc/interrupts")
+    lines = re.findall(r"^\s*\d+:((?:\s+\d+)+)\s+PCI-MSI\s.*virtio0-input\.(\d+)$", said, re.MULTILINE)
+    expect([number for _, number in lines] == ["0", "1"], f"/proc/interrupts has other queues:\n{said}")
+    return [sum(map(int, counts.split())) for counts, _ in lines]
+
+
+@scenario(bound=500, slow=True)
+def net_pairs(lab):
+    """VMs with two vCPUs, whose cards have a pair of queues for each: what one of them sends is answered by its own."""
+    m = lab.boot(config_of_two(lab, NO_VID, cpus=2), memory=768, cpus=2)
+    shell = start_client(m)
+    said = shell.run("ls /sys/class/net/eth0/queues")
+    expect(said.split() == ["rx-0", "rx-1", "tx-0", "tx-1"], f"the card has other queues: {said}")
+    transfer(shell, 10)
+    for cpu in range(2):
+        before = told(shell)
+        said = shell.run(f"taskset {1 << cpu} ping -c 10 {SERVER}", 120)
+        expect_in(r"^10 packets transmitted, 10 packets received, 0% packet loss", said, "ping")
+        more = [after - count for after, count in zip(told(shell), before)]
+        expect(more[cpu] >= 10 > more[1 - cpu], f"what processor {cpu} has asked was answered elsewhere: {more}")
+    said = shell.run("dmesg | grep -iE 'virtio|eth0'; cat /sys/class/net/eth0/statistics/rx_errors")
+    expect(not re.search(r"(?i)failed|failure|can.t|error", said) and said.split()[-1] == "0", f"dmesg complains:\n{said}")
+    end(m, shell, Monitor(m))
 
 
 def end(m, shell, monitor):

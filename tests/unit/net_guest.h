@@ -40,6 +40,10 @@
 #define CTRL_MAC      (UINT64_C(1) << 23)
 #define HEADER_SIZE   12
 
+#ifndef GUEST_VIEW
+#define GUEST_VIEW(g) (&(g)->view)
+#endif
+
 struct guest {
     struct board board;
     struct device_list devices;
@@ -93,13 +97,13 @@ static inline uint64_t in(struct guest *g, uint32_t at, unsigned size)
 {
     uint64_t value;
 
-    assert_true(bus_mmio_read(&g->board.bus, &g->view, BAR + at, size, &value));
+    assert_true(bus_mmio_read(&g->board.bus, GUEST_VIEW(g), BAR + at, size, &value));
     return value;
 }
 
 static inline void out(struct guest *g, uint32_t at, unsigned size, uint64_t value)
 {
-    assert_true(bus_mmio_write(&g->board.bus, &g->view, BAR + at, size, value));
+    assert_true(bus_mmio_write(&g->board.bus, GUEST_VIEW(g), BAR + at, size, value));
 }
 
 static inline void pci_write(struct guest *g, unsigned at, unsigned size, uint32_t value)

@@ -1,4 +1,4 @@
-/* links: guest/capture/capture.c guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/table.c guest/net/finish.c guest/com2/frame.c guest/com2/mux.c arch/x86/spinlock.c arch/x86/lib/crc32.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* links: guest/capture/capture.c guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c guest/com2/frame.c guest/com2/mux.c arch/x86/spinlock.c arch/x86/lib/crc32.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /*
  * What is captured, and how much of it. With `--stream FILE` it writes the line's frames of such a
  * capture, some of them lost on the way, for tools/com2, and says what is in it.

@@ -1,4 +1,4 @@
-/* links: guest/capture/capture.c guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c arch/x86/lib/format.c arch/x86/lib/log.c */
+/* links: guest/capture/capture.c guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c arch/x86/lib/format.c arch/x86/lib/log.c */
 /* A capture's file on a line that is slow, and for readers that come late. */
 #include "tests/unit/capture_model.h"
 

@@ -1,4 +1,4 @@
-/* links: guest/capture/capture.c guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/table.c guest/net/finish.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/capture/capture.c guest/capture/packets.c guest/capture/pcapng.c guest/capture/filter.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * Captures that come and go while threads send at a switch, each a VM that ends and comes back. It
  * is built with the thread sanitizer (see Makefile), which tells of every access that no lock

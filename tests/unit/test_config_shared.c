@@ -66,7 +66,11 @@ static void test_switches_and_cards(void **state)
         {"lan,model=ne2000", "[vm a]: model=ne2000 of a network card is not known; it must be "
                              "virtio or e1000"},
         {"lan,fast", "[vm a]: 'fast' of a network card is not known; known are mac=MAC, vlan=N, "
-                     "rate=RATE, isolated, any-mac and model=MODEL"},
+                     "rate=RATE, queues=N, isolated, any-mac and model=MODEL"},
+        {"lan,queues=0", "[vm a]: queues=0 must be from 1 to 16"},
+        {"lan,queues=17", "[vm a]: queues=17 must be from 1 to 16"},
+        {"lan,queues=2x", "[vm a]: queues=2x must be from 1 to 16"},
+        {"lan,queues=2,model=e1000", "[vm a]: queues=2 needs model=virtio: an e1000 has one pair"},
     };
     static const char *const uplinks[] = {"eth0",   "00:20.0", "00:03.8",  "00-03.0",
                                           "0:03.0", "0x:03.0", "00:03.00", "53:54:00:12:34:56"};
@@ -94,6 +98,10 @@ static void test_switches_and_cards(void **state)
     assert_int_equal(net.rate, 10000000);
     assert_true(net.isolated && net.any_mac && net.has_mac && !net.e1000);
     assert_memory_equal(net.mac, "\x52\x54\x00\xab\xcd\xef", 6);
+    assert_int_equal(net.queues, 0);
+    assert_int_equal(config_net_parse("lan,queues=16", 13, &net, error), 0);
+    assert_int_equal(net.queues, 16);
+    assert_int_equal(config_net_parse("lan,queues=1,model=e1000", 24, &net, error), 0);
     assert_int_equal(config_net_parse("lan,model=e1000", 15, &net, error), 0);
     assert_true(net.e1000 && !net.isolated);
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {

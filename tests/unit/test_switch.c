@@ -1,4 +1,4 @@
-/* links: guest/net/switch.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c tests/unit/mock_heap.c */
+/* links: guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c arch/x86/spinlock.c tests/unit/mock_heap.c */
 /* The learning switch, by ports that write down what they hear. */
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
-#include "guest/net/switch.h"
+#include "guest/net/lane.h"
 
 enum { PORTS = 5, HZ = 1000000 };
 
@@ -540,6 +540,61 @@ static void test_storm(void **state)
     assert_true(heard >= NET_STORM_RATE / 10 - 1 && heard <= NET_STORM_RATE / 10 + 1);
 }
 
+/* --- an owner that lets go of its port's lock --- */
+
+static enum { MEANWHILE_NOTHING, MEANWHILE_CLOSED, MEANWHILE_ANOTHERS } meanwhile;
+static unsigned inside; /* so often */
+
+static enum net_drop receive_outside(void *owner, const struct net_frame *f)
+{
+    struct ear *e = owner;
+    struct net_port *port = e->port;
+    uint32_t left = net_port_leave(port);
+
+    inside++;
+    if (meanwhile == MEANWHILE_CLOSED) {
+        net_port_close(port);
+        net_port_open(port, 0);
+    } else if (meanwhile == MEANWHILE_ANOTHERS) {
+        net_port_detach(port);
+        assert_int_equal(plug(3, (struct net_port_setup){0}), 0);
+        assert_ptr_equal(ears[3].port, port);
+        e->port = NULL;
+    }
+    return net_port_return(port, left) ? NET_TAKEN : NET_DROP_CLOSED;
+}
+
+/* Of what is cut nothing more comes to a port that was closed meanwhile, whosever it is then. */
+static void test_closed_meanwhile(void **state)
+{
+    static const struct net_port_ops outside = {receive_outside, received};
+    uint8_t to[NET_MAC], from[NET_MAC];
+
+    assert_int_equal(plug(1, (struct net_port_setup){0}), 0);
+    assert_int_equal(plug(2, (struct net_port_setup){0}), 0);
+    ears[2].port->what.ops = &outside;
+    mac_of(to, 2);
+    mac_of(from, 1);
+    address(to, from, 0x0800);
+    to_do = (struct net_offload){.gso = NET_GSO_TCP4,
+                                 .checksum = true,
+                                 .start = 34,
+                                 .field = 50,
+                                 .headers = 54,
+                                 .segment = 100};
+    for (unsigned i = MEANWHILE_NOTHING; i <= MEANWHILE_ANOTHERS; i++) {
+        meanwhile = i;
+        inside = 0;
+        send_frame(1, 54 + 500);
+        assert_int_equal(inside, i == MEANWHILE_NOTHING ? 5 : 1);
+    }
+    to_do = (struct net_offload){0};
+    assert_int_equal(ears[3].heard, 0);
+    assert_int_equal(ears[3].port->inside, 0);
+    net_port_close(ears[3].port);
+    net_port_settle(ears[3].port);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -557,6 +612,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_work, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_way_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_storm, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_closed_meanwhile, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,4 @@
-/* links: guest/net/switch.c guest/net/table.c guest/net/finish.c tests/unit/mock_heap.c */
+/* links: guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c tests/unit/mock_heap.c */
 /*
  * A switch whose ports are used by as many threads at once: they send to each other and to all,
  * come, go, and come back in another VLAN. It is built with the thread sanitizer (see Makefile),

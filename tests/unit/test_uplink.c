@@ -1,4 +1,4 @@
-/* links: guest/net/uplink.c guest/net/arp.c guest/net/switch.c guest/net/table.c guest/net/finish.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/net/uplink.c guest/net/arp.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c drivers/net_card.c arch/x86/spinlock.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /* A switch with two VMs and a way out, which is a card that keeps what it sends; and ARP. */
 #include <stdarg.h>
 #include <stddef.h>

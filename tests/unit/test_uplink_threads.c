@@ -1,4 +1,4 @@
-/* links: guest/net/uplink.c guest/net/switch.c guest/net/table.c guest/net/finish.c drivers/net_card.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
+/* links: guest/net/uplink.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c drivers/net_card.c arch/x86/lib/log.c arch/x86/lib/format.c tests/unit/mock_heap.c */
 /*
  * A switch with a way out, by threads: some are VMs that send out and to each other, one is
  * processor 0, which takes what comes, looks after the card, and resets it, as it hangs now and

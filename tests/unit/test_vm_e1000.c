@@ -1,4 +1,4 @@
-/* links: guest/devices/e1000/card.c guest/devices/e1000/interrupts.c guest/devices/e1000/statistics.c guest/devices/e1000/send.c guest/devices/e1000/receive.c guest/devices/e1000/chip.c guest/devices/network.c guest/net/switch.c guest/net/table.c guest/net/finish.c guest/config/net.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/devices/e1000/card.c guest/devices/e1000/interrupts.c guest/devices/e1000/statistics.c guest/devices/e1000/send.c guest/devices/e1000/receive.c guest/devices/e1000/chip.c guest/devices/network.c guest/net/switch.c guest/net/lane.c guest/net/table.c guest/net/finish.c guest/config/net.c guest/config/config_text.c arch/x86/lib/format.c guest/board/pci.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* A VM's 82540EM, with a driver that does as the manual says, and one that lies. */
 #include <stdarg.h>
 #include <stddef.h>

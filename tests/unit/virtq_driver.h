@@ -11,6 +11,12 @@
 
 #define DRIVER_SIZE 16 /* descriptors of the ring */
 
+/* How it reads and writes them. */
+#ifndef DRIVER_READ
+#define DRIVER_READ(data, from, size) memcpy(data, from, size)
+#define DRIVER_WRITE(to, data, size)  memcpy(to, data, size)
+#endif
+
 struct driver_segment {
     uint64_t gpa;
     uint32_t length;
@@ -31,14 +37,14 @@ struct driver {
 
 static void driver_put(struct driver *v, uint64_t gpa, uint64_t value, unsigned size)
 {
-    memcpy(v->board->memory + gpa, &value, size);
+    DRIVER_WRITE(v->board->memory + gpa, &value, size);
 }
 
 static uint64_t driver_get(struct driver *v, uint64_t gpa, unsigned size)
 {
     uint64_t value = 0;
 
-    memcpy(&value, v->board->memory + gpa, size);
+    DRIVER_READ(&value, v->board->memory + gpa, size);
     return value;
 }
 

@@ -3,33 +3,34 @@
 #include "arch/x86/lib/string.h"
 #include "guest/board/class.h"
 #include "guest/devices/virtio/net.h"
-#include "guest/devices/virtio/net_card.h"
+#include "guest/devices/virtio/net_pairs.h"
 #include "guest/net/finish.h"
+#include "guest/net/lane.h"
 #include "mm/heap.h"
-
-#define TYPE  1
-#define CLASS 0x020000 /* PCI: an Ethernet controller */
-
-#define AT_ONCE 64u         /* frames, or requests of the control queue, before the timer comes */
-#define WORK    (256 * KIB) /* and bytes that are copied */
 
 _Static_assert(sizeof(struct card_header) == 12, "Virtio: struct virtio_net_hdr");
 _Static_assert(sizeof(struct card_config) <= VIRTIO_CONFIG_SIZE, "Virtio: virtio_net_config");
 
-/* --- a frame of the driver's --- */
+/*
+ * --- a frame of the driver's ---
+ *
+ * pair: ONE_PAIR, or which of several; a constant where there is one.
+ */
+#define ONE_PAIR (-1)
 
 /* The chain's readable part from offset on, as pieces behind the first one. */
-static bool gather(struct card *n, uint64_t offset)
+CARD_INLINE bool gather(struct card *n, struct card_sender *s, uint64_t offset)
 {
-    for (unsigned i = 0; i < n->chain.readable; i++)
-        if (!network_add(&n->out, &n->virtio.dev, n->chain.segment[i].gpa,
-                         n->chain.segment[i].length, &offset))
+    for (unsigned i = 0; i < s->chain.readable; i++)
+        if (!network_add(&s->out, &n->virtio.dev, s->chain.segment[i].gpa,
+                         s->chain.segment[i].length, &offset))
             return false;
     return true;
 }
 
 /* What the header says is left to do; false: that cannot be. */
-static bool read_header(const struct card *n, const struct card_header *h, struct net_offload *o)
+CARD_INLINE bool read_header(const struct card *n, const struct card_header *h,
+                             struct net_offload *o)
 {
     uint64_t agreed = n->virtio.accepted;
     uint32_t field = (uint32_t)h->csum_start + h->csum_offset;
@@ -54,84 +55,125 @@ static bool read_header(const struct card *n, const struct card_header *h, struc
     return true;
 }
 
+CARD_INLINE uint64_t hand_over(struct card *n, struct card_sender *s, const struct net_frame *f,
+                               int pair)
+{
+    if (pair == ONE_PAIR)
+        return net_port_send(s->port, f);
+    card_pairs_learn(n, (unsigned)pair, f);
+    return net_lane_send(s->port, f);
+}
+
 /* Send what the chain holds: how much work that was. */
-static uint64_t send_frame(struct card *n, const struct card_header *h, uint64_t length)
+CARD_INLINE uint64_t send_frame(struct card *n, struct card_sender *s, struct virtq *q,
+                                const struct card_header *h, uint64_t length, int pair)
 {
     uint32_t first = (uint32_t)MIN(length, NET_HEAD);
     struct net_frame f = {
-        .piece = n->out.piece, .length = (uint32_t)length, .scratch = n->out.scratch};
+        .piece = s->out.piece, .length = (uint32_t)length, .scratch = s->out.scratch};
     uint64_t work = 0;
 
-    n->out.piece[0] = (struct net_piece){n->out.head, first};
+    s->out.piece[0] = (struct net_piece){s->out.head, first};
     if (length > NET_MAX_FRAME)
-        net_port_refuse(n->port, NET_DROP_LONG);
+        net_port_refuse(s->port, NET_DROP_LONG);
     else if (length == 0)
-        net_port_refuse(n->port, NET_DROP_SHORT);
-    else if (!virtq_read(&n->virtio.queue[CARD_SEND], &n->chain, sizeof(*h), n->out.head, first) ||
-             !gather(n, sizeof(*h) + first) || !read_header(n, h, &f.offload) ||
+        net_port_refuse(s->port, NET_DROP_SHORT);
+    else if (!virtq_read(q, &s->chain, sizeof(*h), s->out.head, first) ||
+             !gather(n, s, sizeof(*h) + first) || !read_header(n, h, &f.offload) ||
              !net_offload_good(&f))
-        net_port_refuse(n->port, NET_DROP_MALFORMED);
+        net_port_refuse(s->port, NET_DROP_MALFORMED);
     else {
-        f.count = n->out.pins + 1;
-        work = net_port_send(n->port, &f);
+        f.count = s->out.pins + 1;
+        work = hand_over(n, s, &f, pair);
     }
-    network_unpin(&n->out, &n->virtio.dev);
+    network_unpin(&s->out, &n->virtio.dev);
     return work;
 }
 
 /* The chain that was taken last. False: it has no header. */
-static bool send_chain(struct card *n)
+CARD_INLINE bool send_chain(struct card *n, struct card_sender *s, struct virtq *q, int pair)
 {
-    struct virtq *q = &n->virtio.queue[CARD_SEND];
     struct card_header h;
     uint64_t length = 0, work;
 
-    if (!virtq_read(q, &n->chain, 0, &h, sizeof(h)))
+    if (!virtq_read(q, &s->chain, 0, &h, sizeof(h)))
         return false;
-    for (unsigned i = 0; i < n->chain.readable; i++)
-        length += n->chain.segment[i].length;
-    work = send_frame(n, &h, length - sizeof(h));
-    n->work -= MIN(n->work, work);
-    virtq_return(q, &n->chain, 0);
+    for (unsigned i = 0; i < s->chain.readable; i++)
+        length += s->chain.segment[i].length;
+    work = send_frame(n, s, q, &h, length - sizeof(h), pair);
+    s->work -= MIN(s->work, work);
+    virtq_return(q, &s->chain, 0);
     return true;
 }
 
 /* --- queues --- */
 
-static bool may_go_on(const struct card *n, unsigned queue)
+/* Ticks until it may send, by its rate. */
+CARD_INLINE uint64_t wait_of(const struct card_sender *s, int pair)
 {
-    return n->left > 0 && (queue == CARD_CONTROL || (n->work > 0 && net_port_wait(n->port) == 0));
+    return pair == ONE_PAIR ? net_port_wait(s->port) : net_lane_wait(s->port);
+}
+
+CARD_INLINE bool may_go_on(const struct card_sender *s, bool control, int pair)
+{
+    return s->left > 0 && (control || (s->work > 0 && wait_of(s, pair) == 0));
 }
 
 /* What is in that queue, as long as the guest may be kept waiting and its rate allows; the rest
- * later. */
-static void process(struct card *n, unsigned queue)
+ * later. -EBADMSG: it is broken. */
+CARD_INLINE int work_off(struct card *n, struct card_sender *s, struct virtq *q, bool control,
+                         int pair)
 {
-    struct virtq *q = &n->virtio.queue[queue];
     unsigned looks = 0; /* what has been offered may be taken back each time */
     int result = 0;
 
     virtq_silence(q);
     do {
-        while (may_go_on(n, queue) && (result = virtq_next(q, &n->chain)) > 0) {
-            n->left--;
-            if (!(queue == CARD_SEND ? send_chain(n) : card_control(n)))
+        while (may_go_on(s, control, pair) && (result = virtq_next(q, &s->chain)) > 0) {
+            s->left--;
+            if (!(control ? card_control(n, q) : send_chain(n, s, q, pair)))
                 q->broken = true;
         }
         if (result < 0 || q->broken)
             break;
-        if (result > 0 || !may_go_on(n, queue) || looks++ == AT_ONCE) {
-            n->waiting = true;
+        if (result > 0 || !may_go_on(s, control, pair) || looks++ == CARD_AT_ONCE) {
+            s->waiting = true;
             break;
         }
     } while (virtq_listen(q));
+    return result;
+}
+
+bool card_send(struct card *n, struct card_sender *s, unsigned pair)
+{
+    struct virtq *q = &n->virtio.queue[card_sends(pair)];
+    int result = work_off(n, s, q, false, (int)pair);
+
+    net_port_sent(s->port);
+    return result >= 0 && !q->broken;
+}
+
+bool card_ask(struct card *n, struct virtq *q)
+{
+    return work_off(n, &n->sender, q, true, ONE_PAIR) >= 0 && !q->broken;
+}
+
+void card_break(struct card *n)
+{
+    virtio_broken(&n->virtio);
+    net_port_close(n->port);
+}
+
+static void process(struct card *n, unsigned queue)
+{
+    struct virtq *q = &n->virtio.queue[queue];
+    int result = work_off(n, &n->sender, q, queue == CARD_CONTROL, ONE_PAIR);
+
     if (queue == CARD_SEND)
         net_port_sent(n->port);
     virtio_returned(&n->virtio, queue);
-    if (result < 0 || q->broken) {
-        virtio_broken(&n->virtio);
-        net_port_close(n->port);
-    }
+    if (result < 0 || q->broken)
+        card_break(n);
 }
 
 /* However often the guest asks for it in one exit, what it may keep the processor busy with is
@@ -139,9 +181,9 @@ static void process(struct card *n, unsigned queue)
 static void look_again(struct card *n)
 {
     struct device *d = &n->virtio.dev;
-    bool rests = n->left > 0 && n->work > 0; /* for its rate alone */
+    bool rests = n->sender.left > 0 && n->sender.work > 0; /* for its rate alone */
 
-    if (n->waiting)
+    if (n->sender.waiting)
         device_timer_set(d, CARD_TIMER_GO_ON, device_now(d) + (rests ? net_port_wait(n->port) : 0));
 }
 
@@ -166,18 +208,19 @@ static void notify(struct virtio *v, unsigned queue)
         open_port(n);
         return;
     }
-    if (!n->waiting || queue == CARD_CONTROL) /* whose driver stands still until it has answers */
+    if (!n->sender.waiting ||
+        queue == CARD_CONTROL) /* whose driver stands still until it has answers */
         process(n, queue);
     look_again(n);
 }
 
 static void go_on(struct card *n)
 {
-    n->left = AT_ONCE;
-    n->work = WORK;
-    if (!n->waiting)
+    n->sender.left = CARD_AT_ONCE;
+    n->sender.work = CARD_WORK;
+    if (!n->sender.waiting)
         return;
-    n->waiting = false;
+    n->sender.waiting = false;
     for (unsigned queue = CARD_SEND; queue <= CARD_CONTROL; queue++)
         if (is_on(n, queue))
             process(n, queue);
@@ -203,7 +246,7 @@ static bool is_told(struct card *n)
 }
 
 /* Whoever comes back may have been forgotten: "Gratuitous Packet Sending". */
-static void follow_link(struct card *n)
+void card_follow_link(struct card *n)
 {
     bool announce = n->virtio.accepted & F_GUEST_ANNOUNCE;
 
@@ -222,8 +265,15 @@ static void timer(struct device *d, unsigned number, uint64_t now)
         return;
     }
     card_tell(n);
-    follow_link(n);
+    card_follow_link(n);
     open_port(n); /* which is closed since idle() or load() */
+}
+
+void card_wipe(struct card *n)
+{
+    memcpy(n->virtio.config, n->port->what.mac, NET_MAC);
+    card_filter_init(n);
+    set_link(n, net_port_plugged(n->port) ? STATUS_LINK_UP : 0);
 }
 
 static void stop(struct virtio *v)
@@ -231,12 +281,10 @@ static void stop(struct virtio *v)
     struct card *n = card_of(&v->dev);
 
     net_port_close(n->port); /* nothing of the receive queue is used from now on */
-    n->starved = n->arrived = false;
-    memcpy(v->config, n->port->what.mac, NET_MAC);
-    card_filter_init(n);
-    set_link(n, net_port_plugged(n->port) ? STATUS_LINK_UP : 0);
+    n->receiver.starved = n->receiver.arrived = false;
+    card_wipe(n);
     __atomic_store_n(&n->pending, 0, __ATOMIC_SEQ_CST);
-    n->waiting = false;
+    n->sender.waiting = false;
     device_timer_set(&v->dev, CARD_TIMER_GO_ON, TIMER_OFF);
     device_timer_set(&v->dev, CARD_TIMER_TELL, TIMER_OFF);
 }
@@ -248,8 +296,8 @@ static bool nothing_under_way(struct virtio *v)
 }
 
 static const struct virtio_ops net_ops = {
-    .type = TYPE,
-    .class = CLASS,
+    .type = CARD_TYPE,
+    .class = CARD_CLASS,
     .notify = notify,
     .stop = stop,
     .idle = nothing_under_way,
@@ -270,22 +318,17 @@ static bool idle(struct device *d, bool over)
     return virtio_idle(d, over);
 }
 
-static void save(struct device *d, struct state_writer *w)
+void card_save(const struct card *n, struct state_writer *w)
 {
-    const struct card *n = card_of(d);
-
-    virtio_save(d, w);
     state_put(w, n->virtio.config, sizeof(struct card_config));
     state_put(w, &n->filter, sizeof(n->filter));
-    state_put_u8(w, n->waiting);
 }
 
-static int load(struct device *d, struct state_reader *r)
+int card_load(struct card *n, struct state_reader *r)
 {
-    struct card *n = card_of(d);
     uint8_t config[sizeof(struct card_config)];
     struct card_filter *f = &n->filter;
-    int error = virtio_load(d, r);
+    int error = 0;
 
     state_get(r, config, sizeof(config));
     state_get(r, f, sizeof(*f));
@@ -298,7 +341,26 @@ static int load(struct device *d, struct state_reader *r)
     else
         memcpy(f->mac, n->virtio.config, NET_MAC);
     set_link(n, config[offsetof(struct card_config, status)] & (STATUS_LINK_UP | STATUS_ANNOUNCE));
-    n->waiting = state_get_u8(r) & 1; /* its timer is the bus's to load */
+    return error;
+}
+
+static void save(struct device *d, struct state_writer *w)
+{
+    const struct card *n = card_of(d);
+
+    virtio_save(d, w);
+    card_save(n, w);
+    state_put_u8(w, n->sender.waiting);
+}
+
+static int load(struct device *d, struct state_reader *r)
+{
+    struct card *n = card_of(d);
+    int error = virtio_load(d, r);
+
+    if (card_load(n, r) < 0)
+        error = -EBADMSG;
+    n->sender.waiting = state_get_u8(r) & 1; /* its timer is the bus's to load */
     /* Frames come when the guest goes on: what is loaded behind this one takes interrupts away. */
     if (error == 0)
         device_timer_soon(d, CARD_TIMER_TELL);
@@ -306,7 +368,7 @@ static int load(struct device *d, struct state_reader *r)
 }
 
 static const struct device_ops device_ops = {
-    .name = "virtio-net",
+    .name = CARD_NAME,
     .version = 2,
     .mmio_read = virtio_mmio_read,
     .mmio_write = virtio_mmio_write,
@@ -324,7 +386,7 @@ void virtio_net_plug(struct device *d, bool in)
     device_lock(d);
     if (net_port_plugged(n->port) != in) {
         net_port_plug(n->port, in);
-        follow_link(n);
+        card_follow_link(n);
     }
     device_unlock(d);
 }
@@ -332,51 +394,60 @@ void virtio_net_plug(struct device *d, bool in)
 static void fill_config(struct card *n, const struct net_switch *on,
                         const struct net_port_setup *what)
 {
-    struct card_config c = {
-        .status = STATUS_LINK_UP, .max_queue_pairs = 1, .mtu = (uint16_t)on->mtu};
+    struct card_config c = {.status = STATUS_LINK_UP,
+                            .max_queue_pairs = (uint16_t)MAX(what->pairs, 1),
+                            .mtu = (uint16_t)on->mtu};
     struct virtio *v = &n->virtio;
 
     v->offered = VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_INDIRECT_DESC |
                  VIRTIO_F_EVENT_IDX | F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO4 |
                  F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF |
                  F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_CTRL_RX_EXTRA |
-                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR | F_CTRL_OFFLOADS;
+                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR | F_CTRL_OFFLOADS |
+                 (what->pairs > 1 ? F_MQ : 0);
     memcpy(c.mac, what->mac, NET_MAC);
     memcpy(v->config, &c, sizeof(c));
     v->config_size = sizeof(c);
 }
 
-static int plug_in(struct card *n, struct device_setup *s)
+/* As much as its kind takes beside the rest; with the port there. */
+static int prepare(struct card *n, unsigned pairs)
 {
-    struct net_port_setup what = {.ops = &card_port_ops, .owner = n};
-    struct net_switch *on;
-    int error = network_attach(s, &what, &on, &n->port);
+    card_filter_init(n);
+    n->sender.left = CARD_AT_ONCE;
+    n->sender.work = CARD_WORK;
+    n->sender.port = n->port;
+    if (pairs > 1)
+        return card_pairs_create(n, pairs);
+    n->virtio.ops = &net_ops;
+    n->virtio.queue_count = CARD_QUEUES;
+    n->sender.out.scratch = heap_alloc(NET_MAX_FRAME);
+    return n->sender.out.scratch ? 0 : -ENOMEM;
+}
 
-    n->any_mac = what.any_mac;
-    if (error == 0)
-        fill_config(n, on, &what);
-    return error;
+static void give_back(struct card *n)
+{
+    net_port_detach(n->port);
+    card_pairs_destroy(n);
+    heap_free(n->sender.out.scratch);
 }
 
 static int create(struct device *d, struct device_setup *s)
 {
     struct card *n = card_of(d);
-    int error;
+    struct net_port_setup what = {.ops = &card_port_ops, .owner = n};
+    struct net_switch *on;
+    int error = network_attach(s, &what, &on, &n->port);
 
-    n->out.scratch = heap_alloc(NET_MAX_FRAME);
-    error = n->out.scratch ? plug_in(n, s) : -ENOMEM;
-    if (error == 0) {
-        n->left = AT_ONCE;
-        n->work = WORK;
-        n->virtio.ops = &net_ops;
-        n->virtio.queue_count = CARD_QUEUES;
-        card_filter_init(n);
-        error = virtio_attach(&n->virtio, s->pci);
-        if (error < 0)
-            net_port_detach(n->port);
-    }
     if (error < 0)
-        heap_free(n->out.scratch);
+        return error;
+    n->any_mac = what.any_mac;
+    fill_config(n, on, &what);
+    error = prepare(n, what.pairs);
+    if (error == 0)
+        error = virtio_attach(&n->virtio, s->pci);
+    if (error < 0)
+        give_back(n);
     return error;
 }
 
@@ -385,8 +456,7 @@ static void destroy(struct device *d)
     struct card *n = card_of(d);
 
     virtio_end(&n->virtio);
-    net_port_detach(n->port);
-    heap_free(n->out.scratch);
+    give_back(n);
 }
 
 static int check(const char *text, size_t length, char *error)

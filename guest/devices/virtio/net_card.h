@@ -1,14 +1,21 @@
 /*
- * virtio-net (Virtio 1.2, "Network Device"): what its three files share. net.c has its life and
- * sends, net_receive.c takes what comes, net_control.c does what its control queue asks.
+ * virtio-net (Virtio 1.2, "Network Device"): what its files share. net.c has its life and sends,
+ * net_receive.c takes what comes, net_control.c does what its control queue asks. A card with
+ * several pairs of queues has a life of its own, in net_pairs.c: what that does with one queue is
+ * in the other files, as functions that are always inlined where a card with one pair uses them.
  *
  * The queue of receive buffers is under the lock of the card's port, with which senders come; the
- * rest is under the card's own. Who has both has taken the port's last.
+ * rest is under the card's own. Who has both has taken the port's last. With several pairs the
+ * queues are under neither: see net_pairs.h.
  */
 #pragma once
 
 #include "guest/devices/network.h"
 #include "guest/devices/virtio/virtio.h"
+
+#define CARD_TYPE  1
+#define CARD_CLASS 0x020000 /* PCI: an Ethernet controller */
+#define CARD_NAME  "virtio-net"
 
 enum { CARD_RECEIVE, CARD_SEND, CARD_CONTROL, CARD_QUEUES };
 enum { CARD_TIMER_GO_ON, CARD_TIMER_TELL };
@@ -32,6 +39,7 @@ enum { CARD_TIMER_GO_ON, CARD_TIMER_TELL };
 #define F_CTRL_VLAN      BIT(19)
 #define F_CTRL_RX_EXTRA  BIT(20)
 #define F_GUEST_ANNOUNCE BIT(21)
+#define F_MQ             BIT(22)
 #define F_CTRL_MAC_ADDR  BIT(23)
 
 /* What others may leave to the driver. */
@@ -78,26 +86,42 @@ struct card_filter {
 };
 _Static_assert(sizeof(struct card_filter) == 8 + 512 + 10 + 96 * NET_MAC + 6, "no padding");
 
-struct card {
-    struct virtio virtio; /* first */
-    struct net_port *port;
-    bool any_mac;
+#define CARD_AT_ONCE 64u         /* frames, or requests, before the timer comes */
+#define CARD_WORK    (256 * KIB) /* and bytes that are copied */
 
-    /* Sending. */
+/* A queue of what the driver sends, or asks. */
+struct card_sender {
+    struct net_port *port;
     bool waiting;  /* there is something to send, or to be asked, when the timer comes */
     uint32_t left; /* frames and requests that may be looked at before that, */
     uint64_t work; /* and bytes copied */
     struct virtq_chain chain;
     struct network_frame out;
+};
 
-    /* Receiving: with the port's lock held. */
-    struct card_filter filter;
+/* A queue of buffers for what comes. */
+struct card_receiver {
     bool starved; /* the driver will say when there are buffers again */
     bool arrived; /* frames of which it has not been told */
     struct virtq_chain buffer;
+};
+
+struct card {
+    struct virtio virtio; /* first */
+    struct net_port *port;
+    bool any_mac;
+
+    struct card_sender sender; /* with several pairs: for the control queue alone */
+
+    struct card_filter filter;     /* with the port's lock held, */
+    struct card_receiver receiver; /* and this, where there is one pair */
 
     uint8_t pending; /* CARD_TELL_: for who has the card's lock; atomic */
+
+    struct card_pairs *pairs; /* NULL: there is one; see net_pairs.h */
 };
+
+#define CARD_INLINE static inline __attribute__((always_inline))
 
 #define CARD_TELL_ARRIVED BIT(0)
 #define CARD_TELL_BROKEN  BIT(1)
@@ -119,10 +143,33 @@ void card_refilled(struct card *n);
 void card_tell(struct card *n);
 /* The same, for frames whose sender has not come to say that he is done. */
 void card_settle(struct card *n);
+/* For several pairs. Whether the driver wants a frame that is offered; with the port's lock held.
+ */
+bool card_wants(const struct card *n, const struct net_frame *f);
+/* Into the buffers of that queue, which nobody else uses. */
+enum net_drop card_put(struct card *n, struct card_receiver *r, struct virtq *q,
+                       const struct net_frame *f);
 
 /* --- net_control.c --- */
 
 /* As after reset. */
 void card_filter_init(struct card *n);
-/* Carry out the request in n->chain, and give it back. False: it has no place for an answer. */
-bool card_control(struct card *n);
+/* Carry out the request in n->sender.chain, which is that queue's, and give it back. False: it has
+ * no place for an answer. */
+bool card_control(struct card *n, struct virtq *q);
+
+/* --- net.c, for several pairs --- */
+
+/* What is in that queue, or in the control queue, as net.c does it for one pair; but what has been
+ * given back is not told. False: the queue is broken. */
+bool card_send(struct card *n, struct card_sender *s, unsigned pair);
+bool card_ask(struct card *n, struct virtq *q);
+/* A queue is broken: the card is of no use any more. */
+void card_break(struct card *n);
+/* The card's cable may be another one than its driver has been told. */
+void card_follow_link(struct card *n);
+/* What reset leaves of all that is not a queue's. */
+void card_wipe(struct card *n);
+/* What is saved of it, but for its queues. load: 0 or -EBADMSG. */
+void card_save(const struct card *n, struct state_writer *w);
+int card_load(struct card *n, struct state_reader *r) MUST_CHECK;

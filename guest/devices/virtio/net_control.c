@@ -1,12 +1,13 @@
 /* virtio-net: "Control Virtqueue" of Virtio 1.2. See net_card.h; with the card's lock held. */
 #include "arch/x86/lib/string.h"
-#include "guest/devices/virtio/net_card.h"
+#include "guest/devices/virtio/net_pairs.h"
 
 enum { ACK_OK, ACK_ERR };
-enum { CLASS_RX, CLASS_MAC, CLASS_VLAN, CLASS_ANNOUNCE, CLASS_OFFLOADS = 5 };
+enum { CLASS_RX, CLASS_MAC, CLASS_VLAN, CLASS_ANNOUNCE, CLASS_MQ, CLASS_OFFLOADS };
 enum { MAC_TABLE_SET, MAC_ADDR_SET };
 enum { VLAN_ADD, VLAN_DEL };
 enum { ANNOUNCE_ACK };
+enum { PAIRS_SET };
 enum { OFFLOADS_SET };
 #define RX_COMMANDS 6u /* their bits are HEAR_, in this order */
 #define RX_PLAIN    2u /* so many without VIRTIO_NET_F_CTRL_RX_EXTRA */
@@ -20,10 +21,12 @@ static bool agreed(const struct card *n, uint64_t feature)
     return n->virtio.accepted & feature;
 }
 
+/* Of the request, behind the command. (Which queue it is of does not matter: all of them are of the
+ * same memory.) */
 static bool get(const struct card *n, uint64_t offset, void *data, size_t size)
 {
-    return virtq_read(&n->virtio.queue[CARD_CONTROL], &n->chain, sizeof(struct command) + offset,
-                      data, size);
+    return virtq_read(&n->virtio.queue[CARD_CONTROL], &n->sender.chain,
+                      sizeof(struct command) + offset, data, size);
 }
 
 void card_filter_init(struct card *n)
@@ -108,6 +111,14 @@ static bool announced(struct card *n)
     return true;
 }
 
+/* "Automatic receive steering in multiqueue mode": how many pairs the driver uses from now on. */
+static bool set_pairs(struct card *n, uint8_t command)
+{
+    uint16_t pairs;
+
+    return command == PAIRS_SET && get(n, 0, &pairs, sizeof(pairs)) && card_pairs_set(n, pairs);
+}
+
 /* "Offloads State Configuration": what is left to the driver of what comes from now on. */
 static bool set_offloads(struct card *n, uint8_t command)
 {
@@ -135,6 +146,8 @@ static bool carry_out(struct card *n, const struct command *c)
         return agreed(n, F_CTRL_VLAN) && set_vlan(n, c->command);
     case CLASS_ANNOUNCE:
         return agreed(n, F_GUEST_ANNOUNCE) && c->command == ANNOUNCE_ACK && announced(n);
+    case CLASS_MQ:
+        return agreed(n, F_MQ) && set_pairs(n, c->command);
     case CLASS_OFFLOADS:
         return agreed(n, F_CTRL_OFFLOADS) && set_offloads(n, c->command);
     default:
@@ -142,21 +155,20 @@ static bool carry_out(struct card *n, const struct command *c)
     }
 }
 
-bool card_control(struct card *n)
+bool card_control(struct card *n, struct virtq *q)
 {
-    const struct virtq_chain *c = &n->chain;
+    const struct virtq_chain *c = &n->sender.chain;
     struct command command;
     uint8_t ack = ACK_ERR;
 
     if (c->readable == c->count)
         return false;
     net_port_lock(n->port);
-    if (virtq_read(&n->virtio.queue[CARD_CONTROL], c, 0, &command, sizeof(command)) &&
-        carry_out(n, &command))
+    if (virtq_read(q, c, 0, &command, sizeof(command)) && carry_out(n, &command))
         ack = ACK_OK;
     net_port_unlock(n->port);
     if (device_memory_write(&n->virtio.dev, c->segment[c->readable].gpa, &ack, 1) < 0)
         return false;
-    virtq_return(&n->virtio.queue[CARD_CONTROL], c, 1);
+    virtq_return(q, c, 1);
     return true;
 }

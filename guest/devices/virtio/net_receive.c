@@ -52,7 +52,7 @@ static bool wants_vlan(const struct card *n, const uint8_t *head, uint32_t lengt
     return vid == 0 || (n->filter.vlans[vid / 64] >> vid % 64 & 1);
 }
 
-static bool wants(const struct card *n, const struct net_frame *f)
+CARD_INLINE bool wants(const struct card *n, const struct net_frame *f)
 {
     const uint8_t *head = f->piece[0].data;
 
@@ -72,7 +72,7 @@ struct source {
     uint64_t count_at[2]; /* gpa of num_buffers' two bytes */
 };
 
-static void make_header(struct source *s)
+CARD_INLINE void make_header(struct source *s)
 {
     const struct net_offload *o = &s->frame->offload;
     struct card_header *h = &s->header;
@@ -92,7 +92,7 @@ static void make_header(struct source *s)
 }
 
 /* As much as goes from that address on. */
-static bool copy(struct card *n, struct source *s, uint64_t gpa, uint32_t room)
+CARD_INLINE bool copy(struct card *n, struct source *s, uint64_t gpa, uint32_t room)
 {
     while (room > 0 && s->left > 0) {
         const struct net_piece *p = s->piece ? &s->frame->piece[s->piece - 1] : NULL;
@@ -128,16 +128,16 @@ static uint64_t room_in(const struct virtq_chain *c)
 }
 
 /* The next chain, filled. */
-static enum net_drop fill(struct card *n, struct source *s, struct virtq_done *done)
+CARD_INLINE enum net_drop fill(struct card *n, struct card_receiver *r, struct virtq *q,
+                               struct source *s, struct virtq_done *done)
 {
-    struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
-    struct virtq_chain *c = &n->buffer;
+    struct virtq_chain *c = &r->buffer;
     uint32_t before = s->at;
     int result = virtq_next(q, c);
 
     if (result == 0) { /* what comes in between may be taken away again: it is looked at once */
-        n->starved = !virtq_listen(q);
-        result = n->starved ? 0 : virtq_next(q, c);
+        r->starved = !virtq_listen(q);
+        result = r->starved ? 0 : virtq_next(q, c);
     }
     if (result == 0 && !q->broken)
         return NET_DROP_FULL;
@@ -153,9 +153,9 @@ static enum net_drop fill(struct card *n, struct source *s, struct virtq_done *d
 }
 
 /* All of it, in as many chains as it takes. */
-static enum net_drop put(struct card *n, const struct net_frame *f)
+CARD_INLINE enum net_drop put(struct card *n, struct card_receiver *r, struct virtq *q,
+                              const struct net_frame *f)
 {
-    struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
     struct source s = {.frame = f, .left = (uint32_t)sizeof(s.header) + f->length};
     struct virtq_done done[MOST_CHAINS];
     unsigned chains = 0, seen = 0;
@@ -165,10 +165,10 @@ static enum net_drop put(struct card *n, const struct net_frame *f)
     do {
         if (chains == MOST_CHAINS || seen >= MOST_DESCRIPTORS)
             return NET_DROP_FULL;
-        why = fill(n, &s, &done[chains++]);
+        why = fill(n, r, q, &s, &done[chains++]);
         if (why != NET_TAKEN)
             return why;
-        seen += n->buffer.slots + n->buffer.table;
+        seen += r->buffer.slots + r->buffer.table;
     } while (s.left > 0);
     for (unsigned i = 0; i < 2 && chains > 1; i++) {
         uint8_t byte = i == 0 ? (uint8_t)chains : 0;
@@ -180,26 +180,45 @@ static enum net_drop put(struct card *n, const struct net_frame *f)
     return NET_TAKEN;
 }
 
+/* Where there are buffers, as far as is known. */
+CARD_INLINE enum net_drop try_to_put(struct card *n, struct card_receiver *r, struct virtq *q,
+                                     const struct net_frame *f)
+{
+    struct virtq_mark mark = virtq_mark(q);
+    enum net_drop why;
+
+    if (r->starved)
+        return NET_DROP_FULL;
+    why = put(n, r, q, f);
+    if (why == NET_DROP_FULL)
+        virtq_take_back(q, mark);
+    if (why == NET_DROP_BROKEN)
+        q->broken = true;
+    r->arrived = r->arrived || why == NET_TAKEN;
+    return why;
+}
+
 static enum net_drop receive(void *owner, const struct net_frame *f)
 {
     struct card *n = owner;
     struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
-    struct virtq_mark mark = virtq_mark(q);
-    enum net_drop why;
 
     if (q->broken)
         return NET_DROP_BROKEN;
     if (!wants(n, f))
         return NET_DROP_FILTERED;
-    if (n->starved)
-        return NET_DROP_FULL;
-    why = put(n, f);
-    if (why == NET_DROP_FULL)
-        virtq_take_back(q, mark);
-    if (why == NET_DROP_BROKEN)
-        q->broken = true;
-    n->arrived = n->arrived || why == NET_TAKEN;
-    return why;
+    return try_to_put(n, &n->receiver, q, f);
+}
+
+bool card_wants(const struct card *n, const struct net_frame *f)
+{
+    return wants(n, f);
+}
+
+enum net_drop card_put(struct card *n, struct card_receiver *r, struct virtq *q,
+                       const struct net_frame *f)
+{
+    return q->broken ? NET_DROP_BROKEN : try_to_put(n, r, q, f);
 }
 
 /* --- telling the driver --- */
@@ -210,11 +229,11 @@ static bool look(struct card *n)
     struct virtq *q = &n->virtio.queue[CARD_RECEIVE];
     uint8_t what = 0;
 
-    if (n->arrived && virtq_interrupts(q))
+    if (n->receiver.arrived && virtq_interrupts(q))
         what |= CARD_TELL_ARRIVED;
     if (q->broken)
         what |= CARD_TELL_BROKEN;
-    n->arrived = false;
+    n->receiver.arrived = false;
     if (what)
         __atomic_fetch_or(&n->pending, what, __ATOMIC_SEQ_CST);
     return what != 0;
@@ -253,7 +272,7 @@ const struct net_port_ops card_port_ops = {receive, received};
 void card_refilled(struct card *n)
 {
     net_port_lock(n->port);
-    n->starved = false;
+    n->receiver.starved = false;
     virtq_silence(&n->virtio.queue[CARD_RECEIVE]);
     net_port_unlock(n->port);
 }

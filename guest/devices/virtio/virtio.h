@@ -7,7 +7,7 @@
 #include "guest/board/msix.h"
 #include "guest/devices/virtio/queue.h"
 
-#define VIRTIO_QUEUES      18
+#define VIRTIO_QUEUES      33
 #define VIRTIO_CONFIG_SIZE 64
 
 #define VIRTIO_F_VERSION_1 BIT(32)
