@@ -1,9 +1,10 @@
-/* See finish.h. Field names are those of RFC 791, RFC 8200 and RFC 9293. */
+/* See finish.h. Field names are those of RFC 768, RFC 791, RFC 8200 and RFC 9293. */
 #include "guest/net/finish.h"
 
 #include "arch/x86/lib/string.h"
 
 #define PROTOCOL_TCP 6u
+#define PROTOCOL_UDP 17u
 
 #define IP4_SIZE     20u
 #define IP4_LENGTH   2u
@@ -24,7 +25,13 @@
 #define TCP_FIN      BIT(0)
 #define TCP_PSH      BIT(3)
 #define TCP_CWR      BIT(7)
+
+#define UDP_SIZE     8u
+#define UDP_LENGTH   4u
 #define UDP_CHECKSUM 6u
+
+/* What several use and none is to wait for. */
+#define INLINE inline __attribute__((always_inline))
 
 #define MOST_SEGMENTS 128u /* all the 64 KiB there can be, with the smallest MTU */
 
@@ -63,13 +70,19 @@ static uint16_t fold(uint64_t s)
     return (uint16_t)s;
 }
 
-/* The sum over all from start on, which includes what stands in the field, becomes the field's. A
- * sum of 0 would say that UDP has none. */
-static void complete(uint8_t *data, uint32_t length, uint32_t start, uint32_t field)
+/* What a sum is as a checksum: 0 would say that UDP has none. */
+static INLINE uint16_t checksum_of(uint64_t s, bool udp)
 {
-    uint16_t value = (uint16_t)~fold(sum(data + start, length - start));
+    uint16_t value = (uint16_t)~fold(s);
 
-    put16(data + field, value == 0 && field - start == UDP_CHECKSUM ? 0xffff : value);
+    return value == 0 && udp ? 0xffff : value;
+}
+
+/* The sum over all from start on, which includes what stands in the field, becomes the field's. */
+static INLINE void complete(uint8_t *data, uint32_t length, uint32_t start, uint32_t field)
+{
+    put16(data + field,
+          checksum_of(sum(data + start, length - start), field - start == UDP_CHECKSUM));
 }
 
 /* --- what it is --- */
@@ -88,15 +101,29 @@ static uint32_t find_ip(const uint8_t *head, unsigned *version)
     return at;
 }
 
-static bool good_ip(const uint8_t *ip, unsigned version, uint32_t tcp)
+/* Whether IP of that version is all that is before what begins so many bytes behind it. */
+static INLINE bool good_ip(const uint8_t *ip, unsigned version, uint32_t size, unsigned protocol)
 {
     if (version == 4)
-        return ip[0] >> 4 == 4 && (ip[0] & 15) * 4u == tcp && tcp >= IP4_SIZE &&
-               ip[IP4_PROTOCOL] == PROTOCOL_TCP;
-    return version == 6 && ip[0] >> 4 == 6 && tcp == IP6_SIZE && ip[IP6_NEXT] == PROTOCOL_TCP;
+        return ip[0] >> 4 == 4 && (ip[0] & 15) * 4u == size && size >= IP4_SIZE &&
+               ip[IP4_PROTOCOL] == protocol;
+    return version == 6 && ip[0] >> 4 == 6 && size == IP6_SIZE && ip[IP6_NEXT] == protocol;
 }
 
-static bool good_segments(struct net_frame *f)
+static bool is_udp(const struct net_offload *o)
+{
+    return o->gso >= NET_GSO_UDP4;
+}
+
+/* Of which version of IP what begins there is to be; 0: of none. */
+static unsigned version_of(unsigned gso)
+{
+    static const uint8_t versions[] = {[NET_GSO_TCP4] = 4, [NET_GSO_TCP6] = 6, [NET_GSO_UDP] = 0};
+
+    return versions[gso];
+}
+
+static bool good_tcp(struct net_frame *f)
 {
     struct net_offload *o = &f->offload;
     const uint8_t *head = f->piece[0].data;
@@ -106,11 +133,32 @@ static bool good_segments(struct net_frame *f)
     if (first < NET_ETHER + NET_TAG + IP4_SIZE + TCP_SIZE || !o->checksum || o->segment == 0)
         return false;
     ip = find_ip(head, &version);
-    if (version != (o->gso == NET_GSO_TCP4 ? 4 : 6) || o->start < ip || o->start + TCP_SIZE > first)
+    if (version != version_of(o->gso) || o->start < ip || o->start + TCP_SIZE > first)
         return false;
     o->headers = (uint16_t)(o->start + (head[o->start + TCP_OFFSET] >> 4) * 4u);
-    return good_ip(head + ip, version, o->start - ip) && o->field == o->start + TCP_CHECKSUM &&
-           o->headers >= o->start + TCP_SIZE && o->headers <= first && o->headers < f->length &&
+    return good_ip(head + ip, version, o->start - ip, PROTOCOL_TCP) &&
+           o->field == o->start + TCP_CHECKSUM && o->headers >= o->start + TCP_SIZE &&
+           o->headers <= first && o->headers < f->length &&
+           (f->length - o->headers) / o->segment <= MOST_SEGMENTS;
+}
+
+static bool good_udp(struct net_frame *f)
+{
+    struct net_offload *o = &f->offload;
+    const uint8_t *head = f->piece[0].data;
+    uint32_t first = f->piece[0].length, ip;
+    unsigned version;
+
+    if (first < NET_ETHER + NET_TAG + IP4_SIZE + UDP_SIZE || !o->checksum || o->segment == 0 ||
+        o->ecn)
+        return false;
+    ip = find_ip(head, &version);
+    if (o->start < ip || o->start + UDP_SIZE > first ||
+        !good_ip(head + ip, version, o->start - ip, PROTOCOL_UDP))
+        return false;
+    o->gso = version == 4 ? NET_GSO_UDP4 : NET_GSO_UDP6;
+    o->headers = (uint16_t)(o->start + UDP_SIZE);
+    return o->field == o->start + UDP_CHECKSUM && o->headers < f->length &&
            (f->length - o->headers) / o->segment <= MOST_SEGMENTS;
 }
 
@@ -118,31 +166,42 @@ bool net_offload_good(struct net_frame *f)
 {
     const struct net_offload *o = &f->offload;
 
-    if (o->gso)
-        return good_segments(f);
+    if (o->gso) /* what is to be TCP is not kept waiting */
+        return good_tcp(f) || (is_udp(o) && good_udp(f));
     return !o->checksum ||
            (o->start >= NET_ETHER && o->field >= o->start && o->field + 2u <= f->length);
 }
 
 /* --- segments --- */
 
-/* The addresses' and the protocol's part of TCP's checksum, for so many bytes of it. */
-static uint64_t pseudo_header(const uint8_t *ip, bool four, uint32_t length)
+/* What IP adds to a checksum: addresses, protocol, and how many bytes there are. */
+static uint64_t pseudo_header(const uint8_t *ip, bool four, unsigned protocol, uint32_t length)
 {
     uint64_t s = four ? sum(ip + IP4_SOURCE, 8) : sum(ip + IP6_SOURCE, 32);
 
-    return s + PROTOCOL_TCP + length;
+    return s + protocol + length;
 }
 
-/* head: a copy of the headers of all; number: of the segment, which has so many bytes. */
-static void fix_headers(const struct net_offload *o, uint8_t *head, uint32_t number, uint32_t size,
-                        bool last)
+static void fix_tcp(const struct net_offload *o, uint8_t *tcp, uint32_t number, bool last)
 {
-    unsigned version;
-    uint32_t at = find_ip(head, &version), length = o->headers - at + size;
-    uint8_t *ip = head + at, *tcp = head + o->start;
+    put32(tcp + TCP_SEQUENCE, get32(tcp + TCP_SEQUENCE) + number * o->segment);
+    if (!last)
+        tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
+    if (number > 0)
+        tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
+}
 
-    if (o->gso == NET_GSO_TCP4) {
+/* head: a copy of the headers of all, with IP at `at`; number: of the segment, which has so many
+ * bytes. The checksum is the pseudo header's alone. */
+static void fix_headers(const struct net_offload *o, uint8_t *head, uint32_t at, uint32_t number,
+                        uint32_t size, bool last)
+{
+    uint32_t length = o->headers - at + size;
+    bool four = o->gso == NET_GSO_TCP4 || o->gso == NET_GSO_UDP4;
+    unsigned protocol = PROTOCOL_TCP;
+    uint8_t *ip = head + at;
+
+    if (four) {
         put16(ip + IP4_LENGTH, length);
         put16(ip + IP4_ID, net_get16(ip + IP4_ID) + number);
         put16(ip + IP4_CHECKSUM, 0);
@@ -150,13 +209,14 @@ static void fix_headers(const struct net_offload *o, uint8_t *head, uint32_t num
     } else {
         put16(ip + IP6_LENGTH, length - IP6_SIZE);
     }
-    put32(tcp + TCP_SEQUENCE, get32(tcp + TCP_SEQUENCE) + number * o->segment);
-    if (!last)
-        tcp[TCP_FLAGS] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-    if (number > 0)
-        tcp[TCP_FLAGS] &= (uint8_t)~TCP_CWR;
-    put16(tcp + TCP_CHECKSUM,
-          fold(pseudo_header(ip, o->gso == NET_GSO_TCP4, o->headers - o->start + size)));
+    length = o->headers - o->start + size;
+    if (is_udp(o)) {
+        protocol = PROTOCOL_UDP;
+        put16(head + o->start + UDP_LENGTH, length);
+    } else {
+        fix_tcp(o, head + o->start, number, last);
+    }
+    put16(head + o->field, fold(pseudo_header(ip, four, protocol, length)));
 }
 
 /* What is in f->scratch, all of it, in pieces of a header and payload. */
@@ -164,8 +224,10 @@ static void cut(const struct net_frame *f, unsigned can,
                 bool (*emit)(void *context, const struct net_frame *f), void *context)
 {
     const struct net_offload *o = &f->offload;
-    uint32_t at = o->headers, size;
+    uint32_t at = o->headers, size, ip;
+    unsigned version;
 
+    ip = find_ip(f->scratch, &version);
     for (uint32_t number = 0; at < f->length; number++, at += size) {
         uint8_t head[NET_HEAD];
         struct net_piece piece[2] = {{head, o->headers}};
@@ -173,13 +235,13 @@ static void cut(const struct net_frame *f, unsigned can,
 
         size = MIN(o->segment, f->length - at);
         memcpy(head, f->scratch, o->headers);
-        fix_headers(o, head, number, size, at + size == f->length);
+        fix_headers(o, head, ip, number, size, at + size == f->length);
         if (can & NET_CAN_CHECKSUM) {
             part.offload =
                 (struct net_offload){.checksum = true, .start = o->start, .field = o->field};
         } else {
             uint64_t s = sum(head + o->start, o->headers - o->start);
-            put16(head + o->field, (uint16_t)~fold(s + sum(f->scratch + at, size)));
+            put16(head + o->field, checksum_of(s + sum(f->scratch + at, size), is_udp(o)));
         }
         piece[1] = (struct net_piece){f->scratch + at, size};
         part.length = o->headers + size;

@@ -11,7 +11,7 @@
 #define NET_ETHER     14u /* two addresses and a type */
 #define NET_TAG       4u  /* IEEE 802.1Q */
 #define NET_MAX_FRAME (65535u + NET_ETHER + NET_TAG)
-#define NET_HEAD      192u /* Ethernet, a tag, IP and TCP with all their options */
+#define NET_HEAD      192u /* Ethernet, a tag, IP and TCP or UDP with all their options */
 #define NET_NAME      31
 
 /* What a frame's type says of what is behind it; a tag stands in front of another type. */
@@ -23,12 +23,19 @@
 #define NET_TYPE_SERVICE 0x88a8u
 #define NET_VID_MASK     0xfffu /* of a tag: the VLAN */
 
-enum net_gso { NET_GSO_NONE, NET_GSO_TCP4, NET_GSO_TCP6 };
+enum net_gso {
+    NET_GSO_NONE,
+    NET_GSO_TCP4,
+    NET_GSO_TCP6,
+    NET_GSO_UDP4,
+    NET_GSO_UDP6,
+    NET_GSO_UDP, /* either: net_offload_good() says which */
+};
 
 /* What the sender has left to others: in bytes from the frame's start. */
 struct net_offload {
     uint8_t gso;      /* enum net_gso: it is to be cut into segments; then checksum is set */
-    bool ecn;         /* and its CWR is the first segment's */
+    bool ecn;         /* of TCP: and its CWR is the first segment's */
     bool checksum;    /* the sum from `start` to the end is to be added to the field at: */
     uint16_t start;   /* where the layer that has the checksum begins */
     uint16_t field;   /* where its checksum stands */
@@ -41,6 +48,8 @@ struct net_offload {
 #define NET_CAN_TCP4     BIT(1)
 #define NET_CAN_TCP6     BIT(2)
 #define NET_CAN_ECN      BIT(3)
+#define NET_CAN_UDP4     BIT(4)
+#define NET_CAN_UDP6     BIT(5)
 
 /*
  * The first piece is memory that nobody changes: it has the first NET_HEAD bytes, or all of a
@@ -54,14 +63,18 @@ struct net_frame {
     uint8_t *scratch; /* NET_MAX_FRAME bytes of the sender's, for who has to finish it */
 };
 
+/* Segments behind the first one, of what is to be cut. */
+static inline uint32_t net_frame_more(const struct net_frame *f)
+{
+    return (f->length - f->offload.headers - 1) / f->offload.segment;
+}
+
 /* Bytes that a rate counts: of what is to be cut each segment has the headers. */
 static inline uint64_t net_frame_bytes(const struct net_frame *f)
 {
-    const struct net_offload *o = &f->offload;
-
-    if (!o->gso)
+    if (!f->offload.gso)
         return f->length;
-    return f->length + (uint64_t)((f->length - o->headers - 1) / o->segment) * o->headers;
+    return f->length + (uint64_t)net_frame_more(f) * f->offload.headers;
 }
 
 /* Why a frame came to nothing: X(symbol, in words). Those from CLOSED on are the receiver's. */

@@ -208,8 +208,17 @@ static bool is_reserved(const uint8_t *head, uint32_t length)
            type_of(head, length) == NET_TYPE_CONTROL;
 }
 
+/* A lane has no limit of its own. */
+static inline __attribute__((always_inline)) bool storm_allows(struct net_port *p, uint64_t units,
+                                                               uint64_t now)
+{
+    if (UNLIKELY(!p->storm.price))
+        return net_lane_storm(p, units, now);
+    return bucket_take(&p->storm, units, now);
+}
+
 /* Whether that port may send that frame at all. */
-static enum net_drop check(const struct net_port *p, const struct net_frame *f)
+static enum net_drop check(struct net_port *p, const struct net_frame *f, uint64_t now)
 {
     const struct net_offload *o = &f->offload;
     const uint8_t *head = f->piece[0].data;
@@ -231,8 +240,12 @@ static enum net_drop check(const struct net_port *p, const struct net_frame *f)
     if (net_mac_is_group(head + NET_MAC) ||
         (!p->what.any_mac && memcmp(head + NET_MAC, p->what.mac, NET_MAC) != 0))
         return NET_DROP_FORGED;
-    if (o->gso && net_mac_is_group(head)) /* TCP has no groups */
-        return NET_DROP_MALFORMED;
+    if (o->gso && net_mac_is_group(head)) { /* TCP has no groups; of UDP each segment counts */
+        if (o->gso == NET_GSO_TCP4 || o->gso == NET_GSO_TCP6)
+            return NET_DROP_MALFORMED;
+        if (!storm_allows(p, net_frame_more(f), now))
+            return NET_DROP_STORM;
+    }
     return is_reserved(head, f->length) ? NET_DROP_RESERVED : NET_TAKEN;
 }
 
@@ -282,8 +295,13 @@ static bool may_hear(const struct net_port *from, const struct net_port *to, uns
 
 static uint8_t needs(const struct net_offload *o)
 {
-    return (o->checksum ? NET_CAN_CHECKSUM : 0) | (o->gso == NET_GSO_TCP4 ? NET_CAN_TCP4 : 0) |
-           (o->gso == NET_GSO_TCP6 ? NET_CAN_TCP6 : 0) | (o->gso && o->ecn ? NET_CAN_ECN : 0);
+    static const uint8_t to_cut[] = {[NET_GSO_TCP4] = NET_CAN_TCP4,
+                                     [NET_GSO_TCP6] = NET_CAN_TCP6,
+                                     [NET_GSO_UDP4] = NET_CAN_UDP4,
+                                     [NET_GSO_UDP6] = NET_CAN_UDP6};
+
+    return (o->checksum ? NET_CAN_CHECKSUM : 0) | to_cut[o->gso] |
+           (o->gso && o->ecn ? NET_CAN_ECN : 0);
 }
 
 static void give(struct passage *g)
@@ -359,19 +377,11 @@ static enum net_drop look_up(const struct passage *g, unsigned *number)
     return why;
 }
 
-/* A lane has no limit of its own. */
-static bool storm_allows(struct net_port *p, uint64_t units, uint64_t now)
-{
-    if (UNLIKELY(!p->storm.price))
-        return net_lane_storm(p, units, now);
-    return bucket_take(&p->storm, units, now);
-}
-
 static enum net_drop pass(struct passage *g)
 {
     struct net_port *p = g->from;
     unsigned number;
-    enum net_drop why = check(p, g->frame);
+    enum net_drop why = check(p, g->frame, g->now);
 
     if (why == NET_TAKEN)
         why = look_up(g, &number);

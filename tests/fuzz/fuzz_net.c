@@ -42,7 +42,8 @@ static enum net_drop receive(void *owner, const struct net_frame *f)
     const uint8_t *head = f->piece[0].data;
     unsigned needs =
         (o->checksum ? NET_CAN_CHECKSUM : 0) | (o->gso == NET_GSO_TCP4 ? NET_CAN_TCP4 : 0) |
-        (o->gso == NET_GSO_TCP6 ? NET_CAN_TCP6 : 0) | (o->gso && o->ecn ? NET_CAN_ECN : 0);
+        (o->gso == NET_GSO_TCP6 ? NET_CAN_TCP6 : 0) | (o->gso == NET_GSO_UDP4 ? NET_CAN_UDP4 : 0) |
+        (o->gso == NET_GSO_UDP6 ? NET_CAN_UDP6 : 0) | (o->gso && o->ecn ? NET_CAN_ECN : 0);
     uint32_t sum = 0;
     uint8_t bytes = 0;
 
@@ -56,7 +57,8 @@ static enum net_drop receive(void *owner, const struct net_frame *f)
     REQUIRE(f->piece[0].length >= MIN(sum, NET_ETHER + NET_TAG) || o->gso == 0);
     REQUIRE(o->gso || sum <= sw.mtu + NET_ETHER + NET_TAG);
     REQUIRE(!o->gso || o->headers + o->segment <= sw.mtu + NET_ETHER + NET_TAG);
-    REQUIRE(!net_mac_is_group(head + NET_MAC));
+    REQUIRE(!net_mac_is_group(head + NET_MAC) && o->gso < NET_GSO_UDP);
+    REQUIRE(!net_mac_is_group(head) || o->gso == 0 || o->gso >= NET_GSO_UDP4);
     if (sender->what.any_mac)
         for (unsigned i = 0; i < PORTS; i++)
             REQUIRE(&cards[i] == sender || !cards[i].port ||
@@ -118,7 +120,7 @@ static void attach(struct card *c)
             memcmp(cards[i].what.mac, c->what.mac, NET_MAC) == 0)
             return; /* another one has it */
     REQUIRE(error == 0);
-    c->can = next() & 15;
+    c->can = next() & 63;
     c->answer = 0;
     c->leaves = next() % 8 < 6 ? 0 : 1 + next() % 2;
     c->lane[0] = c->lane[1] = c->port;
@@ -154,6 +156,11 @@ static void send_frame(struct card *c)
                                          .field = how & 8 ? 70 : 50,
                                          .segment = next16()};
         data[f.offload.start + 12] = next();
+        if (next() & 1) { /* UDP, then */
+            f.offload.gso = NET_GSO_UDP;
+            f.offload.field = (uint16_t)(f.offload.start + 6);
+            data[how & 8 ? 20 : 23] = 17;
+        }
     }
     if (how & 16) {
         f.offload.checksum = next() & 1;
@@ -213,7 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         else if (what == 38)
             net_port_close(c->port);
         else if (what == 39)
-            net_port_open(c->port, c->can = next() & 15);
+            net_port_open(c->port, c->can = next() & 63);
         else
             REQUIRE(net_switch_look(&sw, what % PORTS, &view) <= 1);
     }

@@ -89,7 +89,7 @@ static void start(struct guest *g, uint8_t how)
     write_bar(g, 8, 4, 0);
     write_bar(g, 12, 4, low);
     write_bar(g, 8, 4, 1);
-    write_bar(g, 12, 4, how & 16 ? 5 : 1);
+    write_bar(g, 12, 4, (how & 16 ? 5u : 1u) | (how & 64 ? 7u << 22 : 0));
     write_bar(g, 0x14, 1, 0xb);
     for (unsigned i = 0; i <= 2 * PAIRS; i++) {
         write_bar(g, 0x16, 2, i);
@@ -158,8 +158,12 @@ static void fill(struct guest *g)
         put(g, at + 18 + i, i == 0 ? 2 : i == 5 ? n : 0, 1);
     }
     put(g, at + 24, 0x00450008, 4);
-    put(g, at + 35, 6, 1);
+    put(g, at + 35, kind & 64 ? 17 : 6, 1);
     put(g, at + 58, 0x50, 1);
+    if (kind & 64) {
+        put(g, at + 1, 5, 1);
+        put(g, at + 8, 6, 2);
+    }
     if (kind & 32)
         put(g, at + next() % 80, next(), 1);
 }

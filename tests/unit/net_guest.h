@@ -38,6 +38,9 @@
 #define CTRL_EXTRA    (UINT64_C(1) << 20)
 #define ANNOUNCE      (UINT64_C(1) << 21)
 #define CTRL_MAC      (UINT64_C(1) << 23)
+#define GUEST_USO4    (UINT64_C(1) << 54)
+#define GUEST_USO6    (UINT64_C(1) << 55)
+#define HOST_USO      (UINT64_C(1) << 56)
 #define HEADER_SIZE   12
 
 #ifndef GUEST_VIEW

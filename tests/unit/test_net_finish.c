@@ -202,6 +202,144 @@ static void test_segments(void **state)
     }
 }
 
+/* UDP over IP of that version, with a tag or not; where UDP begins. */
+static uint32_t make_udp(unsigned version, bool tag, uint32_t payload)
+{
+    uint32_t udp = make_tcp(version, tag, 0, payload), length = udp + 8 + payload;
+    uint32_t ip = NET_ETHER + (tag ? NET_TAG : 0);
+
+    frame[version == 4 ? ip + 9 : ip + 6] = 17;
+    if (version == 4)
+        put(ip + 2, length - ip, 2);
+    else
+        put(ip + 4, length - udp, 2);
+    put(udp, 0x12345678, 4); /* two ports */
+    put(udp + 4, length - udp, 2);
+    put(udp + 6, 0x5555, 2);
+    make(length);
+    f.offload = (struct net_offload){.gso = NET_GSO_UDP,
+                                     .checksum = true,
+                                     .start = (uint16_t)udp,
+                                     .field = (uint16_t)(udp + 6),
+                                     .segment = 1000};
+    return udp;
+}
+
+static void check_datagrams(unsigned version, bool tag, unsigned can)
+{
+    uint32_t payload = 4321, udp = make_udp(version, tag, payload), at = 0;
+    uint32_t ip = NET_ETHER + (tag ? NET_TAG : 0);
+
+    assert_true(net_offload_good(&f));
+    assert_int_equal(f.offload.gso, version == 4 ? NET_GSO_UDP4 : NET_GSO_UDP6);
+    assert_int_equal(f.offload.headers, udp + 8);
+    assert_int_equal(net_frame_more(&f), 4);
+    assert_int_equal(net_frame_bytes(&f), f.length + 4 * (udp + 8));
+    finish(can);
+    assert_int_equal(count, 5);
+    for (unsigned i = 0; i < count; i++) {
+        struct part *p = &parts[i];
+        uint32_t size = p->length - udp - 8;
+        uint32_t pseudo = version == 4 ? words(p->data + ip + 12, 8, 17 + 8 + size)
+                                       : words(p->data + ip + 8, 32, 17 + 8 + size);
+
+        assert_int_equal(size, i == 4 ? 321 : 1000);
+        assert_memory_equal(p->data, frame, ip);
+        assert_memory_equal(p->data + udp, frame + udp, 4);
+        assert_int_equal(get(p->data + udp + 4, 2), 8 + size);
+        assert_memory_equal(p->data + udp + 8, frame + udp + 8 + at, size);
+        if (version == 4) {
+            assert_int_equal(get(p->data + ip + 2, 2), p->length - ip);
+            assert_int_equal(get(p->data + ip + 4, 2), (0xfffe + i) & 0xffff);
+            assert_int_equal(words(p->data + ip, 20, 0), 0xffff);
+        } else {
+            assert_int_equal(get(p->data + ip + 4, 2), 8 + size);
+        }
+        if (can & NET_CAN_CHECKSUM) {
+            assert_int_equal(get(p->data + udp + 6, 2), pseudo);
+            assert_int_equal(p->offload.start, udp);
+            assert_int_equal(p->offload.field, udp + 6);
+        } else {
+            assert_int_equal(words(p->data + udp, 8 + size, pseudo), 0xffff);
+            assert_int_not_equal(get(p->data + udp + 6, 2), 0);
+        }
+        assert_int_equal(p->offload.checksum, can & NET_CAN_CHECKSUM);
+        assert_int_equal(p->offload.gso, NET_GSO_NONE);
+        at += size;
+    }
+    assert_int_equal(at, payload);
+    most = 2;
+    finish(can);
+    assert_int_equal(count, 2);
+}
+
+static void test_datagrams(void **state)
+{
+    for (unsigned can = 0; can <= NET_CAN_CHECKSUM; can += NET_CAN_CHECKSUM)
+        for (unsigned i = 0; i < 4; i++)
+            check_datagrams(i & 1 ? 6 : 4, i & 2, can);
+}
+
+/* A checksum that comes out as 0 would say that there is none. */
+static void test_datagram_without_checksum(void **state)
+{
+    uint32_t udp = make_udp(4, false, 4), sum;
+
+    memset(frame + 26, 0, 8); /* addresses */
+    put(udp, 0, 4);
+    f.offload.segment = 2;
+    assert_true(net_offload_good(&f));
+    sum = 17 + 2 * (8 + 2); /* of the first one, but for its payload */
+    put(udp + 8, 0xffff - sum, 2);
+    finish(0);
+    assert_int_equal(count, 2);
+    assert_int_equal(get(parts[0].data + udp + 6, 2), 0xffff);
+}
+
+static void test_datagrams_that_lie(void **state)
+{
+    uint32_t udp = make_udp(4, false, 3000);
+    struct net_offload good = f.offload;
+
+#define WITH_UDP(change)                                                                           \
+    do {                                                                                           \
+        f.offload = good;                                                                          \
+        change;                                                                                    \
+        assert_false(net_offload_good(&f));                                                        \
+        make_udp(4, false, 3000);                                                                  \
+        assert_true(net_offload_good(&f));                                                         \
+    } while (0)
+    WITH_UDP(f.offload.checksum = false);
+    WITH_UDP(f.offload.ecn = true);
+    WITH_UDP(f.offload.segment = 0);
+    WITH_UDP(f.offload.segment = 3000 / 130);
+    WITH_UDP(f.offload.gso = NET_GSO_TCP4);
+    WITH_UDP(f.offload.gso = NET_GSO_TCP6);
+    WITH_UDP(f.offload.start++);
+    WITH_UDP(f.offload.start = 13);
+    WITH_UDP(f.offload.start = 0xffff);
+    WITH_UDP(f.offload.field += 2);
+    WITH_UDP(f.offload.field = (uint16_t)(udp + 16));
+    WITH_UDP(frame[12] = 9);
+    WITH_UDP(frame[NET_ETHER] = 0x46);
+    WITH_UDP(frame[NET_ETHER] = 0x65);
+    WITH_UDP(frame[NET_ETHER + 9] = 6);
+    WITH_UDP(f.length = udp + 8);
+    WITH_UDP(pieces[0].length = udp + 7);
+    WITH_UDP(pieces[0].length = 20);
+    make_udp(6, false, 3000);
+    frame[NET_ETHER + 6] = 44; /* a fragment's header */
+    assert_false(net_offload_good(&f));
+    make_tcp(6, false, 0, 3000); /* TCP that says it is UDP */
+    f.offload.gso = NET_GSO_UDP;
+    assert_false(net_offload_good(&f));
+    make_tcp(4, false, 0, 3000);
+    f.offload.gso = NET_GSO_UDP;
+    assert_false(net_offload_good(&f));
+    frame[12] = 9; /* and what is no IP */
+    assert_false(net_offload_good(&f));
+}
+
 /* Each field that may lie. */
 static void test_lies(void **state)
 {
@@ -255,6 +393,9 @@ int main(void)
         cmocka_unit_test(test_checksum),
         cmocka_unit_test(test_segments),
         cmocka_unit_test(test_lies),
+        cmocka_unit_test(test_datagrams),
+        cmocka_unit_test(test_datagram_without_checksum),
+        cmocka_unit_test(test_datagrams_that_lie),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -540,6 +540,60 @@ static void test_storm(void **state)
     assert_true(heard >= NET_STORM_RATE / 10 - 1 && heard <= NET_STORM_RATE / 10 + 1);
 }
 
+/* A group may get UDP that is to be cut: each of its segments counts as one that goes to several.
+ */
+static void test_storm_of_segments(void **state)
+{
+    unsigned sent = 0;
+
+    assert_int_equal(plug(1, (struct net_port_setup){0}), 0);
+    assert_int_equal(plug(2, (struct net_port_setup){0}), 0);
+    net_port_open(ears[2].port, NET_CAN_CHECKSUM | NET_CAN_UDP4);
+    say(1, 1, 0); /* whose addresses stay */
+    to_do = (struct net_offload){.gso = NET_GSO_UDP4,
+                                 .checksum = true,
+                                 .start = 34,
+                                 .field = 40,
+                                 .headers = 42,
+                                 .segment = 10};
+    for (ears[2].heard = 0; dropped(1, NET_DROP_STORM) == 0; sent++)
+        send_frame(1, 42 + 995); /* a hundred of them */
+    to_do = (struct net_offload){0};
+    assert_int_equal(sent, NET_STORM_BURST / 100 + 1);
+    assert_int_equal(ears[2].heard, sent - 1);
+}
+
+/* What is cut for whom: by what is left to do, and what the receiver can. */
+static void test_who_can_what(void **state)
+{
+    static const uint8_t can[] = {NET_CAN_TCP4, NET_CAN_TCP6, NET_CAN_UDP4, NET_CAN_UDP6};
+    uint8_t to[NET_MAC], from[NET_MAC];
+
+    assert_int_equal(plug(1, (struct net_port_setup){0}), 0);
+    assert_int_equal(plug(2, (struct net_port_setup){0}), 0);
+    mac_of(to, 2);
+    mac_of(from, 1);
+    for (unsigned i = 0; i < 4; i++)
+        for (unsigned what = 0; what < 32; what++) {
+            unsigned all = what & 1 ? NET_CAN_CHECKSUM : 0;
+
+            for (unsigned j = 0; j < 4; j++)
+                all |= what >> (1 + j) & 1 ? can[j] : 0;
+            net_port_open(ears[2].port, all);
+            address(to, from, i % 2 ? 0x86dd : 0x0800);
+            to_do = (struct net_offload){.gso = (uint8_t)(NET_GSO_TCP4 + i),
+                                         .checksum = true,
+                                         .start = i % 2 ? 54 : 34,
+                                         .field = (uint16_t)((i % 2 ? 54 : 34) + (i < 2 ? 16 : 6)),
+                                         .headers = 74,
+                                         .segment = 100};
+            ears[2].heard = 0;
+            send_frame(1, 74 + 300);
+            assert_int_equal(ears[2].heard, (what & 1) && (what >> (1 + i) & 1) ? 1 : 3);
+        }
+    to_do = (struct net_offload){0};
+}
+
 /* --- an owner that lets go of its port's lock --- */
 
 static enum { MEANWHILE_NOTHING, MEANWHILE_CLOSED, MEANWHILE_ANOTHERS } meanwhile;
@@ -612,6 +666,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_work, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_way_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_storm, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_storm_of_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_who_can_what, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_meanwhile, setup, teardown),
     };
 

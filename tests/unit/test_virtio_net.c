@@ -84,6 +84,8 @@ static void test_what_is_seen(void **state)
     assert_int_equal(offered, 1 << 28 | 1 << 29 | 1 << 0 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 5 |
                                   7 << 7 | 7 << 11 | 1 << 15 | 1 << 16 | 1 << 17 | 1 << 18 |
                                   1 << 19 | 1 << 20 | 1 << 21 | 1 << 23);
+    out(&a, 0, 4, 1);
+    assert_int_equal(in(&a, 4, 4), 1 << 0 | 1 << 2 | 7 << 22);
     assert_int_equal(in(&a, 0x12, 2), 3);
     for (unsigned i = 0; i < NET_MAC; i++)
         assert_int_equal(in(&a, 0x2000 + i, 1), a.what.mac[i]);
@@ -246,6 +248,52 @@ static void test_segments(void **state)
     assert_int_equal(dropped(0, NET_DROP_MALFORMED), 2);
 }
 
+/* UDP is handed on as it is where the receiver has agreed on it, of that IP; else it is cut. */
+static void test_datagrams(void **state)
+{
+    uint8_t header[HEADER_SIZE] = {1, 5, 42, 0, 0xe8, 3, 34, 0, 6, 0, 1};
+
+    make_tcp(3542);
+    frame[23] = 17;
+    start(&a, CSUM | HOST_USO | INDIRECT);
+    start(&b, GUEST_CSUM | GUEST_USO4);
+    refill(&b, 1, 0xff0, false);
+    header[2] = 99;
+    send_frame(header, 3542, 3);
+    assert_int_equal(taken(&b, got), HEADER_SIZE + 3542);
+    header[2] = 42;
+    assert_memory_equal(got, header, HEADER_SIZE);
+    assert_memory_equal(got + HEADER_SIZE, frame, 3542);
+    for (unsigned i = 0; i < 3; i++) {
+        start(&b, i == 0 ? GUEST_CSUM | GUEST_USO6 | GUEST_TSO4 : i == 1 ? GUEST_USO4 : 0);
+        refill(&b, 2, 1600, false);
+        send_frame(header, 3542, 3); /* as many as there is room for */
+        for (unsigned j = 0; j < 2; j++) {
+            assert_int_equal(taken(&b, got), HEADER_SIZE + 42 + 1000);
+            assert_int_equal(got[0], i == 0);
+            assert_int_equal(got[1], 0);
+            assert_memory_equal(got + HEADER_SIZE + 42, frame + 42 + 1000 * j, 1000);
+        }
+    }
+    header[1] = 0x85; /* there is no such thing as ECN of it */
+    send_frame(header, 3542, 1);
+    header[1] = 5;
+    header[8] = 16;
+    send_frame(header, 3542, 1);
+    header[8] = 6;
+    frame[23] = 6;
+    send_frame(header, 3542, 1);
+    frame[23] = 17;
+    assert_int_equal(dropped(0, NET_DROP_MALFORMED), 3);
+    header[5] = 8; /* longer than the MTU */
+    send_frame(header, 3542, 1);
+    assert_int_equal(dropped(0, NET_DROP_LONG), 1);
+    header[5] = 3;
+    start(&a, CSUM | HOST_TSO4 | INDIRECT); /* not agreed on */
+    send_frame(header, 3542, 1);
+    assert_int_equal(dropped(0, NET_DROP_MALFORMED), 4);
+}
+
 /* --- the control queue --- */
 
 /* b asks: the answer, or -1. */
@@ -285,6 +333,8 @@ static void test_offloads(void **state)
         assert_int_equal(ask(5, 0, i ? &sum : &none, 8), 0);
     }
     assert_int_equal(ask(5, 0, &more, 8), 1); /* it has not agreed on that */
+    more = GUEST_CSUM | GUEST_USO6;
+    assert_int_equal(ask(5, 0, &more, 8), 1);
     assert_int_equal(ask(5, 1, &sum, 8), 1);
     assert_int_equal(ask(5, 0, &half, 4), 1);
     assert_int_equal(ask(5, 0, &none, 8), 0);
@@ -606,6 +656,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_no_buffers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_checksum, setup, teardown),
         cmocka_unit_test_setup_teardown(test_segments, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_datagrams, setup, teardown),
         cmocka_unit_test_setup_teardown(test_offloads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_addresses, setup, teardown),

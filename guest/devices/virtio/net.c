@@ -46,10 +46,14 @@ CARD_INLINE bool read_header(const struct card *n, const struct card_header *h,
     }
     if (type == 0)
         return true;
-    if (!(type == GSO_TCP4 && (agreed & F_HOST_TSO4)) &&
-        !(type == GSO_TCP6 && (agreed & F_HOST_TSO6)))
+    if (type == GSO_TCP4 && (agreed & F_HOST_TSO4))
+        o->gso = NET_GSO_TCP4;
+    else if (type == GSO_TCP6 && (agreed & F_HOST_TSO6))
+        o->gso = NET_GSO_TCP6;
+    else if (type == GSO_UDP && (agreed & F_HOST_USO))
+        o->gso = NET_GSO_UDP;
+    else
         return false;
-    o->gso = type == GSO_TCP4 ? NET_GSO_TCP4 : NET_GSO_TCP6;
     o->ecn = h->gso_type & GSO_ECN;
     o->segment = h->gso_size;
     return true;
@@ -403,8 +407,8 @@ static void fill_config(struct card *n, const struct net_switch *on,
                  VIRTIO_F_EVENT_IDX | F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO4 |
                  F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF |
                  F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_CTRL_RX_EXTRA |
-                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR | F_CTRL_OFFLOADS |
-                 (what->pairs > 1 ? F_MQ : 0);
+                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR | F_CTRL_OFFLOADS | F_GUEST_USO4 |
+                 F_GUEST_USO6 | F_HOST_USO | (what->pairs > 1 ? F_MQ : 0);
     memcpy(c.mac, what->mac, NET_MAC);
     memcpy(v->config, &c, sizeof(c));
     v->config_size = sizeof(c);

@@ -41,9 +41,13 @@ enum { CARD_TIMER_GO_ON, CARD_TIMER_TELL };
 #define F_GUEST_ANNOUNCE BIT(21)
 #define F_MQ             BIT(22)
 #define F_CTRL_MAC_ADDR  BIT(23)
+#define F_GUEST_USO4     BIT(54)
+#define F_GUEST_USO6     BIT(55)
+#define F_HOST_USO       BIT(56)
 
 /* What others may leave to the driver. */
-#define CARD_OFFLOADS (F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN)
+#define CARD_OFFLOADS                                                                              \
+    (F_GUEST_CSUM | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN | F_GUEST_USO4 | F_GUEST_USO6)
 
 /* "Device configuration layout" */
 struct card_config {
@@ -61,6 +65,7 @@ struct card_header {
 #define HEADER_NEEDS_CSUM BIT(0)
 #define GSO_TCP4          1
 #define GSO_TCP6          4
+#define GSO_UDP           5 /* UDP_L4 */
 #define GSO_ECN           0x80
 
 /* What the driver wants to hear: "Control Virtqueue". */

@@ -15,7 +15,8 @@ unsigned card_can(const struct card *n)
     if (!(f & F_GUEST_CSUM))
         return 0;
     return NET_CAN_CHECKSUM | (f & F_GUEST_TSO4 ? NET_CAN_TCP4 : 0) |
-           (f & F_GUEST_TSO6 ? NET_CAN_TCP6 : 0) | (f & F_GUEST_ECN ? NET_CAN_ECN : 0);
+           (f & F_GUEST_TSO6 ? NET_CAN_TCP6 : 0) | (f & F_GUEST_ECN ? NET_CAN_ECN : 0) |
+           (f & F_GUEST_USO4 ? NET_CAN_UDP4 : 0) | (f & F_GUEST_USO6 ? NET_CAN_UDP6 : 0);
 }
 
 /* --- whether the driver wants it --- */
@@ -74,6 +75,10 @@ struct source {
 
 CARD_INLINE void make_header(struct source *s)
 {
+    static const uint8_t types[] = {[NET_GSO_TCP4] = GSO_TCP4,
+                                    [NET_GSO_TCP6] = GSO_TCP6,
+                                    [NET_GSO_UDP4] = GSO_UDP,
+                                    [NET_GSO_UDP6] = GSO_UDP};
     const struct net_offload *o = &s->frame->offload;
     struct card_header *h = &s->header;
 
@@ -85,8 +90,7 @@ CARD_INLINE void make_header(struct source *s)
     h->csum_offset = (uint16_t)(o->field - o->start);
     if (!o->gso)
         return;
-    h->gso_type =
-        (uint8_t)((o->gso == NET_GSO_TCP4 ? GSO_TCP4 : GSO_TCP6) | (o->ecn ? GSO_ECN : 0));
+    h->gso_type = (uint8_t)(types[o->gso] | (o->ecn ? GSO_ECN : 0));
     h->hdr_len = o->headers;
     h->gso_size = o->segment;
 }
