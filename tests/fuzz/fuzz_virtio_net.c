@@ -89,7 +89,7 @@ static void start(struct guest *g, uint8_t how)
     write_bar(g, 8, 4, 0);
     write_bar(g, 12, 4, low);
     write_bar(g, 8, 4, 1);
-    write_bar(g, 12, 4, (how & 16 ? 5u : 1u) | (how & 64 ? 7u << 22 : 0));
+    write_bar(g, 12, 4, (how & 16 ? 5u : 1u) | (how & 64 ? 7u << 22 | 1u << 8 : 0));
     write_bar(g, 0x14, 1, 0xb);
     for (unsigned i = 0; i <= 2 * PAIRS; i++) {
         write_bar(g, 0x16, 2, i);

@@ -26,6 +26,7 @@
 #define PACKED_RING   (UINT64_C(1) << 34)
 #define INDIRECT      (UINT64_C(1) << 28)
 #define EVENT_INDEX   (UINT64_C(1) << 29)
+#define RING_RESET    (UINT64_C(1) << 40)
 #define CSUM          (UINT64_C(1) << 0)
 #define GUEST_CSUM    (UINT64_C(1) << 1)
 #define CTRL_OFFLOADS (UINT64_C(1) << 2)
@@ -148,6 +149,19 @@ static inline struct device *card(struct guest *g)
     return device_list_find(&g->devices, &virtio_net_class, 0);
 }
 
+static inline void start_queue(struct guest *g, unsigned i, bool packed)
+{
+    struct driver *v = &g->queue[i];
+
+    driver_init(v, &g->board, packed, DRIVER_SIZE, RINGS + 0x3000 * i);
+    out(g, 0x16, 2, i);
+    out(g, 0x18, 2, DRIVER_SIZE);
+    out(g, 0x20, 8, v->descriptors);
+    out(g, 0x28, 8, v->driver);
+    out(g, 0x30, 8, v->device);
+    out(g, 0x1c, 2, 1);
+}
+
 static inline void start(struct guest *g, uint64_t features)
 {
     out(g, 0x14, 1, 0);
@@ -160,16 +174,8 @@ static inline void start(struct guest *g, uint64_t features)
     out(g, 12, 4, (features | V1) >> 32);
     out(g, 0x14, 1, 0xb);
     assert_int_equal(in(g, 0x14, 1), 0xb);
-    for (unsigned i = 0; i < 3; i++) {
-        struct driver *v = &g->queue[i];
-        driver_init(v, &g->board, features >> 34 & 1, DRIVER_SIZE, RINGS + 0x3000 * i);
-        out(g, 0x16, 2, i);
-        out(g, 0x18, 2, DRIVER_SIZE);
-        out(g, 0x20, 8, v->descriptors);
-        out(g, 0x28, 8, v->driver);
-        out(g, 0x30, 8, v->device);
-        out(g, 0x1c, 2, 1);
-    }
+    for (unsigned i = 0; i < 3; i++)
+        start_queue(g, i, features >> 34 & 1);
     out(g, 0x14, 1, 0xf);
     assert_int_equal(in(g, 0x14, 1), 0xf);
 }

@@ -85,7 +85,7 @@ static void test_what_is_seen(void **state)
                                   7 << 7 | 7 << 11 | 1 << 15 | 1 << 16 | 1 << 17 | 1 << 18 |
                                   1 << 19 | 1 << 20 | 1 << 21 | 1 << 23);
     out(&a, 0, 4, 1);
-    assert_int_equal(in(&a, 4, 4), 1 << 0 | 1 << 2 | 7 << 22);
+    assert_int_equal(in(&a, 4, 4), 1 << 0 | 1 << 2 | 1 << 8 | 7 << 22);
     assert_int_equal(in(&a, 0x12, 2), 3);
     for (unsigned i = 0; i < NET_MAC; i++)
         assert_int_equal(in(&a, 0x2000 + i, 1), a.what.mac[i]);
@@ -498,6 +498,48 @@ static void test_cable_since(void **state)
     virtio_net_plug(card(&b), true);
 }
 
+/* "Virtqueue Reset": one queue is as it was before it was set up, and the others go on. */
+static void test_queue_reset(void **state)
+{
+    struct guest *g = &b;
+
+    start(&a, 0);
+    start(&b, RING_RESET | INDIRECT | CTRL_VQ | CTRL_RX);
+    for (unsigned i = 0; i < 3; i++) {
+        uint8_t off = 0;
+
+        refill(&b, 1, 200, false);
+        send_frame(plain, 100, 1);
+        expect_plain(100);
+        out(g, 0x16, 2, i);
+        out(g, 0x1a, 2, 1);
+        out(g, 0x3a, 2, 0);
+        out(g, 0x3a, 2, 2);
+        assert_int_equal(in(g, 0x1c, 2), 1);
+        out(g, 0x3a, 2, 1);
+        assert_int_equal(in(g, 0x3a, 2), 0);
+        assert_int_equal(in(g, 0x1c, 2), 0);
+        assert_int_equal(in(g, 0x18, 2), 128);
+        assert_int_equal(in(g, 0x1a, 2), 0xffff);
+        assert_int_equal(in(g, 0x20, 8) | in(g, 0x28, 8) | in(g, 0x30, 8), 0);
+        kick(g, i);
+        assert_int_equal(in(g, 0x14, 1), 0xf);
+        send_frame(plain, 100, 1);
+        assert_int_equal(dropped(1, i ? NET_DROP_FULL : NET_DROP_CLOSED), i ? i : 1);
+        assert_int_equal(ask(0, 0, &off, 1), i < 2 ? 0 : -1);
+        assert_true(mock_round_trip(&b.board));
+        mock_ticks(&b.board, 1);
+        start_queue(g, i, false);
+    }
+    refill(&b, 1, 200, false);
+    send_frame(plain, 100, 1);
+    expect_plain(100);
+    start(&b, 0); /* not agreed on */
+    out(g, 0x3a, 2, 1);
+    assert_int_equal(in(g, 0x1c, 2), 1);
+    assert_int_equal(in(g, 0x3a, 2), 0);
+}
+
 /* --- limits, locks, state --- */
 
 static void test_rate(void **state)
@@ -661,6 +703,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_filter, setup, teardown),
         cmocka_unit_test_setup_teardown(test_many_addresses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_own_address, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_reset, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cable, setup, teardown),
         cmocka_unit_test_setup_teardown(test_cable_since, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rate, setup, teardown),

@@ -43,8 +43,8 @@ static uint64_t dropped(unsigned port, enum net_drop why)
 
 static void start_both(uint64_t features)
 {
-    pairs_start(&a, MQ | CTRL_VQ | features, QUEUES);
-    pairs_start(&b, MQ | CTRL_VQ | features, QUEUES);
+    pairs_start(&a, MQ | CTRL_VQ | RING_RESET | features, QUEUES);
+    pairs_start(&b, MQ | CTRL_VQ | RING_RESET | features, QUEUES);
 }
 
 static void use_all(void)
@@ -391,7 +391,13 @@ static void test_busy_receiver(void **state)
 
 /* --- another processor, in the middle of sending --- */
 
-static enum { OTHER_KICKS, OTHER_KICKS_ALWAYS, OTHER_RESETS, OTHER_ENDS_THAT } other;
+static enum {
+    OTHER_KICKS,
+    OTHER_KICKS_ALWAYS,
+    OTHER_RESETS,
+    OTHER_RESETS_QUEUE,
+    OTHER_ENDS_THAT
+} other;
 static unsigned others;
 
 static void in_the_middle(const struct net_port *port, const struct net_frame *f, bool sent,
@@ -418,6 +424,17 @@ static void in_the_middle(const struct net_port *port, const struct net_frame *f
         out(g, 0x14, 1, 0);
         assert_int_not_equal(in(g, 0x14, 1), 0); /* somebody sends yet */
         assert_false(bus_idle(&g->board.bus, false));
+        break;
+    case OTHER_RESETS_QUEUE:
+        if (others > 1)
+            return;
+        out(g, 0x16, 2, 1);
+        out(g, 0x3a, 2, 1);
+        assert_int_equal(in(g, 0x3a, 2), 1); /* somebody sends yet */
+        out(g, 0x1c, 2, 1);
+        out(g, 0x20, 8, 0);
+        assert_int_equal(in(g, 0x1c, 2), 0);
+        kick(g, 1);
         break;
     case OTHER_ENDS_THAT: /* the receiver's driver is gone */
         out(&b.guest, 0x14, 1, 0);
@@ -460,6 +477,54 @@ static void test_reset_meanwhile(void **state)
     use_all();
     send_by(&a, 0);
     assert_true(heard_by(&b) >= 0);
+}
+
+static void pairs_queue(struct pairs_guest *p, unsigned i)
+{
+    struct guest *g = &p->guest;
+
+    pairs_ring(p, i, false);
+    out(g, 0x16, 2, i);
+    out(g, 0x18, 2, DRIVER_SIZE);
+    out(g, 0x20, 8, p->queue[i].descriptors);
+    out(g, 0x28, 8, p->queue[i].driver);
+    out(g, 0x30, 8, p->queue[i].device);
+    out(g, 0x1c, 2, 1);
+}
+
+/* Of one queue, while it is sent from; and of one that buffers are in. */
+static void test_queue_reset(void **state)
+{
+    struct guest *g = &a.guest;
+
+    with_other(OTHER_RESETS_QUEUE);
+    assert_int_equal(in(g, 0x3a, 2), 0);
+    assert_int_equal(in(g, 0x1c, 2), 0);
+    send_by(&a, 1);
+    assert_true(heard_by(&b) >= 0);
+    pairs_queue(&a, 1);
+    while (pairs_taken(&b, 0, got) >= 0 || pairs_taken(&b, 1, got) >= 0 ||
+           pairs_taken(&b, 2, got) >= 0)
+        ;
+    send_by(&a, 0);
+    assert_true(heard_by(&b) >= 0);
+    /* b's frames go by pair 2 to a, which resets that queue. */
+    pairs_udp(frame, 1, 8, 2, 7);
+    send_by(&a, 2);
+    assert_true(heard_by(&b) >= 0);
+    out(g, 0x16, 2, 4);
+    out(g, 0x3a, 2, 1);
+    assert_int_equal(in(g, 0x3a, 2), 0);
+    pairs_udp(frame, 2, 7, 1, 8);
+    send_by(&b, 0);
+    mock_ticks(&g->board, 1);
+    send_by(&b, 0);
+    assert_int_equal(dropped(0, NET_DROP_CLOSED), 1);
+    assert_int_equal(dropped(0, NET_DROP_FULL), 1);
+    pairs_queue(&a, 4);
+    pairs_refill(&a, 2, 4);
+    send_by(&b, 0);
+    assert_int_equal(heard_by(&a), 2);
 }
 
 static void test_receiver_gone_meanwhile(void **state)
@@ -599,25 +664,16 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_seen),
-        TEST(test_one_is_used),
-        TEST(test_how_many),
-        TEST(test_steering),
-        TEST(test_fewer),
-        TEST(test_no_buffers),
-        TEST(test_at_once),
-        TEST(test_rate),
-        TEST(test_storm),
-        TEST(test_one_port),
-        TEST(test_busy_receiver),
-        TEST(test_kicked_meanwhile),
-        TEST(test_reset_meanwhile),
-        TEST(test_receiver_gone_meanwhile),
-        TEST(test_forgotten),
-        TEST(test_state),
-        TEST(test_waiting_saved),
-        TEST(test_bad_state),
-        TEST(test_lies),
+        TEST(test_what_is_seen),    TEST(test_one_is_used),
+        TEST(test_how_many),        TEST(test_steering),
+        TEST(test_fewer),           TEST(test_no_buffers),
+        TEST(test_at_once),         TEST(test_rate),
+        TEST(test_storm),           TEST(test_one_port),
+        TEST(test_busy_receiver),   TEST(test_kicked_meanwhile),
+        TEST(test_reset_meanwhile), TEST(test_receiver_gone_meanwhile),
+        TEST(test_forgotten),       TEST(test_queue_reset),
+        TEST(test_state),           TEST(test_waiting_saved),
+        TEST(test_bad_state),       TEST(test_lies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -293,6 +293,19 @@ static void stop(struct virtio *v)
     device_timer_set(&v->dev, CARD_TIMER_TELL, TIMER_OFF);
 }
 
+/* Who resets one of them has no answers to wait for; what comes is not taken before the driver has
+ * buffers anew. */
+static bool queue_reset(struct virtio *v, unsigned queue)
+{
+    struct card *n = card_of(&v->dev);
+
+    if (queue == CARD_RECEIVE) {
+        net_port_close(n->port);
+        n->receiver.starved = n->receiver.arrived = false;
+    }
+    return true;
+}
+
 /* What is sent is copied at once. */
 static bool nothing_under_way(struct virtio *v)
 {
@@ -304,6 +317,7 @@ static const struct virtio_ops net_ops = {
     .class = CARD_CLASS,
     .notify = notify,
     .stop = stop,
+    .queue_reset = queue_reset,
     .idle = nothing_under_way,
 };
 
@@ -403,12 +417,12 @@ static void fill_config(struct card *n, const struct net_switch *on,
                             .mtu = (uint16_t)on->mtu};
     struct virtio *v = &n->virtio;
 
-    v->offered = VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_INDIRECT_DESC |
-                 VIRTIO_F_EVENT_IDX | F_CSUM | F_GUEST_CSUM | F_MTU | F_MAC | F_GUEST_TSO4 |
-                 F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 | F_HOST_ECN | F_MRG_RXBUF |
-                 F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN | F_CTRL_RX_EXTRA |
-                 F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR | F_CTRL_OFFLOADS | F_GUEST_USO4 |
-                 F_GUEST_USO6 | F_HOST_USO | (what->pairs > 1 ? F_MQ : 0);
+    v->offered = VIRTIO_F_VERSION_1 | VIRTIO_F_RING_PACKED | VIRTIO_F_RING_RESET |
+                 VIRTIO_F_INDIRECT_DESC | VIRTIO_F_EVENT_IDX | F_CSUM | F_GUEST_CSUM | F_MTU |
+                 F_MAC | F_GUEST_TSO4 | F_GUEST_TSO6 | F_GUEST_ECN | F_HOST_TSO4 | F_HOST_TSO6 |
+                 F_HOST_ECN | F_MRG_RXBUF | F_STATUS | F_CTRL_VQ | F_CTRL_RX | F_CTRL_VLAN |
+                 F_CTRL_RX_EXTRA | F_GUEST_ANNOUNCE | F_CTRL_MAC_ADDR | F_CTRL_OFFLOADS |
+                 F_GUEST_USO4 | F_GUEST_USO6 | F_HOST_USO | (what->pairs > 1 ? F_MQ : 0);
     memcpy(c.mac, what->mac, NET_MAC);
     memcpy(v->config, &c, sizeof(c));
     v->config_size = sizeof(c);

@@ -54,7 +54,7 @@ static void send_once(struct card *n, unsigned pair)
     good = card_send(n, &n->pairs->pair[pair]->s, pair);
     tell = virtq_interrupts(q);
     device_lock(&v->dev);
-    if (!virtio_running(v))
+    if (!is_on(n, card_sends(pair)))
         return;
     if (tell)
         virtio_interrupt(v, card_sends(pair));
@@ -80,9 +80,9 @@ static void send_all(struct card *n, unsigned pair)
     do {
         p->asked = false;
         send_once(n, pair);
-    } while (p->asked && !p->s.waiting && virtio_running(&n->virtio) && ++looks < LOOKS);
+    } while (p->asked && !p->s.waiting && is_on(n, card_sends(pair)) && ++looks < LOOKS);
     p->busy = false;
-    p->s.waiting = (p->s.waiting || p->asked) && virtio_running(&n->virtio);
+    p->s.waiting = (p->s.waiting || p->asked) && is_on(n, card_sends(pair));
     look_again(n);
 }
 
@@ -243,7 +243,8 @@ static void refilled(struct card *n, unsigned pair)
     open_port(n);
 }
 
-/* After idle() or load(): the port is closed, and the driver will not say anew what is there. */
+/* After idle(), load() or the reset of a queue: the port is closed, who has sent something could
+ * not say so, and the driver will not say anew what is there. */
 static void come_back(struct card *n)
 {
     for (unsigned i = 0; i < n->pairs->count; i++) {
@@ -279,6 +280,7 @@ static void timer(struct device *d, unsigned number, uint64_t now)
         go_on(n);
         return;
     }
+    (void)look(n, __atomic_exchange_n(&n->pairs->arrived, 0, __ATOMIC_RELAXED));
     tell(n);
     card_follow_link(n);
     come_back(n);
@@ -318,6 +320,26 @@ static void stop(struct virtio *v)
     device_timer_set(&v->dev, CARD_TIMER_TELL, TIMER_OFF);
 }
 
+/* What comes to other queues is lost, too, until the timer comes. */
+static bool queue_reset(struct virtio *v, unsigned queue)
+{
+    struct card *n = card_of(&v->dev);
+    struct card_pair *p = n->pairs->pair[queue / 2 % n->pairs->count];
+
+    if (queue >= control_of(n))
+        return true;
+    if (queue % 2 == CARD_SEND) {
+        if (!p->busy)
+            p->s.waiting = false;
+        return !p->busy;
+    }
+    net_port_close(n->port);
+    net_port_settle(n->port);
+    p->ready = p->r.starved = p->r.arrived = false;
+    device_timer_soon(&v->dev, CARD_TIMER_TELL);
+    return true;
+}
+
 /* Nobody sends any more. */
 static bool nobody_busy(struct virtio *v)
 {
@@ -334,6 +356,7 @@ static const struct virtio_ops pairs_ops = {
     .class = CARD_CLASS,
     .notify = notify,
     .stop = stop,
+    .queue_reset = queue_reset,
     .idle = nobody_busy,
 };
 

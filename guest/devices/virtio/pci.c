@@ -102,6 +102,13 @@ void virtio_returned(struct virtio *v, unsigned queue)
 
 /* --- reset --- */
 
+static void clear_queue(struct virtio *v, unsigned i)
+{
+    v->queue[i] = (struct virtq){.dev = &v->dev, .size = VIRTQ_MAX_SIZE};
+    virtq_start(&v->queue[i]);
+    v->vector[i] = MSIX_NO_VECTOR;
+}
+
 /* All that the driver can see, as at power-on. */
 static void clear(struct virtio *v)
 {
@@ -111,11 +118,41 @@ static void clear(struct virtio *v)
     v->queue_select = 0;
     v->status = v->generation = v->isr = 0;
     v->resetting = false;
-    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
-        v->queue[i] = (struct virtq){.dev = &v->dev, .size = VIRTQ_MAX_SIZE};
-        virtq_start(&v->queue[i]);
-        v->vector[i] = MSIX_NO_VECTOR;
+    v->queue_resets = 0;
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+        clear_queue(v, i);
+}
+
+/* What was agreed on that is a queue's. */
+static void set_up_queue(struct virtio *v, unsigned i)
+{
+    v->queue[i].packed = v->accepted & VIRTIO_F_RING_PACKED;
+    v->queue[i].event_idx = v->accepted & VIRTIO_F_EVENT_IDX;
+    v->queue[i].indirect = v->accepted & VIRTIO_F_INDIRECT_DESC;
+}
+
+/* "Virtqueue Reset": those that are not used any more are as after the features were agreed on. Out
+ * of line: who notifies has no more to save for it. */
+static __attribute__((noinline)) void end_queue_resets(struct virtio *v)
+{
+    for (uint64_t left = v->queue_resets; left; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctzll(left);
+
+        if (!v->ops->queue_reset(v, i))
+            continue;
+        clear_queue(v, i);
+        set_up_queue(v, i);
+        v->queue_resets &= ~BIT(i);
     }
+}
+
+static __attribute__((noinline)) void reset_queue(struct virtio *v, unsigned i)
+{
+    if (!(v->accepted & VIRTIO_F_RING_RESET) || !v->queue[i].enabled || v->resetting)
+        return;
+    v->queue[i].enabled = false;
+    v->queue_resets |= BIT(i);
+    end_queue_resets(v);
 }
 
 static void end_reset(struct virtio *v)
@@ -157,6 +194,7 @@ bool virtio_idle(struct device *d, bool over)
         return false;
     if (v->resetting && !over)
         end_reset(v);
+    end_queue_resets(v);
     return true;
 }
 
@@ -187,11 +225,8 @@ static void set_status(struct virtio *v, uint8_t value)
         added &= ~STATUS_FEATURES_OK;
     v->status |= added;
     if (added & STATUS_FEATURES_OK) {
-        for (unsigned i = 0; i < v->queue_count; i++) {
-            v->queue[i].packed = v->accepted & VIRTIO_F_RING_PACKED;
-            v->queue[i].event_idx = v->accepted & VIRTIO_F_EVENT_IDX;
-            v->queue[i].indirect = v->accepted & VIRTIO_F_INDIRECT_DESC;
-        }
+        for (unsigned i = 0; i < v->queue_count; i++)
+            set_up_queue(v, i);
     }
     if (added & STATUS_DRIVER_OK)
         for (unsigned i = 0; i < v->queue_count; i++)
@@ -247,7 +282,9 @@ static void common_write_queue(struct virtio *v, struct virtq *q, unsigned at, u
 {
     if (at == offsetof(struct common, queue_msix_vector) && size == 2)
         v->vector[v->queue_select] = vector_or_none(v, value);
-    else if (q->enabled) /* the rest stays as it is */
+    else if (at == offsetof(struct common, queue_reset) && size == 2 && value == 1)
+        reset_queue(v, v->queue_select);
+    else if (q->enabled || (v->queue_resets & BIT(v->queue_select))) /* the rest stays as it is */
         return;
     else if (at == offsetof(struct common, queue_size) && size == 2)
         set_size(q, (uint16_t)value);
@@ -312,6 +349,8 @@ static uint64_t read_bytes(const void *data, unsigned data_size, uint64_t at, un
 static uint64_t common_read(struct virtio *v, uint64_t at, unsigned size)
 {
     const struct virtq *q = selected(v);
+
+    end_queue_resets(v);
     struct common c = {
         .device_feature_select = v->offered_select,
         .device_feature = half(v->offered, v->offered_select),
@@ -332,6 +371,7 @@ static uint64_t common_read(struct virtio *v, uint64_t at, unsigned size)
         c.queue_desc = q->descriptors;
         c.queue_driver = q->driver;
         c.queue_device = q->device;
+        c.queue_reset = v->queue_resets >> v->queue_select & 1;
     }
     return read_bytes(&c, sizeof(c), at, size);
 }
@@ -577,12 +617,9 @@ int virtio_load(struct device *d, struct state_reader *r)
     v->isr = state_get_u8(r) & (ISR_QUEUE | ISR_CONFIG);
     msix_load(&v->msix, r);
     for (unsigned i = 0; i < v->queue_count; i++) {
-        struct virtq *q = &v->queue[i];
-        q->packed = v->accepted & VIRTIO_F_RING_PACKED;
-        q->event_idx = v->accepted & VIRTIO_F_EVENT_IDX;
-        q->indirect = v->accepted & VIRTIO_F_INDIRECT_DESC;
+        set_up_queue(v, i);
         v->vector[i] = vector_or_none(v, state_get_u16(r));
-        good = virtq_load(q, r) && good;
+        good = virtq_load(&v->queue[i], r) && good;
     }
     if (!good || ((v->status & STATUS_FEATURES_OK) && !features_are_good(v))) {
         clear(v);

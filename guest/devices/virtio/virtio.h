@@ -10,7 +10,8 @@
 #define VIRTIO_QUEUES      33
 #define VIRTIO_CONFIG_SIZE 64
 
-#define VIRTIO_F_VERSION_1 BIT(32)
+#define VIRTIO_F_VERSION_1  BIT(32)
+#define VIRTIO_F_RING_RESET BIT(40) /* of devices whose ops have queue_reset */
 
 struct virtio;
 
@@ -24,6 +25,9 @@ struct virtio_ops {
     /* The driver has reset the device: from now on no queue is used, and no memory of the guest's
      * but what hardware is busy with. */
     void (*stop)(struct virtio *v);
+    /* NULL, or: the driver resets that queue, which is not enabled any more. Whether nothing of it
+     * is used from now on; else it is asked again. */
+    bool (*queue_reset)(struct virtio *v, unsigned queue);
     /* Nothing is in flight any more. May look whether something has come back. */
     bool (*idle)(struct virtio *v);
 };
@@ -39,7 +43,8 @@ struct virtio {
     uint32_t offered_select, accepted_select;
     uint16_t config_vector, queue_select;
     uint8_t status, generation, isr;
-    bool resetting; /* the driver has asked for it, and something is in flight yet */
+    bool resetting;        /* the driver has asked for it, and something is in flight yet */
+    uint64_t queue_resets; /* queues for which the same is so: a bit each */
     unsigned queue_count;
     struct virtq queue[VIRTIO_QUEUES];
     uint16_t vector[VIRTIO_QUEUES];
