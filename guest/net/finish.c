@@ -149,8 +149,7 @@ static bool good_udp(struct net_frame *f)
     uint32_t first = f->piece[0].length, ip;
     unsigned version;
 
-    if (first < NET_ETHER + NET_TAG + IP4_SIZE + UDP_SIZE || !o->checksum || o->segment == 0 ||
-        o->ecn)
+    if (first < NET_ETHER + IP4_SIZE + UDP_SIZE || !o->checksum || o->segment == 0 || o->ecn)
         return false;
     ip = find_ip(head, &version);
     if (o->start < ip || o->start + UDP_SIZE > first ||

@@ -296,6 +296,20 @@ static void test_datagram_without_checksum(void **state)
     assert_int_equal(get(parts[0].data + udp + 6, 2), 0xffff);
 }
 
+/* However little they carry. */
+static void test_shortest_datagrams(void **state)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        uint32_t udp = make_udp(i & 1 ? 6 : 4, i & 2, 2);
+
+        f.offload.segment = 1;
+        assert_true(net_offload_good(&f));
+        finish(0);
+        assert_int_equal(count, 2);
+        assert_int_equal(parts[1].length, udp + 9);
+    }
+}
+
 static void test_datagrams_that_lie(void **state)
 {
     uint32_t udp = make_udp(4, false, 3000);
@@ -396,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_datagrams),
         cmocka_unit_test(test_datagram_without_checksum),
         cmocka_unit_test(test_datagrams_that_lie),
+        cmocka_unit_test(test_shortest_datagrams),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

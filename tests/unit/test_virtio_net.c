@@ -600,6 +600,16 @@ static void test_busy_receiver(void **state)
     assert_false(interrupted(&b));
     mock_ticks(&b.board, 1);
     assert_true(interrupted(&b));
+    start(&b, RING_RESET); /* of a queue that is reset meanwhile nothing is told */
+    refill(&b, 1, 200, false);
+    device_lock(card(&b));
+    send_frame(plain, 100, 1);
+    device_unlock(card(&b));
+    expect_plain(100);
+    out(&b, 0x16, 2, 0);
+    out(&b, 0x3a, 2, 1);
+    mock_ticks(&b.board, 1);
+    assert_false(interrupted(&b));
 }
 
 /* Saved and loaded in the middle, of both, with frames before, meanwhile and after. */

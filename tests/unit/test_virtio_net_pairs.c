@@ -387,6 +387,15 @@ static void test_busy_receiver(void **state)
     send_by(&a, 2);
     assert_int_equal(in(g, 0x1000, 1), 1);
     assert_int_equal(in(g, 0x1000, 1), 0);
+    device_lock(card(g)); /* of a queue that is reset meanwhile nothing is told */
+    send_by(&a, 1);
+    device_unlock(card(g));
+    int pair = heard_by(&b);
+    assert_true(pair >= 0);
+    out(g, 0x16, 2, 2 * (unsigned)pair);
+    out(g, 0x3a, 2, 1);
+    mock_ticks(&g->board, 1);
+    assert_int_equal(in(g, 0x1000, 1), 0);
 }
 
 /* --- another processor, in the middle of sending --- */
@@ -614,6 +623,25 @@ static void test_bad_state(void **state)
         bus_reset(bus);
         assert_int_equal(data[used], 2);
         assert_int_equal(bus_load(bus, &r), i == 0 || i == 1 || i == 4 ? 0 : -EBADMSG);
+    }
+    /* More than was agreed on: what would be the second pair's is the control queue. */
+    pairs_start(&a, CTRL_VQ, 3);
+    while (!bus_idle(bus, false))
+        ;
+    w.used = 0;
+    bus_save(bus, &w);
+    for (unsigned i = 0; i < 3; i++) {
+        struct state_reader r = {.data = bad, .size = w.used};
+
+        memcpy(bad, data, w.used);
+        if (i == 1)
+            bad[w.used - 512 - PAIRS - 2] = 2;
+        if (i == 2)
+            bad[w.used - 512 - PAIRS + 1] = 1;
+        while (!bus_idle(bus, true))
+            ;
+        bus_reset(bus);
+        assert_int_equal(bus_load(bus, &r), i == 0 ? 0 : -EBADMSG);
     }
     /* Of a card with another number of pairs, and of one with one. */
     for (uint8_t pairs = 0; pairs < 3; pairs += 2) {

@@ -302,6 +302,7 @@ static bool queue_reset(struct virtio *v, unsigned queue)
     if (queue == CARD_RECEIVE) {
         net_port_close(n->port);
         n->receiver.starved = n->receiver.arrived = false;
+        __atomic_store_n(&n->pending, 0, __ATOMIC_SEQ_CST);
     }
     return true;
 }

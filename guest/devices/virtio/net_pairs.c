@@ -16,10 +16,16 @@ static bool is_on(const struct card *n, unsigned queue)
     return virtio_running(&n->virtio) && n->virtio.queue[queue].enabled;
 }
 
+/* Of so many pairs the driver may use queues. */
+static unsigned agreed_on(const struct card *n)
+{
+    return n->virtio.accepted & F_MQ ? n->pairs->count : 1;
+}
+
 /* "Virtqueues" of "Network Device": which one the control queue is. */
 static unsigned control_of(const struct card *n)
 {
-    return n->virtio.accepted & F_MQ ? 2 * n->pairs->count : CARD_CONTROL;
+    return 2 * agreed_on(n);
 }
 
 /* --- sending: with the card's lock held --- */
@@ -247,7 +253,7 @@ static void refilled(struct card *n, unsigned pair)
  * not say so, and the driver will not say anew what is there. */
 static void come_back(struct card *n)
 {
-    for (unsigned i = 0; i < n->pairs->count; i++) {
+    for (unsigned i = 0; i < agreed_on(n); i++) {
         struct card_pair *p = n->pairs->pair[i];
 
         net_port_lock(p->s.port);
@@ -324,10 +330,12 @@ static void stop(struct virtio *v)
 static bool queue_reset(struct virtio *v, unsigned queue)
 {
     struct card *n = card_of(&v->dev);
-    struct card_pair *p = n->pairs->pair[queue / 2 % n->pairs->count];
+    unsigned pair = queue / 2;
+    struct card_pair *p;
 
     if (queue >= control_of(n))
         return true;
+    p = n->pairs->pair[pair];
     if (queue % 2 == CARD_SEND) {
         if (!p->busy)
             p->s.waiting = false;
@@ -336,6 +344,7 @@ static bool queue_reset(struct virtio *v, unsigned queue)
     net_port_close(n->port);
     net_port_settle(n->port);
     p->ready = p->r.starved = p->r.arrived = false;
+    __atomic_fetch_and(&n->pairs->pending, ~(1u << pair), __ATOMIC_SEQ_CST);
     device_timer_soon(&v->dev, CARD_TIMER_TELL);
     return true;
 }
@@ -392,17 +401,23 @@ static void save(struct device *d, struct state_writer *w)
     state_put(w, m->flow, sizeof(m->flow));
 }
 
-static int load_pairs(struct card_pairs *m, struct state_reader *r)
+/* With what was agreed on loaded: what are other pairs' queues else is the control queue. */
+static int load_pairs(struct card *n, struct state_reader *r)
 {
+    struct card_pairs *m = n->pairs;
     bool good = true;
 
     m->used = state_get_u16(r);
-    if (m->used == 0 || m->used > m->count) {
+    if (m->used == 0 || m->used > agreed_on(n)) {
         m->used = 1;
         good = false;
     }
-    for (unsigned i = 0; i < m->count; i++)
-        m->pair[i]->s.waiting = state_get_u8(r) & 1; /* the timer is the bus's to load */
+    for (unsigned i = 0; i < m->count; i++) {
+        bool waiting = state_get_u8(r) & 1; /* the timer is the bus's to load */
+
+        m->pair[i]->s.waiting = waiting && i < agreed_on(n);
+        good = good && m->pair[i]->s.waiting == waiting;
+    }
     state_get(r, m->flow, sizeof(m->flow));
     for (unsigned i = 0; i < CARD_FLOWS; i++)
         if (m->flow[i] > m->count) {
@@ -423,7 +438,7 @@ static int load(struct device *d, struct state_reader *r)
     if (card_load(n, r) < 0)
         error = -EBADMSG;
     n->sender.waiting = state_get_u8(r) & 1;
-    if (load_pairs(n->pairs, r) < 0)
+    if (load_pairs(n, r) < 0)
         error = -EBADMSG;
     /* Frames come when the guest goes on: what is loaded behind this one takes interrupts away. */
     if (error == 0)
