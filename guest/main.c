@@ -92,6 +92,12 @@ CONFIG_WITHOUT_LIST(SAME_BIT)
 CONFIG_STEP_LIST(SAME_STEP)
 _Static_assert((unsigned)CONFIG_STEP_COUNT == (unsigned)MITIGATION_COUNT, "steps");
 
+static const enum vmx_leaves leaves[] = {
+    [CONFIG_SMALL_AUTO] = VMX_LEAVES_AUTO,
+    [CONFIG_SMALL_ON] = VMX_LEAVES_SMALL,
+    [CONFIG_SMALL_OFF] = VMX_LEAVES_LARGE,
+};
+
 /* --- processors --- */
 
 static void start_vmx(void *result)
@@ -237,6 +243,7 @@ NORETURN void corbel_main(struct handover *h)
     if (vmx_probe(config.without) < 0 || bring_up_processors() < 0) {
         stay("no VM is left", "no VM can run on this machine");
     }
+    vmx_choose_leaves(leaves[config.small_executable]);
     vmx_log_features();
     speculation_log();
     mtrr_read(&host_mtrr, cpuid(1, 0).edx & BIT(12), vmx_features.physical_bits, read_mtrr_msr,

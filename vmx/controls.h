@@ -60,6 +60,7 @@ struct vmx_features {
     /* EPT */
     bool ept_1g, ept_2m, ept_ad, ept_execute_only, ept_supervisor_shadow;
     bool ept_wb;                 /* paging structures may be WB; else UC */
+    bool small_executable;       /* no large leaf may be executed: vmx_choose_leaves() */
     bool ept_exit_qualification; /* advanced information for EPT violations */
     bool invept, invept_single, invept_all;
     /* bits of CR0 and CR4 that VMX fixes: (value | fixed0) & fixed1; under unrestricted guest PE

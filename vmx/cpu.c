@@ -9,6 +9,7 @@
 #include "arch/x86/smp.h"
 #include "vmx/ept.h"
 #include "vmx/fpu.h"
+#include "vmx/multihit.h"
 #include "vmx/watch.h"
 
 struct vmx_caps vmx_caps;
@@ -70,6 +71,14 @@ int vmx_probe(uint32_t without)
     return 0;
 }
 
+void vmx_choose_leaves(enum vmx_leaves leaves)
+{
+    const struct vmx_probe probe = {.rdmsr = probe_rdmsr, .cpuid = probe_cpuid};
+    bool small = leaves == VMX_LEAVES_AUTO ? vmx_multihit(&probe) : leaves == VMX_LEAVES_SMALL;
+
+    vmx_features.small_executable = small && vmx_features.ept_2m;
+}
+
 void vmx_log_features(void)
 {
     const struct vmx_caps *c = &vmx_caps;
@@ -93,6 +102,8 @@ void vmx_log_features(void)
              f->preemption_timer ? "VMX timer" : "APIC timer", f->rdtscp ? " RDTSCP" : "",
              f->invpcid ? " INVPCID" : "", f->xsaves ? " XSAVES" : "",
              f->rdtscp || f->invpcid || f->xsaves ? "" : " no RDTSCP, INVPCID or XSAVES");
+    if (f->small_executable)
+        log_info("vmx: what guests execute is in EPT leaves of 4 KiB (iTLB multihit)");
 }
 
 /* VMXON and VMPTRLD fail by CF (no current VMCS) or ZF (error number): success is "above". */

@@ -36,6 +36,10 @@ void vmx_read_caps(void);
  * and what to do about it. `without` is a set of VMX_WITHOUT bits. 0, or -ENOTSUP.
  */
 int vmx_probe(uint32_t without) MUST_CHECK;
+/* What may be executed in large EPT leaves, after vmx_probe(): nothing where the processor would
+ * not stand that, or all or nothing whatever it is. */
+enum vmx_leaves { VMX_LEAVES_AUTO, VMX_LEAVES_SMALL, VMX_LEAVES_LARGE };
+void vmx_choose_leaves(enum vmx_leaves leaves);
 /* Log what will be used and which fallback stands in for what is not there. */
 void vmx_log_features(void);
 /* Enter VMX root operation on this CPU, which becomes *cpu (vmx_this_cpu()). 0, -ENOMEM, -ENOTSUP

@@ -46,6 +46,7 @@ enum config_mode { CONFIG_MODE_RUN, CONFIG_MODE_CHECK };
 enum config_idle { CONFIG_IDLE_POWEROFF, CONFIG_IDLE_STAY };
 enum config_start { CONFIG_START_TOGETHER, CONFIG_START_IN_TURN };
 enum config_terminal { CONFIG_TERMINAL_FILTERED, CONFIG_TERMINAL_RAW };
+enum config_small { CONFIG_SMALL_AUTO, CONFIG_SMALL_ON, CONFIG_SMALL_OFF };
 enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
 
 /* Optional CPU features that `without` in [host] can switch off: X(symbol, name in the config, what
@@ -131,6 +132,7 @@ enum config_host_key {
     CONFIG_HOST_CHECK_NET,
     CONFIG_HOST_IOMMU,
     CONFIG_HOST_MITIGATIONS,
+    CONFIG_HOST_SMALL_EXECUTABLE,
     CONFIG_HOST_LOG,
     CONFIG_HOST_START,
     CONFIG_HOST_WHEN_IDLE,
@@ -297,6 +299,7 @@ struct config {
     uint32_t check_net;        /* 0 or 1 */
     uint32_t iommu;            /* 0: where there is one; 1: off */
     uint32_t mitigations;      /* 0: what each processor needs; 1: off */
+    uint32_t small_executable; /* enum config_small */
     struct config_span attach; /* a VM's name, or "monitor" */
     struct config_span state;  /* "part:" and a partition's name or GUID */
     /* As password.h reads it. Where the file has the key and this is none, nobody can log in. */

@@ -11,6 +11,7 @@ static const char *const switch_names[] = {"no", "yes", NULL};
 static const char *const gdb_names[] = {"off", "com2", NULL};
 static const char *const terminal_names[] = {"filtered", "raw", NULL};
 static const char *const auto_names[] = {"auto", "off", NULL};
+static const char *const small_names[] = {"auto", "on", "off", NULL};
 static const char *const com2_names[] = {"plain", "framed", NULL};
 static const char *const end_names[] = {"restart", "stop", "pause", NULL};
 static const char *const panic_names[] = {"halt", "reset", NULL};
@@ -66,6 +67,14 @@ const struct config_key config_host_keys[CONFIG_HOST_KEYS] = {
                                  .initial = "auto",
                                  .help = "do what each processor's errata of speculation need, or "
                                          "nothing"},
+    [CONFIG_HOST_SMALL_EXECUTABLE] =
+        {.name = "small_executable",
+         .type = CONFIG_CHOICE,
+         .offset = offsetof(struct config, small_executable),
+         .choices = small_names,
+         .initial = "auto",
+         .help = "map what guests execute by pages of 4 KiB, so that they cannot stop a processor "
+                 "that has the iTLB multihit fault"},
     [CONFIG_HOST_LOG] = {.name = "log",
                          .type = CONFIG_CHOICE,
                          .offset = offsetof(struct config, log),

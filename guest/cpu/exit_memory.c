@@ -8,6 +8,7 @@
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/tsc.h"
 #include "guest/insn/insn.h"
 #include "guest/insn/string_io.h"
 #include "guest/cpu/exit.h"
@@ -240,6 +241,16 @@ static enum exit_result device_access(struct vcpu *v, uint64_t gpa)
     return EXIT_RESUME;
 }
 
+/* Once in so many seconds what a VM executes for the first time in a large leaf is the moment to
+ * make large ones of what it has executed long ago. */
+#define ENLARGE_SECONDS 60
+
+static __attribute__((noinline)) void executed(struct vcpu *v)
+{
+    if (rights_enlarge(&v->vm->rights, rdtsc(), ENLARGE_SECONDS * tsc_hz))
+        vcpu_ask(v, REQUEST_MEMORY);
+}
+
 /*
  * Not where the last device access was: RAM that has no frame yet, whose mapping is gone or of
  * which somebody has taken rights, another device, or nobody's. Where no memory is left for it, the
@@ -260,6 +271,8 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
         result = rights_fault(rights, gpa, e->qualification & EPT_RWX);
     if (result == -EFAULT)
         return false;
+    if (UNLIKELY(result > 0))
+        executed(v);
     if (UNLIKELY(result == -ENOMEM))
         vm_starve(v->vm);
     if (UNLIKELY(v->watch.open)) /* for the instruction that is being stepped */

@@ -13,6 +13,8 @@ struct piece {
     bool placed;
 };
 
+#define ENLARGE_SPAN GIB /* what rights_enlarge() looks through in one go */
+
 unsigned rights_left(unsigned reasons)
 {
     static const uint8_t taken[RIGHTS_REASON_COUNT] = {
@@ -177,12 +179,18 @@ static uint64_t leaf_span(const struct rights *r, uint64_t page)
     return MAX(MIN(block_span(r, page), marks_span(p.level ? p.level : 1)), marks_span(2));
 }
 
+/* They miss what is new, which EPT does not count. */
+static void views_are_old(struct rights *r)
+{
+    __atomic_store_n(&r->ept.generation, r->ept.generation + 1, __ATOMIC_RELAXED);
+}
+
 void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size)
 {
     spin_lock(&r->lock);
     (void)!update(r, ALIGN_DOWN(gpa, leaf_span(r, gpa)),
                   ALIGN_UP(gpa + size, leaf_span(r, gpa + size - PAGE_SIZE)));
-    __atomic_store_n(&r->ept.generation, r->ept.generation + 1, __ATOMIC_RELAXED); /* new, too */
+    views_are_old(r);
     spin_unlock(&r->lock);
 }
 
@@ -191,6 +199,50 @@ void rights_withdraw(struct rights *r, uint64_t gpa, uint64_t size)
     spin_lock(&r->lock);
     (void)!update(r, gpa, gpa + size);
     spin_unlock(&r->lock);
+}
+
+/* iTLB multihit: code is in small leaves, its 2 MiB with it. Of what may be executed none is in
+ * another leaf, so whoever has a translation of the old one cannot have fetched by it. */
+static int make_small(struct rights *r, uint64_t page)
+{
+    const uint64_t span = marks_span(2);
+    int result = marks_change(&r->reasons, ALIGN_DOWN(page, span), span, 0, REASON_LARGE);
+
+    if (result < 0)
+        return result;
+    const struct piece p = look(r, page, page + PAGE_SIZE);
+    result = fill(r, page, &p);
+    views_are_old(r);
+    return result < 0 ? result : 1;
+}
+
+/* Where memory stands at gpa or later; MARKS_END: nowhere. */
+static uint64_t memory_from(const struct rights *r, uint64_t gpa)
+{
+    while (gpa < MARKS_END) {
+        const struct piece p = look(r, gpa, MARKS_END);
+
+        if (p.stands)
+            break;
+        gpa += p.size;
+    }
+    return gpa;
+}
+
+bool rights_enlarge(struct rights *r, uint64_t now, uint64_t pause)
+{
+    spin_lock(&r->lock);
+    bool due = now - r->enlarged >= pause;
+    if (due) {
+        r->enlarged = now;
+        uint64_t from = memory_from(r, r->enlarge_gpa);
+        from = ALIGN_DOWN(from < MARKS_END ? from : memory_from(r, 0), ENLARGE_SPAN);
+        r->enlarge_gpa = from + ENLARGE_SPAN;
+        if (marks_change(&r->reasons, from, ENLARGE_SPAN, REASON_LARGE, 0) == 0)
+            (void)!update(r, from, from + ENLARGE_SPAN);
+    }
+    spin_unlock(&r->lock);
+    return due;
 }
 
 int rights_fault(struct rights *r, uint64_t gpa, unsigned access)
@@ -204,6 +256,8 @@ int rights_fault(struct rights *r, uint64_t gpa, unsigned access)
     const struct piece p = look(r, page, page + PAGE_SIZE);
     if (access & ~p.stands)
         result = -EFAULT;
+    else if (UNLIKELY(access & EPT_EXECUTE && p.reasons & REASON_LARGE))
+        result = make_small(r, page);
     else if (access & ~prot_of(r, &p))
         result = -EAGAIN;
     else
@@ -231,7 +285,7 @@ unsigned rights_reasons(struct rights *r, uint64_t gpa, uint64_t size)
 
     spin_lock(&r->lock);
     for (; gpa < end; gpa = ALIGN_DOWN(gpa, marks_span(level)) + marks_span(level))
-        reasons |= marks_at(&r->reasons, gpa, &level);
+        reasons |= marks_at(&r->reasons, gpa, &level) & ~(unsigned)REASON_LARGE;
     spin_unlock(&r->lock);
     return reasons;
 }
@@ -344,7 +398,10 @@ int rights_init(struct rights *r, const struct guest_memory *memory,
     memset(r, 0, sizeof(*r));
     spin_init(&r->lock, RANK_GUEST);
     r->memory = memory;
-    int result = ept_create(&r->ept, features, mtrr, 0);
+    int result =
+        ept_create(&r->ept, features, mtrr, features->small_executable ? EPT_SMALL_EXECUTABLE : 0);
+    if (result == 0 && features->small_executable)
+        result = marks_change(&r->reasons, 0, MARKS_END, REASON_LARGE, 0);
     r->ept.promise = guest_memory_tables(memory);
     return result;
 }
@@ -356,7 +413,8 @@ uint64_t rights_tables(const struct guest_memory *memory, const struct vmx_featu
     for (uint32_t i = 0; i < memory->range_count; i++) {
         const struct guest_memory_range *range = &memory->ranges[i];
 
-        for (unsigned level = features->ept_2m ? 3 : 2; level <= EPT_LEVELS; level++) {
+        for (unsigned level = features->ept_2m && !features->small_executable ? 3 : 2;
+             level <= EPT_LEVELS; level++) {
             uint64_t span = marks_span(level);
             tables += ALIGN_UP(range->gpa + range->size, span) / span - range->gpa / span;
         }

@@ -22,9 +22,10 @@
     X(WATCH_READ, EPT_READ | EPT_WRITE) /* a write-only page is no combination that CPUs know */   \
     X(WATCH_WRITE, EPT_WRITE)                                                                      \
     X(WATCH_EXECUTE, EPT_EXECUTE)                                                                  \
-    X(ABSENT, EPT_RWX)   /* it has no frame: memory says so, nobody adds it */                     \
-    X(SHARED, EPT_WRITE) /* to be copied before it is written */                                   \
-    X(CLEAN, EPT_WRITE)  /* who writes makes it dirty */
+    X(ABSENT, EPT_RWX)    /* it has no frame: memory says so, nobody adds it */                    \
+    X(SHARED, EPT_WRITE)  /* to be copied before it is written */                                  \
+    X(CLEAN, EPT_WRITE)   /* who writes makes it dirty */                                          \
+    X(LARGE, EPT_EXECUTE) /* its leaf may be large, where such must not be executed */
 
 enum rights_reason_number {
 #define X(name, taken) NUMBER_##name,
@@ -57,6 +58,8 @@ struct rights {
     unsigned places;
     struct marks reasons;
     struct ept ept;
+    uint64_t enlarged;    /* rights_enlarge(): host TSC of the last time, */
+    uint64_t enlarge_gpa; /* and where it goes on */
 };
 
 /* All RAM, with all rights; EPT says nothing of it yet. memory and mtrr (NULL: all is write-back)
@@ -86,7 +89,7 @@ void rights_refresh(struct rights *r, uint64_t gpa, uint64_t size);
 /* What was at gpa (page aligned, as size) has been given back (guest_memory_give()): EPT has no
  * leaf for it any more. */
 void rights_withdraw(struct rights *r, uint64_t gpa, uint64_t size);
-/* Those of the page at gpa; or of any page up to gpa + size. */
+/* Those of the page at gpa that somebody has given it; or of any page up to gpa + size. */
 unsigned rights_reasons(struct rights *r, uint64_t gpa, uint64_t size);
 /* Whether these reasons refuse an access that wants these rights, and nothing else does. */
 bool rights_blames(struct rights *r, uint64_t gpa, unsigned access, unsigned reasons);
@@ -104,11 +107,18 @@ int rights_place(struct rights *r, uint64_t gpa, paddr hpa, uint64_t size,
 int rights_unplace(struct rights *r, uint64_t gpa) MUST_CHECK;
 
 /*
- * After an EPT violation by an access that wants these rights: 0, it may be tried again; -EFAULT:
- * no memory that allows it stands there, so it is a device's or nobody's; -EAGAIN: a reason that is
- * nobody's device refuses it, and whoever gave it is to be asked; -ENOMEM.
+ * After an EPT violation by an access that wants these rights: 0, it may be tried again; 1: so it
+ * may, and for its sake a large leaf has become small ones; -EFAULT: no memory that allows it
+ * stands there, so it is a device's or nobody's; -EAGAIN: a reason that is nobody's device refuses
+ * it, and whoever gave it is to be asked; -ENOMEM.
  */
 int rights_fault(struct rights *r, uint64_t gpa, unsigned access) MUST_CHECK;
+/*
+ * The other way: what has been executed may be in a large leaf again, until it is executed the next
+ * time; a GiB of it, the next one each time, and not before `pause` ticks after the last time. now
+ * is the host's TSC. True: rights have been taken.
+ */
+bool rights_enlarge(struct rights *r, uint64_t now, uint64_t pause) MUST_CHECK;
 /* Forget all that EPT says of RAM. */
 void rights_drop(struct rights *r);
 /* Tables that are used no more: the caller's from now on. When every processor that ran the VM has

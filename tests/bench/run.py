@@ -70,11 +70,11 @@ def sh(*command):
 
 
 def image_of(build, config, folder):
-    """A boot disk that starts that config."""
+    """A boot disk that starts that config, with large leaves whatever Bochs' model is."""
     path = os.path.join(folder, "corbel.conf")
     image = os.path.join(folder, "disk.img")
     with open(path, "w") as f:
-        f.write(config)
+        f.write(config.replace("[host]\n", "[host]\nsmall_executable = off\n", 1))
     sh(os.path.join(ROOT, "tools/image"), os.path.join(build, "BOOTX64.EFI"), os.path.join(ROOT, "build/confscan"),
        path, image)
     return image
