@@ -5,6 +5,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/log.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/random.h"
 #include "arch/x86/smp.h"
@@ -121,6 +122,7 @@ __attribute__((no_stack_protector)) void kernel_start(struct handover *h)
     space_init(&handover);
     cpu_setup();
     final_cpu();
+    machine_check_start();
 
     bring_up_framebuffer();
     bring_up_firmware_tables();

@@ -4,6 +4,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/log.h"
 #include "arch/x86/lib/string.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/mtrr_copy.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/smp.h"
@@ -74,6 +75,7 @@ static NORETURN void ap_begin(struct ap *ap)
     idt_load();
     cpu_setup();
     ap->mtrrs_differed = mtrr_copy_apply(&mtrrs);
+    machine_check_start();
     apic_enable();
     ap->cpu.apic_id = apic_id();
     set_state(ap, AP_ARRIVED);

@@ -26,6 +26,7 @@
 #include "guest/gdb/gdb.h"
 #include "guest/observers.h"
 #include "guest/vm/idle.h"
+#include "guest/vm/lost_memory.h"
 #include "guest/monitor/monitor.h"
 #include "guest/monitor/users.h"
 #include "guest/storage/tables.h"
@@ -181,9 +182,9 @@ static uint64_t idle_chores(void)
 
 /* gdb_pump comes before control_work, which may end the machine: so a debugger is told first that
  * its VM has ended. */
-static uint64_t (*const often[])(void) = {capture_pump,   com2_pump,    gdb_pump,
-                                          console_pump,   control_work, disks_work,
-                                          net_cards_work, iommu_work,   serial_chore};
+static uint64_t (*const often[])(void) = {
+    capture_pump,     com2_pump,  gdb_pump,       console_pump, control_work,
+    lost_memory_work, disks_work, net_cards_work, iommu_work,   serial_chore};
 
 /* IOMMUs are looked after on processor 0. */
 static void iommu_attention(void)
@@ -269,6 +270,7 @@ NORETURN void corbel_main(struct handover *h)
     nets_begin(&config);
     if (control_init(&config, vms, h->tsc_handover) < 0)
         panic("no memory for the list of VMs");
+    lost_memory_init();
     console_begin(attach_at_first());
     run_open();
     run_loop();

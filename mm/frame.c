@@ -36,6 +36,8 @@ static uint64_t *account(uint16_t owner)
         return &stats->loader;
     case FRAME_KERNEL:
         return &stats->kernel;
+    case FRAME_RETIRED:
+        return &stats->retired;
     default:
         return owner >= FRAME_VM ? &stats->vm : NULL;
     }
@@ -245,6 +247,29 @@ static bool pinned(const struct frame *f, uint64_t count)
     return any & mask;
 }
 
+/* A block in which frames have been retired. */
+static void give_back_around(paddr base, unsigned order)
+{
+    for (paddr pa = base; pa < base + frame_block_size(order); pa += PAGE_SIZE) {
+        struct frame *f = frame_at(pa);
+
+        f->state = 0;
+        if (f->owner == FRAME_RETIRED)
+            continue;
+        change_owner(f->owner, FRAME_FREE, PAGE_SIZE);
+        f->owner = FRAME_FREE;
+        frame_insert(pa, FRAME_ORDER_4K);
+    }
+}
+
+static bool any_retired(const struct frame *f, uint64_t count)
+{
+    for (uint64_t i = 0; stats->retired && i < count; i++)
+        if (f[i].owner == FRAME_RETIRED)
+            return true;
+    return false;
+}
+
 bool frame_put(paddr base, unsigned order)
 {
     struct frame *f = frame_at(base);
@@ -261,11 +286,27 @@ bool frame_put(paddr base, unsigned order)
                   order);
         return false;
     }
+    if (UNLIKELY(any_retired(f, 1ULL << order))) {
+        give_back_around(base, order);
+        return false;
+    }
     owner = f->owner;
     set_owner(f, 1ULL << order, FRAME_FREE);
     change_owner(owner, FRAME_FREE, frame_block_size(order));
     frame_insert(base, order);
     return true;
+}
+
+void frame_retire(paddr frame)
+{
+    struct frame *f = frame_at(frame);
+
+    spin_lock(lock);
+    if (f && f->owner != FRAME_FREE && f->owner != FRAME_RESERVED && f->owner != FRAME_RETIRED) {
+        change_owner(f->owner, FRAME_RETIRED, PAGE_SIZE);
+        f->owner = FRAME_RETIRED;
+    }
+    spin_unlock(lock);
 }
 
 void frame_free(paddr base, unsigned order)

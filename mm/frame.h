@@ -13,6 +13,7 @@ enum frame_owner {
     FRAME_RESERVED = 1, /* not RAM, or never to be handed out */
     FRAME_KERNEL = 2,   /* heap, tables, stacks */
     FRAME_LOADER = 3,   /* the loader's files, until released */
+    FRAME_RETIRED = 4,  /* the machine has lost what was there; it is never handed out again */
     FRAME_VM = 16       /* FRAME_VM + VM id: guest RAM; EPT and VMX structures count as kernel */
 };
 
@@ -94,6 +95,10 @@ void frame_release_loader(void);
 struct handover;
 void frame_init(const struct handover *h);
 
+/* A frame that is handed out, and is not to be again: the rest of its block goes back without it.
+ */
+void frame_retire(paddr frame);
+/* From any processor, without a lock. */
 uint16_t frame_owner(paddr frame);
 /* Once more, for DMA; until all pins are gone the frame is not reused. False: it is pinned as often
  * as can be counted. From any processor, without a lock. */
@@ -109,6 +114,7 @@ struct frame_stats {
     uint64_t metadata; /* Corbel's own: the table of frames */
     uint64_t loader;   /* files and hand-over not released yet */
     uint64_t vm;       /* owned by VMs */
+    uint64_t retired;
 };
 void frame_stats(struct frame_stats *out);
 

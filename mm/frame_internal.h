@@ -47,7 +47,7 @@ static inline uint64_t frames_unpromised(void)
 
 /* As frame_alloc_below(), with at least `keep` frames left that are promised to nobody. */
 paddr frame_take(unsigned order, uint16_t owner, paddr limit, uint64_t keep);
-/* As frame_free(): false after an error on the log. */
+/* As frame_free(): false after an error on the log, or where frames of it have been retired. */
 bool frame_put(paddr base, unsigned order);
 /* frame_limit() allows no more. */
 bool frame_limited(void);

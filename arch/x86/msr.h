@@ -42,6 +42,10 @@
 #define MSR_MTRR_DEF_TYPE         0x2ffu
 #define MSR_PERF_GLOBAL_CTRL      0x38fu
 #define MSR_MC0_CTL               0x400u /* + 4n */
+#define MSR_MCI_CTL(n)            (0x400u + 4 * (n))
+#define MSR_MCI_STATUS(n)         (0x401u + 4 * (n))
+#define MSR_MCI_ADDR(n)           (0x402u + 4 * (n))
+#define MSR_MCI_MISC(n)           (0x403u + 4 * (n))
 #define MSR_X2APIC_FIRST          0x800u
 #define MSR_X2APIC_LAST           0x8ffu
 
@@ -65,6 +69,7 @@
 #define MSR_VMX_VMFUNC              0x491u
 #define MSR_VMX_PROCBASED_CTLS3     0x492u
 
+#define MSR_MCG_EXT_CTL    0x4d0u
 #define MSR_TSC_DEADLINE   0x6e0u
 #define MSR_X2APIC         0x800u /* + register offset in the xAPIC page >> 4 */
 #define MSR_X2APIC_TPR     0x808u
@@ -90,3 +95,4 @@
 #define FEATURE_CONTROL_LOCK        BIT(0)
 #define FEATURE_CONTROL_VMX_IN_SMX  BIT(1)
 #define FEATURE_CONTROL_VMX_OUT_SMX BIT(2)
+#define FEATURE_CONTROL_LMCE        BIT(20)

@@ -2,6 +2,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/format.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/symbols.h"
@@ -181,6 +182,8 @@ void panic_exception(const struct trap_frame *f)
         print("corbel: panic: %s in the microkernel, error code %lx\r\n",
               exception_name((unsigned)f->vector), f->error);
         print_processor();
+        if (f->vector == VECTOR_MC)
+            print("corbel: %s\r\n", machine_check_text());
         if (f->vector == VECTOR_PF)
             print_page_fault(f->error, read_cr2());
         if (f->vector == VECTOR_DF && below_stack(read_cr2()))

@@ -3,6 +3,7 @@
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
+#include "arch/x86/machine_check.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/smp.h"
@@ -120,6 +121,8 @@ void trap_handle(struct trap_frame *frame)
         smp_stop_if_asked(this_cpu());
     } else if (frame->vector >= VECTOR_EXCEPTIONS) {
         interrupt_dispatch((unsigned)frame->vector);
+    } else if (frame->vector == VECTOR_MC && machine_check_trap()) {
+        return;
     } else if (recoverable(frame)) {
         frame->rip = (uint64_t)trap_try_failed;
         frame->rsp = this_cpu()->trap_recovery;

@@ -22,6 +22,18 @@ void vm_starve(struct vm *vm)
     run_leave(&vm->tasks); /* also again: who lets it go on may just have taken that back */
 }
 
+void vm_break(struct vm *vm, const char *why)
+{
+    struct ending *e = &vm->ending;
+
+    if (__atomic_exchange_n(&e->broken, true, __ATOMIC_SEQ_CST))
+        return;
+    e->killed = true;
+    e->wanted = false;
+    log_error("%s: killed: %s", vm->name, why);
+    vm_request(vm, VM_REQUEST_POWEROFF, why);
+}
+
 void vm_kill(struct vcpu *v, const char *why, ...)
 {
     struct ending *e = &v->vm->ending;

@@ -179,8 +179,8 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
         vcpu_page_fault(v, e->qualification, e->error);
         break;
     case VECTOR_MC:
-        panic("machine check while %s ran: the hardware reports an error it cannot correct",
-              v->vm->name);
+        vcpu_machine_check(v, true);
+        break;
     case VECTOR_OF: /* INTO: a trap, with the instruction's length */
         step_fault(v);
         v->event = (struct vmx_event){.info = e->intr & ~(uint32_t)INTR_NMI_UNBLOCKING,
@@ -510,9 +510,9 @@ static __attribute__((noinline)) int unusual_exit(struct vcpu *v, uint32_t reaso
     bool failed = reason & BIT(31);
 
     v->exit.reason = reason;
-    if ((reason & 0xffff) == EXIT_MACHINE_CHECK)
-        panic("machine check during VM entry of %s", v->vm->name);
-    if (!failed) {
+    if ((reason & 0xffff) == EXIT_MACHINE_CHECK) {
+        vcpu_machine_check(v, false);
+    } else if (!failed) {
         exit_unknown(v, &v->exit);
     } else if ((reason & 0xffff) != EXIT_INVALID_GUEST_STATE || !wrap_rip(v)) {
         vmx_report_entry_failure(&v->hw);

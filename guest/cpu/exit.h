@@ -24,6 +24,8 @@ void vcpu_no_progress(struct vcpu *v, uint64_t what);
 /* In place of vcpu_exit(), with its arguments and result: the instruction is not carried out, so
  * that it exits again when the guest goes on. */
 int vcpu_exit_again(struct vcpu *v, uint64_t reason, uint64_t tsc);
+/* #MC: in the guest, or before it was entered. */
+void vcpu_machine_check(struct vcpu *v, bool entered); /* machine_check.c */
 /* Between vcpu_exit() and VM entry: leave the guest at that host TSC at the latest. */
 void vcpu_leave_by(struct vcpu *v, uint64_t tsc);
 

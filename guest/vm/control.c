@@ -396,6 +396,8 @@ static enum life_event end_of(const struct vm_slot *s)
                           : vm->ending.request == VM_REQUEST_RESET ? c->on_reboot
                                                                    : c->on_poweroff;
 
+    if (vm->ending.broken)
+        return LIFE_ENDED;
     if (end != CONFIG_END_RESTART)
         return end == CONFIG_END_PAUSE ? LIFE_ENDED_PAUSE : LIFE_ENDED;
     return rdtsc() - s->began < tsc_hz / 1000 * RESTART_MIN_MS ? LIFE_ENDED_TOO_SOON

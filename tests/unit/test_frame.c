@@ -76,7 +76,7 @@ static void check_sum(void)
     frame_stats(&s);
     /* Low memory counts in the total but is not handed out. */
     assert_int_equal(s.total - 0xa0000,
-                     s.free + s.promised + s.kernel + s.metadata + s.loader + s.vm);
+                     s.free + s.promised + s.kernel + s.metadata + s.loader + s.vm + s.retired);
 }
 
 static void test_init(void **state)
@@ -631,6 +631,51 @@ static void test_clear_ahead(void **state)
     assert_false(frame_clear_ahead(0)); /* nothing to clear */
 }
 
+/* A frame that the machine has lost: whatever happens to its block, it is never handed out again.
+ */
+static void test_retired(void **state)
+{
+    const paddr block = frame_alloc(FRAME_ORDER_2M, FRAME_VM + 3);
+    const paddr first = frame_alloc(FRAME_ORDER_4K, FRAME_VM + 3);
+    const paddr lost[] = {block, block + 5 * PAGE_SIZE, block + 511 * PAGE_SIZE};
+    struct frame_stats before, after;
+    paddr run = frame_run_alloc(7, FRAME_VM + 4);
+
+    frame_stats(&before);
+    for (unsigned i = 0; i < 3; i++)
+        frame_retire(lost[i]);
+    frame_retire(lost[1]); /* once more */
+    frame_retire(first);
+    frame_retire(run + 2 * PAGE_SIZE);
+    frame_retire(HOLE); /* nobody's, */
+    frame_retire(64 * GIB);
+    frame_stats(&after);
+    assert_int_equal(after.retired, 5 * PAGE_SIZE);
+    assert_int_equal(after.vm, before.vm - 5 * PAGE_SIZE);
+    assert_int_equal(after.free, before.free);
+    assert_int_equal(frame_owner(lost[1]), FRAME_RETIRED);
+    assert_int_equal(frame_owner(lost[1] + PAGE_SIZE), FRAME_VM + 3);
+    assert_int_equal(frame_owner(HOLE), FRAME_RESERVED);
+    check_sum();
+    frame_free(block, FRAME_ORDER_2M);
+    frame_free(first, FRAME_ORDER_4K);
+    frame_run_free(run);
+    check_sum();
+    frame_stats(&after);
+    assert_int_equal(after.vm, 0);
+    assert_int_equal(after.free, before.free + (512 + 1 + 7 - 5) * PAGE_SIZE);
+    frame_retire(block + PAGE_SIZE); /* or free */
+    assert_int_equal(frame_owner(block + PAGE_SIZE), FRAME_FREE);
+    /* all that there is, frame by frame */
+    for (paddr pa; (pa = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL)) != FRAME_NONE;) {
+        for (unsigned i = 0; i < 3; i++)
+            assert_true(pa != lost[i]);
+        assert_true(pa != first && pa != run + 2 * PAGE_SIZE);
+    }
+    assert_int_equal(errors, 0);
+    check_sum();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -652,6 +697,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_promise_random, setup, teardown),
         cmocka_unit_test_setup_teardown(test_clear_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promise_of_what_is_ahead, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_retired, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

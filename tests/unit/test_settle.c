@@ -196,6 +196,7 @@ void vcpu_deliver_events(struct vcpu *v)
     }
 #define UNUSED_EXIT(name) UNUSED(enum exit_result name(struct vcpu *v, struct vm_exit *e))
 
+UNUSED_VOID(void vcpu_machine_check(struct vcpu *v, bool entered))
 UNUSED_EXIT(exit_apic_access)
 UNUSED_EXIT(exit_cr_access)
 UNUSED_EXIT(exit_ept_violation)
