@@ -106,6 +106,8 @@ static const struct control secondary_controls[] = {
     {SEC_USER_WAIT, LATER, 0, FEATURE(user_wait), "enable user wait and pause", NULL},
     {SEC_PCONFIG, NEVER, 0, 0, "enable PCONFIG", NULL},
     {SEC_ENCLV, NEVER, 0, 0, "enable ENCLV exiting", NULL},
+    {SEC_BUS_LOCK, LATER, VMX_WITHOUT_BUS_LOCK, FEATURE(bus_lock), "VMM bus-lock detection", NULL},
+    {SEC_NOTIFY, LATER, VMX_WITHOUT_NOTIFY, FEATURE(notify), "notify VM exiting", NULL},
 };
 
 static const struct control exit_controls[] = {

@@ -24,6 +24,8 @@
 #define VMX_WITHOUT_MTF         BIT(12)
 #define VMX_WITHOUT_PML         BIT(13)
 #define VMX_WITHOUT_INS_OUTS    BIT(14)
+#define VMX_WITHOUT_BUS_LOCK    BIT(15) /* and split locks by #AC */
+#define VMX_WITHOUT_NOTIFY      BIT(16)
 
 struct vmx_controls {
     uint32_t pin, primary, secondary, exit, entry;
@@ -40,6 +42,11 @@ struct vmx_features {
     bool descriptor_table;    /* the same */
     bool posted_interrupts;   /* pin bit, set at run time */
     bool tsc_scaling, pml, mode_based_execute, user_wait; /* secondary bits, set at run time */
+    bool bus_lock;    /* secondary bit, set at run time: exits behind an instruction that locked the
+                         bus */
+    bool split_lock;  /* no control, and only without bus_lock: vmx_probe() has found that #AC comes
+                         before an access that would lock the bus for two cache lines */
+    bool notify;      /* secondary bit, set at run time: exits where no event could be taken */
     bool perf_global; /* entry and exit load IA32_PERF_GLOBAL_CTRL; set at run time */
     bool wbinvd_exiting;
     bool hlt_activity; /* VMX_MISC: activity state HLT is supported */

@@ -7,6 +7,7 @@
 #include "arch/x86/msr.h"
 #include "arch/x86/regs.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/split_lock.h"
 #include "vmx/ept.h"
 #include "vmx/fpu.h"
 #include "vmx/multihit.h"
@@ -62,6 +63,8 @@ int vmx_probe(uint32_t without)
     if (vmx_choose_controls(&vmx_caps, without, &vmx_controls, &vmx_features, report_missing, NULL))
         return -ENOTSUP;
     vmx_features.xsavec = xsavec;
+    vmx_features.split_lock = !vmx_features.bus_lock && vmx_features.monitor_trap_flag &&
+                              !(without & VMX_WITHOUT_BUS_LOCK) && split_lock_present();
     /* Bochs looks at the byte behind a port's, too. Behind the page's last one it is in a page that
      * nobody else may have: a VM's APIC-access page would exit by it. */
     vmx_io_bitmap = frame_alloc(1, FRAME_KERNEL);
@@ -102,6 +105,13 @@ void vmx_log_features(void)
              f->preemption_timer ? "VMX timer" : "APIC timer", f->rdtscp ? " RDTSCP" : "",
              f->invpcid ? " INVPCID" : "", f->xsaves ? " XSAVES" : "",
              f->rdtscp || f->invpcid || f->xsaves ? "" : " no RDTSCP, INVPCID or XSAVES");
+    if (f->bus_lock || f->split_lock || f->notify)
+        log_info("vmx: guests exit %s%s%s",
+                 f->bus_lock     ? "behind bus locks"
+                 : f->split_lock ? "before split locks"
+                                 : "",
+                 (f->bus_lock || f->split_lock) && f->notify ? ", and " : "",
+                 f->notify ? "where they let no event in" : "");
     if (f->small_executable)
         log_info("vmx: what guests execute is in EPT leaves of 4 KiB (iTLB multihit)");
 }
@@ -168,6 +178,8 @@ int vmx_cpu_start(struct vmx_cpu *cpu)
     if (read_cr4() & CR4_OSXSAVE)
         cpu->host_xcr0 = xgetbv(0);
     speculation_look(&cpu->speculation, cpu_microcode(vmx_caps.intel));
+    if (vmx_features.split_lock)
+        split_lock_detect(true);
     this_cpu()->vmx = cpu;
     smp_leave = leave;
     vmx_flush_all();

@@ -58,7 +58,13 @@ enum exit_reason {
     EXIT_WBINVD = 54,
     EXIT_XSETBV = 55,
     EXIT_APIC_WRITE = 56,
+    EXIT_BUS_LOCK = 74,
+    EXIT_NOTIFY = 75,
 };
+
+/* Beside another reason, or EXIT_BUS_LOCK itself: the instruction behind which it comes locked the
+ * bus. */
+#define EXIT_REASON_BUS_LOCK BIT(26)
 
 /* What a row of the dispatch table needs beside the reason. */
 #define NEED_QUALIFICATION BIT(0)
@@ -120,3 +126,6 @@ static inline void vmx_decode_exit(struct vm_exit *e, uint32_t needs)
 #define EPT_VIOLATION_GLA_VALID      BIT(7)
 #define EPT_VIOLATION_GLA_FINAL      BIT(8) /* the access itself, not one of its page-table walk */
 #define QUALIFICATION_NMI_UNBLOCKING BIT(12)
+
+/* Notify: exit qualification. Bit 12 is as above. */
+#define NOTIFY_CONTEXT_INVALID BIT(0)

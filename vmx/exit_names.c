@@ -72,7 +72,7 @@ static const char *const exit_names[VMX_EXIT_REASONS] = {
     [72] = "ENQCMD PASID translation failure",
     [73] = "ENQCMDS PASID translation failure",
     [74] = "bus lock",
-    [75] = "instruction timeout",
+    [75] = "notify",
     [76] = "SEAMCALL",
     [77] = "TDCALL",
 };

@@ -91,6 +91,7 @@ static const struct row {
      "secondary processor-based VM-execution controls"},
     {VMCS_PLE_GAP, SECONDARY, SEC_PAUSE_LOOP, "PLE_Gap"},
     {VMCS_PLE_WINDOW, SECONDARY, SEC_PAUSE_LOOP, "PLE_Window"},
+    {VMCS_NOTIFY_WINDOW, SECONDARY, SEC_NOTIFY, "notify window"},
     {VMCS_INSTRUCTION_ERROR, ALWAYS, 0, "VM-instruction error"},
     {VMCS_EXIT_REASON, ALWAYS, 0, "exit reason"},
     {VMCS_EXIT_INTR_INFO, ALWAYS, 0, "VM-exit interruption information"},

@@ -31,6 +31,10 @@ void vmx_guarded_entry_wrapped(void);
 #define PLE_GAP    128
 #define PLE_WINDOW 4096
 
+/* A guest may keep its processor from taking any event for so many ticks, in microcode. The
+ * processor adds what its longest instruction takes. */
+#define NOTIFY_WINDOW BIT(17)
+
 static const uint32_t shared_msr_number[SHARED_MSR_COUNT] = {
     [SHARED_STAR] = MSR_STAR,
     [SHARED_LSTAR] = MSR_LSTAR,
@@ -111,6 +115,12 @@ int vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *setup)
         v->secondary |= SEC_PAUSE_LOOP;
         vmwrite32(VMCS_PLE_GAP, PLE_GAP);
         vmwrite32(VMCS_PLE_WINDOW, PLE_WINDOW);
+    }
+    if (f->bus_lock)
+        v->secondary |= SEC_BUS_LOCK;
+    if (f->notify) {
+        v->secondary |= SEC_NOTIFY;
+        vmwrite32(VMCS_NOTIFY_WINDOW, NOTIFY_WINDOW);
     }
     v->entry_controls = vmx_controls.entry;
     vmwrite32(VMCS_PIN_CONTROLS, vmx_controls.pin);

@@ -97,6 +97,7 @@ enum vmcs_field {
     VMCS_SECONDARY_CONTROLS = 0x401e,
     VMCS_PLE_GAP = 0x4020,
     VMCS_PLE_WINDOW = 0x4022,
+    VMCS_NOTIFY_WINDOW = 0x4024,
     /* 32-bit read-only data */
     VMCS_INSTRUCTION_ERROR = 0x4400,
     VMCS_EXIT_REASON = 0x4402,
@@ -242,6 +243,8 @@ enum vmcs_area { VMCS_AREA_CONTROL, VMCS_AREA_READ_ONLY, VMCS_AREA_GUEST, VMCS_A
 #define SEC_USER_WAIT                BIT(26)
 #define SEC_PCONFIG                  BIT(27)
 #define SEC_ENCLV                    BIT(28)
+#define SEC_BUS_LOCK                 BIT(30)
+#define SEC_NOTIFY                   BIT(31)
 
 /* VM-exit controls */
 #define EXIT_SAVE_DEBUG       BIT(2)

@@ -6,12 +6,14 @@
 #define MSR_TSC                   0x010u
 #define MSR_PLATFORM_ID           0x017u
 #define MSR_APIC_BASE             0x01bu
+#define MSR_TEST_CTRL             0x033u
 #define MSR_FEATURE_CONTROL       0x03au
 #define MSR_TSC_ADJUST            0x03bu
 #define MSR_SPEC_CTRL             0x048u
 #define MSR_PRED_CMD              0x049u
 #define MSR_BIOS_SIGN_ID          0x08bu
 #define MSR_SMM_MONITOR_CTL       0x09bu
+#define MSR_CORE_CAPABILITIES     0x0cfu
 #define MSR_PLATFORM_INFO         0x0ceu
 #define MSR_UMWAIT_CONTROL        0x0e1u
 #define MSR_MPERF                 0x0e7u

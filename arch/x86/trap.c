@@ -7,6 +7,7 @@
 #include "arch/x86/panic.h"
 #include "arch/x86/percpu.h"
 #include "arch/x86/smp.h"
+#include "arch/x86/split_lock.h"
 
 #define IDT_ENTRIES    256
 #define STUB_SIZE      16
@@ -122,6 +123,8 @@ void trap_handle(struct trap_frame *frame)
     } else if (frame->vector >= VECTOR_EXCEPTIONS) {
         interrupt_dispatch((unsigned)frame->vector);
     } else if (frame->vector == VECTOR_MC && machine_check_trap()) {
+        return;
+    } else if (frame->vector == VECTOR_AC && split_lock_trap()) {
         return;
     } else if (recoverable(frame)) {
         frame->rip = (uint64_t)trap_try_failed;

@@ -66,7 +66,9 @@ enum config_panic { CONFIG_PANIC_HALT, CONFIG_PANIC_RESET };
     X(XSAVES, "xsaves", "XSAVES in guests")                                                        \
     X(MTF, "mtf", "the monitor trap flag")                                                         \
     X(PML, "pml", "page-modification logging")                                                     \
-    X(INS_OUTS, "ins-outs", "what VM exits by INS and OUTS tell of the instruction")
+    X(INS_OUTS, "ins-outs", "what VM exits by INS and OUTS tell of the instruction")               \
+    X(BUS_LOCK, "bus-lock", "VM exits by bus locks, or #AC by split locks")                        \
+    X(NOTIFY, "notify", "VM exits where a guest lets no event in")
 
 /* Steps against errata of speculation that `test_mitigations` in [host] can ask for: X(symbol, name
  * in the config, what it does). */
@@ -182,6 +184,7 @@ enum config_vm_key {
     CONFIG_VM_WEIGHT,
     CONFIG_VM_CAP,
     CONFIG_VM_AFFINITY,
+    CONFIG_VM_BUS_LOCKS,
     CONFIG_VM_PV,
     CONFIG_VM_AUTOSTART,
     CONFIG_VM_PAUSED,
@@ -256,6 +259,7 @@ struct vm_config {
     uint32_t cpus;             /* 1..CONFIG_MAX_CPUS */
     uint32_t weight;           /* of its share of the processors */
     uint32_t cap;              /* percent of one processor; 0: none */
+    uint32_t bus_locks;        /* in a second; 0: any number */
     uint32_t pv;               /* a bit for each of enum config_pv */
     uint32_t autostart;        /* 0 or 1 */
     uint32_t paused;           /* 0 or 1 */

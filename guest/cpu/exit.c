@@ -150,6 +150,12 @@ static void forward_debug_exception(struct vcpu *v, struct vm_exit *e)
     vcpu_ask(v, REQUEST_EVENT);
 }
 
+static void fault(struct vcpu *v, unsigned vector, uint32_t error)
+{
+    step_fault(v);
+    vcpu_exception(v, vector, error);
+}
+
 static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
 {
     unsigned vector = INTR_VECTOR(e->intr);
@@ -187,13 +193,16 @@ static enum exit_result exit_exception(struct vcpu *v, struct vm_exit *e)
                                       .length = vmx_exit_instruction_length()};
         vcpu_ask(v, REQUEST_EVENT);
         break;
+    case VECTOR_AC:
+        if (!split_lock_begin(v))
+            fault(v, vector, e->error);
+        break;
     case VECTOR_UD:
         if (probes && probes->undefined(v))
             break;
         /* fall through */
     default:
-        step_fault(v);
-        vcpu_exception(v, vector, e->error);
+        fault(v, vector, e->error);
     }
     return EXIT_RESUME;
 }
@@ -235,6 +244,25 @@ static enum exit_result exit_ept_misconfiguration(struct vcpu *v, struct vm_exit
     vm_kill(v,
             "EPT misconfiguration at guest-physical %lx (entry %lx, level %u): a fault of Corbel's",
             e->gpa, leaf.entry, leaf.level);
+    return EXIT_RESUME;
+}
+
+/* It comes behind the instruction. */
+static enum exit_result exit_bus_lock(struct vcpu *v, struct vm_exit *e)
+{
+    vcpu_bus_lock(v);
+    return EXIT_RESUME;
+}
+
+/* The guest has kept its processor from taking any event: benign where it goes on afterwards. */
+static enum exit_result exit_notify(struct vcpu *v, struct vm_exit *e)
+{
+    if ((e->qualification & QUALIFICATION_NMI_UNBLOCKING) && !(e->interrupted.info & INTR_VALID))
+        vmx_block_nmi();
+    if (e->qualification & NOTIFY_CONTEXT_INVALID)
+        vm_kill(v, "kept its processor from taking any event, and its state is lost by that");
+    else
+        vcpu_ask(v, REQUEST_RESCHEDULE);
     return EXIT_RESUME;
 }
 
@@ -321,6 +349,8 @@ static const struct exit_row {
     [EXIT_WBINVD] = PLAIN(exit_skip),
     [EXIT_XSETBV] = PLAIN(exit_xsetbv),
     [EXIT_APIC_WRITE] = NEEDS(exit_apic_write, NEED_QUALIFICATION),
+    [EXIT_BUS_LOCK] = PLAIN(exit_bus_lock),
+    [EXIT_NOTIFY] = NEEDS(exit_notify, NEED_QUALIFICATION | NEED_VECTORING),
 };
 #pragma GCC diagnostic pop
 
@@ -509,6 +539,12 @@ static __attribute__((noinline)) int unusual_exit(struct vcpu *v, uint32_t reaso
 {
     bool failed = reason & BIT(31);
 
+    if (!failed && reason & EXIT_REASON_BUS_LOCK) {
+        reason &= ~(uint32_t)EXIT_REASON_BUS_LOCK;
+        if (reason != EXIT_BUS_LOCK)
+            vcpu_bus_lock(v);
+        return vcpu_exit(&v->hw, reason, tsc);
+    }
     v->exit.reason = reason;
     if ((reason & 0xffff) == EXIT_MACHINE_CHECK) {
         vcpu_machine_check(v, false);

@@ -1,6 +1,7 @@
 #include "guest/cpu/step.h"
 
 #include "arch/x86/cpu.h"
+#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/exit.h"
 #include "guest/cpu/linear.h"
 #include "guest/cpu/probe.h"
@@ -172,6 +173,10 @@ static void done(struct vcpu *v)
 {
     unsigned users = v->step.users;
 
+    if (UNLIKELY(users & STEP_SPLIT)) {
+        step_end(v, STEP_SPLIT);
+        split_lock_stepped(v);
+    }
     if (users & STEP_WATCH) {
         step_end(v, STEP_WATCH);
         probes->watch_stepped(v, true);

@@ -12,6 +12,7 @@ struct vm_exit;
 
 #define STEP_DEBUGGER 1u /* guest/gdb */
 #define STEP_WATCH    2u /* guest/watch */
+#define STEP_SPLIT    4u /* bus_lock.c; only with the monitor trap flag */
 
 /* Part of struct vcpu, and of the processor that runs it. */
 struct step {

@@ -85,6 +85,15 @@ static void print_pv(const struct vm *vm)
              yields, eois);
 }
 
+static void print_bus_locks(const struct vm *vm)
+{
+    const struct bus_locks *b = &vm->bus_locks;
+
+    if (b->count)
+        job_line("  bus locks: %lu; its vCPUs have stood still for them for %lu ms", b->count,
+                 tsc_to_ns(b->stood) / 1000000);
+}
+
 static const struct column columns[] = {{"EXIT", 28, false},
                                         {"COUNT", 12, true},
                                         {"SHARE %", 7, true},
@@ -124,6 +133,7 @@ bool command_stats(struct job *job)
         p->count = vm_exit_counts(slot->vm, p->rows, &p->all);
         print_time(slot->vm, p->all.ticks);
         print_pv(slot->vm);
+        print_bus_locks(slot->vm);
         text_row(row, columns, ARRAY_SIZE(columns), NULL);
     } else if (job->step <= p->count) {
         const struct exit_count *r = &p->rows[job->step - 1];

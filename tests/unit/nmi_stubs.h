@@ -77,6 +77,7 @@ uint64_t vmx_get_cr4(void)
     return fields[VMCS_GUEST_CR4];
 }
 
+UNUSED_VOID(void split_lock_stepped(struct vcpu *v))
 UNUSED(int lapic_highest_irr(const struct lapic *l))
 UNUSED(unsigned lapic_blocking_class(const struct lapic *l))
 UNUSED(bool lapic_accepts_external(const struct lapic *l))

@@ -107,7 +107,7 @@ static const struct mutation flips[] = {
     ROW(LONG, VMCS_PRIMARY_CONTROLS, BIT(1), "primary", "bit 1 (reserved) must be 1"),
     ROW(LONG, VMCS_PRIMARY_CONTROLS, BIT(0), "primary", "bit 0 (reserved) must be 0"),
     ROW(LONG, VMCS_PRIMARY_CONTROLS, CPU_TPR_SHADOW, "secondary", "need the TPR shadow"),
-    ROW(LONG, VMCS_SECONDARY_CONTROLS, BIT(31), "secondary", "bit 31 (reserved) must be 0"),
+    ROW(LONG, VMCS_SECONDARY_CONTROLS, BIT(29), "secondary", "bit 29 (reserved) must be 0"),
     ROW(LONG, VMCS_SECONDARY_CONTROLS, SEC_SUB_PAGE, "secondary",
         "bit 23 (sub-page write permissions for EPT)"),
     ROW(LONG, VMCS_SECONDARY_CONTROLS, SEC_EPT, "secondary", "EPT is off"),

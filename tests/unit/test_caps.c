@@ -396,14 +396,30 @@ static void control_names(void **state)
     assert_null(vmx_control_name(9, 0));
 }
 
+/* What no emulator has: a recorded processor with the two bits of those that do. */
+static void guests_that_hurt_others(void **state)
+{
+    assert_int_equal(choose("sapphire_rapids_bochs31", 0), 0);
+    assert_false(f.bus_lock || f.notify);
+    *cpu_msr(&cpu, 0x48b) |= (uint64_t)(SEC_BUS_LOCK | SEC_NOTIFY) << 32;
+    assert_int_equal(choose_again(), 0);
+    assert_true(f.bus_lock && f.notify);
+    assert_int_equal(words.secondary & (SEC_BUS_LOCK | SEC_NOTIFY), 0); /* a vCPU's are set */
+    assert_int_equal(vmx_choose_controls(&caps, VMX_WITHOUT_BUS_LOCK, &words, &f, NULL, NULL), 0);
+    assert_true(!f.bus_lock && f.notify);
+    assert_int_equal(vmx_choose_controls(&caps, VMX_WITHOUT_NOTIFY, &words, &f, NULL, NULL), 0);
+    assert_true(f.bus_lock && !f.notify);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_cpu),    cmocka_unit_test(haswell_words),
-        cmocka_unit_test(each_switch),  cmocka_unit_test(each_missing_bit),
-        cmocka_unit_test(insists),      cmocka_unit_test(firmware),
-        cmocka_unit_test(dependencies), cmocka_unit_test(unusable_ept),
-        cmocka_unit_test(facts),        cmocka_unit_test(control_names),
+        cmocka_unit_test(every_cpu),        cmocka_unit_test(haswell_words),
+        cmocka_unit_test(each_switch),      cmocka_unit_test(guests_that_hurt_others),
+        cmocka_unit_test(each_missing_bit), cmocka_unit_test(insists),
+        cmocka_unit_test(firmware),         cmocka_unit_test(dependencies),
+        cmocka_unit_test(unusable_ept),     cmocka_unit_test(facts),
+        cmocka_unit_test(control_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -145,7 +145,7 @@ static void test_names(void **state)
 
 #define VM_KEYS                                                                                    \
     "kernel, firmware, display, boot, initrd, module, cmdline, memory, overcommit, cpus, hole, "   \
-    "weight, cap, affinity, pv, "                                                                  \
+    "weight, cap, affinity, bus_locks, pv, "                                                       \
     "autostart, "                                                                                  \
     "paused, disk, allow_whole_disk, snapshot_memory, net, rng, balloon, console, terminal, "      \
     "cdrom, watch, on_crash, "                                                                     \

@@ -134,7 +134,7 @@ static void test_a_bad_host_value_leaves_the_default(void **state)
     expect_one("[host]\nwithout = vid,foo\n", 2,
                "'foo' is not known for without; known are vid, apicv, x2apic-virt, tpr, preempt, "
                "vpid, ept-1g, "
-               "ept-2m, ept-ad, invpcid, rdtscp, xsaves, mtf, pml or ins-outs");
+               "ept-2m, ept-ad, invpcid, rdtscp, xsaves, mtf, pml, ins-outs, bus-lock or notify");
     assert_int_equal(config.without, 0);
     parse("[host]\nwithout = ,vid,\n");
     assert_int_equal(told_count, 2);

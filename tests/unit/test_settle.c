@@ -12,21 +12,12 @@
 #include <unistd.h>
 #include <cmocka.h>
 
-#include "arch/x86/apic.h"
-#include "arch/x86/cpu.h"
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/smp.h"
-#include "arch/x86/trap.h"
-#include "guest/cpu/events.h"
-#include "guest/cpu/exit.h"
-#include "guest/cpu/linear.h"
-#include "guest/cpu/probe.h"
-#include "guest/cpu/pv.h"
-#include "guest/cpu/timers.h"
 #include "guest/cpu/wires.h"
 #include "guest/run/run.h"
-#include "vmx/cpu.h"
+#include "tests/unit/exit_stubs.h"
 
 enum { CPUS = 3 };
 
@@ -34,9 +25,6 @@ static struct percpu cpu = {.self = &cpu};
 static struct vcpu three[CPUS], *const a = &three[1], *const b = &three[2];
 static struct vm vm;
 static unsigned refreshes, flushes, views, kicks, synchronized, reaped, told;
-
-struct vmx_features vmx_features;
-const struct probes *probes;
 
 void task_notify(struct task *t, uint32_t requests)
 {
@@ -183,60 +171,23 @@ void vcpu_deliver_events(struct vcpu *v)
     }
 }
 
-#define UNUSED_VOID(declaration)                                                                   \
-    declaration                                                                                    \
-    {                                                                                              \
-        fail_msg("%s", __func__);                                                                  \
-    }
-#define UNUSED(declaration)                                                                        \
-    declaration                                                                                    \
-    {                                                                                              \
-        fail_msg("%s", __func__);                                                                  \
-        return 0;                                                                                  \
-    }
-#define UNUSED_EXIT(name) UNUSED(enum exit_result name(struct vcpu *v, struct vm_exit *e))
-
-UNUSED_VOID(void vcpu_machine_check(struct vcpu *v, bool entered))
-UNUSED_EXIT(exit_apic_access)
-UNUSED_EXIT(exit_cr_access)
-UNUSED_EXIT(exit_ept_violation)
-UNUSED_EXIT(exit_io)
-UNUSED_EXIT(exit_monitor_trap)
-UNUSED_EXIT(exit_rdmsr)
-UNUSED_EXIT(exit_task_switch)
-UNUSED_EXIT(exit_wrmsr)
-UNUSED_EXIT(exit_xsetbv)
-UNUSED(int rights_lookup(struct rights *r, uint64_t gpa, struct ept_leaf *leaf))
+UNUSED(bool split_lock_begin(struct vcpu *v))
 UNUSED(bool step_debug_exception(struct vcpu *v, struct vm_exit *e))
-UNUSED(unsigned vcpu_code_width(const struct vcpu *v))
-UNUSED(bool vcpu_run_timers(struct vcpu *v))
-UNUSED(bool vcpu_wakes(struct vcpu *v))
 UNUSED(uint64_t vmread_any(enum vmcs_field field))
-UNUSED(const char *vmx_exit_name(unsigned reason))
-UNUSED_VOID(void pv_serve(struct vcpu *v, uint32_t requests))
 UNUSED(bool vmx_interrupted_event(struct vmx_event *out))
-UNUSED_VOID(void interrupt_dispatch(unsigned vector))
-UNUSED_VOID(void lapic_after_write(struct lapic *l, unsigned offset))
-UNUSED_VOID(void lapic_eoi_exit(struct lapic *l, uint8_t vector))
-UNUSED_VOID(void log_line(enum log_level level, const char *fmt, ...))
 UNUSED_VOID(void step_fault(struct vcpu *v))
 UNUSED_VOID(void vcpu_apic_mode(struct vcpu *v))
+UNUSED_VOID(void vcpu_bus_lock(struct vcpu *v))
 UNUSED_VOID(void vcpu_exception(struct vcpu *v, unsigned vector, uint32_t error))
+UNUSED_VOID(void vcpu_machine_check(struct vcpu *v, bool entered))
 UNUSED_VOID(void vcpu_nmi(struct vcpu *v))
 UNUSED_VOID(void vcpu_page_fault(struct vcpu *v, uint64_t address, uint32_t error))
-UNUSED_VOID(void vcpu_startup_message(struct vcpu *v, uint32_t requests))
-UNUSED_VOID(void vcpu_update_deadline(struct vcpu *v))
-UNUSED_VOID(void vcpu_write_eoi_bitmap(struct vcpu *v))
 UNUSED_VOID(void vm_kill(struct vcpu *v, const char *why, ...))
-UNUSED_VOID(void vm_request(struct vm *m, enum vm_request request, const char *why))
 UNUSED_VOID(void vmwrite_any(enum vmcs_field field, uint64_t value))
 UNUSED_VOID(void vmx_block_nmi(void))
 UNUSED_VOID(void vmx_debug_exception(struct vmx_vcpu *v, uint64_t qualification))
 UNUSED_VOID(void vmx_end_traced(void))
 UNUSED_VOID(void vmx_entry_failed(struct vmx_vcpu *v))
-UNUSED_VOID(void vmx_report_entry_failure(struct vmx_vcpu *v))
-UNUSED_VOID(void vmx_set_resume_flag(void))
-UNUSED_VOID(void vmx_set_rip(uint64_t rip))
 
 static int setup(void **state)
 {
