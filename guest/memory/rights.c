@@ -232,6 +232,8 @@ static uint64_t memory_from(const struct rights *r, uint64_t gpa)
 bool rights_enlarge(struct rights *r, uint64_t now, uint64_t pause)
 {
     spin_lock(&r->lock);
+    if (!r->enlarged)
+        r->enlarged = now;
     bool due = now - r->enlarged >= pause;
     if (due) {
         r->enlarged = now;

@@ -905,23 +905,24 @@ static void large_again(void **state)
     uint64_t tables = rights_frames(&r);
     assert_int_equal(rights_fault(&r, 2 * MIB, EPT_EXECUTE), 1);
     assert_int_equal(rights_fault(&r, GIB, EPT_EXECUTE), 1);
+    assert_false(rights_enlarge(&r, 5, 1000)); /* the first time is when it begins */
     /* a GiB each time, and not so soon after the last one */
-    assert_true(rights_enlarge(&r, 1000, 1000));
+    assert_true(rights_enlarge(&r, 1005, 1000));
     expect(2 * MIB, behind(2 * MIB), 2, EPT_READ | EPT_WRITE);
     expect(GIB, behind(GIB), 1, 7);
     assert_int_not_equal(r.ept.retired, 0);
-    assert_false(rights_enlarge(&r, 1999, 1000));
+    assert_false(rights_enlarge(&r, 2004, 1000));
     expect(GIB, behind(GIB), 1, 7);
-    assert_true(rights_enlarge(&r, 2000, 1000));
+    assert_true(rights_enlarge(&r, 2005, 1000));
     expect(GIB, behind(GIB), 3, EPT_READ | EPT_WRITE);
     no_large_code();
     rights_reap(&r, rights_retired(&r));
     assert_int_equal(rights_frames(&r), tables);
-    assert_true(rights_enlarge(&r, 3000, 1000)); /* from 2 GiB on */
+    assert_true(rights_enlarge(&r, 3005, 1000)); /* from 2 GiB on */
     /* round again, with what others want */
     assert_int_equal(rights_fault(&r, 2 * MIB, EPT_EXECUTE), 1);
     assert_int_equal(rights_change(&r, 2 * MIB, 4096, REASON_WATCH_WRITE, 0), 0);
-    assert_true(rights_enlarge(&r, 4000, 1000));
+    assert_true(rights_enlarge(&r, 4005, 1000));
     expect(2 * MIB, behind(2 * MIB), 1, EPT_READ);
     expect(2 * MIB + 4096, behind(2 * MIB + 4096), 1, EPT_READ | EPT_WRITE);
     assert_int_equal(rights_reasons(&r, 2 * MIB), REASON_WATCH_WRITE);
