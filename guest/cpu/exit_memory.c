@@ -249,6 +249,8 @@ static __attribute__((noinline)) void executed(struct vcpu *v)
 {
     if (rights_enlarge(&v->vm->rights, rdtsc(), ENLARGE_SECONDS * tsc_hz))
         vcpu_ask(v, REQUEST_MEMORY);
+    if (v->vm->watches)
+        vcpu_ask(v, REQUEST_RESCHEDULE); /* a page that is open for it is so in an old view */
 }
 
 /*
