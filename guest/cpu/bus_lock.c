@@ -18,13 +18,13 @@ static struct vcpu *vcpu_of(struct task *t)
 
 static void become(struct vcpu *v, const struct task_ops *ops)
 {
-    v->bus_lock.plain = v->task.ops;
+    v->plain_ops = v->task.ops;
     v->task.ops = ops;
 }
 
 static const struct task_ops *plain(struct task *t)
 {
-    return vcpu_of(t)->bus_lock.plain;
+    return vcpu_of(t)->plain_ops;
 }
 
 /* --- standing still --- */
@@ -44,7 +44,7 @@ static enum task_end standing_run(struct task *t)
 {
     uint32_t requests = __atomic_load_n(&t->requests, __ATOMIC_SEQ_CST);
 
-    if (rdtsc() < vcpu_of(t)->bus_lock.until && !(requests & TASK_LEAVE))
+    if (rdtsc() < vcpu_of(t)->stands_until && !(requests & TASK_LEAVE))
         return TASK_BLOCKED;
     t->ops = plain(t);
     return t->ops->run(t);
@@ -53,7 +53,7 @@ static enum task_end standing_run(struct task *t)
 static uint64_t standing_deadline(struct task *t, bool *dead)
 {
     *dead = false;
-    return vcpu_of(t)->bus_lock.until;
+    return vcpu_of(t)->stands_until;
 }
 
 static const struct task_ops standing_ops = {
@@ -66,13 +66,13 @@ static const struct task_ops standing_ops = {
 
 void vcpu_bus_lock(struct vcpu *v)
 {
-    struct bus_locks *b = &v->vm->bus_locks;
+    struct bus_locks *b = v->vm->bus_locks;
     uint64_t now = rdtsc(), until = bus_lock_until(b, now, v->vm->config->bus_locks, tsc_hz);
 
     if (until == now)
         return;
     __atomic_add_fetch(&b->stood, until - now, __ATOMIC_RELAXED);
-    v->bus_lock.until = until;
+    v->stands_until = until;
     become(v, &standing_ops);
     vcpu_ask(v, REQUEST_RESCHEDULE);
 }
@@ -124,6 +124,6 @@ bool split_lock_begin(struct vcpu *v)
 void split_lock_stepped(struct vcpu *v)
 {
     split_lock_detect(true);
-    v->task.ops = v->bus_lock.plain;
+    v->task.ops = v->plain_ops;
     vcpu_bus_lock(v);
 }

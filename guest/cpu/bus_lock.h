@@ -9,19 +9,12 @@
 #include "arch/x86/lib/types.h"
 
 struct vcpu;
-struct task_ops;
 
 /* Of a VM. */
 struct bus_locks {
     uint64_t count; /* atomic, like the others */
     uint64_t due;   /* host TSC: when as many as there have been would be allowed */
     uint64_t stood; /* host TSC ticks for which its vCPUs have stood still for it */
-};
-
-/* Of a vCPU. */
-struct bus_lock_vcpu {
-    const struct task_ops *plain; /* its task's, while it has others for our sake */
-    uint64_t until;               /* host TSC: it stands still */
 };
 
 /* How long a vCPU stands still at most. A tenth of a second's locks may come at once. */

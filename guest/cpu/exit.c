@@ -7,6 +7,7 @@
 #include "arch/x86/lib/log.h"
 #include "arch/x86/panic.h"
 #include "arch/x86/trap.h"
+#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/probe.h"
 #include "guest/cpu/pv.h"
 #include "guest/run/run.h"

@@ -1,7 +1,6 @@
 /* A virtual CPU: its state, its life, and what others may ask of it. */
 #pragma once
 
-#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/cpuid.h"
 #include "guest/cpu/msr.h"
 #include "guest/cpu/observed.h"
@@ -95,7 +94,8 @@ struct vcpu {
     uint8_t tpr_threshold;       /* the VMCS's, which is written only when it changes */
     uint8_t startup_vector;      /* of REQUEST_STARTUP */
     struct progress progress;    /* exits that have left it where it was */
-    struct bus_lock_vcpu bus_lock;
+    const struct task_ops *plain_ops; /* its task's, while that has those of bus_lock.c */
+    uint64_t stands_until;            /* host TSC: it has taken too many bus locks */
 };
 
 int vcpu_create(struct vcpu **out, struct vm *vm, unsigned id) MUST_CHECK;

@@ -6,13 +6,13 @@
 
 #include "guest/board/board.h"
 #include "guest/config/config.h"
-#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/ending.h"
 #include "guest/cpu/pv_state.h"
 #include "guest/memory/rights.h"
 #include "guest/run/task.h"
 #include "mm/guest_memory.h"
 
+struct bus_locks;
 struct vcpu;
 struct vm_life;
 
@@ -38,7 +38,7 @@ struct vm {
     unsigned vcpu_count;
 
     struct pv_vm pv; /* of KVM's paravirtual interfaces */
-    struct bus_locks bus_locks;
+    struct bus_locks *bus_locks;
 
     struct board *board; /* its vCPUs have this pointer, too */
 };

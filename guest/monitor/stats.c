@@ -4,6 +4,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "guest/vm/control.h"
+#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/exits.h"
 #include "guest/cpu/pv.h"
 #include "guest/monitor/text.h"
@@ -87,9 +88,9 @@ static void print_pv(const struct vm *vm)
 
 static void print_bus_locks(const struct vm *vm)
 {
-    const struct bus_locks *b = &vm->bus_locks;
+    const struct bus_locks *b = vm->bus_locks;
 
-    if (b->count)
+    if (b && b->count)
         job_line("  bus locks: %lu; its vCPUs have stood still for them for %lu ms", b->count,
                  tsc_to_ns(b->stood) / 1000000);
 }

@@ -8,6 +8,7 @@
 #include "arch/x86/lib/string.h"
 #include "arch/x86/tsc.h"
 #include "guest/board/ioapic.h"
+#include "guest/cpu/bus_lock.h"
 #include "guest/load/acpi.h"
 #include "guest/load/kernel.h"
 #include "guest/run/run.h"
@@ -96,6 +97,7 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
     struct whole {
         struct vm vm;
         struct vm_life life;
+        struct bus_locks bus_locks;
     } *whole = heap_alloc(ALIGN_UP(sizeof(*whole), PAGE_SIZE));
     struct vm *vm = &whole->vm;
     int result;
@@ -106,6 +108,7 @@ int vm_create(struct vm **out, unsigned id, const struct vm_config *config)
         return -ENOMEM;
     }
     vm->life = &whole->life;
+    vm->bus_locks = &whole->bus_locks;
     vm->id = id;
     vm->config = config;
     vm->tasks.all_dead = all_dead;

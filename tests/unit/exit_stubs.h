@@ -4,6 +4,7 @@
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/trap.h"
+#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/events.h"
 #include "guest/cpu/exit.h"
 #include "guest/cpu/linear.h"

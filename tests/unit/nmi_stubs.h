@@ -3,6 +3,7 @@
 #pragma once
 
 #include "guest/cpu/probe.h"
+#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/events.h"
 #include "guest/cpu/exit.h"
 #include "guest/cpu/linear.h"

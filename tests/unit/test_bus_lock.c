@@ -10,6 +10,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/split_lock.h"
+#include "guest/cpu/bus_lock.h"
 #include "guest/cpu/exit.h"
 #include "guest/cpu/linear.h"
 #include "vmx/cpu.h"
@@ -23,6 +24,7 @@ static uint64_t now, cr0, rflags;
 static unsigned cpl;
 static struct vm_config config;
 static struct vm vm;
+static struct bus_locks bus_locks;
 static struct vcpu vcpu, *const v = &vcpu;
 static bool detects, loaded;
 static unsigned steps, runs;
@@ -94,7 +96,9 @@ static int setup(void **state)
 {
     memset(&vm, 0, sizeof(vm));
     memset(&vcpu, 0, sizeof(vcpu));
+    memset(&bus_locks, 0, sizeof(bus_locks));
     vm.config = &config;
+    vm.bus_locks = &bus_locks;
     v->vm = &vm;
     v->task.ops = &usual;
     config.bus_locks = 100;
@@ -180,8 +184,8 @@ static void stands(void **state)
     bool dead = true;
 
     flood();
-    assert_int_equal(vm.bus_locks.count, 11);
-    assert_int_equal(vm.bus_locks.stood, HZ / 100);
+    assert_int_equal(bus_locks.count, 11);
+    assert_int_equal(bus_locks.stood, HZ / 100);
     const struct task_ops *ops = v->task.ops;
     assert_true(ops->deadline(&v->task, &dead) == now + HZ / 100);
     assert_false(dead);
@@ -216,7 +220,7 @@ static void no_limit(void **state)
     for (unsigned i = 0; i < 10000; i++)
         vcpu_bus_lock(v);
     assert_ptr_equal(v->task.ops, &usual);
-    assert_int_equal(vm.bus_locks.count, 10000);
+    assert_int_equal(bus_locks.count, 10000);
     assert_int_equal(v->task.requests, 0);
 }
 
@@ -231,7 +235,7 @@ static void split(void **state)
     assert_true(split_lock_begin(v));
     assert_false(detects);
     assert_int_equal(steps, 1);
-    assert_int_equal(vm.bus_locks.count, 0);
+    assert_int_equal(bus_locks.count, 0);
     assert_true(split_lock_begin(v)); /* another one comes before the step has ended */
     assert_int_equal(steps, 1);
     /* it loses its processor meanwhile, which detects them again */
@@ -245,7 +249,7 @@ static void split(void **state)
     v->step.users = 0;
     split_lock_stepped(v);
     assert_true(detects);
-    assert_int_equal(vm.bus_locks.count, 1);
+    assert_int_equal(bus_locks.count, 1);
     assert_ptr_equal(v->task.ops, &usual);
     /* the one too many is taken, and then it stands still */
     split_lock_begin(v);
