@@ -197,26 +197,21 @@ static int entry_for(struct ept *ept, uint64_t gpa, unsigned level, uint64_t **o
     return 0;
 }
 
-static int map_leaf(struct ept *ept, uint64_t gpa, unsigned level, uint64_t leaf)
+static void set_leaf(struct ept *ept, uint64_t *entry, unsigned level, uint64_t leaf)
 {
-    uint64_t *entry;
-    int rc = entry_for(ept, gpa, level, &entry);
-
-    if (rc < 0)
-        return rc;
     uint64_t old = *entry;
+
     if ((old & ~ENTRY_AD) == leaf)
-        return 0;
+        return;
     set_entry(entry, leaf);
     if (!present(old))
-        return 0;
+        return;
     if (!is_leaf(old, level)) {
         retire(ept, old & ADDRESS_MASK, level - 1);
         ept->generation++;
     } else if ((old ^ leaf) & ~(ENTRY_AD | EPT_RWX) || old & ~leaf & EPT_RWX) {
         ept->generation++;
     }
-    return 0;
 }
 
 static bool range_valid(uint64_t gpa, uint64_t size)
@@ -239,6 +234,8 @@ static int map_range(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, un
     if (!range_valid(gpa, size) || !rights_valid(ept, prot) || !IS_ALIGNED(hpa, PAGE_SIZE) ||
         hpa >= HPA_END || size > HPA_END - hpa)
         return -EINVAL;
+    uint64_t *entry = NULL, same_until = 0; /* of the leaf before; of small ones' type */
+    enum memory_type small_type = MEMORY_WB;
     while (size > 0) {
         unsigned level = prot & EPT_EXECUTE ? ept->max_exec_level : ept->max_level;
         enum memory_type type = MEMORY_WB;
@@ -249,13 +246,21 @@ static int map_range(struct ept *ept, uint64_t gpa, paddr hpa, uint64_t size, un
             if (type_bits >= 0 || !ept->mtrr || mtrr_uniform(ept->mtrr, hpa, span, &type))
                 break;
         }
-        if (level == 1 && type_bits < 0 && ept->mtrr)
-            type = mtrr_type(ept->mtrr, hpa, NULL);
+        if (level == 1 && type_bits < 0 && ept->mtrr) {
+            if (hpa >= same_until)
+                small_type = mtrr_type(ept->mtrr, hpa, &same_until);
+            type = small_type;
+        }
         uint64_t leaf = hpa | prot | (level > 1 ? ENTRY_LEAF : 0);
         leaf |= type_bits >= 0 ? (uint64_t)type_bits : (uint64_t)type << ENTRY_TYPE;
-        int rc = map_leaf(ept, gpa, level, leaf);
-        if (rc < 0)
-            return rc;
+        if (entry && gpa & (BIT(shift(2)) - 1)) { /* small leaves, in one table */
+            entry++;
+        } else {
+            int rc = entry_for(ept, gpa, level, &entry);
+            if (rc < 0)
+                return rc;
+        }
+        set_leaf(ept, entry, level, leaf);
         uint64_t span = BIT(shift(level));
         gpa += span;
         hpa += span;
