@@ -116,6 +116,15 @@ def guests_on_tigerlake(lab):
     run_guests(lab, EVERY if ALL else CPU + EVENTS + TIME, " on tigerlake", model="tigerlake")
 
 
+@scenario(bound=90)
+def guests_with_large_code(lab):
+    """A processor that has iTLB multihit by its model keeps what guests execute in small leaves, unless it is told not to care."""
+    for host, small in ("", True), ("small_executable = off", False):
+        run_guests(lab, ["mode_switch", "paging_bits"], f", {host or 'as always'}", host)
+        said = "vmx: what guests execute is in EPT leaves of 4 KiB" in lab.machines[-1].text()
+        lab.verdict(f"leaves of code, {host or 'as always'}", None if said == small else f"small ones: {said}")
+
+
 @scenario(bound=60)
 def guest_with_ram_above_the_hole(lab):
     """The top pages of RAM on both sides of a hole that is lowered to 64 MiB."""
