@@ -122,9 +122,6 @@ void machine_check_look(struct machine_check_look *out)
 
     mce_read(&s, &msrs);
     const struct mce_result r = mce_decide(&s, MCE_LOOK);
-    for (unsigned i = 0; i < r.optionals; i++)
-        if (spare_page)
-            (void)!spare_page(r.optional[i]);
     mce_clear(&r, MCE_LOOK, &msrs);
     out->text[0] = '\0';
     if (r.corrected || r.unused)

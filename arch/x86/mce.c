@@ -94,7 +94,10 @@ static void take(struct mce_result *r, const struct mce_state *s, unsigned i, en
         r->unused++;
         break;
     case MCE_OPTIONAL:
-        add_optional(r, page_of(b));
+        if (where == MCE_LOOK)
+            r->clear &= ~BIT(i); /* #MC is on its way */
+        else
+            add_optional(r, page_of(b));
         break;
     case MCE_REQUIRED:
         if (where == MCE_LOOK || !(s->status & MCG_STATUS_EIPV)) {

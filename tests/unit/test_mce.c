@@ -150,6 +150,8 @@ static void found_in_time(void **unused)
     assert_int_equal(r.clear, 0);
     decide(EIPV | MCIP, SRAO, MCE_IN_ROOT);
     assert_true(r.stop);
+    decide(0, SRAO, MCE_LOOK); /* #MC is on its way, and is to find it */
+    assert_int_equal(r.optionals + r.clear, 0);
     /* two banks of one page, and more pages than anybody remembers */
     none(RIPV | MCIP);
     bank(0, SRAO);
