@@ -93,7 +93,7 @@ def look(p, at):
     expect_in(r"is not a number of bytes from 1 to 4096", p.run("read watched 0 4097"), "read")
     said = p.run(f"walk watched {function:x}")
     expect_in(r"(?s)^vCPU 0 has cr3 \w+\n  level 4 .*present writable.*\n  level 3 .*\n  level 2 .* large", said, "walk")
-    expect_in(rf"^  EPT      phys:{function:x} is at \w+ of the host, in a page of 2M, rwx, WB$", said, "walk")
+    expect_in(rf"^  EPT      phys:{function:x} is at \w+ of the host, in a page of 2M, rw-, WB$", said, "walk")
     expect_in(r"^  linear ffff800000000000 is not mapped$", p.run("walk watched ffff800000000000"), "walk")
     expect_in(r"is not mapped by EPT", p.run("walk watched phys:40000000"), "walk")
     expect_in("^done$", p.run("regs watched 0 rax=1234 r15=5678"), "regs")
