@@ -125,7 +125,7 @@ static void unknown_key(struct config_parser *p, const struct config_key *keys, 
     const char *best = NULL;
     unsigned best_distance = 3;
     struct config_quote q, s;
-    char list[288];
+    char list[CONFIG_MESSAGE];
     const char *names[CONFIG_HOST_KEYS + CONFIG_VM_KEYS + 1] = {NULL};
 
     for (int i = 0; i < count; i++) {
