@@ -113,9 +113,9 @@ bool split_lock_begin(struct vcpu *v)
 {
     if (!vmx_features.split_lock || alignment_checked(vmx_get_cr0(), vmx_rflags(), vcpu_cpl()))
         return false;
+    split_lock_detect(false); /* again, too: the core's other thread switches it for both */
     if (v->step.users & STEP_SPLIT)
         return true;
-    split_lock_detect(false);
     become(v, &splitting_ops);
     step_begin(v, STEP_SPLIT);
     return true;
