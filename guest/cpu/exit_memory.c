@@ -273,10 +273,12 @@ static __attribute__((noinline)) bool ram_came_back(struct vcpu *v, const struct
         result = rights_fault(rights, gpa, e->qualification & EPT_RWX);
     if (result == -EFAULT)
         return false;
-    if (UNLIKELY(result > 0))
-        executed(v);
-    if (UNLIKELY(result == -ENOMEM))
-        vm_starve(v->vm);
+    if (UNLIKELY(result)) {
+        if (result > 0)
+            executed(v);
+        else if (result == -ENOMEM)
+            vm_starve(v->vm);
+    }
     if (UNLIKELY(v->watch.open)) /* for the instruction that is being stepped */
         (void)!rights_open(rights, &v->watch.window, gpa, 0);
     else

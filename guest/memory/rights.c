@@ -258,10 +258,8 @@ int rights_fault(struct rights *r, uint64_t gpa, unsigned access)
     const struct piece p = look(r, page, page + PAGE_SIZE);
     if (access & ~p.stands)
         result = -EFAULT;
-    else if (UNLIKELY(access & EPT_EXECUTE && p.reasons & REASON_LARGE))
-        result = make_small(r, page);
     else if (access & ~prot_of(r, &p))
-        result = -EAGAIN;
+        result = access & EPT_EXECUTE && p.reasons & REASON_LARGE ? make_small(r, page) : -EAGAIN;
     else
         result = fill(r, page, &p);
     spin_unlock(&r->lock);
