@@ -1,9 +1,7 @@
 #include "vmx/multihit.h"
 
+#include "arch/x86/errata.h"
 #include "arch/x86/msr.h"
-
-#define CPUID_7_EDX_ARCH_CAPABILITIES BIT(29)
-#define PSCHANGE_MC_NO                BIT(6)
 
 /* Of family 6, those that have VT-x, never had the fault, and need not say so: Atoms and Xeon Phis.
  * What is newer says it by the MSR. */
@@ -41,7 +39,7 @@ bool vmx_multihit(const struct vmx_probe *probe)
     if (last < 7)
         return true;
     probe->cpuid(probe->ctx, 7, 0, r);
-    if (!(r[EDX] & CPUID_7_EDX_ARCH_CAPABILITIES))
+    if (!(r[EDX] & FEATURE_ARCH_CAPABILITIES))
         return true;
-    return !(probe->rdmsr(probe->ctx, MSR_ARCH_CAPABILITIES) & PSCHANGE_MC_NO);
+    return !(probe->rdmsr(probe->ctx, MSR_ARCH_CAPABILITIES) & CAPABILITY_PSCHANGE_NO);
 }
