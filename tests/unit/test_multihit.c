@@ -93,10 +93,16 @@ static void before_leaf_7(void **state)
 
 static void others(void **state)
 {
-    memset(&cpu, 0, sizeof(cpu));
-    leaf(0, 0xd, 0x68747541, 0x444d4163, 0x69746e65);
-    leaf(1, 0x306c3, 0, 0, 0);
-    assert_false(asked());
+    const uint32_t amd[] = {0x68747541, 0x444d4163, 0x69746e65};
+
+    for (unsigned alike = 0; alike < 7; alike++) { /* in so many parts of Intel's name */
+        memset(&cpu, 0, sizeof(cpu));
+        leaf(0, 0xd, alike & 1 ? 0x756e6547 : amd[0], alike & 2 ? 0x6c65746e : amd[1],
+             alike & 4 ? 0x49656e69 : amd[2]);
+        leaf(1, 0x306c3, 0, 0, 0);
+        leaf(7, 0, 0, 0, 0);
+        assert_false(asked());
+    }
 }
 
 /* What the emulators say that Corbel is tested in. */

@@ -414,6 +414,7 @@ static void views(void **state)
     assert_int_equal(rights_place(&r, 0xfee00000, 0x7000000, 4096, EPT_READ | EPT_WRITE), 0);
     /* watched, and ROM: open to the instruction is what a ROM allows */
     assert_int_equal(rights_change(&r, 0, 2 * MIB, REASON_WATCH_READ | REASON_WATCH_EXECUTE, 0), 0);
+    assert_int_equal(rights_change(&r, 12288, 4096, REASON_CLEAN, 0), 0);
     const struct guest_memory_layer rom = {
         .gpa = 4096, .size = 4096, .from = 4096, .shows = GUEST_LAYER_RAM, .over_ram = true};
     lay(&rom, 1, 4096, 8192);
@@ -423,6 +424,8 @@ static void views(void **state)
     assert_int_equal(seen(&w, 8192), 0);
     assert_int_equal(rights_open(&r, &w, 4096 + 5, REASONS_WATCH), 0);
     assert_int_equal(seen(&w, 4096), behind(4096) | 0x35);
+    assert_int_equal(rights_open(&r, &w, 12288, REASONS_WATCH), 0);
+    assert_int_equal(seen(&w, 12288), behind(12288) | 0x35); /* and what others allow */
     assert_int_equal(seen(&w, 0), behind(0) | 0x37);
     expect_none(0); /* to the others */
     assert_int_equal(rights_open(&r, &w, 7 * MIB, REASONS_WATCH), -EFAULT);
