@@ -273,16 +273,34 @@ static void test_zeroes(void **state)
     struct layer_failure where;
 
     memset(drive.now + 8, 0, 8 * sizeof(drive.now[0]));
+    memset(drive.now + 96, 0, 3 * sizeof(drive.now[0]));
     keep(0);
-    put(0, BLOCK_WRITE, 96, 3);
+    put(0, BLOCK_WRITE, 0, 8);
     settle();
     before = kept.used;
     put(0, BLOCK_WRITE, 8, 8);
+    put(1, BLOCK_WRITE, 96, 3); /* of a block that the disk ends in */
     settle();
     assert_int_equal(kept.used, before);
     assert_int_equal(layer_size(&layer, &snapshots[0]), before);
     assert_int_equal(restore_once(0, &where), 0);
     assert_memory_equal(drive.now, snapshots[0].was, sizeof(drive.now));
+}
+
+/* However much its VM may take: others have memory left. */
+static void test_spare(void **state)
+{
+    keep(0);
+    kept.spare = frames_left * PAGE_SIZE;
+    put(0, BLOCK_WRITE, 0, 8);
+    assert_int_equal(starves, 1);
+    assert_int_equal(kept.used, 0);
+    assert_int_equal(drive.holding, 0);
+    kept.spare = 0;
+    layer_go_on(&layer);
+    settle();
+    assert_false(asked[0].busy);
+    assert_int_equal(starves, 1);
 }
 
 /* It says where, and is tried again. */
@@ -357,11 +375,17 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, nothing_left)
     const struct CMUnitTest tests[] = {
-        TEST(test_without_a_snapshot), TEST(test_what_waits),
-        TEST(test_what_is_refused),    TEST(test_old_content_unreadable),
-        TEST(test_memory_is_out),      TEST(test_quick_drive),
-        TEST(test_left_over),          TEST(test_zeroes),
-        TEST(test_restore_that_fails), TEST(test_restore_of_an_older_one),
+        TEST(test_without_a_snapshot),
+        TEST(test_what_waits),
+        TEST(test_what_is_refused),
+        TEST(test_old_content_unreadable),
+        TEST(test_memory_is_out),
+        TEST(test_quick_drive),
+        TEST(test_left_over),
+        TEST(test_zeroes),
+        TEST(test_spare),
+        TEST(test_restore_that_fails),
+        TEST(test_restore_of_an_older_one),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
