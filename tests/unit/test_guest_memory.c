@@ -470,6 +470,29 @@ static void layers_without_memory(void **state)
     assert_non_null(guest_memory_view(&gm, 0));
 }
 
+/* What lies beside RAM ends where that begins, however far it would go on. */
+static void layer_up_to_ram(void **state)
+{
+    const struct guest_memory_region regions[] = {{0, 2 * MIB}, {4 * MIB, 2 * MIB}};
+    const struct guest_memory_layer bar = {3 * MIB, 2 * MIB, ROM_FRAMES, GUEST_LAYER_FRAMES,
+                                           true,    false};
+    uint8_t two[2];
+    paddr address;
+    uint64_t length;
+
+    assert_int_equal(create(regions, ARRAY_SIZE(regions)), 0);
+    memset(phys_to_virt(ROM_FRAMES), 0x55, 2 * MIB);
+    assert_int_equal(guest_memory_write(&gm, 4 * MIB, &(uint8_t){1}, 1), 0);
+    set(&bar, 1);
+    assert_int_equal(guest_memory_read(&gm, 4 * MIB - 1, two, 2), 0);
+    assert_int_equal(two[0], 0x55);
+    assert_int_equal(two[1], 1);
+    assert_int_equal(guest_memory_pin(&gm, 3 * MIB, 2 * MIB, true, &address, &length), 0);
+    assert_int_equal(address, ROM_FRAMES);
+    assert_int_equal(length, MIB);
+    guest_memory_unpin(address, length);
+}
+
 /* As many as there can be, each of a page. */
 static void the_most_layers(void **state)
 {
@@ -778,6 +801,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pins, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(layers_without_memory, fresh, all_back),
+        cmocka_unit_test_setup_teardown(layer_up_to_ram, fresh, all_back),
         cmocka_unit_test_setup_teardown(the_most_layers, fresh, all_back),
         cmocka_unit_test_setup_teardown(given, fresh, all_back),
         cmocka_unit_test_setup_teardown(given_comes_back, fresh, all_back),
