@@ -457,11 +457,11 @@ void frame_unpin(paddr frame)
         __atomic_fetch_sub(&f->pins, 1, __ATOMIC_RELEASE);
 }
 
-bool frame_pinned(paddr frame)
+bool frame_pinned(paddr base, unsigned order)
 {
-    const struct frame *f = frame_at(frame);
+    const struct frame *f = frame_at(base);
 
-    return f && pinned(f, 1);
+    return f && pinned(f, 1ULL << order);
 }
 
 void frame_stats(struct frame_stats *out)

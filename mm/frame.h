@@ -104,7 +104,8 @@ uint16_t frame_owner(paddr frame);
  * as can be counted. From any processor, without a lock. */
 bool frame_pin(paddr frame) MUST_CHECK;
 void frame_unpin(paddr frame);
-bool frame_pinned(paddr frame);
+/* Any frame of that block. */
+bool frame_pinned(paddr base, unsigned order);
 
 struct frame_stats {
     uint64_t total;    /* RAM that firmware left us, in bytes like the others */

@@ -195,6 +195,7 @@ bool frame_clear_ahead(unsigned cpu)
 static void put_back(paddr base)
 {
     pool->ahead--;
+    frame_at(base)->state = 0; /* it may become a part of a larger one */
     frame_insert(base, FRAME_ORDER_2M);
 }
 

@@ -95,7 +95,7 @@ static int page_entry(struct guest_memory *gm, const struct guest_memory_range *
     if (word == UNTOUCHED && !gm->ram->promised)
         return -ENOENT; /* and nothing would come of it */
     if ((word & KIND_MASK) == KIND_2M &&
-        frame_pinned(ALIGN_DOWN(word, PAGE_SIZE) + gpa % GUEST_CHUNK))
+        frame_pinned(ALIGN_DOWN(word, PAGE_SIZE) + gpa % GUEST_CHUNK, FRAME_ORDER_4K))
         return -EBUSY;
     if ((word & KIND_MASK) != KIND_TABLE) {
         int result = split_promised(gm->ram, chunk, word, guest_ram_whole(r, gpa));
@@ -127,7 +127,7 @@ static int give(struct guest_memory *gm, uint64_t gpa, paddr *frame)
     *frame = frame_of(*entry);
     if (!*entry || (!*frame && !ram->promised))
         return -ENOENT;
-    if (*frame && frame_pinned(*frame))
+    if (*frame && frame_pinned(*frame, FRAME_ORDER_4K))
         return -EBUSY;
     __atomic_store_n(entry, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&ram->given, ram->given + 1, __ATOMIC_RELAXED);
@@ -147,15 +147,6 @@ int guest_memory_give(struct guest_memory *gm, uint64_t gpa, paddr *frame)
     return result;
 }
 
-static bool any_pinned(paddr base, uint64_t pages)
-{
-    bool pinned = false;
-
-    for (uint64_t i = 0; i < pages && !pinned; i++)
-        pinned = frame_pinned(base + i * PAGE_SIZE);
-    return pinned;
-}
-
 static int give_block(struct guest_memory *gm, uint64_t gpa, paddr *block)
 {
     const struct guest_memory_range *r = guest_memory_range(gm, gpa);
@@ -172,7 +163,7 @@ static int give_block(struct guest_memory *gm, uint64_t gpa, paddr *block)
     if (plain(word) == UNTOUCHED)
         return -ENOENT;
     *block = ALIGN_DOWN(word, PAGE_SIZE);
-    if (word & LAYERED || ((word & KIND_MASK) == KIND_2M && any_pinned(*block, TABLE_ENTRIES)))
+    if (word & LAYERED || ((word & KIND_MASK) == KIND_2M && frame_pinned(*block, FRAME_ORDER_2M)))
         return -EBUSY;
     if ((word & KIND_MASK) != KIND_2M)
         return -EINVAL;
@@ -227,7 +218,7 @@ void guest_memory_let_go(struct guest_memory *gm, uint64_t leaving)
     for (; b->gone < leaving; __atomic_store_n(&b->gone, b->gone + 1, __ATOMIC_RELEASE)) {
         paddr frame = b->leaving[b->gone % LEAVING];
 
-        if (any_pinned(frame_of(frame), 1ULL << order_of(frame))) { /* its turn comes again */
+        if (frame_pinned(frame_of(frame), order_of(frame))) { /* its turn comes again */
             b->leaving[b->left % LEAVING] = frame;
             __atomic_store_n(&b->left, b->left + 1, __ATOMIC_RELEASE);
         } else {

@@ -36,7 +36,8 @@ struct guest_memory {
     uint16_t owner; /* FRAME_VM + id */
     uint64_t size;  /* bytes of RAM */
     /* Called where Corbel or a device writes to RAM and little memory is left: its owner is to see
-     * to it that the guest wants no more. On any processor, any lock may be held. NULL: nobody. */
+     * to it that the guest wants no more. On any processor; who calls may have locks of devices.
+     * NULL: nobody. */
     void (*scarce)(void *context);
     void *context;
 };

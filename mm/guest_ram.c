@@ -339,7 +339,6 @@ static void let_go(struct guest_ram *ram, paddr base, unsigned order, bool ends)
         frame_return(&ram->promise, base, order);
     else
         frame_free(base, order);
-    ram->there -= 1ULL << order;
 }
 
 static void end_chunk(struct guest_ram *ram, uint64_t word, bool ends)
@@ -348,14 +347,17 @@ static void end_chunk(struct guest_ram *ram, uint64_t word, bool ends)
 
     if ((word & KIND_MASK) == KIND_2M) {
         let_go(ram, base, FRAME_ORDER_2M, ends);
+        ram->there -= TABLE_ENTRIES;
         return;
     }
     for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
         paddr page = frame_of(((const uint64_t *)phys_to_virt(base))[i]);
-        if (page)
-            let_go(ram, page, FRAME_ORDER_4K, ends);
+        if (!page)
+            continue;
+        let_go(ram, page, FRAME_ORDER_4K, ends);
+        ram->there--;
     }
-    frame_free(base, FRAME_ORDER_4K);
+    let_go(ram, base, FRAME_ORDER_4K, ends); /* for the table that may have to come again */
 }
 
 bool guest_memory_clear_some(struct guest_memory *gm, uint32_t *done)

@@ -149,6 +149,12 @@ void rights_reap(struct rights *r, paddr retired)
     spin_unlock(&r->lock);
 }
 
+void rights_forget(struct rights *r)
+{
+    rights_drop(r);
+    rights_reap(r, rights_retired(r));
+}
+
 int rights_lookup(struct rights *r, uint64_t gpa, struct ept_leaf *leaf)
 {
     spin_lock(&r->lock);

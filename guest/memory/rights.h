@@ -125,6 +125,9 @@ void rights_drop(struct rights *r);
  * done INVEPT since, and nobody uses a view that is older, rights_reap() frees them. */
 paddr rights_retired(struct rights *r);
 void rights_reap(struct rights *r, paddr retired);
+/* rights_drop(), and its tables are free at once: all processors that ran the VM have done INVEPT
+ * since they left it. */
+void rights_forget(struct rights *r);
 /* In use for tables. */
 static inline uint64_t rights_frames(const struct rights *r)
 {

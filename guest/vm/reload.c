@@ -47,8 +47,7 @@ static void forget_memory(struct vm *vm)
     if (vmx_features.vid || next_random(vm) % 4 != 0)
         return;
     run_flush(&vm->tasks);
-    rights_drop(&vm->rights);
-    rights_reap(&vm->rights, rights_retired(&vm->rights));
+    rights_forget(&vm->rights);
 }
 
 bool vm_reload_parked(struct vm *vm)

@@ -165,24 +165,6 @@ void vm_reset(struct vm *vm)
     board_reset(vm->board);
 }
 
-bool vm_clear_some(struct vm *vm, uint64_t until)
-{
-    uint64_t start = rdtsc();
-    bool more;
-
-    /* First what maps it, whose tables are promised, too. No processor runs it: none walks there.
-     */
-    if (!vm->life->cleared && guest_memory_there(&vm->memory)) {
-        rights_drop(&vm->rights);
-        rights_reap(&vm->rights, rights_retired(&vm->rights));
-    }
-    do {
-        more = guest_memory_clear_some(&vm->memory, &vm->life->cleared);
-    } while (more && rdtsc() < until);
-    vm->life->clear_ticks += rdtsc() - start;
-    return more;
-}
-
 /* --- loading --- */
 
 static int sink_write(void *ctx, uint64_t gpa, const void *data, uint64_t size)

@@ -217,10 +217,14 @@ void frame_split(paddr base, unsigned order, unsigned into)
         mock_order[base / PAGE_SIZE + i] = (uint8_t)into;
 }
 
-bool frame_pinned(paddr frame)
+bool frame_pinned(paddr base, unsigned order)
 {
     MOCK_GUARD
-    return mock_pins[frame / PAGE_SIZE] != 0;
+    bool any = false;
+
+    for (uint64_t i = 0; i < BIT(order); i++)
+        any |= mock_pins[base / PAGE_SIZE + i] != 0;
+    return any;
 }
 
 void *heap_alloc(size_t size)

@@ -323,8 +323,10 @@ static void test_split(void **state)
     paddr block = frame_alloc(FRAME_ORDER_2M, FRAME_VM + 1);
     assert_true(frame_pin(block + PAGE_SIZE));
     frame_split(block, FRAME_ORDER_2M, FRAME_ORDER_4K);
-    assert_true(frame_pinned(block + PAGE_SIZE));
-    assert_false(frame_pinned(block));
+    assert_true(frame_pinned(block + PAGE_SIZE, FRAME_ORDER_4K));
+    assert_false(frame_pinned(block, FRAME_ORDER_4K));
+    assert_true(frame_pinned(block, FRAME_ORDER_2M));
+    assert_false(frame_pinned(block + 2 * PAGE_SIZE, 1));
     assert_int_equal(frame_owner(block + 5 * PAGE_SIZE), FRAME_VM + 1);
     frame_unpin(block + PAGE_SIZE);
     for (unsigned i = 0; i < 512; i += 2)
@@ -676,6 +678,40 @@ static void test_retired(void **state)
     check_sum();
 }
 
+/* Blocks that are begun first are put back first, so that the upper half of one comes last. */
+static void clear_four(void)
+{
+    for (unsigned cpu = 4; cpu-- > 0;)
+        assert_true(frame_clear_ahead(cpu));
+    for (unsigned cpu = 0; cpu < 4; cpu++)
+        for (unsigned i = 1; i < 128; i++)
+            assert_true(frame_clear_ahead(cpu));
+}
+
+/* What was put back is free as all else, or a part of what is. */
+static void test_ahead_put_back(void **state)
+{
+    struct frame_promise p = {0};
+    paddr block[4];
+
+    for (unsigned i = 0; i < 4; i++) /* those with no other half */
+        assert_true(frame_alloc(FRAME_ORDER_2M, FRAME_KERNEL) != FRAME_NONE);
+    uint64_t all = free_pages();
+    clear_four();
+    for (unsigned i = 0; i < 4; i++)
+        assert_true((block[i] = frame_cleared(NULL, FRAME_VM, 0)) != FRAME_NONE);
+    for (unsigned i = 0; i < 4; i++)
+        frame_free(block[i], FRAME_ORDER_2M);
+    clear_four();
+    assert_true(frame_promise(&p, 0, 1, 0));
+    frame_promise_end(&p);
+    assert_int_equal(errors, 0);
+    for (unsigned i = 0; i < 4; i++)
+        frame_free(block[i], FRAME_ORDER_2M);
+    assert_int_equal(errors, 4);
+    assert_int_equal(free_pages(), all);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -698,6 +734,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_clear_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_promise_of_what_is_ahead, setup, teardown),
         cmocka_unit_test_setup_teardown(test_retired, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_ahead_put_back, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

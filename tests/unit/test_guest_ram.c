@@ -247,6 +247,23 @@ static void promised_tables(void **state)
     assert_int_equal(guest_memory_touch(&gm, 0), 0);
 }
 
+/* Nor does anybody get it while it is cleared, a piece at a time: its tables are part of it. */
+static void promised_over_a_reset(void **state)
+{
+    mock_max_order = 0;
+    create(8 * MIB, true);
+    uint64_t promised = mock_promised;
+    mock_limit = mock_used + promised;
+    for (unsigned round = 0; round < 2; round++) {
+        uint32_t done = 0;
+        for (uint64_t gpa = 0; gpa < 8 * MIB; gpa += PAGE_SIZE)
+            assert_int_equal(guest_memory_touch(&gm, gpa), 0);
+        while (guest_memory_clear_some(&gm, &done))
+            assert_true(frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL) == FRAME_NONE);
+        assert_int_equal(mock_promised, promised);
+    }
+}
+
 static void on_scarce(void *context)
 {
     assert_ptr_equal(context, &scarce);
@@ -664,6 +681,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(pinned, fresh, all_back),
         cmocka_unit_test_setup_teardown(promised, fresh, all_back),
         cmocka_unit_test_setup_teardown(promised_tables, fresh, all_back),
+        cmocka_unit_test_setup_teardown(promised_over_a_reset, fresh, all_back),
         cmocka_unit_test_setup_teardown(overcommitted, fresh, all_back),
         cmocka_unit_test_setup_teardown(given_untouched, fresh, all_back),
         cmocka_unit_test_setup_teardown(given_without_memory, fresh, all_back),

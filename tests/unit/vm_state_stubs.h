@@ -335,18 +335,9 @@ void run_flush(struct task_group *g)
 {
 }
 
-void rights_drop(struct rights *r)
+void rights_forget(struct rights *r)
 {
     drops++;
-}
-
-paddr rights_retired(struct rights *r)
-{
-    return 0;
-}
-
-void rights_reap(struct rights *r, paddr retired)
-{
 }
 
 void log_line(enum log_level level, const char *fmt, ...)
