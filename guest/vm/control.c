@@ -172,6 +172,8 @@ static void enter(struct vm_slot *s, uint64_t vcpus)
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         vm->tasks.active += vcpus >> i & 1;
     run_enter(&vm->tasks, vcpus);
+    if (__atomic_load_n(&vm->starved, __ATOMIC_SEQ_CST)) /* what was asked then is forgotten */
+        run_leave(&vm->tasks);
 }
 
 static void go_on(struct vm_slot *s, uint64_t vcpus)

@@ -181,9 +181,14 @@ void vm_move_clock(struct vm *vm, uint64_t delta)
     assert_false(guest_of(vm)->runs);
 }
 
+static bool scarce; /* a device finds little memory, just before what was asked is forgotten */
+
 void run_enter(struct task_group *tasks, uint64_t which)
 {
     struct guest *g = guest_of_tasks(tasks);
+
+    g->vm.starved |= scarce;
+    scarce = false;
 
     assert_false(g->runs);
     assert_false(g->vm.ending.wanted);

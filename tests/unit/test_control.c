@@ -156,6 +156,13 @@ static void test_out_of_memory(void **state)
     assert_int_equal(control_slot(0)->state, SLOT_PAUSED);
     assert_null(strstr(logged, "memory"));
     assert_string_equal(control_state_text(control_slot(0)), "paused");
+    /* What a device wants just then is not lost. */
+    scarce = true;
+    assert_true(type("resume a\r"));
+    assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+    assert_true(pass(2));
+    assert_int_equal(control_slot(0)->state, SLOT_PAUSED);
+    assert_non_null(strstr(logged, sentence));
     guests[0].vm.starved = true; /* as a device may do meanwhile */
     assert_true(type("kill a\r"));
     assert_int_equal(control_slot(0)->state, SLOT_OFF);
