@@ -185,6 +185,15 @@ def expect_in(pattern, text, what="COM1"):
     return match
 
 
+def expect_said(m, pattern, times=1):
+    """COM1 has said it so often, or does so soon: a line of the log may come behind the answer to a command that has seen what
+    the line is about."""
+    until = time.monotonic() + COMMAND * PATIENCE
+    while len(re.findall(pattern, m.text(), re.MULTILINE)) < times and time.monotonic() < until and m.pump(0.5) is not None:
+        pass
+    expect_in(pattern, m.text())
+
+
 def corbel_lines(text):
     """Corbel's own lines, without "corbel: "."""
     return [line[8:] for line in text.splitlines() if line.startswith("corbel: ")]

@@ -143,5 +143,5 @@ def reset_of_paused(lab):
     p.run("resume first")
     p.wait_for(r"^first +paused .* 2\b")  # it has reset itself
     expect_in(r"^first: is reset", p.run("reset first"), "reset")
-    expect_in(r"^first +paused .* 3\b", p.run("list"), "list")
+    p.wait_for(r"^first +paused .* 3\b")
     p.end()

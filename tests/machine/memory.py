@@ -2,7 +2,7 @@
 import re
 
 from guests import run_guests
-from harness import COMMAND, PATIENCE, expect, expect_in, scenario
+from harness import COMMAND, PATIENCE, expect, expect_in, expect_said, scenario
 from lifecycle import Accountant
 from smp import tiny
 
@@ -40,8 +40,8 @@ def out_of_memory(lab):
     for _ in range(2):
         expect_in(r"^hungry: starts", p.run("start hungry"), "start")
         p.wait_for(r"^hungry +out of memory", bound=4 * COMMAND)
-        expect_in(r"corbel: warning: hungry: paused: it wants more memory than this machine has left for it, of which \d+ MiB "
-                  r"are free: `resume hungry` when there is more", p.m.text())
+        expect_said(p.m, r"corbel: warning: hungry: paused: it wants more memory than this machine has left for it, of which \d+ MiB "
+                    r"are free: `resume hungry` when there is more")
         before = in_use(p)
         p.reach("guard", "hog")
         expect_in(r"^hungry: goes on", p.run("resume hungry"), "resume")

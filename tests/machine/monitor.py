@@ -25,6 +25,16 @@ class Monitor:
         match = self.m.read_until(re.escape(command).encode() + rb"\r\n(?s:(.*?))\r" + PROMPT, bound * PATIENCE)
         return match[1].replace(b"\r", b"").replace(b"\x1b[K", b"").decode(errors="replace")
 
+    def wait_for(self, pattern, command="list", bound=COMMAND):
+        """Ask until the answer is as it should be."""
+        until = time.monotonic() + bound * PATIENCE
+        while True:
+            said = self.run(command)
+            if re.search(pattern, said, re.MULTILINE) or time.monotonic() > until:
+                expect_in(pattern, said, command)
+                return said
+            time.sleep(0.5)
+
 
 @scenario(bound=150)
 def monitor(lab):
@@ -63,7 +73,7 @@ def steer(p):
     expect_in(r"^weight = 0 in \[vm debian\] is too small; it must be from 1 to 10000$", p.run("set debian weight=0"), "set")
     expect_in(r"^debian +running +1 +256M +300 ", p.run("list"), "list")
     expect_in(r"^debian: stands still", p.run("pause debian"), "pause")
-    expect_in(r"^debian +paused ", p.run("list"), "list")
+    p.wait_for(r"^debian +paused ")
     expect_in(r"^debian stands still: resume it first$", p.run("stop debian"), "stop")
     expect_in(r"^  rip [0-9a-f]{16} ", p.run("dump debian"), "dump")
     expect_in(r"^debian: goes on", p.run("resume debian"), "resume")

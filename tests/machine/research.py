@@ -4,7 +4,7 @@ import subprocess
 
 import gdb
 from bochs3 import bochs_3
-from harness import (BOOT, COMMAND, FIRMWARE, PATIENCE, TOP, Shell, expect, expect_in, host, linux,
+from harness import (BOOT, COMMAND, FIRMWARE, PATIENCE, TOP, Shell, expect, expect_in, expect_said, host, linux,
                      scenario, vm, wait_for_power_off)
 from monitor import PROMPT, Monitor
 from smp import Host
@@ -67,9 +67,8 @@ def watched(lab, **options):
     got = counted(p, "watched")
     expect(got == numbers, "\n".join(f"{what}: {got.get(n)}, not {count}" for n, (what, count) in
                                      enumerate(expected.items()) if got.get(n) != count))
-    expect_in(rf"corbel: watched: watch \d+: write to phys:{int(at['code_function'], 16) + 1:x} \(linear \w+\), rip \w+, "
-              r"vcpu 0\r?$", p.m.text())
-    expect_in(r"corbel: watched: watch \d+: ldtr was set to 0, base 0", p.m.text())
+    expect_said(p.m, rf"corbel: watched: watch \d+: write to phys:{int(at['code_function'], 16) + 1:x} \(linear \w+\), rip \w+, vcpu 0$")
+    expect_said(p.m, r"corbel: watched: watch \d+: ldtr was set to 0, base 0")
     expect_in("^watched: 16 watches less$", p.run("unwatch watched all"), "unwatch")
     expect(counted(p, "watched") == {}, "watches are left")
     p.m.send("console watched\r")
@@ -154,8 +153,8 @@ def watch_pages_shared(lab):
     p.wait_for("^wrong +did not start")
     p.wait_for("^never +not started")
     p.wait_for("^both +paused")
-    expect_in(r"corbel: error: corbel.conf:\d+: watch in \[vm never\]: 'cr7' is no event", p.m.text())
-    expect_in(r"corbel: error: corbel.conf:\d+: \[vm wrong\]: watch: phys:fee00000 is no RAM", p.m.text())
+    expect_said(p.m, r"corbel: error: corbel.conf:\d+: watch in \[vm never\]: 'cr7' is no event")
+    expect_said(p.m, r"corbel: error: corbel.conf:\d+: \[vm wrong\]: watch: phys:fee00000 is no RAM")
     p.run("resume both")
     p.wait_for("^both +paused", bound=60)
     both, flood = rows(p, "both")[0], rows(p, "both")[1]
@@ -194,7 +193,9 @@ def paused_again_at_once(lab):
         p.wait_for("^many +paused")
         seen = counted(p, "many")[0]
         p.run("resume many")
-    vcpus = re.findall(r"corbel: many: watch 0: execution at phys:0*%s .*, vcpu (\d+): the VM is paused" % at, p.m.text())
+    line = r"corbel: many: watch 0: execution at phys:0*%s .*, vcpu (\d+): the VM is paused" % at
+    expect_said(p.m, line, 64)
+    vcpus = re.findall(line, p.m.text())
     expect(sorted(map(int, vcpus)) == list(range(64)), f"vCPUs that were seen: {vcpus}")
     p.end()
 
@@ -254,7 +255,7 @@ def kernel_text(p, s, first, last):
     p.m.read_until(rb"corbel: debian: watch %d: write to phys:\w+ \(linear \w+\), rip \w+, vcpu 0: the VM is paused" % n,
                    COMMAND * PATIENCE)
     p.enter()
-    expect_in("^debian +paused", p.run("list"), "list")
+    p.wait_for("^debian +paused")
     expect_in(r"^  code at rip: \w\w", p.run("regs debian"), "regs")
     expect_in(f"^watch {n} ends$", p.run(f"unwatch debian {n}"), "unwatch")
     expect_in("rwx, WB", p.run(f"walk debian phys:{first:x}"), "walk")

@@ -76,16 +76,6 @@ class Host(Monitor):
         super().__init__(lab.boot(host(attach="monitor", **(keys or {})) + config, **options))
         self.m.read_until(PROMPT, FIRMWARE * PATIENCE)
 
-    def wait_for(self, pattern, command="list", bound=COMMAND):
-        """Ask until the answer is as it should be."""
-        until = time.monotonic() + bound * PATIENCE
-        while True:
-            said = self.run(command)
-            if re.search(pattern, said, re.MULTILINE) or time.monotonic() > until:
-                expect_in(pattern, said, command)
-                return said
-            time.sleep(0.5)
-
     def console(self, name, typed, pattern, bound=COMMAND):
         """What a VM says to what is typed at its console; back at the prompt."""
         self.m.send(f"console {name}\r")

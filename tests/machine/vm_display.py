@@ -126,5 +126,5 @@ def linux_display(lab):
     m.send("console pc\r")
     m.send("\r")
     shell.prompt(COMMAND)
-    expect("Hello from outside\n" in shell.run("sleep 2; cat /tmp/typed"), "what was typed has not come")
+    expect("Hello from outside\n" in shell.run("until [ -s /tmp/typed ]; do sleep 1; done; cat /tmp/typed"), "what was typed has not come")
     shell.poweroff()

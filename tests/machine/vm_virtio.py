@@ -1,7 +1,6 @@
 """VMs with other virtio devices: Debian's kernel and its own modules."""
 import os
 import re
-import time
 
 from harness import BOOT, NO_VID, PATIENCE, Shell, expect, expect_in, host, linux, scenario
 from monitor import LEAVE, Monitor
@@ -39,14 +38,10 @@ class Session:
         self.shell.prompt(BOOT)
 
     def until(self, command, pattern, bound=BOOT):
-        end = time.monotonic() + bound * PATIENCE
         self.p.enter()
-        while True:
-            said = self.p.run(command)
-            if re.search(pattern, said, re.M):
-                self.back()
-                return said
-            expect(time.monotonic() < end, f"{command} never says {pattern}:\n{said}")
+        said = self.p.wait_for(pattern, command, bound)
+        self.back()
+        return said
 
 
 def goes_off(m):
@@ -116,7 +111,7 @@ def balloon_linux(lab):
     m.send(LEAVE)
     s.p.run("reset debian")
     m.read_until(r"corbel: error: corbel\.conf:\d+: \[vm debian\]: not enough memory for what its balloon had given back", BOOT * PATIENCE)
-    expect_in(r"^debian +did not start ", s.p.run("list"), "list")
+    s.p.wait_for(r"^debian +did not start ")
     m.send("poweroff now\r")
     goes_off(m)
 
