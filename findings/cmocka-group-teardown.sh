@@ -4,13 +4,13 @@
 # A group's teardown is where a suite looks whether all was given back. An assertion there is printed in red, but make, meson
 # and CI go by the exit status. In a group's setup the same assertion counts as a failure.
 #
-# Versions: Debian 12: libcmocka-dev 1.1.5-2.1, tcc 0.9.27+git20200814.62c30a4a-1.
+# Versions: Debian 12: libcmocka-dev 1.1.5-2.1, tcc 0.9.27+git20200814.62c30a4a-1, libc6-dev 2.36-9+deb12u14.
 # Expected before it was run: 1 from both.
 # Seen: lines with FAILED or ERROR, and the exit status, if the group's function asserts something false:
 #   setup: 3 1
 #   teardown: 3 0
 . "$(dirname "$0")/lib/debian"
-packages bookworm libcmocka-dev=1.1.5-2.1 tcc=0.9.27+git20200814.62c30a4a-1 libc6-dev
+packages bookworm libcmocka-dev=1.1.5-2.1 tcc=0.9.27+git20200814.62c30a4a-1 libc6-dev=2.36-9+deb12u14
 cat > "$t/root/t.c" << 'C'
 #include <stdarg.h>
 #include <stddef.h>
