@@ -11,16 +11,6 @@
 #include "mm/frame.h"
 #include "vmx/cpu.h"
 
-static void read_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
-{
-    struct cpuid r = cpuid(leaf, subleaf);
-
-    regs[0] = r.eax;
-    regs[1] = r.ebx;
-    regs[2] = r.ecx;
-    regs[3] = r.edx;
-}
-
 static void count_memory(struct check_facts *f, const struct handover *h)
 {
     const struct handover_mem *memory = phys_to_virt(h->memory);
@@ -84,7 +74,7 @@ void check_machine(const struct handover *h, uint32_t without)
     if (log_get_level() < LOG_INFO)
         log_set_level(LOG_INFO);
     vmx_read_caps();
-    cpu_identify(&f.cpu, read_cpuid, NULL);
+    cpu_identify(&f.cpu, probe_cpuid, NULL);
     f.microcode = cpu_microcode(vmx_caps.intel);
     count_memory(&f, h);
     count_processors(&f, h);

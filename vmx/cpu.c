@@ -23,16 +23,6 @@ static uint64_t probe_rdmsr(void *ctx, uint32_t msr)
     return rdmsr(msr);
 }
 
-static void probe_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
-{
-    struct cpuid r = cpuid(leaf, subleaf);
-
-    regs[0] = r.eax;
-    regs[1] = r.ebx;
-    regs[2] = r.ecx;
-    regs[3] = r.edx;
-}
-
 static void report_missing(void *ctx, const char *sentence)
 {
     log_error("%s", sentence);

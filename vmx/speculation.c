@@ -35,16 +35,6 @@ static uint32_t all_steps; /* of any processor */
 
 struct spec_guest spec_guest;
 
-static void probe_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
-{
-    struct cpuid r = cpuid(leaf, subleaf);
-
-    regs[0] = r.eax;
-    regs[1] = r.ebx;
-    regs[2] = r.ecx;
-    regs[3] = r.edx;
-}
-
 static bool probe_rdmsr(void *ctx, uint32_t msr, uint64_t *value)
 {
     return rdmsr_safe(msr, value);

@@ -52,6 +52,17 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
     return r;
 }
 
+/* For pure code, which asks it by a callback. */
+static inline void probe_cpuid(void *ctx, uint32_t leaf, uint32_t subleaf, uint32_t regs[4])
+{
+    struct cpuid r = cpuid(leaf, subleaf);
+
+    regs[0] = r.eax;
+    regs[1] = r.ebx;
+    regs[2] = r.ecx;
+    regs[3] = r.edx;
+}
+
 #define CPU_CONTROL_REGISTER(name, reg)                                                            \
     static inline uint64_t read_##name(void)                                                       \
     {                                                                                              \
