@@ -45,23 +45,30 @@ global vmx_steps_end
         mov     rdi, [rdi + VCPU_RDI]
 %endmacro
 
-; int vmx_run(struct vmx_vcpu *v)
-vmx_run:
-        push    rbp
-        mov     rbp, rsp
-        push    rbx
+; The rest of the frame behind RBP and RBX; ZF: the VMCS is not launched yet.
+%macro BEGIN_STAY 0
         push    r12
         push    r13
         push    r14
         push    r15
         push    rdi                     ; [rsp] = v from here on
         cmp     rsp, [rdi + VCPU_HOST_RSP]
-        je      .host_rsp_is_set
+        je      %%host_rsp_is_set
         mov     [rdi + VCPU_HOST_RSP], rsp
         mov     eax, FIELD_HOST_RSP
         vmwrite rax, rsp
-.host_rsp_is_set:
+%%host_rsp_is_set:
         cmp     qword [rdi + VCPU_LAUNCHED], 0
+%endmacro
+
+; int vmx_run(struct vmx_vcpu *v)
+vmx_run:
+        push    rbp
+        mov     rbp, rsp
+        push    rbx
+        times   5 - ($ - vmx_run) nop   ; room for the jump, or no build
+.kept:
+        BEGIN_STAY
         jne     resume
         mov     qword [rdi + VCPU_LAUNCHED], 1 ; unless the entry fails: here, or by a VM exit (vmx_entry_failed)
         LOAD_GUEST
@@ -288,23 +295,12 @@ vmx_fill_returns:
 
 ; int vmx_run(struct vmx_vcpu *v), which jumps here.
 vmx_run_guarded:
-        cmp     byte [rdi + VCPU_GUARDED], 0
-        je      run_plain
-        push    rbp
+        push    rbp                     ; what stood in place of the jump
         mov     rbp, rsp
         push    rbx
-        push    r12
-        push    r13
-        push    r14
-        push    r15
-        push    rdi
-        cmp     rsp, [rdi + VCPU_HOST_RSP]
-        je      .host_rsp_is_set
-        mov     [rdi + VCPU_HOST_RSP], rsp
-        mov     eax, FIELD_HOST_RSP
-        vmwrite rax, rsp
-.host_rsp_is_set:
-        cmp     qword [rdi + VCPU_LAUNCHED], 0
+        cmp     byte [rdi + VCPU_GUARDED], 0
+        je      vmx_run.kept
+        BEGIN_STAY
         jne     resume_guarded
         mov     qword [rdi + VCPU_LAUNCHED], 1
         GUARD_ENTRY
@@ -312,12 +308,6 @@ vmx_run_guarded:
         mov     rdi, [rsp]
         mov     qword [rdi + VCPU_LAUNCHED], 0
         jmp     failed_guarded
-
-run_plain:                              ; what stood in place of the jump
-        push    rbp
-        mov     rbp, rsp
-        push    rbx
-        jmp     vmx_run + 5
 
 resume_guarded:
         mov     rdi, [rsp]
