@@ -3,14 +3,13 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/string.h"
 
-#define PREFIX_CS  0x2e
-#define OPCODE     0xff
-#define REX_B      1
-#define RIP        5 /* ModRM.rm with mod 0: RIP-relative */
-#define SIB        4 /* ModRM.rm: a SIB byte follows; in it the base is RSP */
-#define NEAR       5 /* bytes of a direct branch */
-#define MEMORY_MAX 8 /* bytes of what is behind the prefixes */
-#define CODE       (BRANCH_STUB / 2)
+#define PREFIX_CS 0x2e
+#define OPCODE    0xff
+#define REX_B     1
+#define RIP       5 /* ModRM.rm with mod 0: RIP-relative */
+#define SIB       4 /* ModRM.rm: a SIB byte follows; in it the base is RSP */
+#define NEAR      5 /* bytes of a direct branch */
+#define CODE      (BRANCH_STUB / 2)
 
 enum group5 { GROUP5_CALL = 2, GROUP5_JMP = 4, GROUP5_PUSH = 6 };
 

@@ -195,7 +195,7 @@ static void list(char *text, size_t size, const char *const *words, unsigned cou
 
 void mitigations_text(char *text, size_t size, uint32_t steps)
 {
-#define MITIGATION_WORDS(symbol, name, words) words,
+#define MITIGATION_WORDS(symbol, words) words,
     static const char *const words[] = {MITIGATION_LIST(MITIGATION_WORDS)};
 
     list(text, size, words, ARRAY_SIZE(words), steps);

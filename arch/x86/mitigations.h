@@ -7,26 +7,27 @@
 #include "arch/x86/errata.h"
 
 /*
- * X(symbol, name in the config, words). In the host, indirect branches are as they are, or
- * retpolines, or (ALIGNED) in the upper half of a line. The root mode of VMX has no less privileged
- * code: what VMSCAPE is about is not there, and an IBPB is for VMs among each other.
+ * X(symbol, words); the config's names for them are in CONFIG_STEP_LIST, in the same order. In the
+ * host, indirect branches are as they are, or retpolines, or (ALIGNED) in the upper half of a line.
+ * The root mode of VMX has no less privileged code: what VMSCAPE is about is not there, and an IBPB
+ * is for VMs among each other.
  */
 #define MITIGATION_LIST(X)                                                                         \
-    X(RETPOLINE, "retpoline", "retpolines")                                                        \
-    X(ALIGNED, "aligned", "aligned branches")                                                      \
-    X(IBRS, "ibrs", "IBRS behind each VM exit")                                                    \
-    X(EIBRS, "eibrs", "eIBRS")                                                                     \
-    X(BHI_DIS, "bhi-dis", "BHI_DIS_S")                                                             \
-    X(BHI_CLEAR, "bhi-clear", "branch history cleared behind each VM exit")                        \
-    X(RSB_FILL, "rsb-fill", "RSB filled behind each VM exit")                                      \
-    X(RSB_ONE, "rsb-one", "one RSB entry behind each VM exit")                                     \
-    X(IBPB, "ibpb", "IBPB when VMs change")                                                        \
-    X(TSX_OFF, "tsx-off", "TSX switched off")                                                      \
-    X(L1D, "l1d", "L1D flushed before each VM entry")                                              \
-    X(VERW, "verw", "buffers cleared before each VM entry")
+    X(RETPOLINE, "retpolines")                                                                     \
+    X(ALIGNED, "aligned branches")                                                                 \
+    X(IBRS, "IBRS behind each VM exit")                                                            \
+    X(EIBRS, "eIBRS")                                                                              \
+    X(BHI_DIS, "BHI_DIS_S")                                                                        \
+    X(BHI_CLEAR, "branch history cleared behind each VM exit")                                     \
+    X(RSB_FILL, "RSB filled behind each VM exit")                                                  \
+    X(RSB_ONE, "one RSB entry behind each VM exit")                                                \
+    X(IBPB, "IBPB when VMs change")                                                                \
+    X(TSX_OFF, "TSX switched off")                                                                 \
+    X(L1D, "L1D flushed before each VM entry")                                                     \
+    X(VERW, "buffers cleared before each VM entry")
 
 enum mitigation {
-#define MITIGATION_ENUM(symbol, name, words) MITIGATION_##symbol,
+#define MITIGATION_ENUM(symbol, words) MITIGATION_##symbol,
     MITIGATION_LIST(MITIGATION_ENUM)
 #undef MITIGATION_ENUM
         MITIGATION_COUNT

@@ -10,6 +10,7 @@
 #include <string.h>
 #include "arch/x86/mitigations.h"
 #include "arch/x86/msr.h"
+#include "guest/config/config.h"
 
 /* --- a processor that can be probed --- */
 
@@ -236,8 +237,8 @@ static const struct generation *named(const char *name)
 
 /* --- names of what came out --- */
 
-#define NAME(symbol, name, words) name,
-static const char *const step_names[] = {MITIGATION_LIST(NAME)};
+#define NAME(symbol, name, what) name,
+static const char *const step_names[] = {CONFIG_STEP_LIST(NAME)};
 #define SYMBOL(symbol, words) #symbol,
 static const char *const opening_names[] = {OPENING_LIST(SYMBOL)};
 
@@ -350,13 +351,19 @@ static void test_each_bit(void **state)
     differs("Silvermont", 0, 0, "retpoline rsb-fill ibpb verw", "");
 }
 
-/* An Alder Lake that does not show its subleaf 2 has no BHI_DIS_S. */
+/* An Alder Lake that does not show its subleaf 2 has no BHI_DIS_S. Who has that has no ITS. */
 static void test_controls(void **state)
 {
     become(named("Alder Lake, large"));
     processor.max7 = 1;
     choose();
     assert_string_equal(steps_of(&m), "eibrs bhi-clear rsb-one ibpb");
+    become(named("Cascade Lake"));
+    processor.max7 = 2;
+    processor.leaf7_2_edx = CONTROL_BHI;
+    choose();
+    assert_string_equal(steps_of(&m), "eibrs bhi-dis rsb-one ibpb tsx-off");
+    assert_string_equal(open_of(&m), "");
 }
 
 /* Stale data of MMIO concerns who lets a guest reach MMIO. */
