@@ -9,6 +9,9 @@
 #define SECTION "cpu"
 #define VERSION 2
 
+/* Of IA32_ARCH_CAPABILITIES: all others promise something. */
+#define WARNINGS (uint64_t)(CAPABILITY_RSBA | CAPABILITY_RRSBA)
+
 #define FEATURES_MAX 256u /* words of features in a stream */
 #define COMPONENTS   64u  /* of XCR0 */
 #define PART_PER     1000 /* so many parts of a TSC's rate make none a difference */
@@ -154,10 +157,11 @@ int needs_check(const struct cpu_has *has, struct state_reader *r, char *error)
     check_bits("XCR0", xcr0, t->xcr0_mask, error);
     check_bits("CR4", cr4, t->cr4_valid, error);
     check_bits("EFER", efer, t->efer_valid, error);
-    /* Two of them are no promises but warnings. */
-    check_bits("IA32_ARCH_CAPABILITIES",
-               capabilities & ~(uint64_t)(CAPABILITY_RSBA | CAPABILITY_RRSBA), has->capabilities,
-               error);
+    check_bits("IA32_ARCH_CAPABILITIES", capabilities & ~WARNINGS, has->capabilities, error);
+    if (has->capabilities & ~capabilities & WARNINGS)
+        (void)lacks(error,
+                    "was not told of bits of IA32_ARCH_CAPABILITIES that this processor has: %lx",
+                    has->capabilities & ~capabilities & WARNINGS);
     check_layout(t, xcr0, r, error);
     if (bits > t->physical_bits)
         (void)lacks(error, "needs physical addresses of %u bits, and this processor has %u", bits,

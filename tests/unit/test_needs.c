@@ -154,10 +154,15 @@ static void all_else(void **state)
     size = save(&other);
     other.capabilities = 0x1;
     refused(&other, size, "bits of IA32_ARCH_CAPABILITIES that this processor does not have: 20");
-    other.capabilities = 0x80004 | 0x21; /* RSBA and RRSBA promise nothing */
+    other.capabilities = 0x80004 | 0x21; /* RSBA and RRSBA promise nothing: they warn */
     size = save(&other);
+    assert_int_equal(check(&other, size), 0);
     other.capabilities = 0x21;
     assert_int_equal(check(&other, size), 0);
+    size = save(&other);
+    other.capabilities = 0x80000 | 0x21;
+    refused(&other, size,
+            "not told of bits of IA32_ARCH_CAPABILITIES that this processor has: 80000");
     size = save(&has);
     other = has;
     other.fpu_size = 1024;
