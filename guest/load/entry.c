@@ -3,10 +3,14 @@
 #include "guest/load/layout.h"
 
 #define SELECTOR_CODE32 0x08
-#define SELECTOR_CODE64 0x10 /* this and the next are what Linux' 64-bit boot protocol asks for */
+#define SELECTOR_CODE64 0x10 /* this and the next are what Linux' boot protocols ask for */
 #define SELECTOR_DATA   0x18
 
-static const uint64_t gdt[] = {0, 0x00cf9b000000ffff, 0x00af9b000000ffff, 0x00cf93000000ffff};
+#define CODE32 0x00cf9b000000ffff
+#define CODE64 0x00af9b000000ffff
+#define DATA   0x00cf93000000ffff
+
+static const uint64_t gdt[] = {0, CODE32, CODE64, DATA};
 
 #define PAGE_PRESENT_WRITE 3ULL
 #define PAGE_LARGE         BIT(7)
@@ -65,7 +69,8 @@ int entry_long_mode(const struct guest_sink *sink, uint64_t rip, struct guest_st
     return e ? e : write_page_tables(sink);
 }
 
-int entry_protected_mode(const struct guest_sink *sink, uint32_t eip, struct guest_start *start)
+static int protected_mode(const struct guest_sink *sink, uint32_t eip, const uint64_t table[4],
+                          uint16_t code, struct guest_start *start)
 {
     *start = (struct guest_start){
         .mode = GUEST_PROTECTED,
@@ -73,10 +78,23 @@ int entry_protected_mode(const struct guest_sink *sink, uint32_t eip, struct gue
         .cr0 = CR0_PE_ET,
         .gdt_base = GPA_GDT,
         .gdt_limit = sizeof(gdt) - 1,
-        .code_selector = SELECTOR_CODE32,
+        .code_selector = code,
         .data_selector = SELECTOR_DATA,
     };
-    return load_put(sink, GPA_GDT, gdt, sizeof(gdt));
+    return load_put(sink, GPA_GDT, table, sizeof(gdt));
+}
+
+int entry_protected_mode(const struct guest_sink *sink, uint32_t eip, struct guest_start *start)
+{
+    return protected_mode(sink, eip, gdt, SELECTOR_CODE32, start);
+}
+
+int entry_protected_mode_linux(const struct guest_sink *sink, uint32_t eip,
+                               struct guest_start *start)
+{
+    static const uint64_t table[ARRAY_SIZE(gdt)] = {0, 0, CODE32, DATA};
+
+    return protected_mode(sink, eip, table, SELECTOR_CODE64, start);
 }
 
 void entry_real_mode(uint16_t ip, struct guest_start *start)

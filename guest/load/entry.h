@@ -21,5 +21,9 @@ int entry_long_mode(const struct guest_sink *sink, uint64_t rip,
 int entry_protected_mode(const struct guest_sink *sink, uint32_t eip,
                          struct guest_start *start) MUST_CHECK;
 
+/* The same with the selectors of Linux' boot protocol: 10h for code, 18h for data. */
+int entry_protected_mode_linux(const struct guest_sink *sink, uint32_t eip,
+                               struct guest_start *start) MUST_CHECK;
+
 /* Real mode at 0:ip, with the stack below it. */
 void entry_real_mode(uint16_t ip, struct guest_start *start);

@@ -43,6 +43,7 @@ static const struct loader {
     int (*load)(const struct guest_image *image, const struct gpa_layout *layout,
                 const struct guest_sink *sink, struct guest_start *start, char *error);
 } loaders[] = {
+    {"a Linux bzImage with a 32-bit entry only", linux_recognise_32, linux_load},
     {"a Linux bzImage", linux_recognise, linux_load},
     {"a Multiboot kernel", multiboot_recognise, multiboot_load},
     {"a PVH kernel", pvh_recognise, pvh_load},

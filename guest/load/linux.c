@@ -1,6 +1,7 @@
 /*
  * The Linux loader. Offsets and rules are those of Linux, Documentation/arch/x86/boot.rst ("The
- * Real-Mode Kernel Header", "64-bit Boot Protocol") and Documentation/arch/x86/zero-page.rst.
+ * Real-Mode Kernel Header", "32-bit Boot Protocol", "64-bit Boot Protocol") and
+ * Documentation/arch/x86/zero-page.rst.
  */
 #include "guest/load/linux.h"
 #include "arch/x86/lib/errno.h"
@@ -33,17 +34,30 @@
 #define HDR_END           0x264 /* of the fields above */
 #define HDR_LIMIT         0x290 /* boot_params has other fields from here on */
 
-#define BOOT_FLAG        0xaa55
-#define MAGIC_HDRS       0x53726448 /* "HdrS" */
-#define VERSION_MIN      0x020c     /* the first that tells of the 64-bit entry */
-#define LOADED_HIGH      BIT(0)     /* loadflags */
-#define XLF_KERNEL_64    BIT(0)     /* xloadflags */
-#define LOADER_UNDEFINED 0xff       /* type_of_loader: none that has a number */
+#define BOOT_FLAG     0xaa55
+#define MAGIC_HDRS    0x53726448 /* "HdrS" */
+#define LOADED_HIGH   BIT(0)     /* loadflags */
+#define XLF_KERNEL_64 BIT(0)     /* xloadflags */
+#define PE_MAGIC      0x5a4d     /* "MZ", the file's first bytes: it has an EFI stub */
+
+/* The first boot protocols that know of: */
+#define VERSION_CMDLINE      0x0202 /* a command line at any address; the oldest that is taken */
+#define VERSION_INITRD_MAX   0x0203
+#define VERSION_SYSSIZE      0x0204 /* as a size that large kernels have, too */
+#define VERSION_CMDLINE_SIZE 0x0206
+#define VERSION_INIT_SIZE    0x020a /* and the preferred address */
+#define VERSION_XLOADFLAGS   0x020c /* the 64-bit entry */
+
+#define LOADER_UNDEFINED 0xff /* type_of_loader: none that has a number */
 #define VID_MODE_NORMAL  0xffff
 #define SETUP_SECTS_OLD  4 /* what 0 means */
 #define SECTOR           512
 #define PARAGRAPH        16
 #define ENTRY_64         0x200 /* of the 64-bit entry from the load address */
+
+/* What holds where a header is too old to tell it. */
+#define OLD_INITRD_MAX   0x37ffffff
+#define OLD_CMDLINE_SIZE 255
 
 /* Fields of boot_params outside the setup header. */
 #define BP_RSDP       0x070
@@ -60,55 +74,72 @@ bool linux_recognise(const void *kernel, uint64_t size)
            get32(k + HDR_MAGIC) == MAGIC_HDRS;
 }
 
-int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, char *error)
+/* What is wrong with a kernel that has neither entry in protected mode, such as iPXE's lkrn. */
+static int no_entry(const uint8_t *k, char *error)
 {
-    const uint8_t *k = kernel;
-    uint64_t whole;
-
-    *header = (struct linux_header){0};
-    error[0] = '\0';
-    if (size < HDR_END || !linux_recognise(k, size)) {
-        format(error, LOAD_ERROR, "is not a Linux bzImage: it %s",
-               size < HDR_END ? "is too short" : "has no setup header");
-        return -EBADMSG;
+    if (get16(k) == PE_MAGIC) {
+        format(error, LOAD_ERROR,
+               "has neither a 64-bit nor a 32-bit entry, but an EFI stub, which only firmware can "
+               "start (firmware = uefi)");
+    } else {
+        format(error, LOAD_ERROR,
+               "has neither a 64-bit nor a 32-bit entry: it starts in real mode and needs a BIOS "
+               "(firmware = bios, and a disk or CD with it)");
     }
+    return -EBADMSG;
+}
+
+/* Whether it can be started at all, and by which entry. */
+static int check_entry(const uint8_t *k, struct linux_header *header, char *error)
+{
     header->version = get16(k + HDR_VERSION);
     if (!(k[HDR_LOADFLAGS] & LOADED_HIGH)) {
         format(error, LOAD_ERROR, "is a zImage, which is loaded below 1 MiB; a bzImage is needed");
         return -EBADMSG;
     }
-    if (header->version < VERSION_MIN) {
+    if (header->version < VERSION_CMDLINE) {
         format(error, LOAD_ERROR,
-               "has no 64-bit entry: its boot protocol, %u.%02u, knows none; one of 2.12 (Linux "
-               "3.8) or newer does",
+               "has boot protocol %u.%02u; one of 2.02 (Linux 2.4) or newer is needed",
                header->version >> 8, header->version & 0xff);
         return -EBADMSG;
     }
-    if (!(get16(k + HDR_XLOADFLAGS) & XLF_KERNEL_64)) {
-        format(error, LOAD_ERROR,
-               "has no 64-bit entry, as 32-bit kernels have none; a 64-bit one (Debian's amd64) is "
-               "needed");
-        return -EBADMSG;
-    }
+    header->is_64 =
+        header->version >= VERSION_XLOADFLAGS && get16(k + HDR_XLOADFLAGS) & XLF_KERNEL_64;
+    return header->is_64 || get32(k + HDR_CODE32_START) ? 0 : no_entry(k, error);
+}
+
+static int check_size(const uint8_t *k, uint64_t size, struct linux_header *header, char *error)
+{
+    uint64_t least, whole;
+
     header->setup_size =
         (uint64_t)(k[HDR_SETUP_SECTS] ? k[HDR_SETUP_SECTS] : SETUP_SECTS_OLD) * SECTOR + SECTOR;
-    whole = header->setup_size + (uint64_t)get32(k + HDR_SYSSIZE) * PARAGRAPH;
-    if (size <= header->setup_size + ENTRY_64 || size + PARAGRAPH <= whole) {
+    least = header->setup_size + (header->is_64 ? ENTRY_64 : 0) + 1;
+    whole = header->version < VERSION_SYSSIZE
+                ? least
+                : header->setup_size + (uint64_t)get32(k + HDR_SYSSIZE) * PARAGRAPH;
+    if (size < least || size + PARAGRAPH <= whole) {
         format(error, LOAD_ERROR, "is truncated: it has %llu bytes of %llu; copy it again",
-               (unsigned long long)size,
-               (unsigned long long)MAX(whole, header->setup_size + ENTRY_64 + 1));
+               (unsigned long long)size, (unsigned long long)MAX(whole, least));
         return -EBADMSG;
     }
     header->payload_size = size - header->setup_size;
-    header->init_size = MAX(get32(k + HDR_INIT_SIZE), header->payload_size);
-    header->initrd_max = get32(k + HDR_INITRD_MAX);
-    header->cmdline_size = get32(k + HDR_CMDLINE_SIZE);
-    /*
-     * Even a relocatable 64-bit kernel never runs below its preferred address: loaded lower, it
-     * decompresses itself to there. So this is the load address, and the memory that it takes is
-     * known.
-     */
-    header->load_address = get64(k + HDR_PREF_ADDRESS);
+    return 0;
+}
+
+/*
+ * Even a relocatable kernel never runs below its preferred address: loaded lower, it decompresses
+ * itself to there. So this is the load address, and the memory that it takes is known. Older ones
+ * are loaded where their 32-bit entry is to be, and do not tell what memory they take.
+ */
+static int check_place(const uint8_t *k, struct linux_header *header, char *error)
+{
+    bool told = header->version >= VERSION_INIT_SIZE;
+
+    header->init_size = MAX(told ? get32(k + HDR_INIT_SIZE) : 0, header->payload_size);
+    header->load_address = told && (header->is_64 || get64(k + HDR_PREF_ADDRESS))
+                               ? get64(k + HDR_PREF_ADDRESS)
+                               : get32(k + HDR_CODE32_START);
     if (header->load_address < GPA_HIGH || header->load_address >= GPA_HOLE_MAX ||
         !IS_ALIGNED(header->load_address, PAGE_SIZE)) {
         format(error, LOAD_ERROR,
@@ -122,6 +153,36 @@ int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, 
         return -EBADMSG;
     }
     return 0;
+}
+
+int linux_parse(const void *kernel, uint64_t size, struct linux_header *header, char *error)
+{
+    const uint8_t *k = kernel;
+
+    *header = (struct linux_header){0};
+    error[0] = '\0';
+    if (size < HDR_END || !linux_recognise(k, size)) {
+        format(error, LOAD_ERROR, "is not a Linux bzImage: it %s",
+               size < HDR_END ? "is too short" : "has no setup header");
+        return -EBADMSG;
+    }
+    if (check_entry(k, header, error) < 0 || check_size(k, size, header, error) < 0 ||
+        check_place(k, header, error) < 0) {
+        return -EBADMSG;
+    }
+    header->initrd_max =
+        header->version < VERSION_INITRD_MAX ? OLD_INITRD_MAX : get32(k + HDR_INITRD_MAX);
+    header->cmdline_size =
+        header->version < VERSION_CMDLINE_SIZE ? OLD_CMDLINE_SIZE : get32(k + HDR_CMDLINE_SIZE);
+    return 0;
+}
+
+bool linux_recognise_32(const void *kernel, uint64_t size)
+{
+    struct linux_header header;
+    char error[LOAD_ERROR];
+
+    return linux_parse(kernel, size, &header, error) == 0 && !header.is_64;
 }
 
 /* --- where things go --- */
@@ -178,10 +239,10 @@ static int write_boot_params(const struct guest_sink *sink, const struct guest_i
     uint8_t hdr[HDR_LIMIT] = {0}; /* what boot_params has up to the header's end */
     struct e820_entry map[E820_ENTRIES];
     unsigned count = e820_build(layout, map);
-    /* A newer kernel's header may be longer than the fields known here, and the file than neither.
-     */
-    uint64_t end =
-        MIN(MAX((uint64_t)HDR_MAGIC + k[HDR_JUMP_OFFSET], (uint64_t)HDR_END), (uint64_t)HDR_LIMIT);
+    /* A newer kernel's header may be longer than the fields known here, and the file than neither;
+     * behind an older one's there is code. */
+    uint64_t least = header->version < VERSION_XLOADFLAGS ? HDR_INITRD_MAX : HDR_END;
+    uint64_t end = MIN(MAX((uint64_t)HDR_MAGIC + k[HDR_JUMP_OFFSET], least), (uint64_t)HDR_LIMIT);
     int e;
 
     memcpy(hdr + HDR_START, k + HDR_START, MIN(end, image->kernel_size) - HDR_START);
@@ -238,7 +299,11 @@ int linux_load(const struct guest_image *image, const struct gpa_layout *layout,
         return e;
     }
     e = write_all(sink, image, &header, layout, initrd);
-    e = e ? e : entry_long_mode(sink, header.load_address + ENTRY_64, start);
+    if (header.is_64) {
+        e = e ? e : entry_long_mode(sink, header.load_address + ENTRY_64, start);
+    } else {
+        e = e ? e : entry_protected_mode_linux(sink, (uint32_t)header.load_address, start);
+    }
     if (e) {
         format(error, LOAD_ERROR, LOAD_NOT_COPIED, -e);
         return e;

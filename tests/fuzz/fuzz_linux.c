@@ -50,8 +50,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(error, 0xa5, sizeof(error));
     e = linux_load(&image, &layout, &sink, &start, error);
     if (e == 0) {
-        REQUIRE(start.mode == GUEST_LONG && gpa_layout_is_ram(&layout, start.rip, 1));
-        REQUIRE(memory.writes > 30);
+        bool is_64 = !linux_recognise_32(exact, image.kernel_size);
+
+        REQUIRE(start.mode == (is_64 ? GUEST_LONG : GUEST_PROTECTED));
+        REQUIRE(gpa_layout_is_ram(&layout, start.rip, 1) && start.rip < GPA_4G);
+        REQUIRE(memory.writes > (is_64 ? 30 : 5));
     } else {
         REQUIRE(e == -EBADMSG || e == -ENOMEM || e == -E2BIG || e == -ERANGE);
         REQUIRE(memory.writes == 0);

@@ -239,14 +239,14 @@ def bad_files(lab):
     with open(lab.default("vmlinuz"), "rb") as f:
         kernel = f.read()
     old = bytearray(kernel)
-    struct.pack_into("<H", old, 0x206, 0x0204)
+    struct.pack_into("<H", old, 0x206, 0x0201)
     bad = {
         "empty": (b"", "it is empty"),
         "text": (b"This is no kernel.\n" * 1000, r"is not a kernel that Corbel can start"),
         "elf": (b"\x7fELF" + bytes(8192), r"is an ELF file for another processor"),
         "head": (kernel[:700], r"is truncated|is not a Linux bzImage: it is too short"),
         "half": (kernel[:len(kernel) // 2], rf"is truncated: it has {len(kernel) // 2} bytes of \d+; copy it again"),
-        "old": (bytes(old), r"has no 64-bit entry: its boot protocol, 2\.04, knows none; one of 2\.12"),
+        "old": (bytes(old), r"has boot protocol 2\.01; one of 2\.02 \(Linux 2\.4\) or newer is needed"),
     }
     config, sentences = "", []
     for name, (data, sentence) in bad.items():

@@ -24,6 +24,16 @@ def told(lab, name):
             f"module = {first}  with arguments # and a comment\nmodule = {second}\n")
 
 
+def judge(lab, text, says):
+    """Each VM's PASS stands among what it said before it ended; says: {VM: what passed}, in their order."""
+    for name, what in says.items():
+        before, _, rest = text.partition(f"corbel: {name}: ended after")
+        lines = before.rpartition("corbel: ")[2] if rest else text[-2000:]
+        lab.verdict(f"kernel {name}", None if re.search(rf"^PASS {what}\r?$", lines, re.MULTILINE) else
+                    f"no PASS {what}:\n{lines}")
+        text = rest or text
+
+
 @scenario(bound=60)
 def kernels(lab):
     """Multiboot (ELF of both classes, flat), PVH, ELF64, a boot sector, one VM after the other."""
@@ -35,17 +45,20 @@ def kernels(lab):
     config += "".join(vm(name.replace(".", "_"), odd if name == "sector" else lab.guest(name), memory="16M") for name in BARE)
     m = lab.boot(config)
     wait_for_power_off(m)
-    text = m.text()
-    for name, says in {**TOLD, **BARE}.items():
-        name = name.replace(".", "_")
-        before, _, rest = text.partition(f"corbel: {name}: ended after")
-        lines = before.rpartition("corbel: ")[2] if rest else text[-2000:]
-        lab.verdict(f"kernel {name}", None if re.search(rf"^PASS {says}\r?$", lines, re.MULTILINE) else
-                    f"no PASS {says}:\n{lines}")
-        text = rest or text
+    judge(lab, m.text(), {name.replace(".", "_"): what for name, what in {**TOLD, **BARE}.items()})
     for name, kind in KINDS.items():
         expect_in(rf"^corbel: {name}: starts with 16 MiB and 1 vCPU; its kernel is {kind}$", m.text())
     expect_in(r"^corbel: sector: a boot sector starts in real mode at 0:7c00, without BIOS services", m.text())
+
+
+@scenario(bound=60)
+def more_kernels(lab):
+    """A Linux kernel that is entered in 32-bit mode."""
+    m = lab.boot(host(start="in-turn") +
+                 vm("linux32", lab.guest("linux32"), cmdline="a=b  c", initrd=lab.file("one", "the first module"), memory="16M"))
+    wait_for_power_off(m)
+    judge(lab, m.text(), {"linux32": "linux32"})
+    expect_in(r"^corbel: linux32: starts with 16 MiB and 1 vCPU; its kernel is a Linux bzImage with a 32-bit entry only$", m.text())
 
 
 @scenario(bound=60)

@@ -58,6 +58,9 @@ static void test_kinds(void **state)
     expect_kind("a Linux bzImage", BZ_SIZE);
     multiboot_put(file, 0x1000, 0); /* what its payload holds does not matter */
     expect_kind("a Linux bzImage", BZ_SIZE);
+    bz_put(file, 0x236, 0, 2);
+    expect_kind("a Linux bzImage with a 32-bit entry only", BZ_SIZE);
+    expect_kind("a Linux bzImage", BZ_SIZE / 2); /* so that its loader says what is wrong */
     elf_make(file, true);
     expect_kind("an ELF64 program", ELF_FILE);
     expect_kind("an ELF64 program", 5);

@@ -281,17 +281,8 @@ static void test_bad_kernels(void **state)
     assert_false(linux_recognise(kernel, 0x205));
     expect_bad(0x1fe, 0, 2, "is not a Linux bzImage: it has no setup header");
     expect_bad(0x202, 0, 4, "is not a Linux bzImage: it has no setup header");
-    expect_bad(
-        0x206, 0x20b, 2,
-        "has no 64-bit entry: its boot protocol, 2.11, knows none; one of 2.12 (Linux 3.8) or "
-        "newer does");
-    expect_bad(
-        0x206, 0x207, 2, /* iPXE's lkrn, of whatever year */
-        "has no 64-bit entry: its boot protocol, 2.07, knows none; one of 2.12 (Linux 3.8) or "
-        "newer does");
-    expect_bad(0x236, 0, 2,
-               "has no 64-bit entry, as 32-bit kernels have none; a 64-bit one (Debian's amd64) is "
-               "needed");
+    expect_bad(0x206, 0x201, 2,
+               "has boot protocol 2.01; one of 2.02 (Linux 2.4) or newer is needed");
     expect_bad(0x211, 0, 1, "is a zImage, which is loaded below 1 MiB; a bzImage is needed");
     expect_bad(0x1f4, BZ_PAYLOAD / 16 + 1, 4,
                "is truncated: it has 14848 bytes of 14864; copy it again");
@@ -302,6 +293,117 @@ static void test_bad_kernels(void **state)
     expect_bad(0x258, 0x1000001, 8,
                "asks to be loaded at 0x1000001; it must be a page from 1 MiB to 2816 MiB");
     expect_bad(0x260, 0xffffffff, 4, "asks for 4096M from 16M on; it must end below 2816 MiB");
+}
+
+/* A header with only what version knows: what would be newer fields is the setup's code. */
+static void make_old(uint16_t version)
+{
+    static const uint8_t ends[] = {[2] = 0x2a, [3] = 0x2e, [4] = 0x2e, [5] = 0x34, [6] = 0x3a,
+                                   [7] = 0x46, [8] = 0x4e, [9] = 0x56, [10] = 0x62};
+    unsigned end = 0x202 + ends[version & 0xff];
+
+    bz_make(kernel);
+    bz_put(kernel, 0x206, version, 2);
+    bz_put(kernel, 0x201, end - 0x202, 1);
+    memset(kernel + end, 0xcc, 0x300 - end);
+}
+
+static void test_32_bit_entry(void **state)
+{
+    static const uint8_t initrd[100] = {1};
+    static const struct {
+        uint16_t version;
+        uint32_t load_address, cmdline, initrd_top;
+    } all[] = {
+        {0x202, 0x100000, 255, 0x38000000}, {0x203, 0x100000, 255, 0x3f000000},
+        {0x205, 0x100000, 255, 64 * MIB},   {0x206, 0x100000, 2047, 64 * MIB},
+        {0x209, 0x100000, 2047, 64 * MIB},  {0x20a, 0x1000000, 2047, 64 * MIB},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        struct guest_image image = image_of(initrd, sizeof(initrd), "quiet");
+        struct linux_header header;
+        unsigned end;
+
+        make_old(all[i].version);
+        end = 0x202 + kernel[0x201];
+        if (all[i].version >= 0x203) {
+            bz_put(kernel, 0x22c, 0x3effffff, 4);
+        }
+        assert_true(linux_recognise_32(kernel, sizeof(kernel)));
+        assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
+        assert_false(header.is_64);
+        assert_int_equal(header.cmdline_size, all[i].cmdline);
+        assert_int_equal(load(&image, i < 2 ? GIB : 64 * MIB, GPA_HOLE_DEFAULT), 0);
+        assert_int_equal(start.mode, GUEST_PROTECTED);
+        assert_int_equal(start.rip, all[i].load_address);
+        assert_memory_equal(mock_memory + start.rip, kernel + BZ_SETUP, BZ_PAYLOAD);
+        assert_int_equal(start.rsi, GPA_BOOT_PARAMS);
+        assert_int_equal(start.rbx | start.rdi | start.cr3 | start.cr4 | start.efer, 0);
+        assert_int_equal(start.cr0, 0x11);
+        assert_int_equal(start.code_selector, 0x10);
+        assert_int_equal(start.data_selector, 0x18);
+        assert_int_equal(mock_get(start.gdt_base + 0x10, 8), 0x00cf9b000000ffff);
+        assert_int_equal(mock_get(start.gdt_base + 0x18, 8), 0x00cf93000000ffff);
+        /* the header as far as it goes, and nothing of what lies behind it */
+        assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x206, 2), all[i].version);
+        assert_int_equal(mock_get(GPA_BOOT_PARAMS + end, 8), 0);
+        assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x214, 4), all[i].load_address);
+        assert_string_equal((char *)mock_memory + mock_get(GPA_BOOT_PARAMS + 0x228, 4), "quiet");
+        assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x218, 4), all[i].initrd_top - PAGE_SIZE);
+        assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x1e8, 1), 5);
+    }
+    /* a new 32-bit kernel */
+    struct guest_image image = image_of(NULL, 0, NULL);
+    struct linux_header header;
+
+    bz_make(kernel);
+    assert_false(linux_recognise_32(kernel, sizeof(kernel)));
+    bz_put(kernel, 0x236, 0x7e, 2);
+    assert_true(linux_recognise_32(kernel, sizeof(kernel)));
+    assert_int_equal(load(&image, 48 * MIB, GPA_HOLE_DEFAULT), 0);
+    assert_int_equal(start.rip, 16 * MIB);
+    assert_int_equal(mock_get(GPA_BOOT_PARAMS + 0x264, 4), 0x190);
+    assert_int_equal(load(&image, 47 * MIB, GPA_HOLE_DEFAULT), -ENOMEM);
+    mock_refuse_at = GPA_GDT;
+    assert_int_equal(load(&image, 48 * MIB, GPA_HOLE_DEFAULT), -EFAULT);
+    mock_refuse_at = UINT64_MAX;
+    bz_put(kernel, 0x258, 0, 8); /* it prefers none */
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0);
+    assert_int_equal(header.load_address, 0x100000);
+    /* the size that a header of 2.03 tells has 16 bits, and is none for large kernels */
+    make_old(0x203);
+    bz_put(kernel, 0x1f4, 0xcccccccc, 4);
+    assert_int_equal(linux_parse(kernel, BZ_SETUP + 1, &header, error), 0);
+    assert_int_equal(header.payload_size, 1);
+    assert_int_equal(linux_parse(kernel, BZ_SETUP, &header, error), -EBADMSG);
+    assert_string_equal(error, "is truncated: it has 2560 bytes of 2561; copy it again");
+    make_old(0x204);
+    assert_int_equal(linux_parse(kernel, sizeof(kernel) - 16, &header, error), -EBADMSG);
+    bz_put(kernel, 0x214, 0x100800, 4);
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), -EBADMSG);
+    assert_string_equal(error,
+                        "asks to be loaded at 0x100800; it must be a page from 1 MiB to 2816 MiB");
+}
+
+static void test_no_entry_in_protected_mode(void **state)
+{
+    struct linux_header header;
+
+    make_old(0x207); /* iPXE's lkrn, of whatever year */
+    bz_put(kernel, 0x214, 0, 4);
+    assert_false(linux_recognise_32(kernel, sizeof(kernel)));
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), -EBADMSG);
+    assert_string_equal(error, "has neither a 64-bit nor a 32-bit entry: it starts in real mode "
+                               "and needs a BIOS (firmware = bios, and a disk or CD with it)");
+    bz_make(kernel);
+    bz_put(kernel, 0x214, 0, 4);
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), 0); /* by the other */
+    bz_put(kernel, 0x236, 0x0c, 2); /* handed over to by EFI only */
+    memcpy(kernel, "MZ", 2);
+    assert_int_equal(linux_parse(kernel, sizeof(kernel), &header, error), -EBADMSG);
+    assert_string_equal(error, "has neither a 64-bit nor a 32-bit entry, but an EFI stub, which "
+                               "only firmware can start (firmware = uefi)");
 }
 
 /* Every length of a truncated kernel is refused, and nothing past its end is read. */
@@ -381,6 +483,8 @@ int main(void)
         cmocka_unit_test(test_cmdline_too_long),
         cmocka_unit_test(test_the_sink_refuses),
         cmocka_unit_test(test_bad_kernels),
+        cmocka_unit_test(test_32_bit_entry),
+        cmocka_unit_test(test_no_entry_in_protected_mode),
         cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_old_habits),
         cmocka_unit_test(test_debian_kernel),

@@ -1,7 +1,8 @@
-; Entries of 32-bit kernels: by Multiboot (with -DFLAGS=..., the header's) or else by PVH.
+; Entries of 32-bit kernels: by Multiboot (with -DFLAGS=..., the header's), by Linux' 32-bit boot protocol (with -DLINUX), or
+; else by PVH.
 bits 32
 
-extern image_start, data_end, bss_end, told_by_multiboot, told_by_start_info
+extern image_start, data_end, bss_end, told_by_multiboot, told_by_linux, told_by_start_info
 
 %ifdef FLAGS
 global multiboot_entry
@@ -15,6 +16,16 @@ multiboot_entry:
         push    ebx
         push    eax
         call    told_by_multiboot
+%elifdef LINUX
+global linux_entry
+section .multiboot progbits alloc exec nowrite align=4 ; the image's first byte
+linux_entry:
+        mov     esp, stack_top
+        push    edi
+        push    ebp
+        push    ebx
+        push    esi
+        call    told_by_linux
 %else
 global pvh_entry
 section .note.pvh progbits alloc noexec nowrite align=4

@@ -1,7 +1,7 @@
 /*
  * Kernels that check what Corbel's loaders told them: built as Multiboot kernels (ELF of both
- * classes, and flat), as a PVH kernel, and, in 64 bits, as a plain ELF64. tests/machine/kernels.py
- * gives them a command line and two modules.
+ * classes, and flat), as an old Linux bzImage, as a PVH kernel, and, in 64 bits, as a plain ELF64.
+ * tests/machine/kernels.py gives them a command line and two modules.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -47,6 +47,7 @@ struct start_memory {
 };
 
 void told_by_multiboot(uint32_t magic, const struct info *info);
+void told_by_linux(const uint8_t *params, uint32_t ebx, uint32_t ebp, uint32_t edi);
 void told_by_start_info(const struct start_info *info);
 
 static volatile uint32_t initialised = 0x12345678; /* data came from the file ... */
@@ -174,6 +175,51 @@ void told_by_multiboot(uint32_t magic, const struct info *info)
     say("PASS multiboot\r\n");
     end();
 }
+
+#ifndef __x86_64__
+static uint32_t word_at(const uint8_t *p)
+{
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* The selectors are those of Linux' boot protocol, and the GDT has what belongs to them. */
+static void check_selectors(void)
+{
+    uint32_t cs, ds, es, ss;
+
+    __asm__ volatile("mov %%cs, %0; mov %%ds, %1; mov %%es, %2; mov %%ss, %3"
+                     : "=r"(cs), "=r"(ds), "=r"(es), "=r"(ss));
+    CHECK(cs == 0x10 && ds == 0x18 && es == 0x18 && ss == 0x18);
+    __asm__ volatile("mov %0, %%ds; mov %0, %%es; mov %0, %%ss; push %1; push $1f; lret; 1:"
+                     :
+                     : "r"(ds), "r"(cs)
+                     : "memory");
+}
+
+void told_by_linux(const uint8_t *params, uint32_t ebx, uint32_t ebp, uint32_t edi)
+{
+    const uint8_t *e = params + 0x2d0;
+    uint32_t high = 0, initrd = word_at(params + 0x218);
+
+    check_processor();
+    check_selectors();
+    CHECK((ebx | ebp | edi) == 0);
+    CHECK(word_at(params + 0x202) == 0x53726448);
+    CHECK((word_at(params + 0x206) & 0xffff) == 0x0206);
+    CHECK(params[0x210] == 0xff);
+    CHECK(word_at(params + 0x214) == 0x200000);
+    CHECK(word_at(params + 0x21c) == sizeof(FIRST) - 1 && begins(text_at(initrd), FIRST));
+    CHECK(same(text_at(word_at(params + 0x228)), CMDLINE));
+    for (unsigned i = 0x23c; i < 0x290; i++)
+        CHECK(params[i] == 0);
+    for (unsigned i = 0; i < params[0x1e8]; i++, e += 20)
+        if (word_at(e) == 0x100000 && word_at(e + 16) == 1)
+            high = word_at(e + 8);
+    CHECK(high == 15 * 1024 * 1024);
+    say("PASS linux32\r\n");
+    end();
+}
+#endif
 
 void told_by_start_info(const struct start_info *info)
 {
