@@ -17,6 +17,8 @@
 #define EM_X86_64  62
 #define PT_LOAD    1
 #define PT_NOTE    4
+#define SHT_NULL   0
+#define SHT_NOBITS 8  /* zeros, which the file has not */
 #define NOTE_PVH   18 /* XEN_ELFNOTE_PHYS32_ENTRY */
 #define NOTE_NAME  4  /* "Xen" and its NUL */
 #define NOTE_START 12
@@ -25,9 +27,10 @@
 static const struct elf_form {
     uint8_t header, phoff, entry, phentsize, phnum, word; /* offsets; bytes of an address */
     uint8_t phsize, offset, vaddr, paddr, filesz, memsz, align;
+    uint8_t shoff, shentsize, shsize, sh_addr, sh_offset, sh_size;
 } forms[] = {
-    {52, 28, 24, 42, 44, 4, 32, 4, 8, 12, 16, 20, 28},
-    {64, 32, 24, 54, 56, 8, 56, 8, 16, 24, 32, 40, 48},
+    {52, 28, 24, 42, 44, 4, 32, 4, 8, 12, 16, 20, 28, 32, 46, 40, 12, 16, 20},
+    {64, 32, 24, 54, 56, 8, 56, 8, 16, 24, 32, 40, 48, 40, 58, 64, 16, 24, 32},
 };
 
 struct reader {
@@ -186,6 +189,22 @@ static int read_notes(const struct reader *r, const uint8_t *ph)
     return 0;
 }
 
+/* Nothing is loaded by it, so that a table that makes no sense is as good as none. */
+static void find_sections(const struct reader *r)
+{
+    const uint8_t *h = r->file + r->form->shentsize; /* its size, how many, the names' */
+    uint64_t table = get_word(r, r->file + r->form->shoff);
+    unsigned size = get16(h), count = get16(h + 2), names = get16(h + 4);
+
+    if (size == r->form->shsize && count && names < count && table <= r->size &&
+        (uint64_t)count * size <= r->size - table) {
+        r->elf->sections = r->file + table;
+        r->elf->section_count = count;
+        r->elf->section_size = size;
+        r->elf->section_names = names;
+    }
+}
+
 int elf_parse(const void *file, uint64_t size, struct elf *elf, char *error)
 {
     struct reader r = {.file = file, .size = size, .elf = elf, .error = error};
@@ -199,6 +218,7 @@ int elf_parse(const void *file, uint64_t size, struct elf *elf, char *error)
     elf->entry = get_word(&r, r.file + r.form->entry);
     table = get_word(&r, r.file + r.form->phoff);
     count = get16(r.file + r.form->phnum);
+    find_sections(&r);
     if (table > size || count * r.form->phsize > size - table) {
         return truncated(&r, "its program headers lie");
     }
@@ -216,6 +236,30 @@ int elf_parse(const void *file, uint64_t size, struct elf *elf, char *error)
         return -EBADMSG;
     }
     return 0;
+}
+
+bool elf_section(const struct elf *elf, const void *file, uint64_t size, unsigned i,
+                 uint8_t header[ELF_SECTION_MAX], const uint8_t **data, uint64_t *bytes)
+{
+    const struct reader r = {.form = &forms[elf->is_64]};
+    uint64_t offset;
+    uint32_t type;
+
+    memcpy(header, elf->sections + (uint64_t)i * elf->section_size, elf->section_size);
+    type = get32(header + 4);
+    offset = get_word(&r, header + r.form->sh_offset);
+    *bytes = get_word(&r, header + r.form->sh_size);
+    if (type == SHT_NULL || type == SHT_NOBITS || *bytes == 0 ||
+        get_word(&r, header + r.form->sh_addr) || offset > size || *bytes > size - offset) {
+        return false;
+    }
+    *data = (const uint8_t *)file + offset;
+    return true;
+}
+
+void elf_section_place(const struct elf *elf, uint8_t *header, uint64_t address)
+{
+    memcpy(header + forms[elf->is_64].sh_addr, &address, forms[elf->is_64].word);
 }
 
 bool elf_holds(const struct elf *elf, uint64_t paddr)

@@ -3,36 +3,17 @@
 #include "arch/x86/lib/errno.h"
 #include "arch/x86/lib/format.h"
 #include "arch/x86/lib/string.h"
-#include "guest/load/bytes.h"
 #include "guest/load/elf.h"
 #include "guest/load/linux.h"
 #include "guest/load/multiboot.h"
+#include "guest/load/multiboot2.h"
 #include "guest/load/pvh.h"
 #include "guest/load/sector.h"
 
-/* Multiboot2 Specification, "The layout of Multiboot2 header": magic, architecture, length and the
- * checksum over them, aligned to 8. */
-#define MULTIBOOT_2        0xe85250d6
-#define MULTIBOOT_2_SEARCH 32768
-#define MULTIBOOT_2_HEADER 16
-
-static bool is_multiboot_2(const uint8_t *k, uint64_t size)
-{
-    uint64_t end = MIN(size, (uint64_t)MULTIBOOT_2_SEARCH);
-
-    for (uint64_t at = 0; at + MULTIBOOT_2_HEADER <= end; at += 8) {
-        if (get32(k + at) == MULTIBOOT_2 &&
-            MULTIBOOT_2 + get32(k + at + 4) + get32(k + at + 8) + get32(k + at + 12) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The entry of an ELF file for Multiboot 2 is 32-bit code. */
+/* The entry of an ELF file for Multiboot 2 is 32-bit code, whatever is wrong with its header. */
 static bool plain_elf64(const void *kernel, uint64_t size)
 {
-    return elf64_recognise(kernel, size) && !is_multiboot_2(kernel, size);
+    return elf64_recognise(kernel, size) && !multiboot2_has_header(kernel, size);
 }
 
 /* In the order in which they are asked. A file may hold a kind's magic by chance: whoever takes it
@@ -46,6 +27,7 @@ static const struct loader {
     {"a Linux bzImage with a 32-bit entry only", linux_recognise_32, linux_load},
     {"a Linux bzImage", linux_recognise, linux_load},
     {"a Multiboot kernel", multiboot_recognise, multiboot_load},
+    {"a Multiboot 2 kernel", multiboot2_recognise, multiboot2_load},
     {"a PVH kernel", pvh_recognise, pvh_load},
     {"an ELF64 program", plain_elf64, elf64_load},
     {"a boot sector", sector_recognise, sector_load},
@@ -95,8 +77,6 @@ static void describe_other(const uint8_t *k, uint64_t size, char *error)
 
     if (size == 0) {
         what = "it is empty";
-    } else if (is_multiboot_2(k, size)) {
-        what = "it has a Multiboot 2 header; Multiboot 1 is needed";
     } else if (elf_recognise(k, size)) {
         if (elf_parse(k, size, &elf, error) < 0) {
             return;
@@ -119,6 +99,9 @@ int kernel_load(const struct guest_image *image, const struct gpa_layout *layout
     error[0] = '\0';
     if (!loader && multiboot_has_header(image->kernel, image->kernel_size)) {
         return multiboot_load(image, layout, sink, start, error);
+    }
+    if (!loader && multiboot2_has_header(image->kernel, image->kernel_size)) {
+        return multiboot2_load(image, layout, sink, start, error);
     }
     if (!loader) {
         describe_other(image->kernel, image->kernel_size, error);

@@ -22,8 +22,8 @@
 #define HEADER_ADDRESSES  BIT(16)
 
 struct header {
-    uint64_t offset; /* in the file */
-    uint32_t flags, header_addr, load_addr, load_end_addr, bss_end_addr, entry_addr;
+    uint32_t flags;
+    struct load_flat flat; /* its offset always, the rest where the flags say so */
 };
 
 /* The information's flags. */
@@ -60,80 +60,20 @@ static bool find_header(const uint8_t *k, uint64_t size, struct header *h)
         if (get32(k + at) != HEADER_MAGIC || HEADER_MAGIC + flags + get32(k + at + 8) != 0) {
             continue;
         }
-        *h = (struct header){.offset = at, .flags = flags};
+        *h = (struct header){.flags = flags, .flat.offset = at};
         if (flags & HEADER_ADDRESSES) {
             if (at + HEADER_LONG > end) {
                 continue;
             }
-            h->header_addr = get32(k + at + 12);
-            h->load_addr = get32(k + at + 16);
-            h->load_end_addr = get32(k + at + 20);
-            h->bss_end_addr = get32(k + at + 24);
-            h->entry_addr = get32(k + at + 28);
+            h->flat.header_addr = get32(k + at + 12);
+            h->flat.load_addr = get32(k + at + 16);
+            h->flat.load_end_addr = get32(k + at + 20);
+            h->flat.bss_end_addr = get32(k + at + 24);
+            h->flat.entry_addr = get32(k + at + 28);
         }
         return true;
     }
     return false;
-}
-
-/* A flat image: what lies at load_addr follows from where the header is in file and memory. */
-static int place_flat(struct placement *p, const struct guest_image *image, const struct header *h,
-                      uint64_t *entry, char *error)
-{
-    uint64_t before = h->header_addr - (uint64_t)h->load_addr; /* of the header, in memory; wraps */
-    uint64_t offset = h->offset - before, bytes, memory;
-
-    if (before > h->offset) {
-        format(error, LOAD_ERROR,
-               "has a Multiboot header at byte %llu that cannot lie at %#x when loading starts at "
-               "%#x",
-               (unsigned long long)h->offset, h->header_addr, h->load_addr);
-        return -EBADMSG;
-    }
-    bytes =
-        h->load_end_addr ? h->load_end_addr - (uint64_t)h->load_addr : image->kernel_size - offset;
-    memory = h->bss_end_addr ? h->bss_end_addr - (uint64_t)h->load_addr : bytes;
-    if ((h->load_end_addr && h->load_end_addr < h->load_addr) || bytes > memory ||
-        (h->bss_end_addr && h->bss_end_addr < h->load_addr)) {
-        format(error, LOAD_ERROR,
-               "has a Multiboot header whose addresses do not follow each other: %#x up to %#x, "
-               "zeros to %#x",
-               h->load_addr, h->load_end_addr, h->bss_end_addr);
-        return -EBADMSG;
-    }
-    if (bytes > image->kernel_size - offset) {
-        format(error, LOAD_ERROR, "is truncated: it has %llu bytes of %llu; copy it again",
-               (unsigned long long)image->kernel_size, offset + (unsigned long long)bytes);
-        return -EBADMSG;
-    }
-    if (h->entry_addr < h->load_addr || h->entry_addr - (uint64_t)h->load_addr >= memory) {
-        format(error, LOAD_ERROR, "has its entry at %#x, outside of all that it loads",
-               h->entry_addr);
-        return -EBADMSG;
-    }
-    p->pieces = 1;
-    p->piece[0] =
-        (struct load_piece){h->load_addr, memory, (const uint8_t *)image->kernel + offset, bytes};
-    *entry = h->entry_addr;
-    return 0;
-}
-
-static int place_elf(struct placement *p, const struct guest_image *image, uint64_t *entry,
-                     char *error)
-{
-    struct elf elf;
-
-    if (!elf_recognise(image->kernel, image->kernel_size)) {
-        format(error, LOAD_ERROR,
-               "has a Multiboot header without addresses (flag 16), and is not an ELF file");
-        return -EBADMSG;
-    }
-    if (elf_parse(image->kernel, image->kernel_size, &elf, error) < 0 ||
-        elf_entry(&elf, entry, error) < 0) {
-        return -EBADMSG;
-    }
-    place_segments(p, &elf);
-    return 0;
 }
 
 static uint32_t unknown_demands(const struct header *h)
@@ -144,6 +84,7 @@ static uint32_t unknown_demands(const struct header *h)
 static int place_kernel(struct placement *p, const struct guest_image *image, uint64_t *entry,
                         char *error)
 {
+    struct elf elf;
     struct header h;
 
     if (!find_header(image->kernel, image->kernel_size, &h)) {
@@ -156,8 +97,21 @@ static int place_kernel(struct placement *p, const struct guest_image *image, ui
         return -EBADMSG;
     }
     /* Its addresses count even in an ELF file. */
-    return h.flags & HEADER_ADDRESSES ? place_flat(p, image, &h, entry, error)
-                                      : place_elf(p, image, entry, error);
+    if (h.flags & HEADER_ADDRESSES) {
+        *entry = h.flat.entry_addr;
+        return place_flat(p, image, &h.flat, error);
+    }
+    if (!elf_recognise(image->kernel, image->kernel_size)) {
+        format(error, LOAD_ERROR,
+               "has a Multiboot header without addresses (flag 16), and is not an ELF file");
+        return -EBADMSG;
+    }
+    if (elf_parse(image->kernel, image->kernel_size, &elf, error) < 0 ||
+        elf_entry(&elf, entry, error) < 0) {
+        return -EBADMSG;
+    }
+    place_segments(p, &elf);
+    return 0;
 }
 
 bool multiboot_recognise(const void *kernel, uint64_t size)

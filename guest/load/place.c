@@ -15,6 +15,48 @@ void place_segments(struct placement *p, const struct elf *elf)
     }
 }
 
+int place_flat(struct placement *p, const struct guest_image *image, const struct load_flat *flat,
+               char *error)
+{
+    /* Bytes of the header from the image's start, in memory; wraps. */
+    uint64_t before = flat->header_addr - (uint64_t)flat->load_addr;
+    uint64_t offset = flat->offset - before, bytes, memory;
+
+    if (before > flat->offset) {
+        format(error, LOAD_ERROR,
+               "has a Multiboot header at byte %llu that cannot lie at %#x when loading starts at "
+               "%#x",
+               (unsigned long long)flat->offset, flat->header_addr, flat->load_addr);
+        return -EBADMSG;
+    }
+    bytes = flat->load_end_addr ? flat->load_end_addr - (uint64_t)flat->load_addr
+                                : image->kernel_size - offset;
+    memory = flat->bss_end_addr ? flat->bss_end_addr - (uint64_t)flat->load_addr : bytes;
+    if ((flat->load_end_addr && flat->load_end_addr < flat->load_addr) || bytes > memory ||
+        (flat->bss_end_addr && flat->bss_end_addr < flat->load_addr)) {
+        format(error, LOAD_ERROR,
+               "has a Multiboot header whose addresses do not follow each other: %#x up to %#x, "
+               "zeros to %#x",
+               flat->load_addr, flat->load_end_addr, flat->bss_end_addr);
+        return -EBADMSG;
+    }
+    if (bytes > image->kernel_size - offset) {
+        format(error, LOAD_ERROR, "is truncated: it has %llu bytes of %llu; copy it again",
+               (unsigned long long)image->kernel_size, offset + (unsigned long long)bytes);
+        return -EBADMSG;
+    }
+    if (flat->entry_addr < flat->load_addr ||
+        flat->entry_addr - (uint64_t)flat->load_addr >= memory) {
+        format(error, LOAD_ERROR, "has its entry at %#x, outside of all that it loads",
+               flat->entry_addr);
+        return -EBADMSG;
+    }
+    p->pieces = 1;
+    p->piece[0] = (struct load_piece){flat->load_addr, memory,
+                                      (const uint8_t *)image->kernel + offset, bytes};
+    return 0;
+}
+
 static bool within(const struct load_piece *piece, uint64_t base, uint64_t top)
 {
     return piece->gpa >= base && piece->gpa <= top && piece->memory_size <= top - piece->gpa;
@@ -87,6 +129,7 @@ int place(struct placement *p, const struct guest_image *image, const struct gpa
         p->module_gpa[i] = ALIGN_UP(end, PAGE_SIZE);
         end = p->module_gpa[i] + MIN(p->module[i].size, GPA_MEMORY_MAX); /* no overflow */
     }
+    p->end = end;
     if (end > GPA_HOLE_MAX) {
         format(error, LOAD_ERROR, "cannot take %lluM of %s: they must lie between %lluM and 2816M",
                mib_up(end - kernel_end), modules_text(image), mib_up(kernel_end));
@@ -124,7 +167,7 @@ int place_write(const struct placement *p, const struct guest_sink *sink)
 
 /* --- what a kernel is told --- */
 
-static void append(struct boot_info *b, const void *data, size_t size)
+void info_append(struct boot_info *b, const void *data, size_t size)
 {
     if (!b->error && size > GPA_BOOT_INFO_TOP - b->next) {
         b->error = -ENOSPC;
@@ -139,7 +182,7 @@ uint64_t info_put(struct boot_info *b, const void *data, size_t size)
 {
     uint64_t at = b->next = ALIGN_UP(b->next, 8);
 
-    append(b, data, size);
+    info_append(b, data, size);
     return at;
 }
 
@@ -147,8 +190,8 @@ uint64_t info_text(struct boot_info *b, const char *a, size_t a_size, const char
 {
     uint64_t at = info_put(b, a, a_size);
 
-    append(b, " ", a_size && t_size);
-    append(b, t, t_size);
-    append(b, "", 1);
+    info_append(b, " ", a_size && t_size);
+    info_append(b, t, t_size);
+    info_append(b, "", 1);
     return at;
 }

@@ -10,10 +10,12 @@
 #include "guest/board/ioapic.h"
 #include "guest/cpu/bus_lock.h"
 #include "guest/load/acpi.h"
+#include "guest/load/acpi_link.h"
 #include "guest/load/kernel.h"
 #include "guest/run/run.h"
 #include "guest/vm/firmware.h"
 #include "guest/vm/platform.h"
+#include "guest/vm/screen_begin.h"
 #include "mm/heap.h"
 #include "vmx/cpu.h"
 
@@ -205,10 +207,17 @@ static uint32_t line_of_error(const struct vm_config *config, int error)
                                                       : CONFIG_VM_KERNEL);
 }
 
+static void show_points(void *ctx, struct guest_screen *screen)
+{
+    screen_begin(board_bus(((struct vm *)ctx)->board), screen);
+}
+
 static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest_start *start)
 {
     const struct vm_config *config = vm->config;
     const struct guest_sink sink = {.write = sink_write, .zero = sink_zero, .ctx = vm};
+    const struct guest_display display = {.show = show_points, .ctx = vm};
+    uint8_t rsdp[ACPI_RSDP_SIZE];
     char error[LOAD_ERROR];
     struct guest_image image = {
         .kernel = files->kernel.data,
@@ -223,7 +232,11 @@ static int load_kernel(struct vm *vm, const struct vm_files *files, struct guest
         .initrd_path_size = config->initrd.length,
         .module_count = config->modules.count,
         .rsdp = GPA_ACPI,
+        .display = config_has_display(config) ? &display : NULL,
     };
+
+    if (guest_memory_read(&vm->memory, GPA_ACPI, rsdp, sizeof(rsdp)) == 0)
+        image.rsdp_copy = rsdp;
 
     for (unsigned i = 0; i < config->modules.count; i++) {
         const struct config_module *m = &config->modules.item[i];

@@ -6,7 +6,7 @@
 #include "guest/load/sink.h"
 #include "tests/fuzz/require.h"
 
-#define WRITES 200
+#define WRITES 800
 
 struct checked_ram {
     const struct gpa_layout *layout;

@@ -1,4 +1,4 @@
-/* links: guest/load/kernel.c guest/load/linux.c guest/load/multiboot.c guest/load/pvh.c guest/load/sector.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
+/* links: guest/load/kernel.c guest/load/linux.c guest/load/multiboot.c guest/load/multiboot2.c guest/load/multiboot2_header.c guest/load/multiboot2_info.c guest/load/pvh.c guest/load/sector.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,6 +9,47 @@
 #include "tests/unit/elf_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void put_tags(uint8_t *file, bool flat)
+{
+    static const uint32_t relocatable[] = {10, 24, 0, UINT32_MAX, 0x1000, 2};
+    static const uint32_t screen[] = {5, 20, 640, 480, 32, 0};
+    static const uint32_t request[] = {1, 16, 9, 21};
+    static const uint32_t addresses[] = {2, 24, 0x100200, 0x100000, 0, 0};
+    static const uint32_t entry[] = {3, 12, 0x100300, 0};
+    const unsigned at = 0x200, length = 16 + 24 + 24 + 16 + (flat ? 24 + 16 : 0) + 8;
+    uint8_t *tag = file + at + 16;
+
+    multiboot2_put(file, at);
+    elf_put(file, at + 8, length, 4);
+    elf_put(file, at + 12, 0u - 0xe85250d6 - length, 4);
+    tag = (uint8_t *)memcpy(tag, relocatable, 24) + 24;
+    tag = (uint8_t *)memcpy(tag, screen, 24) + 24;
+    tag = (uint8_t *)memcpy(tag, request, 16) + 16;
+    if (flat) {
+        tag = (uint8_t *)memcpy(tag, addresses, 24) + 24;
+        tag = (uint8_t *)memcpy(tag, entry, 16) + 16;
+    }
+    memset(tag, 0, 8);
+    tag[4] = 8;
+    if (!flat) { /* a table of sections, of which two are in the file only */
+        elf_put(file, 32, 0x380, 4);
+        elf_put(file, 46, 40, 2);
+        elf_put(file, 48, 3, 2);
+        for (unsigned i = 1; i < 3; i++) {
+            elf_put(file, 0x380 + 40 * i + 4, i, 4);
+            elf_put(file, 0x380 + 40 * i + 16, 0x1000 * i, 4);
+            elf_put(file, 0x380 + 40 * i + 20, 0x345, 4);
+        }
+    }
+}
+
+static void show(void *ctx, struct guest_screen *screen)
+{
+    REQUIRE(screen->width && screen->height && screen->depth);
+    screen->gpa = 0xc0000000;
+    ++*(unsigned *)ctx;
+}
 
 /* A good file of some kind, for the input to change; 0: none. */
 static size_t make(uint8_t *file, unsigned kind)
@@ -32,6 +73,11 @@ static size_t make(uint8_t *file, unsigned kind)
         multiboot_put(file, 0x40, 0x10003);
         multiboot_addresses(file, 0x40, 0x100020, 0x100000, 0x101000, 0x103000, 0x100024);
         return ELF_FILE - (is_64 ? 0x1fe0 : 0);
+    case 4: /* Multiboot 2, that may lie anywhere and asks for a screen; ELF or flat */
+        elf_make(file, false);
+        put_tags(file, is_64);
+        file[0] = is_64 ? 0 : file[0];
+        return ELF_FILE;
     default:
         return 0;
     }
@@ -50,6 +96,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct guest_sink sink = {sink_write, sink_zero, &memory};
     struct guest_image image = {.rsdp = GPA_ACPI, .path = text, .path_size = 4};
     struct guest_start start = {0};
+    unsigned shows = 0;
+    const struct guest_display display = {show, &shows};
     char error[LOAD_ERROR];
     uint8_t *exact;
     size_t length;
@@ -63,6 +111,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     image.cmdline_size = data[3] & 1 ? sizeof(text) - 1 : 0;
     image.initrd = data[3] & 2 ? text : NULL;
     image.initrd_size = data[3] & 2 ? 1000 : 0;
+    image.display = data[3] & 4 ? &display : NULL;
+    image.rsdp_copy = data[3] & 8 ? text : NULL;
     image.module_count = data[3] >> 4;
     for (unsigned i = 0; i < image.module_count; i++) {
         image.module[i] = (struct guest_module){text, i * 100, text, text, 511, 511};
@@ -86,10 +136,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     e = kernel_load(&image, &layout, &sink, &start, error);
     if (e == 0) {
         REQUIRE(gpa_layout_is_ram(&layout, start.rip, 1));
+        REQUIRE(start.mode != GUEST_PROTECTED || start.rip < GPA_4G);
         REQUIRE(memory.writes > 0 && kernel_kind(exact, length));
     } else {
         REQUIRE(e == -EBADMSG || e == -ENOMEM || e == -E2BIG || e == -ERANGE || e == -ENOTSUP);
-        REQUIRE(memory.writes == 0);
+        REQUIRE(memory.writes == 0 && shows == 0);
         REQUIRE(strnlen(error, sizeof(error)) > 10 &&
                 strnlen(error, sizeof(error)) < sizeof(error));
     }

@@ -17,10 +17,10 @@ KINDS = {"multiboot32": "a Multiboot kernel", "multiboot64": "a Multiboot kernel
 BARE = {"sector": "sector", "cpuid_signature.pvh": "cpuid_signature", "cpuid_signature.elf64": "cpuid_signature"}
 
 
-def told(lab, name):
+def told(lab, kernel, name=None):
     """A VM's section with the command line and the modules that tests/guests/kernels/told.c expects."""
     first, second = lab.file("one", "the first module"), lab.file("two", "another")
-    return (vm(name, lab.guest(name), cmdline="a=b  c", memory="16M") +
+    return (vm(name or kernel, lab.guest(kernel), cmdline="a=b  c", memory="16M") +
             f"module = {first}  with arguments # and a comment\nmodule = {second}\n")
 
 
@@ -53,12 +53,14 @@ def kernels(lab):
 
 @scenario(bound=60)
 def more_kernels(lab):
-    """A Linux kernel that is entered in 32-bit mode."""
+    """A Linux kernel that is entered in 32-bit mode; Multiboot 2, without and with a screen."""
     m = lab.boot(host(start="in-turn") +
-                 vm("linux32", lab.guest("linux32"), cmdline="a=b  c", initrd=lab.file("one", "the first module"), memory="16M"))
+                 vm("linux32", lab.guest("linux32"), cmdline="a=b  c", initrd=lab.file("one", "the first module"), memory="16M") +
+                 told(lab, "multiboot2") + told(lab, "multiboot2", "screen") + "display = vga\n")
     wait_for_power_off(m)
-    judge(lab, m.text(), {"linux32": "linux32"})
-    expect_in(r"^corbel: linux32: starts with 16 MiB and 1 vCPU; its kernel is a Linux bzImage with a 32-bit entry only$", m.text())
+    judge(lab, m.text(), {"linux32": "linux32", "multiboot2": "multiboot2", "screen": "multiboot2 with a screen"})
+    for name, kind in {"linux32": "a Linux bzImage with a 32-bit entry only", "multiboot2": "a Multiboot 2 kernel"}.items():
+        expect_in(rf"^corbel: {name}: starts with 16 MiB and 1 vCPU; its kernel is {kind}$", m.text())
 
 
 @scenario(bound=60)

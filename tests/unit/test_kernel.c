@@ -1,4 +1,4 @@
-/* links: guest/load/kernel.c guest/load/linux.c guest/load/multiboot.c guest/load/pvh.c guest/load/sector.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
+/* links: guest/load/kernel.c guest/load/linux.c guest/load/multiboot.c guest/load/multiboot2.c guest/load/multiboot2_header.c guest/load/multiboot2_info.c guest/load/pvh.c guest/load/sector.c guest/load/place.c guest/load/elf.c guest/load/entry.c guest/load/bios.c guest/load/e820.c arch/x86/lib/format.c */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -66,6 +66,8 @@ static void test_kinds(void **state)
     expect_kind("an ELF64 program", 5);
     elf_add_pvh(file, true, ELF_ENTRY, 4);
     expect_kind("a PVH kernel", ELF_FILE);
+    multiboot2_put(file, 0x1200);
+    expect_kind("a Multiboot 2 kernel", ELF_FILE);
     multiboot_put(file, 0x1000, 0);
     expect_kind("a Multiboot kernel", ELF_FILE);
     elf_make(file, false);
@@ -117,8 +119,6 @@ static void test_unknown_files(void **state)
                                        "header nor a PVH note");
     expect_unknown(100, "is a truncated ELF file: its program headers lie after its 100 bytes; "
                         "copy it again");
-    multiboot2_put(file, 0x1000);
-    expect_unknown(ELF_FILE, NO_KERNEL "it has a Multiboot 2 header; Multiboot 1 is needed");
     memset(file, 0, sizeof(file));
     memcpy(file,
            "\x7f"
@@ -174,10 +174,16 @@ static void test_magic_by_chance(void **state)
     elf_put(file, 0x1000, 0xe85250d6, 4);
     expect_unknown(ELF_FILE, NO_KERNEL "it is neither a Linux bzImage, nor a Multiboot kernel, nor "
                                        "an ELF file, nor a boot sector (55h AAh at byte 510)");
-    /* an ELF64 file for Multiboot 2 is entered in 32-bit mode: not by its entry in 64-bit mode */
+    /* an ELF64 file for Multiboot 2 is entered in 32-bit mode: not by its entry in 64-bit mode, not
+     * even when its header is broken */
     elf_make(file, true);
     multiboot2_put(file, 0x1000);
-    expect_unknown(ELF_FILE, NO_KERNEL "it has a Multiboot 2 header; Multiboot 1 is needed");
+    expect_kind("a Multiboot 2 kernel", ELF_FILE);
+    assert_int_equal(load(ELF_FILE), 0);
+    assert_int_equal(start.mode, GUEST_PROTECTED);
+    file[0x1010] = 77;
+    expect_unknown(ELF_FILE,
+                   "demands what no loader knows: a tag of type 77 in its Multiboot 2 header");
     elf_add_pvh(file, true, ELF_ENTRY, 4);
     expect_kind("a PVH kernel", ELF_FILE);
 }

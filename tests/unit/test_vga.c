@@ -1,4 +1,4 @@
-/* links: guest/devices/vga/vga.c guest/devices/vga/registers.c guest/devices/vga/dispi.c guest/devices/vga/memory.c guest/devices/vga/picture.c guest/devices/vga/edid.c guest/board/pci.c arch/x86/lib/format.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
+/* links: guest/vm/screen_begin.c guest/devices/vga/vga.c guest/devices/vga/registers.c guest/devices/vga/dispi.c guest/devices/vga/memory.c guest/devices/vga/picture.c guest/devices/vga/edid.c guest/board/pci.c arch/x86/lib/format.c guest/board/class.c guest/board/bus.c guest/board/bus_ranges.c arch/x86/spinlock.c guest/board/state.c tests/unit/mock_board.c tests/unit/mock_heap.c */
 /* The graphics card as its drivers see it: ports, windows, the Bochs display, what is on the
  * screen. */
 #include <stdarg.h>
@@ -9,6 +9,7 @@
 
 #include "arch/x86/lib/errno.h"
 #include "guest/devices/vga/vga.h"
+#include "guest/vm/screen_begin.h"
 #include "tests/unit/shown.h"
 #include "tests/unit/vga_modes.h"
 
@@ -703,6 +704,43 @@ static void a_cgas_rows_are_apart(void **state)
     expect_point(7, 8, 0);
 }
 
+/* The mode that is nearest to what a kernel asks for, its memory where it can be written to. */
+static void a_kernel_gets_its_screen(void **state)
+{
+    static const struct {
+        uint32_t width, height, got_width, got_height, pitch;
+        uint8_t depth, got_depth;
+    } all[] = {
+        {1024, 768, 1024, 768, 4096, 32, 32},
+        {640, 480, 640, 480, 1280, 16, 16},
+        {803, 600, 800, 600, 2400, 24, 24},
+        {UINT32_MAX, UINT32_MAX, 2560, 1638, 10240, 32, 32},
+        {65536 + 640, 1, 2560, 1, 5120, 15, 15},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+        struct guest_screen s = {
+            .width = all[i].width, .height = all[i].height, .depth = all[i].depth};
+        struct picture p;
+
+        screen_begin(&board.bus, &s);
+        p = picture_of(vga_chip_of(vga));
+        assert_int_equal(p.kind, PICTURE_PIXELS);
+        assert_int_equal(p.width, all[i].got_width);
+        assert_int_equal(p.height, all[i].got_height);
+        assert_int_equal(s.width, all[i].got_width);
+        assert_int_equal(s.height, all[i].got_height);
+        assert_int_equal(s.depth, all[i].got_depth);
+        assert_int_equal(s.pitch, all[i].pitch);
+        assert_int_equal(s.gpa, config(0x10) & ~0xfu);
+        assert_int_equal(config(4) & 3, 3);
+        bool there = false;
+        for (unsigned j = 0; j < shown_count; j++)
+            there |= shown[j].gpa == s.gpa && shown[j].writable;
+        assert_true(there);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -723,6 +761,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(planes_have_their_points, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_have_their_points, setup, teardown),
         cmocka_unit_test_setup_teardown(a_cgas_rows_are_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_kernel_gets_its_screen, setup, teardown),
     };
 
     return cmocka_run_group_tests_name("vga", tests, NULL, NULL);

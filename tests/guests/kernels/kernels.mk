@@ -1,6 +1,6 @@
 # Kernels of other kinds than bzImage, which check what the loaders tell them; and a test guest's own ELF file, without the
 # bzImage's setup sectors, as a PVH kernel and, without its note, as a plain ELF64.
-KERNELS := $(addprefix $(B)/guests/,multiboot32 multiboot64 multiboot_flat linux32 pvh elf64 sector disk_sector screen_sector flash_counter cpuid_signature.pvh \
+KERNELS := $(addprefix $(B)/guests/,multiboot32 multiboot64 multiboot_flat multiboot2 linux32 pvh elf64 sector disk_sector screen_sector flash_counter cpuid_signature.pvh \
         cpuid_signature.elf64)
 K := tests/guests/kernels
 
@@ -15,6 +15,7 @@ $(B)/guests/obj/entry-%.o: $(K)/entry.asm
 	$(Q)$(NASM) -f elf32 $(ENTRY_FLAGS_$*) $< -o $@
 ENTRY_FLAGS_elf  := -DFLAGS=3
 ENTRY_FLAGS_flat := -DFLAGS=0x10003
+ENTRY_FLAGS_mb2   := -DMULTIBOOT2
 ENTRY_FLAGS_linux := -DLINUX
 
 KERNEL_LD = $(LD) -nostdlib -static -z noexecstack --no-warn-rwx-segments -T $(K)/kernels.ld -o $@ $(filter %.o,$^)
@@ -26,6 +27,8 @@ $(B)/guests/multiboot_flat.elf: $(B)/guests/obj/entry-flat.o $(B)/guests/obj/tol
 	$(Q)$(KERNEL_LD) -m elf_i386 -e multiboot_entry
 $(B)/guests/multiboot_flat: $(B)/guests/multiboot_flat.elf
 	$(Q)objcopy -O binary $< $@
+$(B)/guests/multiboot2: $(B)/guests/obj/entry-mb2.o $(B)/guests/obj/told32.o $(K)/kernels.ld
+	$(Q)$(KERNEL_LD) -m elf_i386 -e multiboot_entry
 $(B)/guests/linux32.elf: $(B)/guests/obj/entry-linux.o $(B)/guests/obj/told32.o $(K)/kernels.ld
 	$(Q)$(KERNEL_LD) -m elf_i386 -e linux_entry
 $(B)/guests/linux32: $(B)/guests/linux32.elf $(K)/linux32_setup.asm

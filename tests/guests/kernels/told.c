@@ -1,9 +1,10 @@
 /*
  * Kernels that check what Corbel's loaders told them: built as Multiboot kernels (ELF of both
- * classes, and flat), as an old Linux bzImage, as a PVH kernel, and, in 64 bits, as a plain ELF64.
- * tests/machine/kernels.py gives them a command line and two modules.
+ * classes, and flat), for Multiboot 2, as an old Linux bzImage, as a PVH kernel, and, in 64 bits,
+ * as a plain ELF64. tests/machine/kernels.py gives them a command line and two modules.
  */
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define COM1        0x3f8
@@ -30,6 +31,21 @@ struct info_memory {
     uint32_t type;
 } __attribute__((packed));
 
+/* Multiboot2 Specification, "Boot information format"; word: what a tag holds. */
+struct tag {
+    uint32_t type, size, word[];
+};
+
+struct info2 {
+    uint32_t size, reserved;
+    struct tag first;
+};
+
+/* System V ABI, "Sections". */
+struct section {
+    uint32_t name, type, flags, address, offset, size, link, info, align, entry_size;
+};
+
 /* Xen, public/arch-x86/hvm/start_info.h. */
 struct start_info {
     uint32_t magic, version, flags, nr_modules;
@@ -47,6 +63,7 @@ struct start_memory {
 };
 
 void told_by_multiboot(uint32_t magic, const struct info *info);
+void told_by_multiboot2(uint32_t magic, const struct info2 *info);
 void told_by_linux(const uint8_t *params, uint32_t ebx, uint32_t ebp, uint32_t edi);
 void told_by_start_info(const struct start_info *info);
 
@@ -177,6 +194,85 @@ void told_by_multiboot(uint32_t magic, const struct info *info)
 }
 
 #ifndef __x86_64__
+/* The n-th tag of a type; NULL: there is none. */
+static const struct tag *find_tag(const struct info2 *info, uint32_t type, unsigned n)
+{
+    const struct tag *t = &info->first;
+
+    while (t->type && (t->type != type || n--))
+        t = (const void *)((uintptr_t)t + ((t->size + 7) & ~7u));
+    return t->type == type ? t : NULL;
+}
+
+static const struct tag *need_tag(const struct info2 *info, uint32_t type, unsigned n)
+{
+    const struct tag *t = find_tag(info, type, n);
+
+    CHECK(t != NULL);
+    return t;
+}
+
+/* The names of sections, which no segment holds, are in memory all the same. */
+static void check_sections(const struct tag *t)
+{
+    const struct section *s = (const void *)&t->word[3];
+    const char *names = text_at(s[t->word[2]].address);
+    bool found = false;
+
+    CHECK(t->word[1] == sizeof(*s) && t->word[2] < t->word[0]);
+    CHECK(names != NULL);
+    for (uint32_t i = 0; i < t->word[0]; i++)
+        found |= same(names + s[i].name, ".bss") && s[i].type == 8;
+    CHECK(found);
+}
+
+/* Points can be written, and stay. */
+static void check_screen(const struct tag *t)
+{
+    volatile uint32_t *points = (void *)(uintptr_t)t->word[0];
+
+    CHECK(t->word[1] == 0 && t->word[0] >= 0xc0000000);
+    CHECK(t->word[2] == 3200 && t->word[3] == 800 && t->word[4] == 600);
+    CHECK((t->word[5] & 0xffff) == (32 | 1 << 8));
+    for (unsigned y = 0; y < 600; y += 100)
+        points[y * 800] = 0x00ff00 + y;
+    for (unsigned y = 0; y < 600; y += 100)
+        CHECK(points[y * 800] == 0x00ff00 + y);
+}
+
+void told_by_multiboot2(uint32_t magic, const struct info2 *info)
+{
+    const struct tag *map = need_tag(info, 6, 0), *first = need_tag(info, 3, 0),
+                     *second = need_tag(info, 3, 1), *screen = find_tag(info, 8, 0);
+    const char *cmdline = text_at((uintptr_t)need_tag(info, 1, 0)->word);
+    uint32_t high = 0;
+
+    check_processor();
+    CHECK(magic == 0x36d76289 && ((uintptr_t)info & 7) == 0 && info->reserved == 0);
+    CHECK(begins(cmdline, "multiboot2") && same(second_word(cmdline), CMDLINE));
+    CHECK(same(text_at((uintptr_t)need_tag(info, 2, 0)->word), "Corbel"));
+    check_modules(first->word[0], first->word[1] - first->word[0], second->word[0],
+                  second->word[1] - second->word[0]);
+    CHECK(same(second_word(text_at((uintptr_t)&first->word[2])), ARGS));
+    CHECK(begins(text_at((uintptr_t)&second->word[2]), "two") == 3);
+    CHECK(find_tag(info, 3, 2) == NULL);
+    CHECK(need_tag(info, 4, 0)->word[0] == 639 && need_tag(info, 4, 0)->word[1] == 15 * 1024);
+    CHECK(map->word[0] == 24 && map->word[1] == 0);
+    for (uint32_t i = 2; i < map->size / 4 - 2; i += 6)
+        if (map->word[i] == 0x100000 && map->word[i + 4] == 1)
+            high = map->word[i + 2];
+    CHECK(high == 15 * 1024 * 1024);
+    CHECK(begins(text_at((uintptr_t)need_tag(info, 14, 0)->word), "RSD PTR "));
+    CHECK(begins(text_at((uintptr_t)need_tag(info, 15, 0)->word), "RSD PTR "));
+    CHECK(need_tag(info, 15, 0)->size == 8 + 36);
+    CHECK(need_tag(info, 21, 0)->word[0] == 0x200000);
+    check_sections(need_tag(info, 9, 0));
+    if (screen)
+        check_screen(screen);
+    say(screen ? "PASS multiboot2 with a screen\r\n" : "PASS multiboot2\r\n");
+    end();
+}
+
 static uint32_t word_at(const uint8_t *p)
 {
     return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
