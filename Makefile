@@ -23,10 +23,10 @@ $(B)/deps.mk: tools/deps
 	@mkdir -p $(B) && touch $@
 
 # What others keep: built once for the microkernel, once for tests.
-include tools/zydis.mk tools/blake2.mk
-LIBRARIES           := $(ZYDIS_LIB) $(BLAKE2_LIB)
+include tools/zydis.mk tools/blake2.mk tools/unpack.mk
+LIBRARIES           := $(ZYDIS_LIB) $(BLAKE2_LIB) $(UNPACK_LIB)
 LIBRARY_CFLAGS      := $(ZYDIS_CFLAGS) $(BLAKE2_CFLAGS)
-HOST_LIBRARIES      := $(ZYDIS_HOST_LIB) $(BLAKE2_HOST_LIB)
+HOST_LIBRARIES      := $(ZYDIS_HOST_LIB) $(BLAKE2_HOST_LIB) $(UNPACK_HOST_LIB)
 HOST_LIBRARY_CFLAGS := $(ZYDIS_HOST_CFLAGS) $(BLAKE2_CFLAGS)
 
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef \
@@ -336,7 +336,7 @@ test-nested: $(B)/BOOTX64.EFI $(B)/confscan guest guests $(TEST_NESTED_NEEDS)
 	@tools/verdict nested tests/nested/run.py
 
 check: $(LIBRARIES) $(KERNEL_OBJ)
-	@tools/check '$(B)' $(LIBRARY_CFLAGS)
+	@tools/check '$(B)' $(LIBRARY_CFLAGS) $(UNPACK_CFLAGS)
 
 all: loader
 	@echo "Corbel: $(B)/BOOTX64.EFI is up to date"

@@ -11,7 +11,7 @@ BLAKE2_CFLAGS  := -isystem $(BLAKE2_SOURCE)
 BLAKE2_LIB      := $(BLAKE2_DIR)/kernel.o
 BLAKE2_HOST_LIB := $(BLAKE2_DIR)/host.o
 
-$(BLAKE2_FETCHED): tools/fetch-debian.sh
+$(BLAKE2_FETCHED): | tools/fetch-debian.sh # named by its version: another way to it fetches nothing else
 	@mkdir -p $(BLAKE2_DIR)/configured
 	@rm -f $(BLAKE2_DIR)/fetched-*
 	@tools/fetch-debian.sh $(BLAKE2_DIR) source=source:libb2=$(BLAKE2_VERSION)

@@ -41,7 +41,7 @@ for part; do
     source:*)
         apt-get "${options[@]}" source --download-only "$wanted" >>"$log" 2>&1 ||
             fail "source package $package $version is not to be had"
-        dpkg-source -x "${package}_$version.dsc" "$place" >>"$log" 2>&1 || fail "dpkg-source failed (package dpkg-dev)"
+        dpkg-source -x "${package}_${version#*:}.dsc" "$place" >>"$log" 2>&1 || fail "dpkg-source failed (package dpkg-dev)"
         ;;
     binary:*)
         apt-get "${options[@]}" download "$wanted" >>"$log" 2>&1 || fail "package $package $version is not to be had"

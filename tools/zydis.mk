@@ -23,7 +23,7 @@ LIBRARY_KERNEL_FLAGS := -ffreestanding -fno-pic -mcmodel=kernel -mno-red-zone -m
         -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fcf-protection=none -fno-common -fno-strict-aliasing \
         -ffunction-sections -fdata-sections -fstack-protector-strong -mstack-protector-guard=global
 
-$(ZYDIS_FETCHED): tools/fetch-debian.sh
+$(ZYDIS_FETCHED): | tools/fetch-debian.sh # named by its version: another way to it fetches nothing else
 	@mkdir -p $(ZYDIS_DIR)
 	@rm -f $(ZYDIS_DIR)/fetched-*
 	@# Of Zycore the decoder needs three headers and no code: the binary package holds them.

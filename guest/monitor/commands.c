@@ -8,6 +8,7 @@
 #include "guest/vm/control.h"
 #include "guest/monitor/users.h"
 #include "guest/vm/down.h"
+#include "guest/vm/vm.h"
 
 #define HELP_WIDTH 26 /* of name and arguments */
 
@@ -92,7 +93,8 @@ static void end_making(struct job *job)
         (void)!control_kill(slot, "killed from the monitor", error);
 }
 
-/* The same, for what takes its time: all of the VM's memory is cleared. */
+/* The same, for what takes its time: all of the VM's memory is cleared, then maybe its kernel
+ * unpacked. */
 static bool steer_and_wait(struct job *job, int (*action)(struct vm_slot *slot, char *error),
                            const char *done)
 {
@@ -107,7 +109,10 @@ static bool steer_and_wait(struct job *job, int (*action)(struct vm_slot *slot, 
     slot = job_vm(job, 1);
     if (slot->state != SLOT_MAKING)
         return false;
-    job_progress(job, "%s: its memory is cleared: %u %%", slot->name, control_progress(slot));
+    if (slot->vm && slot->vm->life->unpacked.work)
+        job_progress(job, "%s: its kernel is unpacked", slot->name);
+    else
+        job_progress(job, "%s: its memory is cleared: %u %%", slot->name, control_progress(slot));
     return true;
 }
 

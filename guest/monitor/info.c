@@ -182,7 +182,8 @@ bool command_show(struct job *job)
     if (show_next(slot, job->step - 1))
         return true;
     if (slot->kind)
-        job_line("  its kernel was taken for %s", slot->kind);
+        job_line("  its kernel was taken for %s%s%s", slot->kind,
+                 slot->packed ? ", packed with " : "", slot->packed ? slot->packed : "");
     if (slot->cost.make)
         job_line("  made in %lu ticks, %lu of them to clear its RAM; %lu KiB beside its RAM",
                  slot->cost.make, slot->cost.clear, slot->cost.memory / KIB);

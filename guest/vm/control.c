@@ -103,10 +103,11 @@ static bool stands_first(struct vm_slot *s, bool forced)
 /* Its memory is clear. */
 static const char *kind_text(const struct vm_slot *s)
 {
-    static char text[80];
+    static char text[96];
 
     if (s->kind)
-        format(text, sizeof(text), "kernel is %s", s->kind);
+        format(text, sizeof(text), "kernel is %s%s%s", s->kind, s->packed ? ", packed with " : "",
+               s->packed ? s->packed : "");
     else
         format(text, sizeof(text), "firmware is %.*s", (int)MIN(s->config->firmware.length, 60ul),
                s->config->firmware.data);
@@ -118,6 +119,8 @@ static int boot(struct vm_slot *s)
     int result = slot_boot(s);
     char error[CONTROL_ERROR];
 
+    if (result > 0)
+        return 0;
     if (result < 0) {
         (void)!happen(s, LIFE_FAILED, NULL, error);
         return result;
@@ -125,6 +128,7 @@ static int boot(struct vm_slot *s)
     idle_told = false;
     if (!s->vm->life->resets) {
         s->kind = s->vm->life->kind;
+        s->packed = s->vm->life->unpacked.with;
         log_info("%s: starts with %lu MiB and %u vCPU%s; its %s", s->name, s->config->memory / MIB,
                  s->vm->vcpu_count, s->vm->vcpu_count == 1 ? "" : "s", kind_text(s));
         if (!s->starts)

@@ -34,6 +34,7 @@ struct vm_slot {
     unsigned starts;     /* how often it was started, restarts included */
     const char *kind;    /* what its kernel's file was taken for; NULL until it has started, and
                             with firmware */
+    const char *packed;  /* what that is packed with; NULL: with nothing */
     struct slot_cost cost;
     struct slot_moments moments; /* moments.h */
     uint64_t paused_at;          /* host TSC: since then its clock stands still */

@@ -14,7 +14,7 @@
 #include "guest/vm/layers.h"
 #include "guest/run/run.h"
 
-#define CLEAR_MS 5 /* of one piece of clearing, in which processor 0 does nothing else */
+#define PIECE_MS 5 /* of clearing or unpacking, in which processor 0 does nothing else */
 
 int slot_refuse(char *error, int result, const struct vm_slot *slot, const char *why)
 {
@@ -137,7 +137,7 @@ static void choose_boot(struct vm_slot *s)
 bool slot_clear_some(struct vm_slot *s)
 {
     uint64_t start = rdtsc();
-    bool more = vm_clear_some(s->vm, start + tsc_hz / 1000 * CLEAR_MS);
+    bool more = vm_clear_some(s->vm, start + tsc_hz / 1000 * PIECE_MS);
 
     s->cost.make += rdtsc() - start;
     s->cost.clear = s->vm->life->clear_ticks;
@@ -150,6 +150,12 @@ int slot_boot(struct vm_slot *s)
     uint64_t start = rdtsc();
     int result = files_find(s->config, &files);
 
+    if (result == 0)
+        result = vm_unpack_some(s->vm, &files.kernel, start + tsc_hz / 1000 * PIECE_MS);
+    if (result > 0) {
+        s->cost.make += rdtsc() - start;
+        return result;
+    }
     run_unload();
     choose_boot(s);
     if (result == 0)

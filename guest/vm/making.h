@@ -17,8 +17,8 @@ int slot_make(struct vm_slot *s, const struct config *config) MUST_CHECK;
 void slot_make_anew(struct vm_slot *s);
 /* Clear some of its RAM; false: that was all of it. */
 bool slot_clear_some(struct vm_slot *s);
-/* Load its files: it is ready for its first instruction then. 0, or a negative errno after a line
- * on the log. */
+/* Load its files, of which the kernel's may have to be unpacked. 1: call it again; 0: it is ready
+ * for its first instruction; or a negative errno after a line on the log. */
 int slot_boot(struct vm_slot *s) MUST_CHECK;
 /* If `[host] test_invalid` names it: make its boot vCPU's state one that VM entry refuses. */
 void slot_invalidate(struct vm_slot *s, const struct config *config);

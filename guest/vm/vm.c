@@ -274,6 +274,7 @@ int vm_boot(struct vm *vm, const struct vm_files *files)
         return no_memory(vm, "its ACPI tables");
     if (!has_firmware) {
         result = load_kernel(vm, files, &start);
+        vm_unpack_drop(vm);
         if (result < 0 && vm->starved)
             no_memory(vm, "what it is started from");
         if (result < 0)
@@ -315,6 +316,7 @@ void vm_destroy(struct vm *vm)
         frame_free(vm->apic_access_page, FRAME_ORDER_4K);
     guest_memory_destroy(&vm->memory);
     run_remove_group(&vm->tasks);
+    vm_unpack_drop(vm);
     heap_free(vm->watches);
     heap_free(vm->life->firmware);
     heap_free(vm);

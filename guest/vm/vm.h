@@ -5,6 +5,7 @@
 #include "guest/board/class.h"
 #include "guest/cpu/vcpu.h"
 #include "guest/load/e820.h"
+#include "guest/vm/unpacked.h"
 
 /* The part of a VM that its vCPUs do not need: struct vm.life. */
 struct vm_life {
@@ -21,6 +22,7 @@ struct vm_life {
      * took to clear its RAM and to load its files. */
     uint64_t start_ticks, clear_ticks, load_ticks;
     const char *kind; /* what its kernel's file was taken for; NULL: it has firmware */
+    struct vm_unpacked unpacked;
     struct firmware_items *firmware; /* what that is told: see firmware.h */
     struct config_boot boot; /* the order for its firmware from this start on; count 0: none */
     unsigned resets;

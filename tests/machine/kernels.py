@@ -1,8 +1,10 @@
 """Kernels of every kind that the loaders know: each checks from inside what it was told, and says PASS on COM1."""
+import gzip
 import lzma
 import os
 import re
 import struct
+import subprocess
 
 from harness import Shell, Skip, expect, expect_in, host, linux, scenario, vm, wait_for_power_off
 
@@ -17,10 +19,25 @@ KINDS = {"multiboot32": "a Multiboot kernel", "multiboot64": "a Multiboot kernel
 BARE = {"sector": "sector", "cpuid_signature.pvh": "cpuid_signature", "cpuid_signature.elf64": "cpuid_signature"}
 
 
-def told(lab, kernel, name=None):
+def zstd(data):
+    return subprocess.run(["zstd", "-qc"], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+# How kernels are packed: {what Corbel calls it: (a file's name ends so, how)}.
+PACKERS = {"gzip": (".gz", gzip.compress), "xz": (".xz", lzma.compress), "zstd": (".zst", zstd)}
+
+
+def packed(lab, kernel, packer):
+    """A kernel's file, packed."""
+    ending, pack = PACKERS[packer]
+    with open(lab.guest(kernel), "rb") as f:
+        return lab.file(kernel + ending, pack(f.read()))
+
+
+def told(lab, kernel, name=None, packer=None):
     """A VM's section with the command line and the modules that tests/guests/kernels/told.c expects."""
     first, second = lab.file("one", "the first module"), lab.file("two", "another")
-    return (vm(name or kernel, lab.guest(kernel), cmdline="a=b  c", memory="16M") +
+    return (vm(name or kernel, packed(lab, kernel, packer) if packer else lab.guest(kernel), cmdline="a=b  c", memory="16M") +
             f"module = {first}  with arguments # and a comment\nmodule = {second}\n")
 
 
@@ -53,14 +70,25 @@ def kernels(lab):
 
 @scenario(bound=60)
 def more_kernels(lab):
-    """A Linux kernel that is entered in 32-bit mode; Multiboot 2, without and with a screen."""
-    m = lab.boot(host(start="in-turn") +
+    """A Linux kernel that is entered in 32-bit mode; Multiboot 2, without and with a screen; packed kernels, and some that cannot be."""
+    elf, bomb = lzma.compress(open(lab.guest("elf64"), "rb").read()), lab.file("bomb.gz", gzip.compress(bytes(40 << 20)))
+    broken = lab.file("broken.xz", elf[:len(elf) // 2] + bytes(16) + elf[len(elf) // 2 + 16:])
+    m = lab.boot(host(start="in-turn", attach="zstd") +
                  vm("linux32", lab.guest("linux32"), cmdline="a=b  c", initrd=lab.file("one", "the first module"), memory="16M") +
-                 told(lab, "multiboot2") + told(lab, "multiboot2", "screen") + "display = vga\n")
+                 told(lab, "multiboot2") + told(lab, "multiboot2", "screen") + "display = vga\n" +
+                 told(lab, "multiboot32", "gzip", "gzip") + told(lab, "elf64", "xz", "xz") +
+                 vm("bomb", bomb, memory="16M") + vm("broken", broken, memory="16M") +
+                 vm("zstd", packed(lab, "sector", "zstd"), memory="16M"))
     wait_for_power_off(m)
-    judge(lab, m.text(), {"linux32": "linux32", "multiboot2": "multiboot2", "screen": "multiboot2 with a screen"})
-    for name, kind in {"linux32": "a Linux bzImage with a 32-bit entry only", "multiboot2": "a Multiboot 2 kernel"}.items():
+    judge(lab, m.text(), {"linux32": "linux32", "multiboot2": "multiboot2", "screen": "multiboot2 with a screen",
+                          "gzip": "multiboot", "xz": "elf64", "zstd": "sector"})
+    for name, kind in {"linux32": "a Linux bzImage with a 32-bit entry only", "multiboot2": "a Multiboot 2 kernel",
+                       "gzip": "a Multiboot kernel, packed with gzip", "xz": "an ELF64 program, packed with xz",
+                       "zstd": "a boot sector, packed with zstd"}.items():
         expect_in(rf"^corbel: {name}: starts with 16 MiB and 1 vCPU; its kernel is {kind}$", m.text())
+    expect_in(r"^corbel: error: corbel\.conf:\d+: \[vm bomb\]: bomb\.gz is packed with gzip, and more comes out than may: 16M, "
+              r"which is the VM's memory", m.text())
+    expect_in(r"^corbel: error: corbel\.conf:\d+: \[vm broken\]: broken\.xz is packed with xz and damaged; copy it again", m.text())
 
 
 @scenario(bound=60)

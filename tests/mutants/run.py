@@ -192,7 +192,7 @@ def make_copy(folder):
             os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
             shutil.copy2(os.path.join(TOP, name), os.path.join(folder, name))
     os.makedirs(os.path.join(folder, "build"))
-    for name in ("zydis", "blake2", "guests"):
+    for name in ("zydis", "blake2", "unpack", "guests"):
         if os.path.exists(os.path.join(TOP, "build", name)):
             os.symlink(os.path.join(TOP, "build", name), os.path.join(folder, "build", name))
     with open(os.path.join(folder, "build/deps.mk"), "w"):

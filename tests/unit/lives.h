@@ -43,6 +43,7 @@ static struct guest {
     bool listens;       /* to its power button */
     bool broken;        /* its kernel is none */
     bool clearing;      /* its memory, for as long as the test likes */
+    bool unpacking;     /* its kernel, the same */
     bool in_between;    /* it comes to a breakpoint now and then */
     unsigned pieces;    /* in which it is kept, or put back */
     bool fails, ruined; /* that */
@@ -143,6 +144,8 @@ bool slot_clear_some(struct vm_slot *s)
 
 int slot_boot(struct vm_slot *s)
 {
+    if (guests[s->id].unpacking)
+        return 1;
     starts++;
     return guests[s->id].broken ? -ENOEXEC : 0;
 }

@@ -35,6 +35,30 @@ static void test_what_is_made_slowly(void **state)
     assert_int_equal(control_slot(1)->state, SLOT_RUNNING);
 }
 
+/* The same of its kernel, which is unpacked behind that. */
+static void test_what_is_unpacked_slowly(void **state)
+{
+    const enum slot_state in[VMS] = {SLOT_OFF, SLOT_OFF, SLOT_OFF};
+
+    build(in, CONFIG_START_TOGETHER);
+    guests[0].unpacking = guests[1].unpacking = guests[1].broken = true;
+    assert_true(type("start a\r"));
+    assert_true(pass(200));
+    assert_int_equal(control_slot(0)->state, SLOT_MAKING);
+    assert_true(type("\x03"));
+    assert_int_equal(control_slot(0)->ended, SLOT_KILLED);
+    assert_true(type("start b\r"));
+    assert_true(pass(20));
+    assert_int_equal(control_slot(1)->state, SLOT_MAKING);
+    guests[1].unpacking = false;
+    assert_true(pass(3));
+    assert_int_equal(control_slot(1)->ended, SLOT_FAILED);
+    guests[0].unpacking = false;
+    assert_true(type("start a\r"));
+    assert_true(pass(3));
+    assert_int_equal(control_slot(0)->state, SLOT_RUNNING);
+}
+
 /* One whose memory takes a moment: the prompt is back as soon as it runs, and no progress shown. */
 static void test_what_is_made_quickly(void **state)
 {
@@ -364,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_out_of_memory),
         cmocka_unit_test(test_reloaded),
         cmocka_unit_test(test_what_is_made_slowly),
+        cmocka_unit_test(test_what_is_unpacked_slowly),
         cmocka_unit_test(test_what_is_made_quickly),
         cmocka_unit_test(test_one_is_made_after_the_other),
         cmocka_unit_test(test_the_table_in_the_manual),
