@@ -341,6 +341,9 @@ static void test_datagrams_that_lie(void **state)
     WITH_UDP(f.length = udp + 8);
     WITH_UDP(pieces[0].length = udp + 7);
     WITH_UDP(pieces[0].length = 20);
+    udp = make_udp(6, false, 3000);
+    pieces[0].length = udp + 7; /* all of it would be in the first piece by IPv4 */
+    assert_false(net_offload_good(&f));
     make_udp(6, false, 3000);
     frame[NET_ETHER + 6] = 44; /* a fragment's header */
     assert_false(net_offload_good(&f));

@@ -457,6 +457,7 @@ static void with_other(unsigned what)
     start_both(0);
     use_all();
     pairs_udp(frame, 1, 8, 2, 7);
+    (void)in(&a.guest, 0x1000, 1);
     others = 0;
     other = what;
     net_switch_watch(&net_lan, in_the_middle);
@@ -472,6 +473,39 @@ static void test_kicked_meanwhile(void **state)
     assert_int_equal(pairs_back(&a, 0), 3);
     with_other(OTHER_KICKS_ALWAYS);
     assert_int_equal(pairs_back(&a, 0), 2);
+}
+
+static enum net_drop ear_receive(void *owner, const struct net_frame *f)
+{
+    return NET_TAKEN;
+}
+
+/* Who sends has seen that there is no more. */
+static void ear_received(void *owner)
+{
+    if (others++ > 0)
+        return;
+    assert_true(pairs_offer(&a, 0, frame, 60) >= 0);
+    kick(&a.guest, 1);
+}
+
+static void test_kicked_at_the_end(void **state)
+{
+    static const struct net_port_ops ops = {ear_receive, ear_received};
+    const struct net_port_setup what = {.mac = {2, 0, 0, 0, 0, 9}, .ops = &ops};
+    struct net_port *ear;
+
+    assert_int_equal(net_port_attach(&net_lan, &what, &ear), 0);
+    net_port_open(ear, 0);
+    start_both(0);
+    use_all();
+    pairs_udp(frame, 1, 8, 9, 7);
+    others = 0;
+    assert_true(pairs_offer(&a, 0, frame, 60) >= 0);
+    kick(&a.guest, 1);
+    assert_int_equal(pairs_back(&a, 0), 2);
+    assert_int_equal(others, 2);
+    net_port_detach(ear);
 }
 
 static void test_reset_meanwhile(void **state)
@@ -507,6 +541,7 @@ static void test_queue_reset(void **state)
     struct guest *g = &a.guest;
 
     with_other(OTHER_RESETS_QUEUE);
+    assert_int_equal(in(g, 0x1000, 1), 0); /* nothing is told of it any more */
     assert_int_equal(in(g, 0x3a, 2), 0);
     assert_int_equal(in(g, 0x1c, 2), 0);
     send_by(&a, 1);
@@ -692,16 +727,27 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_is_seen),    TEST(test_one_is_used),
-        TEST(test_how_many),        TEST(test_steering),
-        TEST(test_fewer),           TEST(test_no_buffers),
-        TEST(test_at_once),         TEST(test_rate),
-        TEST(test_storm),           TEST(test_one_port),
-        TEST(test_busy_receiver),   TEST(test_kicked_meanwhile),
-        TEST(test_reset_meanwhile), TEST(test_receiver_gone_meanwhile),
-        TEST(test_forgotten),       TEST(test_queue_reset),
-        TEST(test_state),           TEST(test_waiting_saved),
-        TEST(test_bad_state),       TEST(test_lies),
+        TEST(test_what_is_seen),
+        TEST(test_one_is_used),
+        TEST(test_how_many),
+        TEST(test_steering),
+        TEST(test_fewer),
+        TEST(test_no_buffers),
+        TEST(test_at_once),
+        TEST(test_rate),
+        TEST(test_storm),
+        TEST(test_one_port),
+        TEST(test_busy_receiver),
+        TEST(test_kicked_meanwhile),
+        TEST(test_reset_meanwhile),
+        TEST(test_receiver_gone_meanwhile),
+        TEST(test_forgotten),
+        TEST(test_queue_reset),
+        TEST(test_state),
+        TEST(test_waiting_saved),
+        TEST(test_bad_state),
+        TEST(test_lies),
+        TEST(test_kicked_at_the_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
