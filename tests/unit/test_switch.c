@@ -4,7 +4,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <setjmp.h>
+#include <pthread.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "arch/x86/lib/errno.h"
@@ -649,6 +651,34 @@ static void test_closed_meanwhile(void **state)
     net_port_settle(ears[3].port);
 }
 
+static bool gone;
+
+static void *leaves_later(void *port)
+{
+    usleep(20000);
+    __atomic_store_n(&gone, true, __ATOMIC_SEQ_CST);
+    (void)net_port_return(port, 0);
+    net_port_unlock(port);
+    return NULL;
+}
+
+static void test_settle_waits(void **state)
+{
+    struct net_port *port;
+    pthread_t thread;
+
+    assert_int_equal(plug(1, (struct net_port_setup){0}), 0);
+    port = ears[1].port;
+    gone = false;
+    net_port_lock(port);
+    (void)net_port_leave(port);
+    net_port_close(port);
+    assert_int_equal(pthread_create(&thread, NULL, leaves_later, port), 0);
+    net_port_settle(port);
+    assert_true(__atomic_load_n(&gone, __ATOMIC_SEQ_CST));
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -669,6 +699,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_storm_of_segments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_who_can_what, setup, teardown),
         cmocka_unit_test_setup_teardown(test_closed_meanwhile, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_settle_waits, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
