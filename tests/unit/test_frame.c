@@ -669,11 +669,14 @@ static void test_retired(void **state)
     frame_retire(block + PAGE_SIZE); /* or free */
     assert_int_equal(frame_owner(block + PAGE_SIZE), FRAME_FREE);
     /* all that there is, frame by frame */
+    uint64_t left = after.free;
     for (paddr pa; (pa = frame_alloc(FRAME_ORDER_4K, FRAME_KERNEL)) != FRAME_NONE;) {
         for (unsigned i = 0; i < 3; i++)
             assert_true(pa != lost[i]);
         assert_true(pa != first && pa != run + 2 * PAGE_SIZE);
+        left -= PAGE_SIZE;
     }
+    assert_int_equal(left, 0);
     assert_int_equal(errors, 0);
     check_sum();
 }
