@@ -14,6 +14,13 @@ fail() {
     exit 1
 }
 
+# The version that is wanted, or else the one that has taken its place: a stable release replaces a package for grave faults only.
+get() {
+    apt-get "${options[@]}" "$@" "$wanted" >>"$log" 2>&1 && return
+    apt-get "${options[@]}" "$@" "$package" >>"$log" 2>&1 || return
+    echo "Debian has another one in its place: $(basename -a "$package"_*.d[se][cb])"
+}
+
 rm -rf "$private"
 mkdir -p "$private/lists/partial" "$private/cache/archives/partial" "$private/files"
 : > "$log"
@@ -39,12 +46,11 @@ for part; do
     rm -rf "$place"
     case $kind in
     source:*)
-        apt-get "${options[@]}" source --download-only "$wanted" >>"$log" 2>&1 ||
-            fail "source package $package $version is not to be had"
-        dpkg-source -x "${package}_${version#*:}.dsc" "$place" >>"$log" 2>&1 || fail "dpkg-source failed (package dpkg-dev)"
+        get source --download-only || fail "source package $package is not to be had"
+        dpkg-source -x "$package"_*.dsc "$place" >>"$log" 2>&1 || fail "dpkg-source failed (package dpkg-dev)"
         ;;
     binary:*)
-        apt-get "${options[@]}" download "$wanted" >>"$log" 2>&1 || fail "package $package $version is not to be had"
+        get download || fail "package $package is not to be had"
         dpkg-deb -x "$package"_*.deb "$place" >>"$log" 2>&1 || fail "$package does not unpack"
         ;;
     esac

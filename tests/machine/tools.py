@@ -38,6 +38,37 @@ def value(config, key, n=0):
     return re.findall(rf"^\s*{key}\s*=\s*(\S+)", config, re.MULTILINE)[n]
 
 
+# Debian as apt shows it: of `library` there is version 2 only, and `other` is gone.
+APT = """#!/bin/bash
+case "$*" in
+*--print-uris*) echo "'http://archive/debian/dists/bookworm/InRelease' bookworm" ;;
+*" update "*) ;;
+*" download library" | *" download library=2") touch library_2_amd64.deb ;;
+*) exit 100 ;;
+esac
+"""
+
+
+@scenario(bound=60)
+def tool_fetch_debian(lab):
+    """A package that Debian has replaced comes in the version that is there now, and that is said; one that is gone is named."""
+    for name, text in (("apt-get", APT), ("dpkg-deb", '#!/bin/bash\nmkdir "$3" && cp "$2" "$3"\n')):
+        os.chmod(lab.file(f"bin/{name}", text), 0o755)
+
+    def fetch(package):
+        return subprocess.run([os.path.join(TOP, "tools", "fetch-debian.sh"), lab.folder, f"there=binary:{package}"],
+                              env=dict(os.environ, PATH=lab.path("bin") + ":" + os.environ["PATH"]), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+
+    for wanted in ("library=2", "library=1"):
+        p = fetch(wanted)
+        expect(p.returncode == 0 and os.listdir(lab.path("there")) == ["library_2_amd64.deb"], f"{wanted}: {p.stdout}")
+        expect(("in its place: library_2_amd64.deb" in p.stdout) == (wanted == "library=1"), f"{wanted}: {p.stdout}")
+    p = fetch("other=1")
+    expect(p.returncode, "a package that is gone is no error")
+    expect_in("Cannot fetch .*: package other is not to be had", p.stdout)
+
+
 @scenario(bound=60)
 def make_image(lab):
     """The contract: paths, equal base names, warnings, no OUT after a failure, no root."""
