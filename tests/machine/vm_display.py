@@ -120,11 +120,11 @@ def linux_display(lab):
                  r"input: AT Translated Set 2 keyboard as "):
         expect_in(text, said, "dmesg")
     expect("0x030000" in shell.run("cat /sys/bus/pci/devices/*/class"), "there is no graphics card")
-    shell.run("(head -n 1 /dev/tty1 > /tmp/typed &)")
+    shell.run("(head -n 1 /dev/tty1 > /tmp/t &)")
     p.enter()
     expect(p.run("type pc Hello from outside\\n") == "", "type")
     m.send("console pc\r")
     m.send("\r")
     shell.prompt(COMMAND)
-    expect("Hello from outside\n" in shell.run("until [ -s /tmp/typed ]; do sleep 1; done; cat /tmp/typed"), "what was typed has not come")
+    expect("Hello from outside\n" in shell.run("until [ -s /tmp/t ]; do sleep 1; done; cat /tmp/t"), "what was typed has not come")
     shell.poweroff()
