@@ -175,7 +175,7 @@ class Writing(Host):
         expect(contents(self.image, "beside") == self.beside, "the partition beside it has changed")
 
 
-@scenario(bound=100)
+@scenario(bound=100, slow=True)
 def moments_disks(lab):
     """Memory and disks, in memory and of a drive, are of one moment: two snapshots, put back in any order, one forgotten,
     one put back into another life of the VM."""
