@@ -38,7 +38,7 @@ REASONS = {
     57: "RDRAND", 58: "INVPCID", 59: "VMFUNC", 60: "ENCLS", 61: "RDSEED", 62: "page-modification log full",
     63: "XSAVES", 64: "XRSTORS", 65: "PCONFIG", 66: "sub-page-permission event", 67: "UMWAIT", 68: "TPAUSE",
     69: "LOADIWKEY", 70: "ENCLV", 72: "ENQCMD PASID translation failure", 73: "ENQCMDS PASID translation failure",
-    74: "bus lock", 75: "instruction timeout", 76: "SEAMCALL", 77: "TDCALL",
+    74: "bus lock", 75: "notify", 76: "SEAMCALL", 77: "TDCALL",
 }
 
 # vm is its number in the config, None where the event belongs to none; kind is an index of KINDS.
