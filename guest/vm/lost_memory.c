@@ -14,6 +14,8 @@
 
 /* Told of, and not looked after yet; 0: none. Written in the middle of anything. */
 static uint64_t pages[PAGES];
+static bool
+    told; /* there may be some: the loop, which comes by all the time, looks at this alone */
 static uint64_t next_look;
 static uint64_t corrected, unused; /* since the start */
 
@@ -31,8 +33,10 @@ static bool spare(uint64_t page)
 
         if (__atomic_compare_exchange_n(&pages[i], &none, page, false, __ATOMIC_ACQ_REL,
                                         __ATOMIC_ACQUIRE) ||
-            none == page)
+            none == page) {
+            __atomic_store_n(&told, true, __ATOMIC_RELEASE);
             return true;
+        }
     }
     return false;
 }
@@ -78,14 +82,21 @@ void lost_memory_init(void)
     next_look = machine_check_present() ? rdtsc() + LOOK_SECONDS * tsc_hz : UINT64_MAX;
 }
 
-uint64_t lost_memory_work(void)
+static void lose_those(void)
 {
+    __atomic_store_n(&told, false, __ATOMIC_RELAXED);
     for (unsigned i = 0; i < PAGES; i++) {
         uint64_t page = __atomic_exchange_n(&pages[i], 0, __ATOMIC_ACQ_REL);
 
         if (page)
             lose(page);
     }
+}
+
+uint64_t lost_memory_work(void)
+{
+    if (UNLIKELY(__atomic_load_n(&told, __ATOMIC_ACQUIRE)))
+        lose_those();
     if (rdtsc() < next_look)
         return next_look;
     for (unsigned n = 0; n < smp_cpus; n++)
