@@ -14,8 +14,7 @@
 
 /* Told of, and not looked after yet; 0: none. Written in the middle of anything. */
 static uint64_t pages[PAGES];
-static bool
-    told; /* there may be some: the loop, which comes by all the time, looks at this alone */
+static bool told; /* there may be some: all that the loop looks at each time it comes by */
 static uint64_t next_look;
 static uint64_t corrected, unused; /* since the start */
 
