@@ -10,12 +10,12 @@
 # Versions: Debian 12: grub-common 2.06-13+deb12u2, e2fsprogs 1.47.0-2+b2.
 # Expected before it was run: zeros.
 # Seen: e2fsck's status; the first byte of each block (. for 0) and the exit status. "front" has a hole of seven blocks and one with F; "set aside"
-# one with A, three set aside where a deleted file had X, and a hole of four; another file with N was written in between:
+# one with A, three set aside where a deleted file had D, and a hole of four; another file with N was written in between:
 #   e2fsck: 0
 #   debugfs, front: .......F 0
 #   debugfs, set aside: A....... 0
 #   GRUB, front: something wrong with extent 1
-#   GRUB, set aside: AXXXNNNN 0
+#   GRUB, set aside: ADDDNNNN 0
 #   GRUB, front on ext2: .......F 0
 . "$(dirname "$0")/lib/debian"
 packages bookworm grub-common=2.06-13+deb12u2 e2fsprogs=1.47.0-2+b2
@@ -23,7 +23,7 @@ packages bookworm grub-common=2.06-13+deb12u2 e2fsprogs=1.47.0-2+b2
 blocks() { head -c $(($2 * 1024)) /dev/zero | tr '\0' "$1"; }
 mkdir "$t/root/files"
 { head -c 7168 /dev/zero; blocks F 1; } | dd of="$t/root/files/front" bs=1024 conv=sparse status=none
-blocks X 3000 > "$t/root/deleted"
+blocks D 3000 > "$t/root/deleted"
 blocks A 1 > "$t/root/aside"
 blocks N 100 > "$t/root/next"
 for kind in 4 2; do
@@ -50,6 +50,6 @@ expect e2fsck "$(inside e2fsck -fn /ext4 > "$t/said" 2>&1; echo $?)" 0
 expect "debugfs, front" "$(content debugfs -R "cat front" /ext4)" ".......F 0"
 expect "debugfs, set aside" "$(content debugfs -R "cat aside" /ext4)" "A....... 0"
 expect "GRUB, front" "$(content grub-fstest /ext4 cat /front)" "something wrong with extent 1"
-expect "GRUB, set aside" "$(content grub-fstest /ext4 cat /aside)" "AXXXNNNN 0"
+expect "GRUB, set aside" "$(content grub-fstest /ext4 cat /aside)" "ADDDNNNN 0"
 expect "GRUB, front on ext2" "$(content grub-fstest /ext2 cat /front)" ".......F 0"
 exit $changed

@@ -162,7 +162,8 @@ static inline void start_queue(struct guest *g, unsigned i, bool packed)
     out(g, 0x1c, 2, 1);
 }
 
-static inline void start(struct guest *g, uint64_t features)
+/* From a reset to features that are agreed upon. */
+static inline void negotiate(struct guest *g, uint64_t features)
 {
     out(g, 0x14, 1, 0);
     assert_int_equal(in(g, 0x14, 1), 0);
@@ -174,6 +175,11 @@ static inline void start(struct guest *g, uint64_t features)
     out(g, 12, 4, (features | V1) >> 32);
     out(g, 0x14, 1, 0xb);
     assert_int_equal(in(g, 0x14, 1), 0xb);
+}
+
+static inline void start(struct guest *g, uint64_t features)
+{
+    negotiate(g, features);
     for (unsigned i = 0; i < 3; i++)
         start_queue(g, i, features >> 34 & 1);
     out(g, 0x14, 1, 0xf);

@@ -37,15 +37,7 @@ static inline void pairs_start(struct pairs_guest *p, uint64_t features, unsigne
 {
     struct guest *g = &p->guest;
 
-    out(g, 0x14, 1, 0);
-    assert_int_equal(in(g, 0x14, 1), 0);
-    out(g, 0x14, 1, 3);
-    out(g, 8, 4, 0);
-    out(g, 12, 4, (uint32_t)features);
-    out(g, 8, 4, 1);
-    out(g, 12, 4, (features | V1) >> 32);
-    out(g, 0x14, 1, 0xb);
-    assert_int_equal(in(g, 0x14, 1), 0xb);
+    negotiate(g, features);
     for (unsigned i = 0; i < queues; i++) {
         pairs_ring(p, i, features >> 34 & 1);
         out(g, 0x16, 2, i);

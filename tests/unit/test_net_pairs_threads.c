@@ -14,22 +14,15 @@ static void memory_write(void *to, const void *data, unsigned long size);
 #define DRIVER_WRITE(to, data, size)  memory_write(to, data, size)
 #define GUEST_VIEW(g)                 (&view)
 
-#include "arch/x86/tsc.h"
 #include "guest/board/device.h"
 
 static __thread struct bus_view view; /* each processor has one */
 
+#include "tests/unit/net_board_threads.h"
 #include "tests/unit/net_pairs_guest.h"
 #include "tests/unit/threads.h"
 
 enum { GUESTS = 2, LIVES = 4, STEPS = 400, SIZE = 200 };
-
-static uint64_t ticks; /* atomic */
-
-static uint64_t threads_now(void)
-{
-    return __atomic_add_fetch(&ticks, 10, __ATOMIC_RELAXED);
-}
 
 /* --- what devices ask of a board --- */
 
@@ -73,72 +66,6 @@ static void memory_write(void *to, const void *data, unsigned long size)
         else
             __atomic_store_n((uint8_t *)to, (uint8_t)v, __ATOMIC_RELEASE);
     }
-}
-
-void mock_init(struct board *board)
-{
-    memset(board, 0, sizeof(*board));
-    bus_init(&board->bus);
-}
-
-void mock_destroy(struct board *board)
-{
-    bus_destroy(&board->bus);
-}
-
-void device_irq(struct device *d, unsigned gsi, bool level)
-{
-    __atomic_store_n(&d->board->irq[gsi], level, __ATOMIC_RELAXED);
-}
-
-bool device_msi(struct device *d, uint64_t address, uint32_t data)
-{
-    return true;
-}
-
-uint64_t device_now(struct device *d)
-{
-    return threads_now();
-}
-
-uint64_t device_tsc_hz(struct device *d)
-{
-    return 1000000;
-}
-
-void device_timer_set(struct device *d, unsigned timer, uint64_t deadline)
-{
-    (void)bus_timer_set(&d->board->bus, d, timer, deadline);
-}
-
-void device_timer_soon(struct device *d, unsigned timer)
-{
-    device_timer_set(d, timer, device_now(d));
-}
-
-int device_memory_read(struct device *d, uint64_t gpa, void *data, size_t size)
-{
-    assert_true(gpa + size <= MOCK_MEMORY);
-    memory_read(d->board->memory + gpa, data, size);
-    return 0;
-}
-
-int device_memory_write(struct device *d, uint64_t gpa, const void *data, size_t size)
-{
-    assert_true(gpa + size <= MOCK_MEMORY);
-    memory_write(d->board->memory + gpa, data, size);
-    return 0;
-}
-
-int device_memory_load(struct device *d, uint64_t gpa, unsigned size, uint64_t *value)
-{
-    *value = 0;
-    return device_memory_read(d, gpa, value, size);
-}
-
-int device_memory_store(struct device *d, uint64_t gpa, unsigned size, uint64_t value)
-{
-    return device_memory_write(d, gpa, &value, size);
 }
 
 int device_memory_pin(struct device *d, uint64_t gpa, uint64_t size, bool write, paddr *address,
